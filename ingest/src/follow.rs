@@ -1,0 +1,58 @@
+//! Keeps a [`Tail`] up to date where no pipeline runs: a reader and a decoder of its own.
+//!
+//! It starts from the state of a committed snapshot and, because decoding is a pure function, makes the very rows the
+//! pipeline will commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headframe_schemas::Stream;
+use tokio_util::sync::CancellationToken;
+
+use crate::decode::Decoder;
+use crate::nats::Nats;
+use crate::reader::{ReadFault, ReadFrom, Reader};
+use crate::state::State;
+use crate::tail::Tail;
+
+/// Reads, decodes and pushes until cancelled (`Ok`) or until the stream has a fault nobody here can decide.
+///
+/// `from.next` must be the sequence after `state`'s guard, and `base` the table's binding to the stream.
+pub async fn follow(
+    nats: Nats,
+    stream: &'static dyn Stream,
+    base: i64,
+    from: ReadFrom,
+    state: State,
+    tail: Arc<Tail>,
+    stop: CancellationToken,
+) -> Result<(), ReadFault> {
+    let work = async {
+        let mut reader = loop {
+            match Reader::open(nats.clone(), stream, from.clone()).await {
+                Ok(reader) => break reader,
+                Err(fault) => pause_or_fail(stream, fault).await?,
+            }
+        };
+        let mut decoder = Decoder::new(stream, base, state);
+        loop {
+            match reader.next().await {
+                Ok(messages) => tail.push(&decoder.decode(&messages)),
+                Err(fault) => pause_or_fail(stream, fault).await?,
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        fault = work => fault,
+    }
+}
+
+async fn pause_or_fail(stream: &dyn Stream, fault: ReadFault) -> Result<(), ReadFault> {
+    if !fault.retryable() {
+        return Err(fault);
+    }
+    tracing::warn!(stream = stream.name(), %fault, "tail cannot read; trying again");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The files of a managed server: where they lie and what is in them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::ServerError;
+
+/// The paths in a data folder.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// `nats.conf`, rewritten at each start.
+    pub config: PathBuf,
+    /// `nats.log`.
+    pub log: PathBuf,
+    /// `nats.lock`, held while a parent lives.
+    pub lock: PathBuf,
+    pid: PathBuf,
+    store: PathBuf,
+    run: PathBuf,
+}
+
+impl Files {
+    /// Creates the folders.
+    pub fn create(data_dir: &Path) -> Result<Self, ServerError> {
+        let (store, run) = (data_dir.join("jetstream"), data_dir.join("run"));
+        for folder in [&store, &run] {
+            fs::create_dir_all(folder).map_err(|source| ServerError::File { attempt: "create", path: folder.clone(), source })?;
+        }
+        // The server is told absolute paths, so that nobody's current folder matters.
+        let data_dir =
+            fs::canonicalize(data_dir).map_err(|source| ServerError::File { attempt: "find", path: data_dir.to_owned(), source })?;
+        Ok(Self {
+            config: data_dir.join("nats.conf"),
+            log: data_dir.join("nats.log"),
+            lock: data_dir.join("nats.lock"),
+            pid: data_dir.join("run/nats.pid"),
+            store: data_dir.join("jetstream"),
+            run: data_dir.join("run"),
+        })
+    }
+
+    /// Writes the configuration; without a port the server chooses one and writes it into the run folder.
+    pub fn write_config(&self, port: Option<u16>, max_payload: usize) -> Result<(), ServerError> {
+        let port = port.map_or("-1".to_owned(), |port| port.to_string());
+        let text = format!(
+            "# Written by headframe at each start.\n\
+             server_name: headframe\n\
+             listen: \"127.0.0.1:{port}\"\n\
+             max_payload: {max_payload}\n\
+             write_deadline: \"30s\"\n\
+             pid_file: {}\n\
+             ports_file_dir: {}\n\
+             log_file: {}\n\
+             logfile_size_limit: 64MB\n\
+             jetstream {{\n    store_dir: {}\n    # An acknowledgement is a promise: each one waits for the disk.\n    sync_interval: always\n}}\n",
+            quoted(&self.pid),
+            quoted(&self.run),
+            quoted(&self.log),
+            quoted(&self.store),
+        );
+        fs::write(&self.config, text).map_err(|source| ServerError::File { attempt: "write", path: self.config.clone(), source })
+    }
+
+    /// The port a server with this pid wrote down; `None` until it has.
+    pub fn read_port(&self, pid: u32) -> Option<u16> {
+        let suffix = format!("_{pid}.ports");
+        let entry = fs::read_dir(&self.run).ok()?.flatten().find(|entry| entry.file_name().to_string_lossy().ends_with(&suffix))?;
+        let ports: serde_json::Value = serde_json::from_slice(&fs::read(entry.path()).ok()?).ok()?;
+        let url = ports.get("nats")?.get(0)?.as_str()?;
+        url.rsplit(':').next()?.parse().ok()
+    }
+
+    /// The pid of a server that still runs with this folder's configuration although its parent is gone.
+    pub fn orphan(&self) -> Option<u32> {
+        let pid: u32 = fs::read_to_string(&self.pid).ok()?.trim().parse().ok()?;
+        let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let config = self.config.to_string_lossy();
+        // Pids are reused; only a process that was started on our configuration file is ours.
+        command.split(|&byte| byte == 0).any(|word| word == config.as_bytes()).then_some(pid)
+    }
+}
+
+fn quoted(path: &Path) -> String {
+    format!("{:?}", path.to_string_lossy())
+}

@@ -1,0 +1,12 @@
+//! The ingest room against a real `nats-server`.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod access;
+mod bench;
+mod decode;
+mod door;
+mod fixture;
+mod publish;
+mod read;
+mod server;
+mod tail;

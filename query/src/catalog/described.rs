@@ -1,0 +1,37 @@
+//! What every table and view means, in one list: `information_schema`, the docs and the conformance tests read it.
+
+use headframe_schemas::{Column, rollup, stream};
+
+use crate::catalog::raw;
+
+/// A table as users see it.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// `BASE TABLE` or `VIEW`.
+    pub kind: &'static str,
+    /// One sentence.
+    pub doc: String,
+    /// Its columns, in order.
+    pub columns: Vec<Column>,
+}
+
+/// Every table and view: raw tables, dead letters, rollup views.
+pub fn all() -> Vec<Described> {
+    let raw = stream::ALL.iter().map(|stream| Described {
+        name: stream.name().to_owned(),
+        kind: "BASE TABLE",
+        doc: stream.doc().to_owned(),
+        columns: raw::columns(*stream),
+    });
+    let dead_letters = Described {
+        name: raw::DEAD_LETTERS.to_owned(),
+        kind: "VIEW",
+        doc: "Every row that was refused, of every stream, with the reason and the row as it came.".to_owned(),
+        columns: raw::dead_letter_columns(),
+    };
+    let views = rollup::ALL.iter().flat_map(|rollup| rollup.views());
+    let views = views.map(|view| Described { name: view.name, kind: "VIEW", doc: view.doc, columns: view.columns });
+    raw.chain([dead_letters]).chain(views).collect()
+}

@@ -1,0 +1,131 @@
+//! The `query` section of the configuration: where the server listens and what one question may cost.
+//!
+//! Every limit has a default that a small machine can bear, and [`QueryConfig::validate`] refuses what cannot work before
+//! any port is bound.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The `query` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueryConfig {
+    /// The address to listen on; anything but loopback needs `token_file`. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// A file whose first line is the bearer token every request must carry.
+    pub token_file: Option<PathBuf>,
+    /// Queries that may run at the same time; the next one gets 429.
+    pub max_concurrent: usize,
+    /// The longest a query may run, in seconds; a request may ask for less.
+    pub timeout_s: u64,
+    /// Memory of all queries together, in MiB.
+    pub memory_mib: usize,
+    /// Memory of one query, in MiB.
+    pub query_memory_mib: usize,
+    /// Disk that sorts and groupings may spill to, of all queries together, in MiB.
+    pub spill_mib: u64,
+    /// Memory for the metadata of files read before, in MiB.
+    pub metadata_cache_mib: usize,
+    /// Rows in an answer as JSON or as a text table; the streamed formats have no such limit unless the request sets one.
+    pub max_rows: usize,
+    /// How long a query waits for rows that JetStream holds but the tail has not read yet, in milliseconds.
+    pub freshness_wait_ms: u64,
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            token_file: None,
+            max_concurrent: 8,
+            timeout_s: 30,
+            memory_mib: 1024,
+            query_memory_mib: 512,
+            spill_mib: 4096,
+            metadata_cache_mib: 64,
+            max_rows: 1_000_000,
+            freshness_wait_ms: 1_000,
+        }
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// Anyone on the network could read everything.
+    #[error(
+        "query.listen is {0}, which is not a loopback address, but query.token_file is not set: \
+         name a file with a bearer token, or listen on 127.0.0.1"
+    )]
+    OpenToTheWorld(SocketAddr),
+    /// A limit that no query could keep.
+    #[error("query.{key} is {value}; {rule}")]
+    Limit {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: u64,
+        /// What it must be.
+        rule: &'static str,
+    },
+}
+
+impl QueryConfig {
+    /// Refuses what cannot work and what must not be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if !self.listen.ip().is_loopback() && self.token_file.is_none() {
+            return Err(ConfigError::OpenToTheWorld(self.listen));
+        }
+        let positive = [
+            ("max_concurrent", self.max_concurrent as u64),
+            ("timeout_s", self.timeout_s),
+            ("memory_mib", self.memory_mib as u64),
+            ("query_memory_mib", self.query_memory_mib as u64),
+            ("max_rows", self.max_rows as u64),
+        ];
+        if let Some((key, value)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::Limit { key, value, rule: "it must be at least 1" });
+        }
+        if self.query_memory_mib > self.memory_mib {
+            let value = self.query_memory_mib as u64;
+            return Err(ConfigError::Limit { key: "query_memory_mib", value, rule: "it must not be more than query.memory_mib" });
+        }
+        if self.timeout_s > 86_400 {
+            return Err(ConfigError::Limit { key: "timeout_s", value: self.timeout_s, rule: "it must not be more than a day, 86400" });
+        }
+        Ok(())
+    }
+
+    /// The longest a query may run.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s)
+    }
+
+    /// How long a query waits for the tail.
+    pub fn freshness_wait(&self) -> Duration {
+        Duration::from_millis(self.freshness_wait_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_strangers_need_a_token() {
+        let config = QueryConfig::default();
+        assert_eq!(config.validate(), Ok(()));
+        let open = QueryConfig { listen: "0.0.0.0:8080".parse().unwrap(), ..config.clone() };
+        assert!(open.validate().unwrap_err().to_string().contains("token_file"));
+        let guarded = QueryConfig { token_file: Some("token".into()), ..open };
+        assert_eq!(guarded.validate(), Ok(()));
+        let greedy = QueryConfig { query_memory_mib: 4096, ..config.clone() };
+        assert!(greedy.validate().unwrap_err().to_string().contains("query.query_memory_mib is 4096"));
+        let none = QueryConfig { max_concurrent: 0, ..config };
+        assert!(none.validate().unwrap_err().to_string().contains("at least 1"));
+    }
+}

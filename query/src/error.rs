@@ -1,0 +1,199 @@
+//! What can go wrong with a question, each with a code, a status and a hint what to do.
+//!
+//! A client reads `error.code`; a person reads `error.message` and `error.hint`. A limit always says which one it was.
+
+use arrow::error::ArrowError;
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
+use serde_json::{Value, json};
+
+use crate::source::SourceError;
+
+/// An error as a client sees it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct QueryError {
+    /// What kind it is; stable.
+    pub code: Code,
+    /// What was attempted and what is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// The kinds of error. The name in snake case is `error.code`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// 400: the request itself is not understood.
+    BadRequest,
+    /// 400: the SQL cannot be parsed.
+    SqlSyntax,
+    /// 400: the SQL names something that is not there, or its types do not fit.
+    SqlPlan,
+    /// 400: the SQL failed on the data, such as a division by zero.
+    SqlExecution,
+    /// 400: parameters do not fit the statement.
+    Parameters,
+    /// 401: no or a wrong bearer token.
+    Unauthorized,
+    /// 403: the statement would change something, or the request comes from a foreign web page.
+    ReadOnly,
+    /// 403: the request comes from a web page of another site.
+    ForeignOrigin,
+    /// 404: no query of this id is running, or there is no such path.
+    NotFound,
+    /// 404: no such version or time.
+    NoSuchVersion,
+    /// 406: none of the accepted formats is spoken here.
+    NotAcceptable,
+    /// 409: a query of this id is running already.
+    IdInUse,
+    /// 413: the answer has more rows than allowed.
+    RowLimit,
+    /// 429: too many queries run already.
+    ConcurrencyLimit,
+    /// 499: the query was cancelled.
+    Cancelled,
+    /// 500: our fault.
+    Internal,
+    /// 503: the tables or JetStream cannot be read just now.
+    Storage,
+    /// 504: the query ran longer than allowed.
+    TimeLimit,
+    /// 507: the query needs more memory, or more disk to spill to, than allowed.
+    MemoryLimit,
+}
+
+impl Code {
+    /// `error.code` and the status.
+    pub fn parts(self) -> (&'static str, u16) {
+        match self {
+            Code::BadRequest => ("bad_request", 400),
+            Code::SqlSyntax => ("sql_syntax", 400),
+            Code::SqlPlan => ("sql_plan", 400),
+            Code::SqlExecution => ("sql_execution", 400),
+            Code::Parameters => ("parameters", 400),
+            Code::Unauthorized => ("unauthorized", 401),
+            Code::ReadOnly => ("read_only", 403),
+            Code::ForeignOrigin => ("foreign_origin", 403),
+            Code::NotFound => ("not_found", 404),
+            Code::NoSuchVersion => ("no_such_version", 404),
+            Code::NotAcceptable => ("not_acceptable", 406),
+            Code::IdInUse => ("id_in_use", 409),
+            Code::RowLimit => ("row_limit", 413),
+            Code::ConcurrencyLimit => ("concurrency_limit", 429),
+            Code::Cancelled => ("cancelled", 499),
+            Code::Internal => ("internal", 500),
+            Code::Storage => ("storage", 503),
+            Code::TimeLimit => ("time_limit", 504),
+            Code::MemoryLimit => ("memory_limit", 507),
+        }
+    }
+
+    /// Seconds after which trying again may help.
+    fn retry_after(self) -> Option<&'static str> {
+        matches!(self, Code::ConcurrencyLimit | Code::Storage).then_some("1")
+    }
+}
+
+impl QueryError {
+    /// An error of this code.
+    pub fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: hint.into() }
+    }
+
+    /// A request that is not understood.
+    pub fn bad_request(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Code::BadRequest, message, hint)
+    }
+
+    /// `{"error": {code, message, hint}}`.
+    pub fn to_json(&self) -> Value {
+        json!({"error": {"code": self.code.parts().0, "message": self.message, "hint": self.hint}})
+    }
+
+    /// Sorts an error of the engine by who has to do something about it.
+    pub fn from_engine(error: DataFusionError) -> Self {
+        let text = error.strip_backtrace();
+        match error.find_root() {
+            // The engine tells of a full spill area in words only.
+            _ if text.contains("during the spilling process") => Self::new(
+                Code::MemoryLimit,
+                format!("the query needs more disk to spill to than there may be: {text}"),
+                "read fewer columns or a shorter time, group by less, or raise query.spill_mib",
+            ),
+            DataFusionError::ResourcesExhausted(_) => Self::new(
+                Code::MemoryLimit,
+                format!("the query needs more memory than it may use: {text}"),
+                "read fewer columns or a shorter time, group by less, or raise query.query_memory_mib",
+            ),
+            DataFusionError::SQL(error, _) => {
+                let message = match error.as_ref() {
+                    ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.clone(),
+                    ParserError::RecursionLimitExceeded => "the statement is nested too deeply".to_owned(),
+                };
+                Self::new(Code::SqlSyntax, message, "the SQL is DataFusion's, close to PostgreSQL's")
+            }
+            DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => {
+                Self::new(Code::SqlPlan, text, "SHOW TABLES lists the tables, DESCRIBE <table> its columns")
+            }
+            DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => Self::storage(&text),
+            DataFusionError::ArrowError(error, _) if matches!(**error, ArrowError::IoError(..) | ArrowError::ParquetError(_)) => {
+                Self::storage(&text)
+            }
+            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
+                Self::new(Code::SqlExecution, text, "the statement fails on some row; try_cast and nullif avoid most of these")
+            }
+            DataFusionError::External(source) => match source.downcast_ref::<SourceError>() {
+                Some(error) => error.clone().into(),
+                None => Self::storage(&text),
+            },
+            _ => Self::internal(text),
+        }
+    }
+
+    /// Tables that cannot be read.
+    fn storage(why: &str) -> Self {
+        Self::new(Code::Storage, format!("the tables cannot be read: {why}"), "see /ready; the query may be tried again")
+    }
+
+    /// An error that is ours.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Code::Internal, message, "this is a defect of Headframe; please report the statement")
+    }
+}
+
+impl From<DataFusionError> for QueryError {
+    fn from(error: DataFusionError) -> Self {
+        Self::from_engine(error)
+    }
+}
+
+impl From<SourceError> for QueryError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::NoSuchVersion { .. } => {
+                Self::new(Code::NoSuchVersion, error.to_string(), "leave as_of out, or name a later version or time")
+            }
+            SourceError::Unavailable { .. } => Self::new(Code::Storage, error.to_string(), "see /ready; the query may be tried again"),
+        }
+    }
+}
+
+impl IntoResponse for QueryError {
+    fn into_response(self) -> Response {
+        // Every code's number is a valid status, so the fallback is never used.
+        let status = StatusCode::from_u16(self.code.parts().1).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.to_json())).into_response();
+        if let Some(seconds) = self.code.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        if self.code == Code::Unauthorized {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,171 @@
+//! The server: routes, the guard before them, limits around them.
+//!
+//! It binds first and answers later, so that a port in use ends the start and not the run. One file a route in `http/`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use metrics_exporter_prometheus::PrometheusHandle;
+use object_store::ObjectStore;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+
+use crate::auth::{self, Guard, TokenError};
+use crate::config::{ConfigError, QueryConfig};
+use crate::engine::Engine;
+use crate::error::{Code, QueryError};
+use crate::probe::Probe;
+use crate::source::Source;
+use crate::statement::MAX_SQL_BYTES;
+
+mod cancel;
+mod health;
+mod live;
+mod metrics_page;
+mod ready;
+mod sql;
+
+/// How long requests may go on after the server was asked to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What the root gives the server.
+#[derive(Default)]
+pub struct Wiring {
+    /// One a stream.
+    pub sources: Vec<Arc<dyn Source>>,
+    /// Where the sources' files lie, under the names their plans use.
+    pub stores: Vec<(ObjectStoreUrl, Arc<dyn ObjectStore>)>,
+    /// What must be well for `/health`.
+    pub health: Vec<Arc<dyn Probe>>,
+    /// What must be there for `/ready`, beside all of `health`.
+    pub ready: Vec<Arc<dyn Probe>>,
+    /// What `/metrics` shows; without it the page is not there.
+    pub metrics: Option<PrometheusHandle>,
+    /// Other doors on the same port and behind the same guard. Their own body limits hold.
+    pub routes: Router,
+}
+
+/// What handlers share.
+pub(crate) struct App {
+    engine: Engine,
+    health: Vec<Arc<dyn Probe>>,
+    ready: Vec<Arc<dyn Probe>>,
+    metrics: Option<PrometheusHandle>,
+}
+
+/// A path and what answers there.
+pub(crate) struct Route {
+    path: &'static str,
+    methods: MethodRouter<Arc<App>>,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The token cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; set query.listen to another address, or stop what listens there")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The engine cannot be made.
+    #[error("cannot start the SQL engine: {0}")]
+    Engine(#[from] QueryError),
+}
+
+/// Makes servers.
+pub struct Server;
+
+/// A server that listens but does not answer yet.
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+    app: Arc<App>,
+}
+
+impl Server {
+    /// Checks the configuration, then listens.
+    pub async fn bind(config: QueryConfig, wiring: Wiring) -> Result<Bound, BindError> {
+        config.validate()?;
+        let guard = Guard::from_file(config.token_file.as_deref())?;
+        let address = config.listen;
+        let listen = |source| BindError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let engine = Engine::new(config, wiring.sources, wiring.stores)?;
+        let app = Arc::new(App { engine, health: wiring.health, ready: wiring.ready, metrics: wiring.metrics });
+        let router = router(app.clone(), wiring.routes, guard);
+        Ok(Bound { listener, address, router, app })
+    }
+}
+
+impl Bound {
+    /// Where it listens; the port is known even when 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All routes, for calling without a socket.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Answers until `stop`, then lets requests end, cancels the queries that still run, and returns.
+    pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
+        tracing::info!(address = %self.address, "sql server listens");
+        let app = self.app;
+        let asked = stop.clone();
+        let serve = axum::serve(self.listener, self.router).with_graceful_shutdown(async move { asked.cancelled().await });
+        let late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(DRAIN / 2).await;
+            app.engine.running().cancel_all();
+            tokio::time::sleep(DRAIN / 2).await;
+        };
+        tokio::select! {
+            ended = serve.into_future() => ended,
+            () = late => Ok(()),
+        }
+    }
+}
+
+fn router(app: Arc<App>, others: Router, guard: Guard) -> Router {
+    let routes = [sql::route(), cancel::route(), health::route(), ready::route(), live::route(), metrics_page::route()];
+    let mut router = Router::new();
+    for route in routes {
+        router = router.route(route.path, route.methods);
+    }
+    // Compressed formats gain nothing by being compressed again.
+    let worth = DefaultPredicate::new().and(NotForContentType::const_new("application/vnd.apache.parquet"));
+    router
+        .layer(DefaultBodyLimit::max(2 * MAX_SQL_BYTES))
+        .with_state(app)
+        .layer(CompressionLayer::new().compress_when(worth))
+        .merge(others)
+        .fallback(no_such_path)
+        .layer(axum::middleware::from_fn_with_state(guard, auth::layer))
+}
+
+async fn no_such_path(method: Method, uri: Uri) -> Response {
+    let message = format!("there is nothing at {method} {}", uri.path());
+    QueryError::new(Code::NotFound, message, "SQL is at /api/v1/sql").into_response()
+}

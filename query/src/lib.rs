@@ -1,0 +1,30 @@
+//! SQL over stored tables and the rows that are not stored yet, answered over HTTP.
+//!
+//! Knows tables, sequences and wire formats. It never writes a table and never decides anything about a row.
+
+pub mod auth;
+pub mod catalog;
+pub mod config;
+pub mod console;
+pub mod engine;
+pub mod error;
+pub mod format;
+pub mod http;
+pub mod live;
+pub mod memory;
+pub mod params;
+pub mod probe;
+pub mod running;
+pub mod source;
+pub mod statement;
+pub mod stream_source;
+pub mod union;
+
+pub use catalog::Catalog;
+pub use config::QueryConfig;
+pub use engine::{Answer, Ask, Engine};
+pub use error::{Code, QueryError};
+pub use http::{BindError, Bound, Server, Wiring};
+pub use probe::Probe;
+pub use source::{At, Coverage, Source, SourceError, Stored, StoredRows, Tail};
+pub use stream_source::{LastSeq, StreamSource, Tables};

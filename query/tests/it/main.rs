@@ -1,0 +1,15 @@
+//! Tests of the query room: the answers, their limits, and that they are exact wherever rows happen to lie.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod completeness;
+mod dictionary;
+mod exact;
+mod formats;
+mod guard;
+mod limits;
+mod past;
+mod read_only;
+mod rollups;
+mod scripted;
+mod server;
+mod tail;

@@ -1,0 +1,17 @@
+//! The contracts of Headframe: what a stream, a row, a table and a rollup look like, with units.
+//!
+//! Nothing here reads a clock, opens a file or talks to a server. Every other room knows this one and this one knows none.
+//! Adding a stream is one file in `stream/`, adding a rollup one file in `rollup/`, each with one line in its `ALL`.
+
+pub mod codec;
+pub mod column;
+pub mod message;
+pub mod rollup;
+pub mod stream;
+pub mod table;
+pub mod validate;
+
+pub use column::{Column, Kind, Unit};
+pub use rollup::{Measure, Merge, Rollup, Tier};
+pub use stream::{OnGap, Record, Stream};
+pub use table::Table;

@@ -1,0 +1,82 @@
+//! `blocks`: what became of each share that met the network's difficulty, one row a step.
+
+use serde::{Deserialize, Serialize};
+
+use crate::column::{Column, Kind, Limits, Unit};
+use crate::stream::{OnGap, Record, Stream};
+
+/// The steps in a block's life.
+pub const STATUSES: &[&str] = &["candidate", "accepted", "refused", "confirmed", "orphaned", "matured"];
+
+/// The stream of block events.
+pub struct Blocks;
+
+const COLUMNS: &[Column] = &[
+    Column::time("event_time", "When this step happened.").required(),
+    Column::new("pool", Kind::Text, "The pool that found the block.").required(),
+    Column::new("hash", Kind::Text, "The block's identity: its hash, 64 hex digits.").required(),
+    Column::new("height", Kind::Int, "The block's height.").required().limits(Limits::Int(0, i64::MAX)),
+    Column::new("miner", Kind::Text, "The account whose share it is.").required(),
+    Column::new("worker", Kind::Text, "The worker that found it.").required(),
+    Column::new(
+        "status",
+        Kind::Text,
+        "The step: candidate (written before the daemon is told), accepted, refused, confirmed, orphaned or matured.",
+    )
+    .required()
+    .limits(Limits::OneOf(STATUSES)),
+    Column::new("network_difficulty", Kind::Decimal, "The network's difficulty at the block.").required().unit(Unit::Hashes),
+    Column::new("reward_atomic", Kind::Decimal, "The reward the template promised.").unit(Unit::AtomicUnits),
+    Column::new("reason", Kind::Text, "What the daemon said when it refused."),
+];
+
+impl Stream for Blocks {
+    fn name(&self) -> &'static str {
+        "blocks"
+    }
+    fn doc(&self) -> &'static str {
+        "Each step in the life of a found block; a block is its hash, never its height."
+    }
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+    fn key(&self) -> &'static str {
+        "pool"
+    }
+    fn on_gap(&self) -> OnGap {
+        OnGap::Stop
+    }
+}
+
+/// One step in a block's life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Block {
+    /// Microseconds since 1970.
+    pub event_time: i64,
+    /// The pool's name.
+    pub pool: String,
+    /// 64 hex digits.
+    pub hash: String,
+    /// Block height.
+    pub height: i64,
+    /// Wallet address.
+    pub miner: String,
+    /// Worker name.
+    pub worker: String,
+    /// One of [`STATUSES`].
+    pub status: String,
+    /// Hashes.
+    pub network_difficulty: i128,
+    /// Atomic units.
+    pub reward_atomic: Option<i128>,
+    /// The daemon's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Record for Block {
+    const STREAM: &'static dyn Stream = &Blocks;
+    fn key(&self) -> &str {
+        &self.pool
+    }
+}

@@ -1,0 +1,75 @@
+//! `shares`: every share a miner submitted, with the pool's verdict.
+
+use serde::{Deserialize, Serialize};
+
+use crate::column::{Column, Kind, Limits, Unit};
+use crate::stream::{OnGap, Record, Stream};
+
+/// The verdicts a share can get.
+pub const OUTCOMES: &[&str] = &["accepted", "stale", "duplicate", "low_difficulty", "invalid"];
+
+/// The stream of shares.
+pub struct Shares;
+
+const COLUMNS: &[Column] = &[
+    Column::time("event_time", "When the pool received the share.").required(),
+    Column::new("pool", Kind::Text, "The pool that checked the share.").required(),
+    Column::new("miner", Kind::Text, "The account that is paid: a wallet address.").required(),
+    Column::new("worker", Kind::Text, "The miner's own name for the machine.").required(),
+    Column::new("outcome", Kind::Text, "The verdict: accepted, stale, duplicate, low_difficulty or invalid.")
+        .required()
+        .limits(Limits::OneOf(OUTCOMES)),
+    Column::new("difficulty", Kind::Int, "The difficulty of the job the share was found on, which is what it is credited at.")
+        .required()
+        .unit(Unit::Hashes)
+        .limits(Limits::Int(0, i64::MAX))
+        .few_values(),
+    Column::new("network_difficulty", Kind::Decimal, "The network's difficulty at that job.").required().unit(Unit::Hashes).few_values(),
+    Column::new("height", Kind::Int, "The height of the block the job would make.").required().limits(Limits::Int(0, i64::MAX)),
+];
+
+impl Stream for Shares {
+    fn name(&self) -> &'static str {
+        "shares"
+    }
+    fn doc(&self) -> &'static str {
+        "Every share a miner submitted, verified, with its verdict and the difficulty it is credited at."
+    }
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+    fn key(&self) -> &'static str {
+        "pool"
+    }
+    fn on_gap(&self) -> OnGap {
+        OnGap::Stop
+    }
+}
+
+/// One share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// Microseconds since 1970.
+    pub event_time: i64,
+    /// The pool's name.
+    pub pool: String,
+    /// Wallet address.
+    pub miner: String,
+    /// Worker name.
+    pub worker: String,
+    /// One of [`OUTCOMES`].
+    pub outcome: String,
+    /// Hashes, the job's own.
+    pub difficulty: i64,
+    /// Hashes.
+    pub network_difficulty: i128,
+    /// Block height of the job.
+    pub height: i64,
+}
+
+impl Record for Share {
+    const STREAM: &'static dyn Stream = &Shares;
+    fn key(&self) -> &str {
+        &self.pool
+    }
+}

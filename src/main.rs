@@ -1,0 +1,2 @@
+//! headframe
+fn main() {}

@@ -1,0 +1,134 @@
+//! A chain: where block templates come from and where found blocks go.
+//!
+//! The server knows nothing of coins. A driver turns its daemon's answers into [`Template`]s, which make a hashing blob for
+//! any extranonce and a whole block out of a solution. A Bitcoin-shaped driver differs in the blob, the nonce's place and
+//! the final comparison, so all three are asked of the template.
+
+use futures::future::BoxFuture;
+use std::fmt;
+use std::sync::Arc;
+use thiserror::Error;
+
+use crate::address::AddressError;
+
+pub mod monero;
+
+/// 32 bytes: a block id, a seed or a hash, in the order the daemon prints.
+pub type Hash = [u8; 32];
+
+/// What makes one job's work differ from every other's: the process, the connection and the job.
+///
+/// The instance is drawn at each start, so that a restart never hands out the same work again; the job's number is part
+/// of it, so that one solution is never worth credit under two job ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Extranonce {
+    /// Random, one a process start.
+    pub instance: u32,
+    /// One a connection.
+    pub connection: u32,
+    /// One a job of the connection.
+    pub job: u32,
+}
+
+impl Extranonce {
+    /// How many bytes of a template's reserve it takes.
+    pub const LEN: usize = 12;
+
+    /// Its bytes: the three numbers, little-endian.
+    pub fn bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..4].copy_from_slice(&self.instance.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.connection.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.job.to_le_bytes());
+        bytes
+    }
+}
+
+/// A block to be mined, as the daemon gave it. Cheap to ask for blobs: only what the extranonce changes is recomputed.
+pub trait Template: Send + Sync + fmt::Debug {
+    /// Height of the block it would make.
+    fn height(&self) -> u64;
+    /// Id of the block it builds on.
+    fn prev(&self) -> Hash;
+    /// The RandomX key of the block.
+    fn seed(&self) -> Hash;
+    /// The key of the next epoch, as soon as it is known.
+    fn next_seed(&self) -> Option<Hash>;
+    /// Hashes a block costs.
+    fn network_difficulty(&self) -> u128;
+    /// What the block pays, atomic units.
+    fn reward_atomic(&self) -> u128;
+    /// Where the miner writes its four nonce bytes in the hashing blob.
+    fn nonce_offset(&self) -> usize;
+    /// The bytes the miner hashes, with a zero nonce.
+    fn hashing_blob(&self, extranonce: Extranonce) -> Vec<u8>;
+    /// The whole block that this solution makes.
+    fn block(&self, extranonce: Extranonce, nonce: [u8; 4]) -> FoundBlock;
+    /// Whether a hash is enough for the network, by the chain's exact rule.
+    fn is_block(&self, hash: &Hash) -> bool;
+}
+
+/// A block ready to be submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundBlock {
+    /// The block's id.
+    pub id: Hash,
+    /// The serialised block.
+    pub bytes: Vec<u8>,
+}
+
+/// The daemon's view of the chain's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tip {
+    /// Id of the newest block.
+    pub hash: Hash,
+    /// Height the next block will have.
+    pub next_height: u64,
+    /// Why the daemon's templates must not be mined now, if so.
+    pub unready: Option<String>,
+}
+
+/// What the daemon made of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Submitted {
+    /// It is part of the daemon's chain.
+    Accepted,
+    /// The daemon's words.
+    Refused(String),
+}
+
+/// What can go wrong between us and a daemon.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum ChainError {
+    /// No answer.
+    #[error("{method} at {url} failed: {reason}; check that the daemon runs and its RPC port is reachable")]
+    Unreachable { url: String, method: &'static str, reason: String },
+    /// An error as answer.
+    #[error("{method} was refused by the daemon: {message} (code {code})")]
+    Refused { method: &'static str, code: i64, message: String },
+    /// An answer that we cannot mine on.
+    #[error("the daemon's block template is not usable: {0}")]
+    Template(String),
+}
+
+/// A source of templates and a place to submit to.
+pub trait Chain: Send + Sync + 'static {
+    /// The name miners must know the proof of work by, e.g. `rx/0`.
+    fn algo(&self) -> &'static str;
+    /// Whether an account can be paid on this chain.
+    fn check_address(&self, address: &str) -> Result<(), AddressError>;
+    /// The end of the chain: cheap, asked several times a second.
+    fn tip(&self) -> BoxFuture<'_, Result<Tip, ChainError>>;
+    /// A new template.
+    fn template(&self) -> BoxFuture<'_, Result<Arc<dyn Template>, ChainError>>;
+    /// Hands a found block to the daemon; retries what a retry can mend, and says accepted also when an earlier try was.
+    fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>>;
+}
+
+/// The blob with the nonce written in place. A nonce that would fall outside leaves it unchanged.
+pub fn with_nonce(mut blob: Vec<u8>, offset: usize, nonce: [u8; 4]) -> Vec<u8> {
+    if let Some(place) = blob.get_mut(offset..offset + nonce.len()) {
+        place.copy_from_slice(&nonce);
+    }
+    blob
+}

@@ -1,0 +1,199 @@
+//! The verdict on a share: free refusals first, the expensive hash last, and all of it pure.
+//!
+//! The order is a defence. Everything an attacker can send for nothing is refused for nothing; the nonce is reserved before
+//! the hash, so that one solution sent twice at once is never credited twice; nothing is counted before the hash says so.
+
+use std::sync::Arc;
+
+use crate::chain::{Extranonce, Hash, Template, with_nonce};
+use crate::difficulty::Difficulty;
+use crate::job::{Job, JobRing, Reservation};
+
+/// A submitted share, as bytes: two spellings of one nonce are one nonce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// As the miner says.
+    pub job_id: String,
+    /// In blob order.
+    pub nonce: [u8; 4],
+    /// The hash the miner claims.
+    pub result: Hash,
+}
+
+/// The five verdicts of the `shares` stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Credited.
+    Accepted,
+    /// For a block nobody needs any more.
+    Stale,
+    /// Sent before.
+    Duplicate,
+    /// Not enough work.
+    LowDifficulty,
+    /// Not work at all: malformed, or the claimed hash is not the hash.
+    Invalid,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of [`Outcome::index`].
+    pub const ALL: [Outcome; 5] = [Outcome::Accepted, Outcome::Stale, Outcome::Duplicate, Outcome::LowDifficulty, Outcome::Invalid];
+
+    /// The word in the `shares` stream.
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Accepted => "accepted",
+            Outcome::Stale => "stale",
+            Outcome::Duplicate => "duplicate",
+            Outcome::LowDifficulty => "low_difficulty",
+            Outcome::Invalid => "invalid",
+        }
+    }
+
+    /// Its place in [`Outcome::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Why a share is not credited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// The nonce is not 8 hex digits.
+    MalformedNonce,
+    /// The result is not 64 hex digits.
+    MalformedResult,
+    /// The job is unknown or its block is no longer wanted.
+    Expired,
+    /// The same nonce on the same job.
+    Duplicate,
+    /// More shares on one job than are remembered.
+    Throttled,
+    /// The claimed hash misses the job's target.
+    LowDifficulty,
+    /// The claimed hash is not the hash.
+    WrongResult,
+}
+
+impl Rejection {
+    /// What the miner is told. XMRig reconnects on some words ("Invalid job id", "Unauthenticated"), so none of them is
+    /// used here: a new block must not become a reconnect storm.
+    pub fn message(self) -> &'static str {
+        match self {
+            Rejection::MalformedNonce => "Rejected share: nonce must be 8 hex digits",
+            Rejection::MalformedResult => "Rejected share: result must be 64 hex digits",
+            Rejection::Expired => "Block expired",
+            Rejection::Duplicate => "Duplicate share",
+            Rejection::Throttled => "Throttled down share submission (please increase difficulty)",
+            Rejection::LowDifficulty => "Low difficulty share",
+            Rejection::WrongResult => "Rejected share: invalid result",
+        }
+    }
+
+    /// The verdict it is counted as.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Rejection::Expired => Outcome::Stale,
+            Rejection::Duplicate => Outcome::Duplicate,
+            Rejection::LowDifficulty | Rejection::Throttled => Outcome::LowDifficulty,
+            Rejection::MalformedNonce | Rejection::MalformedResult | Rejection::WrongResult => Outcome::Invalid,
+        }
+    }
+}
+
+/// What a share's row says about its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Hashes the share is worth.
+    pub difficulty: u64,
+    /// Hashes a block costs.
+    pub network_difficulty: u128,
+    /// Height of the block.
+    pub height: u64,
+}
+
+impl Terms {
+    /// The terms of a job.
+    pub fn of(job: &Job) -> Self {
+        Self {
+            difficulty: job.difficulty.hashes(),
+            network_difficulty: job.template.network_difficulty(),
+            height: job.template.height(),
+        }
+    }
+}
+
+/// A share that passed everything free and is worth a hash.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// The block it may make.
+    pub template: Arc<dyn Template>,
+    /// The job's own.
+    pub extranonce: Extranonce,
+    /// The job's own.
+    pub difficulty: Difficulty,
+    /// In blob order.
+    pub nonce: [u8; 4],
+    /// The hash the miner claims.
+    pub claimed: Hash,
+}
+
+impl Admitted {
+    /// The bytes whose hash the miner claims to know.
+    pub fn blob(&self) -> Vec<u8> {
+        with_nonce(self.template.hashing_blob(self.extranonce), self.template.nonce_offset(), self.nonce)
+    }
+
+    /// The terms of its job.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            difficulty: self.difficulty.hashes(),
+            network_difficulty: self.template.network_difficulty(),
+            height: self.template.height(),
+        }
+    }
+}
+
+/// A share refused without hashing; `terms` are those of its job, else of the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: Rejection,
+    /// For its row.
+    pub terms: Option<Terms>,
+}
+
+/// Everything that can be said without hashing. `tip` is the block that jobs must build on.
+pub fn admit(jobs: &mut JobRing, tip: &Hash, submission: &Submission) -> Result<Admitted, Refused> {
+    let current = jobs.current().map(Terms::of);
+    let Some(job) = jobs.find(&submission.job_id) else {
+        return Err(Refused { reason: Rejection::Expired, terms: current });
+    };
+    let refuse = |reason, job: &Job| Err(Refused { reason, terms: Some(Terms::of(job)) });
+    if !JobRing::builds_on(job, tip) {
+        return refuse(Rejection::Expired, job);
+    }
+    match job.reserve(submission.nonce) {
+        Reservation::New => {}
+        Reservation::Seen => return refuse(Rejection::Duplicate, job),
+        Reservation::Full => return refuse(Rejection::Throttled, job),
+    }
+    if !job.difficulty.is_met_by(&submission.result) {
+        return refuse(Rejection::LowDifficulty, job);
+    }
+    Ok(Admitted {
+        template: job.template.clone(),
+        extranonce: job.extranonce,
+        difficulty: job.difficulty,
+        nonce: submission.nonce,
+        claimed: submission.result,
+    })
+}
+
+/// The verdict once the hash is known: refused, or accepted with whether it is a block.
+pub fn judge(share: &Admitted, hash: &Hash) -> Result<bool, Rejection> {
+    if *hash != share.claimed {
+        return Err(Rejection::WrongResult);
+    }
+    Ok(share.template.is_block(hash))
+}
