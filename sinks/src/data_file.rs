@@ -13,6 +13,7 @@ use arrow::temporal_conversions::{date32_to_datetime, timestamp_us_to_datetime};
 use bytes::Bytes;
 use headframe_schemas::{Column, Kind, Table};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
@@ -110,22 +111,30 @@ pub fn encode(
             parts.entry(key).or_default().push(part);
         }
     }
+    let names = || table.partition_columns().iter().map(|column| column.name.to_owned());
     let file = |(key, part): (Vec<Option<String>>, Vec<RecordBatch>)| {
-        let bytes = write(table, &part, effort)?;
-        let names = table.partition_columns().iter().map(|column| column.name.to_owned());
-        let partition_values: BTreeMap<String, Option<String>> = names.zip(key.iter().cloned()).collect();
-        let folder: String = table
-            .partition_columns()
-            .iter()
-            .zip(&key)
-            .map(|(column, value)| format!("{}={}/", column.name, value.as_deref().unwrap_or("__HIVE_DEFAULT_PARTITION__")))
-            .collect();
-        let path = format!("{folder}{}-{tag}-{}.parquet", effort.prefix(), uuid::Uuid::new_v4().simple());
-        let stats = stats(table, &part).to_string();
-        let size = bytes.len() as i64;
-        Ok(EncodedFile { add: Add { path, partition_values, size, modification_time: now_ms, data_change, stats: Some(stats) }, bytes })
+        encode_part(table, names().zip(key).collect(), &part, tag, effort, now_ms, data_change)
     };
     parts.into_iter().map(file).collect()
+}
+
+/// Encodes the rows of one partition, given without the partition columns, as one file.
+pub fn encode_part(
+    table: &Table,
+    partition_values: BTreeMap<String, Option<String>>,
+    rows: &[RecordBatch],
+    tag: &str,
+    effort: Effort,
+    now_ms: i64,
+    data_change: bool,
+) -> Result<EncodedFile, SinkError> {
+    let bytes = write(table, rows, effort)?;
+    let value = |name: &str| partition_values.get(name).cloned().flatten().unwrap_or_else(|| "__HIVE_DEFAULT_PARTITION__".to_owned());
+    let folder: String = table.partition_columns().iter().map(|column| format!("{}={}/", column.name, value(column.name))).collect();
+    let path = format!("{folder}{}-{tag}-{}.parquet", effort.prefix(), uuid::Uuid::new_v4().simple());
+    let stats = stats(table, rows).to_string();
+    let size = bytes.len() as i64;
+    Ok(EncodedFile { add: Add { path, partition_values, size, modification_time: now_ms, data_change, stats: Some(stats) }, bytes })
 }
 
 /// The Arrow schema inside a table's files. Text is plain UTF-8 there, which every reader knows.
@@ -193,7 +202,9 @@ fn properties(table: &Table, effort: Effort) -> WriterProperties {
 
 fn write(table: &Table, batches: &[RecordBatch], effort: Effort) -> Result<Bytes, SinkError> {
     let error = || SinkError::encode("encoding a file", &table.name);
-    let mut writer = ArrowWriter::try_new(Vec::new(), file_schema(table), Some(properties(table, effort))).map_err(error())?;
+    // Without the Arrow schema in the footer every reader sees plain Parquet types, not string views.
+    let options = ArrowWriterOptions::new().with_properties(properties(table, effort)).with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), file_schema(table), options).map_err(error())?;
     for batch in batches {
         writer.write(batch).map_err(error())?;
     }

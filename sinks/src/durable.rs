@@ -62,7 +62,7 @@ impl ObjectStore for DurableStore {
         let path = location.to_string();
         let written = tokio::task::spawn_blocking(move || put_durably(&staged, &target, &payload, create)).await;
         match written {
-            Ok(Ok(())) => Ok(PutResult { e_tag: None, version: None, extensions: Default::default() }),
+            Ok(Ok(())) => Ok(PutResult { e_tag: None, version: None }),
             Ok(Err(error)) if create && error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(Error::AlreadyExists { path, source: Box::new(error) })
             }

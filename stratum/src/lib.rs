@@ -1,1 +1,28 @@
-//! room
+//! The stratum room: the mining protocol, block templates, RandomX checks and the facts that follow from them.
+//!
+//! A share's way: `server` reads a line, `protocol` makes a command of it, `share` refuses what can be refused for nothing,
+//! `randomx` computes the hash, `facts` makes the row durable, and only then the miner is told OK. `chain` is the only
+//! place that knows a coin; `difficulty`, `job`, `share`, `vardiff` and `protocol` are pure.
+
+pub mod address;
+pub mod chain;
+pub mod config;
+pub mod difficulty;
+pub mod facts;
+mod feed;
+pub mod job;
+pub mod keccak;
+pub mod miner;
+mod pool;
+pub mod protocol;
+pub mod randomx;
+mod recorder;
+mod server;
+pub mod share;
+mod stats;
+pub mod vardiff;
+
+pub use config::{ConfigError, StratumConfig};
+pub use facts::{FactError, Facts, PublisherFacts};
+pub use pool::{Bound, Stratum, StratumError};
+pub use stats::{Stats, StatsHandle};

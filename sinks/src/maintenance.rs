@@ -1,0 +1,379 @@
+//! The upkeep of one table: few large files, a short log, old rows dropped, orphans removed.
+//!
+//! There is one owner a table, fenced like the writer. A rewrite is committed as removes and adds with `data_change = false`
+//! only when the log is where it was looked at and every file it replaces is still live, so two rewrites can never both count. Rows are
+//! counted before and after.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use datafusion::datasource::MemTable;
+use datafusion::prelude::SessionContext;
+use deltalake_core::operations::vacuum::VacuumMode;
+use futures::TryStreamExt;
+use headframe_schemas::{Rollup, Table, codec, rollup};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::action::{Line, Remove};
+use crate::data_file::{DataFile, Effort, EncodedFile, encode_part, file_schema};
+use crate::error::SinkError;
+use crate::lake::{Lake, TableLocation};
+use crate::log::{LogState, Put, delta_table, now_ms};
+use crate::snapshot::by_partition;
+use crate::writer::{check, fence_app, maintenance_app, offset_app, put_files};
+
+const DAY_MS: i64 = 86_400_000;
+
+/// When the owner does what.
+#[derive(Debug, Clone)]
+pub struct MaintenanceConfig {
+    /// Pause between rounds.
+    pub every: Duration,
+    /// A partition with this many small files is rewritten.
+    pub small_files: usize,
+    /// Files below this many bytes are small; rewritten files grow to about this.
+    pub target_bytes: i64,
+    /// A checkpoint is written after this many commits.
+    pub checkpoint_commits: i64,
+    /// Log entries older than this and behind a checkpoint are removed.
+    pub log_kept: Duration,
+    /// Files that left the table are removed after this long, and never before 24 hours have passed.
+    pub files_kept: Duration,
+    /// Raw rows older than this many days are compressed harder.
+    pub cold_after_days: u32,
+    /// Rows older than this are dropped; the table's own when `None`.
+    pub retention_days: Option<u32>,
+}
+
+impl Default for MaintenanceConfig {
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(30),
+            small_files: 32,
+            target_bytes: 128 << 20,
+            checkpoint_commits: 100,
+            log_kept: Duration::from_secs(7 * 86_400),
+            files_kept: Duration::from_secs(86_400),
+            cold_after_days: 7,
+            retention_days: None,
+        }
+    }
+}
+
+/// What one round did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Files that were rewritten.
+    pub rewritten: usize,
+    /// Files dropped because their rows are too old.
+    pub expired: usize,
+    /// Whether a checkpoint was written.
+    pub checkpoint: bool,
+}
+
+/// The maintenance owner of one table.
+#[derive(Debug)]
+pub struct Maintenance {
+    table: Table,
+    location: TableLocation,
+    config: MaintenanceConfig,
+    apps: Vec<String>,
+    state: LogState,
+    epoch: i64,
+    checkpoint: i64,
+}
+
+impl Maintenance {
+    /// Takes the upkeep of a table over. `None` when there is no such table yet.
+    pub async fn open(lake: &Lake, table: Table, config: MaintenanceConfig) -> Result<Option<Self>, SinkError> {
+        let location = lake.table(&table.name);
+        let apps = vec![offset_app(&table.name), fence_app(&table.name), maintenance_app(&table.name)];
+        let Some(state) = LogState::load(&location, &apps).await? else { return Ok(None) };
+        check(&table, &state)?;
+        let mut owner = Self { table, location, config, apps, state, epoch: 0, checkpoint: 0 };
+        owner.claim().await?;
+        owner.checkpoint = owner.last_checkpoint().await?;
+        Ok(Some(owner))
+    }
+
+    /// Rounds until shutdown. Failures of the store are logged and tried again next round; losing the table ends it with an error.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), SinkError> {
+        loop {
+            match self.round(now_ms()).await {
+                Ok(round) if round == Round::default() => {}
+                Ok(round) => tracing::debug!(table = %self.table.name, ?round, "maintained"),
+                Err(error) if error.is_transient() => tracing::warn!(table = %self.table.name, %error, "maintenance failed, trying again"),
+                Err(error) => return Err(error),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.config.every) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// One round at the given time, milliseconds since 1970.
+    pub async fn round(&mut self, now: i64) -> Result<Round, SinkError> {
+        self.state.advance(&self.location, &self.apps).await?;
+        let mut round = Round { expired: self.expire(now).await?, ..Round::default() };
+        let files: Vec<Arc<DataFile>> = self.state.files.values().cloned().collect();
+        for (partition, files) in by_partition(&files) {
+            for (group, effort) in self.groups(&partition, files, now) {
+                round.rewritten += self.rewrite(&partition, &group, effort, now).await?;
+            }
+        }
+        if self.state.version - self.checkpoint >= self.config.checkpoint_commits {
+            self.write_checkpoint().await?;
+            self.trim_log(now).await?;
+            self.vacuum().await?;
+            round.checkpoint = true;
+        }
+        Ok(round)
+    }
+
+    /// Which files of a partition to rewrite together: its small ones when there are many, and its old ones once.
+    fn groups(&self, partition: &BTreeMap<String, Option<String>>, files: Vec<Arc<DataFile>>, now: i64) -> Vec<(Vec<Arc<DataFile>>, Effort)> {
+        let old = partition.get("ingest_date").cloned().flatten().and_then(|day| day_ms(&day));
+        let cold = old.is_some_and(|day| now - day > (i64::from(self.config.cold_after_days) + 1) * DAY_MS);
+        let is_cold = |file: &DataFile| file.add.path.contains(&format!("/{}-", Effort::Cold.prefix()));
+        let chosen = |file: &Arc<DataFile>| if cold { !is_cold(file) } else { file.add.size < self.config.target_bytes / 4 };
+        let mut chosen: Vec<Arc<DataFile>> = files.into_iter().filter(chosen).collect();
+        chosen.sort_by_key(|file| file.seq_range());
+        if chosen.is_empty() || (!cold && chosen.len() < self.config.small_files) {
+            return Vec::new();
+        }
+        let mut groups = vec![Vec::new()];
+        let mut bytes = 0;
+        for file in chosen {
+            bytes += file.add.size;
+            if bytes > self.config.target_bytes {
+                groups.push(Vec::new());
+                bytes = file.add.size;
+            }
+            if let Some(group) = groups.last_mut() {
+                group.push(file);
+            }
+        }
+        let effort = if cold { Effort::Cold } else { Effort::Fresh };
+        groups.into_iter().filter(|group| cold || group.len() > 1).map(|group| (group, effort)).collect()
+    }
+
+    async fn rewrite(
+        &mut self,
+        partition: &BTreeMap<String, Option<String>>,
+        files: &[Arc<DataFile>],
+        effort: Effort,
+        now: i64,
+    ) -> Result<usize, SinkError> {
+        let mut batches = Vec::new();
+        for file in files {
+            batches.extend(self.read(file).await?);
+        }
+        let before: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let logged: i64 = files.iter().map(|file| file.rows).sum();
+        if before as i64 != logged {
+            return Err(self.differ(format!("{logged} rows in the log"), format!("{before} rows in the files")));
+        }
+        let rows = self.fold(batches).await?;
+        let after: usize = rows.iter().map(RecordBatch::num_rows).sum();
+        if !self.is_rollup() && after != before {
+            return Err(self.differ(format!("{before} rows"), format!("{after} rows")));
+        }
+        let file = encode_part(&self.table, partition.clone(), &rows, "merged", effort, now, false)?;
+        put_files(&self.location, std::slice::from_ref(&file)).await?;
+        self.replace(files, vec![file], "OPTIMIZE", false, now).await
+    }
+
+    fn differ(&self, before: String, after: String) -> SinkError {
+        SinkError::RowsDiffer { table: self.table.name.clone(), before, after }
+    }
+
+    fn is_rollup(&self) -> bool {
+        self.rollup().is_some()
+    }
+
+    fn rollup(&self) -> Option<&'static dyn Rollup> {
+        rollup::ALL.iter().copied().find(|rollup| rollup.table() == self.table.name)
+    }
+
+    /// Partial rows of a rollup become one a window and key; other rows stay as they are. Sums must not change.
+    async fn fold(&self, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, SinkError> {
+        let Some(rollup) = self.rollup() else { return Ok(batches) };
+        let error = || SinkError::encode("folding partial rows", &self.table.name);
+        let schema = file_schema(&self.table);
+        let context = SessionContext::new();
+        let partials = MemTable::try_new(schema.clone(), vec![batches.clone()]).map_err(error())?;
+        context.register_table("partials", Arc::new(partials)).map_err(error())?;
+        let sql = format!("{} ORDER BY bin, {}", rollup.fold_sql(), rollup.key_list());
+        let folded = context.sql(&sql).await.map_err(error())?.collect().await.map_err(error())?;
+        let folded = folded.iter().map(|batch| codec::conform(&schema, batch)).collect::<Result<Vec<_>, _>>();
+        let folded = folded.map_err(SinkError::encode("folding partial rows", &self.table.name))?;
+        let sums = rollup.measures().iter().filter(|measure| measure.merge == headframe_schemas::Merge::Sum);
+        let sums: Vec<String> = sums.map(|measure| format!("sum({})", measure.column.name)).collect();
+        let total = async |rows: Vec<RecordBatch>| -> datafusion::common::Result<String> {
+            let context = SessionContext::new();
+            context.register_table("rows", Arc::new(MemTable::try_new(schema.clone(), vec![rows])?))?;
+            let answer = context.sql(&format!("SELECT {} FROM rows", sums.join(", "))).await?.collect().await?;
+            Ok(arrow::util::pretty::pretty_format_batches(&answer)?.to_string())
+        };
+        let (before, after) = (total(batches).await.map_err(error())?, total(folded.clone()).await.map_err(error())?);
+        if before != after {
+            return Err(self.differ(before, after));
+        }
+        Ok(folded)
+    }
+
+    async fn read(&self, file: &DataFile) -> Result<Vec<RecordBatch>, SinkError> {
+        let name = &self.table.name;
+        let path = Path::from(file.add.path.as_str());
+        let bytes = async { self.location.store.get(&path).await?.bytes().await };
+        let bytes = bytes.await.map_err(SinkError::store("reading a data file", name))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|builder| builder.with_batch_size(65_536).build());
+        let schema = file_schema(&self.table);
+        let mut batches = Vec::new();
+        for batch in reader.map_err(SinkError::encode("reading a data file", name))? {
+            let batch = batch.map_err(SinkError::encode("reading a data file", name))?;
+            batches.push(codec::conform(&schema, &batch).map_err(SinkError::encode("reading a data file", name))?);
+        }
+        let joined = concat_batches(&schema, &batches).map_err(SinkError::encode("reading a data file", name))?;
+        Ok(vec![joined])
+    }
+
+    /// Drops whole files whose newest row is past the retention.
+    async fn expire(&mut self, now: i64) -> Result<usize, SinkError> {
+        let days = i64::from(self.config.retention_days.unwrap_or(self.table.retention_days));
+        let cutoff_us = (now - days * DAY_MS) * 1_000;
+        let newest = |file: &DataFile| file.ranges.get("ingest_time").or_else(|| file.ranges.get("bin")).map(|range| range.1);
+        let old = |file: &&Arc<DataFile>| newest(file).is_some_and(|newest| newest < cutoff_us);
+        let old: Vec<Arc<DataFile>> = self.state.files.values().filter(old).cloned().collect();
+        if old.is_empty() {
+            return Ok(0);
+        }
+        self.replace(&old, Vec::new(), "DELETE", true, now).await
+    }
+
+    /// Commits the replacement of files, or nothing: when the log moved, the files must still be live.
+    async fn replace(
+        &mut self,
+        old: &[Arc<DataFile>],
+        new: Vec<EncodedFile>,
+        operation: &str,
+        data_change: bool,
+        now: i64,
+    ) -> Result<usize, SinkError> {
+        let mut lines = vec![Line::commit_info(operation, now, json!({})), Line::txn(&self.apps[2], self.epoch)];
+        lines.extend(old.iter().map(|file| {
+            Line::remove(Remove {
+                path: file.add.path.clone(),
+                deletion_timestamp: now,
+                data_change,
+                extended_file_metadata: true,
+                partition_values: file.add.partition_values.clone(),
+                size: file.add.size,
+            })
+        }));
+        lines.extend(new.into_iter().map(|file| Line::add(file.add)));
+        loop {
+            self.state.advance(&self.location, &self.apps).await?;
+            self.check_fence()?;
+            if old.iter().any(|file| !self.state.files.contains_key(&file.add.path)) {
+                return Ok(0);
+            }
+            if self.state.put(&self.location, &lines).await? == Put::Done {
+                return Ok(old.len());
+            }
+        }
+    }
+
+    fn check_fence(&self) -> Result<(), SinkError> {
+        let found = self.state.txns.get(&self.apps[2]).copied().unwrap_or_default();
+        if found == self.epoch {
+            return Ok(());
+        }
+        Err(SinkError::Fenced { table: self.table.name.clone(), ours: self.epoch, theirs: found })
+    }
+
+    async fn claim(&mut self) -> Result<(), SinkError> {
+        loop {
+            let epoch = self.state.txns.get(&self.apps[2]).copied().unwrap_or_default() + 1;
+            let lines = [Line::commit_info("CLAIM MAINTENANCE", now_ms(), json!({})), Line::txn(&self.apps[2], epoch)];
+            if self.state.put(&self.location, &lines).await? == Put::Done {
+                self.epoch = epoch;
+                return Ok(());
+            }
+            self.state.advance(&self.location, &self.apps).await?;
+        }
+    }
+
+    async fn write_checkpoint(&mut self) -> Result<(), SinkError> {
+        let mut table = delta_table(&self.location)?;
+        let name = &self.table.name;
+        table.load().await.map_err(SinkError::delta("loading the log", name))?;
+        deltalake_core::checkpoints::create_checkpoint(&table, None).await.map_err(SinkError::delta("writing a checkpoint", name))?;
+        self.checkpoint = table.version().and_then(|version| i64::try_from(version).ok()).unwrap_or(self.checkpoint);
+        Ok(())
+    }
+
+    async fn last_checkpoint(&self) -> Result<i64, SinkError> {
+        let names = self.log_entries().await?;
+        Ok(names.iter().filter(|(name, _)| name.contains(".checkpoint")).filter_map(|(name, _)| version_of(name)).max().unwrap_or(0))
+    }
+
+    async fn log_entries(&self) -> Result<Vec<(String, i64)>, SinkError> {
+        let listed: Vec<_> = self
+            .location
+            .store
+            .list(Some(&Path::from("_delta_log")))
+            .try_collect()
+            .await
+            .map_err(SinkError::store("listing the log", &self.table.name))?;
+        let entry = |meta: &object_store::ObjectMeta| Some((meta.location.filename()?.to_owned(), meta.last_modified.timestamp_millis()));
+        Ok(listed.iter().filter_map(entry).collect())
+    }
+
+    /// Removes log entries behind the checkpoint that are past their time.
+    async fn trim_log(&self, now: i64) -> Result<(), SinkError> {
+        let kept_ms = self.config.log_kept.max(Duration::from_secs(3_600)).as_millis() as i64;
+        for (name, modified) in self.log_entries().await? {
+            let behind = version_of(&name).is_some_and(|version| version < self.checkpoint);
+            if behind && now - modified > kept_ms {
+                let path = Path::from("_delta_log").join(name);
+                self.location.store.delete(&path).await.map_err(SinkError::store("trimming the log", &self.table.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes files no version needs, orphans of crashed writers among them, but none younger than 24 hours.
+    async fn vacuum(&self) -> Result<(), SinkError> {
+        let name = &self.table.name;
+        let mut table = delta_table(&self.location)?;
+        table.load().await.map_err(SinkError::delta("loading the log", name))?;
+        let kept = self.config.files_kept.max(Duration::from_secs(86_400));
+        let kept = chrono::Duration::from_std(kept).map_err(SinkError::encode("reading files_kept", name))?;
+        table
+            .vacuum()
+            .with_mode(VacuumMode::Full)
+            .with_retention_period(kept)
+            .with_enforce_retention_duration(false)
+            .await
+            .map_err(SinkError::delta("vacuuming", name))?;
+        Ok(())
+    }
+}
+
+fn version_of(name: &str) -> Option<i64> {
+    name.get(..20)?.parse().ok()
+}
+
+fn day_ms(day: &str) -> Option<i64> {
+    let date = day.parse::<chrono::NaiveDate>().ok()?;
+    Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis())
+}

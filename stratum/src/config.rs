@@ -1,0 +1,173 @@
+//! The stratum room's section of the configuration: every key with its default, and what makes it refusable.
+
+use serde::Deserialize;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use thiserror::Error;
+
+use crate::address;
+use crate::vardiff;
+
+/// The section `[stratum]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StratumConfig {
+    /// Where miners connect.
+    pub listen: SocketAddr,
+    /// The pool's name in every row.
+    pub pool: String,
+    /// The address that found blocks pay.
+    pub wallet: String,
+    /// monerod's RPC, e.g. `http://127.0.0.1:18081`.
+    pub daemon_url: String,
+    /// Seconds a call to the daemon may take.
+    pub daemon_timeout_s: u64,
+    /// Seconds the last template stays in use while the daemon does not answer.
+    pub daemon_grace_s: u64,
+    /// Milliseconds between looks at the chain's end.
+    pub poll_ms: u64,
+    /// Seconds after which a template is renewed for new transactions.
+    pub template_refresh_s: u64,
+    /// Hashes a share costs a miner that just logged in.
+    pub start_difficulty: u64,
+    /// How difficulty follows each miner.
+    pub vardiff: vardiff::Settings,
+    /// Threads that verify shares.
+    pub verify_threads: usize,
+    /// Shares that may wait for a thread.
+    pub verify_queue: usize,
+    /// Verify with the 2 GiB dataset: ten times faster, 2.3 GiB a seed.
+    pub full_memory: bool,
+    /// Connections at once.
+    pub max_sessions: usize,
+    /// Seconds a connection may take to log in.
+    pub login_timeout_s: u64,
+    /// Seconds of silence after which a connection is closed.
+    pub idle_timeout_s: u64,
+    /// Seconds a miner may take to read what it is sent.
+    pub write_timeout_s: u64,
+    /// Seconds a share may take to become durable before it is refused.
+    pub durable_timeout_s: u64,
+    /// Seconds between hashrate rows of a session.
+    pub hashrate_interval_s: u64,
+    /// Seconds the shares in flight may take at shutdown.
+    pub drain_s: u64,
+}
+
+impl Default for StratumConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3333)),
+            pool: "main".to_owned(),
+            wallet: String::new(),
+            daemon_url: "http://127.0.0.1:18081".to_owned(),
+            daemon_timeout_s: 5,
+            daemon_grace_s: 30,
+            poll_ms: 500,
+            template_refresh_s: 30,
+            start_difficulty: 10_000,
+            vardiff: vardiff::Settings::default(),
+            verify_threads: 1,
+            verify_queue: 1024,
+            full_memory: false,
+            max_sessions: 10_000,
+            login_timeout_s: 10,
+            idle_timeout_s: 600,
+            write_timeout_s: 10,
+            durable_timeout_s: 15,
+            hashrate_interval_s: 60,
+            drain_s: 10,
+        }
+    }
+}
+
+/// A value the pool cannot work with.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("stratum.{key} = {value}: {reason}")]
+pub struct ConfigError {
+    /// The key within the section.
+    pub key: &'static str,
+    /// The value as given.
+    pub value: String,
+    /// What is wrong with it and what to write.
+    pub reason: String,
+}
+
+impl StratumConfig {
+    /// Refuses what could only fail later. Whether the wallet is on the daemon's network is checked against the daemon.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.wallet.is_empty() {
+            return Err(refuse("wallet", "\"\"", "write the address that found blocks should pay"));
+        }
+        address::parse(&self.wallet).map_err(|error| refuse("wallet", &self.wallet, &error.to_string()))?;
+        let name_ok = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if self.pool.is_empty() || self.pool.len() > 64 || !self.pool.chars().all(name_ok) {
+            return Err(refuse("pool", &self.pool, "use 1 to 64 letters, digits, dashes or underscores"));
+        }
+        let url_ok = reqwest::Url::parse(&self.daemon_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !url_ok {
+            return Err(refuse("daemon_url", &self.daemon_url, "write it as http://host:port"));
+        }
+        self.validate_numbers()
+    }
+
+    fn validate_numbers(&self) -> Result<(), ConfigError> {
+        let positive = [
+            ("daemon_timeout_s", self.daemon_timeout_s),
+            ("poll_ms", self.poll_ms),
+            ("template_refresh_s", self.template_refresh_s),
+            ("start_difficulty", self.start_difficulty),
+            ("vardiff.min_difficulty", self.vardiff.min_difficulty),
+            ("verify_threads", self.verify_threads as u64),
+            ("verify_queue", self.verify_queue as u64),
+            ("max_sessions", self.max_sessions as u64),
+            ("login_timeout_s", self.login_timeout_s),
+            ("idle_timeout_s", self.idle_timeout_s),
+            ("write_timeout_s", self.write_timeout_s),
+            ("durable_timeout_s", self.durable_timeout_s),
+            ("hashrate_interval_s", self.hashrate_interval_s),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(refuse(key, "0", "must be at least 1"));
+        }
+        let vardiff = &self.vardiff;
+        if vardiff.max_difficulty < vardiff.min_difficulty || i64::try_from(vardiff.max_difficulty).is_err() {
+            let reason = "must lie between vardiff.min_difficulty and 9223372036854775807";
+            return Err(refuse("vardiff.max_difficulty", &vardiff.max_difficulty.to_string(), reason));
+        }
+        if !(vardiff.target_s > 0.0 && vardiff.target_s <= 3600.0) {
+            return Err(refuse("vardiff.target_s", &vardiff.target_s.to_string(), "must be above 0 and at most 3600 seconds"));
+        }
+        if !(vardiff.max_step > 1.0 && vardiff.max_step <= 1000.0) {
+            return Err(refuse("vardiff.max_step", &vardiff.max_step.to_string(), "must be above 1 and at most 1000"));
+        }
+        if self.durable_timeout_s > 19 {
+            let reason = "must be at most 19: miners give a share up after 20 seconds";
+            return Err(refuse("durable_timeout_s", &self.durable_timeout_s.to_string(), reason));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write_timeout(&self) -> Duration {
+        Duration::from_secs(self.write_timeout_s)
+    }
+    pub(crate) fn login_timeout(&self) -> Duration {
+        Duration::from_secs(self.login_timeout_s)
+    }
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.idle_timeout_s)
+    }
+    pub(crate) fn durable_timeout(&self) -> Duration {
+        Duration::from_secs(self.durable_timeout_s)
+    }
+    pub(crate) fn hashrate_interval(&self) -> Duration {
+        Duration::from_secs(self.hashrate_interval_s)
+    }
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_s)
+    }
+}
+
+fn refuse(key: &'static str, value: &str, reason: &str) -> ConfigError {
+    ConfigError { key, value: value.to_owned(), reason: reason.to_owned() }
+}

@@ -1,0 +1,31 @@
+//! Where the pool's facts go, seen from the pool: a share is told OK only after this said it is durable.
+
+use futures::future::BoxFuture;
+use headframe_schemas::stream::blocks::Block;
+use headframe_schemas::stream::hashrate::Hashrate;
+use headframe_schemas::stream::shares::Share;
+use thiserror::Error;
+
+mod publisher;
+
+pub use publisher::PublisherFacts;
+
+/// A fact that may not be durable.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("a row of {stream} could not be made durable: {reason}; check that JetStream is reachable")]
+pub struct FactError {
+    /// The stream it was for.
+    pub stream: &'static str,
+    /// What went wrong.
+    pub reason: String,
+}
+
+/// A durable place for facts. Each future ends well only when the fact survives a crash of everything.
+pub trait Facts: Send + Sync + 'static {
+    /// A share with its verdict.
+    fn share(&self, share: Share) -> BoxFuture<'_, Result<(), FactError>>;
+    /// A step in a block's life.
+    fn block(&self, block: Block) -> BoxFuture<'_, Result<(), FactError>>;
+    /// A session's hashrate.
+    fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>>;
+}

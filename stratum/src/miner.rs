@@ -1,0 +1,282 @@
+//! A real miner: speaks XMRig's dialect to any pool and hashes RandomX on its own threads.
+//!
+//! It is what the demo mines with and what the tests judge the server by, so it takes a pool at its word in exactly the
+//! way XMRig does, and refuses what would crash XMRig.
+
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::protocol::line::{LineError, LineReader};
+use crate::randomx::{HashError, Seeds};
+use said::{Said, WireJob};
+use threads::{Found, Hashers, Task};
+
+mod said;
+mod threads;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// XMRig's own limit for a line from a pool.
+const MAX_LINE: usize = 64 * 1024;
+/// Solutions waiting for the socket.
+const FOUND_QUEUE: usize = 64;
+
+/// What to mine, where and as whom.
+#[derive(Debug, Clone)]
+pub struct MinerConfig {
+    /// `host:port`.
+    pub pool: String,
+    /// Wallet address, optionally with `.worker` and `+difficulty`.
+    pub login: String,
+    /// Most pools want `x`.
+    pub pass: String,
+    /// The worker's name, if it is not in the login.
+    pub rigid: Option<String>,
+    /// Hashing threads.
+    pub threads: usize,
+}
+
+/// A miner's counters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MinerStats {
+    /// Whether a login is in force.
+    pub connected: bool,
+    /// Hashes computed.
+    pub hashes: u64,
+    /// Shares the pool answered OK.
+    pub accepted: u64,
+    /// Shares the pool refused.
+    pub rejected: u64,
+    /// Jobs received.
+    pub jobs: u64,
+    /// Logins that were answered well.
+    pub logins: u64,
+    /// The last refusal or failure, in the pool's or our words.
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    connected: AtomicBool,
+    hashes: Arc<AtomicU64>,
+    accepted: AtomicU64,
+    rejected: AtomicU64,
+    jobs: AtomicU64,
+    logins: AtomicU64,
+    last_error: Mutex<Option<String>>,
+}
+
+/// Reads a miner's counters.
+#[derive(Debug, Clone)]
+pub struct MinerHandle(Arc<Counters>);
+
+impl MinerHandle {
+    /// The counters now.
+    pub fn stats(&self) -> MinerStats {
+        let counters = &self.0;
+        MinerStats {
+            connected: counters.connected.load(Relaxed),
+            hashes: counters.hashes.load(Relaxed),
+            accepted: counters.accepted.load(Relaxed),
+            rejected: counters.rejected.load(Relaxed),
+            jobs: counters.jobs.load(Relaxed),
+            logins: counters.logins.load(Relaxed),
+            last_error: counters.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+/// A miner, to be run.
+pub struct Miner {
+    config: MinerConfig,
+    seeds: Arc<Seeds>,
+    counters: Arc<Counters>,
+}
+
+/// Why a connection to a pool ended.
+#[derive(Debug, Error)]
+enum Broken {
+    #[error("cannot connect to {0}: {1}")]
+    Connect(String, String),
+    #[error("the pool refused the login: {0}")]
+    Login(String),
+    #[error("the pool sent what XMRig would not accept: {0}")]
+    Protocol(&'static str),
+    #[error("the pool closed the connection")]
+    Closed,
+    #[error(transparent)]
+    Line(#[from] LineError),
+    #[error("sending failed: {0}")]
+    Send(#[from] std::io::Error),
+    #[error(transparent)]
+    Hash(#[from] HashError),
+}
+
+impl Miner {
+    /// A miner over `seeds`, which it may share with a pool in the same process.
+    pub fn new(config: MinerConfig, seeds: Arc<Seeds>) -> (Self, MinerHandle) {
+        let counters = Arc::new(Counters::default());
+        (Self { config, seeds, counters: counters.clone() }, MinerHandle(counters))
+    }
+
+    /// Mines until `stop`, reconnecting as often as needed. Fails only if its threads cannot be started.
+    pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
+        let (sender, mut found) = mpsc::channel(FOUND_QUEUE);
+        let hashers = Hashers::start(self.config.threads, self.counters.hashes.clone(), sender)?;
+        while !stop.is_cancelled() {
+            let broken = tokio::select! {
+                () = stop.cancelled() => break,
+                broken = self.connection(&hashers, &mut found) => broken,
+            };
+            self.counters.connected.store(false, Relaxed);
+            hashers.pause();
+            tracing::warn!(pool = %self.config.pool, reason = %broken, "miner lost its pool");
+            self.note(broken.to_string());
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(RECONNECT_PAUSE) => {}
+            }
+        }
+        self.counters.connected.store(false, Relaxed);
+        // A thread that is handing a solution over must not wait for a reader that is gone.
+        drop(found);
+        hashers.stop().await;
+        Ok(())
+    }
+
+    /// One connection, to its end.
+    async fn connection(&self, hashers: &Hashers, found: &mut mpsc::Receiver<Found>) -> Broken {
+        match self.connect().await {
+            Ok((lines, out)) => {
+                let mut talk = Talk { miner: self, hashers, out, session: String::new(), next_id: 2, waiting: HashSet::new() };
+                talk.run(lines, found).await.err().unwrap_or(Broken::Closed)
+            }
+            Err(broken) => broken,
+        }
+    }
+
+    async fn connect(&self) -> Result<(LineReader<OwnedReadHalf>, OwnedWriteHalf), Broken> {
+        let failed = |reason: String| Broken::Connect(self.config.pool.clone(), reason);
+        let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.config.pool)).await;
+        let stream = connecting.map_err(|_| failed("no answer".to_owned()))?.map_err(|error| failed(error.to_string()))?;
+        stream.set_nodelay(true)?;
+        let (read, write) = stream.into_split();
+        Ok((LineReader::new(read), write))
+    }
+
+    fn note(&self, error: String) {
+        *self.counters.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
+
+/// A connection's state.
+struct Talk<'a> {
+    miner: &'a Miner,
+    hashers: &'a Hashers,
+    out: OwnedWriteHalf,
+    session: String,
+    next_id: u64,
+    /// Submits without an answer yet.
+    waiting: HashSet<u64>,
+}
+
+impl Talk<'_> {
+    async fn run(&mut self, mut lines: LineReader<OwnedReadHalf>, found: &mut mpsc::Receiver<Found>) -> Result<(), Broken> {
+        self.login().await?;
+        let mut quiet_since = Instant::now();
+        loop {
+            tokio::select! {
+                line = lines.next(MAX_LINE) => {
+                    let line = line?.ok_or(Broken::Closed)?;
+                    quiet_since = Instant::now();
+                    self.hear(&line).await?;
+                }
+                Some(found) = found.recv() => self.submit(found).await?,
+                () = tokio::time::sleep_until(quiet_since + KEEPALIVE) => {
+                    quiet_since = Instant::now();
+                    let id = self.id();
+                    self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "keepalived", "params": {"id": self.session}})).await?;
+                }
+            }
+        }
+    }
+
+    async fn login(&mut self) -> Result<(), Broken> {
+        let config = &self.miner.config;
+        let agent = concat!("headframe-miner/", env!("CARGO_PKG_VERSION"));
+        let mut params = json!({"login": config.login, "pass": config.pass, "agent": agent, "algo": ["rx/0"]});
+        if let Some(rigid) = &config.rigid {
+            params["rigid"] = json!(rigid);
+        }
+        self.send(&json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params})).await
+    }
+
+    async fn hear(&mut self, line: &[u8]) -> Result<(), Broken> {
+        let counters = &self.miner.counters;
+        match said::parse(line)? {
+            Said::LoggedIn { session, job } => {
+                self.session = session;
+                counters.connected.store(true, Relaxed);
+                counters.logins.fetch_add(1, Relaxed);
+                self.mine(job).await
+            }
+            Said::Job(job) => self.mine(job).await,
+            Said::LoginRefused(reason) => Err(Broken::Login(reason)),
+            Said::Answer { id, refusal } => {
+                // An answer to a keepalive counts for nothing.
+                if self.waiting.remove(&id) {
+                    let counter = if refusal.is_none() { &counters.accepted } else { &counters.rejected };
+                    counter.fetch_add(1, Relaxed);
+                    refusal.into_iter().for_each(|reason| self.miner.note(reason));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn mine(&mut self, job: WireJob) -> Result<(), Broken> {
+        self.miner.counters.jobs.fetch_add(1, Relaxed);
+        let memory = self.miner.seeds.memory(job.seed).await?;
+        self.hashers.work(Task { job_id: job.job_id, blob: job.blob, target: job.target, memory });
+        Ok(())
+    }
+
+    async fn submit(&mut self, found: Found) -> Result<(), Broken> {
+        if !self.hashers.is_current(&found) {
+            return Ok(());
+        }
+        let id = self.id();
+        self.waiting.insert(id);
+        let params = json!({
+            "id": self.session,
+            "job_id": found.task.job_id,
+            "nonce": hex::encode(found.nonce),
+            "result": hex::encode(found.hash),
+            "algo": "rx/0",
+        });
+        self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "submit", "params": params})).await
+    }
+
+    fn id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    async fn send(&mut self, message: &Value) -> Result<(), Broken> {
+        let mut line = message.to_string();
+        line.push('\n');
+        Ok(self.out.write_all(line.as_bytes()).await?)
+    }
+}

@@ -1,0 +1,155 @@
+//! The pool as root sees it: a configuration in, a bound pool out, run until told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::chain::monero::MoneroChain;
+use crate::chain::{Chain, ChainError};
+use crate::config::{ConfigError, StratumConfig};
+use crate::facts::Facts;
+use crate::feed::{Feed, Timing, Work};
+use crate::randomx::{Mode, Seeds, Verifier};
+use crate::recorder::{Drain, Recorder, recorder};
+use crate::server;
+use crate::stats::{Counters, StatsHandle};
+
+/// Why a pool did not start.
+#[derive(Debug, Error)]
+pub enum StratumError {
+    /// A key's value.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The port.
+    #[error("cannot listen for miners on {address}: {reason}; is another pool running there?")]
+    Listen { address: SocketAddr, reason: std::io::Error },
+    /// The verifier's threads.
+    #[error("cannot start {threads} verifier threads: {reason}")]
+    Threads { threads: usize, reason: std::io::Error },
+    /// The daemon's client.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+}
+
+/// Everything the sessions share.
+pub(crate) struct Pool {
+    pub(crate) config: StratumConfig,
+    pub(crate) chain: Arc<dyn Chain>,
+    pub(crate) verifier: Verifier,
+    pub(crate) facts: Arc<dyn Facts>,
+    pub(crate) recorder: Recorder,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) work: watch::Receiver<Work>,
+    /// Rings the feed.
+    pub(crate) bell: Arc<Notify>,
+    /// Shares and blocks being worked on; they outlive their connection.
+    pub(crate) tasks: TaskTracker,
+    /// Random, so that a restart never hands out the same work again.
+    pub(crate) instance: u32,
+    started: Instant,
+}
+
+impl Pool {
+    /// Milliseconds since the start, for everything that measures durations.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+}
+
+/// Microseconds since 1970, for rows.
+pub(crate) fn wall_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Makes pools.
+pub struct Stratum;
+
+/// A pool whose port is open and whose work has not begun.
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    pool: Arc<Pool>,
+    feed: Feed,
+    drain: Drain,
+}
+
+impl Stratum {
+    /// Checks the configuration and opens the port, with the daemon it names.
+    pub async fn bind(config: StratumConfig, facts: Arc<dyn Facts>) -> Result<Bound, StratumError> {
+        config.validate()?;
+        let timeout = Duration::from_secs(config.daemon_timeout_s);
+        let chain = Arc::new(MoneroChain::new(&config.daemon_url, &config.wallet, timeout)?);
+        Self::bind_on(config, facts, chain).await
+    }
+
+    /// The same on any chain.
+    pub async fn bind_on(config: StratumConfig, facts: Arc<dyn Facts>, chain: Arc<dyn Chain>) -> Result<Bound, StratumError> {
+        config.validate()?;
+        let listen = |reason| StratumError::Listen { address: config.listen, reason };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let seeds = Arc::new(Seeds::new(if config.full_memory { Mode::Full } else { Mode::Light }));
+        let verifier = Verifier::start(seeds.clone(), config.verify_threads, config.verify_queue)
+            .map_err(|reason| StratumError::Threads { threads: config.verify_threads, reason })?;
+        let counters = Arc::new(Counters::default());
+        let (recorder, drain) = recorder(facts.clone(), counters.clone());
+        let (work_sender, work) = watch::channel(Work::Nothing("no block template yet".to_owned()));
+        let bell = Arc::new(Notify::new());
+        let timing = Timing {
+            poll: Duration::from_millis(config.poll_ms),
+            refresh: Duration::from_secs(config.template_refresh_s),
+            grace: Duration::from_secs(config.daemon_grace_s),
+        };
+        let feed =
+            Feed { chain: chain.clone(), seeds, counters: counters.clone(), work: work_sender, bell: bell.clone(), timing };
+        let (tasks, instance, started) = (TaskTracker::new(), rand::random(), Instant::now());
+        let pool = Pool { config, chain, verifier, facts, recorder, counters, work, bell, tasks, instance, started };
+        Ok(Bound { listener, address, pool: Arc::new(pool), feed, drain })
+    }
+}
+
+impl Bound {
+    /// The address miners connect to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The pool's figures.
+    pub fn stats(&self) -> StatsHandle {
+        StatsHandle(self.pool.counters.clone())
+    }
+
+    /// The verifier's seeds, for a miner in the same process.
+    pub fn seeds(&self) -> Arc<Seeds> {
+        self.pool.verifier.seeds().clone()
+    }
+
+    /// Serves miners until `stop`; then shares in flight are finished within the configured time.
+    pub async fn run(self, stop: CancellationToken) {
+        let Bound { listener, address, pool, feed, drain } = self;
+        let mode = pool.verifier.seeds().mode();
+        tracing::info!(%address, pool = %pool.config.pool, ?mode, "stratum listens");
+        let drained = CancellationToken::new();
+        let mut owned = JoinSet::new();
+        owned.spawn(feed.run(stop.clone()));
+        let recorder = tokio::spawn(drain.run(drained.clone()));
+        server::serve(listener, pool.clone(), stop).await;
+        pool.tasks.close();
+        if tokio::time::timeout(pool.config.drain(), pool.tasks.wait()).await.is_err() {
+            tracing::warn!(left = pool.tasks.len(), "shares were still in flight at the end of the drain time");
+        }
+        drained.cancel();
+        if tokio::time::timeout(pool.config.drain(), recorder).await.is_err() {
+            tracing::warn!("rows were still queued at the end of the drain time");
+        }
+        while owned.join_next().await.is_some() {}
+        tracing::info!("stratum stopped");
+    }
+}

@@ -1,0 +1,88 @@
+//! Lines out of a byte stream, with a limit, so that nobody fills memory by never ending one.
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// The longest line accepted before login; XMRig's with a long algorithm list is about 700 bytes.
+pub const BEFORE_LOGIN: usize = 4 * 1024;
+/// The longest line accepted after login; XMRig never sends more.
+pub const AFTER_LOGIN: usize = 16 * 1024;
+/// Bytes read at a time. Most lines of a miner are shorter than this.
+const READ_LEN: usize = 1024;
+
+/// Why there is no next line.
+#[derive(Debug, Error)]
+pub enum LineError {
+    /// More bytes than allowed without a newline.
+    #[error("a line is longer than {0} bytes")]
+    TooLong(usize),
+    /// The socket failed.
+    #[error("reading failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Bytes received and not yet handed out. Pure: knows no socket.
+#[derive(Debug, Default)]
+pub struct Lines {
+    buffer: Vec<u8>,
+    /// Bytes already known to hold no newline, so that a slow sender cannot make us search again and again.
+    searched: usize,
+}
+
+impl Lines {
+    /// Adds bytes as they came.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Takes the next whole line, without its end and without a carriage return. Blank lines are skipped.
+    pub fn take(&mut self, limit: usize) -> Result<Option<Vec<u8>>, LineError> {
+        loop {
+            let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {
+                self.searched = self.buffer.len();
+                return if self.buffer.len() > limit { Err(LineError::TooLong(limit)) } else { Ok(None) };
+            };
+            let end = self.searched + at;
+            if end > limit {
+                return Err(LineError::TooLong(limit));
+            }
+            let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
+            self.searched = 0;
+            line.pop();
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+            if !line.iter().all(u8::is_ascii_whitespace) {
+                return Ok(Some(line));
+            }
+        }
+    }
+}
+
+/// Lines of a socket.
+#[derive(Debug)]
+pub struct LineReader<R> {
+    source: R,
+    lines: Lines,
+}
+
+impl<R: AsyncRead + Unpin> LineReader<R> {
+    /// Reads lines from this source.
+    pub fn new(source: R) -> Self {
+        Self { source, lines: Lines::default() }
+    }
+
+    /// The next line, `None` at the end of the stream. Dropping the future loses nothing.
+    pub async fn next(&mut self, limit: usize) -> Result<Option<Vec<u8>>, LineError> {
+        loop {
+            if let Some(line) = self.lines.take(limit)? {
+                return Ok(Some(line));
+            }
+            let mut bytes = [0; READ_LEN];
+            match self.source.read(&mut bytes).await? {
+                0 => return Ok(None),
+                count => self.lines.push(&bytes[..count]),
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `login`: who mines, for whom, with what.
+//!
+//! The user is `wallet`, optionally followed by `.worker` and `+difficulty` in any order, as miners' guides have taught
+//! people for a decade. `rigid` names the worker too and wins, since it has no other meaning.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Command;
+
+/// The method's name.
+pub const METHOD: &str = "login";
+/// The longest worker name kept; longer ones are cut.
+pub const MAX_WORKER_CHARS: usize = 64;
+/// The worker of a miner that names none.
+pub const DEFAULT_WORKER: &str = "default";
+
+/// A miner's introduction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The wallet address as given, unchecked.
+    pub address: String,
+    /// Clean enough for logs, labels and web pages.
+    pub worker: String,
+    /// The difficulty the miner insists on.
+    pub fixed_difficulty: Option<u64>,
+    /// The program, cut to 128 characters.
+    pub agent: String,
+    /// The algorithms it can do; empty when it does not say.
+    pub algos: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Params {
+    login: String,
+    #[serde(default)]
+    agent: Option<String>,
+    #[serde(default)]
+    rigid: Option<String>,
+    #[serde(default)]
+    algo: Option<Vec<String>>,
+}
+
+pub(super) fn parse(params: Value) -> Command {
+    let Ok(params) = serde_json::from_value::<Params>(params) else {
+        return Command::Unusable("login needs params with a login string");
+    };
+    let user = User::parse(&params.login);
+    let worker = params.rigid.as_deref().filter(|name| !name.is_empty()).or(user.worker).unwrap_or(DEFAULT_WORKER);
+    Command::Login(Login {
+        address: user.address.to_owned(),
+        worker: clean(worker),
+        fixed_difficulty: user.fixed_difficulty,
+        agent: params.agent.unwrap_or_default().chars().filter(|c| !c.is_control()).take(128).collect(),
+        algos: params.algo.unwrap_or_default(),
+    })
+}
+
+struct User<'a> {
+    address: &'a str,
+    worker: Option<&'a str>,
+    fixed_difficulty: Option<u64>,
+}
+
+impl<'a> User<'a> {
+    fn parse(text: &'a str) -> Self {
+        let text = text.trim();
+        let end = text.find(['.', '+']).unwrap_or(text.len());
+        let mut user = User { address: &text[..end], worker: None, fixed_difficulty: None };
+        let mut rest = &text[end..];
+        while let Some(mark) = rest.chars().next() {
+            let body = &rest[1..];
+            // A worker may contain dots; only a plus ends it. A difficulty ends at the first mark of either kind.
+            let end = if mark == '.' { body.find('+') } else { body.find(['.', '+']) }.unwrap_or(body.len());
+            match mark {
+                '.' if end > 0 => user.worker = Some(&body[..end]),
+                '+' => user.fixed_difficulty = body[..end].parse().ok().filter(|difficulty| *difficulty > 0),
+                _ => {}
+            }
+            rest = &body[end..];
+        }
+        user
+    }
+}
+
+/// Letters, digits, dot, dash and underscore stay; the rest could break a log, a label or a page.
+fn clean(name: &str) -> String {
+    let keep = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
+    name.chars().take(MAX_WORKER_CHARS).map(keep).collect()
+}

@@ -1,0 +1,97 @@
+//! Facts nobody waits for: refused shares and hashrate, published behind the answer through a bounded queue.
+//!
+//! Whoever floods the pool with refused shares must not make honest miners wait for JetStream, so a full queue gives the
+//! newest row up, counts it and says so; nothing is lost in silence.
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use headframe_schemas::stream::hashrate::Hashrate;
+use headframe_schemas::stream::shares::Share;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::facts::{FactError, Facts};
+use crate::stats::Counters;
+
+/// Rows that may wait.
+const QUEUE: usize = 16_384;
+/// Rows in flight at once; the publisher batches what comes together.
+const IN_FLIGHT: usize = 256;
+
+/// A row nobody waits for.
+#[derive(Debug)]
+pub(crate) enum Row {
+    Share(Share),
+    Hashrate(Hashrate),
+}
+
+/// The queue's entrance.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorder {
+    queue: mpsc::Sender<Row>,
+    counters: Arc<Counters>,
+}
+
+/// The queue's other end, to be run.
+pub(crate) struct Drain {
+    queue: mpsc::Receiver<Row>,
+    facts: Arc<dyn Facts>,
+    counters: Arc<Counters>,
+}
+
+/// A queue with both ends.
+pub(crate) fn recorder(facts: Arc<dyn Facts>, counters: Arc<Counters>) -> (Recorder, Drain) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Recorder { queue: sender, counters: counters.clone() }, Drain { queue: receiver, facts, counters })
+}
+
+impl Recorder {
+    /// Publishes a row some time soon.
+    pub(crate) fn later(&self, row: Row) {
+        if self.queue.try_send(row).is_err() {
+            self.counters.fact_lost();
+        }
+    }
+}
+
+impl Drain {
+    /// Publishes until `done`, then what is still queued.
+    pub(crate) async fn run(mut self, done: CancellationToken) {
+        let facts = self.facts.clone();
+        let publish = |row: Row| {
+            let facts = facts.clone();
+            async move {
+                match row {
+                    Row::Share(share) => facts.share(share).await,
+                    Row::Hashrate(hashrate) => facts.hashrate(hashrate).await,
+                }
+            }
+        };
+        let mut flying = FuturesUnordered::new();
+        let mut closed = false;
+        loop {
+            tokio::select! {
+                () = done.cancelled(), if !closed => {
+                    closed = true;
+                    self.queue.close();
+                }
+                Some(result) = flying.next() => self.note(&result),
+                row = self.queue.recv(), if flying.len() < IN_FLIGHT => match row {
+                    Some(row) => flying.push(publish(row)),
+                    None => break,
+                },
+            }
+        }
+        while let Some(result) = flying.next().await {
+            self.note(&result);
+        }
+    }
+
+    fn note(&self, result: &Result<(), FactError>) {
+        if let Err(error) = result {
+            self.counters.fact_lost();
+            tracing::warn!(%error, "a row that nobody waited for is lost");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Whose shares a connection sends, and the rows that say so.
+
+use headframe_schemas::stream::hashrate::Hashrate;
+use headframe_schemas::stream::shares::Share;
+
+use crate::pool::wall_us;
+use crate::share::{Outcome, Terms};
+
+/// Who is paid, and the machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    pub(crate) pool: String,
+    pub(crate) miner: String,
+    pub(crate) worker: String,
+}
+
+impl Account {
+    /// The row of a share that was received at `event_time`.
+    pub(crate) fn share(&self, event_time: i64, outcome: Outcome, terms: Terms) -> Share {
+        Share {
+            event_time,
+            pool: self.pool.clone(),
+            miner: self.miner.clone(),
+            worker: self.worker.clone(),
+            outcome: outcome.word().to_owned(),
+            difficulty: i64::try_from(terms.difficulty).unwrap_or(i64::MAX),
+            network_difficulty: i128::try_from(terms.network_difficulty).unwrap_or(i128::MAX),
+            height: i64::try_from(terms.height).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// The row of the hashrate that made `work` hashes in `elapsed_s`, ending now.
+    pub(crate) fn hashrate(&self, work: u128, elapsed_s: f64) -> Hashrate {
+        Hashrate {
+            event_time: wall_us(),
+            pool: self.pool.clone(),
+            miner: self.miner.clone(),
+            worker: self.worker.clone(),
+            hashrate_hs: work as f64 / elapsed_s.max(0.001),
+            source: "pool".to_owned(),
+        }
+    }
+}

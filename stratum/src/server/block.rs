@@ -1,0 +1,63 @@
+//! A found block: candidate row, daemon, outcome row, in this order and before anything else happens.
+//!
+//! The candidate row comes first so that a crash in between leaves a trace that the chain can be asked about. But a block
+//! loses its worth within a second, so a JetStream that does not answer delays it by a bounded moment only.
+
+use headframe_schemas::stream::blocks::Block;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::account::Account;
+use crate::chain::{FoundBlock, Submitted};
+use crate::pool::{Pool, wall_us};
+use crate::share::Admitted;
+
+/// How long the candidate row may hold the block up.
+const CANDIDATE_WAIT: Duration = Duration::from_millis(500);
+
+/// Submits the block that this share makes.
+pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted) {
+    let block = share.template.block(share.extranonce, share.nonce);
+    let id = hex::encode(block.id);
+    let row = |status: &str, reason| Block {
+        event_time: wall_us(),
+        pool: account.pool.clone(),
+        hash: id.clone(),
+        height: i64::try_from(share.template.height()).unwrap_or(i64::MAX),
+        miner: account.miner.clone(),
+        worker: account.worker.clone(),
+        status: status.to_owned(),
+        network_difficulty: i128::try_from(share.template.network_difficulty()).unwrap_or(i128::MAX),
+        reward_atomic: i128::try_from(share.template.reward_atomic()).ok(),
+        reason,
+    };
+    let mut candidate = pool.facts.block(row("candidate", None));
+    let (written, verdict) = match tokio::time::timeout(CANDIDATE_WAIT, &mut candidate).await {
+        Ok(written) => (written, offer(&pool, &block).await),
+        Err(_) => {
+            tracing::warn!(block = %id, "the candidate row is late; the block is submitted without waiting for it");
+            tokio::join!(candidate, offer(&pool, &block))
+        }
+    };
+    let (status, reason) = match &verdict {
+        Ok(()) => ("accepted", None),
+        Err(reason) => ("refused", Some(reason.clone())),
+    };
+    pool.counters.block(verdict.is_ok());
+    pool.bell.notify_one();
+    tracing::info!(block = %id, height = share.template.height(), worker = %account.worker, status, reason, "block found");
+    let outcome = pool.facts.block(row(status, reason)).await;
+    for error in [written, outcome].into_iter().filter_map(Result::err) {
+        pool.counters.fact_lost();
+        tracing::error!(block = %id, %error, "a row about a found block is lost");
+    }
+}
+
+/// The daemon's verdict; a daemon that could not be asked counts as a refusal that names the cause.
+async fn offer(pool: &Pool, block: &FoundBlock) -> Result<(), String> {
+    match pool.chain.submit(block).await {
+        Ok(Submitted::Accepted) => Ok(()),
+        Ok(Submitted::Refused(reason)) => Err(reason),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,146 @@
+//! The pool's own counters, cheap to read, for a status line and for readiness.
+
+use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::chain::Template;
+use crate::share::Outcome;
+
+/// A moment's figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Miners logged in.
+    pub sessions: u64,
+    /// Shares by verdict; accepted ones are durable.
+    pub accepted: u64,
+    /// For a block nobody needs any more.
+    pub stale: u64,
+    /// Sent twice.
+    pub duplicate: u64,
+    /// Not enough work.
+    pub low_difficulty: u64,
+    /// Malformed or wrong.
+    pub invalid: u64,
+    /// Good shares that were refused because they could not be made durable or verified.
+    pub unrecorded: u64,
+    /// Rows about refused shares, hashrate and blocks that were given up.
+    pub facts_lost: u64,
+    /// Hashes of accepted shares.
+    pub work_hashes: u64,
+    /// Blocks the daemon took.
+    pub blocks_accepted: u64,
+    /// Blocks the daemon refused.
+    pub blocks_refused: u64,
+    /// Height being mined; 0 before the first template.
+    pub height: u64,
+    /// Hashes a block costs.
+    pub network_difficulty: u128,
+    /// Why nothing can be mined, if so.
+    pub unready: Option<String>,
+}
+
+/// The counters behind the figures.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    sessions: AtomicU64,
+    shares: [AtomicU64; 5],
+    unrecorded: AtomicU64,
+    facts_lost: AtomicU64,
+    work_hashes: AtomicU64,
+    blocks_accepted: AtomicU64,
+    blocks_refused: AtomicU64,
+    chain: RwLock<ChainState>,
+}
+
+#[derive(Debug, Clone)]
+struct ChainState {
+    height: u64,
+    network_difficulty: u128,
+    unready: Option<String>,
+}
+
+impl Default for ChainState {
+    fn default() -> Self {
+        Self { height: 0, network_difficulty: 0, unready: Some("no block template yet".to_owned()) }
+    }
+}
+
+/// Reads the counters of a pool, also after it ended.
+#[derive(Debug, Clone)]
+pub struct StatsHandle(pub(crate) Arc<Counters>);
+
+impl StatsHandle {
+    /// The figures now.
+    pub fn snapshot(&self) -> Stats {
+        let counters = &self.0;
+        let chain = counters.chain.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let shares = |outcome: Outcome| counters.shares[outcome.index()].load(Relaxed);
+        Stats {
+            sessions: counters.sessions.load(Relaxed),
+            accepted: shares(Outcome::Accepted),
+            stale: shares(Outcome::Stale),
+            duplicate: shares(Outcome::Duplicate),
+            low_difficulty: shares(Outcome::LowDifficulty),
+            invalid: shares(Outcome::Invalid),
+            unrecorded: counters.unrecorded.load(Relaxed),
+            facts_lost: counters.facts_lost.load(Relaxed),
+            work_hashes: counters.work_hashes.load(Relaxed),
+            blocks_accepted: counters.blocks_accepted.load(Relaxed),
+            blocks_refused: counters.blocks_refused.load(Relaxed),
+            height: chain.height,
+            network_difficulty: chain.network_difficulty,
+            unready: chain.unready,
+        }
+    }
+}
+
+impl Counters {
+    pub(crate) fn session_began(&self) {
+        metrics::gauge!("headframe_stratum_sessions").increment(1.0);
+        self.sessions.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn session_ended(&self) {
+        metrics::gauge!("headframe_stratum_sessions").decrement(1.0);
+        self.sessions.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn share(&self, outcome: Outcome) {
+        metrics::counter!("headframe_stratum_shares_total", "outcome" => outcome.word()).increment(1);
+        self.shares[outcome.index()].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn credited(&self, hashes: u64) {
+        metrics::counter!("headframe_stratum_work_hashes_total").increment(hashes);
+        self.work_hashes.fetch_add(hashes, Relaxed);
+    }
+
+    pub(crate) fn unrecorded(&self) {
+        metrics::counter!("headframe_stratum_shares_unrecorded_total").increment(1);
+        self.unrecorded.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn fact_lost(&self) {
+        metrics::counter!("headframe_stratum_facts_lost_total").increment(1);
+        self.facts_lost.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn block(&self, accepted: bool) {
+        let status = if accepted { "accepted" } else { "refused" };
+        metrics::counter!("headframe_stratum_blocks_total", "status" => status).increment(1);
+        let counter = if accepted { &self.blocks_accepted } else { &self.blocks_refused };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn mining(&self, template: &dyn Template) {
+        metrics::gauge!("headframe_stratum_template_height").set(template.height() as f64);
+        let state =
+            ChainState { height: template.height(), network_difficulty: template.network_difficulty(), unready: None };
+        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    pub(crate) fn unready(&self, reason: &str) {
+        self.chain.write().unwrap_or_else(PoisonError::into_inner).unready = Some(reason.to_owned());
+    }
+}
