@@ -1,0 +1,71 @@
+//! Getting the decoder's state back: from the newest intact state file, or, where that is gone, from the raw table's own rows.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use datafusion::prelude::{SessionContext, col};
+use futures::StreamExt;
+use headframe_ingest::State;
+use headframe_schemas::{Stream, Table};
+use headframe_sinks::state_store::StateStore;
+use headframe_sinks::{SnapshotReader, SnapshotTable};
+
+use crate::fault::PipelineFault;
+use crate::pipeline::Context;
+
+/// The state after the offset, whatever of it has to be made again.
+pub async fn state(
+    context: &Context,
+    stream: &'static dyn Stream,
+    store: &StateStore,
+    offset: Option<i64>,
+) -> Result<State, PipelineFault> {
+    let Some(offset) = offset else { return Ok(State::default()) };
+    let (from, mut state) = match store.load(offset).await? {
+        Some((seq, bytes)) => (Some(seq), State::from_bytes(&bytes)?),
+        None => (None, State::default()),
+    };
+    if from == Some(offset) {
+        return Ok(state);
+    }
+    tracing::warn!(stream = stream.name(), ?from, offset, "replaying the raw table to rebuild the decoder's state");
+    replay(context, stream, from, offset, &mut state).await?;
+    // The guard of an older state names an older message; it still proves that the stream is the one that was read.
+    Ok(state)
+}
+
+async fn replay(
+    context: &Context,
+    stream: &'static dyn Stream,
+    from: Option<i64>,
+    offset: i64,
+    state: &mut State,
+) -> Result<(), PipelineFault> {
+    let table = Table::raw(stream);
+    let name = table.name.clone();
+    let error = || PipelineFault::plan("replaying rows", &name);
+    let snapshot = SnapshotReader::open(&context.lake, table).refresh().await?;
+    let session = SessionContext::new();
+    context.lake.register(session.runtime_env().as_ref());
+    let rows = SnapshotTable::new(snapshot).with_range(from, Some(offset));
+    let rows = session.read_table(Arc::new(rows)).map_err(error())?;
+    let rows = rows.select_columns(&["seq", "row", "producer", "producer_seq", "ingest_time"]).map_err(error())?;
+    let rows = rows.filter(col("producer").is_not_null().and(col("producer_seq").is_not_null())).map_err(error())?;
+    let rows = rows.sort(vec![col("seq").sort(true, true), col("row").sort(true, true)]).map_err(error())?;
+    let mut batches = rows.execute_stream().await.map_err(error())?;
+    while let Some(batch) = batches.next().await {
+        insert(&batch.map_err(error())?, state);
+    }
+    Ok(())
+}
+
+fn insert(batch: &RecordBatch, state: &mut State) {
+    let producers = batch.column(2).as_string_view();
+    let numbers = batch.column(3).as_primitive::<Int64Type>();
+    let times = batch.column(4).as_primitive::<TimestampMicrosecondType>();
+    for row in 0..batch.num_rows() {
+        let time_ns = if times.is_null(row) { 0 } else { times.value(row).saturating_mul(1_000) };
+        state.seen.insert(producers.value(row), numbers.value(row), time_ns);
+    }
+}

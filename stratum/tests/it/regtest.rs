@@ -1,0 +1,117 @@
+//! The whole against a real monerod in regtest: real templates, real hashes, blocks that the daemon takes.
+
+use headframe_stratum::address::{Network, check};
+use headframe_stratum::miner::{Miner, MinerConfig};
+use headframe_stratum::{Stratum, StratumConfig};
+use serde_json::{Value, json};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::address::MAINNET;
+use crate::facts::Memory;
+use crate::scripted::config;
+
+/// Hashes a block costs: a second or two of one core.
+const NETWORK_DIFFICULTY: u64 = 60;
+
+struct Monerod {
+    child: Child,
+    url: String,
+    // Removed after the child is gone.
+    _data: tempfile::TempDir,
+}
+
+impl Drop for Monerod {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Monerod {
+    async fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let binary = std::env::var("HEADFRAME_MONEROD").unwrap_or_else(|_| "monerod".to_owned());
+        let (rpc, p2p) = (free_port(), free_port());
+        let child = Command::new(&binary)
+            .args(["--regtest", "--offline", "--no-igd", "--hide-my-port", "--no-zmq", "--non-interactive"])
+            .args(["--fixed-difficulty", &NETWORK_DIFFICULTY.to_string()])
+            .args(["--rpc-bind-port", &rpc.to_string(), "--p2p-bind-port", &p2p.to_string()])
+            .args(["--log-level", "0", "--data-dir"])
+            .arg(data.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {binary}: {error}; install Debian's package monero or set HEADFRAME_MONEROD"));
+        let monerod = Self { child, url: format!("http://127.0.0.1:{rpc}"), _data: data };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while monerod.try_call("get_info", json!({})).await.is_none() {
+            assert!(Instant::now() < deadline, "monerod did not answer");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        monerod
+    }
+
+    async fn try_call(&self, method: &str, params: Value) -> Option<Value> {
+        let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
+        let response = reqwest::Client::new().post(format!("{}/json_rpc", self.url)).json(&body).send().await.ok()?;
+        let answer: Value = response.json().await.ok()?;
+        answer.get("result").cloned()
+    }
+
+    async fn call(&self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).await.unwrap_or_else(|| panic!("{method} failed"))
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_miner_mines_blocks_that_monerod_takes() {
+    check(MAINNET, Network::Mainnet).unwrap();
+    let monerod = Monerod::start().await;
+    let facts = Arc::new(Memory::new());
+    let config = StratumConfig { daemon_url: monerod.url.clone(), start_difficulty: 12, poll_ms: 100, ..config() };
+    let bound = Stratum::bind(config, facts.clone()).await.unwrap();
+    let (address, stats, seeds) = (bound.local_addr(), bound.stats(), bound.seeds());
+    let stop = CancellationToken::new();
+    let pool = tokio::spawn(bound.run(stop.clone()));
+    let login = format!("{MAINNET}.rig1");
+    let (miner, handle) =
+        Miner::new(MinerConfig { pool: address.to_string(), login, pass: "x".into(), rigid: None, threads: 1 }, seeds);
+    let mining = tokio::spawn(miner.run(stop.clone()));
+    let accepted = |facts: &Memory| facts.statuses().iter().filter(|status| *status == "accepted").count();
+    facts.until("three accepted blocks", |facts| accepted(facts) >= 3).await;
+    stop.cancel();
+    mining.await.unwrap().unwrap();
+    pool.await.unwrap();
+
+    let blocks = facts.blocks.lock().unwrap().clone();
+    for block in blocks.iter().filter(|block| block.status == "accepted") {
+        // The daemon's chain has exactly the block whose id we computed, and it pays the configured wallet.
+        let header = monerod.call("get_block_header_by_height", json!({"height": block.height})).await;
+        assert_eq!(header["block_header"]["hash"], block.hash);
+        let reward = header["block_header"]["reward"].as_u64().unwrap();
+        assert_eq!(block.reward_atomic, Some(i128::from(reward)));
+        assert_eq!(block.network_difficulty, i128::from(NETWORK_DIFFICULTY));
+        let candidate = blocks.iter().position(|row| row.hash == block.hash && row.status == "candidate").unwrap();
+        assert_eq!(blocks.iter().filter(|row| row.hash == block.hash).count(), 2);
+        assert!(candidate < blocks.iter().position(|row| row.hash == block.hash && row.status == "accepted").unwrap());
+    }
+    let info = monerod.call("get_info", json!({})).await;
+    let stats = stats.snapshot();
+    assert_eq!(info["height"].as_u64().unwrap() - 1, stats.blocks_accepted);
+    // No wrong verdict on an honest miner: everything is accepted, or stale because a block came in between.
+    assert_eq!((stats.invalid, stats.duplicate, stats.low_difficulty, stats.unrecorded, stats.facts_lost), (0, 0, 0, 0, 0));
+    let miner = handle.stats();
+    assert!(miner.accepted >= 3 && miner.logins == 1, "{miner:?}");
+    let rows = facts.outcomes();
+    assert_eq!(rows.iter().filter(|outcome| *outcome == "accepted").count() as u64, stats.accepted);
+    assert!(facts.shares.lock().unwrap().iter().all(|share| share.worker == "rig1" && share.miner == MAINNET));
+}

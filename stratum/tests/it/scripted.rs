@@ -1,0 +1,229 @@
+//! A chain that follows a script, a pool on it, and a client that sends raw lines.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use headframe_stratum::address::AddressError;
+use headframe_stratum::chain::{Chain, ChainError, Extranonce, FoundBlock, Hash, Submitted, Template, Tip};
+use headframe_stratum::difficulty::meets;
+use headframe_stratum::{Bound, StatsHandle, Stratum, StratumConfig};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::address::MAINNET;
+use crate::facts::Memory;
+
+/// The blob XMRig hashed when its lines were captured, with a zero nonce.
+const BLOB: &str = "10108fbb83d8064141414141414141414141414141414141414141414141414141414141414141000000007c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c01";
+
+/// What the chain says next.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    pub prev: u8,
+    pub seed: Hash,
+    pub height: u64,
+    pub network_difficulty: u128,
+    pub unready: Option<String>,
+    /// Whether the blob carries the extranonce, as real ones do; the captured shares need it not to.
+    pub own_blobs: bool,
+    pub refuse_blocks: bool,
+}
+
+impl Default for Scene {
+    fn default() -> Self {
+        Self { prev: 1, seed: [0x41; 32], height: 100, network_difficulty: 1 << 60, unready: None, own_blobs: false, refuse_blocks: false }
+    }
+}
+
+pub struct ScriptedChain {
+    pub scene: Mutex<Scene>,
+    pub submitted: Mutex<Vec<FoundBlock>>,
+    pub facts: Arc<Memory>,
+    /// The rows about blocks that existed when a block was submitted.
+    pub rows_at_submit: Mutex<Vec<String>>,
+}
+
+impl Template for Scene {
+    fn height(&self) -> u64 {
+        self.height
+    }
+    fn prev(&self) -> Hash {
+        [self.prev; 32]
+    }
+    fn seed(&self) -> Hash {
+        self.seed
+    }
+    fn next_seed(&self) -> Option<Hash> {
+        None
+    }
+    fn network_difficulty(&self) -> u128 {
+        self.network_difficulty
+    }
+    fn reward_atomic(&self) -> u128 {
+        600_000_000_000
+    }
+    fn nonce_offset(&self) -> usize {
+        39
+    }
+    fn hashing_blob(&self, extranonce: Extranonce) -> Vec<u8> {
+        let mut blob = hex::decode(BLOB).unwrap();
+        if self.own_blobs {
+            blob[50..62].copy_from_slice(&extranonce.bytes());
+        }
+        blob
+    }
+    fn block(&self, _: Extranonce, nonce: [u8; 4]) -> FoundBlock {
+        FoundBlock { id: [nonce[0]; 32], bytes: nonce.to_vec() }
+    }
+    fn is_block(&self, hash: &Hash) -> bool {
+        meets(hash, self.network_difficulty)
+    }
+}
+
+impl Chain for ScriptedChain {
+    fn algo(&self) -> &'static str {
+        "rx/0"
+    }
+    fn check_address(&self, address: &str) -> Result<(), AddressError> {
+        if address.starts_with('4') { Ok(()) } else { Err(AddressError::Encoding) }
+    }
+    fn tip(&self) -> BoxFuture<'_, Result<Tip, ChainError>> {
+        let scene = self.scene.lock().unwrap().clone();
+        async move { Ok(Tip { hash: [scene.prev; 32], next_height: scene.height, unready: scene.unready }) }.boxed()
+    }
+    fn template(&self) -> BoxFuture<'_, Result<Arc<dyn Template>, ChainError>> {
+        let scene = self.scene.lock().unwrap().clone();
+        async move { Ok(Arc::new(scene) as Arc<dyn Template>) }.boxed()
+    }
+    fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>> {
+        self.rows_at_submit.lock().unwrap().extend(self.facts.statuses());
+        self.submitted.lock().unwrap().push(block.clone());
+        let refuse = self.scene.lock().unwrap().refuse_blocks;
+        async move { Ok(if refuse { Submitted::Refused("Block not accepted".to_owned()) } else { Submitted::Accepted }) }.boxed()
+    }
+}
+
+/// A running pool on a scripted chain.
+pub struct Stage {
+    pub chain: Arc<ScriptedChain>,
+    pub facts: Arc<Memory>,
+    pub address: SocketAddr,
+    pub stats: StatsHandle,
+    pub seeds: Arc<headframe_stratum::randomx::Seeds>,
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+}
+
+pub fn config() -> StratumConfig {
+    let mut config = StratumConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        wallet: MAINNET.to_owned(),
+        pool: "test".to_owned(),
+        start_difficulty: 16,
+        poll_ms: 20,
+        ..StratumConfig::default()
+    };
+    config.vardiff.min_difficulty = 1;
+    config
+}
+
+impl Stage {
+    /// A pool that has work, or that says why it has none.
+    pub async fn open(scene: Scene, config: StratumConfig) -> Self {
+        let facts = Arc::new(Memory::new());
+        let unready = scene.unready.is_some();
+        let chain = Arc::new(ScriptedChain {
+            scene: Mutex::new(scene),
+            submitted: Mutex::default(),
+            facts: facts.clone(),
+            rows_at_submit: Mutex::default(),
+        });
+        let bound: Bound = Stratum::bind_on(config, facts.clone(), chain.clone()).await.unwrap();
+        let (address, stats, seeds) = (bound.local_addr(), bound.stats(), bound.seeds());
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(bound.run(stop.clone()));
+        let stage = Self { chain, facts, address, stats, seeds, stop, running };
+        if !unready {
+            stage.until("work", |stage| stage.stats.snapshot().unready.is_none()).await;
+        }
+        stage
+    }
+
+    /// Looks until the condition holds.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        while !wanted(self) {
+            assert!(tokio::time::Instant::now() < deadline, "{what}: did not happen; {:?}", self.stats.snapshot());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut Scene)) {
+        change(&mut self.chain.scene.lock().unwrap());
+    }
+
+    pub async fn close(self) {
+        self.stop.cancel();
+        tokio::time::timeout(Duration::from_secs(30), self.running).await.expect("the pool did not stop").unwrap();
+    }
+
+    pub async fn client(&self) -> Client {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        Client { stream: BufReader::new(stream), job: Value::Null }
+    }
+
+    /// A client that is logged in with the captured line.
+    pub async fn miner(&self) -> Client {
+        let mut client = self.client().await;
+        client.send(crate::server::CAPTURED.lines().next().unwrap()).await;
+        let answer = client.hear().await;
+        client.job = answer["result"]["job"].clone();
+        assert!(client.job["job_id"].is_string(), "{answer}");
+        client
+    }
+}
+
+/// A connection that says what it is told to say.
+pub struct Client {
+    stream: BufReader<TcpStream>,
+    pub job: Value,
+}
+
+impl Client {
+    pub async fn send(&mut self, line: &str) {
+        let line = format!("{line}\n");
+        self.stream.get_mut().write_all(line.as_bytes()).await.unwrap();
+    }
+
+    /// The next line, `Null` when the connection was closed.
+    pub async fn hear(&mut self) -> Value {
+        let mut line = String::new();
+        let read = tokio::time::timeout(Duration::from_secs(30), self.stream.read_line(&mut line)).await.expect("no line came");
+        // A reset is an end, too: it comes when lines were still unread at the other side.
+        if read.unwrap_or(0) == 0 { Value::Null } else { serde_json::from_str(&line).unwrap() }
+    }
+
+    pub async fn ask(&mut self, line: &str) -> Value {
+        self.send(line).await;
+        self.hear().await
+    }
+
+    /// Submits for the current job and returns the answer.
+    pub async fn submit(&mut self, nonce: &str, result: &str) -> Value {
+        let job = self.job["job_id"].as_str().unwrap().to_owned();
+        self.submit_for(&job, nonce, result).await
+    }
+
+    pub async fn submit_for(&mut self, job: &str, nonce: &str, result: &str) -> Value {
+        self.ask(&submit_line(9, job, nonce, result)).await
+    }
+}
+
+pub fn submit_line(id: u64, job: &str, nonce: &str, result: &str) -> String {
+    let params = json!({"id": "anything", "job_id": job, "nonce": nonce, "result": result, "algo": "rx/0"});
+    json!({"id": id, "jsonrpc": "2.0", "method": "submit", "params": params}).to_string()
+}
