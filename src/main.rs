@@ -1,2 +1,18 @@
-//! headframe
-fn main() {}
+//! The `headframe` command: parses the command line, starts logging and hands over.
+
+use clap::Parser;
+
+mod cli;
+mod config;
+mod daemon;
+mod demo;
+mod sql;
+mod system;
+
+fn main() -> anyhow::Result<()> {
+    let cli = cli::Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HEADFRAME_LOG").unwrap_or_else(|_| cli.command.default_log().into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(cli.command.run())
+}

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod catalog;
 pub mod config;
 pub mod console;
+pub mod delta;
 pub mod engine;
 pub mod error;
 pub mod format;
@@ -22,6 +23,7 @@ pub mod union;
 
 pub use catalog::Catalog;
 pub use config::QueryConfig;
+pub use delta::DeltaTables;
 pub use engine::{Answer, Ask, Engine};
 pub use error::{Code, QueryError};
 pub use http::{BindError, Bound, Server, Wiring};

@@ -107,8 +107,7 @@ impl Stratum {
             refresh: Duration::from_secs(config.template_refresh_s),
             grace: Duration::from_secs(config.daemon_grace_s),
         };
-        let feed =
-            Feed { chain: chain.clone(), seeds, counters: counters.clone(), work: work_sender, bell: bell.clone(), timing };
+        let feed = Feed { chain: chain.clone(), seeds, counters: counters.clone(), work: work_sender, bell: bell.clone(), timing };
         let (tasks, instance, started) = (TaskTracker::new(), rand::random(), Instant::now());
         let pool = Pool { config, chain, verifier, facts, recorder, counters, work, bell, tasks, instance, started };
         Ok(Bound { listener, address, pool: Arc::new(pool), feed, drain })
@@ -137,19 +136,19 @@ impl Bound {
         let mode = pool.verifier.seeds().mode();
         tracing::info!(%address, pool = %pool.config.pool, ?mode, "stratum listens");
         let drained = CancellationToken::new();
-        let mut owned = JoinSet::new();
-        owned.spawn(feed.run(stop.clone()));
-        let recorder = tokio::spawn(drain.run(drained.clone()));
+        let (mut feeding, mut recording) = (JoinSet::new(), JoinSet::new());
+        feeding.spawn(feed.run(stop.clone()));
+        recording.spawn(drain.run(drained.clone()));
         server::serve(listener, pool.clone(), stop).await;
         pool.tasks.close();
         if tokio::time::timeout(pool.config.drain(), pool.tasks.wait()).await.is_err() {
             tracing::warn!(left = pool.tasks.len(), "shares were still in flight at the end of the drain time");
         }
         drained.cancel();
-        if tokio::time::timeout(pool.config.drain(), recorder).await.is_err() {
+        if tokio::time::timeout(pool.config.drain(), recording.join_next()).await.is_err() {
             tracing::warn!("rows were still queued at the end of the drain time");
         }
-        while owned.join_next().await.is_some() {}
+        while feeding.join_next().await.is_some() {}
         tracing::info!("stratum stopped");
     }
 }

@@ -115,11 +115,7 @@ pub struct Terms {
 impl Terms {
     /// The terms of a job.
     pub fn of(job: &Job) -> Self {
-        Self {
-            difficulty: job.difficulty.hashes(),
-            network_difficulty: job.template.network_difficulty(),
-            height: job.template.height(),
-        }
+        Self { difficulty: job.difficulty.hashes(), network_difficulty: job.template.network_difficulty(), height: job.template.height() }
     }
 }
 

@@ -66,6 +66,16 @@ impl Default for ChainState {
     }
 }
 
+/// A session that is there.
+pub(crate) struct Present(Arc<Counters>);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        metrics::gauge!("headframe_stratum_sessions").decrement(1.0);
+        self.0.sessions.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Reads the counters of a pool, also after it ended.
 #[derive(Debug, Clone)]
 pub struct StatsHandle(pub(crate) Arc<Counters>);
@@ -96,14 +106,11 @@ impl StatsHandle {
 }
 
 impl Counters {
-    pub(crate) fn session_began(&self) {
+    /// Counts a session for as long as the guard lives, however the session ends.
+    pub(crate) fn session(self: &Arc<Self>) -> Present {
         metrics::gauge!("headframe_stratum_sessions").increment(1.0);
         self.sessions.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn session_ended(&self) {
-        metrics::gauge!("headframe_stratum_sessions").decrement(1.0);
-        self.sessions.fetch_sub(1, Relaxed);
+        Present(self.clone())
     }
 
     pub(crate) fn share(&self, outcome: Outcome) {
@@ -135,8 +142,7 @@ impl Counters {
 
     pub(crate) fn mining(&self, template: &dyn Template) {
         metrics::gauge!("headframe_stratum_template_height").set(template.height() as f64);
-        let state =
-            ChainState { height: template.height(), network_difficulty: template.network_difficulty(), unready: None };
+        let state = ChainState { height: template.height(), network_difficulty: template.network_difficulty(), unready: None };
         *self.chain.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 

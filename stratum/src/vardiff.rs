@@ -27,8 +27,10 @@ impl Default for Settings {
 
 /// Shares to have seen before the rate means anything.
 const ENOUGH_SHARES: u32 = 6;
-/// Deviations from the aim that are left alone.
-const TOLERANCE: f64 = 1.6;
+/// Deviations from the aim that are left alone however sure they are.
+const TOLERANCE: f64 = 1.5;
+/// Standard errors by which a deviation must exceed the tolerance; n shares tell the rate to about 1/√n.
+const SURENESS: f64 = 2.0;
 /// Silence, in targets and in seconds, before difficulty falls; above a donation round's minute.
 const SILENCE_TARGETS: f64 = 5.0;
 const SILENCE_S: f64 = 120.0;
@@ -81,8 +83,9 @@ impl Vardiff {
         }
         let wanted = self.work as f64 / elapsed_s * settings.target_s;
         let ratio = wanted / self.difficulty as f64;
+        let tolerance = TOLERANCE * (1.0 + SURENESS / f64::from(self.shares).sqrt());
         let window_full = elapsed_s >= f64::from(ENOUGH_SHARES) * settings.target_s;
-        if ratio > TOLERANCE || (window_full && ratio < 1.0 / TOLERANCE) {
+        if ratio > tolerance || (window_full && ratio < 1.0 / tolerance) {
             return Some(wanted);
         }
         // A full window inside the tolerance starts anew, so that old shares do not outweigh a change of hardware.

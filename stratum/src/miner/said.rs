@@ -81,8 +81,7 @@ fn answer(id: u64, line: Line) -> Result<Said, Broken> {
     match (id, refusal) {
         (1, Some(reason)) => Ok(Said::LoginRefused(reason)),
         (1, None) => {
-            let login: Login =
-                serde_json::from_value(line.result).map_err(|_| Broken::Protocol("a login answer lacks its id or job"))?;
+            let login: Login = serde_json::from_value(line.result).map_err(|_| Broken::Protocol("a login answer lacks its id or job"))?;
             Ok(Said::LoggedIn { session: login.id, job: decode(login.job)? })
         }
         (_, None) if !line.result.is_object() => Err(Broken::Protocol("a result is not an object")),

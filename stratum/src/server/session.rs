@@ -84,7 +84,7 @@ pub(crate) async fn run(pool: Arc<Pool>, stream: TcpStream, connection: u32, sto
         Ok(greeted) => greeted,
         Err(end) => return end,
     };
-    pool.counters.session_began();
+    let _present = pool.counters.session();
     let (checked, mut finished) = mpsc::channel(MAX_IN_FLIGHT);
     let mut session = Session::new(pool.clone(), &login, connection, out, checked);
     tracing::debug!(connection, worker = %session.account.worker, agent = %login.agent, "miner logged in");
@@ -93,7 +93,6 @@ pub(crate) async fn run(pool: Arc<Pool>, stream: TcpStream, connection: u32, sto
         Err(end) => end,
     };
     session.report_hashrate();
-    pool.counters.session_ended();
     end
 }
 
@@ -136,8 +135,7 @@ impl Pace {
 
 impl Session {
     fn new(pool: Arc<Pool>, login: &Login, connection: u32, out: Out, checked: mpsc::Sender<Checked>) -> Self {
-        let account =
-            Account { pool: pool.config.pool.clone(), miner: login.address.clone(), worker: login.worker.clone() };
+        let account = Account { pool: pool.config.pool.clone(), miner: login.address.clone(), worker: login.worker.clone() };
         Self {
             account,
             out,

@@ -6,13 +6,10 @@ use monero::{Address, Network as OracleNetwork, PrivateKey, PublicKey};
 use proptest::prelude::*;
 
 /// The Monero project's published donation address.
-pub const MAINNET: &str = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSYaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
+pub const MAINNET: &str = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
 
-const NETWORKS: [(OracleNetwork, Network); 3] = [
-    (OracleNetwork::Mainnet, Network::Mainnet),
-    (OracleNetwork::Stagenet, Network::Stagenet),
-    (OracleNetwork::Testnet, Network::Testnet),
-];
+const NETWORKS: [(OracleNetwork, Network); 3] =
+    [(OracleNetwork::Mainnet, Network::Mainnet), (OracleNetwork::Stagenet, Network::Stagenet), (OracleNetwork::Testnet, Network::Testnet)];
 
 fn key(seed: u8) -> PublicKey {
     let mut scalar = [0; 32];

@@ -42,7 +42,7 @@ fn a_real_blocks_id_is_the_daemons() {
     // here are its public key's, put back as they were.
     let mut template_block = block.clone();
     template_block.header.nonce = 0;
-    let mut bytes = serialize(&template_block);
+    let bytes = serialize(&template_block);
     let reserved = bytes.len() - 2 - Extranonce::LEN - 1;
     let kept: [u8; 12] = bytes[reserved..reserved + 12].try_into().unwrap();
     let part = |at: usize| u32::from_le_bytes(kept[at..at + 4].try_into().unwrap());
@@ -59,7 +59,6 @@ fn a_real_blocks_id_is_the_daemons() {
     let found = template.block(extranonce, nonce);
     assert_eq!(hex::encode(found.id), header["hash"].as_str().unwrap());
     assert_eq!(hex::encode(found.bytes), blob);
-    bytes.clear();
 }
 
 #[test]

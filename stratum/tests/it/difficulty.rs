@@ -29,10 +29,7 @@ fn the_exact_rule_meets_its_vectors() {
         (1u128 << 38, step([0, 0, 0, 1 << 26], false)),
         (67_280_421_310_721, [0xffff_ffff_fffb_d0ff, 0x42f00, 0xffff_ffff_fffb_d0ff, 0x42f00]),
         ((309u128 << 64) | 4_645_281_908_877_605_377, [0xff2c_1503_c50e_b9ff, u64::MAX, 0x00d3_eafc_3af1_4600, 0]),
-        (
-            1_238_926_361_552_897,
-            step([0x49ba_a0ba_2c91_1801, 0x6ee3_637c_ab25_86d0, 0x4c58_5a8f_5c70_73e3, 0x3a29], false),
-        ),
+        (1_238_926_361_552_897, step([0x49ba_a0ba_2c91_1801, 0x6ee3_637c_ab25_86d0, 0x4c58_5a8f_5c70_73e3, 0x3a29], false)),
     ];
     for (difficulty, limbs) in highest_that_passes {
         assert!(meets(&hash(limbs), difficulty), "{difficulty}");

@@ -7,6 +7,7 @@ mod address;
 mod blob;
 mod difficulty;
 mod facts;
+mod jetstream;
 mod protocol;
 mod randomx;
 mod regtest;

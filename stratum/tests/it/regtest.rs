@@ -32,7 +32,23 @@ impl Drop for Monerod {
 }
 
 impl Monerod {
+    /// A daemon that answers. A free port can be taken by somebody else before the daemon has it, so it may need a second try.
     async fn start() -> Self {
+        for _ in 0..5 {
+            let mut monerod = Self::spawn();
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while monerod.child.try_wait().unwrap().is_none() {
+                if monerod.try_call("get_info", json!({})).await.is_some() {
+                    return monerod;
+                }
+                assert!(Instant::now() < deadline, "monerod did not answer");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        panic!("monerod ended at once, five times");
+    }
+
+    fn spawn() -> Self {
         let data = tempfile::tempdir().unwrap();
         let binary = std::env::var("HEADFRAME_MONEROD").unwrap_or_else(|_| "monerod".to_owned());
         let (rpc, p2p) = (free_port(), free_port());
@@ -47,13 +63,7 @@ impl Monerod {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {binary}: {error}; install Debian's package monero or set HEADFRAME_MONEROD"));
-        let monerod = Self { child, url: format!("http://127.0.0.1:{rpc}"), _data: data };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while monerod.try_call("get_info", json!({})).await.is_none() {
-            assert!(Instant::now() < deadline, "monerod did not answer");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        monerod
+        Self { child, url: format!("http://127.0.0.1:{rpc}"), _data: data }
     }
 
     async fn try_call(&self, method: &str, params: Value) -> Option<Value> {
@@ -83,8 +93,7 @@ async fn our_miner_mines_blocks_that_monerod_takes() {
     let stop = CancellationToken::new();
     let pool = tokio::spawn(bound.run(stop.clone()));
     let login = format!("{MAINNET}.rig1");
-    let (miner, handle) =
-        Miner::new(MinerConfig { pool: address.to_string(), login, pass: "x".into(), rigid: None, threads: 1 }, seeds);
+    let (miner, handle) = Miner::new(MinerConfig { pool: address.to_string(), login, pass: "x".into(), rigid: None, threads: 1 }, seeds);
     let mining = tokio::spawn(miner.run(stop.clone()));
     let accepted = |facts: &Memory| facts.statuses().iter().filter(|status| *status == "accepted").count();
     facts.until("three accepted blocks", |facts| accepted(facts) >= 3).await;

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use headframe_stratum::address::AddressError;
 use headframe_stratum::chain::{Chain, ChainError, Extranonce, FoundBlock, Hash, Submitted, Template, Tip};
 use headframe_stratum::difficulty::meets;
-use headframe_stratum::{Bound, StatsHandle, Stratum, StratumConfig};
+use headframe_stratum::{Bound, Facts, StatsHandle, Stratum, StratumConfig};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -135,6 +135,11 @@ impl Stage {
     /// A pool that has work, or that says why it has none.
     pub async fn open(scene: Scene, config: StratumConfig) -> Self {
         let facts = Arc::new(Memory::new());
+        Self::open_over(scene, config, facts.clone(), facts).await
+    }
+
+    /// The same with another place for the facts; the memory then stays empty.
+    pub async fn open_over(scene: Scene, config: StratumConfig, facts: Arc<Memory>, durable: Arc<dyn Facts>) -> Self {
         let unready = scene.unready.is_some();
         let chain = Arc::new(ScriptedChain {
             scene: Mutex::new(scene),
@@ -142,7 +147,7 @@ impl Stage {
             facts: facts.clone(),
             rows_at_submit: Mutex::default(),
         });
-        let bound: Bound = Stratum::bind_on(config, facts.clone(), chain.clone()).await.unwrap();
+        let bound: Bound = Stratum::bind_on(config, durable, chain.clone()).await.unwrap();
         let (address, stats, seeds) = (bound.local_addr(), bound.stats(), bound.seeds());
         let stop = CancellationToken::new();
         let running = tokio::spawn(bound.run(stop.clone()));

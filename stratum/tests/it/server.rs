@@ -8,17 +8,17 @@ use crate::facts::Gate;
 use crate::scripted::{Scene, Stage, config, submit_line};
 
 pub const CAPTURED: &str = include_str!("../data/xmrig-6.26-client-lines.ndjson");
-const NONCE: &str = "0c000000";
-const RESULT: &str = "01234fa98d12da4191616a6dc055ec54c88565de6548b04d599129e52a95c30b";
-const OTHER_NONCE: &str = "5b000000";
-const OTHER_RESULT: &str = "25f6f36d69bcf670b120985219e21deab63795eaf7d35995f6e6fb3d027f0004";
+pub const NONCE: &str = "0c000000";
+pub const RESULT: &str = "01234fa98d12da4191616a6dc055ec54c88565de6548b04d599129e52a95c30b";
+pub const OTHER_NONCE: &str = "5b000000";
+pub const OTHER_RESULT: &str = "25f6f36d69bcf670b120985219e21deab63795eaf7d35995f6e6fb3d027f0004";
 const KEEPALIVED: &str = r#"{"id":77,"jsonrpc":"2.0","method":"keepalived","params":{"id":"x"}}"#;
 
-fn message(answer: &Value) -> &str {
+pub fn message(answer: &Value) -> &str {
     answer["error"]["message"].as_str().unwrap_or_else(|| panic!("not a refusal: {answer}"))
 }
 
-fn is_ok(answer: &Value) -> bool {
+pub fn is_ok(answer: &Value) -> bool {
     answer["result"]["status"] == "OK" && answer["error"].is_null()
 }
 
@@ -177,9 +177,11 @@ async fn a_block_is_a_candidate_before_the_daemon_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_never_repeat_and_each_connection_has_its_own_work() {
     let stage = Stage::open(Scene { own_blobs: true, ..Scene::default() }, config()).await;
+    let restarted = Stage::open(Scene { own_blobs: true, ..Scene::default() }, config()).await;
     let mut seen = std::collections::HashSet::new();
-    for _ in 0..20 {
-        let client = stage.miner().await;
+    // The same connection numbers on a pool that started anew: still no job and no work comes twice.
+    for number in 0..40 {
+        let client = if number % 2 == 0 { stage.miner().await } else { restarted.miner().await };
         let job = client.job.clone();
         assert!(seen.insert(job["job_id"].to_string()), "a job id came twice");
         assert!(seen.insert(job["blob"].to_string()), "a blob came twice");
@@ -189,6 +191,7 @@ async fn jobs_never_repeat_and_each_connection_has_its_own_work() {
     let (first, mut second) = (stage.miner().await, stage.miner().await);
     let foreign = first.job["job_id"].as_str().unwrap();
     assert_eq!(message(&second.submit_for(foreign, NONCE, RESULT).await), "Block expired");
+    restarted.close().await;
     stage.close().await;
 }
 
@@ -278,7 +281,7 @@ async fn connections_are_bounded_and_the_difficulty_follows_the_miner() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn our_miner_follows_a_seed_switch_and_a_restarted_pool_gives_new_work() {
+async fn our_miner_follows_a_seed_switch() {
     let scene = Scene { own_blobs: true, ..Scene::default() };
     let stage = Stage::open(scene, config()).await;
     let miner = MinerConfig { pool: stage.address.to_string(), login: "4A.rig".into(), pass: "x".into(), rigid: None, threads: 1 };
@@ -287,7 +290,8 @@ async fn our_miner_follows_a_seed_switch_and_a_restarted_pool_gives_new_work() {
     let mining = tokio::spawn(miner.run(stop.clone()));
     stage.until("a share", |_| handle.stats().accepted >= 1).await;
     stage.change(|scene| (scene.prev, scene.seed, scene.height) = (2, [9; 32], 101));
-    let after_switch = |stage: &Stage| stage.facts.shares.lock().unwrap().iter().any(|share| share.height == 101 && share.outcome == "accepted");
+    let after_switch =
+        |stage: &Stage| stage.facts.shares.lock().unwrap().iter().any(|share| share.height == 101 && share.outcome == "accepted");
     stage.until("a share under the new seed", after_switch).await;
     assert_eq!(stage.stats.snapshot().invalid, 0);
     stop.cancel();

@@ -32,10 +32,11 @@ impl Rpc {
     /// A client of the daemon at `base`, e.g. `http://127.0.0.1:18081`; each call ends within `timeout`.
     pub fn new(base: &str, timeout: Duration) -> Result<Self, ChainError> {
         let url = format!("{}/json_rpc", base.trim_end_matches('/'));
-        let http = reqwest::Client::builder()
-            .timeout(timeout)
-            .build()
-            .map_err(|error| ChainError::Unreachable { url: url.clone(), method: "setting up the client", reason: error.to_string() })?;
+        let http = reqwest::Client::builder().timeout(timeout).build().map_err(|error| ChainError::Unreachable {
+            url: url.clone(),
+            method: "setting up the client",
+            reason: error.to_string(),
+        })?;
         Ok(Self { http, url })
     }
 

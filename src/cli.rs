@@ -1,0 +1,136 @@
+//! The command line: one variant a command.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Role};
+use crate::{demo, sql, system};
+
+/// Mining data from JetStream into Delta tables, exactly once, answered in SQL.
+#[derive(Debug, Parser)]
+#[command(name = "headframe", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything on real parts: nats-server, monerod on a private chain, the pool, one miner, pipelines and SQL.
+    Demo {
+        /// Stop after this long, as 90s or 5m, and report; exit code 0 only if every stage produced rows.
+        #[arg(long = "for", value_parser = duration)]
+        for_: Option<Duration>,
+        /// Where everything is kept; a later demo goes on from there.
+        #[arg(long, default_value = "headframe-demo")]
+        data: PathBuf,
+        /// Where the SQL API listens.
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        listen: std::net::SocketAddr,
+        /// Where miners connect.
+        #[arg(long, default_value = "127.0.0.1:3333")]
+        stratum: std::net::SocketAddr,
+    },
+    /// Run the roles of a configuration file.
+    Up {
+        /// The configuration, in TOML.
+        #[arg(long)]
+        config: PathBuf,
+        /// Only these roles, separated by commas.
+        #[arg(long, value_delimiter = ',')]
+        roles: Option<Vec<Role>>,
+    },
+    /// Ask a running server.
+    Sql {
+        /// The statement.
+        statement: String,
+        /// The server.
+        #[arg(long, env = "HEADFRAME_URL", default_value = "http://127.0.0.1:8080")]
+        url: String,
+        /// table, json, ndjson, csv, arrow or parquet.
+        #[arg(long, default_value = "table")]
+        format: String,
+        /// A file with the bearer token.
+        #[arg(long, env = "HEADFRAME_TOKEN_FILE")]
+        token_file: Option<PathBuf>,
+    },
+    /// Look at a configuration file.
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Continue a table from a stream that was deleted and made anew, or that lost its newest messages.
+    Adopt {
+        /// The stream, which is also the table.
+        stream: String,
+        /// The configuration, in TOML.
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+/// What to do with a configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Say whether it can be used.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Print it with every default and override filled in.
+    Print {
+        /// The file; the defaults alone when absent.
+        file: Option<PathBuf>,
+    },
+}
+
+impl Command {
+    /// What is logged when `HEADFRAME_LOG` does not say.
+    pub fn default_log(&self) -> &'static str {
+        match self {
+            Self::Demo { .. } | Self::Sql { .. } | Self::Config { .. } => "warn,async_nats=error",
+            Self::Up { .. } | Self::Adopt { .. } => "info,async_nats=warn",
+        }
+    }
+
+    /// Does it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Demo { for_, data, listen, stratum } => demo::run(demo::Demo { for_, data, listen, stratum }).await,
+            Self::Up { config, roles } => {
+                let mut config = Config::load(Some(&config))?;
+                config.roles = roles.unwrap_or(config.roles);
+                system::up(config).await
+            }
+            Self::Sql { statement, url, format, token_file } => sql::ask(&url, &statement, &format, token_file.as_deref()).await,
+            Self::Config { action: ConfigAction::Check { file } } => {
+                Config::load(Some(&file))?;
+                println!("{} is fine", file.display());
+                Ok(())
+            }
+            Self::Config { action: ConfigAction::Print { file } } => {
+                print!("{}", Config::print(file.as_deref())?);
+                Ok(())
+            }
+            Self::Adopt { stream, config } => system::adopt(Config::load(Some(&config))?, &stream).await,
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| format!("{text:?} is not a duration; write 90s, 5m or 1h"))?;
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return Err(format!("{unit:?} is not a unit; write 90s, 5m or 1h")),
+    };
+    Ok(Duration::from_secs(number * seconds))
+}

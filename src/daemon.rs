@@ -1,0 +1,75 @@
+//! monerod as a child on a private regtest chain: real templates and real blocks with no network.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::process::{Child, Command};
+
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(20);
+
+/// A running monerod.
+pub struct Daemon {
+    child: Child,
+    /// Its RPC address.
+    pub url: String,
+}
+
+impl Daemon {
+    /// Starts monerod in the folder and waits until it answers.
+    pub async fn start(folder: &Path, difficulty: u64) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let binary = std::env::var_os("HEADFRAME_MONEROD").unwrap_or_else(|| "monerod".into());
+        let (rpc, p2p) = (free_port()?, free_port()?);
+        let log = std::fs::File::create(folder.join("monerod.out"))?;
+        let child = Command::new(&binary)
+            .args(["--regtest", "--offline", "--no-igd", "--hide-my-port", "--no-zmq", "--non-interactive", "--log-level", "0"])
+            .args(["--rpc-bind-ip", "127.0.0.1", "--p2p-bind-ip", "127.0.0.1"])
+            .args(["--fixed-difficulty", &difficulty.to_string()])
+            .args(["--rpc-bind-port", &rpc.to_string(), "--p2p-bind-port", &p2p.to_string()])
+            .arg("--data-dir")
+            .arg(folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {binary:?}; install Debian's package monero or set HEADFRAME_MONEROD"))?;
+        let mut daemon = Self { child, url: format!("http://127.0.0.1:{rpc}") };
+        daemon.wait().await.with_context(|| format!("see {}", folder.join("monerod.out").display()))?;
+        Ok(daemon)
+    }
+
+    async fn wait(&mut self) -> anyhow::Result<()> {
+        let client = reqwest::Client::new();
+        let deadline = tokio::time::Instant::now() + START;
+        while tokio::time::Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("monerod ended with {status} while starting");
+            }
+            let answer = client.get(format!("{}/get_info", self.url)).timeout(Duration::from_secs(2)).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("monerod did not answer within {} s", START.as_secs())
+    }
+
+    /// Asks it to stop, and kills it when it does not.
+    pub async fn stop(mut self) {
+        let asked = reqwest::Client::new().post(format!("{}/stop_daemon", self.url)).timeout(Duration::from_secs(5)).send().await;
+        if asked.is_err() || tokio::time::timeout(STOP, self.child.wait()).await.is_err() {
+            // It may have ended by itself meanwhile, which is as good.
+            let _ = self.child.kill().await;
+        }
+    }
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?.local_addr()?.port())
+}
