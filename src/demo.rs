@@ -14,12 +14,11 @@ use crate::config::{Config, Role};
 use crate::daemon::Daemon;
 use crate::system::{System, stop_signal};
 
-/// A block every few thousand hashes: some seconds for one thread in light mode.
-const NETWORK_DIFFICULTY: u64 = 2_000;
-const SHARE_DIFFICULTY: u64 = 100;
+/// A block every few hundred hashes: some seconds for one thread in light mode.
+const NETWORK_DIFFICULTY: u64 = 600;
+const SHARE_DIFFICULTY: u64 = 50;
 /// A mainnet-format address, which regtest takes; nobody's coins are at stake on a private chain.
-const WALLET: &str =
-    "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
+const WALLET: &str = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
 
 /// What is asked of a demo.
 pub struct Demo {

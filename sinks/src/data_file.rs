@@ -190,9 +190,7 @@ fn properties(table: &Table, effort: Effort) -> WriterProperties {
             continue;
         }
         builder = match column.kind {
-            Kind::Timestamp | Kind::Date | Kind::Int | Kind::SmallInt => {
-                builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
-            }
+            Kind::Timestamp | Kind::Date | Kind::Int | Kind::SmallInt => builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
             Kind::Float => builder.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT),
             _ => builder,
         };

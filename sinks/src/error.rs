@@ -16,7 +16,9 @@ pub enum SinkError {
         theirs: i64,
     },
     /// The offset is not where this writer left it.
-    #[error("table {table}: its offset is {found:?} but sequence {expected} was expected; something else wrote it, so nothing more is written")]
+    #[error(
+        "table {table}: its offset is {found:?} but sequence {expected} was expected; something else wrote it, so nothing more is written"
+    )]
     OffsetMismatch {
         /// The table.
         table: String,

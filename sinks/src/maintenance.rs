@@ -139,7 +139,12 @@ impl Maintenance {
     }
 
     /// Which files of a partition to rewrite together: its small ones when there are many, and its old ones once.
-    fn groups(&self, partition: &BTreeMap<String, Option<String>>, files: Vec<Arc<DataFile>>, now: i64) -> Vec<(Vec<Arc<DataFile>>, Effort)> {
+    fn groups(
+        &self,
+        partition: &BTreeMap<String, Option<String>>,
+        files: Vec<Arc<DataFile>>,
+        now: i64,
+    ) -> Vec<(Vec<Arc<DataFile>>, Effort)> {
         let old = partition.get("ingest_date").cloned().flatten().and_then(|day| day_ms(&day));
         let cold = old.is_some_and(|day| now - day > (i64::from(self.config.cold_after_days) + 1) * DAY_MS);
         let is_cold = |file: &DataFile| file.add.path.contains(&format!("/{}-", Effort::Cold.prefix()));

@@ -272,12 +272,7 @@ impl TableWriter {
         Ok(writer)
     }
 
-    async fn load_or_create(
-        location: &TableLocation,
-        table: &Table,
-        binding: Binding,
-        apps: &[String],
-    ) -> Result<LogState, SinkError> {
+    async fn load_or_create(location: &TableLocation, table: &Table, binding: Binding, apps: &[String]) -> Result<LogState, SinkError> {
         if let Some(state) = LogState::load(location, apps).await? {
             return Ok(state);
         }
