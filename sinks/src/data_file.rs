@@ -25,6 +25,9 @@ use crate::error::SinkError;
 /// Rows in one row group at most.
 const ROW_GROUP_ROWS: usize = 1_000_000;
 
+/// The partition values of a file, in the order of the partition columns.
+type Key = Vec<Option<String>>;
+
 /// What the log knows of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFile {
@@ -105,16 +108,15 @@ pub fn encode(
     now_ms: i64,
     data_change: bool,
 ) -> Result<Vec<EncodedFile>, SinkError> {
-    let mut parts: BTreeMap<Vec<Option<String>>, Vec<RecordBatch>> = BTreeMap::new();
+    let mut parts: BTreeMap<Key, Vec<RecordBatch>> = BTreeMap::new();
     for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
         for (key, part) in split(table, batch)? {
             parts.entry(key).or_default().push(part);
         }
     }
     let names = || table.partition_columns().iter().map(|column| column.name.to_owned());
-    let file = |(key, part): (Vec<Option<String>>, Vec<RecordBatch>)| {
-        encode_part(table, names().zip(key).collect(), &part, tag, effort, now_ms, data_change)
-    };
+    let file =
+        |(key, part): (Key, Vec<RecordBatch>)| encode_part(table, names().zip(key).collect(), &part, tag, effort, now_ms, data_change);
     parts.into_iter().map(file).collect()
 }
 
@@ -142,15 +144,15 @@ pub fn file_schema(table: &Table) -> SchemaRef {
     Arc::new(Schema::new(table.file_columns().iter().map(Column::field).collect::<Vec<_>>()))
 }
 
-fn split(table: &Table, batch: &RecordBatch) -> Result<Vec<(Vec<Option<String>>, RecordBatch)>, SinkError> {
+fn split(table: &Table, batch: &RecordBatch) -> Result<Vec<(Key, RecordBatch)>, SinkError> {
     let error = || SinkError::encode("splitting a batch by partition", &table.name);
     let width = table.columns.len() - table.partitions;
     let keys: Vec<ArrayRef> = (width..table.columns.len()).map(|index| batch.column(index).clone()).collect();
     let files = batch.project(&(0..width).collect::<Vec<_>>()).map_err(error())?;
     let mut parts = Vec::new();
-    let mut rows: BTreeMap<Vec<Option<String>>, Vec<u32>> = BTreeMap::new();
+    let mut rows: BTreeMap<Key, Vec<u32>> = BTreeMap::new();
     for range in partition(&keys).map_err(error())?.ranges() {
-        let key: Vec<Option<String>> = keys.iter().map(|column| partition_text(column, range.start)).collect();
+        let key: Key = keys.iter().map(|column| partition_text(column, range.start)).collect();
         if range.len() == batch.num_rows() {
             return Ok(vec![(key, files)]);
         }

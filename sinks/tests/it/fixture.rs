@@ -1,0 +1,72 @@
+//! A lake in a temporary folder behind a failing store, and numbered rows of the sensors table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use datafusion::prelude::SessionContext;
+use headframe_schemas::{Table, codec, stream};
+use headframe_sinks::{Binding, Lake, Range, SinkError, SnapshotReader, SnapshotTable, TableWriter};
+use tokio_util::sync::CancellationToken;
+
+use crate::failing::FailingStore;
+
+pub const BINDING: Binding = Binding { created_ns: 7, base: 0 };
+
+pub struct Fixture {
+    pub lake: Lake,
+    pub store: Arc<FailingStore>,
+    pub folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = Lake::open(folder.path().to_str().unwrap(), &HashMap::new()).unwrap();
+        let store = Arc::new(FailingStore::new(plain.store().clone()));
+        let lake = Lake::with_store(store.clone(), plain.url().clone());
+        Self { lake, store, folder }
+    }
+
+    pub async fn writer(&self) -> TableWriter {
+        self.try_writer(BINDING).await.unwrap()
+    }
+
+    pub async fn try_writer(&self, binding: Binding) -> Result<TableWriter, SinkError> {
+        TableWriter::open(&self.lake, table(), binding, CancellationToken::new()).await
+    }
+
+    /// Every sequence in the table, sorted.
+    pub async fn sequences(&self) -> Vec<i64> {
+        let snapshot = SnapshotReader::open(&self.lake, table()).refresh().await.unwrap();
+        let session = SessionContext::new();
+        self.lake.register(session.runtime_env().as_ref());
+        session.register_table("t", Arc::new(SnapshotTable::new(snapshot))).unwrap();
+        let rows = session.sql("SELECT seq FROM t ORDER BY seq").await.unwrap().collect().await.unwrap();
+        rows.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+    }
+}
+
+pub fn table() -> Table {
+    Table::raw(stream::find("sensors").unwrap())
+}
+
+pub fn range(first: i64, last: i64) -> Range {
+    Range { first, last }
+}
+
+/// One good row a sequence.
+pub fn rows(first: i64, last: i64) -> Vec<RecordBatch> {
+    let schema = table().schema();
+    let lines: Vec<String> = (first..=last)
+        .map(|seq| {
+            format!(
+                r#"{{"seq":{seq},"row":0,"ingest_time":{time},"event_time":{time},"site":"a","sensor":"s","quantity":"temperature_c","value":{seq}.5,"ingest_date":"2026-01-02"}}"#,
+                time = 1_767_312_000_000_000 + seq
+            )
+        })
+        .collect();
+    let reader = arrow::json::ReaderBuilder::new(schema.clone()).build(std::io::Cursor::new(lines.join("\n"))).unwrap();
+    reader.map(|batch| codec::conform(&schema, &batch.unwrap()).unwrap()).collect()
+}

@@ -1,0 +1,8 @@
+//! The room's integration tests: tables on a real folder, with a store that fails on purpose.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod failing;
+mod fixture;
+mod maintenance;
+mod state;
+mod writer;
