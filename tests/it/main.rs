@@ -1,2 +1,6 @@
-//! tests
+//! End to end: the whole system as its users run it, and the house itself.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod kill;
+mod server;
 mod tidy;

@@ -1,0 +1,101 @@
+//! `headframe up` as a child process beside a nats-server of the test's own, asked over HTTP.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// How long anything may take before the test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One process of the product.
+pub struct Headframe {
+    child: Child,
+    pub url: String,
+}
+
+impl Headframe {
+    /// Starts the roles on a lake; `port` 0 is not possible, because the test must know where to ask.
+    pub fn start(folder: &Path, nats_url: &str, port: u16, roles: &str) -> Self {
+        let config = folder.join(format!("headframe-{port}.toml"));
+        let text = format!(
+            "data_dir = {folder:?}\nmanaged_nats = false\n[nats]\nurl = \"{nats_url}\"\n[query]\nlisten = \"127.0.0.1:{port}\"\n\
+             [pipelines]\ncommit_ms = 100\nrollup_ms = 200\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(folder.join("headframe.log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_headframe"))
+            .args(["up", "--roles", roles, "--config"])
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, url: format!("http://127.0.0.1:{port}") }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub fn kill(mut self) {
+        // It may have ended by itself, which is as dead.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// The first row of an answer, once there is one; errors are asked again until the patience ends.
+    pub async fn row(&self, sql: &str) -> Value {
+        let client = reqwest::Client::new();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let request = client.post(format!("{}/api/v1/sql", self.url)).json(&json!({"sql": sql, "format": "ndjson"}));
+            let said = match request.send().await {
+                Ok(answer) if answer.status().is_success() => {
+                    let text = answer.text().await.unwrap_or_default();
+                    match serde_json::from_str::<Value>(text.lines().next().unwrap_or_default()) {
+                        Ok(row) if row.get("error").is_none() => return row,
+                        _ => text,
+                    }
+                }
+                Ok(answer) => answer.text().await.unwrap_or_default(),
+                Err(error) => error.to_string(),
+            };
+            assert!(Instant::now() < deadline, "{sql}: {said}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Asks until the row satisfies the condition.
+    pub async fn until(&self, sql: &str, what: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let row = self.row(sql).await;
+            if what(&row) {
+                return row;
+            }
+            assert!(Instant::now() < deadline, "{sql}: still {row}");
+        }
+    }
+}
+
+impl Drop for Headframe {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Sends a signal by its name.
+pub fn signal(pid: u32, name: &str) {
+    // The process may have ended meanwhile; then there is nobody to signal.
+    let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
+}
