@@ -36,16 +36,23 @@ impl Monerod {
     async fn start() -> Self {
         for _ in 0..5 {
             let mut monerod = Self::spawn();
-            let deadline = Instant::now() + Duration::from_secs(60);
-            while monerod.child.try_wait().unwrap().is_none() {
-                if monerod.try_call("get_info", json!({})).await.is_some() {
-                    return monerod;
-                }
-                assert!(Instant::now() < deadline, "monerod did not answer");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+            if monerod.until(Instant::now() + Duration::from_secs(60)).await {
+                return monerod;
             }
         }
         panic!("monerod ended at once, five times");
+    }
+
+    /// Asks until the daemon answers (true) or has ended (false).
+    async fn until(&mut self, deadline: Instant) -> bool {
+        while self.child.try_wait().unwrap().is_none() {
+            if self.try_call("get_info", json!({})).await.is_some() {
+                return true;
+            }
+            assert!(Instant::now() < deadline, "monerod did not answer");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        false
     }
 
     fn spawn() -> Self {
