@@ -101,6 +101,8 @@ pub struct Nats {
 impl Nats {
     /// Connects. Later disconnections are repaired in the background, for ever.
     pub async fn connect(config: &NatsConfig) -> Result<Self, NatsError> {
+        // More than one provider is linked into the product and rustls will not choose; an earlier choice of the process stands.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (connects, connected) = watch::channel(0_u64);
         let denied = Arc::new(Mutex::new(None));
         let denials = denied.clone();
