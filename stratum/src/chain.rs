@@ -93,6 +93,8 @@ pub struct Tip {
 pub enum Submitted {
     /// It is part of the daemon's chain.
     Accepted,
+    /// The daemon took it, beside another block of the same height that came first and that its chain goes on from.
+    Orphaned,
     /// The daemon's words.
     Refused(String),
 }

@@ -30,6 +30,8 @@ pub struct Stats {
     pub work_hashes: u64,
     /// Blocks the daemon took.
     pub blocks_accepted: u64,
+    /// Blocks the daemon took beside another of the same height.
+    pub blocks_orphaned: u64,
     /// Blocks the daemon refused.
     pub blocks_refused: u64,
     /// Height being mined; 0 before the first template.
@@ -49,6 +51,7 @@ pub(crate) struct Counters {
     facts_lost: AtomicU64,
     work_hashes: AtomicU64,
     blocks_accepted: AtomicU64,
+    blocks_orphaned: AtomicU64,
     blocks_refused: AtomicU64,
     chain: RwLock<ChainState>,
 }
@@ -97,6 +100,7 @@ impl StatsHandle {
             facts_lost: counters.facts_lost.load(Relaxed),
             work_hashes: counters.work_hashes.load(Relaxed),
             blocks_accepted: counters.blocks_accepted.load(Relaxed),
+            blocks_orphaned: counters.blocks_orphaned.load(Relaxed),
             blocks_refused: counters.blocks_refused.load(Relaxed),
             height: chain.height,
             network_difficulty: chain.network_difficulty,
@@ -133,10 +137,14 @@ impl Counters {
         self.facts_lost.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn block(&self, accepted: bool) {
-        let status = if accepted { "accepted" } else { "refused" };
+    /// A found block became accepted, orphaned or refused.
+    pub(crate) fn block(&self, status: &'static str) {
         metrics::counter!("headframe_stratum_blocks_total", "status" => status).increment(1);
-        let counter = if accepted { &self.blocks_accepted } else { &self.blocks_refused };
+        let counter = match status {
+            "accepted" => &self.blocks_accepted,
+            "orphaned" => &self.blocks_orphaned,
+            _ => &self.blocks_refused,
+        };
         counter.fetch_add(1, Relaxed);
     }
 

@@ -90,7 +90,7 @@ impl MoneroChain {
     }
 
     /// A daemon that took the block but whose answer was lost refuses the second try, so a refusal counts only when the
-    /// block is not in the chain.
+    /// daemon does not have the block. It says OK also to a block that comes second at its height, so it is asked which one it goes on from.
     async fn offer(&self, block: &FoundBlock) -> Result<Submitted, ChainError> {
         let body = json!([hex::encode(&block.bytes)]);
         let mut last = ChainError::Template("the block was never offered".to_owned());
@@ -99,11 +99,11 @@ impl MoneroChain {
                 tokio::time::sleep(SUBMIT_PAUSE * attempt).await;
             }
             match self.rpc.call::<Status>("submit_block", body.clone()).await {
-                Ok(Status { status }) if status == "OK" => return Ok(Submitted::Accepted),
+                Ok(Status { status }) if status == "OK" => return Ok(self.place(&block.id).await.unwrap_or(Submitted::Accepted)),
                 // A busy daemon may take the block a moment later.
                 Ok(Status { status }) => last = ChainError::Refused { method: "submit_block", code: 0, message: status },
                 Err(ChainError::Refused { message, .. }) => {
-                    return Ok(if self.has(&block.id).await { Submitted::Accepted } else { Submitted::Refused(message) });
+                    return Ok(self.place(&block.id).await.unwrap_or(Submitted::Refused(message)));
                 }
                 Err(error) => last = error,
             }
@@ -111,10 +111,11 @@ impl MoneroChain {
         Err(last)
     }
 
-    async fn has(&self, id: &Hash) -> bool {
+    /// Where the daemon has the block; `None` when it does not know it or does not answer.
+    async fn place(&self, id: &Hash) -> Option<Submitted> {
         let params = json!({"hash": hex::encode(id)});
         let answer: Result<HeaderAnswer, _> = self.rpc.call("get_block_header_by_hash", params).await;
-        answer.is_ok_and(|answer| !answer.block_header.orphan_status)
+        answer.ok().map(|answer| if answer.block_header.orphan_status { Submitted::Orphaned } else { Submitted::Accepted })
     }
 }
 

@@ -39,11 +39,12 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted) {
             tokio::join!(candidate, offer(&pool, &block))
         }
     };
-    let (status, reason) = match &verdict {
-        Ok(()) => ("accepted", None),
-        Err(reason) => ("refused", Some(reason.clone())),
+    let (status, reason) = match verdict {
+        Submitted::Accepted => ("accepted", None),
+        Submitted::Orphaned => ("orphaned", Some("another block of this height came first".to_owned())),
+        Submitted::Refused(reason) => ("refused", Some(reason)),
     };
-    pool.counters.block(verdict.is_ok());
+    pool.counters.block(status);
     pool.bell.notify_one();
     tracing::info!(block = %id, height = share.template.height(), worker = %account.worker, status, reason, "block found");
     let outcome = pool.facts.block(row(status, reason)).await;
@@ -54,10 +55,6 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted) {
 }
 
 /// The daemon's verdict; a daemon that could not be asked counts as a refusal that names the cause.
-async fn offer(pool: &Pool, block: &FoundBlock) -> Result<(), String> {
-    match pool.chain.submit(block).await {
-        Ok(Submitted::Accepted) => Ok(()),
-        Ok(Submitted::Refused(reason)) => Err(reason),
-        Err(error) => Err(error.to_string()),
-    }
+async fn offer(pool: &Pool, block: &FoundBlock) -> Submitted {
+    pool.chain.submit(block).await.unwrap_or_else(|error| Submitted::Refused(error.to_string()))
 }

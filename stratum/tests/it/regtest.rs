@@ -1,7 +1,10 @@
 //! The whole against a real monerod in regtest: real templates, real hashes, blocks that the daemon takes.
 
 use headframe_stratum::address::{Network, check};
+use headframe_stratum::chain::monero::MoneroChain;
+use headframe_stratum::chain::{Chain, Extranonce, FoundBlock, Submitted, Template, with_nonce};
 use headframe_stratum::miner::{Miner, MinerConfig};
+use headframe_stratum::randomx::{Machine, Memory, Mode};
 use headframe_stratum::{Stratum, StratumConfig};
 use serde_json::{Value, json};
 use std::net::TcpListener;
@@ -11,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::address::MAINNET;
-use crate::facts::Memory;
+use crate::facts;
 use crate::scripted::config;
 
 /// Hashes a block costs: a second or two of one core.
@@ -93,7 +96,7 @@ fn free_port() -> u16 {
 async fn our_miner_mines_blocks_that_monerod_takes() {
     check(MAINNET, Network::Mainnet).unwrap();
     let monerod = Monerod::start().await;
-    let facts = Arc::new(Memory::new());
+    let facts = Arc::new(facts::Memory::new());
     let config = StratumConfig { daemon_url: monerod.url.clone(), start_difficulty: 12, poll_ms: 100, ..config() };
     let bound = Stratum::bind(config, facts.clone()).await.unwrap();
     let (address, stats, seeds) = (bound.local_addr(), bound.stats(), bound.seeds());
@@ -102,7 +105,7 @@ async fn our_miner_mines_blocks_that_monerod_takes() {
     let login = format!("{MAINNET}.rig1");
     let (miner, handle) = Miner::new(MinerConfig { pool: address.to_string(), login, pass: "x".into(), rigid: None, threads: 1 }, seeds);
     let mining = tokio::spawn(miner.run(stop.clone()));
-    let accepted = |facts: &Memory| facts.statuses().iter().filter(|status| *status == "accepted").count();
+    let accepted = |facts: &facts::Memory| facts.statuses().iter().filter(|status| *status == "accepted").count();
     facts.until("three accepted blocks", |facts| accepted(facts) >= 3).await;
     stop.cancel();
     mining.await.unwrap().unwrap();
@@ -130,4 +133,35 @@ async fn our_miner_mines_blocks_that_monerod_takes() {
     let rows = facts.outcomes();
     assert_eq!(rows.iter().filter(|outcome| *outcome == "accepted").count() as u64, stats.accepted);
     assert!(facts.shares.lock().unwrap().iter().all(|share| share.worker == "rig1" && share.miner == MAINNET));
+}
+
+/// Hashes until the template's network difficulty is met.
+fn mined(template: &dyn Template, machine: &Machine, job: u32) -> FoundBlock {
+    let extranonce = Extranonce { job, ..Extranonce::default() };
+    let blob = template.hashing_blob(extranonce);
+    (0u32..100_000)
+        .map(u32::to_le_bytes)
+        .find(|nonce| template.is_block(&machine.hash(&with_nonce(blob.clone(), template.nonce_offset(), *nonce)).unwrap()))
+        .map(|nonce| template.block(extranonce, nonce))
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_blocks_at_one_height_the_second_is_an_orphan() {
+    let monerod = Monerod::start().await;
+    let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(10)).unwrap();
+    assert_eq!(chain.tip().await.unwrap().unready, None);
+    let template = chain.template().await.unwrap();
+    let seed = template.seed();
+    let blocks = tokio::task::spawn_blocking(move || {
+        let machine = Machine::new(&Arc::new(Memory::build(&seed, Mode::Light).unwrap())).unwrap();
+        [mined(&*template, &machine, 1), mined(&*template, &machine, 2)]
+    });
+    let [first, second] = blocks.await.unwrap();
+    assert_eq!(chain.submit(&first).await.unwrap(), Submitted::Accepted);
+    assert_eq!(chain.submit(&second).await.unwrap(), Submitted::Orphaned, "the daemon says OK to both");
+    // An answer that was lost makes us offer a block again.
+    assert_eq!(chain.submit(&first).await.unwrap(), Submitted::Accepted);
+    let garbled = FoundBlock { id: [7; 32], bytes: vec![0; 80] };
+    assert!(matches!(chain.submit(&garbled).await.unwrap(), Submitted::Refused(_)));
 }
