@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Measures this build: rows through the HTTP door into raw tables and rollups, then five dashboard queries.
+# Our figures beside our peers', from one run on this machine. `make bench` builds what it needs and calls it.
 #
-# usage: bench/run.sh [ROWS]   (200,000 by default; the binary is target/release/headframe or $HEADFRAME)
+# usage: bench/run.sh [--rows N] [--only ours,postgres,pathway,readers]
+# The binary is target/release/headframe or $HEADFRAME. The report is printed and kept in target/bench-report.txt.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-rows=${1:-200000}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 binary=${HEADFRAME:-target/release/headframe}
 [ -x "$binary" ] || { echo "bench: $binary is missing; run 'make bench'" >&2; exit 1; }
-exec python3 bench/measure.py "$binary" "$rows"
+[ -x .parts/venv/bin/python ] || { echo "bench: .parts/venv is missing; run 'make bench'" >&2; exit 1; }
+mkdir -p target
+exec env PYTHONDONTWRITEBYTECODE=1 .parts/venv/bin/python bench/compare.py "$binary" "$@" > >(tee target/bench-report.txt)

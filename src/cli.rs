@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Role};
-use crate::{demo, sql, system};
+use crate::{demo, load, sql, system};
 
 /// Mining data from JetStream into Delta tables, exactly once, answered in SQL.
 #[derive(Debug, Parser)]
@@ -58,6 +58,8 @@ pub enum Command {
         #[arg(long, env = "HEADFRAME_TOKEN_FILE")]
         token_file: Option<PathBuf>,
     },
+    /// Publish made-up shares to measure an installation; never on a stream that real money depends on.
+    Load(load::Load),
     /// Look at a configuration file.
     Config {
         /// What to do with it.
@@ -93,7 +95,7 @@ impl Command {
     /// What is logged when `HEADFRAME_LOG` does not say.
     pub fn default_log(&self) -> &'static str {
         match self {
-            Self::Demo { .. } | Self::Sql { .. } | Self::Config { .. } => "warn,async_nats=error",
+            Self::Demo { .. } | Self::Sql { .. } | Self::Load(_) | Self::Config { .. } => "warn,async_nats=error",
             Self::Up { .. } | Self::Adopt { .. } => "info,async_nats=warn",
         }
     }
@@ -108,6 +110,7 @@ impl Command {
                 system::up(config).await
             }
             Self::Sql { statement, url, format, token_file } => sql::ask(&url, &statement, &format, token_file.as_deref()).await,
+            Self::Load(load) => load::run(load).await,
             Self::Config { action: ConfigAction::Check { file } } => {
                 Config::load(Some(&file))?;
                 println!("{} is fine", file.display());

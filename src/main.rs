@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod daemon;
 mod demo;
+mod load;
 mod sql;
 mod system;
 

@@ -125,7 +125,10 @@ fn session(
     }
     let list = Arc::new(MemoryCatalogProviderList::new());
     list.register_catalog(CATALOG.to_owned(), catalog);
-    Ok(SessionStateBuilder::new_from_existing(base.clone()).with_catalog_list(list).build())
+    let mut state = SessionStateBuilder::new_from_existing(base.clone()).with_catalog_list(list).build();
+    // `now()` and its kin are one moment for the whole statement; unmarked, they stay functions that nobody can evaluate.
+    state.mark_start_execution();
+    Ok(state)
 }
 
 /// Plans `sql` over these relations and nothing else.

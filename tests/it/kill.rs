@@ -1,10 +1,11 @@
 //! Kills: numbered records are published while pipelines and nats-server die at random and two pipeline processes compete.
 //!
 //! At every restart and at the end: what was acknowledged is in the table exactly once, and rollups equal the same sums over raw
-//! rows. `HEADFRAME_KILLS` sets the number of kills.
+//! rows. `HEADFRAME_KILLS` sets the number of kills. The report is printed and kept as `kill-report.txt` in the target folder.
 
+use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use headframe_ingest::{ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, server};
@@ -12,14 +13,18 @@ use headframe_schemas::stream::shares::Share;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::server::{Headframe, free_port, signal};
 
 /// Producers publishing at the same time.
 const PRODUCERS: i64 = 4;
 
+/// Records they may publish between two blows: enough to be busy when the next one falls, few enough to be checked each time.
+const BETWEEN: usize = 500;
+
 struct Producers {
-    stop: Arc<AtomicBool>,
+    room: Arc<Semaphore>,
     acknowledged: Arc<AtomicI64>,
     tasks: Vec<tokio::task::JoinHandle<i64>>,
 }
@@ -27,14 +32,15 @@ struct Producers {
 impl Producers {
     /// Each numbers its records in `height` and goes on only when the last one was acknowledged.
     fn start(publisher: &Publisher) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let room = Arc::new(Semaphore::new(0));
         let acknowledged = Arc::new(AtomicI64::new(0));
         let tasks = (0..PRODUCERS)
             .map(|producer| {
-                let (publisher, stop, acknowledged) = (publisher.clone(), stop.clone(), acknowledged.clone());
+                let (publisher, room, acknowledged) = (publisher.clone(), room.clone(), acknowledged.clone());
                 tokio::spawn(async move {
                     let mut number = 0;
-                    while !stop.load(Ordering::Relaxed) {
+                    while let Ok(permit) = room.acquire().await {
+                        permit.forget();
                         publisher.record(&share(producer, number)).await.expect("nats-server comes back within the deadline");
                         number += 1;
                         acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -43,11 +49,11 @@ impl Producers {
                 })
             })
             .collect();
-        Self { stop, acknowledged, tasks }
+        Self { room, acknowledged, tasks }
     }
 
     async fn finish(self) -> Vec<i64> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.room.close();
         let mut counts = Vec::new();
         for task in self.tasks {
             counts.push(task.await.unwrap());
@@ -70,11 +76,31 @@ fn share(producer: i64, number: i64) -> Share {
     }
 }
 
+/// What can be done to the system, and its name in the report.
+const BLOWS: [&str; 5] =
+    ["kill -9 headframe", "kill -9 nats-server", "second headframe takes over", "SIGSTOP headframe", "SIGSTOP nats-server"];
+
+/// The report, printed and kept.
+struct Report(std::fs::File);
+
+impl Report {
+    fn new() -> Self {
+        let target = std::path::Path::new(env!("CARGO_BIN_EXE_headframe")).ancestors().nth(2).unwrap();
+        Self(std::fs::File::create(target.join("kill-report.txt")).unwrap())
+    }
+
+    fn say(&mut self, line: &str) {
+        println!("{line}");
+        writeln!(self.0, "{line}").unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_loses_nothing_and_doubles_nothing() {
     let kills: usize = std::env::var("HEADFRAME_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(25);
     let seed = std::env::var("HEADFRAME_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_121);
-    println!("{kills} kills, seed {seed} (HEADFRAME_KILLS, HEADFRAME_SEED)");
+    let mut report = Report::new();
+    report.say(&format!("{kills} kills, seed {seed} (HEADFRAME_KILLS, HEADFRAME_SEED)"));
     let mut random = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
     let nats = ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"))).await.unwrap();
@@ -85,37 +111,19 @@ async fn kill_loses_nothing_and_doubles_nothing() {
     let producers = Producers::start(&Publisher::new(connection, "kill-test", PublisherConfig::default()));
     let start = || Headframe::start(folder.path(), nats.url(), free_port(), "pipelines,maintenance,query");
     let mut running = start();
-    let mut done = [0_usize; 4];
+    let mut done = [0_usize; BLOWS.len()];
     for kill in 0..kills {
-        let before = producers.acknowledged.load(Ordering::Relaxed);
-        running.until("SELECT count(*) AS n FROM shares", |row| number(row, "n") >= before).await;
+        let acknowledged = producers.acknowledged.load(Ordering::Relaxed);
+        producers.room.add_permits(BETWEEN);
+        // Some rows later, so that the blow falls at any moment of a commit.
+        let due = acknowledged + random.random_range(50..300);
+        running.until("SELECT count(*) AS n FROM shares", |row| number(row, "n") >= due).await;
         check_unique(&running).await;
-        let what = random.random_range(0..4_usize);
+        check_rollups(&running).await;
+        let what = random.random_range(0..BLOWS.len());
         done[what] += 1;
-        match what {
-            0 => {
-                running.kill();
-                running = start();
-            }
-            1 => signal(nats.pid().unwrap_or_default(), "KILL"),
-            2 => {
-                // A second process takes the tables over while the first still runs; the first must write nothing more.
-                let rival = start();
-                rival.row("SELECT count(*) AS n FROM shares").await;
-                running.kill();
-                running = rival;
-            }
-            _ => {
-                let stopped = running;
-                signal(stopped.pid(), "STOP");
-                running = start();
-                running.row("SELECT count(*) AS n FROM shares").await;
-                signal(stopped.pid(), "CONT");
-                running.until("SELECT count(*) AS n FROM shares", |row| number(row, "n") > before).await;
-                stopped.kill();
-            }
-        }
-        println!("kill {}: {before} acknowledged", kill + 1);
+        report.say(&format!("{:>4}: {due} rows there, each once, rollups equal; now {}", kill + 1, BLOWS[what]));
+        running = blow(what, running, &nats, &start, due).await;
     }
     let counts = producers.finish().await;
     let total: i64 = counts.iter().sum();
@@ -123,12 +131,50 @@ async fn kill_loses_nothing_and_doubles_nothing() {
     assert_eq!(number(&row, "n"), total, "rows in the table and acknowledged records");
     check_unique(&running).await;
     check_rollups(&running).await;
-    println!(
-        "{total} records of {PRODUCERS} producers, each once; process {}, nats-server {}, rival {}, stopped {}",
-        done[0], done[1], done[2], done[3]
-    );
+    report.say(&format!("{total} records of {PRODUCERS} producers acknowledged, each once in the table, rollups of every tier equal"));
+    for (what, times) in BLOWS.iter().zip(done) {
+        report.say(&format!("{times:>4} x {what}"));
+    }
     running.kill();
     nats.shutdown().await;
+}
+
+/// One blow; answers the process that runs afterwards.
+async fn blow(what: usize, running: Headframe, nats: &ManagedServer, start: &impl Fn() -> Headframe, due: i64) -> Headframe {
+    const ROWS: &str = "SELECT count(*) AS n FROM shares";
+    match what {
+        0 => {
+            running.kill();
+            start()
+        }
+        1 => {
+            signal(nats.pid().unwrap_or_default(), "KILL");
+            running
+        }
+        2 => {
+            // A second process takes the tables over while the first still runs; the first must write nothing more.
+            let rival = start();
+            rival.row(ROWS).await;
+            running.kill();
+            rival
+        }
+        3 => {
+            signal(running.pid(), "STOP");
+            let next = start();
+            next.row(ROWS).await;
+            signal(running.pid(), "CONT");
+            next.until(ROWS, |row| number(row, "n") > due).await;
+            running.kill();
+            next
+        }
+        _ => {
+            signal(nats.pid().unwrap_or_default(), "STOP");
+            running.kill();
+            let next = start();
+            signal(nats.pid().unwrap_or_default(), "CONT");
+            next
+        }
+    }
 }
 
 /// No record twice and none missing below the newest of its producer.
@@ -139,15 +185,24 @@ async fn check_unique(running: &Headframe) {
     assert_eq!(number(&row, "bad"), 0, "a record is missing or there twice");
 }
 
-/// Every tier adds up to the raw rows.
+/// Every tier adds up to the raw rows: in one statement, which sees one moment of all tables and of the stream.
 async fn check_rollups(running: &Headframe) {
-    let raw = "SELECT sum(CASE WHEN outcome = 'accepted' THEN 1 ELSE 0 END) AS n, \
-               CAST(sum(CASE WHEN outcome = 'accepted' THEN difficulty ELSE 0 END) AS BIGINT) AS d FROM shares";
-    let raw = running.row(raw).await;
-    for tier in ["10s", "1m", "1h", "1d"] {
-        let sql = format!("SELECT sum(accepted_shares) AS n, CAST(sum(accepted_difficulty) AS BIGINT) AS d FROM hashrate_{tier}");
-        assert_eq!(running.row(&sql).await, raw, "{tier}");
-    }
+    let tier = |tier: &str| {
+        format!(
+            "UNION ALL SELECT '{tier}', sum(accepted_shares), CAST(sum(accepted_difficulty) AS BIGINT), sum(stale_shares) FROM hashrate_{tier}"
+        )
+    };
+    let sql = format!(
+        "SELECT count(DISTINCT (n, d, s)) AS answers, max(n) AS n FROM (SELECT 'raw' AS tier, count(*) FILTER (WHERE outcome = 'accepted') AS n, \
+         CAST(sum(difficulty) FILTER (WHERE outcome = 'accepted') AS BIGINT) AS d, count(*) FILTER (WHERE outcome = 'stale') AS s FROM shares \
+         {} {} {} {})",
+        tier("10s"),
+        tier("1m"),
+        tier("1h"),
+        tier("1d")
+    );
+    let row = running.row(&sql).await;
+    assert_eq!(number(&row, "answers"), 1, "the tiers and the raw rows disagree: {row}");
 }
 
 fn number(row: &Value, column: &str) -> i64 {

@@ -1,0 +1,232 @@
+//! Publishes made-up shares as fast as the stream takes them: the load of `make bench`, and an operator's way to learn what a machine can do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use clap::{Args, ValueEnum};
+use futures::StreamExt;
+use headframe_ingest::{Nats, Publisher, PublisherConfig, provision};
+use headframe_schemas::Stream;
+use headframe_schemas::stream::shares::{Share, Shares};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+
+/// What to publish, and how.
+#[derive(Debug, Clone, Args)]
+pub struct Load {
+    /// The configuration that names the NATS server.
+    #[arg(long)]
+    config: PathBuf,
+    /// How rows are handed over.
+    #[arg(long, value_enum, default_value_t = Mode::Records)]
+    mode: Mode,
+    /// How many shares.
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+    /// Shares a second at most; as fast as possible when 0.
+    #[arg(long, default_value_t = 0)]
+    rate: u64,
+    /// How many workers they come from.
+    #[arg(long, default_value_t = 1_000)]
+    workers: u64,
+    /// Spread the shares over this many seconds that end now, instead of stamping each with the present.
+    #[arg(long, default_value_t = 0)]
+    span_s: u64,
+    /// Rows of one batch.
+    #[arg(long, default_value_t = 16_384)]
+    batch_rows: u64,
+    /// Records, or batches, that wait for their acknowledgement at a time.
+    #[arg(long)]
+    in_flight: Option<usize>,
+}
+
+/// How rows are handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// One by one, each with its own acknowledgement; the publisher gathers them into NDJSON messages.
+    Records,
+    /// As Arrow batches.
+    Batches,
+    /// One by one, each in a message of its own: what a producer does that gathers nothing.
+    Messages,
+}
+
+/// A source of shares that is the same for the same numbers.
+struct Source {
+    rng: SmallRng,
+    miners: Vec<String>,
+    names: Vec<String>,
+    start_us: i64,
+    step_ns: i64,
+}
+
+const OUTCOMES: [&str; 5] = ["accepted", "stale", "duplicate", "low_difficulty", "invalid"];
+const DIFFICULTIES: [i64; 4] = [10_000, 20_000, 40_000, 80_000];
+const NETWORK_DIFFICULTY: i128 = 600_000_000_000;
+
+impl Source {
+    fn new(load: &Load, seed: u64) -> Self {
+        let workers = load.workers.max(1);
+        let span_us = i64::try_from(load.span_s).unwrap_or(0).saturating_mul(1_000_000);
+        let rows = i64::try_from(load.rows.max(1)).unwrap_or(i64::MAX);
+        Self {
+            rng: SmallRng::seed_from_u64(seed),
+            miners: (0..workers).map(|worker| format!("4{:094}", worker / 5)).collect(),
+            names: (0..workers).map(|worker| format!("worker-{worker}")).collect(),
+            start_us: now_us() - span_us,
+            step_ns: span_us.saturating_mul(1_000) / rows,
+        }
+    }
+
+    /// (event time, worker, outcome, difficulty, height) of share number `index`.
+    fn next(&mut self, index: u64) -> (i64, usize, &'static str, i64, i64) {
+        let place = i64::try_from(index).unwrap_or(i64::MAX);
+        let event_time = if self.step_ns == 0 { now_us() } else { self.start_us + place.saturating_mul(self.step_ns) / 1_000 };
+        let worker = self.rng.random_range(0..self.names.len());
+        let outcome = if self.rng.random_range(0..100) < 98 { OUTCOMES[0] } else { OUTCOMES[self.rng.random_range(1..OUTCOMES.len())] };
+        let difficulty = DIFFICULTIES[self.rng.random_range(0..DIFFICULTIES.len())];
+        (event_time, worker, outcome, difficulty, 3_300_000 + place / 100_000)
+    }
+
+    fn share(&mut self, index: u64) -> Share {
+        let (event_time, worker, outcome, difficulty, height) = self.next(index);
+        Share {
+            event_time,
+            pool: "main".to_owned(),
+            miner: self.miners[worker].clone(),
+            worker: self.names[worker].clone(),
+            outcome: outcome.to_owned(),
+            difficulty,
+            network_difficulty: NETWORK_DIFFICULTY,
+            height,
+        }
+    }
+
+    fn batch(&mut self, first: u64, rows: u64) -> anyhow::Result<RecordBatch> {
+        let made: Vec<_> = (first..first + rows).map(|index| self.next(index)).collect();
+        let text =
+            |names: &[String]| -> ArrayRef { Arc::new(StringViewArray::from_iter_values(made.iter().map(|row| names[row.1].as_str()))) };
+        let column = |name: &str| -> ArrayRef {
+            match name {
+                "event_time" => Arc::new(TimestampMicrosecondArray::from_iter_values(made.iter().map(|row| row.0)).with_timezone("UTC")),
+                "pool" => Arc::new(made.iter().map(|_| Some("main")).collect::<StringViewArray>()),
+                "miner" => text(&self.miners),
+                "worker" => text(&self.names),
+                "outcome" => Arc::new(made.iter().map(|row| Some(row.2)).collect::<StringViewArray>()),
+                "difficulty" => Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.3))),
+                "height" => Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.4))),
+                _ => Arc::new(Decimal128Array::from_iter_values(made.iter().map(|_| NETWORK_DIFFICULTY)).with_data_type(work_type())),
+            }
+        };
+        let columns = Shares.columns().iter().map(|known| column(known.name)).collect();
+        Ok(RecordBatch::try_new(Shares.schema(), columns)?)
+    }
+}
+
+fn work_type() -> arrow::datatypes::DataType {
+    arrow::datatypes::DataType::Decimal128(38, 0)
+}
+
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Publishes and prints one line of JSON: rows, seconds, rows a second, and how long acknowledgements took.
+pub async fn run(load: Load) -> anyhow::Result<()> {
+    if load.rows == 0 || load.batch_rows == 0 {
+        bail!("--rows and --batch-rows must be at least 1");
+    }
+    let config = Config::load(Some(&load.config))?;
+    let nats = Nats::connect(&config.nats).await?;
+    provision(&nats.js, &Shares, &config.streams).await.context("the stream shares")?;
+    let publisher = match load.mode {
+        Mode::Messages => PublisherConfig { max_rows: 1, in_flight: 4_096, ..config.publisher },
+        _ => config.publisher,
+    };
+    let publisher = Publisher::new(nats, "load", publisher);
+    let began = Instant::now();
+    let mut waits = match load.mode {
+        Mode::Batches => batches(&load, &publisher, began).await?,
+        Mode::Records | Mode::Messages => records(&load, &publisher, began).await?,
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    waits.sort_unstable();
+    let at = |share: f64| waits.get(((waits.len().max(1) - 1) as f64 * share) as usize).map_or(0.0, |wait| wait.as_secs_f64() * 1e3);
+    println!(
+        "{{\"rows\":{},\"seconds\":{seconds:.3},\"rows_per_s\":{:.0},\"ack_p50_ms\":{:.2},\"ack_p99_ms\":{:.2},\"ack_max_ms\":{:.2}}}",
+        load.rows,
+        load.rows as f64 / seconds,
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+    Ok(())
+}
+
+/// Waits until share number `index` is due.
+async fn pace(load: &Load, began: Instant, index: u64) {
+    if load.rate > 0 {
+        let due = began + Duration::from_secs_f64(index as f64 / load.rate as f64);
+        tokio::time::sleep_until(due.into()).await;
+    }
+}
+
+async fn records(load: &Load, publisher: &Publisher, began: Instant) -> anyhow::Result<Vec<Duration>> {
+    const TASKS: u64 = 4;
+    let in_flight = load.in_flight.unwrap_or(16_384).div_ceil(TASKS as usize).max(1);
+    let mut work: JoinSet<anyhow::Result<Vec<Duration>>> = JoinSet::new();
+    for task in 0..TASKS {
+        let (load, publisher) = (load.clone(), publisher.clone());
+        work.spawn(async move {
+            let mut source = Source::new(&load, task);
+            let indices = (0..load.rows).filter(move |index| index % TASKS == task);
+            let send = |index| {
+                let (share, publisher, load) = (source.share(index), publisher.clone(), &load);
+                async move {
+                    pace(load, began, index).await;
+                    let asked = Instant::now();
+                    publisher.record(&share).await?;
+                    Ok::<_, anyhow::Error>(asked.elapsed())
+                }
+            };
+            let mut answers = futures::stream::iter(indices.map(send)).buffer_unordered(in_flight);
+            let mut waits = Vec::new();
+            while let Some(wait) = answers.next().await {
+                waits.push(wait?);
+            }
+            Ok(waits)
+        });
+    }
+    let mut waits = Vec::new();
+    while let Some(done) = work.join_next().await {
+        waits.extend(done??);
+    }
+    Ok(waits)
+}
+
+async fn batches(load: &Load, publisher: &Publisher, began: Instant) -> anyhow::Result<Vec<Duration>> {
+    let mut source = Source::new(load, 0);
+    let starts = (0..load.rows).step_by(usize::try_from(load.batch_rows).unwrap_or(usize::MAX));
+    let send = |first: u64| {
+        let batch = source.batch(first, load.batch_rows.min(load.rows - first));
+        async move {
+            pace(load, began, first).await;
+            let asked = Instant::now();
+            publisher.batch(&Shares, batch?).await?;
+            Ok::<_, anyhow::Error>(asked.elapsed())
+        }
+    };
+    let mut answers = futures::stream::iter(starts.map(send)).buffer_unordered(load.in_flight.unwrap_or(16).max(1));
+    let mut waits = Vec::new();
+    while let Some(wait) = answers.next().await {
+        waits.push(wait?);
+    }
+    Ok(waits)
+}
