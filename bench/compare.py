@@ -40,12 +40,13 @@ def ours(binary, folder, rows):
         line(f"{small:,} single NDJSON records, until in raw and rollups", rate(found["single"]), "rows/s",
              goal(found["single"] >= 150_000, ">= 150,000"))
         line("  acknowledged durable", rate(figures["rows_per_s"]), "rows/s",
-             f"ack p50 {figures['ack_p50_ms']:.0f} ms, p99 {figures['ack_p99_ms']:.0f} ms with 16,384 in flight")
+             f"ack p50 {figures['ack_p50_ms']:.0f} ms, p99 {figures['ack_p99_ms']:.0f} ms with 4,096 callers")
         before, began = us.raw_rows(), (cpu_s(us.process.pid), cpu_s(us.nats.pid))
         figures, found["batch"] = us.through("--mode", "batches", rows=rows, before=before)
         line(f"{rows:,} shares in Arrow batches, until in raw and rollups", rate(found["batch"]), "rows/s",
              goal(found["batch"] >= 1_000_000, ">= 1,000,000"))
         line("  acknowledged durable", rate(figures["rows_per_s"]), "rows/s", f"ack p99 {figures['ack_p99_ms']:.0f} ms a batch")
+        line("  peak memory of headframe so far", f"{peak_mib(us.process.pid):.0f}", "MiB")
         line("  CPU of headframe, of nats-server", f"{cpu_s(us.process.pid) - began[0]:.1f}, {cpu_s(us.nats.pid) - began[1]:.1f}", "s")
         figures = us.load("--rows", 5_000, "--mode", "messages")
         line("one record a message, nothing gathered (worst case)", rate(figures["rows_per_s"]), "rows/s", "each waits for the disk")

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
@@ -60,8 +61,8 @@ pub enum Mode {
 /// A source of shares that is the same for the same numbers.
 struct Source {
     rng: SmallRng,
-    miners: Vec<String>,
-    names: Vec<String>,
+    miners: Arc<[String]>,
+    names: Arc<[String]>,
     start_us: i64,
     step_ns: i64,
 }
@@ -82,6 +83,12 @@ impl Source {
             start_us: now_us() - span_us,
             step_ns: span_us.saturating_mul(1_000) / rows,
         }
+    }
+
+    /// The same names and times with other dice.
+    fn again(&self, seed: u64) -> Self {
+        let (miners, names) = (self.miners.clone(), self.names.clone());
+        Self { rng: SmallRng::seed_from_u64(seed), miners, names, start_us: self.start_us, step_ns: self.step_ns }
     }
 
     /// (event time, worker, outcome, difficulty, height) of share number `index`.
@@ -178,30 +185,27 @@ async fn pace(load: &Load, began: Instant, index: u64) {
     }
 }
 
+/// As many callers as may wait at a time, each with one record after the other.
 async fn records(load: &Load, publisher: &Publisher, began: Instant) -> anyhow::Result<Vec<Duration>> {
-    const TASKS: u64 = 4;
-    let in_flight = load.in_flight.unwrap_or(16_384).div_ceil(TASKS as usize).max(1);
+    let next = Arc::new(AtomicU64::new(0));
+    let source = Source::new(load, 0);
     let mut work: JoinSet<anyhow::Result<Vec<Duration>>> = JoinSet::new();
-    for task in 0..TASKS {
-        let (load, publisher) = (load.clone(), publisher.clone());
+    for caller in 0..load.in_flight.unwrap_or(4_096).max(1) {
+        let (load, publisher, next) = (load.clone(), publisher.clone(), next.clone());
+        let mut source = source.again(caller as u64);
         work.spawn(async move {
-            let mut source = Source::new(&load, task);
-            let indices = (0..load.rows).filter(move |index| index % TASKS == task);
-            let send = |index| {
-                let (share, publisher, load) = (source.share(index), publisher.clone(), &load);
-                async move {
-                    pace(load, began, index).await;
-                    let asked = Instant::now();
-                    publisher.record(&share).await?;
-                    Ok::<_, anyhow::Error>(asked.elapsed())
-                }
-            };
-            let mut answers = futures::stream::iter(indices.map(send)).buffer_unordered(in_flight);
             let mut waits = Vec::new();
-            while let Some(wait) = answers.next().await {
-                waits.push(wait?);
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= load.rows {
+                    return Ok(waits);
+                }
+                pace(&load, began, index).await;
+                let share = source.share(index);
+                let asked = Instant::now();
+                publisher.record(&share).await?;
+                waits.push(asked.elapsed());
             }
-            Ok(waits)
         });
     }
     let mut waits = Vec::new();

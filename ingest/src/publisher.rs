@@ -13,6 +13,7 @@ use bytes::Bytes;
 use headframe_schemas::stream::subject;
 use headframe_schemas::{Record, Stream};
 use serde::Deserialize;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::nats::Nats;
@@ -210,20 +211,38 @@ impl Publisher {
     ) -> Result<Receipt, PublishError> {
         let inner = &self.inner;
         let size = body.size().clamp(1, inner.config.queue_bytes.max(1));
-        let wait = Duration::from_secs(inner.config.deadline_s);
-        let admitted = tokio::time::timeout(wait, async {
-            let permits = u32::try_from(size).unwrap_or(u32::MAX);
-            let room = inner.room.clone().acquire_many_owned(permits).await.ok()?;
-            let (reply, answer) = oneshot::channel();
-            let job = Job { subject, body, identity, reply, room };
-            self.lane(stream).send(job).await.ok()?;
-            Some(answer)
-        });
-        match admitted.await {
+        let permits = u32::try_from(size).unwrap_or(u32::MAX);
+        let (reply, answer) = oneshot::channel();
+        let job = |room| Job { subject, body, identity, reply, room };
+        let admitted = match inner.room.clone().try_acquire_many_owned(permits) {
+            // Usually there is room, and then nothing needs a clock.
+            Ok(room) => match self.lane(stream).try_send(job(room)) {
+                Ok(()) => Ok(()),
+                Err(TrySendError::Full(job)) => self.wait_for(async move |lane| lane.send(job).await.ok(), stream).await,
+                Err(TrySendError::Closed(_)) => Err(PublishError::Stopped { stream: stream.name() }),
+            },
+            Err(_) => {
+                let room = inner.room.clone();
+                let queue = async move |lane: mpsc::Sender<Job>| lane.send(job(room.acquire_many_owned(permits).await.ok()?)).await.ok();
+                self.wait_for(queue, stream).await
+            }
+        };
+        admitted?;
+        // Once queued, the answer always comes: the lane gives each message a deadline.
+        answer.await.unwrap_or(Err(PublishError::Stopped { stream: stream.name() }))
+    }
+
+    /// Waits for a place in a lane's queue, with the deadline of a message.
+    async fn wait_for(
+        &self,
+        queue: impl AsyncFnOnce(mpsc::Sender<Job>) -> Option<()>,
+        stream: &'static dyn Stream,
+    ) -> Result<(), PublishError> {
+        let wait = Duration::from_secs(self.inner.config.deadline_s);
+        match tokio::time::timeout(wait, queue(self.lane(stream))).await {
             Err(_) => Err(PublishError::Busy { stream: stream.name() }),
             Ok(None) => Err(PublishError::Stopped { stream: stream.name() }),
-            // Once queued, the answer always comes: the lane gives each message a deadline.
-            Ok(Some(answer)) => answer.await.unwrap_or(Err(PublishError::Stopped { stream: stream.name() })),
+            Ok(Some(())) => Ok(()),
         }
     }
 

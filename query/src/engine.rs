@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::dataframe::DataFrame;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
@@ -28,6 +29,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::catalog::{CATALOG, Catalog, Moment, SCHEMA, with_runtime};
 use crate::config::QueryConfig;
+use crate::date_trunc;
 use crate::error::{Code, QueryError};
 use crate::memory::QueryPool;
 use crate::params;
@@ -102,7 +104,8 @@ impl Engine {
             .with_information_schema(false)
             .with_create_default_catalog_and_schema(false)
             .with_default_catalog_and_schema(CATALOG, SCHEMA);
-        let base = SessionStateBuilder::new().with_config(session).with_runtime_env(runtime.clone()).with_default_features().build();
+        let mut base = SessionStateBuilder::new().with_config(session).with_runtime_env(runtime.clone()).with_default_features().build();
+        base.register_udf(Arc::new(date_trunc::udf()))?;
         let slots = Arc::new(Semaphore::new(config.max_concurrent));
         let catalog = Catalog::new(sources)?;
         Ok(Self { config, base, runtime, pool, catalog, slots, running: Arc::new(Registry::default()) })

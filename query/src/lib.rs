@@ -6,6 +6,7 @@ pub mod auth;
 pub mod catalog;
 pub mod config;
 pub mod console;
+pub mod date_trunc;
 pub mod delta;
 pub mod engine;
 pub mod error;

@@ -140,6 +140,13 @@ impl Taken {
         Ok(Arc::new(UnionTable::new(self.table.schema(), stored, tail)))
     }
 
+    /// Whether a rollup that is complete through `through` lacks nothing.
+    pub fn nothing_after(&self, through: Option<i64>) -> bool {
+        let behind =
+            |through: i64| self.stored_through() > through || newer_than(&self.tail, through).map_or(true, |rows| !rows.is_empty());
+        through.is_some_and(|through| !behind(through))
+    }
+
     /// The stored rows with `seq <= through`, with the physical columns. `through` must not be beyond [`Taken::stored_through`].
     pub fn rows_through(&self, through: i64) -> Arc<dyn TableProvider> {
         self.raw.rows.between(None, Some(through))

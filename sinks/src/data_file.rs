@@ -130,13 +130,78 @@ pub fn encode_part(
     now_ms: i64,
     data_change: bool,
 ) -> Result<EncodedFile, SinkError> {
-    let bytes = write(table, rows, effort)?;
-    let value = |name: &str| partition_values.get(name).cloned().flatten().unwrap_or_else(|| "__HIVE_DEFAULT_PARTITION__".to_owned());
-    let folder: String = table.partition_columns().iter().map(|column| format!("{}={}/", column.name, value(column.name))).collect();
-    let path = format!("{folder}{}-{tag}-{}.parquet", effort.prefix(), uuid::Uuid::new_v4().simple());
-    let stats = stats(table, rows).to_string();
-    let size = bytes.len() as i64;
-    Ok(EncodedFile { add: Add { path, partition_values, size, modification_time: now_ms, data_change, stats: Some(stats) }, bytes })
+    let mut encoder = FileEncoder::new(table, effort)?;
+    for batch in rows {
+        encoder.write(batch)?;
+    }
+    encoder.finish(partition_values, tag, now_ms, data_change)
+}
+
+/// Encodes a file batch by batch, so that a large one needs no more memory than its compressed bytes and a row group.
+pub struct FileEncoder<'a> {
+    table: &'a Table,
+    effort: Effort,
+    writer: ArrowWriter<Vec<u8>>,
+    rows: usize,
+    /// Smallest value, largest value and nulls of each file column.
+    columns: Vec<(Option<i64>, Option<i64>, usize)>,
+}
+
+impl<'a> FileEncoder<'a> {
+    /// A file without rows.
+    pub fn new(table: &'a Table, effort: Effort) -> Result<Self, SinkError> {
+        // Without the Arrow schema in the footer every reader sees plain Parquet types, not string views.
+        let options = ArrowWriterOptions::new().with_properties(properties(table, effort)).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), file_schema(table), options)
+            .map_err(SinkError::encode("encoding a file", &table.name))?;
+        Ok(Self { table, effort, writer, rows: 0, columns: vec![(None, None, 0); table.file_columns().len()] })
+    }
+
+    /// Adds rows, given without the partition columns.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+        self.writer.write(batch).map_err(SinkError::encode("encoding a file", &self.table.name))?;
+        self.rows += batch.num_rows();
+        for (column, (low, high, nulls)) in self.table.file_columns().iter().zip(&mut self.columns) {
+            let Some(array) = batch.column_by_name(column.name) else { continue };
+            *nulls += array.null_count();
+            let Some(values) = integers(column.kind, array) else { continue };
+            let values = values.as_primitive::<Int64Type>();
+            *low = [*low, min(values)].into_iter().flatten().min();
+            *high = [*high, max(values)].into_iter().flatten().max();
+        }
+        Ok(())
+    }
+
+    /// Rows so far.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The file, with its entry for the log.
+    pub fn finish(
+        self,
+        partition_values: BTreeMap<String, Option<String>>,
+        tag: &str,
+        now_ms: i64,
+        data_change: bool,
+    ) -> Result<EncodedFile, SinkError> {
+        let Self { table, effort, writer, rows, columns } = self;
+        let bytes = writer.into_inner().map(Bytes::from).map_err(SinkError::encode("encoding a file", &table.name))?;
+        let value = |name: &str| partition_values.get(name).cloned().flatten().unwrap_or_else(|| "__HIVE_DEFAULT_PARTITION__".to_owned());
+        let folder: String = table.partition_columns().iter().map(|column| format!("{}={}/", column.name, value(column.name))).collect();
+        let path = format!("{folder}{}-{tag}-{}.parquet", effort.prefix(), uuid::Uuid::new_v4().simple());
+        let (mut lows, mut highs, mut null_counts) = (Map::new(), Map::new(), Map::new());
+        for (column, (low, high, nulls)) in table.file_columns().iter().zip(columns) {
+            null_counts.insert(column.name.to_owned(), json!(nulls));
+            if let (Some(low), Some(high)) = (low, high) {
+                lows.insert(column.name.to_owned(), stat(column.kind, low));
+                highs.insert(column.name.to_owned(), stat(column.kind, high));
+            }
+        }
+        let stats = json!({"numRecords": rows, "minValues": lows, "maxValues": highs, "nullCount": null_counts}).to_string();
+        let size = bytes.len() as i64;
+        Ok(EncodedFile { add: Add { path, partition_values, size, modification_time: now_ms, data_change, stats: Some(stats) }, bytes })
+    }
 }
 
 /// The Arrow schema inside a table's files. Text is plain UTF-8 there, which every reader knows.
@@ -198,34 +263,6 @@ fn properties(table: &Table, effort: Effort) -> WriterProperties {
         };
     }
     builder.build()
-}
-
-fn write(table: &Table, batches: &[RecordBatch], effort: Effort) -> Result<Bytes, SinkError> {
-    let error = || SinkError::encode("encoding a file", &table.name);
-    // Without the Arrow schema in the footer every reader sees plain Parquet types, not string views.
-    let options = ArrowWriterOptions::new().with_properties(properties(table, effort)).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), file_schema(table), options).map_err(error())?;
-    for batch in batches {
-        writer.write(batch).map_err(error())?;
-    }
-    writer.into_inner().map(Bytes::from).map_err(error())
-}
-
-fn stats(table: &Table, batches: &[RecordBatch]) -> Value {
-    let (mut low, mut high, mut nulls) = (Map::new(), Map::new(), Map::new());
-    for column in table.file_columns() {
-        let arrays: Vec<&ArrayRef> = batches.iter().filter_map(|batch| batch.column_by_name(column.name)).collect();
-        let null_count: usize = arrays.iter().map(|array| array.null_count()).sum();
-        nulls.insert(column.name.to_owned(), json!(null_count));
-        let values: Vec<ArrayRef> = arrays.iter().filter_map(|array| integers(column.kind, array)).collect();
-        let ints = || values.iter().map(|array| array.as_primitive::<Int64Type>());
-        if let (Some(least), Some(most)) = (ints().filter_map(min).min(), ints().filter_map(max).max()) {
-            low.insert(column.name.to_owned(), stat(column.kind, least));
-            high.insert(column.name.to_owned(), stat(column.kind, most));
-        }
-    }
-    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    json!({"numRecords": rows, "minValues": low, "maxValues": high, "nullCount": nulls})
 }
 
 fn integers(kind: Kind, array: &ArrayRef) -> Option<ArrayRef> {

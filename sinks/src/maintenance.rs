@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use deltalake_core::operations::vacuum::VacuumMode;
@@ -22,7 +21,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::action::{Line, Remove};
-use crate::data_file::{DataFile, Effort, EncodedFile, encode_part, file_schema};
+use crate::data_file::{DataFile, Effort, EncodedFile, FileEncoder, file_schema};
 use crate::error::SinkError;
 use crate::lake::{Lake, TableLocation};
 use crate::log::{LogState, Put, delta_table, now_ms};
@@ -30,6 +29,11 @@ use crate::snapshot::by_partition;
 use crate::writer::{check, fence_app, maintenance_app, offset_app, put_files};
 
 const DAY_MS: i64 = 86_400_000;
+
+/// Rows of one file after a rewrite at most, however small they are: readers share a table's work by files.
+const MAX_ROWS: i64 = 16_000_000;
+/// The same for a rollup, whose rows are folded in memory.
+const MAX_FOLDED_ROWS: i64 = 1_000_000;
 
 /// When the owner does what.
 #[derive(Debug, Clone)]
@@ -148,19 +152,21 @@ impl Maintenance {
         let old = partition.get("ingest_date").cloned().flatten().and_then(|day| day_ms(&day));
         let cold = old.is_some_and(|day| now - day > (i64::from(self.config.cold_after_days) + 1) * DAY_MS);
         let is_cold = |file: &DataFile| file.add.path.contains(&format!("/{}-", Effort::Cold.prefix()));
-        let chosen = |file: &Arc<DataFile>| if cold { !is_cold(file) } else { file.add.size < self.config.target_bytes / 4 };
+        let max_rows = if self.is_rollup() { MAX_FOLDED_ROWS } else { MAX_ROWS };
+        let is_small = |file: &DataFile| file.add.size < self.config.target_bytes / 4 && file.rows < max_rows / 4;
+        let chosen = |file: &Arc<DataFile>| if cold { !is_cold(file) } else { is_small(file) };
         let mut chosen: Vec<Arc<DataFile>> = files.into_iter().filter(chosen).collect();
         chosen.sort_by_key(|file| file.seq_range());
         if chosen.is_empty() || (!cold && chosen.len() < self.config.small_files) {
             return Vec::new();
         }
         let mut groups = vec![Vec::new()];
-        let mut bytes = 0;
+        let (mut bytes, mut rows) = (0, 0);
         for file in chosen {
-            bytes += file.add.size;
-            if bytes > self.config.target_bytes {
+            (bytes, rows) = (bytes + file.add.size, rows + file.rows);
+            if bytes > self.config.target_bytes || rows > max_rows {
                 groups.push(Vec::new());
-                bytes = file.add.size;
+                (bytes, rows) = (file.add.size, file.rows);
             }
             if let Some(group) = groups.last_mut() {
                 group.push(file);
@@ -177,21 +183,28 @@ impl Maintenance {
         effort: Effort,
         now: i64,
     ) -> Result<usize, SinkError> {
-        let mut batches = Vec::new();
-        for file in files {
-            batches.extend(self.read(file).await?);
-        }
-        let before: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let logged: i64 = files.iter().map(|file| file.rows).sum();
+        let mut encoder = FileEncoder::new(&self.table, effort)?;
+        let mut before = 0;
+        let mut partials = Vec::new();
+        for file in files {
+            for batch in self.read(file).await? {
+                let batch = batch?;
+                before += batch.num_rows();
+                if self.is_rollup() { partials.push(batch) } else { encoder.write(&batch)? }
+            }
+        }
         if before as i64 != logged {
             return Err(self.differ(format!("{logged} rows in the log"), format!("{before} rows in the files")));
         }
-        let rows = self.fold(batches).await?;
-        let after: usize = rows.iter().map(RecordBatch::num_rows).sum();
-        if !self.is_rollup() && after != before {
-            return Err(self.differ(format!("{before} rows"), format!("{after} rows")));
+        if let Some(rollup) = self.rollup() {
+            for batch in self.fold(rollup, partials).await? {
+                encoder.write(&batch)?;
+            }
+        } else if encoder.rows() != before {
+            return Err(self.differ(format!("{before} rows"), format!("{} rows", encoder.rows())));
         }
-        let file = encode_part(&self.table, partition.clone(), &rows, "merged", effort, now, false)?;
+        let file = encoder.finish(partition.clone(), "merged", now, false)?;
         put_files(&self.location, std::slice::from_ref(&file)).await?;
         self.replace(files, vec![file], "OPTIMIZE", false, now).await
     }
@@ -208,9 +221,8 @@ impl Maintenance {
         rollup::ALL.iter().copied().find(|rollup| rollup.table() == self.table.name)
     }
 
-    /// Partial rows of a rollup become one a window and key; other rows stay as they are. Sums must not change.
-    async fn fold(&self, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, SinkError> {
-        let Some(rollup) = self.rollup() else { return Ok(batches) };
+    /// Partial rows of a rollup become one a window and key. Sums must not change.
+    async fn fold(&self, rollup: &dyn Rollup, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, SinkError> {
         let error = || SinkError::encode("folding partial rows", &self.table.name);
         let schema = file_schema(&self.table);
         let context = SessionContext::new();
@@ -235,20 +247,18 @@ impl Maintenance {
         Ok(folded)
     }
 
-    async fn read(&self, file: &DataFile) -> Result<Vec<RecordBatch>, SinkError> {
-        let name = &self.table.name;
+    /// The rows of a file, decoded as they are asked for.
+    async fn read(&self, file: &DataFile) -> Result<impl Iterator<Item = Result<RecordBatch, SinkError>>, SinkError> {
+        let name = self.table.name.clone();
         let path = Path::from(file.add.path.as_str());
         let bytes = async { self.location.store.get(&path).await?.bytes().await };
-        let bytes = bytes.await.map_err(SinkError::store("reading a data file", name))?;
+        let bytes = bytes.await.map_err(SinkError::store("reading a data file", &name))?;
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|builder| builder.with_batch_size(65_536).build());
         let schema = file_schema(&self.table);
-        let mut batches = Vec::new();
-        for batch in reader.map_err(SinkError::encode("reading a data file", name))? {
-            let batch = batch.map_err(SinkError::encode("reading a data file", name))?;
-            batches.push(codec::conform(&schema, &batch).map_err(SinkError::encode("reading a data file", name))?);
-        }
-        let joined = concat_batches(&schema, &batches).map_err(SinkError::encode("reading a data file", name))?;
-        Ok(vec![joined])
+        Ok(reader.map_err(SinkError::encode("reading a data file", &name))?.map(move |batch| {
+            let batch = batch.map_err(SinkError::encode("reading a data file", &name))?;
+            codec::conform(&schema, &batch).map_err(SinkError::encode("reading a data file", &name))
+        }))
     }
 
     /// Drops whole files whose newest row is past the retention.

@@ -7,15 +7,18 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, Result, ScalarValue, Statistics, stats::Precision};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType, col, lit};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType, col, lit};
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, expressions::Column as ColumnExpr};
+
+use headframe_schemas::Kind;
 
 use crate::data_file::{DataFile, file_schema};
 use crate::snapshot::Snapshot;
@@ -62,6 +65,15 @@ impl SnapshotTable {
         (chosen, straddles)
     }
 
+    /// Whether a file's partition leaves room for a filter of the form `column = 'text'`; the reader looks at everything else.
+    fn may_hold(&self, file: &DataFile, filter: &Expr) -> bool {
+        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return true };
+        let (Expr::Column(column), Expr::Literal(value, _)) = (left.as_ref(), right.as_ref()) else { return true };
+        let partition = self.snapshot.table.partition_columns().iter().any(|known| known.name == column.name && known.kind == Kind::Text);
+        let Some(Some(text)) = value.try_as_str().filter(|_| partition) else { return true };
+        file.partition(&column.name) == Some(text)
+    }
+
     fn range_filter(&self) -> Option<Expr> {
         let after = self.after.map(|after| col("seq").gt(lit(after)));
         let through = self.through.map(|through| col("seq").lt_eq(lit(through)));
@@ -106,7 +118,12 @@ impl SnapshotTable {
         let schema = TableSchema::builder(file_schema(&self.snapshot.table)).with_table_partition_cols(partitions).build();
         let options = state.config_options().execution.parquet.clone();
         let table_options = datafusion::common::config::TableParquetOptions { global: options, ..Default::default() };
-        let source = ParquetSource::new(schema).with_table_parquet_options(table_options);
+        let runtime = state.runtime_env();
+        let store = runtime.object_store(self.snapshot.location.lake.object_store_url())?;
+        // Footers are parsed once a file, not once a query.
+        let reader = CachedParquetFileReaderFactory::new(store, runtime.cache_manager.get_file_metadata_cache());
+        let source =
+            ParquetSource::new(schema).with_table_parquet_options(table_options).with_parquet_file_reader_factory(Arc::new(reader));
         let df_schema = DFSchema::try_from(self.schema.clone())?;
         match conjunction(filters.iter().cloned().chain(self.range_filter())) {
             Some(predicate) => Ok(source.with_predicate(state.create_physical_expr(predicate, &df_schema)?)),
@@ -137,7 +154,8 @@ impl TableProvider for SnapshotTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        let (files, straddles) = self.files();
+        let (mut files, straddles) = self.files();
+        files.retain(|file| filters.iter().all(|filter| self.may_hold(file, filter)));
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&wanted)?))));
         }
@@ -149,6 +167,9 @@ impl TableProvider for SnapshotTable {
                 read.push(seq);
             }
         }
+        // Exact when nothing is filtered, which lets a bare count(*) be answered from the log.
+        let mut total = Statistics::new_unknown(&self.schema);
+        total.num_rows = Precision::Exact(files.iter().map(|file| file.rows as usize).sum());
         let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); state.config().target_partitions().clamp(1, files.len())];
         let count = groups.len();
         for (index, file) in files.into_iter().enumerate() {
@@ -157,6 +178,7 @@ impl TableProvider for SnapshotTable {
         let limit = limit.filter(|_| filters.is_empty() && range.is_none());
         let config = FileScanConfigBuilder::new(self.snapshot.location.lake.object_store_url(), Arc::new(self.source(state, filters)?))
             .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
+            .with_statistics(total)
             .with_projection_indices(Some(read.clone()))?
             .with_limit(limit)
             .build();

@@ -42,7 +42,7 @@ pub async fn views(
             continue;
         }
         let through = stored.as_ref().and_then(|stored| stored.offset);
-        let live = live_finest(base, taken, *rollup, through).await?;
+        let live = if taken.nothing_after(through) { None } else { Some(live_finest(base, taken, *rollup, through).await?) };
         let stored = stored.as_ref().filter(|stored| stored.offset.is_some()).map(|stored| stored.rows.between(None, None));
         let partials = partials(base, *rollup, stored, live, &tiers_of(&wanted)).await?;
         for view in wanted {
@@ -66,7 +66,7 @@ async fn partials(
     base: &SessionState,
     rollup: &dyn Rollup,
     stored: Option<Arc<dyn TableProvider>>,
-    finest: LogicalPlan,
+    finest: Option<LogicalPlan>,
     tiers: &[Tier],
 ) -> Result<Arc<dyn TableProvider>> {
     let table = Table::rollup(rollup);
@@ -75,8 +75,8 @@ async fn partials(
         let columns: Vec<Expr> = table.columns.iter().map(|column| col(column.name)).collect();
         all = Some(LogicalPlanBuilder::scan(table.name.as_str(), provider_as_source(stored), None)?.project(columns)?);
     }
-    let finer: Arc<dyn TableProvider> = Arc::new(ViewTable::new(finest, None));
-    for tier in tiers {
+    let finer = finest.map(|finest| -> Arc<dyn TableProvider> { Arc::new(ViewTable::new(finest, None)) });
+    for (tier, finer) in tiers.iter().filter_map(|tier| Some((tier, finer.as_ref()?))) {
         let sql = if *tier == TIERS[0] { "SELECT * FROM finer".to_owned() } else { rollup.coarser_sql(*tier) };
         let rows = plan(base, vec![("finer", finer.clone())], &sql).await?;
         let part = LogicalPlanBuilder::from(rows).project(table_columns(base, &table, *tier)?)?;
