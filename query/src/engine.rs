@@ -19,6 +19,7 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use futures::{Stream, StreamExt};
 use object_store::ObjectStore;
@@ -31,6 +32,7 @@ use crate::catalog::{CATALOG, Catalog, Moment, SCHEMA, with_runtime};
 use crate::config::QueryConfig;
 use crate::date_trunc;
 use crate::error::{Code, QueryError};
+use crate::intern;
 use crate::memory::QueryPool;
 use crate::params;
 use crate::running::{Registry, Ticket};
@@ -173,7 +175,9 @@ impl Engine {
                 }
             }
         }
-        let stream = DataFrame::new(prepared.state, plan).execute_stream().await?;
+        let frame = DataFrame::new(prepared.state, plan);
+        let task = Arc::new(frame.task_ctx());
+        let stream = execute_stream(intern::groups(frame.create_physical_plan().await?, &pool)?, task)?;
         metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
         Ok((stream, prepared.coverage, pool))
     }

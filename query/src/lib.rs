@@ -12,6 +12,7 @@ pub mod engine;
 pub mod error;
 pub mod format;
 pub mod http;
+pub mod intern;
 pub mod live;
 pub mod memory;
 pub mod params;

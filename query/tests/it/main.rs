@@ -6,6 +6,7 @@ mod dictionary;
 mod exact;
 mod formats;
 mod guard;
+mod intern;
 mod limits;
 mod past;
 mod read_only;
