@@ -9,7 +9,7 @@ use std::fmt::{Debug, Display, Formatter};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, MAX_INLINE_VIEW_LEN, StringViewArray, UInt32Array};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, UInt32Type};
 use arrow::record_batch::RecordBatch;
@@ -31,6 +31,9 @@ use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 const SLOTS: usize = 4_096;
 /// Threads that can look up places of one column without waiting for each other.
 const CACHES: usize = 8;
+/// Buffers, and bytes of them, that a cache holds before it starts anew.
+const MAX_HELD: usize = 64;
+const MAX_HELD_BYTES: usize = 8 << 20;
 /// What a name costs beyond its bytes: its entry in the map and in the list.
 const ENTRY_BYTES: usize = 64;
 
@@ -146,22 +149,24 @@ struct Known {
     memory: MemoryReservation,
 }
 
-/// Where names lay in the buffers last seen. Holding the buffers keeps their places from being given to others.
+/// Which name lies where. Holding the buffers keeps their addresses from being given to others.
 struct Cache {
-    buffers: Vec<Buffer>,
+    held: Vec<Buffer>,
+    held_bytes: usize,
     slots: Vec<(u128, u32)>,
 }
 
 impl Interner {
     fn new(pool: &Arc<dyn MemoryPool>) -> Self {
         let memory = MemoryConsumer::new("names").register(pool);
-        let cache = || Mutex::new(Cache { buffers: Vec::new(), slots: Vec::new() });
+        let cache = || Mutex::new(Cache { held: Vec::new(), held_bytes: 0, slots: Vec::new() });
         Self { known: Mutex::new(Known { numbers: HashMap::new(), names: Vec::new(), memory }), caches: std::array::from_fn(|_| cache()) }
     }
 
     fn numbers(&self, names: &StringViewArray) -> Result<UInt32Array> {
         let mut cache = self.cache();
-        cache.look_at(names.data_buffers());
+        cache.hold(names.data_buffers());
+        let starts: Vec<u64> = names.data_buffers().iter().map(|buffer| buffer.as_ptr() as u64).collect();
         let mut known: Option<MutexGuard<'_, Known>> = None;
         let mut numbers = Vec::with_capacity(names.len());
         for (row, view) in names.views().iter().enumerate() {
@@ -170,11 +175,11 @@ impl Interner {
                 numbers.push(0);
                 continue;
             }
-            // The low half holds length and first letters, the high half the place; both tell names apart.
-            let mixed = (*view as u64 ^ (*view >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let place = place(*view, &starts);
+            let mixed = (place as u64 ^ (place >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let slot = &mut cache.slots[(mixed >> 52) as usize % SLOTS];
-            if slot.0 != *view {
-                *slot = (*view, known.get_or_insert_with(|| lock(&self.known)).number(names.value(row))?);
+            if slot.0 != place {
+                *slot = (place, known.get_or_insert_with(|| lock(&self.known)).number(names.value(row))?);
             }
             numbers.push(slot.1);
         }
@@ -193,17 +198,36 @@ impl Interner {
     }
 }
 
+/// What tells a name from all others as long as its buffer lives: its length and first letters, and the rest of a short one or the
+/// address of a long one.
+fn place(view: u128, starts: &[u64]) -> u128 {
+    if view as u32 <= MAX_INLINE_VIEW_LEN {
+        return view;
+    }
+    let (buffer, offset) = ((view >> 64) as u32 as usize, (view >> 96) as u64);
+    // A view points into one of the buffers of its own array.
+    let address = starts.get(buffer).copied().unwrap_or_default() + offset;
+    (u128::from(address) << 64) | u128::from(view as u64)
+}
+
 impl Cache {
-    /// Forgets the places unless these buffers are those of last time.
-    fn look_at(&mut self, buffers: &[Buffer]) {
-        let same = |(ours, theirs): (&Buffer, &Buffer)| ours.as_ptr() == theirs.as_ptr() && ours.len() == theirs.len();
-        if self.slots.is_empty() || self.buffers.len() > buffers.len() || !self.buffers.iter().zip(buffers).all(same) {
+    /// Holds these buffers too; forgets everything when that would be too many.
+    fn hold(&mut self, buffers: &[Buffer]) {
+        let new =
+            |held: &[Buffer], buffer: &Buffer| !held.iter().any(|held| held.as_ptr() == buffer.as_ptr() && held.len() == buffer.len());
+        if self.slots.is_empty() || self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES {
             // No view has this length.
             self.slots.clear();
             self.slots.resize(SLOTS, (u128::MAX, 0));
-            self.buffers.clear();
+            self.held.clear();
+            self.held_bytes = 0;
         }
-        self.buffers.extend_from_slice(&buffers[self.buffers.len()..]);
+        for buffer in buffers {
+            if new(&self.held, buffer) {
+                self.held_bytes += buffer.capacity();
+                self.held.push(buffer.clone());
+            }
+        }
     }
 }
 
