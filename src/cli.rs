@@ -34,6 +34,9 @@ pub enum Command {
         /// Where miners connect.
         #[arg(long, default_value = "127.0.0.1:3333")]
         stratum: std::net::SocketAddr,
+        /// Hashes a block costs on the private chain: at 600, a minute or less for one thread without the big dataset.
+        #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(50..=1_000_000_000))]
+        difficulty: u64,
     },
     /// Run the roles of a configuration file.
     Up {
@@ -103,10 +106,11 @@ impl Command {
     /// Does it.
     pub async fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Demo { for_, data, listen, stratum } => demo::run(demo::Demo { for_, data, listen, stratum }).await,
+            Self::Demo { for_, data, listen, stratum, difficulty } => {
+                demo::run(demo::Demo { for_, data, listen, stratum, difficulty }).await
+            }
             Self::Up { config, roles } => {
-                let mut config = Config::load(Some(&config))?;
-                config.roles = roles.unwrap_or(config.roles);
+                let config = Config::load_for(Some(&config), roles)?;
                 system::up(config).await
             }
             Self::Sql { statement, url, format, token_file } => sql::ask(&url, &statement, &format, token_file.as_deref()).await,

@@ -1,21 +1,28 @@
 //! The one configuration file: a section a room, every key with a default, unknown keys refused.
 //!
 //! Every key can be overridden by the environment: `HEADFRAME__QUERY__LISTEN=127.0.0.1:9000` sets `listen` in `[query]`.
+//! Secrets are no part of it: they come from files it names, or from variables of their own.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use headframe_ingest::{DoorConfig, NatsConfig, PublisherConfig, StreamSettings};
 use headframe_pipelines::PipelineConfig;
 use headframe_query::QueryConfig;
+use headframe_query::auth::Guard;
+use headframe_sinks::Lake;
 use headframe_stratum::StratumConfig;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-const ENV_PREFIX: &str = "HEADFRAME__";
+mod layers;
+mod maintenance;
+
+pub use maintenance::MaintenanceSection;
 
 /// A part of the system that can run in a process of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The mining pool.
@@ -29,15 +36,17 @@ pub enum Role {
 }
 
 /// The whole configuration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where the managed nats-server keeps its streams.
+    /// Where the managed nats-server keeps its streams, and the tables when `[lake]` names no other place.
     pub data_dir: PathBuf,
     /// What this process runs.
     pub roles: Vec<Role>,
     /// Whether this process starts and supervises nats-server itself; otherwise `[nats]` says where it is.
     pub managed_nats: bool,
+    /// Port of the managed nats-server on 127.0.0.1; 0 takes a free one.
+    pub nats_port: u16,
     /// Where NATS is.
     pub nats: NatsConfig,
     /// Where the tables are.
@@ -48,6 +57,8 @@ pub struct Config {
     pub publisher: PublisherConfig,
     /// When batches are committed.
     pub pipelines: PipelineConfig,
+    /// How tables are kept small, fast and short.
+    pub maintenance: MaintenanceSection,
     /// SQL over HTTP.
     pub query: QueryConfig,
     /// The HTTP door for rows.
@@ -57,13 +68,19 @@ pub struct Config {
 }
 
 /// Where the tables are.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LakeConfig {
     /// A folder or `s3://bucket/path`; `tables` in the data folder when empty.
     pub url: String,
-    /// Options of the object store, e.g. `aws_endpoint`; secrets belong into the environment.
+    /// Options of the object store, e.g. `aws_endpoint`; access keys come from the environment.
+    #[serde(serialize_with = "sorted")]
     pub options: HashMap<String, String>,
+}
+
+/// The same options are always printed the same.
+fn sorted<S: serde::Serializer>(options: &HashMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    options.iter().collect::<BTreeMap<_, _>>().serialize(serializer)
 }
 
 impl Default for Config {
@@ -72,11 +89,13 @@ impl Default for Config {
             data_dir: PathBuf::from("headframe-data"),
             roles: vec![Role::Pipelines, Role::Maintenance, Role::Query],
             managed_nats: true,
+            nats_port: 0,
             nats: NatsConfig::default(),
             lake: LakeConfig::default(),
             streams: StreamSettings::default(),
             publisher: PublisherConfig::default(),
             pipelines: PipelineConfig::default(),
+            maintenance: MaintenanceSection::default(),
             query: QueryConfig::default(),
             ingest: DoorConfig::default(),
             stratum: StratumConfig::default(),
@@ -87,29 +106,94 @@ impl Default for Config {
 impl Config {
     /// Reads a file, applies the environment and checks every section. The error names the key.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        let config: Self = merged(file)?.try_into().context("the configuration cannot be used")?;
-        config.validate()?;
+        Self::load_for(file, None)
+    }
+
+    /// [`Config::load`] with other roles than the configuration's own.
+    pub fn load_for(file: Option<&Path>, roles: Option<Vec<Role>>) -> anyhow::Result<Self> {
+        let what = file.map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
+        let merged = layers::merged(file)?;
+        // The parser ends its text in a line feed.
+        let parsed = merged.try_into().map_err(|error: toml::de::Error| anyhow!("{}", error.to_string().trim_end().replace('\n', " ")));
+        let mut config: Self = parsed.with_context(|| format!("{what} cannot be used"))?;
+        config.roles = roles.unwrap_or(config.roles);
+        config.validate().with_context(|| format!("{what} cannot be used"))?;
         Ok(config)
     }
 
-    /// The merged configuration as TOML, as far as it differs from the defaults.
+    /// The whole effective configuration as TOML, defaults included. It loads back to the same.
     pub fn print(file: Option<&Path>) -> anyhow::Result<String> {
-        let table = merged(file)?;
-        let _checked: Self = table.clone().try_into().context("the configuration cannot be used")?;
-        Ok(toml::to_string_pretty(&table)?)
+        Self::load(file)?.to_toml()
     }
 
-    /// Refuses what cannot work.
+    /// As TOML. Keys without a value are left out; a password in an address is masked.
+    pub fn to_toml(&self) -> anyhow::Result<String> {
+        let mut value = toml::Value::try_from(self)?;
+        layers::mask(&mut value);
+        Ok(toml::to_string_pretty(&value)?)
+    }
+
+    /// Refuses what cannot work, before any port is bound. All that is wrong is said at once.
     pub fn validate(&self) -> anyhow::Result<()> {
-        if self.roles.is_empty() {
-            bail!("roles is empty: name at least one of stratum, pipelines, maintenance, query");
+        let faults: Vec<String> = self.faults().into_iter().filter_map(Result::err).collect();
+        match faults.as_slice() {
+            [] => Ok(()),
+            [fault] => bail!("{fault}"),
+            faults => bail!("\n  {}", faults.join("\n  ")),
         }
-        self.query.validate()?;
-        self.pipelines.validate().map_err(anyhow::Error::msg)?;
+    }
+
+    fn faults(&self) -> Vec<Result<(), String>> {
+        let mut checks = vec![
+            self.check_process(),
+            self.check_nats(),
+            self.streams.validate(),
+            self.publisher.validate(self.streams.duplicate_window_s),
+            self.pipelines.validate(),
+            self.maintenance.validate(),
+            self.query.validate().map_err(|error| error.to_string()),
+            Guard::from_file(self.query.token_file.as_deref()).map(|_| ()).map_err(|error| format!("query.token_file: {error}")),
+            self.ingest.validate(),
+        ];
+        if self.needs_tables() {
+            let checked = Lake::check(&self.lake_url(), &self.lake.options);
+            checks.push(checked.map_err(|error| format!("lake.url and lake.options: {error}")));
+        }
         if self.roles.contains(&Role::Stratum) {
-            self.stratum.validate()?;
+            checks.push(self.stratum.validate().map_err(|error| error.to_string()));
+        }
+        checks
+    }
+
+    fn check_process(&self) -> Result<(), String> {
+        if self.roles.is_empty() {
+            return Err("roles is empty; name at least one of stratum, pipelines, maintenance, query".to_owned());
+        }
+        if self.data_dir.as_os_str().is_empty() || self.data_dir.is_file() {
+            return Err(format!("data_dir is {:?}; it must name a folder, which is made when it is not there", self.data_dir));
         }
         Ok(())
+    }
+
+    fn check_nats(&self) -> Result<(), String> {
+        if self.managed_nats && self.nats.url != NatsConfig::default().url {
+            return Err(format!("nats.url is {} but managed_nats is true; say managed_nats = false to use that server", self.nats.url));
+        }
+        if !self.managed_nats && self.nats_port != 0 {
+            return Err("nats_port is set but managed_nats is false; nats.url says where a server of yours is".to_owned());
+        }
+        self.nats.validate()
+    }
+
+    /// Whether a role of this process reads or writes tables.
+    pub fn needs_tables(&self) -> bool {
+        self.roles.iter().any(|role| *role != Role::Stratum)
+    }
+
+    /// The roles, separated by commas.
+    pub fn role_list(&self) -> String {
+        let names = self.roles.iter().filter_map(clap::ValueEnum::to_possible_value);
+        names.map(|name| name.get_name().to_owned()).collect::<Vec<_>>().join(",")
     }
 
     /// Where the tables are.
@@ -119,32 +203,4 @@ impl Config {
             url => url.to_owned(),
         }
     }
-}
-
-fn merged(file: Option<&Path>) -> anyhow::Result<toml::Table> {
-    let mut table = match file {
-        Some(file) => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            text.parse::<toml::Table>().with_context(|| format!("{} is not TOML", file.display()))?
-        }
-        None => toml::Table::new(),
-    };
-    for (key, value) in std::env::vars().filter(|(key, _)| key.starts_with(ENV_PREFIX)) {
-        let path: Vec<String> = key[ENV_PREFIX.len()..].split("__").map(str::to_lowercase).collect();
-        set(&mut table, &path, &value).with_context(|| format!("environment variable {key}"))?;
-    }
-    Ok(table)
-}
-
-fn set(table: &mut toml::Table, path: &[String], text: &str) -> anyhow::Result<()> {
-    let Some((key, rest)) = path.split_first() else { bail!("names no key") };
-    if !rest.is_empty() {
-        let section = table.entry(key.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        let Some(section) = section.as_table_mut() else { bail!("{key} is not a section") };
-        return set(section, rest, text);
-    }
-    // What reads as a TOML value is one; anything else is text.
-    let value = format!("value = {text}").parse::<toml::Table>().ok().and_then(|mut parsed| parsed.remove("value"));
-    table.insert(key.clone(), value.unwrap_or_else(|| toml::Value::String(text.to_owned())));
-    Ok(())
 }

@@ -11,6 +11,8 @@ use tokio::process::{Child, Command};
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(20);
 
+const PID_FILE: &str = "monerod.pid";
+
 /// A running monerod.
 pub struct Daemon {
     child: Child,
@@ -22,11 +24,14 @@ impl Daemon {
     /// Starts monerod in the folder and waits until it answers.
     pub async fn start(folder: &Path, difficulty: u64) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        stop_orphan(folder).await;
         let binary = std::env::var_os("HEADFRAME_MONEROD").unwrap_or_else(|| "monerod".into());
         let (rpc, p2p) = (free_port()?, free_port()?);
         let log = std::fs::File::create(folder.join("monerod.out"))?;
         let child = Command::new(&binary)
             .args(["--regtest", "--offline", "--no-igd", "--hide-my-port", "--no-zmq", "--non-interactive", "--log-level", "0"])
+            // Without this it throws the chain of an earlier run away.
+            .arg("--keep-fakechain")
             .args(["--rpc-bind-ip", "127.0.0.1", "--p2p-bind-ip", "127.0.0.1"])
             .args(["--fixed-difficulty", &difficulty.to_string()])
             .args(["--rpc-bind-port", &rpc.to_string(), "--p2p-bind-port", &p2p.to_string()])
@@ -39,6 +44,7 @@ impl Daemon {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {binary:?}; install Debian's package monero or set HEADFRAME_MONEROD"))?;
+        std::fs::write(folder.join(PID_FILE), child.id().unwrap_or_default().to_string())?;
         let mut daemon = Self { child, url: format!("http://127.0.0.1:{rpc}") };
         daemon.wait().await.with_context(|| format!("see {}", folder.join("monerod.out").display()))?;
         Ok(daemon)
@@ -66,6 +72,27 @@ impl Daemon {
         if asked.is_err() || tokio::time::timeout(STOP, self.child.wait()).await.is_err() {
             // It may have ended by itself meanwhile, which is as good.
             let _ = self.child.kill().await;
+        }
+    }
+}
+
+/// A monerod that a killed parent left behind would hold the chain. Only one that runs in this very folder is stopped.
+async fn stop_orphan(folder: &Path) {
+    let Ok(pid) = std::fs::read_to_string(folder.join(PID_FILE)) else { return };
+    let ours = || {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.contains("--regtest") && line.split('\0').any(|part| Path::new(part) == folder)
+    };
+    if pid.parse::<u32>().is_err() || !ours() {
+        return;
+    }
+    tracing::warn!(pid, "stopping a monerod that was left behind");
+    let deadline = tokio::time::Instant::now() + STOP;
+    for signal in ["-TERM", "-KILL"] {
+        // It may end by itself meanwhile.
+        let _ = Command::new("kill").args([signal, pid.as_str()]).status().await;
+        while ours() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The `headframe` command: parses the command line, starts logging and hands over.
 
+use std::io::IsTerminal;
+
 use clap::Parser;
 
 mod cli;
@@ -13,7 +15,10 @@ mod system;
 fn main() -> std::process::ExitCode {
     let cli = cli::Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("HEADFRAME_LOG").unwrap_or_else(|_| cli.command.default_log().into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    // A log that lies on a full disk loses lines; complaining about that to the same disk would end the process.
+    log.log_internal_errors(false).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(cli.command.run()));
     match done {

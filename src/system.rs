@@ -1,43 +1,69 @@
 //! How the rooms are wired together: what a process with given roles starts, and how it stops.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use headframe_ingest::{ManagedServer, Nats, Publisher, ServerConfig, door, provision, server};
 use headframe_pipelines::{Context, StreamHandle, pipeline};
-use headframe_query::{DeltaTables, LastSeq, Probe, Server, Source, StreamSource, Wiring};
+use headframe_query::{Bound, DeltaTables, Probe, Server, Source, StreamSource, Wiring};
 use headframe_schemas::{Stream, Table, stream, table};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
-use headframe_sinks::{Lake, SnapshotReader, TableWriter};
-use headframe_stratum::{PublisherFacts, Stratum};
+use headframe_sinks::{Lake, SinkError, SnapshotReader, TableWriter};
+use headframe_stratum::{PublisherFacts, StatsHandle, Stratum};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Role};
 
-/// Faults of pipelines by name, for readiness.
-type Faults = Arc<Mutex<HashMap<String, String>>>;
+mod acknowledged;
+mod faults;
+mod follower;
+mod probes;
+
+use acknowledged::Acknowledged;
+use faults::{Faults, Work};
+use follower::Follower;
+use probes::{NatsProbe, PoolProbe, StorageProbe, StreamProbe, WorkProbe};
+
+/// How long a drain may take before what still runs is dropped; a kill is safe, only slower to come back from.
+const DRAIN: Duration = Duration::from_secs(15);
 
 /// Everything a process runs.
 pub struct System {
-    /// Where SQL is answered, when this process does.
-    pub http: Option<std::net::SocketAddr>,
+    /// Where health is told, and where SQL is answered when this process does.
+    pub http: std::net::SocketAddr,
     /// The pool's bound server and figures, when this process runs one.
-    pub pool: Option<(std::net::SocketAddr, headframe_stratum::StatsHandle, Arc<headframe_stratum::randomx::Seeds>)>,
+    pub pool: Option<(std::net::SocketAddr, StatsHandle, Arc<headframe_stratum::randomx::Seeds>)>,
     tasks: JoinSet<anyhow::Result<()>>,
     nats_server: Option<ManagedServer>,
     doors: CancellationToken,
     pipelines: CancellationToken,
 }
 
+/// What the roles share.
+struct Parts {
+    config: Config,
+    nats: Nats,
+    publisher: Publisher,
+    faults: Faults,
+    /// Where tables are needed: their place, and each stream's rows in this process.
+    tables: Option<(Lake, Vec<Feed>)>,
+}
+
+/// One stream in this process.
+#[derive(Clone)]
+struct Feed {
+    handle: Arc<StreamHandle>,
+    acknowledged: Arc<Acknowledged>,
+}
+
 /// Runs the configured roles until Ctrl-C or SIGTERM.
 pub async fn up(config: Config) -> anyhow::Result<()> {
-    config.validate()?;
+    let roles = config.role_list();
     let mut system = System::start(config).await?;
-    if let Some(address) = system.http {
-        tracing::info!(%address, "sql is answered");
-    }
+    tracing::info!(address = %system.http, roles, "up");
     let ended = tokio::select! {
         () = stop_signal() => None,
         ended = system.tasks.join_next() => ended,
@@ -62,67 +88,56 @@ pub async fn stop_signal() {
 }
 
 impl System {
-    /// Starts the roles. Doors open only when everything they need is there.
+    /// Starts the roles. Everything is checked and bound before anything works, and doors open when what they need is there.
     pub async fn start(mut config: Config) -> anyhow::Result<Self> {
-        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder().ok();
-        std::fs::create_dir_all(&config.data_dir).with_context(|| format!("cannot make {}", config.data_dir.display()))?;
-        let lake = Lake::open(&config.lake_url(), &config.lake.options)?;
-        let mut nats_server = None;
-        if config.managed_nats {
-            let managed = ManagedServer::start(ServerConfig::new(server::find_binary()?, config.data_dir.join("nats"))).await?;
-            managed.url().clone_into(&mut config.nats.url);
-            nats_server = Some(managed);
-        }
-        let nats = Nats::connect(&config.nats).await?;
-        for stream in stream::ALL {
-            provision(&nats.js, *stream, &config.streams).await?;
-        }
+        config.validate()?;
+        let recorder = recorder();
+        let nats_server = start_nats(&mut config).await?;
+        let parts = Parts::open(config).await?;
         let mut system = Self {
-            http: None,
+            http: parts.config.query.listen,
             pool: None,
             tasks: JoinSet::new(),
             nats_server,
             doors: CancellationToken::new(),
             pipelines: CancellationToken::new(),
         };
-        let publisher = Publisher::new(nats.clone(), "headframe", config.publisher.clone());
-        let faults = Faults::default();
-        let handles = handles(&lake, &config).await?;
-        if config.roles.contains(&Role::Pipelines) {
-            let settings = config.streams.clone();
-            let context = Context { nats: nats.clone(), lake: lake.clone(), config: config.pipelines.clone(), settings };
-            system.spawn_pipelines(&context, &handles, &faults);
-        } else if config.roles.contains(&Role::Query) {
-            bail!("the query role needs the pipelines role in the same process for rows that are not stored yet");
+        let pool = match parts.runs(Role::Stratum) {
+            true => Some(Stratum::bind(parts.config.stratum.clone(), Arc::new(PublisherFacts(parts.publisher.clone()))).await?),
+            false => None,
+        };
+        system.pool = pool.as_ref().map(|bound| (bound.local_addr(), bound.stats(), bound.seeds()));
+        let bound = Server::bind(parts.config.query.clone(), parts.wiring(system.pool.as_ref().map(|pool| &pool.1), recorder)).await?;
+        system.http = bound.address();
+        if let Some((lake, feeds)) = &parts.tables {
+            if parts.runs(Role::Pipelines) {
+                system.spawn_pipelines(&parts, lake, feeds);
+            } else if parts.runs(Role::Query) {
+                system.spawn_followers(&parts, lake, feeds);
+            }
+            if parts.runs(Role::Maintenance) {
+                system.spawn_maintenance(&parts, lake);
+            }
         }
-        if config.roles.contains(&Role::Maintenance) {
-            system.spawn_maintenance(&lake, &faults);
-        }
-        if config.roles.contains(&Role::Query) {
-            let wiring = wiring(&lake, &nats, &handles, &publisher, &config, &faults, recorder);
-            let bound = Server::bind(config.query.clone(), wiring).await?;
-            system.http = Some(bound.address());
-            let stop = system.doors.clone();
-            system.tasks.spawn(async move { bound.run(stop).await.context("the SQL server stopped") });
-        }
-        if config.roles.contains(&Role::Stratum) {
-            system.spawn_stratum(&config, publisher).await?;
-        }
+        system.spawn_doors(bound, pool);
         Ok(system)
     }
 
-    fn spawn_pipelines(&mut self, context: &Context, handles: &[Arc<StreamHandle>], faults: &Faults) {
-        for handle in handles {
-            for pipeline in pipeline::ALL.iter().filter(|pipeline| pipeline.takes(handle.stream)) {
-                let name = format!("pipeline {} of {}", pipeline.name(), handle.stream.name());
-                let (work, faults) = (pipeline.run(context.clone(), handle.clone(), self.pipelines.clone()), faults.clone());
+    fn spawn_pipelines(&mut self, parts: &Parts, lake: &Lake, feeds: &[Feed]) {
+        let (config, settings) = (parts.config.pipelines.clone(), parts.config.streams.clone());
+        let context = Context { nats: parts.nats.clone(), lake: lake.clone(), config, settings };
+        for feed in feeds {
+            for pipeline in pipeline::ALL.iter().filter(|pipeline| pipeline.takes(feed.handle.stream)) {
+                let kind = if pipeline.name() == "raw" { Work::RawTable } else { Work::Rollups };
+                let (of, faults, stop) = (feed.handle.stream.name(), parts.faults.clone(), self.pipelines.clone());
+                let work = pipeline.run(context.clone(), feed.handle.clone(), self.pipelines.clone());
                 self.tasks.spawn(async move {
                     if let Err(fault) = work.await
                         && !fault.is_shutdown()
                     {
-                        note(&faults, &name, &fault.to_string());
+                        faults.note(kind, of, &fault.to_string());
                         // The other pipelines go on; readiness tells of this one until an operator has decided.
-                        std::future::pending::<()>().await;
+                        stop.cancelled().await;
                     }
                     Ok(())
                 });
@@ -130,13 +145,26 @@ impl System {
         }
     }
 
-    fn spawn_maintenance(&mut self, lake: &Lake, faults: &Faults) {
-        for table in table::all() {
-            let (lake, faults, stop) = (lake.clone(), faults.clone(), self.pipelines.clone());
+    fn spawn_followers(&mut self, parts: &Parts, lake: &Lake, feeds: &[Feed]) {
+        for feed in feeds {
+            let Feed { handle, acknowledged } = feed.clone();
+            let follower = Follower { nats: parts.nats.clone(), lake: lake.clone(), handle, acknowledged, faults: parts.faults.clone() };
+            let stop = self.pipelines.clone();
             self.tasks.spawn(async move {
-                let name = format!("maintenance of {}", table.name);
-                if let Err(error) = maintain(&lake, table, &stop).await {
-                    note(&faults, &name, &error.to_string());
+                follower.run(stop).await;
+                Ok(())
+            });
+        }
+    }
+
+    fn spawn_maintenance(&mut self, parts: &Parts, lake: &Lake) {
+        for table in table::all() {
+            let (lake, faults, stop) = (lake.clone(), parts.faults.clone(), self.pipelines.clone());
+            let config = parts.config.maintenance.of_table(&table.name);
+            self.tasks.spawn(async move {
+                let name = table.name.clone();
+                if let Err(error) = maintain(&lake, table, config, &stop).await {
+                    faults.note(Work::Maintenance, &name, &error.to_string());
                     stop.cancelled().await;
                 }
                 Ok(())
@@ -144,22 +172,23 @@ impl System {
         }
     }
 
-    async fn spawn_stratum(&mut self, config: &Config, publisher: Publisher) -> anyhow::Result<()> {
-        let bound = Stratum::bind(config.stratum.clone(), Arc::new(PublisherFacts(publisher))).await?;
-        self.pool = Some((bound.local_addr(), bound.stats(), bound.seeds()));
+    fn spawn_doors(&mut self, http: Bound, pool: Option<headframe_stratum::Bound>) {
         let stop = self.doors.clone();
-        self.tasks.spawn(async move {
-            bound.run(stop).await;
-            Ok(())
-        });
-        Ok(())
+        self.tasks.spawn(async move { http.run(stop).await.context("the HTTP server stopped") });
+        if let Some(pool) = pool {
+            let stop = self.doors.clone();
+            self.tasks.spawn(async move {
+                pool.run(stop).await;
+                Ok(())
+            });
+        }
     }
 
     /// Closes the doors, lets the pipelines commit what they hold, and stops nats-server last.
     pub async fn stop(mut self) {
         self.doors.cancel();
         self.pipelines.cancel();
-        let drained = tokio::time::timeout(std::time::Duration::from_secs(15), async { while self.tasks.join_next().await.is_some() {} });
+        let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} });
         if drained.await.is_err() {
             self.tasks.abort_all();
         }
@@ -169,23 +198,114 @@ impl System {
     }
 }
 
-async fn handles(lake: &Lake, config: &Config) -> anyhow::Result<Vec<Arc<StreamHandle>>> {
-    let mut handles = Vec::new();
+impl Parts {
+    async fn open(config: Config) -> anyhow::Result<Self> {
+        let lake = match config.needs_tables() {
+            true => Some(Lake::open(&config.lake_url(), &config.lake.options)?),
+            false => None,
+        };
+        let nats = Nats::connect(&config.nats).await?;
+        for stream in stream::ALL {
+            provision(&nats.js, *stream, &config.streams).await?;
+        }
+        let publisher = Publisher::new(nats.clone(), "headframe", config.publisher.clone());
+        let faults = Faults::default();
+        let tables = match lake {
+            Some(lake) => {
+                let feeds = feeds(&lake, &nats, &config, &faults).await?;
+                Some((lake, feeds))
+            }
+            None => None,
+        };
+        Ok(Self { config, nats, publisher, faults, tables })
+    }
+
+    fn runs(&self, role: Role) -> bool {
+        self.config.roles.contains(&role)
+    }
+
+    /// What the HTTP server needs: health always, SQL and the ingest door in the query role.
+    fn wiring(&self, pool: Option<&StatsHandle>, metrics: Option<PrometheusHandle>) -> Wiring {
+        let mut wiring = Wiring { metrics, ..Wiring::default() };
+        wiring.health.push(Arc::new(NatsProbe(self.nats.clone())));
+        if let Some(pool) = pool {
+            wiring.ready.push(Arc::new(PoolProbe(pool.clone())));
+        }
+        let Some((lake, feeds)) = &self.tables else { return wiring };
+        wiring.health.push(Arc::new(StorageProbe(lake.clone())));
+        wiring.ready.extend(self.work_probes());
+        if self.runs(Role::Query) || self.runs(Role::Pipelines) {
+            wiring.ready.extend(feeds.iter().map(|feed| self.stream_probe(feed)));
+        }
+        if self.runs(Role::Query) {
+            let source = |feed: &Feed| -> Arc<dyn Source> {
+                let tables = Arc::new(DeltaTables::open(lake, feed.handle.stream));
+                Arc::new(StreamSource::new(feed.handle.stream, feed.handle.tail.clone(), tables, feed.acknowledged.clone()))
+            };
+            wiring.sources = feeds.iter().map(source).collect();
+            wiring.stores = vec![(lake.object_store_url(), lake.store().clone())];
+            wiring.routes = door::router(self.publisher.clone(), self.config.ingest.clone());
+        }
+        wiring
+    }
+
+    fn work_probes(&self) -> Vec<Arc<dyn Probe>> {
+        let kinds: [(Role, &'static str, &'static [Work]); 3] = [
+            (Role::Pipelines, "pipelines", &[Work::RawTable, Work::Rollups]),
+            (Role::Maintenance, "maintenance", &[Work::Maintenance]),
+            (Role::Query, "tails", &[Work::Tail]),
+        ];
+        let wanted = kinds.into_iter().filter(|(role, ..)| self.runs(*role));
+        wanted.map(|(_, name, kinds)| Arc::new(WorkProbe { name, kinds, faults: self.faults.clone() }) as Arc<dyn Probe>).collect()
+    }
+
+    fn stream_probe(&self, feed: &Feed) -> Arc<dyn Probe> {
+        let patience = Duration::from_secs(30).max(Duration::from_millis(self.config.pipelines.commit_ms) * 10);
+        let commit = self.runs(Role::Pipelines).then_some(patience);
+        Arc::new(StreamProbe::new(self.nats.clone(), feed.handle.clone(), feed.acknowledged.clone(), commit))
+    }
+}
+
+/// Keeps the figures that `/metrics` shows; times as histograms, which can be added up over processes.
+fn recorder() -> Option<PrometheusHandle> {
+    const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+    let times = Matcher::Suffix("_seconds".to_owned());
+    // A second system in one process, as tests have it, shares the figures of the first.
+    PrometheusBuilder::new().set_buckets_for_metric(times, &SECONDS).ok()?.install_recorder().ok()
+}
+
+/// Starts nats-server when this process is to supervise it, and says in the configuration where it is.
+async fn start_nats(config: &mut Config) -> anyhow::Result<Option<ManagedServer>> {
+    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("cannot make data_dir {}", config.data_dir.display()))?;
+    if !config.managed_nats {
+        return Ok(None);
+    }
+    let wanted = ServerConfig { port: config.nats_port, ..ServerConfig::new(server::find_binary()?, config.data_dir.join("nats")) };
+    let server = ManagedServer::start(wanted).await?;
+    server.url().clone_into(&mut config.nats.url);
+    Ok(Some(server))
+}
+
+async fn feeds(lake: &Lake, nats: &Nats, config: &Config, faults: &Faults) -> anyhow::Result<Vec<Feed>> {
+    let mut feeds = Vec::new();
     for stream in stream::ALL {
         let snapshot = SnapshotReader::open(lake, Table::raw(*stream)).refresh().await?;
         let base = snapshot.binding.map_or(0, |binding| binding.base);
         let handle = StreamHandle::new(*stream, snapshot.offset.unwrap_or(base), &config.pipelines);
         handle.set_base(base);
-        handles.push(handle);
+        let acknowledged = Arc::new(Acknowledged::new(nats.clone(), lake, *stream, faults.clone()));
+        feeds.push(Feed { handle, acknowledged });
     }
-    Ok(handles)
+    Ok(feeds)
 }
 
-async fn maintain(lake: &Lake, table: Table, stop: &CancellationToken) -> Result<(), headframe_sinks::SinkError> {
-    let config = MaintenanceConfig::default();
+async fn maintain(lake: &Lake, table: Table, config: MaintenanceConfig, stop: &CancellationToken) -> Result<(), SinkError> {
     loop {
-        if let Some(owner) = Maintenance::open(lake, table.clone(), config.clone()).await? {
-            return owner.run(stop.clone()).await;
+        match Maintenance::open(lake, table.clone(), config.clone()).await {
+            Ok(Some(owner)) => return owner.run(stop.clone()).await,
+            Ok(None) => {}
+            Err(error) if error.is_transient() => tracing::warn!(table = %table.name, %error, "upkeep cannot begin, trying again"),
+            Err(error) => return Err(error),
         }
         tokio::select! {
             () = tokio::time::sleep(config.every) => {}
@@ -194,98 +314,11 @@ async fn maintain(lake: &Lake, table: Table, stop: &CancellationToken) -> Result
     }
 }
 
-fn wiring(
-    lake: &Lake,
-    nats: &Nats,
-    handles: &[Arc<StreamHandle>],
-    publisher: &Publisher,
-    config: &Config,
-    faults: &Faults,
-    metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
-) -> Wiring {
-    let source = |handle: &Arc<StreamHandle>| -> Arc<dyn Source> {
-        let last = Arc::new(LastAcknowledged { nats: nats.clone(), handle: handle.clone() });
-        let tables = Arc::new(DeltaTables::open(lake, handle.stream));
-        Arc::new(StreamSource::new(handle.stream, handle.tail.clone(), tables, last))
-    };
-    Wiring {
-        sources: handles.iter().map(source).collect(),
-        stores: vec![(lake.object_store_url(), lake.store().clone())],
-        health: vec![Arc::new(NatsProbe(nats.clone())), Arc::new(StorageProbe(lake.clone()))],
-        ready: vec![Arc::new(PipelineProbe(faults.clone()))],
-        metrics,
-        routes: door::router(publisher.clone(), config.ingest.clone()),
-    }
-}
-
-fn note(faults: &Faults, name: &str, fault: &str) {
-    tracing::error!(name, fault, "stopped");
-    faults.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), fault.to_owned());
-}
-
-struct LastAcknowledged {
-    nats: Nats,
-    handle: Arc<StreamHandle>,
-}
-
-#[async_trait::async_trait]
-impl LastSeq for LastAcknowledged {
-    async fn last_seq(&self) -> Result<i64, String> {
-        let name = self.handle.stream.name();
-        let identity = provision::inspect(&self.nats.js, self.handle.stream).await.map_err(|error| error.to_string())?;
-        let last = identity.ok_or_else(|| format!("stream {name} does not exist"))?.last_seq;
-        i64::try_from(last).map(|last| self.handle.base() + last).map_err(|error| error.to_string())
-    }
-}
-
-struct NatsProbe(Nats);
-
-#[async_trait::async_trait]
-impl Probe for NatsProbe {
-    fn name(&self) -> &str {
-        "nats"
-    }
-    async fn check(&self) -> Result<(), String> {
-        self.0.client.flush().await.map_err(|error| format!("NATS does not answer: {error}"))
-    }
-}
-
-struct StorageProbe(Lake);
-
-#[async_trait::async_trait]
-impl Probe for StorageProbe {
-    fn name(&self) -> &str {
-        "storage"
-    }
-    async fn check(&self) -> Result<(), String> {
-        self.0.store().list_with_delimiter(None).await.map(|_| ()).map_err(|error| format!("the tables cannot be listed: {error}"))
-    }
-}
-
-struct PipelineProbe(Faults);
-
-#[async_trait::async_trait]
-impl Probe for PipelineProbe {
-    fn name(&self) -> &str {
-        "pipelines"
-    }
-    async fn check(&self) -> Result<(), String> {
-        let faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let said: Vec<String> = faults.iter().map(|(name, fault)| format!("{name}: {fault}")).collect();
-        if said.is_empty() { Ok(()) } else { Err(said.join("; ")) }
-    }
-}
-
 /// Continues a table from the stream there is now, after its offset. Messages that are lost stay lost.
 pub async fn adopt(mut config: Config, stream: &str) -> anyhow::Result<()> {
     let Some(stream): Option<&'static dyn Stream> = stream::find(stream) else { bail!("there is no stream {stream:?}") };
     let lake = Lake::open(&config.lake_url(), &config.lake.options)?;
-    let mut managed = None;
-    if config.managed_nats {
-        let server = ManagedServer::start(ServerConfig::new(server::find_binary()?, config.data_dir.join("nats"))).await?;
-        server.url().clone_into(&mut config.nats.url);
-        managed = Some(server);
-    }
+    let managed = start_nats(&mut config).await?;
     let nats = Nats::connect(&config.nats).await?;
     let identity = provision(&nats.js, stream, &config.streams).await?;
     let mut writer = TableWriter::open_to_rebind(&lake, Table::raw(stream), CancellationToken::new()).await?;

@@ -28,7 +28,6 @@ use headframe_schemas::message::{self, Format};
 use headframe_schemas::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::publisher::{PublishError, Publisher};
 
@@ -40,7 +39,7 @@ mod read;
 pub const PATH: &str = "/api/v1/ingest/{stream}";
 
 /// What the door lets in.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DoorConfig {
     /// The largest body, unpacked, in bytes.
@@ -60,6 +59,19 @@ impl Default for DoorConfig {
     }
 }
 
+impl DoorConfig {
+    /// Refuses a door that lets nothing in. The reason names the key.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.max_body_bytes == 0 || self.max_requests == 0 {
+            return Err("ingest.max_body_bytes and ingest.max_requests must be at least 1".to_owned());
+        }
+        if self.max_bytes < self.max_body_bytes {
+            return Err(format!("ingest.max_bytes is {}; it must not be less than ingest.max_body_bytes", self.max_bytes));
+        }
+        Ok(())
+    }
+}
+
 struct Door {
     publisher: Publisher,
     config: DoorConfig,
@@ -76,7 +88,6 @@ pub fn router(publisher: Publisher, config: DoorConfig) -> Router {
         .route(PATH, post(ingest))
         // The body is limited while it is unpacked, which axum's own limit would not see.
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .layer(RequestDecompressionLayer::new().no_br().no_deflate())
         .with_state(door)
 }
 
@@ -159,6 +170,7 @@ async fn handle(door: &Door, name: &str, headers: &HeaderMap, body: Body) -> Res
         return Err(Refusal::new(StatusCode::NOT_FOUND, format!("there is no stream {name:?}; there are {}", names.join(", "))));
     };
     let format = format(headers)?;
+    let encoding = read::Encoding::of(headers)?;
     let identity = identity(headers)?;
     let Ok(_request) = door.requests.try_acquire() else {
         return Err(Refusal::busy(format!("{} requests are being worked on already", door.config.max_requests)));
@@ -166,7 +178,7 @@ async fn handle(door: &Door, name: &str, headers: &HeaderMap, body: Body) -> Res
     if door.publisher.load() > 0.95 {
         return Err(Refusal::busy("the queue to JetStream is full"));
     }
-    let (body, _room) = read::body(door, body).await?;
+    let (body, _room) = read::body(door, encoding, body).await?;
     let parsed = parse(stream, format, body, identity).await?;
     store(door, stream, parsed).await
 }

@@ -15,6 +15,9 @@ use crate::reader::{ReadFault, ReadFrom, Reader};
 use crate::state::State;
 use crate::tail::Tail;
 
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
 /// Reads, decodes and pushes until cancelled (`Ok`) or until the stream has a fault nobody here can decide.
 ///
 /// `from.next` must be the sequence after `state`'s guard, and `base` the table's binding to the stream.
@@ -27,18 +30,22 @@ pub async fn follow(
     tail: Arc<Tail>,
     stop: CancellationToken,
 ) -> Result<(), ReadFault> {
+    let mut pause = Pause(FIRST_PAUSE);
     let work = async {
         let mut reader = loop {
             match Reader::open(nats.clone(), stream, from.clone()).await {
                 Ok(reader) => break reader,
-                Err(fault) => pause_or_fail(stream, fault).await?,
+                Err(fault) => pause.after(stream, fault).await?,
             }
         };
         let mut decoder = Decoder::new(stream, base, state);
         loop {
             match reader.next().await {
-                Ok(messages) => tail.push(&decoder.decode(&messages)),
-                Err(fault) => pause_or_fail(stream, fault).await?,
+                Ok(messages) => {
+                    tail.push(&decoder.decode(&messages));
+                    pause = Pause(FIRST_PAUSE);
+                }
+                Err(fault) => pause.after(stream, fault).await?,
             }
         }
     };
@@ -48,11 +55,17 @@ pub async fn follow(
     }
 }
 
-async fn pause_or_fail(stream: &dyn Stream, fault: ReadFault) -> Result<(), ReadFault> {
-    if !fault.retryable() {
-        return Err(fault);
+/// Pauses that grow: an outage of NATS is long for a program.
+struct Pause(Duration);
+
+impl Pause {
+    async fn after(&mut self, stream: &dyn Stream, fault: ReadFault) -> Result<(), ReadFault> {
+        if !fault.retryable() {
+            return Err(fault);
+        }
+        tracing::warn!(stream = stream.name(), %fault, "tail cannot read; trying again");
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+        Ok(())
     }
-    tracing::warn!(stream = stream.name(), %fault, "tail cannot read; trying again");
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    Ok(())
 }

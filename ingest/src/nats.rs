@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
-use async_nats::{Client, ConnectOptions, Event};
-use serde::Deserialize;
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// Environment variable with the password, used when no password file is named.
@@ -19,7 +20,7 @@ pub const PASSWORD_ENV: &str = "HEADFRAME_NATS_PASSWORD";
 pub const TOKEN_ENV: &str = "HEADFRAME_NATS_TOKEN";
 
 /// Where NATS is and how to get in.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NatsConfig {
     /// `nats://host:port`, `tls://host:port`, or several separated by commas.
@@ -58,6 +59,44 @@ impl Default for NatsConfig {
             tls_required: false,
             connect_timeout_s: 5,
         }
+    }
+}
+
+impl NatsConfig {
+    /// Refuses what could only fail while connecting. The reason names the key.
+    pub fn validate(&self) -> Result<(), String> {
+        for url in self.url.split(',').map(str::trim) {
+            let address: ServerAddr = url.parse().map_err(|error| format!("nats.url names {url:?}: {error}; write nats://host:port"))?;
+            if address.has_user_pass() {
+                return Err(format!("nats.url carries a password; set nats.user, and nats.password_file or {PASSWORD_ENV}"));
+            }
+        }
+        let files = [
+            ("credentials_file", &self.credentials_file),
+            ("password_file", &self.password_file),
+            ("tls_ca", &self.tls_ca),
+            ("tls_cert", &self.tls_cert),
+            ("tls_key", &self.tls_key),
+        ];
+        for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))) {
+            std::fs::read(path).map_err(|error| format!("nats.{key} is {}, which cannot be read: {error}", path.display()))?;
+        }
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err("nats.tls_cert and nats.tls_key belong together; give both or neither".to_owned());
+        }
+        if self.credentials_file.is_some() && self.user.is_some() {
+            return Err("nats.credentials_file and nats.user are two ways to log in; give one of them".to_owned());
+        }
+        if self.user.is_some() && self.password_file.is_none() && std::env::var_os(PASSWORD_ENV).is_none() {
+            return Err(format!("nats.user is set but no password: set nats.password_file or {PASSWORD_ENV}"));
+        }
+        if self.user.is_none() && self.password_file.is_some() {
+            return Err("nats.password_file is set but nats.user is not; whose password is it".to_owned());
+        }
+        if self.connect_timeout_s == 0 {
+            return Err("nats.connect_timeout_s is 0; it must be at least 1".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -120,6 +159,11 @@ impl Nats {
     /// anyone, so whoever sees the same number before and after has read from one connection.
     pub fn connects(&self) -> u64 {
         self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a connection at this moment; without one the client is trying to get it back.
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
     }
 
     /// Changes after every connect; for waking up, while [`Nats::connects`] is for deciding.

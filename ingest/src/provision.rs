@@ -9,13 +9,13 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use headframe_schemas::Stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The shortest window in which JetStream itself must recognise a repeated message id.
 pub const MIN_DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
 /// What may be chosen about a stream.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamSettings {
     /// Bytes it may hold; when full, publishes are refused until messages age out. `None` = unlimited.
@@ -31,6 +31,26 @@ pub struct StreamSettings {
 impl Default for StreamSettings {
     fn default() -> Self {
         Self { max_bytes: None, max_age_s: Some(7 * 86_400), replicas: 1, duplicate_window_s: 120 }
+    }
+}
+
+impl StreamSettings {
+    /// Refuses wishes that would break the guarantees. The reason names the key.
+    pub fn validate(&self) -> Result<(), String> {
+        let window = MIN_DUPLICATE_WINDOW.as_secs();
+        if self.duplicate_window_s < window {
+            return Err(format!("streams.duplicate_window_s is {}; it must be at least {window}", self.duplicate_window_s));
+        }
+        if let Some(age) = self.max_age_s.filter(|age| *age != 0 && *age < self.duplicate_window_s) {
+            return Err(format!("streams.max_age_s is {age}; it must not be shorter than streams.duplicate_window_s; 0 means for ever"));
+        }
+        if !matches!(self.replicas, 1 | 3 | 5) {
+            return Err(format!("streams.replicas is {}; it must be 1, 3 or 5", self.replicas));
+        }
+        if self.max_bytes == Some(0) {
+            return Err("streams.max_bytes is 0; leave it out for no limit".to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -143,7 +163,8 @@ pub fn faults(stream: &dyn Stream, config: &Config) -> Vec<String> {
 }
 
 fn config(stream: &dyn Stream, settings: &StreamSettings) -> Result<Config, ProvisionError> {
-    let config = Config {
+    settings.validate().map_err(|fault| ProvisionError::Settings { stream: stream.name().to_owned(), fault })?;
+    Ok(Config {
         name: stream.name().to_owned(),
         description: Some(stream.doc().to_owned()),
         subjects: vec![format!("{}.>", stream.name())],
@@ -161,21 +182,7 @@ fn config(stream: &dyn Stream, settings: &StreamSettings) -> Result<Config, Prov
         num_replicas: settings.replicas,
         duplicate_window: Duration::from_secs(settings.duplicate_window_s),
         ..Config::default()
-    };
-    let refuse = |fault: &str| Err(ProvisionError::Settings { stream: stream.name().to_owned(), fault: fault.to_owned() });
-    if config.duplicate_window < MIN_DUPLICATE_WINDOW {
-        return refuse("duplicate_window_s must be at least 120");
-    }
-    if !config.max_age.is_zero() && config.max_age < config.duplicate_window {
-        return refuse("max_age_s must not be shorter than duplicate_window_s");
-    }
-    if !matches!(settings.replicas, 1 | 3 | 5) {
-        return refuse("replicas must be 1, 3 or 5");
-    }
-    if settings.max_bytes == Some(0) {
-        return refuse("max_bytes must not be 0; leave it out for no limit");
-    }
-    Ok(config)
+    })
 }
 
 fn accept(stream: &dyn Stream, info: &Info) -> Result<StreamIdentity, ProvisionError> {

@@ -12,7 +12,7 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use headframe_schemas::stream::subject;
 use headframe_schemas::{Record, Stream};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -27,7 +27,7 @@ pub use fault::PublishError;
 use outgoing::{Body, Job};
 
 /// How rows are gathered into messages.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PublisherConfig {
     /// A message is closed at this many rows.
@@ -58,6 +58,32 @@ impl Default for PublisherConfig {
             queue_bytes: 64 * 1024 * 1024,
             deadline_s: 60,
         }
+    }
+}
+
+impl PublisherConfig {
+    /// Refuses what cannot work with streams of this duplicate window. The reason names the key.
+    pub fn validate(&self, duplicate_window_s: u64) -> Result<(), String> {
+        let positive = [
+            ("max_rows", self.max_rows as u64),
+            ("max_bytes", self.max_bytes as u64),
+            ("in_flight", self.in_flight as u64),
+            ("queue", self.queue as u64),
+            ("deadline_s", self.deadline_s),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(format!("publisher.{key} is 0; it must be at least 1"));
+        }
+        if self.linger_ms > 10_000 {
+            return Err(format!("publisher.linger_ms is {}; it must be at most 10000, for every caller waits that long", self.linger_ms));
+        }
+        if self.queue_bytes < self.max_bytes {
+            return Err(format!("publisher.queue_bytes is {}; it must not be less than publisher.max_bytes", self.queue_bytes));
+        }
+        if self.deadline_s >= duplicate_window_s {
+            return Err(format!("publisher.deadline_s is {}; it must be less than streams.duplicate_window_s", self.deadline_s));
+        }
+        Ok(())
     }
 }
 

@@ -70,7 +70,7 @@ impl Default for ReaderConfig {
 pub enum ReadFault {
     /// The stream was deleted and made anew: its sequences mean other messages.
     #[error(
-        "stream {stream} was recreated (created at {found} ns, expected {expected} ns); its rows are a new sequence space, bind the table to it explicitly"
+        "stream {stream} was recreated (created at {found} ns, expected {expected} ns); its rows are not those the table knows; run `headframe adopt {stream}` to continue the table from the new stream"
     )]
     StreamRecreated {
         /// Which stream.
@@ -81,7 +81,9 @@ pub enum ReadFault {
         found: i64,
     },
     /// The stream lost its newest messages: sequences that were read are gone or hold something else.
-    #[error("stream {stream} regressed at sequence {seq}: {reason}; acknowledged messages were lost, restore the stream or decide by hand")]
+    #[error(
+        "stream {stream} regressed at sequence {seq}: {reason}; acknowledged messages were lost; restore the stream, or stop headframe and run `headframe adopt {stream}` to go on with what it holds now"
+    )]
     SourceRegressed {
         /// Which stream.
         stream: &'static str,
@@ -91,7 +93,9 @@ pub enum ReadFault {
         reason: String,
     },
     /// Messages vanished before they were read.
-    #[error("stream {stream} has no messages {from} to {to}: they were purged, deleted or expired before they were read")]
+    #[error(
+        "stream {stream} has no messages {from} to {to}: they were purged, deleted or expired before they were read; restore the stream, or stop headframe and run `headframe adopt {stream}` to go on without them"
+    )]
     Gap {
         /// Which stream.
         stream: &'static str,

@@ -47,6 +47,8 @@ struct Held {
     after: i64,
     /// The newest sequence that was pushed, held or not.
     newest: i64,
+    /// The last sequence that was pushed, whether commits were ahead of it or not.
+    pushed: i64,
     bytes: usize,
 }
 
@@ -61,14 +63,15 @@ struct Piece {
 impl Tail {
     /// An empty tail after the committed table sequence `after`, holding at most `capacity` bytes.
     pub fn new(after: i64, capacity: usize) -> Self {
-        let held = Held { chunks: VecDeque::new(), after, newest: after, bytes: 0 };
-        Self { held: Mutex::new(held), capacity, version: watch::channel(0).0 }
+        Self { held: Mutex::new(Held::empty(after)), capacity, version: watch::channel(0).0 }
     }
 
     /// Adds the next rows. Rows that are held or committed already are ignored.
     pub fn push(&self, chunk: &Chunk) {
         let mut held = self.lock();
+        let before = held.bytes;
         held.newest = held.newest.max(chunk.last);
+        held.pushed = held.pushed.max(chunk.last);
         if let Some(piece) = fresh_part(&held, chunk) {
             let empty = piece.batch.num_rows() == 0;
             if empty || held.bytes + piece.bytes <= self.capacity {
@@ -77,7 +80,7 @@ impl Tail {
                 metrics::counter!("headframe_tail_dropped_rows_total").increment(piece.batch.num_rows() as u64);
             }
         }
-        metrics::gauge!("headframe_tail_bytes").set(held.bytes as f64);
+        account(before, held.bytes);
         drop(held);
         self.version.send_modify(|version| *version += 1);
     }
@@ -85,6 +88,7 @@ impl Tail {
     /// Lets go of the rows up to `table_seq`, which readers now find in a snapshot.
     pub fn committed(&self, table_seq: i64) {
         let mut held = self.lock();
+        let before = held.bytes;
         held.after = held.after.max(table_seq);
         held.newest = held.newest.max(table_seq);
         while held.chunks.front().is_some_and(|piece| piece.last <= held.after) {
@@ -92,8 +96,23 @@ impl Tail {
                 held.bytes -= piece.bytes;
             }
         }
+        account(before, held.bytes);
         drop(held);
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Forgets everything and begins anew after `after`: the table's sequences count in another stream now.
+    pub fn reset(&self, after: i64) {
+        let mut held = self.lock();
+        account(held.bytes, 0);
+        *held = Held::empty(after);
+        drop(held);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// How far whoever reads the stream has come, even when commits are ahead of it.
+    pub fn pushed(&self) -> i64 {
+        self.lock().pushed
     }
 
     /// The rows held, contiguous from the committed sequence on.
@@ -139,6 +158,10 @@ impl Tail {
 }
 
 impl Held {
+    fn empty(after: i64) -> Self {
+        Self { chunks: VecDeque::new(), after, newest: after, pushed: after, bytes: 0 }
+    }
+
     fn through(&self) -> i64 {
         let mut through = self.after;
         for piece in &self.chunks {
@@ -197,6 +220,17 @@ fn fresh_part(held: &Held, chunk: &Chunk) -> Option<Piece> {
     let mask: BooleanArray = seqs.values().iter().map(|&seq| Some(seq > known)).collect();
     let batch = filter_record_batch(&chunk.batch, &mask).ok()?;
     Some(Piece { first: known + 1, last: chunk.last, bytes: size(&batch), batch })
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        account(self.lock().bytes, 0);
+    }
+}
+
+/// The gauge counts the tails of all streams together.
+fn account(before: usize, after: usize) {
+    metrics::gauge!("headframe_tail_bytes").increment(after as f64 - before as f64);
 }
 
 fn size(batch: &RecordBatch) -> usize {

@@ -1,14 +1,14 @@
 //! A pipeline: what it makes of a stream, and every one there is.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use headframe_ingest::{Nats, StreamSettings, Tail};
 use headframe_schemas::Stream;
-use headframe_sinks::Lake;
-use serde::Deserialize;
+use headframe_sinks::{Held, Lake, TableWriter};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ pub mod raw_table;
 pub mod rollups;
 
 /// When a batch is closed.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PipelineConfig {
     /// A batch is committed when its first message is this old, in milliseconds.
@@ -80,6 +80,7 @@ pub struct StreamHandle {
     /// The last sequence committed to the raw table.
     pub committed: watch::Sender<i64>,
     base: AtomicI64,
+    writers: Mutex<Vec<watch::Receiver<Option<Held>>>>,
 }
 
 impl std::fmt::Debug for StreamHandle {
@@ -92,7 +93,7 @@ impl StreamHandle {
     /// A handle whose tail begins after table sequence `after`.
     pub fn new(stream: &'static dyn Stream, after: i64, config: &PipelineConfig) -> Arc<Self> {
         let tail = Arc::new(Tail::new(after, config.tail_bytes));
-        Arc::new(Self { stream, tail, committed: watch::channel(after).0, base: AtomicI64::new(0) })
+        Arc::new(Self { stream, tail, committed: watch::channel(after).0, base: AtomicI64::new(0), writers: Mutex::default() })
     }
 
     /// What is added to a stream sequence to get the table's.
@@ -103,6 +104,19 @@ impl StreamHandle {
     /// Sets what is added to a stream sequence to get the table's.
     pub fn set_base(&self, base: i64) {
         self.base.store(base, Ordering::Release);
+    }
+
+    /// Since when a batch of this stream's tables waits for a store that is away or full, and why; `None` while all is well.
+    pub fn held(&self) -> Option<Held> {
+        let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        writers.iter().filter_map(|writer| writer.borrow().clone()).min_by_key(|held| held.since)
+    }
+
+    /// Watches a writer of one of this stream's tables for as long as it lives.
+    pub(crate) fn watch(&self, writer: &TableWriter) {
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        writers.retain(|writer| writer.has_changed().is_ok());
+        writers.push(writer.held());
     }
 
     pub(crate) fn commit(&self, through: i64) {

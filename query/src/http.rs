@@ -41,7 +41,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// What the root gives the server.
 #[derive(Default)]
 pub struct Wiring {
-    /// One a stream.
+    /// One a stream. Without any, the server tells of health and metrics only.
     pub sources: Vec<Arc<dyn Source>>,
     /// Where the sources' files lie, under the names their plans use.
     pub stores: Vec<(ObjectStoreUrl, Arc<dyn ObjectStore>)>,
@@ -111,9 +111,10 @@ impl Server {
         let listen = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let answers = !wiring.sources.is_empty();
         let engine = Engine::new(config, wiring.sources, wiring.stores)?;
         let app = Arc::new(App { engine, health: wiring.health, ready: wiring.ready, metrics: wiring.metrics });
-        let router = router(app.clone(), wiring.routes, guard);
+        let router = router(app.clone(), answers, wiring.routes, guard);
         Ok(Bound { listener, address, router, app })
     }
 }
@@ -148,10 +149,11 @@ impl Bound {
     }
 }
 
-fn router(app: Arc<App>, others: Router, guard: Guard) -> Router {
-    let routes = [sql::route(), cancel::route(), health::route(), ready::route(), live::route(), metrics_page::route()];
+fn router(app: Arc<App>, answers: bool, others: Router, guard: Guard) -> Router {
+    let told = [health::route(), ready::route(), live::route(), metrics_page::route()];
+    let asked = if answers { vec![sql::route(), cancel::route()] } else { Vec::new() };
     let mut router = Router::new();
-    for route in routes {
+    for route in told.into_iter().chain(asked) {
         router = router.route(route.path, route.methods);
     }
     // Compressed formats gain nothing by being compressed again.
@@ -161,11 +163,12 @@ fn router(app: Arc<App>, others: Router, guard: Guard) -> Router {
         .with_state(app)
         .layer(CompressionLayer::new().compress_when(worth))
         .merge(others)
-        .fallback(no_such_path)
+        .fallback(move |method, uri| no_such_path(answers, method, uri))
         .layer(axum::middleware::from_fn_with_state(guard, auth::layer))
 }
 
-async fn no_such_path(method: Method, uri: Uri) -> Response {
+async fn no_such_path(answers: bool, method: Method, uri: Uri) -> Response {
     let message = format!("there is nothing at {method} {}", uri.path());
-    QueryError::new(Code::NotFound, message, "SQL is at /api/v1/sql").into_response()
+    let hint = if answers { "SQL is at /api/v1/sql" } else { "this process tells of its health only; ask one that runs the role query" };
+    QueryError::new(Code::NotFound, message, hint).into_response()
 }

@@ -24,6 +24,9 @@ pub const PRODUCER_COLUMNS: &[Column] = &[
     Column::new("producer_seq", Kind::Int, "The producer's own number of the row, rising by one."),
 ];
 
+/// How deep a line may nest. The JSON reader shows values it cannot use by recursion, and a stack that overflows ends the process.
+pub const MAX_DEPTH: usize = 64;
+
 /// A row that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
@@ -153,6 +156,9 @@ fn try_decode(schema: &SchemaRef, input: &[&[u8]]) -> Result<RecordBatch, String
     let mut decoder =
         ReaderBuilder::new(schema.clone()).with_batch_size(input.len().max(1)).build_decoder().map_err(|error| error.to_string())?;
     for (index, line) in input.iter().enumerate() {
+        if is_too_deep(line) {
+            return Err(format!("the line nests deeper than {MAX_DEPTH}"));
+        }
         let used = decoder.decode(line).map_err(|error| format!("not a JSON object: {error}"))?;
         if used < line.len() || decoder.len() != index + 1 || decoder.has_partial_record() {
             return Err("a line must be exactly one JSON object".to_owned());
@@ -160,6 +166,30 @@ fn try_decode(schema: &SchemaRef, input: &[&[u8]]) -> Result<RecordBatch, String
     }
     let batch = decoder.flush().map_err(|error| error.to_string())?;
     Ok(batch.unwrap_or_else(|| RecordBatch::new_empty(schema.clone())))
+}
+
+/// Brackets within text count too, in the first look, which is cheap enough for every line and decides nearly all.
+fn is_too_deep(line: &[u8]) -> bool {
+    let opens = |byte: u8| matches!(byte, b'{' | b'[');
+    if line.iter().filter(|&&byte| opens(byte)).count() <= MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for &byte in line {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            byte if opens(byte) => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
 }
 
 fn checked(stream: &dyn Stream, batch: RecordBatch, kept: Vec<usize>, mut rejects: Vec<Reject>) -> Decoded {
@@ -187,5 +217,20 @@ mod tests {
     fn no_lines_give_no_rows_and_an_end() {
         let decoded = decode_ndjson(&crate::stream::shares::Shares, &[]);
         assert_eq!((decoded.batch.num_rows(), decoded.lines.len(), decoded.rejects.len()), (0, 0, 0));
+    }
+
+    /// Each of these ends the process by a stack overflow when the JSON reader gets to see it.
+    #[test]
+    fn a_line_that_nests_too_deep_is_rejected_alone() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        let good = r#"{"event_time":"2026-03-01T12:00:00Z","site":"north","meter":"m","power_w":1}"#;
+        let value = good.replace(":1}", &format!(":{deep}}}"));
+        let open = "{\"power_w\":".repeat(100_000);
+        let other = good.replace('}', &format!(",\"x\":{deep}}}"));
+        let text = good.replace("north", &"[{".repeat(100));
+        let input = [good, &deep, &value, &open, &other, &text].map(str::as_bytes);
+        let decoded = decode_ndjson(<crate::stream::energy::Energy as crate::stream::Record>::STREAM, &input);
+        assert_eq!(decoded.lines, [0, 5], "{:?}", decoded.rejects);
+        assert!(decoded.rejects.iter().all(|reject| reject.reason == "the line nests deeper than 64"), "{:?}", decoded.rejects);
     }
 }

@@ -107,10 +107,18 @@ pub trait Rollup: Sync {
     }
     /// The views for the users.
     fn views(&self) -> Vec<View>;
+    /// The version of what its partial rows mean. Raise it with every change to the SQL or the columns: partial rows of two
+    /// meanings must not be added up, so each version has a table of its own, filled from the raw table from the beginning.
+    fn version(&self) -> u32 {
+        1
+    }
 
     /// The table's name.
     fn table(&self) -> String {
-        format!("{}_rollups", self.family())
+        match self.version() {
+            1 => format!("{}_rollups", self.family()),
+            version => format!("{}_rollups_v{version}", self.family()),
+        }
     }
 
     /// The table's physical columns: `bin`, keys, measures, then the partitions `tier` and `month`.

@@ -39,21 +39,24 @@ pub struct LogState {
     /// Required protocol versions.
     pub protocol: Protocol,
     seen: Seen,
+    /// The entry this state stands on is gone: trimmed, or dropped with its table.
+    adrift: bool,
 }
 
+/// A moment, by two clocks.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+pub(crate) struct Seen {
     steady: Instant,
     wall: SystemTime,
 }
 
 impl Seen {
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self { steady: Instant::now(), wall: SystemTime::now() }
     }
 
     /// By the clock that runs on while the machine sleeps and by the one nobody can set.
-    fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.steady.elapsed().max(self.wall.elapsed().unwrap_or_default())
     }
 }
@@ -143,12 +146,13 @@ impl LogState {
             meta_data: meta_data.map_err(SinkError::encode("reading the metadata", name))?,
             protocol: protocol.map_err(SinkError::encode("reading the protocol", name))?,
             seen,
+            adrift: false,
         })
     }
 
     /// Moves to the newest version.
     pub async fn advance(&mut self, location: &TableLocation, apps: &[String]) -> Result<(), SinkError> {
-        if self.seen.age() > TRUSTED_FOR {
+        if self.adrift || self.seen.age() > TRUSTED_FOR {
             return self.reload(location, apps).await;
         }
         loop {
@@ -183,7 +187,10 @@ impl LogState {
     ///
     /// An error means that nobody knows whether the version is there; move forward and look at the offsets.
     pub async fn put(&mut self, location: &TableLocation, lines: &[Line]) -> Result<Put, SinkError> {
-        self.check_still_there(location).await?;
+        if !self.still_there(location).await? {
+            self.adrift = true;
+            return Ok(Put::Taken);
+        }
         let mut body = Vec::new();
         for line in lines {
             let mut line = line.clone();
@@ -208,11 +215,11 @@ impl LogState {
         Ok(Put::Done)
     }
 
-    /// The entry this state stands on must still be there, or the table was dropped.
-    async fn check_still_there(&self, location: &TableLocation) -> Result<(), SinkError> {
+    /// Whether the entry this state stands on is there. If not, only reading everything anew can tell a trimmed log from a dropped table.
+    async fn still_there(&self, location: &TableLocation) -> Result<bool, SinkError> {
         match location.store.head(&entry_path(self.version)).await {
-            Ok(_) => Ok(()),
-            Err(StoreError::NotFound { .. }) => Err(self.replaced(location, "another table or none")),
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
             Err(error) => Err(SinkError::store("reading the log", &location.name)(error)),
         }
     }

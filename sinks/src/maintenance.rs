@@ -264,8 +264,10 @@ impl Maintenance {
     /// Drops whole files whose newest row is past the retention.
     async fn expire(&mut self, now: i64) -> Result<usize, SinkError> {
         let days = i64::from(self.config.retention_days.unwrap_or(self.table.retention_days));
-        let cutoff_us = (now - days * DAY_MS) * 1_000;
         let newest = |file: &DataFile| file.ranges.get("ingest_time").or_else(|| file.ranges.get("bin")).map(|range| range.1);
+        // A clock that jumped ahead must not delete: time has come no further than the newest row.
+        let reached_us = self.state.files.values().filter_map(|file| newest(file)).max().unwrap_or(i64::MAX);
+        let cutoff_us = (now * 1_000).min(reached_us) - days * DAY_MS * 1_000;
         let old = |file: &&Arc<DataFile>| newest(file).is_some_and(|newest| newest < cutoff_us);
         let old: Vec<Arc<DataFile>> = self.state.files.values().filter(old).cloned().collect();
         if old.is_empty() {

@@ -14,16 +14,18 @@ use headframe_schemas::Table;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::action::{Line, MetaData, PROTOCOL, delta_type, schema_string, schema_types};
 use crate::data_file::{Effort, EncodedFile, encode};
 use crate::error::SinkError;
 use crate::lake::{Lake, TableLocation};
-use crate::log::{self, LogState, Put, now_ms};
+use crate::log::{self, LogState, Put, Seen, now_ms};
+use crate::retry::{Held, Retry};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Data files that were put longer ago than this may have been vacuumed, which keeps files of no version for 24 hours.
+const UPLOADS_TRUSTED_FOR: Duration = Duration::from_secs(3_600);
 const STREAM_CREATED: &str = "headframe.stream.created";
 const STREAM_BASE: &str = "headframe.stream.base";
 
@@ -81,7 +83,8 @@ pub struct TableWriter {
     state: LogState,
     epoch: i64,
     offset: Option<i64>,
-    stop: CancellationToken,
+    uploads_trusted_for: Duration,
+    retry: Retry,
 }
 
 impl TableWriter {
@@ -91,7 +94,8 @@ impl TableWriter {
     pub async fn open(lake: &Lake, table: Table, binding: Binding, stop: CancellationToken) -> Result<Self, SinkError> {
         let location = lake.table(&table.name);
         let apps = vec![offset_app(&table.name), fence_app(&table.name), maintenance_app(&table.name)];
-        let mut pause = Pause::new(&stop);
+        let retry = Retry::new(stop);
+        let mut pause = retry.pause();
         let state = loop {
             match Self::load_or_create(&location, &table, binding, &apps).await {
                 Ok(state) => break state,
@@ -99,8 +103,8 @@ impl TableWriter {
                 Err(error) => return Err(error),
             }
         };
-        let offset = state.txns.get(&apps[0]).copied();
-        let mut writer = Self { table, location, apps, state, epoch: 0, offset, stop };
+        drop(pause);
+        let mut writer = Self::new(table, location, apps, state, retry);
         writer.check_table()?;
         let bound = writer.binding().unwrap_or(binding);
         if bound.created_ns != binding.created_ns {
@@ -110,6 +114,21 @@ impl TableWriter {
         writer.claim().await?;
         writer.evolve().await?;
         Ok(writer)
+    }
+
+    fn new(table: Table, location: TableLocation, apps: Vec<String>, state: LogState, retry: Retry) -> Self {
+        let offset = state.txns.get(&apps[0]).copied();
+        Self { table, location, apps, state, epoch: 0, offset, uploads_trusted_for: UPLOADS_TRUSTED_FOR, retry }
+    }
+
+    /// The same writer, which puts data files again that were put longer ago than this when their commit is made.
+    pub fn with_uploads_trusted_for(self, age: Duration) -> Self {
+        Self { uploads_trusted_for: age, ..self }
+    }
+
+    /// Tells while a batch is held because the store is away or full, and why.
+    pub fn held(&self) -> watch::Receiver<Option<Held>> {
+        self.retry.held.subscribe()
     }
 
     /// The last sequence committed; `None` when nothing was.
@@ -138,10 +157,7 @@ impl TableWriter {
     pub async fn commit(&mut self, range: Range, batches: &[RecordBatch]) -> Result<(), SinkError> {
         let tag = format!("{:020}-{:020}", range.first, range.last);
         let files = encode(&self.table, batches, &tag, Effort::Fresh, now_ms(), true)?;
-        let mut pause = Pause::new(&self.stop);
-        while let Err(error) = put_files(&self.location, &files).await {
-            pause.after(&error, "putting data files").await?;
-        }
+        let mut uploaded = self.upload(&files).await?;
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let info = json!({"outputMode": "Append", "queryId": self.table.name, "epochId": range.last.to_string(), "rows": rows.to_string()});
         let mut lines = vec![
@@ -149,25 +165,42 @@ impl TableWriter {
             Line::txn(&self.apps[0], range.last),
             Line::txn(&self.apps[1], self.epoch),
         ];
-        lines.extend(files.into_iter().map(|file| Line::add(file.add)));
-        self.commit_lines(range, &lines).await
-    }
-
-    async fn commit_lines(&mut self, range: Range, lines: &[Line]) -> Result<(), SinkError> {
-        let mut pause = Pause::new(&self.stop);
+        lines.extend(files.iter().map(|file| Line::add(file.add.clone())));
+        let mut pause = self.retry.pause();
         let mut attempted = false;
         loop {
-            match self.try_commit(range, lines, attempted).await {
+            match self.try_commit(range, &lines, attempted).await {
                 Ok(true) => {
                     self.offset = Some(range.last);
-                    return Ok(());
+                    // Before and after: whether this process slept before the commit or in the middle of it, the files are there.
+                    return self.upload_again(&files, &mut uploaded).await;
                 }
-                Ok(false) => {}
-                Err(error) if error.is_transient() => pause.after(&error, "committing").await?,
+                Ok(false) => self.upload_again(&files, &mut uploaded).await?,
+                Err(error) if error.is_transient() => {
+                    pause.after(&error, "committing").await?;
+                    self.upload_again(&files, &mut uploaded).await?;
+                }
                 Err(error) => return Err(error),
             }
             attempted = true;
         }
+    }
+
+    async fn upload(&self, files: &[EncodedFile]) -> Result<Seen, SinkError> {
+        let begun = Seen::now();
+        let mut pause = self.retry.pause();
+        while let Err(error) = put_files(&self.location, files).await {
+            pause.after(&error, "putting data files").await?;
+        }
+        Ok(begun)
+    }
+
+    /// Files of a batch that waited for long look like orphans to a vacuum; the same bytes under the same names mend that.
+    async fn upload_again(&self, files: &[EncodedFile], uploaded: &mut Seen) -> Result<(), SinkError> {
+        if uploaded.age() >= self.uploads_trusted_for {
+            *uploaded = self.upload(files).await?;
+        }
+        Ok(())
     }
 
     /// One attempt. `false` means that another writer took the version.
@@ -197,7 +230,7 @@ impl TableWriter {
 
     /// Takes the table over: the next epoch, alone in a commit. After any doubt a higher one is taken.
     async fn claim(&mut self) -> Result<(), SinkError> {
-        let mut pause = Pause::new(&self.stop);
+        let mut pause = self.retry.pause();
         loop {
             let epoch = self.state.txns.get(&self.apps[1]).copied().unwrap_or_default() + 1;
             let info = json!({"table": self.table.name, "epoch": epoch.to_string()});
@@ -225,7 +258,7 @@ impl TableWriter {
         if self.state.meta_data.schema_string == schema_string(&self.table) {
             return Ok(());
         }
-        let mut pause = Pause::new(&self.stop);
+        let mut pause = self.retry.pause();
         loop {
             let meta_data = MetaData { schema_string: schema_string(&self.table), ..self.state.meta_data.clone() };
             let info = json!({"table": self.table.name});
@@ -248,12 +281,22 @@ impl TableWriter {
     pub async fn rebind(&mut self, created_ns: i64, next: u64) -> Result<Binding, SinkError> {
         let next = i64::try_from(next).map_err(SinkError::encode("rebinding", &self.table.name))?;
         let binding = Binding { created_ns, base: self.offset.map_or(0, |offset| offset + 1 - next) };
+        let through = binding.base + next - 1;
         let mut meta_data = self.state.meta_data.clone();
         binding.write(&mut meta_data.configuration);
         let info = json!({"table": self.table.name, "created": created_ns.to_string(), "base": binding.base.to_string()});
-        let lines = [Line::commit_info("ADOPT", now_ms(), info), Line::txn(&self.apps[1], self.epoch), Line::meta_data(meta_data)];
+        // A table that holds nothing yet is complete through what vanished before its first row.
+        let lines = [
+            Line::commit_info("ADOPT", now_ms(), info),
+            Line::txn(&self.apps[0], through),
+            Line::txn(&self.apps[1], self.epoch),
+            Line::meta_data(meta_data),
+        ];
         match self.state.put(&self.location, &lines).await? {
-            Put::Done => Ok(binding),
+            Put::Done => {
+                self.offset = Some(through);
+                Ok(binding)
+            }
             Put::Taken => Err(SinkError::Fenced { table: self.table.name.clone(), ours: self.epoch, theirs: self.epoch + 1 }),
         }
     }
@@ -265,8 +308,7 @@ impl TableWriter {
         let Some(state) = LogState::load(&location, &apps).await? else {
             return Err(SinkError::Unsupported { table: table.name, what: "there is no such table yet, so nothing to adopt".to_owned() });
         };
-        let offset = state.txns.get(&apps[0]).copied();
-        let mut writer = Self { table, location, apps, state, epoch: 0, offset, stop };
+        let mut writer = Self::new(table, location, apps, state, Retry::new(stop));
         writer.check_table()?;
         writer.claim().await?;
         Ok(writer)
@@ -338,27 +380,4 @@ pub(crate) async fn put_files(location: &TableLocation, files: &[EncodedFile]) -
     let puts: Vec<_> = files.iter().map(put).collect();
     let done: Result<Vec<_>, _> = stream::iter(puts).buffer_unordered(4).try_collect().await;
     done.map(|_| ()).map_err(SinkError::store("putting data files", &location.name))
-}
-
-/// Pauses that grow, and end at shutdown.
-pub(crate) struct Pause {
-    next: Duration,
-    stop: CancellationToken,
-}
-
-impl Pause {
-    pub(crate) fn new(stop: &CancellationToken) -> Self {
-        Self { next: FIRST_PAUSE, stop: stop.clone() }
-    }
-
-    pub(crate) async fn after(&mut self, error: &SinkError, doing: &'static str) -> Result<(), SinkError> {
-        tracing::warn!(%error, doing, pause_ms = self.next.as_millis() as u64, "storage failed, trying again");
-        metrics::counter!("headframe_sink_retries_total").increment(1);
-        let pause = self.next;
-        self.next = (self.next * 2).min(LONGEST_PAUSE);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
-            () = self.stop.cancelled() => Err(SinkError::Cancelled(doing)),
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! The stratum room's section of the configuration: every key with its default, and what makes it refusable.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
@@ -9,7 +9,7 @@ use crate::address;
 use crate::vardiff;
 
 /// The section `[stratum]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StratumConfig {
     /// Where miners connect.

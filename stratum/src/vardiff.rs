@@ -3,10 +3,10 @@
 //! A pure function of its state and the time it is told, so it can be simulated. It refuses to hunt: small deviations
 //! change nothing, one step is bounded, and the minute of silence that XMRig spends on donations lowers nothing.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How eagerly difficulty follows the miner.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Seconds between shares to aim at.

@@ -2,6 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod agreement;
+mod config;
+mod demo;
+mod docs;
+mod failures;
+mod full_disk;
 mod kill;
+mod promises;
+mod roles;
+mod s3;
 mod server;
 mod tidy;

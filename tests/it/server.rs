@@ -18,20 +18,31 @@ pub struct Headframe {
 impl Headframe {
     /// Starts the roles on a lake; `port` 0 is not possible, because the test must know where to ask.
     pub fn start(folder: &Path, nats_url: &str, port: u16, roles: &str) -> Self {
+        Self::start_with(folder, nats_url, port, roles, "")
+    }
+
+    /// The same with more of a configuration.
+    pub fn start_with(folder: &Path, nats_url: &str, port: u16, roles: &str, more: &str) -> Self {
+        Self::start_with_env(folder, nats_url, port, roles, more, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub fn start_with_env(folder: &Path, nats_url: &str, port: u16, roles: &str, more: &str, env: &[(&str, &str)]) -> Self {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_headframe"));
+        program.envs(env.iter().copied());
+        Self::start_by(program, folder, nats_url, port, roles, more)
+    }
+
+    /// The same by a command that runs the product with the arguments it is given.
+    pub fn start_by(mut program: Command, folder: &Path, nats_url: &str, port: u16, roles: &str, more: &str) -> Self {
         let config = folder.join(format!("headframe-{port}.toml"));
         let text = format!(
             "data_dir = {folder:?}\nmanaged_nats = false\n[nats]\nurl = \"{nats_url}\"\n[query]\nlisten = \"127.0.0.1:{port}\"\n\
-             [pipelines]\ncommit_ms = 100\nrollup_ms = 200\n"
+             [pipelines]\ncommit_ms = 100\nrollup_ms = 200\n{more}"
         );
         std::fs::write(&config, text).unwrap();
         let log = std::fs::File::options().create(true).append(true).open(folder.join("headframe.log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_headframe"))
-            .args(["up", "--roles", roles, "--config"])
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child = program.args(["up", "--roles", roles, "--config"]).arg(&config).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self { child, url: format!("http://127.0.0.1:{port}") }
     }
 

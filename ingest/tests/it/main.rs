@@ -5,6 +5,7 @@ mod access;
 mod bench;
 mod decode;
 mod door;
+mod door_bodies;
 mod fixture;
 mod publish;
 mod read;

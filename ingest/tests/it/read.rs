@@ -201,3 +201,51 @@ async fn a_slow_caller_holds_back_the_server() {
     let rest = read_through(&mut reader, 2_000).await.unwrap();
     assert_eq!(first.len() + rest.len(), 2_000);
 }
+
+/// The names of the consumers there are.
+async fn consumers(nats: &Nats) -> Vec<String> {
+    let stream = nats.js.get_stream("sensors").await.unwrap();
+    futures::TryStreamExt::try_collect(stream.consumer_names()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_lives_but_delivers_nothing_is_replaced() {
+    let bed = Bed::start().await;
+    let nats = bed.sensors().await;
+    publish(&nats, 0, 3).await;
+    let config = ReaderConfig { heartbeat: Duration::from_millis(200), progress: Duration::from_millis(600), ..ReaderConfig::default() };
+    let mut reader = Reader::open_with(nats.clone(), SENSORS, ReadFrom::default(), config).await.unwrap();
+    assert_eq!(read_through(&mut reader, 3).await.unwrap().len(), 3);
+    // A paused consumer sends its signs of life and nothing else: exactly what a stuck one looks like.
+    let stuck = consumers(&nats).await;
+    let tomorrow = std::time::SystemTime::now() + Duration::from_secs(86_400);
+    let stream = nats.js.get_stream("sensors").await.unwrap();
+    stream.pause_consumer(&stuck[0], tomorrow.into()).await.unwrap();
+    publish(&nats, 3, 4).await;
+    let messages = read_through(&mut reader, 7).await.unwrap();
+    assert_eq!(messages.iter().map(|message| message.seq).collect::<Vec<_>>(), [4, 5, 6, 7]);
+    assert!(consumers(&nats).await.iter().any(|name| !stuck.contains(name)), "another consumer delivered them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_falls_silent_is_asked_anew() {
+    let bed = Bed::start().await;
+    let nats = bed.sensors().await;
+    publish(&nats, 0, 3).await;
+    let heartbeat = Duration::from_millis(200);
+    let config = ReaderConfig { heartbeat, ..ReaderConfig::default() };
+    let mut reader = Reader::open_with(nats.clone(), SENSORS, ReadFrom::default(), config).await.unwrap();
+    assert_eq!(read_through(&mut reader, 3).await.unwrap().len(), 3);
+    let before = consumers(&nats).await;
+    let pid = bed.server.as_ref().unwrap().pid().unwrap();
+    let signal = |name: &str| std::process::Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success();
+    assert!(signal("-STOP"));
+    // Neither a message nor a sign of life for longer than is believed.
+    let silence = tokio::time::timeout(heartbeat * 4, reader.next()).await;
+    assert!(signal("-CONT"));
+    assert!(silence.is_err(), "{silence:?}");
+    publish(&nats, 3, 2).await;
+    let messages = read_through(&mut reader, 5).await.unwrap();
+    assert_eq!(messages.iter().map(|message| message.seq).collect::<Vec<_>>(), [4, 5]);
+    assert!(consumers(&nats).await.iter().any(|name| !before.contains(name)), "a new consumer was made");
+}

@@ -65,6 +65,22 @@ fn what_does_not_fit_is_not_claimed_and_commits_heal_it() {
     assert_eq!((healed.through, seqs(&healed).len()), (i64::try_from(last).unwrap() + 10, 10));
 }
 
+#[test]
+fn a_tail_that_begins_anew_has_forgotten_everything() {
+    let tail = Tail::new(0, 1 << 20);
+    tail.push(&chunk(1, 9));
+    tail.committed(4);
+    assert_eq!(tail.pushed(), 9);
+    tail.committed(20);
+    assert_eq!(tail.pushed(), 9, "commits of others are not rows that were read here");
+    // The table's sequences count in another stream now: its rows 3 and 4 are other rows than those pushed before.
+    tail.reset(2);
+    let view = tail.view();
+    assert_eq!((view.after, view.through, tail.pushed(), tail.bytes()), (2, 2, 2, 0));
+    tail.push(&chunk(3, 4));
+    assert_eq!(seqs(&tail.view()), [3, 4]);
+}
+
 #[tokio::test]
 async fn waiting_ends_when_rows_or_commits_arrive() {
     let tail = Arc::new(Tail::new(0, 1 << 20));

@@ -23,8 +23,7 @@ use crate::pipeline::{Context, Pipeline, StreamHandle};
 
 mod recover;
 
-/// The version of the decoder's state: another one starts from the raw table.
-const STATE: &str = "decoder-1";
+pub use recover::{state, store};
 
 /// Every stream's raw table.
 pub struct RawTable;
@@ -50,15 +49,18 @@ impl Pipeline for RawTable {
 
     async fn run(&self, context: Context, handle: Arc<StreamHandle>, stop: CancellationToken) -> Result<(), PipelineFault> {
         let stream = handle.stream;
-        let identity = provision(&context.nats.js, stream, &context.settings).await?;
-        let binding = Binding { created_ns: identity.created_ns, base: 0 };
-        let writer = TableWriter::open(&context.lake, Table::raw(stream), binding, stop.clone()).await?;
-        let binding = writer.binding().unwrap_or(binding);
+        let (writer, state) = loop {
+            match open(&context, stream, &stop).await {
+                Ok(opened) => break opened,
+                Err(fault) => fault.pause(&stop).await?,
+            }
+        };
+        handle.watch(&writer);
+        let Some(binding) = writer.binding() else { return Err(PipelineFault::plan("opening", stream.name())("it is bound to no stream")) };
         handle.set_base(binding.base);
         let offset = writer.offset().unwrap_or(binding.base);
         handle.commit(offset);
-        let store = StateStore::new(writer.location().clone(), STATE);
-        let state = recover::state(&context, stream, &store, writer.offset()).await?;
+        let store = recover::store(&context.lake, stream);
         let (batches, closed) = mpsc::channel(1);
         let mut work: JoinSet<Result<(), PipelineFault>> = JoinSet::new();
         work.spawn(commit_all(writer, store, closed, handle.clone()));
@@ -69,6 +71,16 @@ impl Pipeline for RawTable {
         }
         Ok(())
     }
+}
+
+/// Takes the table over, and what the decoder knew after its last row.
+async fn open(context: &Context, stream: &'static dyn Stream, stop: &CancellationToken) -> Result<(TableWriter, State), PipelineFault> {
+    let identity = provision(&context.nats.js, stream, &context.settings).await?;
+    let binding = Binding { created_ns: identity.created_ns, base: 0 };
+    let writer = TableWriter::open(&context.lake, Table::raw(stream), binding, stop.clone()).await?;
+    let base = writer.binding().map_or(0, |binding| binding.base);
+    let state = recover::state(&context.lake, stream, base, writer.offset()).await?;
+    Ok((writer, state))
 }
 
 async fn commit_all(
@@ -131,6 +143,8 @@ impl Source {
                 }
                 fault if fault.retryable() => {
                     tracing::warn!(stream = stream.name(), %fault, "cannot read, trying again");
+                    // Nothing more will come soon, and what was read need not wait for it.
+                    open.close(&decoder, &batches).await;
                     tokio::select! {
                         () = tokio::time::sleep(Duration::from_millis(200)) => {}
                         () = stop.cancelled() => {}
@@ -158,20 +172,25 @@ impl Source {
         let config = &self.context.config;
         loop {
             let due = open.since.map(|since| since + config.commit_age());
+            let overdue = due.is_some_and(|due| due <= Instant::now());
+            let full = open.rows >= config.commit_rows || open.bytes >= config.commit_bytes;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return None,
                 () = batches.closed() => return None,
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => open.close(decoder, batches).await,
-                messages = reader.next() => match messages {
+                // While the storage is slow or away the batch stays open and grows, and its rows stay visible, until it is full.
+                Ok(place) = batches.reserve(), if full || overdue => {
+                    if let Some(batch) = open.take(decoder) {
+                        place.send(batch);
+                    }
+                }
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && !overdue => {}
+                messages = reader.next(), if !full => match messages {
                     Ok(messages) => {
                         let chunk = decoder.decode(&messages);
                         self.count(&chunk);
                         self.handle.tail.push(&chunk);
                         open.add(chunk);
-                        if open.rows >= config.commit_rows || open.bytes >= config.commit_bytes {
-                            open.close(decoder, batches).await;
-                        }
                     }
                     Err(fault) => return Some(fault),
                 },
@@ -238,14 +257,21 @@ impl Open {
         self.since.get_or_insert_with(Instant::now);
     }
 
-    /// Sends the batch to be committed and begins the next. A committer that is gone has its own fault to tell.
-    async fn close(&mut self, decoder: &Decoder, batches: &mpsc::Sender<Batch>) {
+    /// The batch to be committed, if it has any message; the next one begins.
+    fn take(&mut self, decoder: &Decoder) -> Option<Batch> {
         if self.last < self.first {
-            return;
+            return None;
         }
         let next = Self::new(self.last);
         let full = std::mem::replace(self, next);
         let range = Range { first: full.first, last: full.last };
-        let _ = batches.send(Batch { range, rows: full.parts, state: decoder.state().to_bytes() }).await;
+        Some(Batch { range, rows: full.parts, state: decoder.state().to_bytes() })
+    }
+
+    /// Sends the batch to be committed. A committer that is gone has its own fault to tell.
+    async fn close(&mut self, decoder: &Decoder, batches: &mpsc::Sender<Batch>) {
+        if let Some(batch) = self.take(decoder) {
+            let _ = batches.send(batch).await;
+        }
     }
 }

@@ -39,7 +39,7 @@ impl Pipeline for Rollups {
     async fn run(&self, context: Context, handle: Arc<StreamHandle>, stop: CancellationToken) -> Result<(), PipelineFault> {
         let mut work: JoinSet<Result<(), PipelineFault>> = JoinSet::new();
         for rollup in rollup::of_stream(handle.stream.name()) {
-            work.spawn(run_one(rollup, context.clone(), handle.clone(), stop.clone()));
+            work.spawn(run(rollup, context.clone(), handle.clone(), stop.clone()));
         }
         while let Some(done) = work.join_next().await {
             done.map_err(PipelineFault::plan("running a task", handle.stream.name()))??;
@@ -48,32 +48,32 @@ impl Pipeline for Rollups {
     }
 }
 
-async fn run_one(
+/// Keeps one rollup up to its raw table until shutdown (`Ok`) or a fault that nobody here can decide.
+pub async fn run(
     rollup: &'static dyn Rollup,
     context: Context,
     handle: Arc<StreamHandle>,
     stop: CancellationToken,
 ) -> Result<(), PipelineFault> {
-    let mut writer = TableWriter::open(&context.lake, Table::rollup(rollup), DERIVED, stop.clone()).await?;
+    let mut writer = loop {
+        match TableWriter::open(&context.lake, Table::rollup(rollup), DERIVED, stop.clone()).await {
+            Ok(writer) => break writer,
+            Err(error) => PipelineFault::from(error).pause(&stop).await?,
+        }
+    };
+    handle.watch(&writer);
     let raw = SnapshotReader::open(&context.lake, Table::raw(rollup.stream()));
     let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
     context.lake.register(session.runtime_env().as_ref());
     let mut committed = handle.committed.subscribe();
     loop {
-        let snapshot = match raw.refresh().await {
-            Ok(snapshot) => Some(snapshot),
-            Err(error) if error.is_transient() => {
-                tracing::warn!(table = rollup.table(), %error, "cannot read the raw table, trying again");
-                None
+        match step(rollup, &session, &raw, &mut writer, context.config.rollup_rows).await {
+            Ok(behind) if behind && !stop.is_cancelled() => continue,
+            Ok(_) => {}
+            Err(fault) => {
+                fault.pause(&stop).await?;
+                continue;
             }
-            Err(error) => return Err(error.into()),
-        };
-        let behind = match snapshot {
-            Some(snapshot) => step(rollup, &session, &snapshot, &mut writer, context.config.rollup_rows).await?,
-            None => false,
-        };
-        if behind && !stop.is_cancelled() {
-            continue;
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(context.config.rollup_ms)) => {}
@@ -90,20 +90,21 @@ async fn run_one(
 async fn step(
     rollup: &'static dyn Rollup,
     session: &SessionContext,
-    snapshot: &Arc<Snapshot>,
+    raw: &SnapshotReader,
     writer: &mut TableWriter,
     rows: i64,
 ) -> Result<bool, PipelineFault> {
+    let snapshot = raw.refresh().await?;
     let Some(through) = snapshot.offset else { return Ok(false) };
     let origin = snapshot.files.iter().filter_map(|file| file.seq_range()).map(|range| range.0).min().unwrap_or(through + 1) - 1;
     let after = writer.offset().unwrap_or(origin.min(through));
     if through <= after {
         return Ok(false);
     }
-    let last = step_end(snapshot, after, through, rows);
+    let last = step_end(&snapshot, after, through, rows);
     let table = |low: Option<i64>, high: i64| Arc::new(SnapshotTable::new(snapshot.clone()).with_range(low, Some(high)));
     let partial = partials::compute(session, rollup, table(Some(after), last), table(None, after)).await;
-    let partial = partial.map_err(PipelineFault::plan("adding up windows", &rollup.table()))?;
+    let partial = partial.map_err(PipelineFault::query("adding up windows", &rollup.table()))?;
     writer.commit(Range { first: after + 1, last }, &partial).await?;
     metrics::gauge!("headframe_rollup_offset", "table" => rollup.table()).set(last as f64);
     Ok(last < through)

@@ -144,3 +144,16 @@ async fn metrics_are_shown() {
     let none = bind(config(), wiring()).await;
     assert_eq!(send(&none, get("/metrics")).await.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn without_streams_only_health_is_told() {
+    let router = bind(config(), Wiring { health: vec![], ..Wiring::default() }).await;
+    for path in ["/live", "/health", "/ready"] {
+        assert_eq!(send(&router, get(path)).await.status, StatusCode::OK, "{path}");
+    }
+    let asked = send(&router, get("/api/v1/sql?q=SELECT%201")).await;
+    assert_eq!(asked.status, StatusCode::NOT_FOUND);
+    assert!(asked.text().contains("role query"), "{}", asked.text());
+    let whole = bind(config(), wiring()).await;
+    assert_eq!(send(&whole, get("/api/v1/sql?q=SELECT%201")).await.status, StatusCode::OK);
+}

@@ -1,4 +1,4 @@
-//! An object store that fails log puts on purpose: before they land, after they landed, or after a pause.
+//! An object store that fails puts on purpose: before they land, after they landed, or by making them wait.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,6 +13,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
     PutPayload, PutResult, Result,
 };
+use tokio::sync::watch;
 
 /// What happens to a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,18 +22,24 @@ pub enum Fault {
     Before,
     /// It lands and is reported as failed.
     After,
+    /// It lands, but not before the store is healed.
+    Wait,
 }
 
-/// Fails the next puts whose path contains a text.
+/// Fails puts whose path contains a text: the next one, or all until it is healed.
 #[derive(Debug)]
 pub struct FailingStore {
     pub inner: Arc<dyn ObjectStore>,
     planned: Mutex<Vec<(String, Fault)>>,
+    lasting: Mutex<Option<(String, Fault)>>,
+    healed: watch::Sender<bool>,
+    waiting: watch::Sender<usize>,
 }
 
 impl FailingStore {
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, planned: Mutex::default() }
+        let (healed, waiting) = (watch::channel(true).0, watch::channel(0).0);
+        Self { inner, planned: Mutex::default(), lasting: Mutex::default(), healed, waiting }
     }
 
     pub fn plan(&self, path_part: &str, fault: Fault) {
@@ -43,7 +50,29 @@ impl FailingStore {
         self.planned.lock().unwrap().len()
     }
 
+    /// The same for every put until [`FailingStore::heal`].
+    pub fn always(&self, path_part: &str, fault: Fault) {
+        self.healed.send_replace(false);
+        *self.lasting.lock().unwrap() = Some((path_part.to_owned(), fault));
+    }
+
+    /// Ends what [`FailingStore::always`] began, and lets those go that wait.
+    pub fn heal(&self) {
+        *self.lasting.lock().unwrap() = None;
+        self.healed.send_replace(true);
+    }
+
+    /// Returns when a put waits.
+    pub async fn one_waits(&self) {
+        let mut waiting = self.waiting.subscribe();
+        waiting.wait_for(|count| *count > 0).await.unwrap();
+    }
+
     fn take(&self, path: &Path) -> Option<Fault> {
+        let lasting = self.lasting.lock().unwrap().clone();
+        if let Some((_, fault)) = lasting.filter(|(part, _)| path.as_ref().contains(part.as_str())) {
+            return Some(fault);
+        }
         let mut planned = self.planned.lock().unwrap();
         let index = planned.iter().position(|(part, _)| path.as_ref().contains(part.as_str()))?;
         Some(planned.remove(index).1)
@@ -68,6 +97,14 @@ impl ObjectStore for FailingStore {
             Some(Fault::After) => {
                 self.inner.put_opts(location, payload, opts).await?;
                 Err(broken())
+            }
+            Some(Fault::Wait) => {
+                self.waiting.send_modify(|count| *count += 1);
+                let mut healed = self.healed.subscribe();
+                // The sender lives as long as this store.
+                let _ = healed.wait_for(|healed| *healed).await;
+                self.waiting.send_modify(|count| *count -= 1);
+                self.inner.put_opts(location, payload, opts).await
             }
             None => self.inner.put_opts(location, payload, opts).await,
         }

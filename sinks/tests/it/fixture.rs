@@ -37,6 +37,19 @@ impl Fixture {
         TableWriter::open(&self.lake, table(), binding, CancellationToken::new()).await
     }
 
+    /// What another program commits: one line of the log at a version that must be free.
+    pub fn append(&self, version: u64, line: &str) {
+        let path = self.folder.path().join(format!("sensors/_delta_log/{version:020}.json"));
+        assert!(!path.exists());
+        std::fs::write(path, line).unwrap();
+    }
+
+    /// The table's metadata as its first version has it.
+    pub fn meta_data(&self) -> String {
+        let entry = std::fs::read_to_string(self.folder.path().join("sensors/_delta_log/00000000000000000000.json")).unwrap();
+        entry.lines().find(|line| line.contains("metaData")).unwrap().to_owned()
+    }
+
     /// Every sequence in the table, sorted.
     pub async fn sequences(&self) -> Vec<i64> {
         let snapshot = SnapshotReader::open(&self.lake, table()).refresh().await.unwrap();
@@ -58,12 +71,17 @@ pub fn range(first: i64, last: i64) -> Range {
 
 /// One good row a sequence.
 pub fn rows(first: i64, last: i64) -> Vec<RecordBatch> {
+    rows_on("2026-01-02", 1_767_312_000_000_000, first, last)
+}
+
+/// The same, stored on another day at this time in microseconds since 1970.
+pub fn rows_on(day: &str, time_us: i64, first: i64, last: i64) -> Vec<RecordBatch> {
     let schema = table().schema();
     let lines: Vec<String> = (first..=last)
         .map(|seq| {
             format!(
-                r#"{{"seq":{seq},"row":0,"ingest_time":{time},"event_time":{time},"site":"a","sensor":"s","quantity":"temperature_c","value":{seq}.5,"ingest_date":"2026-01-02"}}"#,
-                time = 1_767_312_000_000_000 + seq
+                r#"{{"seq":{seq},"row":0,"ingest_time":{time},"event_time":{time},"site":"a","sensor":"s","quantity":"temperature_c","value":{seq}.5,"ingest_date":"{day}"}}"#,
+                time = time_us + seq
             )
         })
         .collect();

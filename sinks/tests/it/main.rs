@@ -3,6 +3,8 @@
 
 mod failing;
 mod fixture;
+mod held;
 mod maintenance;
+mod schema;
 mod state;
 mod writer;

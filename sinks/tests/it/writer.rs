@@ -72,7 +72,7 @@ async fn an_offset_somebody_moved_stops_the_writer() {
     let fixture = Fixture::new();
     let mut writer = fixture.writer().await;
     writer.commit(range(1, 5), &rows(1, 5)).await.unwrap();
-    append(&fixture, 3, r#"{"txn":{"appId":"headframe/sensors/offset","version":2}}"#);
+    fixture.append(3, r#"{"txn":{"appId":"headframe/sensors/offset","version":2}}"#);
     let refused = writer.commit(range(6, 6), &rows(6, 6)).await.unwrap_err();
     assert!(matches!(refused, SinkError::OffsetMismatch { found: Some(2), .. }), "{refused}");
 }
@@ -98,17 +98,10 @@ async fn an_expiring_offset_and_another_stream_are_refused() {
     fixture.writer().await.commit(range(1, 5), &rows(1, 5)).await.unwrap();
     let other = fixture.try_writer(Binding { created_ns: 8, ..BINDING }).await.unwrap_err();
     assert!(matches!(other, SinkError::StreamRecreated { bound: 7, found: 8, .. }), "{other}");
-    let entry = std::fs::read_to_string(fixture.folder.path().join("sensors/_delta_log/00000000000000000000.json")).unwrap();
-    let meta = entry.lines().find(|line| line.contains("metaData")).unwrap();
-    let meta = meta.replace(r#""configuration":{"#, r#""configuration":{"delta.setTransactionRetentionDuration":"interval 1 days","#);
-    append(&fixture, 3, &meta);
+    let meta = fixture
+        .meta_data()
+        .replace(r#""configuration":{"#, r#""configuration":{"delta.setTransactionRetentionDuration":"interval 1 days","#);
+    fixture.append(3, &meta);
     let refused = fixture.try_writer(BINDING).await.unwrap_err();
     assert!(matches!(refused, SinkError::Unsupported { .. }), "{refused}");
-}
-
-/// Another program's commit.
-fn append(fixture: &Fixture, version: u64, line: &str) {
-    let path = fixture.folder.path().join(format!("sensors/_delta_log/{version:020}.json"));
-    assert!(!path.exists());
-    std::fs::write(path, line).unwrap();
 }

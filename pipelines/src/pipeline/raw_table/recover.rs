@@ -9,45 +9,46 @@ use futures::StreamExt;
 use headframe_ingest::State;
 use headframe_schemas::{Stream, Table};
 use headframe_sinks::state_store::StateStore;
-use headframe_sinks::{SnapshotReader, SnapshotTable};
+use headframe_sinks::{Lake, SnapshotReader, SnapshotTable};
 
 use crate::fault::PipelineFault;
-use crate::pipeline::Context;
 
-/// The state after the offset, whatever of it has to be made again.
-pub async fn state(
-    context: &Context,
-    stream: &'static dyn Stream,
-    store: &StateStore,
-    offset: Option<i64>,
-) -> Result<State, PipelineFault> {
+/// The version of the decoder's state: another one starts from the raw table.
+const STATE: &str = "decoder-1";
+
+/// Where the states of a raw table's decoder are kept.
+pub fn store(lake: &Lake, stream: &dyn Stream) -> StateStore {
+    StateStore::new(lake.table(stream.name()), STATE)
+}
+
+/// The state of the decoder of a raw table after the offset, whatever of it has to be made again from the table's rows.
+///
+/// `base` is the table's binding: the proof of place of a stream that the table was bound to before proves nothing any more.
+pub async fn state(lake: &Lake, stream: &'static dyn Stream, base: i64, offset: Option<i64>) -> Result<State, PipelineFault> {
     let Some(offset) = offset else { return Ok(State::default()) };
-    let (from, mut state) = match store.load(offset).await? {
+    let (from, mut state) = match store(lake, stream).load(offset).await? {
         Some((seq, bytes)) => (Some(seq), State::from_bytes(&bytes)?),
         None => (None, State::default()),
     };
+    if state.guard.as_ref().is_some_and(|guard| base + guard.seq > from.unwrap_or(offset)) {
+        state.guard = None;
+    }
     if from == Some(offset) {
         return Ok(state);
     }
     tracing::warn!(stream = stream.name(), ?from, offset, "replaying the raw table to rebuild the decoder's state");
-    replay(context, stream, from, offset, &mut state).await?;
+    replay(lake, stream, from, offset, &mut state).await?;
     // The guard of an older state names an older message; it still proves that the stream is the one that was read.
     Ok(state)
 }
 
-async fn replay(
-    context: &Context,
-    stream: &'static dyn Stream,
-    from: Option<i64>,
-    offset: i64,
-    state: &mut State,
-) -> Result<(), PipelineFault> {
+async fn replay(lake: &Lake, stream: &'static dyn Stream, from: Option<i64>, offset: i64, state: &mut State) -> Result<(), PipelineFault> {
     let table = Table::raw(stream);
     let name = table.name.clone();
-    let error = || PipelineFault::plan("replaying rows", &name);
-    let snapshot = SnapshotReader::open(&context.lake, table).refresh().await?;
+    let error = || PipelineFault::query("replaying rows", &name);
+    let snapshot = SnapshotReader::open(lake, table).refresh().await?;
     let session = SessionContext::new();
-    context.lake.register(session.runtime_env().as_ref());
+    lake.register(session.runtime_env().as_ref());
     let rows = SnapshotTable::new(snapshot).with_range(from, Some(offset));
     let rows = session.read_table(Arc::new(rows)).map_err(error())?;
     let rows = rows.select_columns(&["seq", "row", "producer", "producer_seq", "ingest_time"]).map_err(error())?;

@@ -1,0 +1,9 @@
+//! Pipelines between a real nats-server and a store that has moods, and their arithmetic between nothing at all.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod conformance;
+mod fixture;
+mod moods;
+mod partials;
+mod store;
+mod upgrade;

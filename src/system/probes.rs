@@ -1,0 +1,204 @@
+//! What `/health` and `/ready` ask: each says in a sentence what is missing, so that nobody has to read a log first.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use async_trait::async_trait;
+use headframe_ingest::{Nats, TailView};
+use headframe_pipelines::StreamHandle;
+use headframe_query::Probe;
+use headframe_sinks::Lake;
+use headframe_stratum::StatsHandle;
+
+use crate::system::acknowledged::Acknowledged;
+use crate::system::faults::{Faults, Work};
+
+/// How long messages may wait to be read before the process calls itself late.
+const UNREAD: Duration = Duration::from_secs(10);
+
+/// Does NATS answer.
+pub struct NatsProbe(pub Nats);
+
+#[async_trait]
+impl Probe for NatsProbe {
+    fn name(&self) -> &str {
+        "nats"
+    }
+    async fn check(&self) -> Result<(), String> {
+        if !self.0.is_connected() {
+            return Err("there is no connection to NATS; it is tried again all the time".to_owned());
+        }
+        self.0.client.flush().await.map_err(|error| format!("NATS does not answer: {error}"))
+    }
+}
+
+/// Can the tables be found.
+pub struct StorageProbe(pub Lake);
+
+#[async_trait]
+impl Probe for StorageProbe {
+    fn name(&self) -> &str {
+        "storage"
+    }
+    async fn check(&self) -> Result<(), String> {
+        let listed = self.0.store().list_with_delimiter(None).await;
+        listed.map(|_| ()).map_err(|error| format!("the tables at {} cannot be listed: {error}", self.0.url()))
+    }
+}
+
+/// Did a work of this process stop.
+pub struct WorkProbe {
+    /// As `/ready` calls it.
+    pub name: &'static str,
+    /// Which kinds of work.
+    pub kinds: &'static [Work],
+    /// Where faults are told.
+    pub faults: Faults,
+}
+
+#[async_trait]
+impl Probe for WorkProbe {
+    fn name(&self) -> &str {
+        self.name
+    }
+    async fn check(&self) -> Result<(), String> {
+        let said = self.faults.of_work(self.kinds);
+        if said.is_empty() { Ok(()) } else { Err(said.join("; ")) }
+    }
+}
+
+/// Has the pool something to mine.
+pub struct PoolProbe(pub StatsHandle);
+
+#[async_trait]
+impl Probe for PoolProbe {
+    fn name(&self) -> &str {
+        "pool"
+    }
+    async fn check(&self) -> Result<(), String> {
+        self.0.snapshot().unready.map_or(Ok(()), Err)
+    }
+}
+
+/// Is a stream fit, and is this process up with it.
+pub struct StreamProbe {
+    name: String,
+    nats: Nats,
+    handle: Arc<StreamHandle>,
+    acknowledged: Arc<Acknowledged>,
+    /// How long a row may wait for its commit; `None` where others commit.
+    commit: Option<Duration>,
+    /// Since when the tail has been at this place with messages after it.
+    unread: Mutex<Option<(i64, Instant)>>,
+}
+
+impl StreamProbe {
+    /// A probe of one stream. `commit` is how long a row may wait for its commit in this process.
+    pub fn new(nats: Nats, handle: Arc<StreamHandle>, acknowledged: Arc<Acknowledged>, commit: Option<Duration>) -> Self {
+        let name = format!("stream {}", handle.stream.name());
+        Self { name, nats, handle, acknowledged, commit, unread: Mutex::default() }
+    }
+
+    fn read(&self, view: &TailView, newest: i64) -> Result<(), String> {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest <= view.through {
+            *unread = None;
+            return Ok(());
+        }
+        let since = match *unread {
+            Some((through, since)) if through == view.through => since,
+            _ => Instant::now(),
+        };
+        *unread = Some((view.through, since));
+        let (waiting, seconds) = (newest - view.through, since.elapsed().as_secs());
+        match since.elapsed() > UNREAD {
+            true if view.truncated => {
+                Err(format!("the memory for rows that are not stored yet is used up since {seconds} s; {waiting} messages wait"))
+            }
+            true => Err(format!("{waiting} messages wait to be read since {seconds} s")),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Probe for StreamProbe {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    async fn check(&self) -> Result<(), String> {
+        // Without NATS nothing can be said of a stream, but of the rows that were read from it.
+        let view = self.handle.tail.view();
+        if let Some(held) = self.handle.held() {
+            return Err(format!("a batch is held since {} s, because it cannot be stored: {}", held.since.elapsed().as_secs(), held.why));
+        }
+        if let Some(limit) = self.commit {
+            overdue(&view, limit, SystemTime::now())?;
+        }
+        if !self.nats.is_connected() {
+            return Err("not known while NATS is away".to_owned());
+        }
+        self.read(&view, self.acknowledged.newest().await?)
+    }
+}
+
+/// Says so when a row waits longer for its commit than it may.
+fn overdue(view: &TailView, limit: Duration, now: SystemTime) -> Result<(), String> {
+    let Some(oldest) = oldest_us(view) else { return Ok(()) };
+    let oldest = UNIX_EPOCH + Duration::from_micros(u64::try_from(oldest).unwrap_or_default());
+    // A clock that was set back makes rows of the future, which have not waited at all.
+    let age = now.duration_since(oldest).unwrap_or_default();
+    if age <= limit {
+        return Ok(());
+    }
+    let (waiting, after) = (view.through - view.after, view.after);
+    Err(format!(
+        "{waiting} messages after sequence {after} wait for their commit since {} s; the storage is away, full or slow, and the log says why",
+        age.as_secs()
+    ))
+}
+
+/// JetStream's time of the oldest row that no commit holds, in microseconds since 1970.
+fn oldest_us(view: &TailView) -> Option<i64> {
+    let rows = view.batches.iter().filter_map(|batch| {
+        let seqs = batch.column_by_name("seq")?.as_primitive_opt::<Int64Type>()?;
+        let row = seqs.values().iter().position(|&seq| seq > view.after)?;
+        let times = batch.column_by_name("ingest_time")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        // The row that stands for a gap has no time.
+        times.is_valid(row).then(|| times.value(row))
+    });
+    rows.min()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
+
+    use super::*;
+
+    fn view(after: i64, rows: &[(i64, Option<i64>)]) -> TailView {
+        let seqs: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
+        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter(rows.iter().map(|row| row.1)));
+        let batch = RecordBatch::try_from_iter([("seq", seqs), ("ingest_time", times)]).unwrap();
+        let through = rows.last().map_or(after, |row| row.0);
+        TailView { batches: vec![batch], after, through, truncated: false }
+    }
+
+    #[test]
+    fn a_row_may_wait_for_its_commit_and_no_longer() {
+        let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(seconds);
+        let limit = Duration::from_secs(30);
+        // The row of 100 s is committed already; that of 150 s is the oldest that waits.
+        let waiting = view(7, &[(7, Some(100_000_000)), (8, Some(150_000_000)), (9, Some(170_000_000))]);
+        assert_eq!(overdue(&waiting, limit, at(180)), Ok(()));
+        let said = overdue(&waiting, limit, at(181)).unwrap_err();
+        assert!(said.starts_with("2 messages after sequence 7 wait for their commit since 31 s"), "{said}");
+        assert_eq!(overdue(&waiting, limit, at(90)), Ok(()), "the clock was set back");
+        assert_eq!(overdue(&view(7, &[(8, None)]), limit, at(1_000)), Ok(()), "a gap has no time");
+        assert_eq!(overdue(&view(9, &[(9, Some(0))]), limit, at(1_000)), Ok(()), "all is committed");
+        assert_eq!(overdue(&view(9, &[]), limit, at(1_000)), Ok(()), "nothing waits");
+    }
+}

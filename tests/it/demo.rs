@@ -1,0 +1,140 @@
+//! `headframe demo` as a newcomer runs it: Ctrl-C ends it with a report, and a second start goes on from there.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use crate::server::{PATIENCE, free_port, signal};
+
+/// A demo whose words go to a file.
+struct Demo {
+    child: Child,
+    said: std::path::PathBuf,
+    url: String,
+}
+
+impl Demo {
+    fn start(folder: &Path, name: &str, more: &[&str]) -> Self {
+        let said = folder.join(name);
+        let port = free_port();
+        let child = Command::new(env!("CARGO_BIN_EXE_headframe"))
+            .args(["demo", "--data", "demo", "--listen", &format!("127.0.0.1:{port}"), "--stratum", &format!("127.0.0.1:{}", free_port())])
+            // Blocks that come soon, so that the test ends soon.
+            .args(["--difficulty", "100"])
+            .args(more)
+            .current_dir(folder)
+            .env("HEADFRAME_NATS_SERVER", headframe_ingest::server::find_binary().unwrap())
+            .stdout(File::create(&said).unwrap())
+            .stderr(File::options().create(true).append(true).open(folder.join("demo.log")).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, said, url: format!("http://127.0.0.1:{port}") }
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(&self.said).unwrap()
+    }
+
+    /// The first number that an SQL statement answers, asked as the newcomer is told to.
+    fn sql(&self, statement: &str) -> Result<i64, String> {
+        let asked =
+            Command::new(env!("CARGO_BIN_EXE_headframe")).args(["sql", "--url", &self.url, "--format", "csv", statement]).output().unwrap();
+        let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+        match text.lines().nth(1).and_then(|line| line.parse().ok()) {
+            Some(number) if asked.status.success() => Ok(number),
+            _ => Err(String::from_utf8_lossy(&asked.stderr).into_owned()),
+        }
+    }
+
+    async fn until(&self, statement: &str, enough: i64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let number = self.sql(statement);
+            if number.as_ref().is_ok_and(|number| *number >= enough) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{statement}: still {number:?}; it said {}", self.said());
+            // Each question is a process; asking without a pause would take the processor from the miner.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    /// Ctrl-C, and whether it ended well.
+    fn interrupt(mut self) -> (bool, String) {
+        signal(self.child.id(), "INT");
+        let ended = self.child.wait().unwrap();
+        (ended.success(), self.said())
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // Only one that failed still runs: an interrupt lets it take its children along.
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            signal(self.child.id(), "INT");
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// The figures of a stage in the report: in this run, in all.
+fn stage(report: &str, name: &str) -> (i64, i64) {
+    let line = report.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("no {name} in {report}"));
+    let mut figures = line.split_whitespace().rev().map(|figure| figure.parse::<i64>().unwrap());
+    let all = figures.next().unwrap();
+    (figures.next().unwrap(), all)
+}
+
+/// The height in the last status line.
+fn height(said: &str) -> u64 {
+    let line = said.lines().rfind(|line| line.starts_with("height ")).unwrap_or_else(|| panic!("no status line in {said}"));
+    line.split(' ').nth(1).and_then(|height| height.parse().ok()).unwrap_or_else(|| panic!("no height in {line}"))
+}
+
+/// Shares are in the windows of both ends, blocks and reports are there: every stage has worked.
+async fn wait_for_every_stage(demo: &Demo, blocks: i64, reports: i64) {
+    demo.until("SELECT count(*) AS n FROM blocks WHERE status = 'accepted'", blocks).await;
+    demo.until("SELECT count(*) AS n FROM hashrate", reports).await;
+    demo.until("SELECT count(*) AS n FROM pool_hashrate_1d", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn demo_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Demo::start(folder.path(), "first", &[]);
+    wait_for_every_stage(&demo, 1, 1).await;
+    let url = demo.url.clone();
+    assert!(demo.sql("SELECT nonsense FROM shares").unwrap_err().contains("nonsense"));
+    let (well, first) = demo.interrupt();
+    assert!(well, "{first}");
+    assert!(first.contains(&format!("sql --url {url} \"SELECT")), "what to try next can be copied: {first}");
+    assert!(first.contains("all that JetStream has"), "{first}");
+    assert!(first.contains("start again to go on"), "{first}");
+    let (shares, all) = stage(&first, "accepted shares");
+    assert!(shares > 0 && shares == all, "{first}");
+    for tier in ["shares in windows of 10 s", "shares in windows of 1 d"] {
+        assert_eq!(stage(&first, tier), (shares, all), "{first}");
+    }
+
+    // The second goes on from the first: what was there is there, and new rows come to it.
+    let demo = Demo::start(folder.path(), "second", &[]);
+    let (blocks, reports) = (stage(&first, "blocks").1, stage(&first, "hashrate reports").1);
+    wait_for_every_stage(&demo, blocks + 1, reports + 1).await;
+    let (well, second) = demo.interrupt();
+    assert!(well, "{second}");
+    let (new, together) = stage(&second, "accepted shares");
+    assert!(height(&second) > height(&first), "the chain goes on as well: {first}{second}");
+    assert!(new > 0 && together == all + new, "{first}{second}");
+    assert_eq!(stage(&second, "shares in windows of 1 d"), (new, together), "{second}");
+    assert!(Command::new(env!("CARGO_BIN_EXE_headframe")).args(["sql", "--url", &url, "SELECT 1"]).output().is_ok_and(|asked| {
+        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+        !asked.status.success() && said.contains("no server answers") && said.contains("headframe demo")
+    }));
+
+    // One that had no time to do anything says so with its exit code.
+    let mut demo = Demo::start(folder.path(), "third", &["--for", "1s"]);
+    let ended = demo.child.wait().unwrap();
+    let log = std::fs::read_to_string(folder.path().join("demo.log")).unwrap();
+    assert!(!ended.success() && log.contains("nothing in this run from: "), "{log}");
+}

@@ -1,0 +1,48 @@
+//! The page about exactly once names a test for each failure; here it is checked that they exist, and none is left out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Failures in the table of the protocol.
+const FAILURES: usize = 20;
+
+/// Every word between backticks that has the form of a test: `room::module::name`.
+fn tests_named(line: &str) -> Vec<[&str; 3]> {
+    let quoted = line.split('`').skip(1).step_by(2);
+    quoted.filter_map(|word| word.split("::").collect::<Vec<_>>().try_into().ok()).collect()
+}
+
+/// The file a test must be in.
+fn file_of(room: &str, module: &str) -> String {
+    if room == "it" { format!("tests/it/{module}.rs") } else { format!("{room}/tests/it/{module}.rs") }
+}
+
+#[test]
+fn each_failure_has_a_test_that_exists() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(top.join("docs/exactly-once.md")).unwrap();
+    let mut numbered: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut missing = Vec::new();
+    for line in page.lines() {
+        let tests = tests_named(line);
+        if let Some(number) = line.strip_prefix("| ").and_then(|rest| rest.split(' ').next()?.parse().ok()) {
+            numbered.insert(number, tests.len());
+        }
+        for [room, module, name] in tests {
+            let file = file_of(room, module);
+            let code = std::fs::read_to_string(top.join(&file)).unwrap_or_default();
+            if !code.contains(&format!("fn {name}(")) {
+                missing.push(format!("{file}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "named on the page and not there: {missing:#?}");
+    let untested: Vec<usize> = (1..=FAILURES).filter(|number| numbered.get(number).is_none_or(|tests| *tests == 0)).collect();
+    assert!(untested.is_empty(), "failures without a test on the page: {untested:?}");
+}
+
+#[test]
+fn only_tests_are_taken_for_tests() {
+    assert_eq!(tests_named("| 1 | `a::b::c`, `sinks/src` and `x::y` | `d::e::f` |"), [["a", "b", "c"], ["d", "e", "f"]]);
+    assert_eq!((file_of("it", "kill"), file_of("sinks", "held")), ("tests/it/kill.rs".to_owned(), "sinks/tests/it/held.rs".to_owned()));
+}
