@@ -76,6 +76,9 @@ fn share(producer: i64, number: i64) -> Share {
     }
 }
 
+/// Maintenance that always has something to do, so that blows fall on it too.
+const EAGER: &str = "[maintenance]\nevery_s = 1\nsmall_files = 3\ncheckpoint_commits = 10\n";
+
 /// What can be done to the system, and its name in the report.
 const BLOWS: [&str; 5] =
     ["kill -9 headframe", "kill -9 nats-server", "second headframe takes over", "SIGSTOP headframe", "SIGSTOP nats-server"];
@@ -109,7 +112,7 @@ async fn kill_loses_nothing_and_doubles_nothing() {
         headframe_ingest::provision(&connection.js, *stream, &Default::default()).await.unwrap();
     }
     let producers = Producers::start(&Publisher::new(connection, "kill-test", PublisherConfig::default()));
-    let start = || Headframe::start(folder.path(), nats.url(), free_port(), "pipelines,maintenance,query");
+    let start = || Headframe::start_with(folder.path(), nats.url(), free_port(), "pipelines,maintenance,query", EAGER);
     let mut running = start();
     let mut done = [0_usize; BLOWS.len()];
     for kill in 0..kills {
@@ -132,11 +135,21 @@ async fn kill_loses_nothing_and_doubles_nothing() {
     check_unique(&running).await;
     check_rollups(&running).await;
     report.say(&format!("{total} records of {PRODUCERS} producers acknowledged, each once in the table, rollups of every tier equal"));
+    let rewrites = rewrites(&folder.path().join("tables"));
+    report.say(&format!("{rewrites} rewrites by maintenance meanwhile"));
+    assert!(rewrites > 0, "maintenance had no part in it");
     for (what, times) in BLOWS.iter().zip(done) {
         report.say(&format!("{times:>4} x {what}"));
     }
     running.kill();
     nats.shutdown().await;
+}
+
+/// Commits of maintenance that replaced files.
+fn rewrites(tables: &std::path::Path) -> usize {
+    let logs = ["shares", "hashrate_rollups"].map(|table| tables.join(table).join("_delta_log"));
+    let entries = logs.iter().flat_map(|log| std::fs::read_dir(log).unwrap()).map(|entry| entry.unwrap().path());
+    entries.filter(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains("OPTIMIZE"))).count()
 }
 
 /// One blow; answers the process that runs afterwards.
