@@ -15,6 +15,7 @@ pub mod http;
 pub mod intern;
 pub mod live;
 pub mod memory;
+mod nesting;
 pub mod params;
 pub mod probe;
 pub mod running;

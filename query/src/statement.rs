@@ -8,6 +8,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 
 use crate::error::{Code, QueryError};
+use crate::nesting;
 
 /// The longest statement accepted, in bytes.
 pub const MAX_SQL_BYTES: usize = 1 << 20;
@@ -20,6 +21,14 @@ pub fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryError> {
     if sql.len() > MAX_SQL_BYTES {
         let message = format!("the statement has {} bytes, more than {MAX_SQL_BYTES}", sql.len());
         return Err(QueryError::bad_request(message, "pass long lists as a parameter or join with a table"));
+    }
+    let depth = nesting::depth(sql);
+    if depth > nesting::MAX_DEPTH {
+        let message = format!("the statement nests {depth} deep, more than {}", nesting::MAX_DEPTH);
+        return Err(QueryError::bad_request(
+            message,
+            "write a long OR as IN (...), and a long chain of joins or unions as several statements",
+        ));
     }
     let dialect = state.config().options().sql_parser.dialect;
     let statement = state.sql_to_statement(sql, &dialect).map_err(|error| match error.find_root() {

@@ -76,3 +76,37 @@ async fn plans_may_be_looked_at() {
         assert_eq!(answer.status, StatusCode::OK, "{statement}: {}", answer.text());
     }
 }
+
+/// Each of the long ones overflows a stack, and so ends the process, when it gets as far as the planner.
+#[tokio::test]
+async fn nesting_without_end_is_refused_and_lists_are_not() {
+    let router = small().await;
+    for (head, link, tail) in [
+        ("SELECT 1", "+1", ""),
+        ("SELECT 'a'", "||'a'", ""),
+        ("SELECT 1", "::int", ""),
+        ("SELECT count(*) FROM shares WHERE worker = 'a'", " OR worker = 'a'", ""),
+        ("SELECT count(*) FROM shares s", " JOIN shares USING (seq)", ""),
+        ("SELECT 1 FROM (SELECT 1)", ", (SELECT 1)", ""),
+        ("", "EXPLAIN ", "SELECT 1"),
+        ("", "SELECT 1, 2 UNION ALL ", "SELECT 1, 2"),
+    ] {
+        let answer = sql(&router, &format!("{head}{}{tail}", link.repeat(2_000))).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{link}: {}", answer.text());
+        assert!(answer.text().contains("more than 200"), "{link}: {}", answer.text());
+    }
+    for (head, link, tail) in [
+        ("SELECT 1", "+1", ""),
+        ("SELECT max(difficulty", "+difficulty", ") FROM shares"),
+        ("SELECT 'a'", "||worker", " FROM shares"),
+        ("", "SELECT 1 UNION ALL ", "SELECT 1"),
+    ] {
+        let answer = sql(&router, &format!("{head}{}{tail}", link.repeat(190))).await;
+        assert_eq!(answer.status, StatusCode::OK, "{link}: {}", answer.text());
+    }
+    let joins: Vec<String> = (0..38).map(|n| format!(" JOIN shares s{n} ON s{n}.seq = s.seq AND s{n}.seq < 0")).collect();
+    let joined = sql(&router, &format!("SELECT count(*) FROM shares s{}", joins.concat())).await;
+    assert_ne!(joined.status, StatusCode::BAD_REQUEST, "{}", joined.text());
+    let list = format!("SELECT count(*) FROM shares WHERE seq IN (0{})", ", -1".repeat(5_000));
+    assert_eq!(sql(&router, &list).await.status, StatusCode::OK);
+}
