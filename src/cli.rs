@@ -99,7 +99,7 @@ impl Command {
     pub fn default_log(&self) -> &'static str {
         match self {
             Self::Demo { .. } | Self::Sql { .. } | Self::Load(_) | Self::Config { .. } => "warn,async_nats=error",
-            Self::Up { .. } | Self::Adopt { .. } => "info,async_nats=warn",
+            Self::Up { .. } | Self::Adopt { .. } => "info,async_nats=warn,buoyant_kernel=warn,deltalake_core=warn",
         }
     }
 
