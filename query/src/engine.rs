@@ -10,7 +10,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::dataframe::DataFrame;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
@@ -32,10 +31,12 @@ use crate::catalog::{CATALOG, Catalog, Moment, SCHEMA, with_runtime};
 use crate::config::QueryConfig;
 use crate::date_trunc;
 use crate::error::{Code, QueryError};
+use crate::growth;
 use crate::intern;
 use crate::memory::QueryPool;
 use crate::params;
 use crate::running::{Registry, Ticket};
+use crate::shadow;
 use crate::source::{At, Coverage, Source};
 use crate::statement;
 
@@ -108,6 +109,8 @@ impl Engine {
             .with_default_catalog_and_schema(CATALOG, SCHEMA);
         let mut base = SessionStateBuilder::new().with_config(session).with_runtime_env(runtime.clone()).with_default_features().build();
         base.register_udf(Arc::new(date_trunc::udf()))?;
+        growth::bound(&mut base)?;
+        base.add_analyzer_rule(Arc::new(shadow::NameInputs));
         let slots = Arc::new(Semaphore::new(config.max_concurrent));
         let catalog = Catalog::new(sources)?;
         Ok(Self { config, base, runtime, pool, catalog, slots, running: Arc::new(Registry::default()) })
@@ -175,9 +178,13 @@ impl Engine {
                 }
             }
         }
-        let frame = DataFrame::new(prepared.state, plan);
-        let task = Arc::new(frame.task_ctx());
-        let stream = execute_stream(intern::groups(frame.create_physical_plan().await?, &pool)?, task)?;
+        let mut state = prepared.state;
+        let plan = state.optimize(&plan)?;
+        if let Some(rows) = growth::batch_rows(&plan, state.config().batch_size())? {
+            state = SessionStateBuilder::new_from_existing(state.clone()).with_config(state.config().clone().with_batch_size(rows)).build();
+        }
+        let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+        let stream = execute_stream(intern::groups(physical, &pool)?, state.task_ctx())?;
         metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
         Ok((stream, prepared.coverage, pool))
     }

@@ -3,17 +3,16 @@
 //! Decoding never fails as a whole because of one row: a line nobody can read becomes a [`Reject`] with a reason, and the
 //! rows beside it are kept.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::{CastOptions, cast, cast_with_options, concat_batches, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow::json::ReaderBuilder;
 use bytes::Bytes;
 
+use crate::arrow_stream;
 use crate::column::{Column, Kind};
 use crate::stream::Stream;
 use crate::validate;
@@ -77,13 +76,9 @@ pub fn decode_ndjson(stream: &dyn Stream, input: &[&[u8]]) -> Decoded {
 ///
 /// The error says why the bytes as a whole cannot be read. Rows that break a limit come back as rejects.
 pub fn decode_arrow(stream: &dyn Stream, body: &[u8]) -> Result<Decoded, String> {
-    let reader = StreamReader::try_new(Cursor::new(body), None).map_err(|error| format!("not an Arrow IPC stream: {error}"))?;
+    let (_, batches) = arrow_stream::read(body)?;
     let schema = wire_schema(stream);
-    let mut parts = Vec::new();
-    for batch in reader {
-        let batch = batch.map_err(|error| format!("broken Arrow IPC stream: {error}"))?;
-        parts.push(conform(&schema, &batch)?);
-    }
+    let parts = batches.iter().map(|batch| conform(&schema, batch)).collect::<Result<Vec<_>, _>>()?;
     let batch = concat_batches(&schema, &parts).map_err(|error| format!("cannot join the stream's batches: {error}"))?;
     let kept = (0..batch.num_rows()).collect();
     Ok(checked(stream, batch, kept, Vec::new()))

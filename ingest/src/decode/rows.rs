@@ -1,13 +1,10 @@
 //! The rows of one or more messages, good and bad, before they are given places and columns.
 
-use std::io::Cursor;
-
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::ipc::reader::StreamReader;
 use arrow::json::LineDelimitedWriter;
 use bytes::Bytes;
-use headframe_schemas::{Stream, codec};
+use headframe_schemas::{Stream, arrow_stream, codec};
 
 use crate::message::Message;
 
@@ -135,9 +132,7 @@ fn clip(mut reason: String) -> String {
 
 /// The batch as its sender made it, for showing a rejected row.
 pub fn whole(body: &[u8]) -> Option<RecordBatch> {
-    let reader = StreamReader::try_new(Cursor::new(body), None).ok()?;
-    let schema = reader.schema();
-    let parts = reader.collect::<Result<Vec<_>, _>>().ok()?;
+    let (schema, parts) = arrow_stream::read(body).ok()?;
     concat_batches(&schema, &parts).ok()
 }
 

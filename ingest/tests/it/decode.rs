@@ -73,6 +73,21 @@ fn a_bad_row_of_an_arrow_message_spoils_only_itself() {
 }
 
 #[test]
+fn a_damaged_arrow_message_is_a_rejected_row() {
+    let good = arrow(1, &[line(1), line(2), line(3)]);
+    for place in 0..good.payload.len() {
+        let mut bytes = good.payload.to_vec();
+        bytes[place] ^= 0x41;
+        bytes[(place * 7) % good.payload.len()] = 0xff;
+        let damaged = Message { payload: bytes.into(), ..good.clone() };
+        let chunk = Decoder::new(SENSORS, 0, State::default()).decode(&[damaged, ndjson(2, &line(4))]);
+        assert_eq!(chunk.last, 2, "byte {place}");
+        let reasons = reasons(&chunk.batch);
+        assert!(reasons.len() >= 2 && reasons[reasons.len() - 1].is_none(), "the message behind it is read, byte {place}: {reasons:?}");
+    }
+}
+
+#[test]
 fn duplicates_are_dropped_however_late_and_late_rows_are_kept() {
     let body = |from: i64, count: i64| (from..from + count).map(line).collect::<Vec<_>>().join("\n");
     let mut decoder = Decoder::new(SENSORS, 0, State::default());

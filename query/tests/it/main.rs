@@ -5,6 +5,7 @@ mod completeness;
 mod dictionary;
 mod exact;
 mod formats;
+mod growth;
 mod guard;
 mod intern;
 mod limits;
