@@ -15,6 +15,11 @@ use crate::keccak::keccak256;
 pub const RESERVE: usize = 60;
 /// Where XMRig writes the nonce.
 pub const NONCE_OFFSET: usize = 39;
+/// Keccak-256 of one zero byte: the ring-signature part of a coinbase, which says that there is none.
+const RING_SIGNATURE_BASE: Hash = [
+    0xbc, 0x36, 0x78, 0x9e, 0x7a, 0x1e, 0x28, 0x14, 0x36, 0x46, 0x42, 0x29, 0x82, 0x8f, 0x81, 0x7d, 0x66, 0x12, 0xf7, 0xb4, 0x77, 0xd6,
+    0x65, 0x91, 0xff, 0x96, 0xa9, 0xe0, 0x64, 0xbc, 0xc9, 0x8a,
+];
 const TAG_COINBASE_INPUT: u8 = 0xff;
 const TAG_KEY: u8 = 2;
 const TAG_VIEW_TAGGED_KEY: u8 = 3;
@@ -102,7 +107,10 @@ impl MoneroTemplate {
         if self.version < 2 {
             return keccak256(&[prefix]);
         }
-        keccak256(&[&keccak256(&[prefix]), &keccak256(&[&[0]]), &[0; 32]])
+        let mut parts = [0; 96];
+        parts[..32].copy_from_slice(&keccak256(&[prefix]));
+        parts[32..64].copy_from_slice(&RING_SIGNATURE_BASE);
+        keccak256(&[&parts])
     }
 
     fn patched(&self, extranonce: Extranonce, nonce: [u8; 4]) -> Vec<u8> {

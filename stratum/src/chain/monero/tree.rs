@@ -4,7 +4,7 @@
 //! as many as the block has transactions.
 
 use crate::chain::Hash;
-use crate::keccak::keccak256;
+use crate::keccak::keccak256_pair;
 
 /// The root of the tree over `leaf0` followed by `others`.
 pub fn root(leaf0: Hash, others: &[Hash]) -> Hash {
@@ -45,9 +45,9 @@ pub fn branch(others: &[Hash]) -> Vec<Hash> {
 
 /// The root that leaf 0 and its branch make.
 pub fn fold(leaf0: Hash, branch: &[Hash]) -> Hash {
-    branch.iter().fold(leaf0, |node, sibling| keccak256(&[&node, sibling]))
+    branch.iter().fold(leaf0, |node, sibling| keccak256_pair(&node, sibling))
 }
 
 fn pair(nodes: &[Hash]) -> Hash {
-    keccak256(&[&nodes[0], &nodes[1]])
+    keccak256_pair(&nodes[0], &nodes[1])
 }
