@@ -129,6 +129,11 @@ impl Publisher {
         &self.inner.producer
     }
 
+    /// The connection it publishes on.
+    pub fn nats(&self) -> &Nats {
+        &self.inner.nats
+    }
+
     /// The configuration.
     pub fn config(&self) -> &PublisherConfig {
         &self.inner.config

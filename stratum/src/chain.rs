@@ -4,13 +4,18 @@
 //! any extranonce and a whole block out of a solution. A Bitcoin-shaped driver differs in the blob, the nonce's place and
 //! the final comparison, so all three are asked of the template.
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::address::AddressError;
 
+pub mod fleet;
 pub mod monero;
 
 /// 32 bytes: a block id, a seed or a hash, in the order the daemon prints.
@@ -99,6 +104,17 @@ pub enum Submitted {
     Refused(String),
 }
 
+/// Where a found block stands on the daemon's best chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is part of it. The block itself is the first confirmation, so the tip has one.
+    Best { confirmations: u64 },
+    /// Another block of its height is; the confirmations are that block's.
+    Beside { confirmations: u64 },
+    /// The chain has no block of its height (any more, or not yet).
+    Absent,
+}
+
 /// What can go wrong between us and a daemon.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum ChainError {
@@ -111,6 +127,9 @@ pub enum ChainError {
     /// An answer that we cannot mine on.
     #[error("the daemon's block template is not usable: {0}")]
     Template(String),
+    /// No daemon is healthy enough to be asked.
+    #[error("no daemon can be used: {0}; check that they run and are synchronised")]
+    NoDaemon(String),
 }
 
 /// A source of templates and a place to submit to.
@@ -125,6 +144,21 @@ pub trait Chain: Send + Sync + 'static {
     fn template(&self) -> BoxFuture<'_, Result<Arc<dyn Template>, ChainError>>;
     /// Hands a found block to the daemon; retries what a retry can mend, and says accepted also when an earlier try was.
     fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>>;
+    /// Where a block that was found earlier stands now.
+    fn standing(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<Standing, ChainError>>;
+    /// Confirmations, the block itself counted, at which the next block may spend its reward.
+    fn maturity(&self) -> u64;
+    /// The mean time between blocks of a network that goes on without us; `None` for a private one, where a chain that does
+    /// not grow proves nothing.
+    fn block_time(&self) -> Option<Duration> {
+        None
+    }
+    /// Whatever the chain must do in the background, until `stop`. Rings when a look at the tip is worth it.
+    fn attend(&self, bell: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
+        // A chain that is only asked has nobody to ring for.
+        drop(bell);
+        async move { stop.cancelled().await }.boxed()
+    }
 }
 
 /// The blob with the nonce written in place. A nonce that would fall outside leaves it unchanged.

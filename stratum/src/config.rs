@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 
-use crate::address;
-use crate::vardiff;
+use crate::chain::fleet;
+use crate::{address, blocks, vardiff};
 
 /// The section `[stratum]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,12 @@ pub struct StratumConfig {
     pub wallet: String,
     /// monerod's RPC, e.g. `http://127.0.0.1:18081`.
     pub daemon_url: String,
+    /// Several daemons in the order of preference, instead of `daemon_url`.
+    pub daemon_urls: Vec<String>,
+    /// When a daemon counts as unfit.
+    pub daemons: fleet::Settings,
+    /// What becomes of found blocks.
+    pub blocks: blocks::Settings,
     /// Seconds a call to the daemon may take.
     pub daemon_timeout_s: u64,
     /// Seconds the last template stays in use while the daemon does not answer.
@@ -61,6 +67,9 @@ impl Default for StratumConfig {
             pool: "main".to_owned(),
             wallet: String::new(),
             daemon_url: "http://127.0.0.1:18081".to_owned(),
+            daemon_urls: Vec::new(),
+            daemons: fleet::Settings::default(),
+            blocks: blocks::Settings::default(),
             daemon_timeout_s: 5,
             daemon_grace_s: 30,
             poll_ms: 500,
@@ -104,10 +113,14 @@ impl StratumConfig {
         if self.pool.is_empty() || self.pool.len() > 64 || !self.pool.chars().all(name_ok) {
             return Err(refuse("pool", &self.pool, "use 1 to 64 letters, digits, dashes or underscores"));
         }
-        let url_ok = reqwest::Url::parse(&self.daemon_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        if !url_ok {
-            return Err(refuse("daemon_url", &self.daemon_url, "write it as http://host:port"));
+        let url_ok = |url: &String| reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        let key = if self.daemon_urls.is_empty() { "daemon_url" } else { "daemon_urls" };
+        let daemons = self.daemons_in_order();
+        if let Some(url) = daemons.iter().find(|url| !url_ok(url)) {
+            return Err(refuse(key, url, "write it as http://host:port"));
         }
+        self.daemons.validate(daemons.len())?;
+        self.blocks.validate()?;
         self.validate_numbers()
     }
 
@@ -146,6 +159,11 @@ impl StratumConfig {
             return Err(refuse("durable_timeout_s", &self.durable_timeout_s.to_string(), reason));
         }
         Ok(())
+    }
+
+    /// The daemons' addresses, the preferred one first.
+    pub fn daemons_in_order(&self) -> Vec<String> {
+        if self.daemon_urls.is_empty() { vec![self.daemon_url.clone()] } else { self.daemon_urls.clone() }
     }
 
     pub(crate) fn write_timeout(&self) -> Duration {

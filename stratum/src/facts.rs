@@ -6,6 +6,7 @@ use headframe_schemas::stream::hashrate::Hashrate;
 use headframe_schemas::stream::shares::Share;
 use thiserror::Error;
 
+mod history;
 mod publisher;
 
 pub use publisher::PublisherFacts;
@@ -26,6 +27,9 @@ pub trait Facts: Send + Sync + 'static {
     fn share(&self, share: Share) -> BoxFuture<'_, Result<(), FactError>>;
     /// A step in a block's life.
     fn block(&self, block: Block) -> BoxFuture<'_, Result<(), FactError>>;
+    /// Every row about blocks of this pool that is durable and still kept, oldest first. Rows that were told to be durable
+    /// before the call are among them.
+    fn block_rows(&self, pool: &str) -> BoxFuture<'_, Result<Vec<Block>, FactError>>;
     /// A session's hashrate.
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>>;
 }

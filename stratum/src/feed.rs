@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{Chain, Hash, Template};
+use crate::fanout::Fanout;
 use crate::randomx::Seeds;
 use crate::stats::Counters;
 
@@ -40,6 +41,7 @@ pub(crate) struct Feed {
     pub(crate) seeds: Arc<Seeds>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) work: watch::Sender<Work>,
+    pub(crate) fanout: Arc<Fanout>,
     /// Rung when a look is worth it now, e.g. after an accepted block.
     pub(crate) bell: Arc<Notify>,
     pub(crate) timing: Timing,
@@ -60,11 +62,14 @@ impl Feed {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut known = Known { heard: Instant::now(), taken: None, told: String::new(), ahead: JoinSet::new() };
         loop {
+            let began = Instant::now();
             let looked = tokio::select! {
                 () = stop.cancelled() => return,
                 looked = self.look(&mut known) => looked,
             };
-            self.react(looked, &mut known);
+            self.react(looked, &mut known, began);
+            let age = known.taken.map_or(0.0, |(_, at)| at.elapsed().as_secs_f64());
+            metrics::gauge!("headframe_stratum_template_age_seconds").set(age);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.bell.notified() => {}
@@ -88,12 +93,17 @@ impl Feed {
         Ok(Some(template))
     }
 
-    fn react(&self, looked: Result<Option<Arc<dyn Template>>, Trouble>, known: &mut Known) {
+    fn react(&self, looked: Result<Option<Arc<dyn Template>>, Trouble>, known: &mut Known, began: Instant) {
         match looked {
             Ok(template) => {
                 known.heard = Instant::now();
                 known.told.clear();
                 if let Some(template) = template {
+                    if known.taken.is_none_or(|(prev, _)| prev != template.prev()) {
+                        self.fanout.begin(began);
+                    } else {
+                        self.fanout.end();
+                    }
                     known.taken = Some((template.prev(), Instant::now()));
                     self.announce(template, &mut known.ahead);
                 }

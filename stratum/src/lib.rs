@@ -5,10 +5,12 @@
 //! place that knows a coin; `difficulty`, `job`, `share`, `vardiff` and `protocol` are pure.
 
 pub mod address;
+pub mod blocks;
 pub mod chain;
 pub mod config;
 pub mod difficulty;
 pub mod facts;
+mod fanout;
 mod feed;
 pub mod job;
 pub mod keccak;

@@ -10,10 +10,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::chain::monero::MoneroChain;
-use crate::chain::{Chain, ChainError};
+use crate::blocks::Rules;
+use crate::blocks::watcher::{Blocks, Watcher};
+use crate::chain::{Chain, ChainError, monero};
 use crate::config::{ConfigError, StratumConfig};
 use crate::facts::Facts;
+use crate::fanout::Fanout;
 use crate::feed::{Feed, Timing, Work};
 use crate::randomx::{Mode, Seeds, Verifier};
 use crate::recorder::{Drain, Recorder, recorder};
@@ -46,6 +48,10 @@ pub(crate) struct Pool {
     pub(crate) recorder: Recorder,
     pub(crate) counters: Arc<Counters>,
     pub(crate) work: watch::Receiver<Work>,
+    /// Found blocks that something may still become of.
+    pub(crate) blocks: Blocks,
+    /// Measures how fast miners hear of a new block.
+    pub(crate) fanout: Arc<Fanout>,
     /// Rings the feed.
     pub(crate) bell: Arc<Notify>,
     /// Shares and blocks being worked on; they outlive their connection.
@@ -77,6 +83,7 @@ pub struct Bound {
     address: SocketAddr,
     pool: Arc<Pool>,
     feed: Feed,
+    watcher: Watcher,
     drain: Drain,
 }
 
@@ -84,8 +91,7 @@ impl Stratum {
     /// Checks the configuration and opens the port, with the daemon it names.
     pub async fn bind(config: StratumConfig, facts: Arc<dyn Facts>) -> Result<Bound, StratumError> {
         config.validate()?;
-        let timeout = Duration::from_secs(config.daemon_timeout_s);
-        let chain = Arc::new(MoneroChain::new(&config.daemon_url, &config.wallet, timeout)?);
+        let chain = Arc::new(monero::fleet(&config)?);
         Self::bind_on(config, facts, chain).await
     }
 
@@ -107,10 +113,28 @@ impl Stratum {
             refresh: Duration::from_secs(config.template_refresh_s),
             grace: Duration::from_secs(config.daemon_grace_s),
         };
-        let feed = Feed { chain: chain.clone(), seeds, counters: counters.clone(), work: work_sender, bell: bell.clone(), timing };
+        let (blocks, fanout) = (Blocks::default(), Arc::new(Fanout::default()));
+        let watcher = Watcher {
+            pool: config.pool.clone(),
+            blocks: blocks.clone(),
+            chain: chain.clone(),
+            facts: facts.clone(),
+            work: work.clone(),
+            rules: Rules { confirmed_at: config.blocks.confirmed_at, matured_at: chain.maturity() },
+            every: Duration::from_secs(config.blocks.look_s),
+        };
+        let feed = Feed {
+            chain: chain.clone(),
+            seeds,
+            counters: counters.clone(),
+            work: work_sender,
+            fanout: fanout.clone(),
+            bell: bell.clone(),
+            timing,
+        };
         let (tasks, instance, started) = (TaskTracker::new(), rand::random(), Instant::now());
-        let pool = Pool { config, chain, verifier, facts, recorder, counters, work, bell, tasks, instance, started };
-        Ok(Bound { listener, address, pool: Arc::new(pool), feed, drain })
+        let pool = Pool { config, chain, verifier, facts, recorder, counters, work, blocks, fanout, bell, tasks, instance, started };
+        Ok(Bound { listener, address, pool: Arc::new(pool), feed, watcher, drain })
     }
 }
 
@@ -132,12 +156,15 @@ impl Bound {
 
     /// Serves miners until `stop`; then shares in flight are finished within the configured time.
     pub async fn run(self, stop: CancellationToken) {
-        let Bound { listener, address, pool, feed, drain } = self;
+        let Bound { listener, address, pool, feed, watcher, drain } = self;
         let mode = pool.verifier.seeds().mode();
         tracing::info!(%address, pool = %pool.config.pool, ?mode, "stratum listens");
         let drained = CancellationToken::new();
         let (mut feeding, mut recording) = (JoinSet::new(), JoinSet::new());
         feeding.spawn(feed.run(stop.clone()));
+        feeding.spawn(watcher.run(stop.clone()));
+        let (chain, bell, ended) = (pool.chain.clone(), pool.bell.clone(), stop.clone());
+        feeding.spawn(async move { chain.attend(bell, ended).await });
         recording.spawn(drain.run(drained.clone()));
         server::serve(listener, pool.clone(), stop).await;
         pool.tasks.close();

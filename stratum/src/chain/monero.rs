@@ -4,27 +4,55 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::address::{self, AddressError, Network};
-use crate::chain::{Chain, ChainError, FoundBlock, Hash, Submitted, Template, Tip};
+use crate::chain::fleet::{self, Daemon, Fleet};
+use crate::chain::{Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip};
+use crate::config::StratumConfig;
 use rpc::Rpc;
 use template::{MoneroTemplate, RESERVE, TemplateAnswer};
 
 mod rpc;
 pub mod template;
 pub mod tree;
+pub mod zmq;
+pub mod zmtp;
 
 /// How often a block is offered to a daemon that does not answer.
 const SUBMIT_TRIES: u32 = 5;
 const SUBMIT_PAUSE: Duration = Duration::from_millis(300);
+
+/// Confirmations at which a coinbase can be spent: it is locked until 60 blocks above its own.
+const MATURITY: u64 = 60;
+/// Seconds between blocks on every public network.
+const BLOCK_TIME: Duration = Duration::from_secs(120);
+/// monerod's codes for a block or a height that it does not have.
+const UNKNOWN_HASH: i64 = -5;
+const HEIGHT_TOO_BIG: i64 = -2;
 
 /// One monerod.
 pub struct MoneroChain {
     rpc: Rpc,
     wallet: String,
     network: OnceLock<Network>,
+    /// Whether the network goes on without us, once the daemon has said which one it is.
+    public: OnceLock<bool>,
+    /// `host:port` of its ZMQ publisher.
+    publisher: Option<String>,
+    heard: Mutex<Heard>,
+}
+
+/// What needs no question, because it was told.
+#[derive(Default)]
+struct Heard {
+    /// The newest block as a notice told it, until somebody asks for the tip.
+    tip: Option<Tip>,
+    /// Whether the daemon called itself fit when it was last asked.
+    ready: bool,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +66,15 @@ struct Info {
     busy_syncing: bool,
     #[serde(default)]
     target_height: u64,
+    #[serde(default)]
+    offline: bool,
+    /// A restricted daemon hides its peers.
+    #[serde(default)]
+    restricted: bool,
+    #[serde(default)]
+    incoming_connections_count: u64,
+    #[serde(default)]
+    outgoing_connections_count: u64,
 }
 
 #[derive(Deserialize)]
@@ -52,21 +89,72 @@ struct HeaderAnswer {
 
 #[derive(Deserialize)]
 struct Header {
+    hash: String,
     orphan_status: bool,
+    /// Blocks above its height.
+    depth: u64,
+}
+
+impl Header {
+    fn best(&self) -> Standing {
+        Standing::Best { confirmations: self.depth.saturating_add(1) }
+    }
+}
+
+/// The daemons of a configuration as one chain.
+pub fn fleet(config: &StratumConfig) -> Result<Fleet, ChainError> {
+    let timeout = Duration::from_secs(config.daemon_timeout_s);
+    let mut daemons = Vec::new();
+    for (number, url) in config.daemons_in_order().into_iter().enumerate() {
+        let chain = MoneroChain::new(&url, &config.wallet, timeout)?;
+        let publisher = config.daemons.zmq_urls.get(number).and_then(|url| fleet::zmq_address(url));
+        daemons.push(Daemon { name: name(&url), chain: Arc::new(chain.with_publisher(publisher)) });
+    }
+    Fleet::new(daemons, config.daemons.clone(), Duration::from_millis(config.poll_ms))
+}
+
+/// `host:port` of an address, which holds no password.
+fn name(url: &str) -> String {
+    let parsed = reqwest::Url::parse(url).ok();
+    let host = parsed.as_ref().and_then(|url| url.host_str()).unwrap_or("daemon");
+    let port = parsed.as_ref().and_then(reqwest::Url::port_or_known_default).unwrap_or(0);
+    format!("{host}:{port}")
 }
 
 impl MoneroChain {
     /// A driver for the daemon at `url` whose blocks pay `wallet`.
     pub fn new(url: &str, wallet: &str, timeout: Duration) -> Result<Self, ChainError> {
-        Ok(Self { rpc: Rpc::new(url, timeout)?, wallet: wallet.to_owned(), network: OnceLock::new() })
+        Ok(Self {
+            rpc: Rpc::new(url, timeout)?,
+            wallet: wallet.to_owned(),
+            network: OnceLock::new(),
+            public: OnceLock::new(),
+            publisher: None,
+            heard: Mutex::default(),
+        })
+    }
+
+    /// The same, listening for new blocks at the daemon's ZMQ publisher (`host:port`).
+    pub fn with_publisher(self, publisher: Option<&str>) -> Self {
+        Self { publisher: publisher.map(str::to_owned), ..self }
     }
 
     async fn ask_tip(&self) -> Result<Tip, ChainError> {
+        if let Some(tip) = self.heard().tip.take() {
+            return Ok(tip);
+        }
         let info: Info = self.rpc.call("get_info", json!({})).await?;
         let mut hash: Hash = [0; 32];
         hex::decode_to_slice(&info.top_block_hash, &mut hash)
             .map_err(|_| ChainError::Template("get_info has no top_block_hash of 64 hex digits".to_owned()))?;
-        Ok(Tip { hash, next_height: info.height, unready: self.unready(&info) })
+        let unready = self.unready(&info);
+        self.heard().ready = unready.is_none();
+        Ok(Tip { hash, next_height: info.height, unready })
+    }
+
+    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
+        // Both fields are set whole, so a panic elsewhere does not spoil them.
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unready(&self, info: &Info) -> Option<String> {
@@ -79,6 +167,10 @@ impl MoneroChain {
         }
         if info.busy_syncing || !info.synchronized {
             return Some(format!("the daemon is not synchronised (height {} of {})", info.height, info.target_height));
+        }
+        let peers = info.incoming_connections_count + info.outgoing_connections_count;
+        if *self.public.get_or_init(|| info.nettype != "fakechain") && !info.offline && !info.restricted && peers == 0 {
+            return Some("the daemon has no peers, so it would not hear of new blocks".to_owned());
         }
         None
     }
@@ -111,6 +203,24 @@ impl MoneroChain {
         Err(last)
     }
 
+    /// A block that the daemon forgot, as it does with popped ones, is judged by the block that has its place.
+    async fn ask_standing(&self, id: Hash, height: u64) -> Result<Standing, ChainError> {
+        let id = hex::encode(id);
+        let known: Result<HeaderAnswer, _> = self.rpc.call("get_block_header_by_hash", json!({"hash": id})).await;
+        match known {
+            Ok(HeaderAnswer { block_header }) if !block_header.orphan_status => return Ok(block_header.best()),
+            Ok(_) | Err(ChainError::Refused { code: UNKNOWN_HASH, .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let place: Result<HeaderAnswer, _> = self.rpc.call("get_block_header_by_height", json!({"height": height})).await;
+        match place {
+            Ok(HeaderAnswer { block_header }) if block_header.hash == id => Ok(block_header.best()),
+            Ok(HeaderAnswer { block_header }) => Ok(Standing::Beside { confirmations: block_header.depth.saturating_add(1) }),
+            Err(ChainError::Refused { code: HEIGHT_TOO_BIG, .. }) => Ok(Standing::Absent),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Where the daemon has the block; `None` when it does not know it or does not answer.
     async fn place(&self, id: &Hash) -> Option<Submitted> {
         let params = json!({"hash": hex::encode(id)});
@@ -135,5 +245,29 @@ impl Chain for MoneroChain {
     }
     fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>> {
         self.offer(block).boxed()
+    }
+    fn standing(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
+        self.ask_standing(id, height).boxed()
+    }
+    fn maturity(&self) -> u64 {
+        MATURITY
+    }
+    fn block_time(&self) -> Option<Duration> {
+        self.public.get().filter(|public| **public).map(|_| BLOCK_TIME)
+    }
+    fn attend(&self, bell: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
+        async move {
+            let Some(publisher) = &self.publisher else { return stop.cancelled().await };
+            let told = |notice: zmq::Notice| {
+                let mut heard = self.heard();
+                // A daemon that was not fit must be asked again before its blocks are believed.
+                if heard.ready {
+                    heard.tip = Some(Tip { hash: notice.hash, next_height: notice.next_height, unready: None });
+                }
+                bell.notify_one();
+            };
+            zmq::listen(publisher, told, stop).await;
+        }
+        .boxed()
     }
 }

@@ -8,7 +8,7 @@ use headframe_schemas::stream::blocks::Block;
 use headframe_schemas::stream::hashrate::Hashrate;
 use headframe_schemas::stream::shares::Share;
 
-use super::{FactError, Facts};
+use super::{FactError, Facts, history};
 
 /// Facts over a publisher, which returns only when JetStream holds the row durably.
 #[derive(Clone)]
@@ -29,6 +29,10 @@ impl Facts for PublisherFacts {
     }
     fn block(&self, block: Block) -> BoxFuture<'_, Result<(), FactError>> {
         self.record(block).boxed()
+    }
+    fn block_rows(&self, pool: &str) -> BoxFuture<'_, Result<Vec<Block>, FactError>> {
+        let pool = pool.to_owned();
+        async move { history::block_rows(self.0.nats(), &pool).await }.boxed()
     }
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>> {
         self.record(hashrate).boxed()

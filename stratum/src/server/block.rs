@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::account::Account;
+use crate::blocks::Stage;
+use crate::blocks::ledger::Key;
 use crate::chain::{FoundBlock, Submitted};
 use crate::pool::{Pool, wall_us};
 use crate::share::Admitted;
@@ -31,6 +33,11 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted) {
         reward_atomic: i128::try_from(share.template.reward_atomic()).ok(),
         reason,
     };
+    let key = Key { height: share.template.height(), hash: block.id };
+    if !pool.blocks.ledger().begin(key, row("candidate", None)) {
+        tracing::warn!(block = %id, "a block that is known already was found again");
+        return;
+    }
     let mut candidate = pool.facts.block(row("candidate", None));
     let (written, verdict) = match tokio::time::timeout(CANDIDATE_WAIT, &mut candidate).await {
         Ok(written) => (written, offer(&pool, &block).await),
@@ -39,18 +46,24 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted) {
             tokio::join!(candidate, offer(&pool, &block))
         }
     };
-    let (status, reason) = match verdict {
-        Submitted::Accepted => ("accepted", None),
-        Submitted::Orphaned => ("orphaned", Some("another block of this height came first".to_owned())),
-        Submitted::Refused(reason) => ("refused", Some(reason)),
+    let (stage, status, reason) = match verdict {
+        Submitted::Accepted => (Stage::Accepted, "accepted", None),
+        Submitted::Orphaned => (Stage::Orphaned, "orphaned", Some("another block of this height came first".to_owned())),
+        Submitted::Refused(reason) => (Stage::Refused, "refused", Some(reason)),
     };
     pool.counters.block(status);
     pool.bell.notify_one();
     tracing::info!(block = %id, height = share.template.height(), worker = %account.worker, status, reason, "block found");
-    let outcome = pool.facts.block(row(status, reason)).await;
-    for error in [written, outcome].into_iter().filter_map(Result::err) {
-        pool.counters.fact_lost();
-        tracing::error!(block = %id, %error, "a row about a found block is lost");
+    let outcome = pool.facts.block(row(status, reason.clone())).await;
+    let doubts: Vec<_> = [written, outcome].into_iter().filter_map(Result::err).collect();
+    if doubts.is_empty() {
+        pool.blocks.ledger().settled(&key, stage);
+    } else {
+        // The watcher finds out what is missing and writes it.
+        pool.blocks.ledger().unsettled(&key, (stage, reason));
+    }
+    for error in doubts {
+        tracing::error!(block = %id, %error, "a row about a found block is late");
     }
 }
 

@@ -180,6 +180,7 @@ impl Session {
                     // The feed ends only with the pool.
                     changed.map_err(|_| End::Shutdown)?;
                     self.push().await?;
+                    self.pool.fanout.told();
                 }
                 line = lines.next(AFTER_LOGIN), if !stopping && self.in_flight < MAX_IN_FLIGHT => {
                     let line = line?.ok_or(End::Closed)?;

@@ -92,6 +92,11 @@ impl Facts for Memory {
         async { Ok(()) }.boxed()
     }
 
+    fn block_rows(&self, pool: &str) -> BoxFuture<'_, Result<Vec<Block>, FactError>> {
+        let pool = pool.to_owned();
+        async move { Ok(self.blocks.lock().unwrap().iter().filter(|block| block.pool == pool).cloned().collect()) }.boxed()
+    }
+
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>> {
         self.hashrates.lock().unwrap().push(hashrate);
         self.note();

@@ -5,14 +5,19 @@
 
 mod address;
 mod blob;
+mod blocks;
 mod difficulty;
 mod facts;
+mod fleet;
+mod history;
 mod jetstream;
 mod protocol;
 mod random;
 mod randomx;
 mod regtest;
+mod reorg;
 mod scripted;
 mod server;
 mod tree;
 mod vardiff;
+mod zmq;

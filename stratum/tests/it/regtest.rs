@@ -20,9 +20,11 @@ use crate::scripted::config;
 /// Hashes a block costs: about a second of one core in light mode.
 const NETWORK_DIFFICULTY: u64 = 25;
 
-struct Monerod {
+pub struct Monerod {
     child: Child,
-    url: String,
+    pub url: String,
+    /// `tcp://host:port` where it publishes blocks.
+    pub zmq: String,
     // Removed after the child is gone.
     _data: tempfile::TempDir,
 }
@@ -37,8 +39,13 @@ impl Drop for Monerod {
 impl Monerod {
     /// A daemon that answers. A free port can be taken by somebody else before the daemon has it, so it may need a second try.
     async fn start() -> Self {
+        Self::start_with(NETWORK_DIFFICULTY, tempfile::tempdir).await
+    }
+
+    /// The same with another difficulty, over a folder that `data` makes.
+    pub async fn start_with(difficulty: u64, data: impl Fn() -> std::io::Result<tempfile::TempDir>) -> Self {
         for _ in 0..5 {
-            let mut monerod = Self::spawn();
+            let mut monerod = Self::spawn(difficulty, data().unwrap());
             if monerod.until(Instant::now() + Duration::from_secs(60)).await {
                 return monerod;
             }
@@ -58,13 +65,14 @@ impl Monerod {
         false
     }
 
-    fn spawn() -> Self {
-        let data = tempfile::tempdir().unwrap();
+    fn spawn(difficulty: u64, data: tempfile::TempDir) -> Self {
         let binary = std::env::var("HEADFRAME_MONEROD").unwrap_or_else(|_| "monerod".to_owned());
         let (rpc, p2p) = (free_port(), free_port());
+        let zmq = format!("tcp://127.0.0.1:{}", free_port());
         let child = Command::new(&binary)
-            .args(["--regtest", "--offline", "--no-igd", "--hide-my-port", "--no-zmq", "--non-interactive"])
-            .args(["--fixed-difficulty", &NETWORK_DIFFICULTY.to_string()])
+            .args(["--regtest", "--offline", "--no-igd", "--hide-my-port", "--non-interactive", "--keep-fakechain"])
+            .args(["--fixed-difficulty", &difficulty.to_string(), "--zmq-pub", &zmq])
+            .args(["--zmq-rpc-bind-port", &free_port().to_string()])
             .args(["--rpc-bind-port", &rpc.to_string(), "--p2p-bind-port", &p2p.to_string()])
             .args(["--log-level", "0", "--data-dir"])
             .arg(data.path())
@@ -73,7 +81,7 @@ impl Monerod {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {binary}: {error}; install Debian's package monero or set HEADFRAME_MONEROD"));
-        Self { child, url: format!("http://127.0.0.1:{rpc}"), _data: data }
+        Self { child, url: format!("http://127.0.0.1:{rpc}"), zmq, _data: data }
     }
 
     async fn try_call(&self, method: &str, params: Value) -> Option<Value> {
@@ -83,9 +91,19 @@ impl Monerod {
         answer.get("result").cloned()
     }
 
-    async fn call(&self, method: &str, params: Value) -> Value {
+    pub async fn call(&self, method: &str, params: Value) -> Value {
         self.try_call(method, params).await.unwrap_or_else(|| panic!("{method} failed"))
     }
+}
+
+/// Blocks that monerod makes itself, on top of `parent` or of its tip.
+pub async fn generate(monerod: &Monerod, count: u64, parent: Option<&str>) -> Vec<String> {
+    let mut params = json!({"amount_of_blocks": count, "wallet_address": MAINNET});
+    if let Some(parent) = parent {
+        params["prev_block"] = json!(parent);
+    }
+    let made = monerod.call("generateblocks", params).await;
+    made["blocks"].as_array().unwrap().iter().map(|hash| hash.as_str().unwrap().to_owned()).collect()
 }
 
 fn free_port() -> u16 {
@@ -136,7 +154,7 @@ async fn our_miner_mines_blocks_that_monerod_takes() {
 }
 
 /// Hashes until the template's network difficulty is met.
-fn mined(template: &dyn Template, machine: &Machine, job: u32) -> FoundBlock {
+pub fn mined(template: &dyn Template, machine: &Machine, job: u32) -> FoundBlock {
     let extranonce = Extranonce { job, ..Extranonce::default() };
     let blob = template.hashing_blob(extranonce);
     (0u32..100_000)

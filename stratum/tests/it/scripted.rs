@@ -3,10 +3,11 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use headframe_stratum::address::AddressError;
-use headframe_stratum::chain::{Chain, ChainError, Extranonce, FoundBlock, Hash, Submitted, Template, Tip};
+use headframe_stratum::chain::{Chain, ChainError, Extranonce, FoundBlock, Hash, Standing, Submitted, Template, Tip};
 use headframe_stratum::difficulty::meets;
 use headframe_stratum::{Bound, Facts, StatsHandle, Stratum, StratumConfig};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct ScriptedChain {
     pub facts: Arc<Memory>,
     /// The rows about blocks that existed when a block was submitted.
     pub rows_at_submit: Mutex<Vec<String>>,
+    /// Where blocks stand; one that is not here is absent.
+    pub standings: Mutex<HashMap<Hash, Standing>>,
 }
 
 impl Template for Scene {
@@ -105,6 +108,13 @@ impl Chain for ScriptedChain {
         let refuse = self.scene.lock().unwrap().refuse_blocks;
         async move { Ok(if refuse { Submitted::Refused("Block not accepted".to_owned()) } else { Submitted::Accepted }) }.boxed()
     }
+    fn standing(&self, id: Hash, _: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
+        let standing = self.standings.lock().unwrap().get(&id).copied().unwrap_or(Standing::Absent);
+        async move { Ok(standing) }.boxed()
+    }
+    fn maturity(&self) -> u64 {
+        60
+    }
 }
 
 /// A running pool on a scripted chain.
@@ -146,6 +156,7 @@ impl Stage {
             submitted: Mutex::default(),
             facts: facts.clone(),
             rows_at_submit: Mutex::default(),
+            standings: Mutex::default(),
         });
         let bound: Bound = Stratum::bind_on(config, durable, chain.clone()).await.unwrap();
         let (address, stats, seeds) = (bound.local_addr(), bound.stats(), bound.seeds());
@@ -177,8 +188,7 @@ impl Stage {
     }
 
     pub async fn client(&self) -> Client {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        Client { stream: BufReader::new(stream), job: Value::Null }
+        Client::connect(self.address).await
     }
 
     /// A client that is logged in with the captured line.
@@ -199,6 +209,11 @@ pub struct Client {
 }
 
 impl Client {
+    pub async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self { stream: BufReader::new(stream), job: Value::Null }
+    }
+
     pub async fn send(&mut self, line: &str) {
         let line = format!("{line}\n");
         self.stream.get_mut().write_all(line.as_bytes()).await.unwrap();

@@ -1,0 +1,164 @@
+//! The ledger of open blocks: what is known of each, and who may write its next row.
+//!
+//! Two hands write rows of a block: first the submission, later the watcher. The ledger keeps them apart, and it knows
+//! when the fate of a row is open: then the stream itself is asked before anything is written again, so that no step is
+//! written twice.
+
+use headframe_schemas::stream::blocks::Block;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Stage;
+use crate::chain::Hash;
+
+/// Open blocks remembered; beyond it the lowest is given up, which only a chain without work can bring about.
+pub const MAX_OPEN: usize = 10_000;
+
+/// A block's place in the ledger. The height is there for the order; the identity is the hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Height of the block.
+    pub height: u64,
+    /// Id of the block.
+    pub hash: Hash,
+}
+
+/// One open block.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// A row of it; each step changes status, time and reason.
+    pub row: Block,
+    /// Its newest durable step.
+    pub stage: Stage,
+    /// What the daemon answered when that could not be written.
+    pub owed: Option<(Stage, Option<String>)>,
+    hand: Hand,
+}
+
+/// Who may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hand {
+    /// The submission, which is under way.
+    Submission,
+    /// The watcher.
+    Watcher,
+    /// Nobody, before the stream has been asked what it holds.
+    Doubt,
+}
+
+/// The open blocks of one pool.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    open: BTreeMap<Key, Entry>,
+}
+
+impl Ledger {
+    /// A block is about to be submitted; `row` is its candidate row. `false` when the block is known already.
+    pub fn begin(&mut self, key: Key, row: Block) -> bool {
+        if self.open.contains_key(&key) {
+            return false;
+        }
+        self.insert(key, Entry { row, stage: Stage::Unwritten, owed: None, hand: Hand::Submission });
+        true
+    }
+
+    /// The submission wrote its outcome.
+    pub fn settled(&mut self, key: &Key, stage: Stage) {
+        if let Some(entry) = self.open.get_mut(key) {
+            (entry.stage, entry.hand) = (stage, Hand::Watcher);
+        }
+    }
+
+    /// Rows of the submission may be missing; `owed` is the daemon's answer.
+    pub fn unsettled(&mut self, key: &Key, owed: (Stage, Option<String>)) {
+        if let Some(entry) = self.open.get_mut(key) {
+            (entry.owed, entry.hand) = (Some(owed), Hand::Doubt);
+        }
+    }
+
+    /// The watcher wrote a step.
+    pub fn advance(&mut self, key: &Key, stage: Stage) {
+        if let Some(entry) = self.open.get_mut(key) {
+            entry.stage = stage;
+            // The daemon's answer is history once something later is known.
+            entry.owed = entry.owed.take().filter(|_| stage == Stage::Candidate);
+        }
+    }
+
+    /// A row of the watcher may or may not be durable.
+    pub fn doubt(&mut self, key: &Key) {
+        if let Some(entry) = self.open.get_mut(key) {
+            entry.hand = Hand::Doubt;
+        }
+    }
+
+    /// The blocks in doubt. Ask for them before the stream is read: what is in doubt only afterwards is not answered by it.
+    pub fn doubtful(&self) -> BTreeSet<Key> {
+        self.open.iter().filter(|(_, entry)| entry.hand == Hand::Doubt).map(|(key, _)| *key).collect()
+    }
+
+    /// Takes over what the stream holds: of blocks that are not known here, and of those that were in doubt before it was
+    /// read. `rows` are all rows of the pool, oldest first.
+    pub fn restore(&mut self, doubtful: &BTreeSet<Key>, rows: Vec<Block>) {
+        let mut held: BTreeMap<Key, (Block, Stage)> = BTreeMap::new();
+        for row in rows {
+            let (Some(key), Some(stage)) = (key_of(&row), Stage::of_word(&row.status)) else { continue };
+            // A candidate row can only be the first; one that comes late says nothing new.
+            if stage != Stage::Candidate || !held.contains_key(&key) {
+                held.insert(key, (row, stage));
+            }
+        }
+        for key in doubtful.iter().filter(|key| !held.contains_key(key)) {
+            if let Some(entry) = self.open.get_mut(key) {
+                (entry.stage, entry.hand) = (Stage::Unwritten, Hand::Watcher);
+            }
+        }
+        for (key, (row, stage)) in held {
+            match self.open.get_mut(&key) {
+                Some(entry) if doubtful.contains(&key) => {
+                    entry.owed = entry.owed.take().filter(|_| stage == Stage::Candidate);
+                    (entry.stage, entry.hand) = (stage, Hand::Watcher);
+                }
+                Some(_) => {}
+                None if stage == Stage::Matured => {}
+                None => self.insert(key, Entry { row, stage, owed: None, hand: Hand::Watcher }),
+            }
+        }
+    }
+
+    /// The blocks the watcher may write about, lowest first.
+    pub fn watched(&self) -> Vec<(Key, Entry)> {
+        self.open.iter().filter(|(_, entry)| entry.hand == Hand::Watcher).map(|(key, entry)| (*key, entry.clone())).collect()
+    }
+
+    /// Nothing can follow for this block.
+    pub fn close(&mut self, key: &Key) {
+        self.open.remove(key);
+    }
+
+    /// How many blocks are open.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether no block is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    fn insert(&mut self, key: Key, entry: Entry) {
+        self.open.insert(key, entry);
+        if self.open.len() > MAX_OPEN
+            && let Some((lowest, _)) = self.open.pop_first()
+        {
+            metrics::counter!("headframe_stratum_blocks_given_up_total").increment(1);
+            tracing::error!(block = %hex::encode(lowest.hash), height = lowest.height, "too many open blocks; this one is no longer watched");
+        }
+    }
+}
+
+/// The block a row is about; `None` when its hash or height is no such thing.
+pub fn key_of(row: &Block) -> Option<Key> {
+    let mut hash = [0; 32];
+    hex::decode_to_slice(&row.hash, &mut hash).ok()?;
+    Some(Key { height: u64::try_from(row.height).ok()?, hash })
+}

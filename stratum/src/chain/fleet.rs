@@ -1,0 +1,379 @@
+//! Several daemons of one chain as one chain: the first healthy one gives the work, all of them are told of a block.
+//!
+//! Each daemon is asked for its tip all the time, on its own, so that one that hangs delays nobody. What is known of them is
+//! in the [`roster`], which decides; this file asks. Works with any driver.
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
+use futures::stream::{FuturesUnordered, StreamExt};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::address::AddressError;
+use crate::chain::{Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip};
+use crate::config::ConfigError;
+use breaker::{Limits, State};
+use roster::{Roster, Rules, Unfit};
+
+pub mod breaker;
+pub mod roster;
+
+/// The section `[stratum.daemons]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where each daemon publishes new blocks by ZMQ, e.g. `tcp://127.0.0.1:18083`, in the order of the daemons; an empty
+    /// text for one that does not. Polling goes on beside it.
+    pub zmq_urls: Vec<String>,
+    /// Seconds a daemon may be lower than another one before it counts as stuck.
+    pub lag_s: u64,
+    /// Seconds a preferred daemon must be healthy again before it is used again.
+    pub return_s: u64,
+    /// Seconds a daemon's last answer may be old.
+    pub silent_s: u64,
+    /// Seconds without a new block after which a daemon of a public network counts as cut off; 0 = never.
+    pub tip_max_age_s: u64,
+    /// Failures in a row after which a daemon is left alone for a while.
+    pub breaker_failures: u32,
+    /// Milliseconds it is left alone the first time; each failed try doubles it.
+    pub breaker_wait_ms: u64,
+    /// Milliseconds it is left alone at most.
+    pub breaker_longest_wait_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            zmq_urls: Vec::new(),
+            lag_s: 30,
+            return_s: 15,
+            silent_s: 10,
+            tip_max_age_s: 3600,
+            breaker_failures: 3,
+            breaker_wait_ms: 1000,
+            breaker_longest_wait_ms: 5000,
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses what could only fail later; `daemons` is how many there are.
+    pub fn validate(&self, daemons: usize) -> Result<(), ConfigError> {
+        let refuse = |key, value: &str, reason: &str| ConfigError { key, value: value.to_owned(), reason: reason.to_owned() };
+        if self.zmq_urls.len() > daemons {
+            return Err(refuse("daemons.zmq_urls", &self.zmq_urls.join(", "), "has more entries than there are daemons"));
+        }
+        let bad = self.zmq_urls.iter().find(|url| !url.is_empty() && zmq_address(url).is_none());
+        if let Some(url) = bad {
+            return Err(refuse("daemons.zmq_urls", url, "write it as tcp://host:port, as monerod's --zmq-pub has it"));
+        }
+        let positive = [
+            ("daemons.silent_s", self.silent_s),
+            ("daemons.breaker_failures", u64::from(self.breaker_failures)),
+            ("daemons.breaker_wait_ms", self.breaker_wait_ms),
+        ];
+        match positive.into_iter().find(|(_, value)| *value == 0) {
+            Some((key, _)) => Err(refuse(key, "0", "must be at least 1")),
+            None => Ok(()),
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        let breaker = Limits {
+            failures: self.breaker_failures,
+            first_wait_ms: self.breaker_wait_ms,
+            longest_wait_ms: self.breaker_longest_wait_ms,
+            probe_ms: 60_000,
+        };
+        let ms = |seconds: u64| seconds.saturating_mul(1000);
+        let (silent_ms, lag_ms, return_ms) = (ms(self.silent_s), ms(self.lag_s), ms(self.return_s));
+        Rules { silent_ms, lag_ms, tip_age_ms: None, return_ms, breaker }
+    }
+}
+
+/// `host:port` of a ZMQ address over TCP.
+pub fn zmq_address(url: &str) -> Option<&str> {
+    let address = url.strip_prefix("tcp://")?;
+    let (host, port) = address.rsplit_once(':')?;
+    (!host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)).then_some(address)
+}
+
+/// How long the slower daemons may take with a block at the end.
+const LAST_SUBMISSIONS: Duration = Duration::from_secs(5);
+
+/// One daemon of the fleet.
+pub struct Daemon {
+    /// What logs and metrics call it: `host:port`.
+    pub name: String,
+    /// Its driver.
+    pub chain: Arc<dyn Chain>,
+}
+
+/// The daemons as one chain.
+pub struct Fleet {
+    daemons: Vec<Daemon>,
+    settings: Settings,
+    poll: Duration,
+    roster: Mutex<Roster>,
+    started: Instant,
+    /// Submissions to the slower daemons, after a faster one has taken the block.
+    submissions: TaskTracker,
+}
+
+impl Fleet {
+    /// At least one daemon, in the order of preference; each is asked for its tip every `poll`.
+    pub fn new(daemons: Vec<Daemon>, settings: Settings, poll: Duration) -> Result<Self, ChainError> {
+        if daemons.is_empty() {
+            return Err(ChainError::NoDaemon("none is configured".to_owned()));
+        }
+        let roster = Mutex::new(Roster::new(daemons.len(), settings.rules(), 0));
+        Ok(Self { daemons, settings, poll, roster, started: Instant::now(), submissions: TaskTracker::new() })
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        // Each method leaves the roster whole, so a panic elsewhere does not spoil it.
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks one daemon for its tip, if its breaker lets us. Says whether anything changed that the feed should look at.
+    async fn ask(&self, who: usize) -> bool {
+        let Daemon { name, chain } = &self.daemons[who];
+        if !self.roster().admit(who, self.now_ms()) {
+            return false;
+        }
+        let asked = Instant::now();
+        let answer = chain.tip().await;
+        metrics::histogram!("headframe_stratum_daemon_seconds", "daemon" => name.clone()).record(asked.elapsed().as_secs_f64());
+        let now_ms = self.now_ms();
+        let mut roster = self.roster();
+        let (active, was_fit) = (roster.active(), roster.views()[who].healthy_since_ms.is_some());
+        let tip_age_ms =
+            chain.block_time().filter(|_| self.settings.tip_max_age_s > 0).map(|_| self.settings.tip_max_age_s.saturating_mul(1000));
+        if tip_age_ms.is_some() {
+            roster.limit_tip_age(tip_age_ms);
+        }
+        let moved = match answer {
+            Ok(tip) => roster.heard(who, tip, now_ms),
+            Err(error) => {
+                metrics::counter!("headframe_stratum_daemon_errors_total", "daemon" => name.clone()).increment(1);
+                match error {
+                    ChainError::Unreachable { .. } => roster.failed(who, error.to_string(), now_ms),
+                    error => roster.refused(who, error.to_string()),
+                }
+                false
+            }
+        };
+        let fit = roster.fit(who, now_ms);
+        match &fit {
+            Ok(()) if !was_fit => tracing::info!(daemon = %name, "daemon is healthy"),
+            Err(unfit) if was_fit => tracing::warn!(daemon = %name, reason = unfit.reason(), "daemon is not healthy"),
+            _ => {}
+        }
+        if active != roster.active()
+            && let Some(chosen) = roster.active()
+        {
+            tracing::info!(daemon = %self.daemons[chosen].name, "daemon in use");
+        }
+        self.measure(who, &roster, fit.is_ok(), now_ms);
+        moved || active != roster.active() || was_fit != fit.is_ok()
+    }
+
+    fn measure(&self, who: usize, roster: &Roster, fit: bool, now_ms: u64) {
+        let (name, view) = (&self.daemons[who].name, &roster.views()[who]);
+        let open = match view.breaker.state() {
+            State::Closed { .. } => 0.0,
+            State::HalfOpen { .. } => 0.5,
+            State::Open { .. } => 1.0,
+        };
+        let set = |metric: &'static str, value: f64| metrics::gauge!(metric, "daemon" => name.clone()).set(value);
+        set("headframe_stratum_daemon_healthy", f64::from(u8::from(fit)));
+        set("headframe_stratum_daemon_breaker_open", open);
+        set("headframe_stratum_daemon_tip_age_seconds", now_ms.saturating_sub(view.moved_ms) as f64 / 1000.0);
+        set("headframe_stratum_daemon_height", view.tip.as_ref().map_or(0, |tip| tip.next_height) as f64);
+        for (number, daemon) in self.daemons.iter().enumerate() {
+            let active = f64::from(u8::from(roster.active() == Some(number)));
+            metrics::gauge!("headframe_stratum_daemon_active", "daemon" => daemon.name.clone()).set(active);
+        }
+    }
+
+    async fn best_tip(&self) -> Result<Tip, ChainError> {
+        let unasked = self.roster().views().iter().all(|view| view.tip.is_none() && view.error.is_none());
+        if unasked {
+            join_all((0..self.daemons.len()).map(|who| self.ask(who))).await;
+        }
+        let now_ms = self.now_ms();
+        let mut roster = self.roster();
+        roster.judge(now_ms);
+        if let Some(tip) = roster.active().and_then(|who| roster.views()[who].tip.clone()) {
+            return Ok(tip);
+        }
+        let names: Vec<&str> = self.daemons.iter().map(|daemon| daemon.name.as_str()).collect();
+        match roster.nobody(now_ms, &names) {
+            Unfit::Silent(reasons) => Err(ChainError::NoDaemon(reasons)),
+            Unfit::Unready(reasons) => Ok(Tip { hash: [0; 32], next_height: 0, unready: Some(reasons) }),
+        }
+    }
+
+    /// The active daemon first, then the other healthy ones in their order.
+    fn usable(&self) -> Vec<usize> {
+        let mut roster = self.roster();
+        roster.judge(self.now_ms());
+        let active = roster.active();
+        let healthy = (0..self.daemons.len()).filter(|who| roster.views()[*who].healthy_since_ms.is_some());
+        active.into_iter().chain(healthy.filter(|who| Some(*who) != active)).collect()
+    }
+
+    async fn best_template(&self) -> Result<Arc<dyn Template>, ChainError> {
+        let mut last = ChainError::NoDaemon("none is healthy".to_owned());
+        for who in self.usable() {
+            match self.template_of(who).await {
+                Ok(template) => return Ok(template),
+                Err(error) => {
+                    tracing::warn!(daemon = %self.daemons[who].name, %error, "a daemon gives no template");
+                    if matches!(error, ChainError::Unreachable { .. }) {
+                        self.roster().failed(who, error.to_string(), self.now_ms());
+                    }
+                    last = error;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// A template that builds on the daemon's own tip. A block may come between the two questions, so both are asked twice.
+    async fn template_of(&self, who: usize) -> Result<Arc<dyn Template>, ChainError> {
+        let tip = |who: usize| self.roster().views()[who].tip.clone();
+        let mut told = String::new();
+        for _ in 0..2 {
+            let template = self.daemons[who].chain.template().await?;
+            for attempt in 0..2 {
+                if tip(who).is_some_and(|tip| tip.hash == template.prev()) {
+                    return Ok(template);
+                }
+                if attempt == 0 {
+                    self.ask(who).await;
+                }
+            }
+            let tip = tip(who).map_or_else(|| "unknown".to_owned(), |tip| hex::encode(tip.hash));
+            told = format!("it builds on {} while the tip is {tip}", hex::encode(template.prev()));
+        }
+        Err(ChainError::Template(told))
+    }
+
+    /// Every daemon that answers is told at once; the first that takes the block decides, and the others go on alone.
+    async fn offer(&self, block: &FoundBlock) -> Result<Submitted, ChainError> {
+        let answering: Vec<usize> = {
+            let roster = self.roster();
+            (0..self.daemons.len()).filter(|who| roster.views()[*who].breaker.is_closed()).collect()
+        };
+        let chosen = if answering.is_empty() { (0..self.daemons.len()).collect() } else { answering };
+        let mut verdicts: FuturesUnordered<_> = chosen.into_iter().map(|who| self.offer_to(who, block.clone())).collect();
+        let mut told: Option<Submitted> = None;
+        let mut unheard = ChainError::NoDaemon("nobody was asked".to_owned());
+        while let Some(verdict) = verdicts.next().await {
+            match (verdict, &told) {
+                (Ok(Submitted::Accepted), _) => {
+                    self.submissions.spawn(async move { while verdicts.next().await.is_some() {} });
+                    return Ok(Submitted::Accepted);
+                }
+                (Ok(Submitted::Refused(_)), Some(_)) => {}
+                (Ok(verdict), _) => told = Some(verdict),
+                (Err(error), _) => unheard = error,
+            }
+        }
+        told.ok_or(unheard)
+    }
+
+    fn offer_to(&self, who: usize, block: FoundBlock) -> BoxFuture<'static, Result<Submitted, ChainError>> {
+        let (name, chain) = (self.daemons[who].name.clone(), self.daemons[who].chain.clone());
+        async move {
+            let verdict = chain.submit(&block).await;
+            let result = match &verdict {
+                Ok(Submitted::Accepted) => "accepted",
+                Ok(Submitted::Orphaned) => "orphaned",
+                Ok(Submitted::Refused(_)) => "refused",
+                Err(_) => "unreachable",
+            };
+            metrics::counter!("headframe_stratum_daemon_submits_total", "daemon" => name.clone(), "result" => result).increment(1);
+            tracing::info!(daemon = %name, block = %hex::encode(block.id), result, "block submitted");
+            verdict
+        }
+        .boxed()
+    }
+
+    async fn monitor(&self, who: usize, bell: &Notify, stop: &CancellationToken) {
+        let own = Arc::new(Notify::new());
+        let watch = async {
+            loop {
+                if self.ask(who).await {
+                    bell.notify_one();
+                }
+                tokio::select! {
+                    () = own.notified() => {}
+                    () = tokio::time::sleep(self.poll) => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = watch => {}
+            // It ends with `stop` only.
+            () = self.daemons[who].chain.attend(own.clone(), stop.clone()) => {}
+        }
+    }
+}
+
+impl Chain for Fleet {
+    fn algo(&self) -> &'static str {
+        self.daemons[0].chain.algo()
+    }
+    fn check_address(&self, address: &str) -> Result<(), AddressError> {
+        // The network is known as soon as one daemon has told it, and a daemon of another network is never healthy.
+        let known = self.daemons.iter().map(|daemon| daemon.chain.check_address(address));
+        known.into_iter().find(|checked| *checked != Err(AddressError::NetworkUnknown)).unwrap_or(Err(AddressError::NetworkUnknown))
+    }
+    fn tip(&self) -> BoxFuture<'_, Result<Tip, ChainError>> {
+        self.best_tip().boxed()
+    }
+    fn template(&self) -> BoxFuture<'_, Result<Arc<dyn Template>, ChainError>> {
+        self.best_template().boxed()
+    }
+    fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>> {
+        self.offer(block).boxed()
+    }
+    fn standing(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
+        async move {
+            match self.usable().first() {
+                Some(who) => self.daemons[*who].chain.standing(id, height).await,
+                None => Err(ChainError::NoDaemon("none is healthy".to_owned())),
+            }
+        }
+        .boxed()
+    }
+    fn maturity(&self) -> u64 {
+        self.daemons[0].chain.maturity()
+    }
+    fn block_time(&self) -> Option<Duration> {
+        self.daemons.iter().find_map(|daemon| daemon.chain.block_time())
+    }
+    fn attend(&self, bell: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
+        async move {
+            let bell = &bell;
+            let stop = &stop;
+            join_all((0..self.daemons.len()).map(|who| self.monitor(who, bell, stop))).await;
+            self.submissions.close();
+            if tokio::time::timeout(LAST_SUBMISSIONS, self.submissions.wait()).await.is_err() {
+                tracing::warn!("a daemon had not answered to a found block when the pool stopped");
+            }
+        }
+        .boxed()
+    }
+}
