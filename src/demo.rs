@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use headframe_stratum::miner::{Miner, MinerConfig, MinerHandle};
+use headframe_stratum::randomx::plan::Wish;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -90,6 +91,8 @@ async fn start(demo: &Demo) -> anyhow::Result<Running> {
     config.stratum.listen = demo.stratum;
     config.stratum.wallet = WALLET.to_owned();
     config.stratum.daemon_url.clone_from(&daemon.url);
+    // A newcomer wants to see something, not to give 2 GiB of memory for it.
+    config.stratum.randomx.mode = Wish::Light;
     config.stratum.start_difficulty = SHARE_DIFFICULTY;
     config.stratum.vardiff.min_difficulty = SHARE_DIFFICULTY;
     // Rows that come every few seconds show more than rows that come every quarter of a minute.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::chain::fleet;
-use crate::{address, blocks, vardiff};
+use crate::{address, blocks, randomx, vardiff};
 
 /// The section `[stratum]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,8 +42,8 @@ pub struct StratumConfig {
     pub verify_threads: usize,
     /// Shares that may wait for a thread.
     pub verify_queue: usize,
-    /// Verify with the 2 GiB dataset: ten times faster, 2.3 GiB a seed.
-    pub full_memory: bool,
+    /// How much memory to trade for speed.
+    pub randomx: randomx::Settings,
     /// Connections at once.
     pub max_sessions: usize,
     /// Seconds a connection may take to log in.
@@ -78,7 +78,7 @@ impl Default for StratumConfig {
             vardiff: vardiff::Settings::default(),
             verify_threads: 1,
             verify_queue: 1024,
-            full_memory: false,
+            randomx: randomx::Settings::default(),
             max_sessions: 10_000,
             login_timeout_s: 10,
             idle_timeout_s: 600,

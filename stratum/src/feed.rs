@@ -125,6 +125,7 @@ impl Feed {
 
     fn announce(&self, template: Arc<dyn Template>, ahead: &mut JoinSet<()>) {
         self.counters.mining(&*template);
+        self.seeds.want(template.seed(), template.next_seed());
         while ahead.try_join_next().is_some() {}
         if let Some(next) = template.next_seed() {
             let seeds = self.seeds.clone();

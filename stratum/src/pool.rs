@@ -17,7 +17,7 @@ use crate::config::{ConfigError, StratumConfig};
 use crate::facts::Facts;
 use crate::fanout::Fanout;
 use crate::feed::{Feed, Timing, Work};
-use crate::randomx::{Mode, Seeds, Verifier};
+use crate::randomx::{Seeds, Verifier};
 use crate::recorder::{Drain, Recorder, recorder};
 use crate::server;
 use crate::stats::{Counters, StatsHandle};
@@ -101,7 +101,7 @@ impl Stratum {
         let listen = |reason| StratumError::Listen { address: config.listen, reason };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let seeds = Arc::new(Seeds::new(if config.full_memory { Mode::Full } else { Mode::Light }));
+        let seeds = Arc::new(Seeds::with(&config.randomx));
         let verifier = Verifier::start(seeds.clone(), config.verify_threads, config.verify_queue)
             .map_err(|reason| StratumError::Threads { threads: config.verify_threads, reason })?;
         let counters = Arc::new(Counters::default());
@@ -157,14 +157,17 @@ impl Bound {
     /// Serves miners until `stop`; then shares in flight are finished within the configured time.
     pub async fn run(self, stop: CancellationToken) {
         let Bound { listener, address, pool, feed, watcher, drain } = self;
-        let mode = pool.verifier.seeds().mode();
-        tracing::info!(%address, pool = %pool.config.pool, ?mode, "stratum listens");
+        let seeds = pool.verifier.seeds().clone();
+        let (mode, reason) = (seeds.mode(), &seeds.choice().reason);
+        tracing::info!(%address, pool = %pool.config.pool, randomx = ?mode, reason, "stratum listens");
         let drained = CancellationToken::new();
         let (mut feeding, mut recording) = (JoinSet::new(), JoinSet::new());
         feeding.spawn(feed.run(stop.clone()));
         feeding.spawn(watcher.run(stop.clone()));
         let (chain, bell, ended) = (pool.chain.clone(), pool.bell.clone(), stop.clone());
         feeding.spawn(async move { chain.attend(bell, ended).await });
+        let ended = stop.clone();
+        feeding.spawn(async move { seeds.build_datasets(ended).await });
         recording.spawn(drain.run(drained.clone()));
         server::serve(listener, pool.clone(), stop).await;
         pool.tasks.close();

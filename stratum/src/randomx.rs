@@ -1,21 +1,25 @@
 //! RandomX: the memory a seed needs, shared by threads, and one virtual machine a thread.
 //!
-//! This file holds the crate's only `unsafe`. The binding keeps raw pointers and so is neither `Send` nor `Sync`; the
-//! library itself allows any number of machines to read one initialised cache or dataset at once.
+//! Everything `unsafe` of the crate is here and in [`library`]: RandomX is C++. What leaves this room is safe: a machine
+//! keeps the memory it reads alive.
 
-use randomx_rs::{RandomXCache, RandomXDataset, RandomXError, RandomXFlag, RandomXVM};
-use std::sync::{Arc, Mutex, PoisonError};
+#![allow(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use thiserror::Error;
-use tokio::sync::OnceCell;
 
 use crate::chain::Hash;
+use library::{Cache, Dataset, Flags, RawMachine};
 
+mod library;
+pub mod memory;
+pub mod plan;
+mod seeds;
 pub mod verifier;
 
+pub use seeds::{Seeds, Settings};
 pub use verifier::Verifier;
-
-/// How many seeds stay in memory: the one in use and its neighbour, so that an epoch switch has no gap.
-const SEEDS_KEPT: usize = 2;
 
 /// Why a hash could not be computed.
 #[derive(Debug, Error, Clone)]
@@ -37,54 +41,71 @@ pub enum Mode {
     Full,
 }
 
-/// The initialised memory of one seed.
-pub struct Memory {
-    flags: RandomXFlag,
-    cache: RandomXCache,
-    dataset: Option<RandomXDataset>,
+impl Mode {
+    /// One word for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Light => "light",
+            Mode::Full => "full",
+        }
+    }
 }
 
-// SAFETY: `cache` and `dataset` are written only inside `Memory::build`, before the value is shared. Afterwards the
-// library only reads them (`randomx.h`: a cache or dataset may be used by several machines), the reference counts beside
-// the pointers are atomic (`Arc`), and releasing on another thread than the allocating one is a plain `free`/`munmap`.
-#[allow(unsafe_code)]
-unsafe impl Send for Memory {}
-// SAFETY: as above; `&Memory` gives only clones of the counted handles, whose pointees are never written again.
-#[allow(unsafe_code)]
-unsafe impl Sync for Memory {}
+/// The initialised memory of one seed, read by any number of machines.
+pub struct Memory {
+    flags: Flags,
+    cache: Arc<Cache>,
+    dataset: Option<Dataset>,
+}
 
 impl Memory {
-    /// Computes the memory of a seed: half a second of one core in light mode, tens of seconds in full mode.
+    /// Computes the memory of a seed on one thread: half a second in light mode, a minute in full mode.
     pub fn build(seed: &Hash, mode: Mode) -> Result<Self, HashError> {
-        let flags = RandomXFlag::get_recommended_flags();
-        let cache = RandomXCache::new(flags, seed).map_err(|error| failed("preparing the cache", &error))?;
-        let dataset = match mode {
-            Mode::Light => None,
-            Mode::Full => {
-                let dataset = RandomXDataset::new(RandomXFlag::FLAG_DEFAULT, cache.clone(), 0);
-                Some(dataset.map_err(|error| failed("preparing the dataset", &error))?)
-            }
-        };
-        Ok(Self { flags, cache, dataset })
+        let light = Self::light(seed, false)?;
+        match mode {
+            Mode::Light => Ok(light),
+            Mode::Full => Self::full(&light, 1, false, &AtomicBool::new(false)),
+        }
+    }
+
+    /// The cache alone. Huge pages are tried first if wished for.
+    pub fn light(seed: &Hash, huge_pages: bool) -> Result<Self, HashError> {
+        let made = tries(huge_pages).find_map(|flags| Some((flags, Cache::new(flags, seed)?)));
+        let (flags, cache) = made.ok_or_else(|| failed("preparing the cache", "no memory"))?;
+        if flags != Flags::new(huge_pages) {
+            tracing::warn!("no huge pages for the RandomX cache; reserve them with vm.nr_hugepages");
+        }
+        Ok(Self { flags, cache: Arc::new(cache), dataset: None })
+    }
+
+    /// The same seed with its dataset, computed on so many threads until `cancelled`.
+    pub fn full(light: &Memory, threads: usize, huge_pages: bool, cancelled: &AtomicBool) -> Result<Self, HashError> {
+        let cache = light.cache.clone();
+        let dataset = tries(huge_pages).find_map(|flags| Dataset::new(flags, &cache, threads, cancelled));
+        let dataset = dataset.ok_or_else(|| failed("preparing the dataset", "no memory, or stopped before its end"))?;
+        Ok(Self { flags: light.flags, cache, dataset: Some(dataset) })
+    }
+
+    /// Whether it has the dataset.
+    pub fn mode(&self) -> Mode {
+        if self.dataset.is_some() { Mode::Full } else { Mode::Light }
     }
 }
 
 /// A virtual machine, bound to the thread that made it.
 pub struct Machine {
-    vm: RandomXVM,
-    // The machine reads this memory, so it must live as long.
+    raw: RawMachine,
+    // The machine reads this memory, so it must live as long; fields are dropped in the order of their declaration.
     memory: Arc<Memory>,
 }
 
 impl Machine {
     /// A machine over this memory.
     pub fn new(memory: &Arc<Memory>) -> Result<Self, HashError> {
-        let mut flags = memory.flags;
-        if memory.dataset.is_some() {
-            flags |= RandomXFlag::FLAG_FULL_MEM;
-        }
-        let vm = RandomXVM::new(flags, Some(memory.cache.clone()), memory.dataset.clone());
-        Ok(Self { vm: vm.map_err(|error| failed("making a machine", &error))?, memory: memory.clone() })
+        // SAFETY: the machine is kept beside the memory, which is dropped after it.
+        let raw = unsafe { RawMachine::new(memory.flags, &memory.cache, memory.dataset.as_ref()) };
+        let raw = raw.ok_or_else(|| failed("making a machine", "no memory for its scratchpad or its code"))?;
+        Ok(Self { raw, memory: memory.clone() })
     }
 
     /// Whether it works on this memory.
@@ -94,67 +115,17 @@ impl Machine {
 
     /// The RandomX hash of the bytes.
     pub fn hash(&self, bytes: &[u8]) -> Result<Hash, HashError> {
-        let hash = self.vm.calculate_hash(bytes).map_err(|error| failed("hashing", &error))?;
-        hash.try_into().map_err(|_| HashError::Library { doing: "hashing", reason: "the hash is not 32 bytes".to_owned() })
+        let hash = self.raw.hash(bytes);
+        // The library has no other way to tell that it failed.
+        if hash == [0; 32] { Err(failed("hashing", "the hash is all zeros")) } else { Ok(hash) }
     }
 }
 
-/// The memories of the newest seeds, built once each and shared by verifier and miner.
-pub struct Seeds {
-    mode: Mode,
-    recent: Mutex<Vec<Entry>>,
+/// The flags to try, the best first.
+fn tries(huge_pages: bool) -> impl Iterator<Item = Flags> {
+    [true, false].into_iter().filter(move |huge| huge_pages || !huge).map(Flags::new)
 }
 
-#[derive(Clone)]
-struct Entry {
-    seed: Hash,
-    memory: Arc<OnceCell<Arc<Memory>>>,
-}
-
-impl Seeds {
-    /// None yet.
-    pub fn new(mode: Mode) -> Self {
-        Self { mode, recent: Mutex::new(Vec::with_capacity(SEEDS_KEPT + 1)) }
-    }
-
-    /// The mode the memories are built for.
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// The memory of a seed. Callers of the same seed wait for one build; the least recently asked seed is forgotten, but
-    /// lives on while a machine uses it.
-    pub async fn memory(&self, seed: Hash) -> Result<Arc<Memory>, HashError> {
-        let cell = self.entry(seed).memory;
-        let mode = self.mode;
-        let memory = cell
-            .get_or_try_init(|| async move {
-                let started = std::time::Instant::now();
-                let built = tokio::task::spawn_blocking(move || Memory::build(&seed, mode).map(Arc::new));
-                let memory = built.await.map_err(|_| HashError::Stopped)??;
-                tracing::info!(seed = %hex::encode(seed), ?mode, took_ms = started.elapsed().as_millis() as u64, "seed prepared");
-                Ok(memory)
-            })
-            .await?;
-        Ok(memory.clone())
-    }
-
-    fn entry(&self, seed: Hash) -> Entry {
-        // The list is consistent at every step, so a panic elsewhere does not spoil it.
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = recent.iter().position(|entry| entry.seed == seed);
-        let entry = match known {
-            Some(place) => recent.remove(place),
-            None => Entry { seed, memory: Arc::new(OnceCell::new()) },
-        };
-        recent.push(entry.clone());
-        if recent.len() > SEEDS_KEPT {
-            recent.remove(0);
-        }
-        entry
-    }
-}
-
-fn failed(doing: &'static str, error: &RandomXError) -> HashError {
-    HashError::Library { doing, reason: error.to_string() }
+fn failed(doing: &'static str, reason: &str) -> HashError {
+    HashError::Library { doing, reason: reason.to_owned() }
 }

@@ -5,6 +5,7 @@ use futures::future::BoxFuture;
 use headframe_stratum::address::AddressError;
 use headframe_stratum::chain::{Chain, ChainError, Extranonce, FoundBlock, Hash, Standing, Submitted, Template, Tip};
 use headframe_stratum::difficulty::meets;
+use headframe_stratum::randomx::plan::Wish;
 use headframe_stratum::{Bound, Facts, StatsHandle, Stratum, StratumConfig};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -138,6 +139,7 @@ pub fn config() -> StratumConfig {
         ..StratumConfig::default()
     };
     config.vardiff.min_difficulty = 1;
+    config.randomx.mode = Wish::Light;
     config
 }
 

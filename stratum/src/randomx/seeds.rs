@@ -1,0 +1,233 @@
+//! The memories of the newest seeds, built once each and shared by verifier and miner.
+//!
+//! A seed can be verified as soon as its cache is there, half a second after it is asked for. In full mode its dataset
+//! follows in the background, and whoever asks next gets the faster memory. So neither a start nor an epoch has a gap.
+
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{self, Action, Choice, Scene, Wish};
+use super::{HashError, Memory, Mode, memory};
+use crate::chain::Hash;
+
+/// How many seeds stay in memory: the one in use and its neighbour, so that an epoch switch has no gap.
+const SEEDS_KEPT: usize = 2;
+/// Between looks at the memory while there is too little of it.
+const LOOK: Duration = Duration::from_secs(2);
+/// After a dataset could not be had.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// The section `[stratum.randomx]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// `auto`, `full` (2.3 GiB a seed, ten times faster) or `light` (256 MiB a seed).
+    pub mode: Wish,
+    /// Use 2 MiB pages, which the system must have reserved (`vm.nr_hugepages`); without them ordinary pages are used.
+    pub huge_pages: bool,
+    /// Threads that build the dataset of the seed in use; 0 = all cores.
+    pub build_threads: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { mode: Wish::Auto, huge_pages: false, build_threads: 0 }
+    }
+}
+
+/// The memories.
+pub struct Seeds {
+    choice: Choice,
+    huge_pages: bool,
+    build_threads: usize,
+    recent: Mutex<Vec<Entry>>,
+    wanted: watch::Sender<Wanted>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    seed: Hash,
+    light: Arc<OnceCell<Arc<Memory>>>,
+    full: Option<Arc<Memory>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Wanted {
+    current: Option<Hash>,
+    next: Option<Hash>,
+}
+
+impl Seeds {
+    /// None yet. Datasets are built only while [`Seeds::build_datasets`] runs.
+    pub fn new(mode: Mode) -> Self {
+        let wish = if mode == Mode::Full { Wish::Full } else { Wish::Light };
+        Self::with(&Settings { mode: wish, ..Settings::default() })
+    }
+
+    /// The same, as configured; `auto` looks at the memory now.
+    pub fn with(settings: &Settings) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let build_threads = if settings.build_threads == 0 { cores } else { settings.build_threads };
+        Self {
+            choice: plan::choose(settings.mode, memory::available()),
+            huge_pages: settings.huge_pages,
+            build_threads,
+            recent: Mutex::new(Vec::with_capacity(SEEDS_KEPT + 1)),
+            wanted: watch::Sender::default(),
+        }
+    }
+
+    /// The mode the memories are built for.
+    pub fn mode(&self) -> Mode {
+        self.choice.mode
+    }
+
+    /// The mode, and why it was chosen.
+    pub fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// The best memory there is of a seed: the full one once it is built, else the light one. Callers of the same seed wait
+    /// for one build; the least recently asked seed is forgotten, but lives on while a machine uses it.
+    pub async fn memory(&self, seed: Hash) -> Result<Arc<Memory>, HashError> {
+        let entry = self.entry(seed);
+        if let Some(full) = entry.full {
+            return Ok(full);
+        }
+        let huge_pages = self.huge_pages;
+        let build = || async move {
+            let started = Instant::now();
+            let built = tokio::task::spawn_blocking(move || Memory::light(&seed, huge_pages).map(Arc::new));
+            let memory = built.await.map_err(|_| HashError::Stopped)??;
+            prepared(&seed, Mode::Light, started);
+            Ok(memory)
+        };
+        Ok(entry.light.get_or_try_init(build).await?.clone())
+    }
+
+    /// Says which seed the work has and which one follows, so that their datasets can be built.
+    pub fn want(&self, current: Hash, next: Option<Hash>) {
+        let wanted = Wanted { current: Some(current), next };
+        self.wanted.send_if_modified(|known| {
+            let changed = *known != wanted;
+            *known = wanted;
+            changed
+        });
+    }
+
+    /// Whether shares of a seed can be verified at once.
+    pub fn is_prepared(&self, seed: &Hash) -> bool {
+        self.recent().iter().any(|entry| entry.seed == *seed && entry.light.initialized())
+    }
+
+    /// Whether a seed has its dataset.
+    pub fn is_full(&self, seed: &Hash) -> bool {
+        self.recent().iter().any(|entry| entry.seed == *seed && entry.full.is_some())
+    }
+
+    /// Builds and releases datasets as wanted until `stop`; in light mode there is nothing to do.
+    pub async fn build_datasets(&self, stop: CancellationToken) {
+        if self.mode() == Mode::Light {
+            return stop.cancelled().await;
+        }
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let build = async {
+            let mut wanted = self.wanted.subscribe();
+            loop {
+                wanted.borrow_and_update();
+                let pause = match plan::act(&self.scene()) {
+                    Action::Build(seed) => self.build(seed, self.build_threads, &cancelled).await,
+                    // The shares of the running epoch come first.
+                    Action::BuildAhead(seed) => self.build(seed, (self.build_threads / 4).max(1), &cancelled).await,
+                    Action::Release(seed) => self.release(&seed),
+                    Action::Wait => LOOK,
+                    Action::Rest => Duration::MAX,
+                };
+                tokio::select! {
+                    changed = wanted.changed() => if changed.is_err() { return },
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = build => {}
+        }
+        cancelled.store(true, Relaxed);
+    }
+
+    fn scene(&self) -> Scene {
+        let built: Vec<Hash> = self.recent().iter().filter(|entry| entry.full.is_some()).map(|entry| entry.seed).collect();
+        let wanted = self.wanted.borrow().clone();
+        let full = wanted.current.is_some_and(|current| built.contains(&current));
+        metrics::gauge!("headframe_stratum_randomx_full").set(f64::from(u8::from(full)));
+        Scene { current: wanted.current, next: wanted.next, built, available: memory::available() }
+    }
+
+    /// Builds one dataset and returns how long to wait before the next action.
+    async fn build(&self, seed: Hash, threads: usize, cancelled: &Arc<AtomicBool>) -> Duration {
+        let light = match self.memory(seed).await {
+            Ok(light) => light,
+            Err(error) => {
+                tracing::error!(%error, "the seed's cache could not be built; trying again");
+                return PAUSE;
+            }
+        };
+        let (started, huge_pages, cancelled) = (Instant::now(), self.huge_pages, cancelled.clone());
+        let built = tokio::task::spawn_blocking(move || Memory::full(&light, threads, huge_pages, &cancelled)).await;
+        match built {
+            Ok(Ok(full)) => {
+                if let Some(entry) = self.recent().iter_mut().find(|entry| entry.seed == seed) {
+                    entry.full = Some(Arc::new(full));
+                }
+                prepared(&seed, Mode::Full, started);
+                Duration::ZERO
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the dataset could not be built; shares are verified in light mode");
+                PAUSE
+            }
+            Err(_) => PAUSE,
+        }
+    }
+
+    /// Gives a dataset up. Its memory becomes free when the last machine on it has gone.
+    fn release(&self, seed: &Hash) -> Duration {
+        if let Some(entry) = self.recent().iter_mut().find(|entry| entry.seed == *seed) {
+            entry.full = None;
+            tracing::info!(seed = %hex::encode(seed), "dataset released");
+        }
+        Duration::ZERO
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Vec<Entry>> {
+        // The list is consistent at every step, so a panic elsewhere does not spoil it.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entry(&self, seed: Hash) -> Entry {
+        let mut recent = self.recent();
+        let known = recent.iter().position(|entry| entry.seed == seed);
+        let entry = match known {
+            Some(place) => recent.remove(place),
+            None => Entry { seed, light: Arc::new(OnceCell::new()), full: None },
+        };
+        recent.push(entry.clone());
+        if recent.len() > SEEDS_KEPT {
+            recent.remove(0);
+        }
+        let memories = recent.iter().map(|entry| plan::CACHE + if entry.full.is_some() { plan::DATASET } else { 0 }).sum::<u64>();
+        metrics::gauge!("headframe_stratum_randomx_bytes").set(memories as f64);
+        entry
+    }
+}
+
+fn prepared(seed: &Hash, mode: Mode, started: Instant) {
+    let took = started.elapsed();
+    metrics::histogram!("headframe_stratum_seed_prepared_seconds", "mode" => mode.name()).record(took.as_secs_f64());
+    tracing::info!(seed = %hex::encode(seed), ?mode, took_ms = took.as_millis() as u64, "seed prepared");
+}
