@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::address;
+use crate::spool;
 use crate::vardiff;
 
 /// The section `[stratum]`.
@@ -48,6 +49,8 @@ pub struct StratumConfig {
     pub write_timeout_s: u64,
     /// Seconds a share may take to become durable before it is refused.
     pub durable_timeout_s: u64,
+    /// Where rows wait while JetStream is away.
+    pub spool: spool::Settings,
     /// Seconds between hashrate rows of a session.
     pub hashrate_interval_s: u64,
     /// Seconds the shares in flight may take at shutdown.
@@ -75,6 +78,7 @@ impl Default for StratumConfig {
             idle_timeout_s: 600,
             write_timeout_s: 10,
             durable_timeout_s: 15,
+            spool: spool::Settings::default(),
             hashrate_interval_s: 60,
             drain_s: 10,
         }
@@ -145,7 +149,7 @@ impl StratumConfig {
             let reason = "must be at most 19: miners give a share up after 20 seconds";
             return Err(refuse("durable_timeout_s", &self.durable_timeout_s.to_string(), reason));
         }
-        Ok(())
+        self.spool.validate(self.durable_timeout_s).map_err(|(key, value, reason)| refuse(key, &value, &reason))
     }
 
     pub(crate) fn write_timeout(&self) -> Duration {

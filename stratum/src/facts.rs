@@ -6,9 +6,11 @@ use headframe_schemas::stream::hashrate::Hashrate;
 use headframe_schemas::stream::shares::Share;
 use thiserror::Error;
 
-mod publisher;
+use crate::spool::SpoolWatch;
 
-pub use publisher::PublisherFacts;
+mod durable;
+
+pub use durable::{DurableFacts, Spooler};
 
 /// A fact that may not be durable.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -28,4 +30,8 @@ pub trait Facts: Send + Sync + 'static {
     fn block(&self, block: Block) -> BoxFuture<'_, Result<(), FactError>>;
     /// A session's hashrate.
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>>;
+    /// The spool behind it, if there is one.
+    fn spool(&self) -> Option<SpoolWatch> {
+        None
+    }
 }

@@ -19,10 +19,11 @@ pub mod randomx;
 mod recorder;
 mod server;
 pub mod share;
+pub mod spool;
 mod stats;
 pub mod vardiff;
 
 pub use config::{ConfigError, StratumConfig};
-pub use facts::{FactError, Facts, PublisherFacts};
+pub use facts::{DurableFacts, FactError, Facts, Spooler};
 pub use pool::{Bound, Stratum, StratumError};
 pub use stats::{Stats, StatsHandle};

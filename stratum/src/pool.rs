@@ -99,6 +99,9 @@ impl Stratum {
         let verifier = Verifier::start(seeds.clone(), config.verify_threads, config.verify_queue)
             .map_err(|reason| StratumError::Threads { threads: config.verify_threads, reason })?;
         let counters = Arc::new(Counters::default());
+        if let Some(spool) = facts.spool() {
+            let _ = counters.spool.set(spool);
+        }
         let (recorder, drain) = recorder(facts.clone(), counters.clone());
         let (work_sender, work) = watch::channel(Work::Nothing("no block template yet".to_owned()));
         let bell = Arc::new(Notify::new());

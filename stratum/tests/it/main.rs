@@ -6,11 +6,14 @@
 mod address;
 mod blob;
 mod difficulty;
+mod durable;
 mod facts;
-mod jetstream;
+mod keeper;
+mod kill;
 mod protocol;
 mod randomx;
 mod regtest;
 mod scripted;
+mod segments;
 mod server;
 mod vardiff;
