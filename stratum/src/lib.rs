@@ -10,6 +10,7 @@ pub mod config;
 pub mod difficulty;
 pub mod facts;
 mod feed;
+pub mod grace;
 pub mod job;
 pub mod keccak;
 pub mod miner;

@@ -8,6 +8,7 @@ mod blob;
 mod difficulty;
 mod durable;
 mod facts;
+mod grace;
 mod keeper;
 mod kill;
 mod protocol;
