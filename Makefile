@@ -18,6 +18,7 @@ LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__
 
 # make soak KILLS=50 for a shorter one; make run ARGS='--for 90s' for a demo that ends by itself.
 KILLS ?= 1000
+POOL_KILLS ?= 200
 ARGS ?=
 
 help: ## list the targets
@@ -65,8 +66,10 @@ bench: ## release build, then our figures beside our peers'
 	cargo build --release --bin headframe
 	bench/run.sh $(ARGS)
 
-soak: ## the kill test with KILLS=1000 instead of 25
+soak: ## the kill tests with KILLS=1000 and POOL_KILLS=200 instead of 25
 	@deploy/setup.sh test
-	HEADFRAME_KILLS=$(KILLS) $(LINTED) cargo test --test it -- --exact kill::kill_loses_nothing_and_doubles_nothing --nocapture | tee target/soak.txt
-	grep -q ' 1 passed' target/soak.txt
-	echo "==> the report is kept in target/kill-report.txt"
+	export HEADFRAME_KILLS=$(KILLS) HEADFRAME_POOL_KILLS=$(POOL_KILLS)
+	tests="kill::kill_loses_nothing_and_doubles_nothing kill_pool::a_kill_costs_no_share_that_a_miner_was_told_is_ok"
+	$(LINTED) cargo test --test it -- --exact $$tests --test-threads 1 --nocapture | tee target/soak.txt
+	grep -q ' 2 passed' target/soak.txt
+	echo "==> the reports are kept in target/kill-report.txt and target/pool-kill-report.txt"

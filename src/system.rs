@@ -10,7 +10,7 @@ use headframe_query::{Bound, DeltaTables, Probe, Server, Source, StreamSource, W
 use headframe_schemas::{Stream, Table, stream, table};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
 use headframe_sinks::{Lake, SinkError, SnapshotReader, TableWriter};
-use headframe_stratum::{PublisherFacts, StatsHandle, Stratum};
+use headframe_stratum::{DurableFacts, Spooler, StatsHandle, Stratum};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -103,10 +103,10 @@ impl System {
             pipelines: CancellationToken::new(),
         };
         let pool = match parts.runs(Role::Stratum) {
-            true => Some(Stratum::bind(parts.config.stratum.clone(), Arc::new(PublisherFacts(parts.publisher.clone()))).await?),
+            true => Some(parts.pool().await?),
             false => None,
         };
-        system.pool = pool.as_ref().map(|bound| (bound.local_addr(), bound.stats(), bound.seeds()));
+        system.pool = pool.as_ref().map(|(bound, _)| (bound.local_addr(), bound.stats(), bound.seeds()));
         let bound = Server::bind(parts.config.query.clone(), parts.wiring(system.pool.as_ref().map(|pool| &pool.1), recorder)).await?;
         system.http = bound.address();
         if let Some((lake, feeds)) = &parts.tables {
@@ -172,13 +172,14 @@ impl System {
         }
     }
 
-    fn spawn_doors(&mut self, http: Bound, pool: Option<headframe_stratum::Bound>) {
+    fn spawn_doors(&mut self, http: Bound, pool: Option<(headframe_stratum::Bound, Spooler)>) {
         let stop = self.doors.clone();
         self.tasks.spawn(async move { http.run(stop).await.context("the HTTP server stopped") });
-        if let Some(pool) = pool {
+        if let Some((pool, spooler)) = pool {
             let stop = self.doors.clone();
             self.tasks.spawn(async move {
-                pool.run(stop).await;
+                // The spooler ends when the pool has let go of it, with every row answered.
+                tokio::join!(pool.run(stop), spooler.run());
                 Ok(())
             });
         }
@@ -218,6 +219,14 @@ impl Parts {
             None => None,
         };
         Ok(Self { config, nats, publisher, faults, tables })
+    }
+
+    /// The pool, and what makes its facts durable.
+    async fn pool(&self) -> anyhow::Result<(headframe_stratum::Bound, Spooler)> {
+        let config = self.config.stratum.clone();
+        let folder = self.config.data_dir.join("stratum/spool");
+        let (facts, spooler) = DurableFacts::open(self.publisher.clone(), &config.spool, &folder)?;
+        Ok((Stratum::bind(config, Arc::new(facts)).await?, spooler))
     }
 
     fn runs(&self, role: Role) -> bool {

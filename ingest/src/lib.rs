@@ -23,7 +23,7 @@ pub use follow::follow;
 pub use message::Message;
 pub use nats::{Nats, NatsConfig, NatsError};
 pub use provision::{ProvisionError, StreamIdentity, StreamSettings, provision};
-pub use publisher::{PublishError, Publisher, PublisherConfig, Receipt};
+pub use publisher::{Numbered, PublishError, Publisher, PublisherConfig, Receipt};
 pub use reader::{Expect, ReadFault, ReadFrom, Reader, ReaderConfig};
 pub use seen::Seen;
 pub use server::{ManagedServer, ServerConfig, ServerError};

@@ -21,9 +21,11 @@ use crate::nats::Nats;
 mod batch;
 mod fault;
 mod lane;
+mod numbered;
 mod outgoing;
 
 pub use fault::PublishError;
+pub use numbered::Numbered;
 use outgoing::{Body, Job};
 
 /// How rows are gathered into messages.

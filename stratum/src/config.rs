@@ -6,7 +6,10 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::chain::fleet;
-use crate::{address, blocks, randomx, vardiff};
+use crate::{address, blocks, randomx, spool, vardiff};
+
+/// The longest grace for late shares: a quarter of the time between two blocks of Monero.
+const MAX_GRACE_MS: u64 = 30_000;
 
 /// The section `[stratum]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +57,11 @@ pub struct StratumConfig {
     pub write_timeout_s: u64,
     /// Seconds a share may take to become durable before it is refused.
     pub durable_timeout_s: u64,
+    /// Milliseconds for which a share for the block before the newest is still credited, counted from the announcement of
+    /// the new template; it cannot be a block any more. 0 makes it stale at once.
+    pub late_grace_ms: u64,
+    /// Where rows wait while JetStream is away.
+    pub spool: spool::Settings,
     /// Seconds between hashrate rows of a session.
     pub hashrate_interval_s: u64,
     /// Seconds the shares in flight may take at shutdown.
@@ -84,6 +92,8 @@ impl Default for StratumConfig {
             idle_timeout_s: 600,
             write_timeout_s: 10,
             durable_timeout_s: 15,
+            late_grace_ms: 3_000,
+            spool: spool::Settings::default(),
             hashrate_interval_s: 60,
             drain_s: 10,
         }
@@ -158,7 +168,11 @@ impl StratumConfig {
             let reason = "must be at most 19: miners give a share up after 20 seconds";
             return Err(refuse("durable_timeout_s", &self.durable_timeout_s.to_string(), reason));
         }
-        Ok(())
+        if self.late_grace_ms > MAX_GRACE_MS {
+            let reason = format!("must be at most {MAX_GRACE_MS}: the pool pays for work that cannot become a block");
+            return Err(refuse("late_grace_ms", &self.late_grace_ms.to_string(), &reason));
+        }
+        self.spool.validate(self.durable_timeout_s).map_err(|(key, value, reason)| refuse(key, &value, &reason))
     }
 
     /// The daemons' addresses, the preferred one first.

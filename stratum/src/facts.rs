@@ -6,10 +6,12 @@ use headframe_schemas::stream::hashrate::Hashrate;
 use headframe_schemas::stream::shares::Share;
 use thiserror::Error;
 
-mod history;
-mod publisher;
+use crate::spool::SpoolWatch;
 
-pub use publisher::PublisherFacts;
+mod durable;
+mod history;
+
+pub use durable::{DurableFacts, Spooler};
 
 /// A fact that may not be durable.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -32,4 +34,8 @@ pub trait Facts: Send + Sync + 'static {
     fn block_rows(&self, pool: &str) -> BoxFuture<'_, Result<Vec<Block>, FactError>>;
     /// A session's hashrate.
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>>;
+    /// The spool behind it, if there is one.
+    fn spool(&self) -> Option<SpoolWatch> {
+        None
+    }
 }

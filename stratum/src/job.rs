@@ -6,7 +6,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::chain::{Extranonce, Hash, Template};
+use crate::chain::{Extranonce, Template};
 use crate::difficulty::Difficulty;
 
 /// Jobs remembered a connection; older ones count as expired.
@@ -98,10 +98,5 @@ impl JobRing {
     /// The job the miner should be working on.
     pub fn current(&self) -> Option<&Job> {
         self.jobs.back()
-    }
-
-    /// Whether a job's block still builds on the chain's end.
-    pub fn builds_on(job: &Job, tip: &Hash) -> bool {
-        job.template.prev() == *tip
     }
 }

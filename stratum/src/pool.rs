@@ -1,7 +1,7 @@
 //! The pool as root sees it: a configuration in, a bound pool out, run until told to stop.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -17,6 +17,7 @@ use crate::config::{ConfigError, StratumConfig};
 use crate::facts::Facts;
 use crate::fanout::Fanout;
 use crate::feed::{Feed, Timing, Work};
+use crate::grace::Tips;
 use crate::randomx::{Seeds, Verifier};
 use crate::recorder::{Drain, Recorder, recorder};
 use crate::server;
@@ -58,6 +59,7 @@ pub(crate) struct Pool {
     pub(crate) tasks: TaskTracker,
     /// Random, so that a restart never hands out the same work again.
     pub(crate) instance: u32,
+    tips: Mutex<Tips>,
     started: Instant,
 }
 
@@ -65,6 +67,15 @@ impl Pool {
     /// Milliseconds since the start, for everything that measures durations.
     pub(crate) fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+
+    /// The blocks that shares may build on now. The work is looked at under the lock, so that no older look undoes a newer.
+    pub(crate) fn tips(&self) -> Tips {
+        let mut tips = self.tips.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Work::Template(template) = &*self.work.borrow() {
+            tips.announce(template.prev(), self.now_ms());
+        }
+        *tips
     }
 }
 
@@ -105,6 +116,9 @@ impl Stratum {
         let verifier = Verifier::start(seeds.clone(), config.verify_threads, config.verify_queue)
             .map_err(|reason| StratumError::Threads { threads: config.verify_threads, reason })?;
         let counters = Arc::new(Counters::default());
+        if let Some(spool) = facts.spool() {
+            let _ = counters.spool.set(spool);
+        }
         let (recorder, drain) = recorder(facts.clone(), counters.clone());
         let (work_sender, work) = watch::channel(Work::Nothing("no block template yet".to_owned()));
         let bell = Arc::new(Notify::new());
@@ -133,7 +147,8 @@ impl Stratum {
             timing,
         };
         let (tasks, instance, started) = (TaskTracker::new(), rand::random(), Instant::now());
-        let pool = Pool { config, chain, verifier, facts, recorder, counters, work, blocks, fanout, bell, tasks, instance, started };
+        let tips = Mutex::new(Tips::new(config.late_grace_ms));
+        let pool = Pool { config, chain, verifier, facts, recorder, counters, work, blocks, fanout, bell, tasks, instance, tips, started };
         Ok(Bound { listener, address, pool: Arc::new(pool), feed, watcher, drain })
     }
 }

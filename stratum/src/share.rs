@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::chain::{Extranonce, Hash, Template, with_nonce};
 use crate::difficulty::Difficulty;
+use crate::grace::{Standing, Tips};
 use crate::job::{Job, JobRing, Reservation};
 
 /// A submitted share, as bytes: two spellings of one nonce are one nonce.
@@ -132,6 +133,8 @@ pub struct Admitted {
     pub nonce: [u8; 4],
     /// The hash the miner claims.
     pub claimed: Hash,
+    /// Its block is no longer wanted: it is credited by grace, and never a block.
+    pub late: bool,
 }
 
 impl Admitted {
@@ -159,14 +162,15 @@ pub struct Refused {
     pub terms: Option<Terms>,
 }
 
-/// Everything that can be said without hashing. `tip` is the block that jobs must build on.
-pub fn admit(jobs: &mut JobRing, tip: &Hash, submission: &Submission) -> Result<Admitted, Refused> {
+/// Everything that can be said without hashing. `tips` are the blocks that jobs may build on, as of now.
+pub fn admit(jobs: &mut JobRing, tips: &Tips, now_ms: u64, submission: &Submission) -> Result<Admitted, Refused> {
     let current = jobs.current().map(Terms::of);
     let Some(job) = jobs.find(&submission.job_id) else {
         return Err(Refused { reason: Rejection::Expired, terms: current });
     };
     let refuse = |reason, job: &Job| Err(Refused { reason, terms: Some(Terms::of(job)) });
-    if !JobRing::builds_on(job, tip) {
+    let standing = tips.standing(&job.template.prev(), now_ms);
+    if standing == Standing::Stale {
         return refuse(Rejection::Expired, job);
     }
     match job.reserve(submission.nonce) {
@@ -183,6 +187,7 @@ pub fn admit(jobs: &mut JobRing, tip: &Hash, submission: &Submission) -> Result<
         difficulty: job.difficulty,
         nonce: submission.nonce,
         claimed: submission.result,
+        late: standing == Standing::Late,
     })
 }
 
@@ -191,5 +196,5 @@ pub fn judge(share: &Admitted, hash: &Hash) -> Result<bool, Rejection> {
     if *hash != share.claimed {
         return Err(Rejection::WrongResult);
     }
-    Ok(share.template.is_block(hash))
+    Ok(!share.late && share.template.is_block(hash))
 }

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::chain::Template;
 use crate::share::Outcome;
+use crate::spool::{SpoolState, SpoolWatch};
 
 /// A moment's figures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,8 +39,10 @@ pub struct Stats {
     pub height: u64,
     /// Hashes a block costs.
     pub network_difficulty: u128,
-    /// Why nothing can be mined, if so.
+    /// Why nothing can be mined, or no share be recorded, if so.
     pub unready: Option<String>,
+    /// Rows that wait on the disk for JetStream.
+    pub spool: SpoolState,
 }
 
 /// The counters behind the figures.
@@ -54,6 +57,8 @@ pub(crate) struct Counters {
     blocks_orphaned: AtomicU64,
     blocks_refused: AtomicU64,
     chain: RwLock<ChainState>,
+    /// Watched once the pool has facts with a spool.
+    pub(crate) spool: OnceLock<SpoolWatch>,
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +93,7 @@ impl StatsHandle {
     pub fn snapshot(&self) -> Stats {
         let counters = &self.0;
         let chain = counters.chain.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let spool = counters.spool.get().map(SpoolWatch::state).unwrap_or_default();
         let shares = |outcome: Outcome| counters.shares[outcome.index()].load(Relaxed);
         Stats {
             sessions: counters.sessions.load(Relaxed),
@@ -104,7 +110,8 @@ impl StatsHandle {
             blocks_refused: counters.blocks_refused.load(Relaxed),
             height: chain.height,
             network_difficulty: chain.network_difficulty,
-            unready: chain.unready,
+            unready: chain.unready.or_else(|| spool.refuses.clone()),
+            spool,
         }
     }
 }

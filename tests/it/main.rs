@@ -8,6 +8,7 @@ mod docs;
 mod failures;
 mod full_disk;
 mod kill;
+mod kill_pool;
 mod promises;
 mod roles;
 mod s3;

@@ -17,26 +17,34 @@ fn file_of(room: &str, module: &str) -> String {
     if room == "it" { format!("tests/it/{module}.rs") } else { format!("{room}/tests/it/{module}.rs") }
 }
 
+/// The tests of a page that are not there.
+fn missing(page: &str) -> Vec<String> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    for [room, module, name] in page.lines().flat_map(tests_named) {
+        let file = file_of(room, module);
+        let code = std::fs::read_to_string(top.join(&file)).unwrap_or_default();
+        if !code.contains(&format!("fn {name}(")) {
+            missing.push(format!("{file}: {name}"));
+        }
+    }
+    missing
+}
+
 #[test]
 fn each_failure_has_a_test_that_exists() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(top.join("docs/exactly-once.md")).unwrap();
     let mut numbered: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut missing = Vec::new();
     for line in page.lines() {
         let tests = tests_named(line);
         if let Some(number) = line.strip_prefix("| ").and_then(|rest| rest.split(' ').next()?.parse().ok()) {
             numbered.insert(number, tests.len());
         }
-        for [room, module, name] in tests {
-            let file = file_of(room, module);
-            let code = std::fs::read_to_string(top.join(&file)).unwrap_or_default();
-            if !code.contains(&format!("fn {name}(")) {
-                missing.push(format!("{file}: {name}"));
-            }
-        }
     }
-    assert!(missing.is_empty(), "named on the page and not there: {missing:#?}");
+    let shares = std::fs::read_to_string(top.join("docs/shares.md")).unwrap();
+    let missing: Vec<String> = [page.as_str(), shares.as_str()].into_iter().flat_map(missing).collect();
+    assert!(missing.is_empty(), "named on a page and not there: {missing:#?}");
     let untested: Vec<usize> = (1..=FAILURES).filter(|number| numbered.get(number).is_none_or(|tests| *tests == 0)).collect();
     assert!(untested.is_empty(), "failures without a test on the page: {untested:?}");
 }

@@ -7,6 +7,7 @@ mod decode;
 mod door;
 mod door_bodies;
 mod fixture;
+mod numbered;
 mod publish;
 mod read;
 mod server;

@@ -34,7 +34,7 @@ pub(crate) async fn check(pool: Arc<Pool>, account: Account, id: Value, received
             return refuse(NOT_VERIFIED);
         }
     };
-    let terms = share.terms();
+    let (terms, share_is_late) = (share.terms(), share.late);
     match judge(&share, &hash) {
         Err(reason) => {
             pool.counters.share(reason.outcome());
@@ -50,6 +50,9 @@ pub(crate) async fn check(pool: Arc<Pool>, account: Account, id: Value, received
     match tokio::time::timeout(pool.config.durable_timeout(), pool.facts.share(row)).await {
         Ok(Ok(())) => {
             pool.counters.share(Outcome::Accepted);
+            if share_is_late {
+                metrics::counter!("headframe_stratum_shares_late_total").increment(1);
+            }
             pool.counters.credited(terms.difficulty);
             Checked { answer: answer::share_ok(&id), credit: terms.difficulty }
         }

@@ -221,15 +221,17 @@ impl Session {
     /// The free checks; what passes is hashed in a task of the pool, which outlives this connection.
     fn submit(&mut self, id: &Value, submit: submit::Submit) -> Option<String> {
         let received_us = wall_us();
-        let tip = match &*self.work.borrow() {
-            Work::Template(template) => Some(template.prev()),
+        let tips = match &*self.work.borrow() {
+            Work::Template(_) => Some(self.pool.tips()),
             Work::Nothing(_) => None,
         };
         let current = || self.jobs.current().map(Terms::of);
-        let verdict = match (submit.bytes(), tip) {
+        let verdict = match (submit.bytes(), tips) {
             (Err(reason), _) => Err((reason, current())),
             (Ok(_), None) => Err((Rejection::Expired, current())),
-            (Ok(share), Some(tip)) => admit(&mut self.jobs, &tip, &share).map_err(|refused| (refused.reason, refused.terms)),
+            (Ok(share), Some(tips)) => {
+                admit(&mut self.jobs, &tips, self.pool.now_ms(), &share).map_err(|refused| (refused.reason, refused.terms))
+            }
         };
         match verdict {
             Ok(share) => {
@@ -294,6 +296,8 @@ impl Session {
 
     /// Without work the connection ends, so that the miner goes to its next pool.
     fn template(&mut self) -> Result<Arc<dyn Template>, End> {
+        // The grace for work on the block before begins with the first session that gets a job on the new one.
+        self.pool.tips();
         match &*self.work.borrow_and_update() {
             Work::Template(template) => Ok(template.clone()),
             Work::Nothing(_) => Err(End::NothingToMine),

@@ -5,15 +5,19 @@ use headframe_ingest::{ManagedServer, Nats, NatsConfig, Publisher, PublisherConf
 use headframe_schemas::stream;
 use headframe_schemas::stream::blocks::Block;
 use headframe_stratum::chain::Standing;
-use headframe_stratum::{Facts, PublisherFacts, StratumConfig};
+use headframe_stratum::{DurableFacts, Facts, StratumConfig};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::facts::Memory;
 use crate::scripted::{Scene, Stage, config};
 use crate::server::{NONCE, RESULT, is_ok};
 
-async fn facts(nats: &Nats) -> Arc<PublisherFacts> {
-    Arc::new(PublisherFacts(Publisher::new(nats.clone(), "test", PublisherConfig::default())))
+fn facts(nats: &Nats, folder: &Path) -> Arc<DurableFacts> {
+    let publisher = Publisher::new(nats.clone(), "test", PublisherConfig::default());
+    let (facts, spooler) = DurableFacts::open(publisher, &StratumConfig::default().spool, folder).unwrap();
+    tokio::spawn(spooler.run());
+    Arc::new(facts)
 }
 
 fn statuses(rows: &[Block]) -> Vec<&str> {
@@ -25,7 +29,7 @@ async fn the_stream_itself_tells_a_restart_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let nats_server = ManagedServer::start(ServerConfig::new(find_binary().unwrap(), folder.path().to_owned())).await.unwrap();
     let nats = Nats::connect(&NatsConfig { url: nats_server.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
-    let durable = facts(&nats).await;
+    let durable = facts(&nats, &folder.path().join("spool"));
     assert!(durable.block_rows("test").await.unwrap_err().to_string().contains("does not exist"));
     for stream in stream::ALL {
         provision(&nats.js, *stream, &StreamSettings::default()).await.unwrap();
@@ -49,7 +53,7 @@ async fn the_stream_itself_tells_a_restart_what_was_written() {
     durable.block(foreign).await.unwrap();
 
     // The next run knows where the last one stopped, and writes nothing twice.
-    let again = facts(&nats).await;
+    let again = facts(&nats, &folder.path().join("spool-of-the-next-run"));
     let stage = Stage::open_over(scene(), config(), Arc::new(Memory::new()), again.clone()).await;
     stage.chain.standings.lock().unwrap().insert([0x0c; 32], Standing::Best { confirmations: 60 });
     until(&*again, &["candidate", "accepted", "confirmed", "matured"]).await;
@@ -63,7 +67,7 @@ async fn the_stream_itself_tells_a_restart_what_was_written() {
 
 async fn until(facts: &dyn Facts, wanted: &[&str]) {
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
-    while statuses(&facts.block_rows("test").await.unwrap()) != *wanted {
+    while !facts.block_rows("test").await.is_ok_and(|rows| statuses(&rows) == *wanted) {
         assert!(tokio::time::Instant::now() < deadline, "{wanted:?} did not come");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }

@@ -90,7 +90,7 @@ async fn a_claimed_hash_must_be_the_hash() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_block_makes_old_jobs_stale_without_a_reconnect() {
-    let stage = Stage::open(Scene::default(), config()).await;
+    let stage = Stage::open(Scene::default(), headframe_stratum::StratumConfig { late_grace_ms: 0, ..config() }).await;
     let mut client = stage.miner().await;
     let old = client.job["job_id"].as_str().unwrap().to_owned();
     stage.change(|scene| (scene.prev, scene.height) = (2, 101));

@@ -1,0 +1,236 @@
+//! Facts that are durable in JetStream or, while that is away, in the spool: the keeper's hands.
+//!
+//! One task owns the keeper and carries out what it decides. Files are handled on blocking threads, one work at a time.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use headframe_ingest::{Numbered, PublishError, Publisher};
+use headframe_schemas::Record;
+use headframe_schemas::stream::blocks::Block;
+use headframe_schemas::stream::hashrate::Hashrate;
+use headframe_schemas::stream::shares::Share;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{FactError, Facts, history};
+use crate::share::Outcome;
+use crate::spool::frame;
+use crate::spool::keeper::{Class, Failure, Keeper, Refusal, Row, Step};
+use crate::spool::record::Record as Spooled;
+use crate::spool::segments::{Segment, Segments, SpoolError};
+use crate::spool::{Settings, SpoolWatch};
+
+/// Rows that may wait to be looked at.
+const QUEUE: usize = 4_096;
+
+type Waiter = oneshot::Sender<Result<(), Refusal>>;
+
+/// Facts over a publisher and a spool.
+#[derive(Clone)]
+pub struct DurableFacts {
+    publisher: Publisher,
+    rows: mpsc::Sender<Row<Waiter>>,
+    watch: SpoolWatch,
+}
+
+/// What makes the facts durable; to be run. It ends when the last [`DurableFacts`] is dropped and every row is answered;
+/// what is in the spool then waits there for the next start.
+pub struct Spooler {
+    keeper: Keeper<Waiter>,
+    rows: mpsc::Receiver<Row<Waiter>>,
+    publisher: Publisher,
+    watch: SpoolWatch,
+    offers: FuturesUnordered<BoxFuture<'static, (u64, Result<(), Failure>)>>,
+    segments: Arc<Mutex<Segments>>,
+    /// The one work on the files that is under way.
+    disk: Option<BoxFuture<'static, Done>>,
+    started: Instant,
+}
+
+/// What was done on the disk.
+enum Done {
+    Append(Result<(), SpoolError>, usize),
+    Read(Result<Option<Segment>, SpoolError>),
+    Panic,
+}
+
+impl DurableFacts {
+    /// Opens the spool in `folder`, or where the settings say. Rows of an earlier run that are still in it are sent first.
+    pub fn open(publisher: Publisher, settings: &Settings, folder: &Path) -> Result<(Self, Spooler), SpoolError> {
+        let folder = if settings.folder.as_os_str().is_empty() { folder } else { &settings.folder };
+        let segments = Segments::open(folder, settings.segment_bytes())?;
+        if segments.bytes() > 0 {
+            tracing::info!(bytes = segments.bytes(), folder = %folder.display(), "rows of an earlier run wait in the spool");
+        }
+        let producer = format!("{}.pool", publisher.producer());
+        let keeper = Keeper::new(settings.limits(), producer.into(), segments.bytes());
+        let (sender, rows) = mpsc::channel(QUEUE);
+        let watch = SpoolWatch::default();
+        let (offers, segments, started) = (FuturesUnordered::new(), Arc::new(Mutex::new(segments)), Instant::now());
+        let spooler = Spooler { keeper, rows, publisher: publisher.clone(), watch: watch.clone(), offers, segments, disk: None, started };
+        Ok((Self { publisher, rows: sender, watch }, spooler))
+    }
+
+    /// Makes a row of any stream durable.
+    pub async fn record<R: Record>(&self, class: Class, record: &R) -> Result<(), FactError> {
+        let failed = |reason: String| FactError { stream: R::STREAM.name(), reason };
+        let line = serde_json::to_vec(record).map_err(|error| failed(error.to_string()))?;
+        let (waiter, answer) = oneshot::channel();
+        let row = Row { stream: R::STREAM, key: record.key().to_owned(), class, line, waiter };
+        let stopped = || failed("the spool's task has stopped".to_owned());
+        self.rows.send(row).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?.map_err(|refusal| failed(refusal.to_string()))
+    }
+}
+
+impl Facts for DurableFacts {
+    fn share(&self, share: Share) -> BoxFuture<'_, Result<(), FactError>> {
+        let class = if share.outcome == Outcome::Accepted.word() { Class::Due } else { Class::Spare };
+        async move { self.record(class, &share).await }.boxed()
+    }
+    fn block(&self, block: Block) -> BoxFuture<'_, Result<(), FactError>> {
+        async move { self.record(Class::Vital, &block).await }.boxed()
+    }
+    fn block_rows(&self, pool: &str) -> BoxFuture<'_, Result<Vec<Block>, FactError>> {
+        let pool = pool.to_owned();
+        let read = async move {
+            let state = self.watch.state();
+            if state.spooling || state.bytes > 0 {
+                let reason = "older rows still wait in the spool, and the stream is read when they are in it".to_owned();
+                return Err(FactError { stream: "blocks", reason });
+            }
+            history::block_rows(self.publisher.nats(), &pool).await
+        };
+        read.boxed()
+    }
+    fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>> {
+        async move { self.record(Class::Spare, &hashrate).await }.boxed()
+    }
+    fn spool(&self) -> Option<SpoolWatch> {
+        Some(self.watch.clone())
+    }
+}
+
+impl Spooler {
+    /// Makes rows durable until nobody can send any more.
+    pub async fn run(mut self) {
+        let mut incoming = Vec::new();
+        let mut closed = false;
+        loop {
+            self.carry_out();
+            if closed && self.keeper.is_settled() {
+                return;
+            }
+            let now = self.started.elapsed();
+            let wake = self.keeper.wake_at(now).map(|at| at.saturating_sub(now));
+            tokio::select! {
+                Some((number, answer)) = self.offers.next(), if !self.offers.is_empty() => {
+                    self.keeper.offered(self.started.elapsed(), number, answer);
+                }
+                done = work(&mut self.disk) => self.done(done),
+                count = self.rows.recv_many(&mut incoming, 1024), if !closed && self.keeper.has_room() => {
+                    incoming.drain(..).for_each(|row| self.keeper.row(row));
+                    if count == 0 {
+                        closed = true;
+                        self.keeper.close();
+                    }
+                }
+                () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => {}
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(step) = self.keeper.step(self.started.elapsed()) {
+            match step {
+                Step::Answer(waiters, verdict) => {
+                    for waiter in waiters {
+                        // Whoever asked may have gone away; the row is kept all the same.
+                        let _ = waiter.send(verdict.clone());
+                    }
+                }
+                Step::Offer(number, message) => self.offers.push(offer(self.publisher.clone(), number, message).boxed()),
+                Step::Append(records) => self.begin(move |segments| append(segments, &records)),
+                Step::Read { aside, done } => self.begin(move |segments| Done::Read(read(segments, &aside, done))),
+            }
+        }
+        self.watch.note(&self.keeper);
+    }
+
+    /// Starts a work on the files; the keeper asks for one at a time.
+    fn begin(&mut self, work: impl FnOnce(&mut Segments) -> Done + Send + 'static) {
+        let segments = self.segments.clone();
+        let work = tokio::task::spawn_blocking(move || work(&mut segments.lock().unwrap_or_else(PoisonError::into_inner)));
+        self.disk = Some(async move { work.await.unwrap_or(Done::Panic) }.boxed());
+    }
+
+    fn done(&mut self, done: Done) {
+        self.disk = None;
+        let used = self.segments.lock().unwrap_or_else(PoisonError::into_inner).bytes();
+        let told = |error: SpoolError| {
+            tracing::error!(%error, "the spool failed");
+            error.to_string()
+        };
+        match done {
+            Done::Append(result, rows) => {
+                if result.is_ok() {
+                    self.watch.spooled(rows);
+                }
+                self.keeper.appended(result.map_err(told), used);
+            }
+            Done::Read(result) => {
+                if let Ok(Some(segment)) = &result {
+                    self.watch.damaged(segment.damaged);
+                }
+                self.keeper.read(self.started.elapsed(), result.map_err(told), used);
+            }
+            Done::Panic => self.keeper.broken(self.started.elapsed(), "the work on its files broke off".to_owned()),
+        }
+    }
+}
+
+/// Waits for the work on the files; for ever when there is none.
+async fn work(disk: &mut Option<BoxFuture<'static, Done>>) -> Done {
+    match disk {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn append(segments: &mut Segments, records: &[Spooled]) -> Done {
+    let mut frames = Vec::new();
+    for record in records {
+        frame::encode(&record.encode(), &mut frames);
+    }
+    let started = Instant::now();
+    let result = segments.append(&frames);
+    metrics::histogram!("headframe_stratum_spool_write_seconds").record(started.elapsed().as_secs_f64());
+    Done::Append(result, records.iter().map(|record| record.message.rows).sum())
+}
+
+fn read(segments: &mut Segments, aside: &[(Numbered, String)], done: Option<u64>) -> Result<Option<Segment>, SpoolError> {
+    for (message, reason) in aside {
+        tracing::error!(?message, reason, "jetstream will never take these rows; they are kept in aside");
+        let record = Spooled { message: message.clone(), offered: true };
+        segments.set_aside(&format!("{}.refused", message.id()), &record.encode())?;
+    }
+    if let Some(number) = done {
+        segments.remove(number)?;
+    }
+    segments.oldest()
+}
+
+async fn offer(publisher: Publisher, number: u64, message: Numbered) -> (u64, Result<(), Failure>) {
+    let answer = match publisher.offer(&message).await {
+        Ok(_) => Ok(()),
+        Err(error @ (PublishError::TooLarge { .. } | PublishError::Encode(_))) => Err(Failure::Never(error.to_string())),
+        Err(error) => {
+            tracing::debug!(?message, %error, "jetstream did not take a message");
+            Err(Failure::Open(error.to_string()))
+        }
+    };
+    (number, answer)
+}

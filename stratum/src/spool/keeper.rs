@@ -1,0 +1,392 @@
+//! The keeper: decides what goes to JetStream, what goes to the disk, and in which order. No clock, no socket, no file.
+//!
+//! One message a stream is under way at any time, and rows that come meanwhile make the next one. So nothing overtakes, and
+//! one sync of a disk, JetStream's or ours, serves all rows that came during the last. What JetStream does not confirm in
+//! time goes to the spool, and from then on everything goes behind it, until the spool is read out and empty.
+//!
+//! Rows are numbered when they are put into a message, before anybody is offered it, and keep their numbers in the spool.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headframe_ingest::Numbered;
+use headframe_schemas::Stream;
+use thiserror::Error;
+
+use super::record::Record;
+use super::segments::Segment;
+use line::{Flight, Line, Taken};
+use replay::Replay;
+
+mod line;
+mod replay;
+
+/// What a record takes on the disk beside its rows, at most.
+const OVERHEAD: u64 = 512;
+/// Bytes of rows held in memory, beyond which callers wait.
+const MEMORY: usize = 16 * 1024 * 1024;
+
+/// What bounds the keeper.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Rows a message.
+    pub rows: usize,
+    /// Bytes a message.
+    pub bytes: usize,
+    /// Bytes of the spool.
+    pub spool: u64,
+    /// How long JetStream may take to confirm a message.
+    pub patience: Duration,
+}
+
+/// How dear a row is, when the spool gets full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Nobody waits for it: refused shares, hashrate. It may fill half of the spool.
+    Spare,
+    /// A miner is paid for it. It may fill nearly all.
+    Due,
+    /// The pool is paid for it: blocks.
+    Vital,
+}
+
+impl Class {
+    /// How much of a spool it may fill.
+    fn part_of(self, spool: u64) -> u64 {
+        match self {
+            Class::Spare => spool / 2,
+            Class::Due => spool - spool / 16,
+            Class::Vital => spool,
+        }
+    }
+}
+
+/// A row to be kept. `W` is whoever waits for it.
+pub struct Row<W> {
+    /// The stream it belongs to.
+    pub stream: &'static dyn Stream,
+    /// The value of the stream's key column.
+    pub key: String,
+    /// How dear it is.
+    pub class: Class,
+    /// A JSON object without a line feed.
+    pub line: Vec<u8>,
+    /// Who is told.
+    pub waiter: W,
+}
+
+/// Why a row is not kept.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// JetStream is away and the spool has no room for this class of rows.
+    #[error("JetStream does not confirm, and the spool is full with {bytes} bytes; bring NATS back, or raise stratum.spool.max_bytes")]
+    Full {
+        /// Bytes in the spool.
+        bytes: u64,
+    },
+    /// JetStream will never take it.
+    #[error("JetStream will never take it: {0}")]
+    Never(String),
+    /// JetStream is away and the disk failed.
+    #[error("JetStream does not confirm, and the spool failed: {0}")]
+    Disk(String),
+}
+
+/// How an offer to JetStream failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The same message can be offered again and may already be there.
+    Open(String),
+    /// The message can never be taken.
+    Never(String),
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+pub enum Step<W> {
+    /// Tell these.
+    Answer(Vec<W>, Result<(), Refusal>),
+    /// Offer a message to JetStream; then call [`Keeper::offered`] with the number.
+    Offer(u64, Numbered),
+    /// Write records behind all others, sync, then call [`Keeper::appended`].
+    Append(Vec<Record>),
+    /// Keep messages aside that JetStream will never take, remove the segment that is done with, read the oldest, in this
+    /// order; then call [`Keeper::read`].
+    Read {
+        /// The messages and the reasons.
+        aside: Vec<(Numbered, String)>,
+        /// The segment to remove.
+        done: Option<u64>,
+    },
+}
+
+/// The state. Times are since any fixed moment.
+pub struct Keeper<W> {
+    limits: Limits,
+    producer: Arc<str>,
+    next_row: BTreeMap<&'static str, i64>,
+    next_offer: u64,
+    lines: Vec<Line<W>>,
+    /// `Some` while JetStream is away or the spool is not empty.
+    replay: Option<Replay>,
+    /// Taken back from JetStream, first to go to the disk.
+    returned: Vec<(Record, Vec<W>)>,
+    answers: VecDeque<(Vec<W>, Result<(), Refusal>)>,
+    /// JetStream will never take them; to be kept beside the spool.
+    aside: Vec<(Numbered, String)>,
+    /// Who waits for the append in progress, and its size.
+    writing: Option<(Vec<W>, u64)>,
+    reading: bool,
+    /// The disk's last work was an append, so a read is next: under load there is always something to append.
+    appended: bool,
+    used: u64,
+    trouble: Option<String>,
+    closing: bool,
+}
+
+impl<W> Keeper<W> {
+    /// A keeper whose rows carry this producer id, which no other run has. `used` bytes are in the spool already.
+    pub fn new(limits: Limits, producer: Arc<str>, used: u64) -> Self {
+        Self {
+            limits,
+            producer,
+            next_row: BTreeMap::new(),
+            next_offer: 0,
+            lines: Vec::new(),
+            replay: (used > 0).then(|| Replay::new(Duration::ZERO)),
+            returned: Vec::new(),
+            answers: VecDeque::new(),
+            aside: Vec::new(),
+            writing: None,
+            reading: false,
+            appended: false,
+            used,
+            trouble: None,
+            closing: false,
+        }
+    }
+
+    /// Takes a row in.
+    pub fn row(&mut self, row: Row<W>) {
+        if self.replay.is_some() && !self.fits(row.class, row.line.len()) {
+            return self.answers.push_back((vec![row.waiter], Err(Refusal::Full { bytes: self.used })));
+        }
+        let place = self.lines.iter().position(|line| line.takes(row.stream, &row.key));
+        let line = match place {
+            Some(place) => &mut self.lines[place],
+            None => {
+                self.lines.push(Line::new(row.stream, row.key));
+                let last = self.lines.len() - 1;
+                &mut self.lines[last]
+            }
+        };
+        line.gather(row.line, row.class, row.waiter, self.limits.rows, self.limits.bytes);
+    }
+
+    /// What to do now; to be asked again until there is nothing.
+    pub fn step(&mut self, now: Duration) -> Option<Step<W>> {
+        if let Some((waiters, verdict)) = self.answers.pop_front() {
+            return Some(Step::Answer(waiters, verdict));
+        }
+        if self.replay.is_none() {
+            let late = |flight: &Flight<W>| flight.since + self.limits.patience <= now;
+            if !self.lines.iter().filter_map(|line| line.flight.as_ref()).any(late) {
+                return self.offer_gathered(now);
+            }
+            self.leave(now);
+        }
+        self.spool(now)
+    }
+
+    /// JetStream's answer to an offer.
+    pub fn offered(&mut self, now: Duration, number: u64, answer: Result<(), Failure>) {
+        let Some(replay) = &mut self.replay else {
+            let holds = |line: &&mut Line<W>| line.flight.as_ref().is_some_and(|flight| flight.number == number);
+            let Some(line) = self.lines.iter_mut().find(holds) else { return };
+            match answer {
+                Err(Failure::Open(_)) => self.leave(now),
+                settled => {
+                    let verdict = settled.map_err(|failure| Refusal::Never(failure.reason()));
+                    let waiters = line.flight.take().map(|flight| flight.waiters).unwrap_or_default();
+                    self.answers.push_back((waiters, verdict));
+                }
+            }
+            return;
+        };
+        if let Some((message, reason)) = replay.offered(now, number, answer, self.limits.patience) {
+            self.aside.push((message, reason));
+        }
+    }
+
+    /// The end of an append; `used` is the size of the spool.
+    pub fn appended(&mut self, result: Result<(), String>, used: u64) {
+        self.used = used;
+        self.appended = true;
+        let (waiters, _) = self.writing.take().unwrap_or((Vec::new(), 0));
+        self.trouble = result.as_ref().err().cloned();
+        self.answers.push_back((waiters, result.map_err(Refusal::Disk)));
+    }
+
+    /// The end of a read; `used` is the size of the spool.
+    pub fn read(&mut self, now: Duration, result: Result<Option<Segment>, String>, used: u64) {
+        self.used = used;
+        self.reading = false;
+        if result.is_ok() {
+            self.aside.clear();
+        }
+        let Some(replay) = &mut self.replay else { return };
+        match result {
+            Ok(Some(segment)) => replay.begin(segment, self.limits.rows, self.limits.bytes),
+            // Empty: whatever was gathered meanwhile comes right behind what JetStream has confirmed.
+            Ok(None) => self.replay = None,
+            Err(reason) => {
+                replay.pause(now);
+                self.trouble = Some(reason);
+            }
+        }
+    }
+
+    /// The work on the disk broke off without an answer.
+    pub fn broken(&mut self, now: Duration, reason: String) {
+        if self.writing.is_some() {
+            self.appended(Err(reason), self.used);
+        } else {
+            self.read(now, Err(reason), self.used);
+        }
+    }
+
+    /// No more rows will come; those that are there need not wait for the spool to be read out.
+    pub fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Whether every row has been answered.
+    pub fn is_settled(&self) -> bool {
+        let quiet = |line: &Line<W>| line.flight.is_none() && line.gathered() == 0;
+        self.answers.is_empty() && self.returned.is_empty() && self.writing.is_none() && self.lines.iter().all(quiet)
+    }
+
+    /// Whether more rows may be held in memory.
+    pub fn has_room(&self) -> bool {
+        self.gathered() < MEMORY
+    }
+
+    /// When to ask for a step although nothing has happened; always after `now`.
+    pub fn wake_at(&self, now: Duration) -> Option<Duration> {
+        let patience = self.limits.patience;
+        let flights = self.lines.iter().filter_map(|line| line.flight.as_ref()).map(|flight| flight.since + patience);
+        let replay = self.replay.iter().flat_map(|replay| [Some(replay.retry_at()), replay.hold_ends(patience)]).flatten();
+        flights.chain(replay).filter(|at| *at > now).min()
+    }
+
+    /// Bytes in the spool.
+    pub fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// Whether rows go to the spool.
+    pub fn is_spooling(&self) -> bool {
+        self.replay.is_some()
+    }
+
+    /// Why good shares are refused now, if they are.
+    pub fn refuses(&self) -> Option<Refusal> {
+        self.replay.as_ref()?;
+        let full = (!self.fits(Class::Due, 1024)).then_some(Refusal::Full { bytes: self.used });
+        full.or_else(|| self.trouble.clone().map(Refusal::Disk))
+    }
+
+    fn gathered(&self) -> usize {
+        self.lines.iter().map(Line::gathered).sum()
+    }
+
+    fn fits(&self, class: Class, more: usize) -> bool {
+        let returned: usize = self.returned.iter().map(|(record, _)| record.message.text.len()).sum();
+        let writing = self.writing.as_ref().map_or(0, |(_, bytes)| *bytes);
+        let coming = (self.gathered() + returned + more) as u64 + writing + OVERHEAD;
+        self.used + coming <= class.part_of(self.limits.spool)
+    }
+
+    /// Rows go to JetStream: the next message of each stream that has none under way.
+    fn offer_gathered(&mut self, now: Duration) -> Option<Step<W>> {
+        let line = self.lines.iter_mut().find(|line| line.flight.is_none() && line.gathered() > 0)?;
+        let Taken { message, class, waiters } = line.take(&self.producer, &mut self.next_row)?;
+        let number = self.next_offer;
+        self.next_offer += 1;
+        line.flight = Some(Flight { number, message: message.clone(), class, waiters, since: now });
+        Some(Step::Offer(number, message))
+    }
+
+    /// JetStream is called away: what is under way goes to the spool first, as it was offered.
+    fn leave(&mut self, now: Duration) {
+        self.replay = Some(Replay::new(now));
+        for place in 0..self.lines.len() {
+            let Some(flight) = self.lines[place].flight.take() else { continue };
+            if self.fits(flight.class, flight.message.text.len()) {
+                self.returned.push((Record { message: flight.message, offered: true }, flight.waiters));
+            } else {
+                self.answers.push_back((flight.waiters, Err(Refusal::Full { bytes: self.used })));
+            }
+        }
+    }
+
+    fn spool(&mut self, now: Duration) -> Option<Step<W>> {
+        if self.writing.is_none() && !self.reading {
+            let wanted = self.replay.as_ref().and_then(|replay| replay.wants_segment(now));
+            let records = if self.appended && wanted.is_some() { Vec::new() } else { self.for_the_disk(now) };
+            if !records.is_empty() {
+                return Some(Step::Append(records));
+            }
+            if let Some(done) = wanted {
+                (self.reading, self.appended) = (true, false);
+                return Some(Step::Read { aside: self.aside.clone(), done });
+            }
+        }
+        let number = self.next_offer;
+        let message = self.replay.as_mut()?.offer(now, number)?;
+        self.next_offer += 1;
+        Some(Step::Offer(number, message))
+    }
+
+    /// Everything that waits for the disk. Nothing, when the spool is nearly read out: then the rows wait the moment until
+    /// it is empty, for with every row behind the last it would never be.
+    fn for_the_disk(&mut self, now: Duration) -> Vec<Record> {
+        let held = self.replay.as_ref().is_some_and(|replay| replay.holds(now, self.used, self.limits.patience));
+        let mut records = Vec::new();
+        let (mut waiting, mut bytes) = (Vec::new(), 0);
+        for (record, waiters) in std::mem::take(&mut self.returned) {
+            bytes += record.message.text.len() as u64 + OVERHEAD;
+            records.push(record);
+            waiting.extend(waiters);
+        }
+        if !held || self.closing {
+            for place in 0..self.lines.len() {
+                while let Some(class) = self.lines[place].next_class() {
+                    // Rows that came before JetStream was called away were let in without asking for room.
+                    let fits = self.used + bytes + self.lines[place].next_bytes() + OVERHEAD <= class.part_of(self.limits.spool);
+                    let Some(Taken { message, waiters, .. }) = self.lines[place].take(&self.producer, &mut self.next_row) else { break };
+                    if !fits {
+                        self.answers.push_back((waiters, Err(Refusal::Full { bytes: self.used })));
+                        continue;
+                    }
+                    bytes += message.text.len() as u64 + OVERHEAD;
+                    records.push(Record { message, offered: false });
+                    waiting.extend(waiters);
+                }
+            }
+        }
+        if !records.is_empty() {
+            self.writing = Some((waiting, bytes));
+        }
+        records
+    }
+}
+
+impl Failure {
+    fn reason(self) -> String {
+        match self {
+            Failure::Open(reason) | Failure::Never(reason) => reason,
+        }
+    }
+}
