@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 
-use crate::address;
+use crate::chain::bitcoin::OpensySettings;
+use crate::chain::driver::ChainKind;
 use crate::vardiff;
 
 /// The section `[stratum]`.
@@ -18,6 +19,10 @@ pub struct StratumConfig {
     pub pool: String,
     /// The address that found blocks pay.
     pub wallet: String,
+    /// The chain to mine.
+    pub chain: ChainKind,
+    /// How to mine OpenSY; only used with that chain.
+    pub opensy: OpensySettings,
     /// monerod's RPC, e.g. `http://127.0.0.1:18081`.
     pub daemon_url: String,
     /// Seconds a call to the daemon may take.
@@ -60,6 +65,8 @@ impl Default for StratumConfig {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3333)),
             pool: "main".to_owned(),
             wallet: String::new(),
+            chain: ChainKind::default(),
+            opensy: OpensySettings::default(),
             daemon_url: "http://127.0.0.1:18081".to_owned(),
             daemon_timeout_s: 5,
             daemon_grace_s: 30,
@@ -99,7 +106,8 @@ impl StratumConfig {
         if self.wallet.is_empty() {
             return Err(refuse("wallet", "\"\"", "write the address that found blocks should pay"));
         }
-        address::parse(&self.wallet).map_err(|error| refuse("wallet", &self.wallet, &error.to_string()))?;
+        self.chain.check_wallet(&self.wallet).map_err(|error| refuse("wallet", &self.wallet, &error.to_string()))?;
+        self.opensy.validate()?;
         let name_ok = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if self.pool.is_empty() || self.pool.len() > 64 || !self.pool.chars().all(name_ok) {
             return Err(refuse("pool", &self.pool, "use 1 to 64 letters, digits, dashes or underscores"));

@@ -10,8 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::chain::monero::MoneroChain;
-use crate::chain::{Chain, ChainError};
+use crate::chain::{Chain, ChainError, driver};
 use crate::config::{ConfigError, StratumConfig};
 use crate::facts::Facts;
 use crate::feed::{Feed, Timing, Work};
@@ -84,8 +83,7 @@ impl Stratum {
     /// Checks the configuration and opens the port, with the daemon it names.
     pub async fn bind(config: StratumConfig, facts: Arc<dyn Facts>) -> Result<Bound, StratumError> {
         config.validate()?;
-        let timeout = Duration::from_secs(config.daemon_timeout_s);
-        let chain = Arc::new(MoneroChain::new(&config.daemon_url, &config.wallet, timeout)?);
+        let chain = driver::open(&config)?;
         Self::bind_on(config, facts, chain).await
     }
 

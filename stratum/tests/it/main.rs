@@ -8,6 +8,7 @@ mod blob;
 mod difficulty;
 mod facts;
 mod jetstream;
+mod opensy;
 mod protocol;
 mod randomx;
 mod regtest;
