@@ -57,6 +57,9 @@ pub enum AddressError {
     /// The chain has not said yet which network it is.
     #[error("the daemon has not said yet which network it is on; try again in a few seconds")]
     NetworkUnknown,
+    /// An address of a Bitcoin-shaped chain.
+    #[error(transparent)]
+    Bitcoin(#[from] crate::chain::bitcoin::address::AddressError),
 }
 
 impl Network {

@@ -14,12 +14,18 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::address::AddressError;
+use crate::difficulty::Difficulty;
 
+pub mod bitcoin;
+pub mod driver;
 pub mod fleet;
 pub mod monero;
 
 /// 32 bytes: a block id, a seed or a hash, in the order the daemon prints.
 pub type Hash = [u8; 32];
+
+/// Where a miner writes the nonce unless the job says otherwise: CryptoNote's place.
+pub const USUAL_NONCE_OFFSET: usize = 39;
 
 /// What makes one job's work differ from every other's: the process, the connection and the job.
 ///
@@ -55,7 +61,7 @@ pub trait Template: Send + Sync + fmt::Debug {
     fn height(&self) -> u64;
     /// Id of the block it builds on.
     fn prev(&self) -> Hash;
-    /// The RandomX key of the block.
+    /// The RandomX key of the block, raw: the bytes RandomX is given.
     fn seed(&self) -> Hash;
     /// The key of the next epoch, as soon as it is known.
     fn next_seed(&self) -> Option<Hash>;
@@ -71,6 +77,13 @@ pub trait Template: Send + Sync + fmt::Debug {
     fn block(&self, extranonce: Extranonce, nonce: [u8; 4]) -> FoundBlock;
     /// Whether a hash is enough for the network, by the chain's exact rule.
     fn is_block(&self, hash: &Hash) -> bool;
+    /// The difficulty of a job for which `requested` was asked. It is capped at the network's, above which a miner would
+    /// throw blocks away.
+    fn assign(&self, requested: u64) -> Difficulty {
+        let network = u64::try_from(self.network_difficulty()).unwrap_or(u64::MAX);
+        let assigned = Difficulty::assign(requested.min(network));
+        if assigned.hashes() > network { Difficulty::assign_long(network) } else { assigned }
+    }
 }
 
 /// A block ready to be submitted.
@@ -135,7 +148,14 @@ pub enum ChainError {
 /// A source of templates and a place to submit to.
 pub trait Chain: Send + Sync + 'static {
     /// The name miners must know the proof of work by, e.g. `rx/0`.
-    fn algo(&self) -> &'static str;
+    fn algo(&self) -> &str;
+    /// Why a miner that offers these algorithms cannot mine here, if so.
+    fn algo_refusal(&self, offered: &[String]) -> Option<String> {
+        let algo = self.algo();
+        // A miner that sends no list is an old one that does what it is told.
+        let able = offered.is_empty() || offered.iter().any(|name| name == algo);
+        (!able).then(|| format!("This pool needs the algorithm {algo}, which the miner does not offer"))
+    }
     /// Whether an account can be paid on this chain.
     fn check_address(&self, address: &str) -> Result<(), AddressError>;
     /// The end of the chain: cheap, asked several times a second.

@@ -5,8 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 
+use crate::chain::bitcoin::OpensySettings;
+use crate::chain::driver::ChainKind;
 use crate::chain::fleet;
-use crate::{address, blocks, randomx, spool, vardiff};
+use crate::{blocks, randomx, spool, vardiff};
 
 /// The longest grace for late shares: a quarter of the time between two blocks of Monero.
 const MAX_GRACE_MS: u64 = 30_000;
@@ -21,6 +23,10 @@ pub struct StratumConfig {
     pub pool: String,
     /// The address that found blocks pay.
     pub wallet: String,
+    /// The chain to mine.
+    pub chain: ChainKind,
+    /// How to mine OpenSY; only used with that chain.
+    pub opensy: OpensySettings,
     /// monerod's RPC, e.g. `http://127.0.0.1:18081`.
     pub daemon_url: String,
     /// Several daemons in the order of preference, instead of `daemon_url`.
@@ -74,6 +80,8 @@ impl Default for StratumConfig {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3333)),
             pool: "main".to_owned(),
             wallet: String::new(),
+            chain: ChainKind::default(),
+            opensy: OpensySettings::default(),
             daemon_url: "http://127.0.0.1:18081".to_owned(),
             daemon_urls: Vec::new(),
             daemons: fleet::Settings::default(),
@@ -118,7 +126,8 @@ impl StratumConfig {
         if self.wallet.is_empty() {
             return Err(refuse("wallet", "\"\"", "write the address that found blocks should pay"));
         }
-        address::parse(&self.wallet).map_err(|error| refuse("wallet", &self.wallet, &error.to_string()))?;
+        self.chain.check_wallet(&self.wallet).map_err(|error| refuse("wallet", &self.wallet, &error.to_string()))?;
+        self.opensy.validate()?;
         let name_ok = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if self.pool.is_empty() || self.pool.len() > 64 || !self.pool.chars().all(name_ok) {
             return Err(refuse("pool", &self.pool, "use 1 to 64 letters, digits, dashes or underscores"));

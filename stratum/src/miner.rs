@@ -29,6 +29,8 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// XMRig's own limit for a line from a pool.
 const MAX_LINE: usize = 64 * 1024;
+/// What it can do, best first: RandomX over Monero's blobs, and over the headers of Bitcoin-shaped chains.
+const ALGOS: [&str; 2] = ["rx/0", "rx/opensy"];
 /// Solutions waiting for the socket.
 const FOUND_QUEUE: usize = 64;
 
@@ -102,6 +104,7 @@ pub struct Miner {
     config: MinerConfig,
     seeds: Arc<Seeds>,
     counters: Arc<Counters>,
+    algos: Vec<String>,
 }
 
 /// Why a connection to a pool ended.
@@ -127,7 +130,14 @@ impl Miner {
     /// A miner over `seeds`, which it may share with a pool in the same process.
     pub fn new(config: MinerConfig, seeds: Arc<Seeds>) -> (Self, MinerHandle) {
         let counters = Arc::new(Counters::default());
-        (Self { config, seeds, counters: counters.clone() }, MinerHandle(counters))
+        let algos = ALGOS.map(str::to_owned).to_vec();
+        (Self { config, seeds, counters: counters.clone(), algos }, MinerHandle(counters))
+    }
+
+    /// Offers other names for what it can do: RandomX, with the nonce where the job says.
+    pub fn offering(mut self, algos: &[&str]) -> Self {
+        self.algos = algos.iter().map(|&name| name.to_owned()).collect();
+        self
     }
 
     /// Mines until `stop`, reconnecting as often as needed. Fails only if its threads cannot be started.
@@ -215,7 +225,7 @@ impl Talk<'_> {
     async fn login(&mut self) -> Result<(), Broken> {
         let config = &self.miner.config;
         let agent = concat!("headframe-miner/", env!("CARGO_PKG_VERSION"));
-        let mut params = json!({"login": config.login, "pass": config.pass, "agent": agent, "algo": ["rx/0"]});
+        let mut params = json!({"login": config.login, "pass": config.pass, "agent": agent, "algo": self.miner.algos});
         if let Some(rigid) = &config.rigid {
             params["rigid"] = json!(rigid);
         }
@@ -224,7 +234,7 @@ impl Talk<'_> {
 
     async fn hear(&mut self, line: &[u8]) -> Result<(), Broken> {
         let counters = &self.miner.counters;
-        match said::parse(line)? {
+        match said::parse(line, &self.miner.algos)? {
             Said::LoggedIn { session, job } => {
                 self.session = session;
                 counters.connected.store(true, Relaxed);
@@ -248,7 +258,8 @@ impl Talk<'_> {
     async fn mine(&mut self, job: WireJob) -> Result<(), Broken> {
         self.miner.counters.jobs.fetch_add(1, Relaxed);
         let memory = self.miner.seeds.memory(job.seed).await?;
-        self.hashers.work(Task { job_id: job.job_id, blob: job.blob, target: job.target, memory });
+        let WireJob { job_id, algo, blob, nonce_offset, target, .. } = job;
+        self.hashers.work(Task { job_id, algo, blob, nonce_offset, target, memory });
         Ok(())
     }
 
@@ -263,7 +274,7 @@ impl Talk<'_> {
             "job_id": found.task.job_id,
             "nonce": hex::encode(found.nonce),
             "result": hex::encode(found.hash),
-            "algo": "rx/0",
+            "algo": found.task.algo,
         });
         self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "submit", "params": params})).await
     }

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::blocks::Rules;
 use crate::blocks::watcher::{Blocks, Watcher};
-use crate::chain::{Chain, ChainError, monero};
+use crate::chain::{Chain, ChainError, driver};
 use crate::config::{ConfigError, StratumConfig};
 use crate::facts::Facts;
 use crate::fanout::Fanout;
@@ -102,7 +102,7 @@ impl Stratum {
     /// Checks the configuration and opens the port, with the daemon it names.
     pub async fn bind(config: StratumConfig, facts: Arc<dyn Facts>) -> Result<Bound, StratumError> {
         config.validate()?;
-        let chain = Arc::new(monero::fleet(&config)?);
+        let chain = driver::open(&config)?;
         Self::bind_on(config, facts, chain).await
     }
 

@@ -332,7 +332,7 @@ impl Fleet {
 }
 
 impl Chain for Fleet {
-    fn algo(&self) -> &'static str {
+    fn algo(&self) -> &str {
         self.daemons[0].chain.algo()
     }
     fn check_address(&self, address: &str) -> Result<(), AddressError> {

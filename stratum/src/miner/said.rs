@@ -4,11 +4,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Broken;
-use crate::chain::Hash;
+use crate::chain::{Hash, USUAL_NONCE_OFFSET};
 use crate::difficulty::target_from_hex;
 
 /// Blobs XMRig accepts, bytes.
 const BLOB_LEN: std::ops::RangeInclusive<usize> = 43..=407;
+
+/// What a job that names no algorithm is for.
+const USUAL_ALGO: &str = "rx/0";
+const NONCE_LEN: usize = 4;
 
 /// A line from the pool.
 #[derive(Debug)]
@@ -23,7 +27,10 @@ pub(super) enum Said {
 #[derive(Debug)]
 pub(super) struct WireJob {
     pub(super) job_id: String,
+    pub(super) algo: String,
     pub(super) blob: Vec<u8>,
+    /// Where the nonce goes; always inside the blob.
+    pub(super) nonce_offset: usize,
     pub(super) target: u64,
     pub(super) seed: Hash,
 }
@@ -48,6 +55,8 @@ struct Job {
     blob: String,
     target: String,
     algo: Option<String>,
+    /// Our own pools say it for headers whose nonce is elsewhere; XMRig knows it by the algorithm.
+    nonce_offset: Option<usize>,
     seed_hash: String,
 }
 
@@ -57,20 +66,21 @@ struct Login {
     job: Job,
 }
 
-pub(super) fn parse(line: &[u8]) -> Result<Said, Broken> {
+/// Reads a line; jobs must be for one of `algos`.
+pub(super) fn parse(line: &[u8], algos: &[String]) -> Result<Said, Broken> {
     let line: Line = serde_json::from_slice(line).map_err(|_| Broken::Protocol("a line is not a JSON object"))?;
     // An integer id makes a line an answer, whatever else it says.
     if let Some(id) = line.id.as_u64() {
-        return answer(id, line);
+        return answer(id, line, algos);
     }
     if line.method.as_deref() == Some("job") {
         let job = serde_json::from_value(line.params).map_err(|_| Broken::Protocol("a job lacks a field"))?;
-        return Ok(Said::Job(decode(job)?));
+        return Ok(Said::Job(decode(job, algos)?));
     }
     Err(Broken::Protocol("a line is neither an answer nor a job"))
 }
 
-fn answer(id: u64, line: Line) -> Result<Said, Broken> {
+fn answer(id: u64, line: Line, algos: &[String]) -> Result<Said, Broken> {
     let refusal = match &line.error {
         Value::Null => None,
         error => {
@@ -82,23 +92,31 @@ fn answer(id: u64, line: Line) -> Result<Said, Broken> {
         (1, Some(reason)) => Ok(Said::LoginRefused(reason)),
         (1, None) => {
             let login: Login = serde_json::from_value(line.result).map_err(|_| Broken::Protocol("a login answer lacks its id or job"))?;
-            Ok(Said::LoggedIn { session: login.id, job: decode(login.job)? })
+            Ok(Said::LoggedIn { session: login.id, job: decode(login.job, algos)? })
         }
         (_, None) if !line.result.is_object() => Err(Broken::Protocol("a result is not an object")),
         (id, refusal) => Ok(Said::Answer { id, refusal }),
     }
 }
 
-fn decode(job: Job) -> Result<WireJob, Broken> {
-    if job.algo.is_some_and(|algo| algo != "rx/0") {
-        return Err(Broken::Protocol("a job's algorithm is not rx/0"));
+fn decode(job: Job, algos: &[String]) -> Result<WireJob, Broken> {
+    let algo = job.algo.unwrap_or_else(|| USUAL_ALGO.to_owned());
+    if !algos.contains(&algo) {
+        return Err(Broken::Protocol("a job's algorithm was not offered"));
     }
     let blob = hex::decode(&job.blob).ok().filter(|blob| BLOB_LEN.contains(&blob.len()));
+    let blob = blob.ok_or(Broken::Protocol("a blob is not hex of 43 to 407 bytes"))?;
+    let nonce_offset = job.nonce_offset.unwrap_or(USUAL_NONCE_OFFSET);
+    if nonce_offset.checked_add(NONCE_LEN).is_none_or(|end| end > blob.len()) {
+        return Err(Broken::Protocol("a nonce_offset lies outside the blob"));
+    }
     let mut seed = [0; 32];
     hex::decode_to_slice(&job.seed_hash, &mut seed).map_err(|_| Broken::Protocol("a seed_hash is not 64 hex digits"))?;
     Ok(WireJob {
         job_id: job.job_id,
-        blob: blob.ok_or(Broken::Protocol("a blob is not hex of 43 to 407 bytes"))?,
+        algo,
+        blob,
+        nonce_offset,
         target: target_from_hex(&job.target).ok_or(Broken::Protocol("a target is not 8 or 16 hex digits, or is zero"))?,
         seed,
     })

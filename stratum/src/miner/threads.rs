@@ -9,13 +9,13 @@ use crate::chain::{Hash, with_nonce};
 use crate::difficulty::miner_submits;
 use crate::randomx::{Machine, Memory};
 
-/// Where XMRig writes the nonce.
-const NONCE_OFFSET: usize = 39;
-
 /// One job to hash.
 pub(super) struct Task {
     pub(super) job_id: String,
+    pub(super) algo: String,
     pub(super) blob: Vec<u8>,
+    /// Where the nonce goes.
+    pub(super) nonce_offset: usize,
     pub(super) target: u64,
     pub(super) memory: Arc<Memory>,
 }
@@ -151,7 +151,7 @@ impl Hasher {
                 return;
             }
             let nonce = nonce.to_le_bytes();
-            blob = with_nonce(blob, NONCE_OFFSET, nonce);
+            blob = with_nonce(blob, task.nonce_offset, nonce);
             let hash = match machine.hash(&blob) {
                 Ok(hash) => hash,
                 Err(error) => {

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use crate::chain::USUAL_NONCE_OFFSET;
 use crate::job::Job;
 
 /// Said to a command before login. XMRig reconnects on it, which is right: it must log in.
@@ -37,14 +38,19 @@ pub fn push(next: &Job, algo: &str) -> String {
 
 /// A job's fields.
 pub fn job(job: &Job, algo: &str) -> Value {
-    json!({
+    let mut fields = json!({
         "job_id": job.id,
         "blob": hex::encode(job.blob()),
         "target": job.difficulty.target_hex(),
         "algo": algo,
         "height": job.template.height(),
         "seed_hash": hex::encode(job.template.seed()),
-    })
+    });
+    // Stock miners do not read it; they are not let in where it would matter.
+    if job.template.nonce_offset() != USUAL_NONCE_OFFSET {
+        fields["nonce_offset"] = json!(job.template.nonce_offset());
+    }
+    fields
 }
 
 fn line(value: &Value) -> String {

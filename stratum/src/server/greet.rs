@@ -3,7 +3,6 @@
 use serde_json::Value;
 use tokio::io::AsyncRead;
 
-use crate::chain::Chain;
 use crate::feed::Work;
 use crate::pool::Pool;
 use crate::protocol::line::{BEFORE_LOGIN, LineReader};
@@ -42,12 +41,5 @@ fn refusal(pool: &Pool, login: &Login) -> Option<String> {
     if let Err(error) = pool.chain.check_address(&login.address) {
         return Some(format!("Invalid wallet address: {error}"));
     }
-    algo_refusal(&*pool.chain, login)
-}
-
-fn algo_refusal(chain: &dyn Chain, login: &Login) -> Option<String> {
-    let algo = chain.algo();
-    // A miner that sends no list is an old one that does what it is told.
-    let able = login.algos.is_empty() || login.algos.iter().any(|name| name == algo);
-    (!able).then(|| format!("This pool needs the algorithm {algo}, which the miner does not offer"))
+    pool.chain.algo_refusal(&login.algos)
 }

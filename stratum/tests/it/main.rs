@@ -16,6 +16,7 @@ mod history;
 mod keeper;
 mod kill;
 mod plan;
+mod opensy;
 mod protocol;
 mod random;
 mod randomx;

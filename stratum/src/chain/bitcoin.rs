@@ -1,0 +1,262 @@
+//! The Bitcoin-shaped driver (OpenSY): templates and keys from the node's JSON-RPC, blocks back to it.
+//!
+//! The proof of work is RandomX over an 80-byte header with the nonce at its end. Stock XMRig cannot write a nonce there, so
+//! the jobs go out under an algorithm name of their own, and a miner that does not offer it is told why.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::address::AddressError;
+use crate::chain::{Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip};
+use address::{Destination, Network};
+use auditor::{Auditor, block_hash};
+use keys::KeySchedule;
+use rpc::Rpc;
+use sha256d::{from_printed, reversed};
+use template::{BitcoinTemplate, Keys, TemplateAnswer};
+
+pub use settings::OpensySettings;
+
+pub mod address;
+pub mod audit;
+mod auditor;
+pub mod coinbase;
+pub mod encode;
+pub mod header;
+pub mod keys;
+pub mod merkle;
+mod rpc;
+pub mod settings;
+pub mod sha256d;
+pub mod target;
+pub mod template;
+pub mod transaction;
+
+/// How often a block is offered to a node that does not answer.
+const SUBMIT_TRIES: u32 = 5;
+const SUBMIT_PAUSE: Duration = Duration::from_millis(300);
+/// How often template and keys are asked for until they belong to one chain.
+const TEMPLATE_TRIES: u32 = 3;
+/// Headers a synchronised node may be ahead of its blocks: it has just heard of them.
+const HEADERS_AHEAD: u64 = 2;
+/// The node is starting, says RPC_IN_WARMUP.
+const IN_WARMUP: i64 = -28;
+/// It does not know the hash, says RPC_INVALID_ADDRESS_OR_KEY.
+const UNKNOWN_HASH: i64 = -5;
+/// Its chain is not that high, says RPC_INVALID_PARAMETER.
+const HEIGHT_OUT_OF_RANGE: i64 = -8;
+/// A coinbase may be spent in the block that is so many higher than its own.
+const MATURITY: u64 = 100;
+const BLOCK_TIME: Duration = Duration::from_secs(120);
+
+/// One OpenSY node.
+pub struct BitcoinChain {
+    rpc: Rpc,
+    wallet: String,
+    reward: Destination,
+    settings: OpensySettings,
+    network: OnceLock<Network>,
+    auditor: Auditor,
+}
+
+#[derive(Deserialize)]
+struct ChainInfo {
+    chain: String,
+    blocks: u64,
+    #[serde(default)]
+    headers: u64,
+    bestblockhash: String,
+    #[serde(default)]
+    initialblockdownload: bool,
+}
+
+#[derive(Deserialize)]
+struct HeaderInfo {
+    confirmations: i64,
+}
+
+impl BitcoinChain {
+    /// A driver for the node at `url` whose blocks pay `wallet`.
+    pub fn new(url: &str, wallet: &str, settings: &OpensySettings, timeout: Duration) -> Result<Self, ChainError> {
+        let reward =
+            address::parse_any(wallet).map_err(|error| ChainError::Template(format!("the pool's wallet cannot be paid: {error}")))?;
+        let rpc = Rpc::new(url, settings, timeout)?;
+        let auditor = Auditor::new(rpc.clone());
+        Ok(Self { rpc, wallet: wallet.to_owned(), reward, settings: settings.clone(), network: OnceLock::new(), auditor })
+    }
+
+    async fn ask_tip(&self) -> Result<Tip, ChainError> {
+        let info: ChainInfo = self.rpc.call("getblockchaininfo", json!([])).await?;
+        let hash = from_printed(&info.bestblockhash)
+            .map(reversed)
+            .ok_or_else(|| ChainError::Template("getblockchaininfo has no bestblockhash of 64 hex digits".to_owned()))?;
+        let unready = match self.unready(&info) {
+            Ok(schedule) => self.auditor.misfit(schedule, info.blocks).await?.map(|misfit| misfit.to_string()),
+            Err(reason) => Some(reason),
+        };
+        let next_height = info.blocks + 1;
+        let unready = unready.or_else(|| self.schedule().and_then(|schedule| before_fork(&schedule, next_height)));
+        Ok(Tip { hash, next_height, unready })
+    }
+
+    /// The schedule of the node's network, or why its templates must not be mined.
+    fn unready(&self, info: &ChainInfo) -> Result<KeySchedule, String> {
+        let Some(network) = Network::from_chain(&info.chain) else {
+            return Err(format!("the node is on the chain {:?}, which this pool does not know", info.chain));
+        };
+        let first = *self.network.get_or_init(|| network);
+        if network != first {
+            return Err(format!("the node was on {first} and is on {network} now; restart the pool"));
+        }
+        address::parse(&self.wallet, network).map_err(|error| format!("the pool's wallet cannot be paid: {error}"))?;
+        // A node on regtest has no peers to learn from and mines in that state.
+        if info.initialblockdownload && network != Network::Regtest {
+            return Err(format!("the node is not synchronised (block {} of {})", info.blocks, info.headers));
+        }
+        if info.headers > info.blocks + HEADERS_AHEAD {
+            return Err(format!("the node is behind (block {} of {})", info.blocks, info.headers));
+        }
+        Ok(self.settings.schedule(network))
+    }
+
+    fn schedule(&self) -> Option<KeySchedule> {
+        self.network.get().map(|network| self.settings.schedule(*network))
+    }
+
+    async fn ask_template(&self) -> Result<Arc<dyn Template>, ChainError> {
+        let schedule = self.schedule().ok_or_else(|| ChainError::Template("the node's network is not known yet".to_owned()))?;
+        for _ in 0..TEMPLATE_TRIES {
+            let answer: TemplateAnswer = self.rpc.call("getblocktemplate", json!([{"rules": ["segwit"]}])).await?;
+            let height = u64::from(answer.height);
+            if let Some(reason) = before_fork(&schedule, height) {
+                return Err(ChainError::Template(reason));
+            }
+            let keys = self.keys(&schedule, height).await?;
+            // A reorg in between could give the keys of another chain, so the parent must still be in place after them.
+            let parent = block_hash(&self.rpc, height.saturating_sub(1)).await?;
+            if Some(parent) == from_printed(&answer.previousblockhash) {
+                return Ok(Arc::new(BitcoinTemplate::parse(&answer, &self.reward.script(), keys)?));
+            }
+        }
+        Err(ChainError::Template("the node's chain changed each time its keys were asked for".to_owned()))
+    }
+
+    async fn keys(&self, schedule: &KeySchedule, height: u64) -> Result<Keys, ChainError> {
+        let current = block_hash(&self.rpc, schedule.key_height(height)).await?;
+        let next = match schedule.next_key_height(height) {
+            Some(next) => Some(block_hash(&self.rpc, next).await?),
+            None => None,
+        };
+        Ok(Keys { current, next })
+    }
+
+    /// A node whose answer was lost calls the second try a duplicate; only then is it asked what became of the block.
+    async fn offer(&self, block: &FoundBlock) -> Result<Submitted, ChainError> {
+        let body = json!([hex::encode(&block.bytes)]);
+        let mut last = ChainError::Template("the block was never offered".to_owned());
+        for attempt in 0..SUBMIT_TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(SUBMIT_PAUSE * attempt).await;
+            }
+            match self.rpc.call::<Option<String>>("submitblock", body.clone()).await {
+                Ok(None) => return Ok(Submitted::Accepted),
+                Ok(Some(word)) => return Ok(self.verdict(&block.id, word).await),
+                Err(ChainError::Refused { code, message, .. }) if code != IN_WARMUP => return Ok(Submitted::Refused(message)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// What the node's word for a block that it did not just make its newest means.
+    async fn verdict(&self, id: &Hash, word: String) -> Submitted {
+        match word.as_str() {
+            "duplicate" => self.place(id).await.unwrap_or(Submitted::Accepted),
+            // It has the block and does not go on from it, or not yet.
+            "inconclusive" | "duplicate-inconclusive" => self.place(id).await.unwrap_or(Submitted::Orphaned),
+            _ => {
+                if word.starts_with("high-hash") {
+                    self.auditor.doubt();
+                }
+                Submitted::Refused(word)
+            }
+        }
+    }
+
+    /// Blocks beside the best chain have -1 confirmations, whatever their height.
+    async fn ask_standing(&self, id: Hash, height: u64) -> Result<Standing, ChainError> {
+        let header = async |hash: String| self.rpc.call::<HeaderInfo>("getblockheader", json!([hash, true])).await;
+        match header(hex::encode(id)).await {
+            Ok(HeaderInfo { confirmations }) => {
+                if let Ok(confirmations @ 1..) = u64::try_from(confirmations) {
+                    return Ok(Standing::Best { confirmations });
+                }
+            }
+            Err(ChainError::Refused { code: UNKNOWN_HASH, .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let other = match block_hash(&self.rpc, height).await {
+            Ok(other) => reversed(other),
+            Err(ChainError::Refused { code: HEIGHT_OUT_OF_RANGE, .. }) => return Ok(Standing::Absent),
+            Err(error) => return Err(error),
+        };
+        // A reorg in between may have brought it back, or have taken the other one away again.
+        let confirmations = u64::try_from(header(hex::encode(other)).await?.confirmations).unwrap_or(0);
+        Ok(match (confirmations, other == id) {
+            (0, _) => Standing::Absent,
+            (_, true) => Standing::Best { confirmations },
+            (_, false) => Standing::Beside { confirmations },
+        })
+    }
+
+    /// Where the node has the block; `None` when it does not know it or does not answer.
+    async fn place(&self, id: &Hash) -> Option<Submitted> {
+        let header: Result<HeaderInfo, _> = self.rpc.call("getblockheader", json!([hex::encode(id), true])).await;
+        header.ok().map(|header| if header.confirmations < 0 { Submitted::Orphaned } else { Submitted::Accepted })
+    }
+}
+
+fn before_fork(schedule: &KeySchedule, height: u64) -> Option<String> {
+    let fork = schedule.fork_height;
+    (!schedule.is_randomx(height))
+        .then(|| format!("block {height} is still worked on with SHA-256; RandomX begins at block {fork} (stratum.opensy.fork_height)"))
+}
+
+impl Chain for BitcoinChain {
+    fn algo(&self) -> &str {
+        &self.settings.algo
+    }
+    /// Also a miner that sends no list is refused: it would hash the wrong bytes and never find anything.
+    fn algo_refusal(&self, offered: &[String]) -> Option<String> {
+        let algo = self.algo();
+        (!offered.iter().any(|name| name == algo)).then(|| {
+            format!("This pool needs the algorithm {algo} (RandomX over an 80-byte header), which stock XMRig does not have; use headframe's own miner")
+        })
+    }
+    fn check_address(&self, address: &str) -> Result<(), AddressError> {
+        let network = self.network.get().ok_or(AddressError::NetworkUnknown)?;
+        Ok(address::check_account(address, *network)?)
+    }
+    fn tip(&self) -> BoxFuture<'_, Result<Tip, ChainError>> {
+        self.ask_tip().boxed()
+    }
+    fn template(&self) -> BoxFuture<'_, Result<Arc<dyn Template>, ChainError>> {
+        self.ask_template().boxed()
+    }
+    fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>> {
+        self.offer(block).boxed()
+    }
+    fn standing(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
+        self.ask_standing(id, height).boxed()
+    }
+    fn maturity(&self) -> u64 {
+        MATURITY
+    }
+    fn block_time(&self) -> Option<Duration> {
+        self.network.get().filter(|network| **network != Network::Regtest).map(|_| BLOCK_TIME)
+    }
+}

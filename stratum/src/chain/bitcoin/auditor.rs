@@ -1,0 +1,165 @@
+//! When the key schedule is checked against the node: before the first job, at each new key, and after a refused proof.
+//!
+//! The first check holds everything up, for there is nothing to mine before it. Later ones run beside the mining, so that a
+//! new key brings no gap; what they find withdraws the work at the next look.
+
+use serde_json::json;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinSet;
+
+use super::audit::{Misfit, Sample, heights, judge};
+use super::header::{LEN, id};
+use super::keys::KeySchedule;
+use super::rpc::Rpc;
+use super::sha256d::{from_printed, reversed};
+use crate::chain::{ChainError, Hash};
+use crate::randomx::{HashError, Machine, Memory, Mode};
+
+/// Epochs looked at before the first job: two intervals that differ do not agree on three keys in a row.
+const FIRST_EPOCHS: u64 = 3;
+/// Epochs looked at later.
+const LATER_EPOCHS: u64 = 1;
+/// Blocks after which the end of the chain is looked at again, also within an epoch: the node's own may be shorter.
+const AGAIN_BLOCKS: u64 = 32;
+
+/// What is known of the schedule's fit.
+pub(super) struct Auditor {
+    rpc: Rpc,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    verdict: Option<Verdict>,
+    running: JoinSet<Result<Verdict, ChainError>>,
+}
+
+#[derive(Debug, Clone)]
+struct Verdict {
+    schedule: KeySchedule,
+    tip: u64,
+    fit: Result<(), Misfit>,
+}
+
+impl Auditor {
+    pub(super) fn new(rpc: Rpc) -> Self {
+        Self { rpc, state: Mutex::default() }
+    }
+
+    /// Why the schedule does not fit the node's chain, whose newest block is at `tip`; `None` when it does.
+    pub(super) async fn misfit(&self, schedule: KeySchedule, tip: u64) -> Result<Option<Misfit>, ChainError> {
+        let known = self.known(schedule, tip);
+        let verdict = match known {
+            Some(verdict) => verdict,
+            None => {
+                let verdict = audit(self.rpc.clone(), schedule, tip, FIRST_EPOCHS).await?;
+                self.lock().verdict = Some(verdict.clone());
+                verdict
+            }
+        };
+        Ok(verdict.fit.err())
+    }
+
+    /// The next look checks again: the node said that a block's proof of work was wrong.
+    pub(super) fn doubt(&self) {
+        self.lock().verdict = None;
+    }
+
+    /// What an earlier look found, if it still says something about this tip. Starts a later check when one is due.
+    fn known(&self, schedule: KeySchedule, tip: u64) -> Option<Verdict> {
+        let mut state = self.lock();
+        while let Some(done) = state.running.try_join_next() {
+            match done {
+                Ok(Ok(verdict)) => state.verdict = Some(verdict),
+                Ok(Err(error)) => tracing::warn!(%error, "the key schedule could not be checked again"),
+                Err(error) => tracing::error!(%error, "the check of the key schedule ended early"),
+            }
+        }
+        let verdict = state.verdict.clone().filter(|verdict| verdict.schedule == schedule)?;
+        let new_key = schedule.key_height(tip) != schedule.key_height(verdict.tip);
+        let due = new_key || tip.abs_diff(verdict.tip) >= AGAIN_BLOCKS;
+        if verdict.fit.is_err() {
+            // Nothing is mined meanwhile, so a new block is worth a whole look.
+            return (tip == verdict.tip).then_some(verdict);
+        }
+        if due && state.running.is_empty() {
+            state.running.spawn(audit(self.rpc.clone(), schedule, tip, LATER_EPOCHS));
+        }
+        Some(verdict)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // Every step leaves the state whole, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn audit(rpc: Rpc, schedule: KeySchedule, tip: u64, epochs: u64) -> Result<Verdict, ChainError> {
+    let samples = Arc::new(samples(&rpc, &schedule, tip, epochs).await?);
+    let hashed = samples.clone();
+    // Hashing is pure CPU and takes half a second a key.
+    let judged = tokio::task::spawn_blocking(move || {
+        let mut machine: Option<(Hash, Machine)> = None;
+        judge(&schedule, &hashed, |key, bytes| hash(&mut machine, key, bytes))
+    });
+    let judged = judged.await.map_err(|_| HashError::Stopped).flatten();
+    let fit = judged.map_err(|error| ChainError::Template(format!("the node's blocks could not be checked: {error}")))?;
+    if fit.is_ok() {
+        tracing::info!(tip, blocks = samples.len(), interval = schedule.interval, "the key schedule fits the node's blocks");
+    }
+    Ok(Verdict { schedule, tip, fit })
+}
+
+fn hash(kept: &mut Option<(Hash, Machine)>, key: &Hash, bytes: &[u8]) -> Result<Hash, HashError> {
+    if let Some((_, machine)) = kept.as_ref().filter(|(of, _)| of == key) {
+        return machine.hash(bytes);
+    }
+    // One memory at a time.
+    *kept = None;
+    let machine = Machine::new(&Arc::new(Memory::build(key, Mode::Light)?))?;
+    let hash = machine.hash(bytes)?;
+    *kept = Some((*key, machine));
+    Ok(hash)
+}
+
+async fn samples(rpc: &Rpc, schedule: &KeySchedule, tip: u64, epochs: u64) -> Result<Vec<Sample>, ChainError> {
+    if tip == 0 {
+        return Ok(Vec::new());
+    }
+    let newest = header(rpc, tip).await?;
+    let bits = super::header::Header::parse(&newest).bits;
+    let mut samples: Vec<Sample> = Vec::new();
+    let mut key: Option<(u64, Hash)> = None;
+    for height in heights(schedule, tip, bits, epochs) {
+        let key_height = schedule.key_height(height);
+        let key = match key.filter(|(of, _)| *of == key_height) {
+            Some((_, key)) => key,
+            None => key.insert((key_height, block_hash(rpc, key_height).await?)).1,
+        };
+        let header = if height == tip { newest } else { header(rpc, height).await? };
+        samples.push(Sample { height, header, key });
+    }
+    // A reorg in between would pair headers with keys of another chain.
+    if block_hash(rpc, tip).await? != reversed(id(&newest)) {
+        return Err(ChainError::Template("the node's chain changed while it was checked".to_owned()));
+    }
+    Ok(samples)
+}
+
+/// The id of the block at a height, internal order: as a key, the bytes RandomX is given.
+pub(super) async fn block_hash(rpc: &Rpc, height: u64) -> Result<Hash, ChainError> {
+    let text: String = rpc.call("getblockhash", json!([height])).await?;
+    from_printed(&text).ok_or_else(|| ChainError::Template(format!("getblockhash {height} is not 64 hex digits")))
+}
+
+async fn header(rpc: &Rpc, height: u64) -> Result<[u8; LEN], ChainError> {
+    let hash: String = rpc.call("getblockhash", json!([height])).await?;
+    let text: String = rpc.call("getblockheader", json!([hash, false])).await?;
+    let mut header = [0; LEN];
+    hex::decode_to_slice(&text, &mut header)
+        .map_err(|_| ChainError::Template(format!("getblockheader of block {height} is not {LEN} bytes in hex")))?;
+    if hex::encode(id(&header)) != hash {
+        return Err(ChainError::Template(format!("the header of block {height} is not the one of its hash")));
+    }
+    Ok(header)
+}

@@ -1,0 +1,41 @@
+//! Which driver a configuration asks for: the one place that lists the chains there are.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bitcoin::{self, BitcoinChain};
+use super::monero;
+use super::{Chain, ChainError};
+use crate::address::{self, AddressError};
+use crate::config::StratumConfig;
+
+/// The chains a pool can mine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChainKind {
+    /// Monero and what is shaped like it.
+    #[default]
+    Monero,
+    /// OpenSY: Bitcoin's blocks, RandomX over their header.
+    Opensy,
+}
+
+impl ChainKind {
+    /// Whether a text is an address of this chain, on whatever network.
+    pub fn check_wallet(self, wallet: &str) -> Result<(), AddressError> {
+        match self {
+            ChainKind::Monero => address::parse(wallet).map(|_| ()),
+            ChainKind::Opensy => Ok(bitcoin::address::parse_any(wallet).map(|_| ())?),
+        }
+    }
+}
+
+/// The driver of the configured chain, over the daemon it names.
+pub fn open(config: &StratumConfig) -> Result<Arc<dyn Chain>, ChainError> {
+    let timeout = Duration::from_secs(config.daemon_timeout_s);
+    Ok(match config.chain {
+        ChainKind::Monero => Arc::new(monero::fleet(config)?),
+        ChainKind::Opensy => Arc::new(BitcoinChain::new(&config.opensy.rpc_url, &config.wallet, &config.opensy, timeout)?),
+    })
+}
