@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::address;
+use crate::defence;
 use crate::vardiff;
 
 /// The section `[stratum]`.
@@ -52,6 +53,8 @@ pub struct StratumConfig {
     pub hashrate_interval_s: u64,
     /// Seconds the shares in flight may take at shutdown.
     pub drain_s: u64,
+    /// Limits against those who would harm the pool or other miners.
+    pub defence: defence::settings::Settings,
 }
 
 impl Default for StratumConfig {
@@ -77,6 +80,7 @@ impl Default for StratumConfig {
             durable_timeout_s: 15,
             hashrate_interval_s: 60,
             drain_s: 10,
+            defence: defence::settings::Settings::default(),
         }
     }
 }
@@ -108,6 +112,7 @@ impl StratumConfig {
         if !url_ok {
             return Err(refuse("daemon_url", &self.daemon_url, "write it as http://host:port"));
         }
+        self.defence.validate()?;
         self.validate_numbers()
     }
 

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod chain;
 pub mod config;
+pub mod defence;
 pub mod difficulty;
 pub mod facts;
 mod feed;
@@ -23,6 +24,7 @@ mod stats;
 pub mod vardiff;
 
 pub use config::{ConfigError, StratumConfig};
+pub use defence::keeper::BansHandle;
 pub use facts::{FactError, Facts, PublisherFacts};
 pub use pool::{Bound, Stratum, StratumError};
 pub use stats::{Stats, StatsHandle};

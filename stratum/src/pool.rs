@@ -13,6 +13,8 @@ use tokio_util::task::TaskTracker;
 use crate::chain::monero::MoneroChain;
 use crate::chain::{Chain, ChainError};
 use crate::config::{ConfigError, StratumConfig};
+use crate::defence::guard::{Defence, DefenceError};
+use crate::defence::keeper::BansHandle;
 use crate::facts::Facts;
 use crate::feed::{Feed, Timing, Work};
 use crate::randomx::{Mode, Seeds, Verifier};
@@ -35,6 +37,9 @@ pub enum StratumError {
     /// The daemon's client.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// Descriptors, or a file that the defence needs.
+    #[error(transparent)]
+    Defence(#[from] DefenceError),
 }
 
 /// Everything the sessions share.
@@ -44,6 +49,7 @@ pub(crate) struct Pool {
     pub(crate) verifier: Verifier,
     pub(crate) facts: Arc<dyn Facts>,
     pub(crate) recorder: Recorder,
+    pub(crate) defence: Arc<Defence>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) work: watch::Receiver<Work>,
     /// Rings the feed.
@@ -96,10 +102,12 @@ impl Stratum {
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let seeds = Arc::new(Seeds::new(if config.full_memory { Mode::Full } else { Mode::Light }));
-        let verifier = Verifier::start(seeds.clone(), config.verify_threads, config.verify_queue)
+        let fair = config.defence.verify.clone();
+        let verifier = Verifier::start_fair(seeds.clone(), config.verify_threads, config.verify_queue, fair)
             .map_err(|reason| StratumError::Threads { threads: config.verify_threads, reason })?;
         let counters = Arc::new(Counters::default());
         let (recorder, drain) = recorder(facts.clone(), counters.clone());
+        let defence = Defence::new(&config, recorder.clone())?;
         let (work_sender, work) = watch::channel(Work::Nothing("no block template yet".to_owned()));
         let bell = Arc::new(Notify::new());
         let timing = Timing {
@@ -109,7 +117,7 @@ impl Stratum {
         };
         let feed = Feed { chain: chain.clone(), seeds, counters: counters.clone(), work: work_sender, bell: bell.clone(), timing };
         let (tasks, instance, started) = (TaskTracker::new(), rand::random(), Instant::now());
-        let pool = Pool { config, chain, verifier, facts, recorder, counters, work, bell, tasks, instance, started };
+        let pool = Pool { config, chain, verifier, facts, recorder, defence, counters, work, bell, tasks, instance, started };
         Ok(Bound { listener, address, pool: Arc::new(pool), feed, drain })
     }
 }
@@ -130,6 +138,11 @@ impl Bound {
         self.pool.verifier.seeds().clone()
     }
 
+    /// The bans, for the operator.
+    pub fn bans(&self) -> BansHandle {
+        BansHandle(self.pool.defence.clone())
+    }
+
     /// Serves miners until `stop`; then shares in flight are finished within the configured time.
     pub async fn run(self, stop: CancellationToken) {
         let Bound { listener, address, pool, feed, drain } = self;
@@ -138,6 +151,7 @@ impl Bound {
         let drained = CancellationToken::new();
         let (mut feeding, mut recording) = (JoinSet::new(), JoinSet::new());
         feeding.spawn(feed.run(stop.clone()));
+        feeding.spawn(pool.defence.clone().keep(stop.clone()));
         recording.spawn(drain.run(drained.clone()));
         server::serve(listener, pool.clone(), stop).await;
         pool.tasks.close();

@@ -10,6 +10,9 @@ use tokio::sync::OnceCell;
 
 use crate::chain::Hash;
 
+pub mod fair;
+mod lane;
+mod strain;
 pub mod verifier;
 
 pub use verifier::Verifier;
@@ -23,6 +26,9 @@ pub enum HashError {
     /// The library refused.
     #[error("RandomX failed while {doing}: {reason}; light mode needs 256 MiB a seed, full mode 2.3 GiB")]
     Library { doing: &'static str, reason: String },
+    /// There are too many shares of those who have not proven themselves.
+    #[error("too many unverified shares ({0:?}); send good ones first, or try again later")]
+    Overloaded(fair::Overload),
     /// The verifier has stopped.
     #[error("the RandomX verifier has stopped")]
     Stopped,

@@ -5,7 +5,10 @@
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use headframe_schemas::column::Column;
+use headframe_schemas::stream::bans::Ban;
 use headframe_schemas::stream::hashrate::Hashrate;
+use headframe_schemas::stream::sessions::Session;
 use headframe_schemas::stream::shares::Share;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -24,6 +27,13 @@ const IN_FLIGHT: usize = 256;
 pub(crate) enum Row {
     Share(Share),
     Hashrate(Hashrate),
+    Session(Box<Session>),
+    Ban(Box<Ban>),
+}
+
+/// As much of a text as a row's column takes.
+pub(crate) fn within_row(text: &str) -> &str {
+    &text[..text.floor_char_boundary(Column::MAX_TEXT_BYTES)]
 }
 
 /// The queue's entrance.
@@ -65,6 +75,8 @@ impl Drain {
                 match row {
                     Row::Share(share) => facts.share(share).await,
                     Row::Hashrate(hashrate) => facts.hashrate(hashrate).await,
+                    Row::Session(session) => facts.session(*session).await,
+                    Row::Ban(ban) => facts.ban(*ban).await,
                 }
             }
         };

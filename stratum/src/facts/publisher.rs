@@ -4,8 +4,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use headframe_ingest::Publisher;
 use headframe_schemas::Record;
+use headframe_schemas::stream::bans::Ban;
 use headframe_schemas::stream::blocks::Block;
 use headframe_schemas::stream::hashrate::Hashrate;
+use headframe_schemas::stream::sessions::Session;
 use headframe_schemas::stream::shares::Share;
 
 use super::{FactError, Facts};
@@ -32,5 +34,11 @@ impl Facts for PublisherFacts {
     }
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>> {
         self.record(hashrate).boxed()
+    }
+    fn session(&self, session: Session) -> BoxFuture<'_, Result<(), FactError>> {
+        self.record(session).boxed()
+    }
+    fn ban(&self, ban: Ban) -> BoxFuture<'_, Result<(), FactError>> {
+        self.record(ban).boxed()
     }
 }

@@ -5,12 +5,15 @@
 
 mod address;
 mod blob;
+mod defence;
 mod difficulty;
 mod facts;
+mod fair;
 mod jetstream;
 mod protocol;
 mod randomx;
 mod regtest;
 mod scripted;
 mod server;
+mod siege;
 mod vardiff;

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use headframe_stratum::address::AddressError;
 use headframe_stratum::chain::{Chain, ChainError, Extranonce, FoundBlock, Hash, Submitted, Template, Tip};
 use headframe_stratum::difficulty::meets;
-use headframe_stratum::{Bound, Facts, StatsHandle, Stratum, StratumConfig};
+use headframe_stratum::{BansHandle, Bound, Facts, StatsHandle, Stratum, StratumConfig};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -114,6 +114,7 @@ pub struct Stage {
     pub address: SocketAddr,
     pub stats: StatsHandle,
     pub seeds: Arc<headframe_stratum::randomx::Seeds>,
+    pub bans: BansHandle,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<()>,
 }
@@ -148,10 +149,10 @@ impl Stage {
             rows_at_submit: Mutex::default(),
         });
         let bound: Bound = Stratum::bind_on(config, durable, chain.clone()).await.unwrap();
-        let (address, stats, seeds) = (bound.local_addr(), bound.stats(), bound.seeds());
+        let (address, stats, seeds, bans) = (bound.local_addr(), bound.stats(), bound.seeds(), bound.bans());
         let stop = CancellationToken::new();
         let running = tokio::spawn(bound.run(stop.clone()));
-        let stage = Self { chain, facts, address, stats, seeds, stop, running };
+        let stage = Self { chain, facts, address, stats, seeds, bans, stop, running };
         if !unready {
             stage.until("work", |stage| stage.stats.snapshot().unready.is_none()).await;
         }
@@ -177,8 +178,7 @@ impl Stage {
     }
 
     pub async fn client(&self) -> Client {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        Client { stream: BufReader::new(stream), job: Value::Null }
+        Client::over(TcpStream::connect(self.address).await.unwrap())
     }
 
     /// A client that is logged in with the captured line.
@@ -199,9 +199,21 @@ pub struct Client {
 }
 
 impl Client {
+    pub fn over(stream: TcpStream) -> Self {
+        Self { stream: BufReader::new(stream), job: Value::Null }
+    }
+
     pub async fn send(&mut self, line: &str) {
-        let line = format!("{line}\n");
-        self.stream.get_mut().write_all(line.as_bytes()).await.unwrap();
+        self.send_bytes(format!("{line}\n").as_bytes()).await;
+    }
+
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).await.unwrap();
+    }
+
+    /// Sends unless the connection was closed.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.get_mut().write_all(bytes).await.is_ok()
     }
 
     /// The next line, `Null` when the connection was closed.
