@@ -70,7 +70,7 @@ async fn connect(
     stop: CancellationToken,
     permit: OwnedSemaphorePermit,
 ) {
-    let bounded = || socket::prepare(&stream, pool.config.defence.send_buffer_bytes, pool.config.write_timeout());
+    let bounded = || socket::prepare(&stream, pool.config.defence.send_buffer_bytes);
     if let Err(error) = stream.set_nodelay(true).and_then(|()| bounded()) {
         tracing::debug!(%error, "a connection broke before it began");
         return;

@@ -9,10 +9,8 @@ use crate::recorder::{Row, within_row};
 
 /// What the rows of one session need.
 pub(super) struct Presence {
-    /// Sixteen hex digits.
-    pub(super) session: String,
-    agent: String,
-    ip: String,
+    session: u64,
+    agent: Box<str>,
     since: Instant,
     accepted: u64,
     refused: u64,
@@ -20,10 +18,14 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// A session that begins now; `ip` in the form that rows show.
-    pub(super) fn new(agent: &str, ip: String) -> Self {
-        let session = format!("{:016x}", rand::random::<u64>());
-        Self { session, agent: within_row(agent).to_owned(), ip, since: Instant::now(), accepted: 0, refused: 0, work: 0 }
+    /// A session that begins now.
+    pub(super) fn new(agent: &str) -> Self {
+        Self { session: rand::random(), agent: within_row(agent).into(), since: Instant::now(), accepted: 0, refused: 0, work: 0 }
+    }
+
+    /// Its id: sixteen hex digits.
+    pub(super) fn session(&self) -> String {
+        format!("{:016x}", self.session)
     }
 
     /// A share was answered; `credit` is zero when it was refused.
@@ -36,14 +38,14 @@ impl Presence {
         self.work += u128::from(credit);
     }
 
-    /// The row of the login.
-    pub(super) fn login(&self, account: &Account, difficulty: u64) -> Row {
-        Row::Session(Box::new(self.row(account, "login", difficulty)))
+    /// The row of the login; `ip` in the form that rows show.
+    pub(super) fn login(&self, account: &Account, ip: String, difficulty: u64) -> Row {
+        Row::Session(Box::new(self.row(account, ip, "login", difficulty)))
     }
 
     /// The row of the end.
-    pub(super) fn logout(&self, account: &Account, difficulty: u64, reason: &str) -> Row {
-        let mut row = self.row(account, "logout", difficulty);
+    pub(super) fn logout(&self, account: &Account, ip: String, difficulty: u64, reason: &str) -> Row {
+        let mut row = self.row(account, ip, "logout", difficulty);
         row.reason = Some(within_row(reason).to_owned());
         row.duration_s = Some(self.since.elapsed().as_secs_f64());
         row.shares_accepted = i64::try_from(self.accepted).ok();
@@ -52,16 +54,16 @@ impl Presence {
         Row::Session(Box::new(row))
     }
 
-    fn row(&self, account: &Account, event: &str, difficulty: u64) -> SessionRow {
+    fn row(&self, account: &Account, ip: String, event: &str, difficulty: u64) -> SessionRow {
         SessionRow {
             event_time: wall_us(),
             pool: account.pool.clone(),
             event: event.to_owned(),
-            session: self.session.clone(),
+            session: self.session(),
             miner: account.miner.clone(),
             worker: account.worker.clone(),
-            agent: (!self.agent.is_empty()).then(|| self.agent.clone()),
-            ip: self.ip.clone(),
+            agent: (!self.agent.is_empty()).then(|| self.agent.to_string()),
+            ip,
             difficulty: i64::try_from(difficulty).unwrap_or(i64::MAX),
             reason: None,
             duration_s: None,

@@ -182,7 +182,7 @@ impl Session {
         let account = Account { pool: pool.config.pool.clone(), miner: login.address.clone(), worker: login.worker.clone() };
         Self {
             account,
-            presence: Presence::new(&login.agent, pool.defence.privacy.address(guest.address())),
+            presence: Presence::new(&login.agent),
             guest,
             tempo: Tempo::new(&pool.config.defence, pool.now_ms()),
             strain: pool.verifier.strain(),
@@ -204,8 +204,8 @@ impl Session {
     async fn welcome(&mut self, id: &Value) -> Result<(), End> {
         let template = self.template()?;
         let job = self.jobs.issue(template, self.difficulty.difficulty().saturating_mul(self.strain));
-        let line = answer::login(id, &self.presence.session, job, self.pool.chain.algo());
-        self.pool.recorder.later(self.presence.login(&self.account, self.job_difficulty()));
+        let line = answer::login(id, &self.presence.session(), job, self.pool.chain.algo());
+        self.pool.recorder.later(self.presence.login(&self.account, self.ip(), self.job_difficulty()));
         self.out.send(&line).await
     }
 
@@ -370,6 +370,11 @@ impl Session {
         if self.guest.is_proven() { verify.in_flight_proven } else { verify.in_flight_unproven }
     }
 
+    /// Where the miner comes from, as rows show it.
+    fn ip(&self) -> String {
+        self.pool.defence.privacy.address(self.guest.address())
+    }
+
     fn job_difficulty(&self) -> u64 {
         self.jobs.current().map_or(0, |job| job.difficulty.hashes())
     }
@@ -379,7 +384,7 @@ impl Session {
         if let Some(offence) = ends::after_login(end) {
             self.pool.defence.offence(&self.guest, offence);
         }
-        self.pool.recorder.later(self.presence.logout(&self.account, self.job_difficulty(), &ends::reason(end)));
+        self.pool.recorder.later(self.presence.logout(&self.account, self.ip(), self.job_difficulty(), &ends::reason(end)));
     }
 
     fn report_hashrate(&mut self) {

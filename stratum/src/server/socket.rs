@@ -9,14 +9,16 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// Between such questions, and how many of them go unanswered.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_COUNT: u32 = 6;
+/// How long sent bytes may go unacknowledged; longer than any hiccup of a home's line.
+const UNACKNOWLEDGED_MS: u32 = 60_000;
 
 /// Bounds what a peer that does not read can make the kernel hold, and for how long one that vanished is believed to be there.
-pub(super) fn prepare(stream: &TcpStream, send_buffer_bytes: usize, unacknowledged: Duration) -> std::io::Result<()> {
+pub(super) fn prepare(stream: &TcpStream, send_buffer_bytes: usize) -> std::io::Result<()> {
     sockopt::set_socket_send_buffer_size(stream, send_buffer_bytes)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;
     sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
     sockopt::set_tcp_keepcnt(stream, KEEPALIVE_COUNT)?;
-    sockopt::set_tcp_user_timeout(stream, u32::try_from(unacknowledged.as_millis()).unwrap_or(u32::MAX))?;
+    sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED_MS)?;
     Ok(())
 }

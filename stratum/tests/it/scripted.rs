@@ -126,6 +126,7 @@ pub fn config() -> StratumConfig {
         pool: "test".to_owned(),
         start_difficulty: 16,
         poll_ms: 20,
+        max_sessions: 100,
         ..StratumConfig::default()
     };
     config.vardiff.min_difficulty = 1;

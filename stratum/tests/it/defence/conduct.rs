@@ -189,7 +189,7 @@ proptest! {
         let settings = Settings::default();
         let mut conduct = Conduct::new(settings.clone());
         let mut rig = Rig::new("203.0.113.1", "a");
-        let (mut now_ms, mut points, mut good, mut sentenced) = (0, 0u32, 0u32, 0);
+        let (mut now_ms, mut points, mut good, mut workers, mut addresses) = (0, 0u32, 0u32, 0, 0);
         for (step, later_ms) in steps {
             now_ms += later_ms;
             let Some(offence) = Offence::ALL.get(step) else {
@@ -199,12 +199,15 @@ proptest! {
             };
             points += offence.points();
             let verdict = rig.does(&mut conduct, *offence, now_ms);
-            if !verdict.ban.is_empty() {
-                sentenced += 1;
-                // Fading only lowers both sums, so the unfaded points bound what a sentence can rest on.
-                prop_assert!(points >= sentenced * settings.ban_points, "{} points, {} good", points, good);
-                prop_assert!(verdict.ban.iter().all(|(_, score)| *score >= settings.ban_points));
-                prop_assert!(verdict.close);
+            for (subject, score) in &verdict.ban {
+                // Fading only lowers the sums, so the points as given bound what all sentences together can rest on.
+                let (sentences, each) = match subject {
+                    Subject::Session(_) => (&mut workers, settings.ban_points),
+                    _ => (&mut addresses, settings.ban_points * settings.bans_before_address),
+                };
+                *sentences += 1;
+                prop_assert!(points >= *sentences * each, "{} points, {} good", points, good);
+                prop_assert!(*score >= each && verdict.close);
             }
             if verdict.close {
                 prop_assert!(rig.record.points() >= settings.ban_points || !verdict.ban.is_empty());
