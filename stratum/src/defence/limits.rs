@@ -124,6 +124,15 @@ impl Limits {
         close(&mut self.networks, Block::neighbourhood(address), logged_in);
     }
 
+    /// A connection of this address ended so that coming back at once should cost: as if it had come so many more times.
+    pub fn penalise(&mut self, address: IpAddr, logins: u32, now_ms: u64) {
+        let rate = pace(self.settings.logins_per_minute_address, self.settings.connections_per_address);
+        let bucket = self.address_pace.entry(&address.to_canonical(), || Bucket::full(rate, now_ms));
+        // Without debt: whoever waits for one login gets one.
+        let owned = bucket.level(rate, now_ms).max(0.0);
+        bucket.charge(rate, owned.min(f64::from(logins)), now_ms);
+    }
+
     /// Addresses that have something open.
     pub fn addresses(&self) -> usize {
         self.addresses.len()

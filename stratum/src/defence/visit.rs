@@ -11,6 +11,9 @@ use super::refusal::Refusal;
 use crate::protocol::login::Login;
 use crate::randomx::fair::Asker;
 
+/// Logins that being thrown out costs an address.
+const THROWN_OUT_LOGINS: u32 = 16;
+
 /// A connection that was let in. Dropping it lets its places go.
 pub(crate) struct Visit {
     defence: Arc<Defence>,
@@ -40,6 +43,14 @@ impl Visit {
     /// Something wrong before login.
     pub(crate) fn offence(&self, offence: Offence) {
         self.defence.offence_before_login(self.address, self.spared, offence);
+    }
+
+    /// The connection was thrown out, which makes coming back dearer.
+    pub(crate) fn thrown_out(&self) {
+        if !self.spared {
+            let now_ms = self.defence.now_ms();
+            self.defence.state().limits.penalise(self.address, THROWN_OUT_LOGINS, now_ms);
+        }
     }
 
     /// Logs in, possibly under another worker name, or says why not. `session` rises with every connection.

@@ -11,7 +11,6 @@ use crate::defence::visit::Guest;
 use crate::pool::Pool;
 use crate::protocol::answer;
 use crate::randomx::HashError;
-use crate::randomx::fair::Overload;
 use crate::recorder::Row;
 use crate::share::{Admitted, Outcome, Rejection, judge};
 
@@ -35,12 +34,11 @@ pub(crate) async fn check(pool: Arc<Pool>, account: Account, guest: Arc<Guest>, 
     let refuse = |message: &str| Checked { answer: answer::error(&id, message), credit: 0, end: None };
     let hash = match pool.verifier.verify_share(guest.asker(), share.template.seed(), share.blob(), share.claimed).await {
         Ok(hash) => hash,
-        Err(HashError::Overloaded(overload)) => {
+        Err(HashError::Overloaded(_)) => {
             // Not looked at, so not credited: the row says so, and a miner that is honest sends its next one.
             pool.counters.share(Rejection::Throttled.outcome());
             pool.recorder.later(Row::Share(account.share(received_us, Rejection::Throttled.outcome(), share.terms())));
-            let end = (overload == Overload::Strangers).then_some(End::Shed);
-            return Checked { end, ..refuse(Rejection::Throttled.message()) };
+            return Checked { end: Some(End::Shed), ..refuse(Rejection::Throttled.message()) };
         }
         Err(error) => {
             pool.counters.unrecorded();

@@ -114,6 +114,9 @@ pub(crate) async fn run(pool: Arc<Pool>, stream: TcpStream, peer: SocketAddr, co
     };
     session.report_hashrate();
     session.leave(&end);
+    if matches!(end, End::Banned | End::Shed) {
+        visit.thrown_out();
+    }
     end
 }
 

@@ -70,6 +70,12 @@ fn logins_come_at_a_pace_and_a_burst_of_all_rigs_at_once_is_fine() {
     assert_eq!(come_and_go(999), Err(Refusal::PaceOfAddress));
     assert_eq!(come_and_go(1000), Ok(()));
     assert_eq!(come_and_go(1001), Err(Refusal::PaceOfAddress));
+    // Being thrown out costs logins, but never so many that one does not come back in time.
+    let mut thrown = Limits::new(Settings { connections_per_address: 20, pre_login_per_address: 20, pre_login_per_network: 20, ..small() });
+    thrown.penalise(a, 16, 0);
+    assert_eq!((0..20).filter(|_| thrown.arrive(a, 0).is_ok()).count(), 4);
+    thrown.penalise(a, 16, 0);
+    assert_eq!((thrown.arrive(a, 999), thrown.arrive(a, 1000)), (Err(Refusal::PaceOfAddress), Ok(())));
     // A farm of as many rigs as may connect comes back after a restart of the pool without a refusal.
     let mut limits = Limits::new(Settings { pre_login_per_address: 512, pre_login_per_network: 512, ..Settings::default() });
     let rigs = (0..512).filter(|_| limits.arrive(a, 0).is_ok()).count();
