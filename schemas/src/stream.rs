@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use crate::column::Column;
 
+pub mod bans;
 pub mod blocks;
 pub mod energy;
 pub mod hashrate;
 pub mod sensors;
+pub mod sessions;
 pub mod shares;
 
 /// What a pipeline does when messages vanished from the stream before it read them.
@@ -49,7 +51,8 @@ pub trait Record: Serialize + Send + Sync {
 }
 
 /// Every stream.
-pub const ALL: &[&dyn Stream] = &[&shares::Shares, &blocks::Blocks, &hashrate::Hashrates, &energy::Energies, &sensors::Sensors];
+pub const ALL: &[&dyn Stream] =
+    &[&shares::Shares, &blocks::Blocks, &hashrate::Hashrates, &energy::Energies, &sensors::Sensors, &sessions::Sessions, &bans::Bans];
 
 /// The stream of this name.
 pub fn find(name: &str) -> Option<&'static dyn Stream> {

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::chain::bitcoin::OpensySettings;
 use crate::chain::driver::ChainKind;
 use crate::chain::fleet;
-use crate::{blocks, randomx, spool, vardiff};
+use crate::{blocks, defence, randomx, spool, vardiff};
 
 /// The longest grace for late shares: a quarter of the time between two blocks of Monero.
 const MAX_GRACE_MS: u64 = 30_000;
@@ -72,6 +72,8 @@ pub struct StratumConfig {
     pub hashrate_interval_s: u64,
     /// Seconds the shares in flight may take at shutdown.
     pub drain_s: u64,
+    /// Limits against those who would harm the pool or other miners.
+    pub defence: defence::settings::Settings,
 }
 
 impl Default for StratumConfig {
@@ -104,6 +106,7 @@ impl Default for StratumConfig {
             spool: spool::Settings::default(),
             hashrate_interval_s: 60,
             drain_s: 10,
+            defence: defence::settings::Settings::default(),
         }
     }
 }
@@ -140,6 +143,7 @@ impl StratumConfig {
         }
         self.daemons.validate(daemons.len())?;
         self.blocks.validate()?;
+        self.defence.validate()?;
         self.validate_numbers()
     }
 

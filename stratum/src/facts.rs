@@ -1,8 +1,10 @@
 //! Where the pool's facts go, seen from the pool: a share is told OK only after this said it is durable.
 
 use futures::future::BoxFuture;
+use headframe_schemas::stream::bans::Ban;
 use headframe_schemas::stream::blocks::Block;
 use headframe_schemas::stream::hashrate::Hashrate;
+use headframe_schemas::stream::sessions::Session;
 use headframe_schemas::stream::shares::Share;
 use thiserror::Error;
 
@@ -38,4 +40,8 @@ pub trait Facts: Send + Sync + 'static {
     fn spool(&self) -> Option<SpoolWatch> {
         None
     }
+    /// A login or a logout.
+    fn session(&self, session: Session) -> BoxFuture<'_, Result<(), FactError>>;
+    /// A ban or its end.
+    fn ban(&self, ban: Ban) -> BoxFuture<'_, Result<(), FactError>>;
 }

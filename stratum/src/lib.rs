@@ -8,6 +8,7 @@ pub mod address;
 pub mod blocks;
 pub mod chain;
 pub mod config;
+pub mod defence;
 pub mod difficulty;
 pub mod facts;
 mod fanout;
@@ -27,6 +28,7 @@ mod stats;
 pub mod vardiff;
 
 pub use config::{ConfigError, StratumConfig};
+pub use defence::keeper::BansHandle;
 pub use facts::{DurableFacts, FactError, Facts, Spooler};
 pub use pool::{Bound, Stratum, StratumError};
 pub use stats::{Stats, StatsHandle};

@@ -14,6 +14,8 @@ use crate::blocks::Rules;
 use crate::blocks::watcher::{Blocks, Watcher};
 use crate::chain::{Chain, ChainError, driver};
 use crate::config::{ConfigError, StratumConfig};
+use crate::defence::guard::{Defence, DefenceError};
+use crate::defence::keeper::BansHandle;
 use crate::facts::Facts;
 use crate::fanout::Fanout;
 use crate::feed::{Feed, Timing, Work};
@@ -38,6 +40,9 @@ pub enum StratumError {
     /// The daemon's client.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// Descriptors, or a file that the defence needs.
+    #[error(transparent)]
+    Defence(#[from] DefenceError),
 }
 
 /// Everything the sessions share.
@@ -47,6 +52,7 @@ pub(crate) struct Pool {
     pub(crate) verifier: Verifier,
     pub(crate) facts: Arc<dyn Facts>,
     pub(crate) recorder: Recorder,
+    pub(crate) defence: Arc<Defence>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) work: watch::Receiver<Work>,
     /// Found blocks that something may still become of.
@@ -113,13 +119,15 @@ impl Stratum {
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let seeds = Arc::new(Seeds::with(&config.randomx));
-        let verifier = Verifier::start(seeds.clone(), config.verify_threads, config.verify_queue)
+        let fair = config.defence.verify.clone();
+        let verifier = Verifier::start_fair(seeds.clone(), config.verify_threads, config.verify_queue, fair)
             .map_err(|reason| StratumError::Threads { threads: config.verify_threads, reason })?;
         let counters = Arc::new(Counters::default());
         if let Some(spool) = facts.spool() {
             let _ = counters.spool.set(spool);
         }
         let (recorder, drain) = recorder(facts.clone(), counters.clone());
+        let defence = Defence::new(&config, recorder.clone())?;
         let (work_sender, work) = watch::channel(Work::Nothing("no block template yet".to_owned()));
         let bell = Arc::new(Notify::new());
         let timing = Timing {
@@ -148,7 +156,23 @@ impl Stratum {
         };
         let (tasks, instance, started) = (TaskTracker::new(), rand::random(), Instant::now());
         let tips = Mutex::new(Tips::new(config.late_grace_ms));
-        let pool = Pool { config, chain, verifier, facts, recorder, counters, work, blocks, fanout, bell, tasks, instance, tips, started };
+        let pool = Pool {
+            config,
+            chain,
+            verifier,
+            facts,
+            recorder,
+            defence,
+            counters,
+            work,
+            blocks,
+            fanout,
+            bell,
+            tasks,
+            instance,
+            tips,
+            started,
+        };
         Ok(Bound { listener, address, pool: Arc::new(pool), feed, watcher, drain })
     }
 }
@@ -169,6 +193,11 @@ impl Bound {
         self.pool.verifier.seeds().clone()
     }
 
+    /// The bans, for the operator.
+    pub fn bans(&self) -> BansHandle {
+        BansHandle(self.pool.defence.clone())
+    }
+
     /// Serves miners until `stop`; then shares in flight are finished within the configured time.
     pub async fn run(self, stop: CancellationToken) {
         let Bound { listener, address, pool, feed, watcher, drain } = self;
@@ -183,6 +212,7 @@ impl Bound {
         feeding.spawn(async move { chain.attend(bell, ended).await });
         let ended = stop.clone();
         feeding.spawn(async move { seeds.build_datasets(ended).await });
+        feeding.spawn(pool.defence.clone().keep(stop.clone()));
         recording.spawn(drain.run(drained.clone()));
         server::serve(listener, pool.clone(), stop).await;
         pool.tasks.close();

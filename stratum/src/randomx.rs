@@ -12,10 +12,13 @@ use thiserror::Error;
 use crate::chain::Hash;
 use library::{Cache, Dataset, Flags, RawMachine};
 
+pub mod fair;
+mod lane;
 mod library;
 pub mod memory;
 pub mod plan;
 mod seeds;
+mod strain;
 pub mod verifier;
 
 pub use seeds::{Seeds, Settings};
@@ -27,6 +30,9 @@ pub enum HashError {
     /// The library refused.
     #[error("RandomX failed while {doing}: {reason}; light mode needs 256 MiB a seed, full mode 2.3 GiB")]
     Library { doing: &'static str, reason: String },
+    /// There are too many shares of those who have not proven themselves.
+    #[error("too many unverified shares ({0:?}); send good ones first, or try again later")]
+    Overloaded(fair::Overload),
     /// The verifier has stopped.
     #[error("the RandomX verifier has stopped")]
     Stopped,

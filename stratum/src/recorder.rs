@@ -5,7 +5,10 @@
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use headframe_schemas::column::Column;
+use headframe_schemas::stream::bans::Ban;
 use headframe_schemas::stream::hashrate::Hashrate;
+use headframe_schemas::stream::sessions::Session;
 use headframe_schemas::stream::shares::Share;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -16,6 +19,8 @@ use crate::stats::Counters;
 
 /// Rows that may wait.
 const QUEUE: usize = 16_384;
+/// Places that refused shares leave free: whoever floods the pool with them must not hide his own ban.
+const KEPT_FREE: usize = QUEUE / 4;
 /// Rows in flight at once; the publisher batches what comes together.
 const IN_FLIGHT: usize = 256;
 
@@ -24,6 +29,13 @@ const IN_FLIGHT: usize = 256;
 pub(crate) enum Row {
     Share(Share),
     Hashrate(Hashrate),
+    Session(Box<Session>),
+    Ban(Box<Ban>),
+}
+
+/// As much of a text as a row's column takes.
+pub(crate) fn within_row(text: &str) -> &str {
+    &text[..text.floor_char_boundary(Column::MAX_TEXT_BYTES)]
 }
 
 /// The queue's entrance.
@@ -49,7 +61,8 @@ pub(crate) fn recorder(facts: Arc<dyn Facts>, counters: Arc<Counters>) -> (Recor
 impl Recorder {
     /// Publishes a row some time soon.
     pub(crate) fn later(&self, row: Row) {
-        if self.queue.try_send(row).is_err() {
+        let crowded = matches!(row, Row::Share(_)) && self.queue.capacity() < KEPT_FREE;
+        if crowded || self.queue.try_send(row).is_err() {
             self.counters.fact_lost();
         }
     }
@@ -65,6 +78,8 @@ impl Drain {
                 match row {
                     Row::Share(share) => facts.share(share).await,
                     Row::Hashrate(hashrate) => facts.hashrate(hashrate).await,
+                    Row::Session(session) => facts.session(*session).await,
+                    Row::Ban(ban) => facts.ban(*ban).await,
                 }
             }
         };
@@ -93,5 +108,51 @@ impl Drain {
             self.counters.fact_lost();
             tracing::warn!(%error, "a row that nobody waited for is lost");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refused_shares_leaves_room_for_other_rows() {
+        let (queue, mut rows) = mpsc::channel(QUEUE);
+        let recorder = Recorder { queue, counters: Arc::default() };
+        let share = || Share {
+            event_time: 0,
+            pool: String::new(),
+            miner: String::new(),
+            worker: String::new(),
+            outcome: "invalid".to_owned(),
+            difficulty: 0,
+            network_difficulty: 0,
+            height: 0,
+        };
+        (0..2 * QUEUE).for_each(|_| recorder.later(Row::Share(share())));
+        let hashrate = Hashrate {
+            event_time: 0,
+            pool: String::new(),
+            miner: String::new(),
+            worker: String::new(),
+            hashrate_hs: 0.0,
+            source: "pool".to_owned(),
+        };
+        recorder.later(Row::Hashrate(hashrate));
+        let mut taken = 0;
+        while let Ok(row) = rows.try_recv() {
+            taken += 1;
+            assert_eq!(matches!(row, Row::Hashrate(_)), taken == QUEUE - KEPT_FREE + 2, "row {taken}");
+        }
+        assert!(taken > KEPT_FREE);
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(within_row("short"), "short");
+        let long = "ä".repeat(200);
+        let cut = within_row(&long);
+        assert_eq!((cut.len(), cut.chars().all(|c| c == 'ä')), (256, true));
+        assert_eq!(within_row(&format!("x{long}")).len(), 255);
     }
 }

@@ -7,8 +7,10 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use headframe_ingest::{Numbered, PublishError, Publisher};
 use headframe_schemas::Record;
+use headframe_schemas::stream::bans::Ban;
 use headframe_schemas::stream::blocks::Block;
 use headframe_schemas::stream::hashrate::Hashrate;
+use headframe_schemas::stream::sessions::Session;
 use headframe_schemas::stream::shares::Share;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -108,6 +110,12 @@ impl Facts for DurableFacts {
     }
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>> {
         async move { self.record(Class::Spare, &hashrate).await }.boxed()
+    }
+    fn session(&self, session: Session) -> BoxFuture<'_, Result<(), FactError>> {
+        async move { self.record(Class::Spare, &session).await }.boxed()
+    }
+    fn ban(&self, ban: Ban) -> BoxFuture<'_, Result<(), FactError>> {
+        async move { self.record(Class::Spare, &ban).await }.boxed()
     }
     fn spool(&self) -> Option<SpoolWatch> {
         Some(self.watch.clone())

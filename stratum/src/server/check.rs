@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::block;
+use super::session::End;
+use crate::defence::conduct::Offence;
+use crate::defence::visit::Guest;
 use crate::pool::Pool;
 use crate::protocol::answer;
+use crate::randomx::HashError;
 use crate::recorder::Row;
-use crate::share::{Admitted, Outcome, judge};
+use crate::share::{Admitted, Outcome, Rejection, judge};
 
 /// Said when the pool, not the miner, failed.
 const NOT_VERIFIED: &str = "Share could not be verified: the pool is out of order, try again later";
@@ -21,13 +25,21 @@ pub(crate) struct Checked {
     pub(crate) answer: String,
     /// Hashes credited; zero when refused.
     pub(crate) credit: u64,
+    /// What the connection comes to after the answer, if it must end.
+    pub(crate) end: Option<End>,
 }
 
 /// Verifies and records one share.
-pub(crate) async fn check(pool: Arc<Pool>, account: Account, id: Value, received_us: i64, share: Admitted) -> Checked {
-    let refuse = |message: &str| Checked { answer: answer::error(&id, message), credit: 0 };
-    let hash = match pool.verifier.verify(share.template.seed(), share.blob()).await {
+pub(crate) async fn check(pool: Arc<Pool>, account: Account, guest: Arc<Guest>, id: Value, received_us: i64, share: Admitted) -> Checked {
+    let refuse = |message: &str| Checked { answer: answer::error(&id, message), credit: 0, end: None };
+    let hash = match pool.verifier.verify_share(guest.asker(), share.template.seed(), share.blob(), share.claimed).await {
         Ok(hash) => hash,
+        Err(HashError::Overloaded(_)) => {
+            // Not looked at, so not credited: the row says so, and a miner that is honest sends its next one.
+            pool.counters.share(Rejection::Throttled.outcome());
+            pool.recorder.later(Row::Share(account.share(received_us, Rejection::Throttled.outcome(), share.terms())));
+            return Checked { end: Some(End::Shed), ..refuse(Rejection::Throttled.message()) };
+        }
         Err(error) => {
             pool.counters.unrecorded();
             tracing::error!(%error, "a share could not be verified");
@@ -39,13 +51,15 @@ pub(crate) async fn check(pool: Arc<Pool>, account: Account, id: Value, received
         Err(reason) => {
             pool.counters.share(reason.outcome());
             pool.recorder.later(Row::Share(account.share(received_us, reason.outcome(), terms)));
-            return refuse(reason.message());
+            let guilty = Offence::of(reason).is_some_and(|offence| pool.defence.offence(&guest, offence));
+            return Checked { end: guilty.then_some(End::Banned), ..refuse(reason.message()) };
         }
         Ok(is_block) if is_block => {
             pool.tasks.spawn(block::submit(pool.clone(), account.clone(), share));
         }
         Ok(_) => {}
     }
+    pool.defence.good(&guest);
     let row = account.share(received_us, Outcome::Accepted, terms);
     match tokio::time::timeout(pool.config.durable_timeout(), pool.facts.share(row)).await {
         Ok(Ok(())) => {
@@ -54,7 +68,7 @@ pub(crate) async fn check(pool: Arc<Pool>, account: Account, id: Value, received
                 metrics::counter!("headframe_stratum_shares_late_total").increment(1);
             }
             pool.counters.credited(terms.difficulty);
-            Checked { answer: answer::share_ok(&id), credit: terms.difficulty }
+            Checked { answer: answer::share_ok(&id), credit: terms.difficulty, end: None }
         }
         Ok(Err(error)) => {
             pool.counters.unrecorded();

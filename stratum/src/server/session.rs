@@ -4,6 +4,7 @@
 //! does not read stops being served and is dropped after the write timeout.
 
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -14,9 +15,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
 use super::check::{Checked, check};
+use super::ends;
 use super::greet::greet;
+use super::presence::Presence;
+use super::tempo::{self, Tempo};
 use crate::chain::Template;
 use crate::config::StratumConfig;
+use crate::defence::conduct::Offence;
+use crate::defence::refusal::Refusal;
+use crate::defence::visit::Guest;
 use crate::feed::Work;
 use crate::job::JobRing;
 use crate::pool::{Pool, wall_us};
@@ -27,8 +34,6 @@ use crate::recorder::Row;
 use crate::share::{Rejection, Terms, admit};
 use crate::vardiff::Vardiff;
 
-/// Shares of one session being hashed or recorded at once; further lines wait in the socket.
-const MAX_IN_FLIGHT: usize = 8;
 /// How often silence, difficulty and hashrate are looked at.
 const TICK: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -43,6 +48,8 @@ pub(crate) enum End {
     Shutdown,
     NothingToMine,
     Stalled,
+    Banned,
+    Shed,
     Refused(String),
     Line(String),
     Write(String),
@@ -72,33 +79,73 @@ impl Out {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn run(pool: Arc<Pool>, stream: TcpStream, connection: u32, stop: CancellationToken) -> End {
+pub(crate) async fn run(pool: Arc<Pool>, stream: TcpStream, peer: SocketAddr, connection: u32, stop: CancellationToken) -> End {
     let (read, write) = stream.into_split();
     let mut lines = LineReader::new(read);
     let mut out = Out { socket: write, patience: pool.config.write_timeout() };
+    let mut visit = match pool.defence.enter(peer.ip()) {
+        Ok(visit) => visit,
+        Err(refusal) => return refuse(&mut out, &Value::Null, refusal).await,
+    };
     let greeted = tokio::select! {
         () = stop.cancelled() => return End::Shutdown,
         greeted = greet(&pool, &mut lines, &mut out) => greeted,
     };
-    let (id, login) = match greeted {
+    let (id, mut login) = match greeted {
         Ok(greeted) => greeted,
-        Err(end) => return end,
+        Err(end) => {
+            if let Some(offence) = ends::before_login(&end) {
+                visit.offence(offence);
+            }
+            return end;
+        }
+    };
+    let guest = match visit.login(&mut login, u64::from(connection)) {
+        Ok(guest) => guest,
+        Err(refusal) => return refuse(&mut out, &id, refusal).await,
     };
     let _present = pool.counters.session();
-    let (checked, mut finished) = mpsc::channel(MAX_IN_FLIGHT);
-    let mut session = Session::new(pool.clone(), &login, connection, out, checked);
+    let (checked, mut finished) = mpsc::channel(pool.config.defence.verify.in_flight_proven);
+    let mut session = Session::new(pool.clone(), &login, guest, connection, out, checked);
     tracing::debug!(connection, worker = %session.account.worker, agent = %login.agent, "miner logged in");
     let end = match session.welcome(&id).await {
         Ok(()) => session.mine(&mut lines, &mut finished, stop).await.err().unwrap_or(End::Shutdown),
         Err(end) => end,
     };
     session.report_hashrate();
+    session.leave(&end);
+    if matches!(end, End::Banned | End::Shed) {
+        visit.thrown_out();
+    }
     end
+}
+
+/// Says why, except to the banned: every line to them is work for us.
+async fn refuse(out: &mut Out, id: &Value, refusal: Refusal) -> End {
+    if refusal != Refusal::BannedAddress
+        && let Err(end) = out.send(&answer::error(id, &refusal.to_string())).await
+    {
+        return end;
+    }
+    End::Refused(refusal.to_string())
+}
+
+/// Dropping the future loses nothing.
+async fn next_line<R: tokio::io::AsyncRead + Unpin>(next: Instant, lines: &mut LineReader<R>) -> Result<Option<Vec<u8>>, LineError> {
+    tempo::until(next).await;
+    lines.next(AFTER_LOGIN).await
 }
 
 struct Session {
     pool: Arc<Pool>,
     account: Account,
+    guest: Arc<Guest>,
+    presence: Presence,
+    tempo: Tempo,
+    /// By how much jobs are harder than the miner's difficulty, because verification cannot keep up.
+    strain: u64,
+    /// What the miner did is enough.
+    guilty: bool,
     out: Out,
     jobs: JobRing,
     work: watch::Receiver<Work>,
@@ -134,10 +181,15 @@ impl Pace {
 }
 
 impl Session {
-    fn new(pool: Arc<Pool>, login: &Login, connection: u32, out: Out, checked: mpsc::Sender<Checked>) -> Self {
+    fn new(pool: Arc<Pool>, login: &Login, guest: Arc<Guest>, connection: u32, out: Out, checked: mpsc::Sender<Checked>) -> Self {
         let account = Account { pool: pool.config.pool.clone(), miner: login.address.clone(), worker: login.worker.clone() };
         Self {
             account,
+            presence: Presence::new(&login.agent),
+            guest,
+            tempo: Tempo::new(&pool.config.defence, pool.now_ms()),
+            strain: pool.verifier.strain(),
+            guilty: false,
             out,
             jobs: JobRing::new(rand::random(), pool.instance, connection),
             work: pool.work.clone(),
@@ -154,9 +206,9 @@ impl Session {
     /// Answers the login with the first job.
     async fn welcome(&mut self, id: &Value) -> Result<(), End> {
         let template = self.template()?;
-        let session = format!("{:016x}", rand::random::<u64>());
-        let job = self.jobs.issue(template, self.difficulty.difficulty());
-        let line = answer::login(id, &session, job, self.pool.chain.algo());
+        let job = self.jobs.issue(template, self.difficulty.difficulty().saturating_mul(self.strain));
+        let line = answer::login(id, &self.presence.session(), job, self.pool.chain.algo());
+        self.pool.recorder.later(self.presence.login(&self.account, self.ip(), self.job_difficulty()));
         self.out.send(&line).await
     }
 
@@ -182,9 +234,10 @@ impl Session {
                     self.push().await?;
                     self.pool.fanout.told();
                 }
-                line = lines.next(AFTER_LOGIN), if !stopping && self.in_flight < MAX_IN_FLIGHT => {
+                line = next_line(self.tempo.next, lines), if !stopping && self.in_flight < self.window() => {
                     let line = line?.ok_or(End::Closed)?;
                     self.last_line = Instant::now();
+                    self.tempo.line(self.pool.now_ms());
                     self.obey(&line).await?;
                 }
                 _ = tick.tick() => self.tick().await?,
@@ -215,7 +268,8 @@ impl Session {
             Command::Unknown(method) => answer::error(&id, &format!("Unknown method {method:?}")),
             Command::Unusable(reason) => answer::error(&id, reason),
         };
-        self.out.send(&reply).await
+        self.out.send(&reply).await?;
+        if self.guilty { Err(End::Banned) } else { Ok(()) }
     }
 
     /// The free checks; what passes is hashed in a task of the pool, which outlives this connection.
@@ -237,9 +291,10 @@ impl Session {
             Ok(share) => {
                 self.in_flight += 1;
                 let (pool, account, id) = (self.pool.clone(), self.account.clone(), id.clone());
+                let guest = self.guest.clone();
                 let checked = self.checked.clone();
                 self.pool.tasks.spawn(async move {
-                    let share = check(pool, account, id, received_us, share).await;
+                    let share = check(pool, account, guest, id, received_us, share).await;
                     // A connection that is gone needs no answer; the row is durable all the same.
                     let _ = checked.send(share).await;
                 });
@@ -247,6 +302,8 @@ impl Session {
             }
             Err((reason, terms)) => {
                 self.pool.counters.share(reason.outcome());
+                self.presence.answered(0);
+                self.guilty = Offence::of(reason).is_some_and(|offence| self.pool.defence.offence(&self.guest, offence));
                 if let Some(terms) = terms {
                     self.pool.recorder.later(Row::Share(self.account.share(received_us, reason.outcome(), terms)));
                 }
@@ -258,7 +315,11 @@ impl Session {
     async fn finish(&mut self, share: Checked) -> Result<(), End> {
         self.in_flight -= 1;
         self.credited += u128::from(share.credit);
+        self.presence.answered(share.credit);
         self.out.send(&share.answer).await?;
+        if let Some(end) = share.end {
+            return Err(end);
+        }
         if share.credit > 0
             && let Pace::Following(vardiff) = &mut self.difficulty
         {
@@ -272,8 +333,15 @@ impl Session {
         if self.last_line.elapsed() > self.pool.config.idle_timeout() {
             return Err(End::Idle);
         }
+        if self.pool.defence.is_banned(&self.guest) {
+            return Err(End::Banned);
+        }
         if self.credited_since.elapsed() >= self.pool.config.hashrate_interval() {
             self.report_hashrate();
+        }
+        let strain = self.pool.verifier.strain();
+        if strain != std::mem::replace(&mut self.strain, strain) {
+            self.push().await?;
         }
         self.retarget().await
     }
@@ -289,7 +357,7 @@ impl Session {
 
     async fn push(&mut self) -> Result<(), End> {
         let template = self.template()?;
-        let job = self.jobs.issue(template, self.difficulty.difficulty());
+        let job = self.jobs.issue(template, self.difficulty.difficulty().saturating_mul(self.strain));
         let line = answer::push(job, self.pool.chain.algo());
         self.out.send(&line).await
     }
@@ -302,6 +370,29 @@ impl Session {
             Work::Template(template) => Ok(template.clone()),
             Work::Nothing(_) => Err(End::NothingToMine),
         }
+    }
+
+    /// Shares that may be in flight at once; further lines wait in the socket.
+    fn window(&self) -> usize {
+        let verify = &self.pool.config.defence.verify;
+        if self.guest.is_proven() { verify.in_flight_proven } else { verify.in_flight_unproven }
+    }
+
+    /// Where the miner comes from, as rows show it.
+    fn ip(&self) -> String {
+        self.pool.defence.privacy.address(self.guest.address())
+    }
+
+    fn job_difficulty(&self) -> u64 {
+        self.jobs.current().map_or(0, |job| job.difficulty.hashes())
+    }
+
+    /// The end in the miner's record and in the rows.
+    fn leave(&self, end: &End) {
+        if let Some(offence) = ends::after_login(end) {
+            self.pool.defence.offence(&self.guest, offence);
+        }
+        self.pool.recorder.later(self.presence.logout(&self.account, self.ip(), self.job_difficulty(), &ends::reason(end)));
     }
 
     fn report_hashrate(&mut self) {

@@ -2,8 +2,10 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use headframe_schemas::stream::bans::Ban;
 use headframe_schemas::stream::blocks::Block;
 use headframe_schemas::stream::hashrate::Hashrate;
+use headframe_schemas::stream::sessions::Session;
 use headframe_schemas::stream::shares::Share;
 use headframe_stratum::{FactError, Facts};
 use std::sync::Mutex;
@@ -13,6 +15,8 @@ pub struct Memory {
     pub shares: Mutex<Vec<Share>>,
     pub blocks: Mutex<Vec<Block>>,
     pub hashrates: Mutex<Vec<Hashrate>>,
+    pub sessions: Mutex<Vec<Session>>,
+    pub bans: Mutex<Vec<Ban>>,
     gate: watch::Sender<Gate>,
     /// Shares that have arrived at the gate.
     arrived: watch::Sender<u64>,
@@ -32,6 +36,8 @@ impl Memory {
             shares: Mutex::default(),
             blocks: Mutex::default(),
             hashrates: Mutex::default(),
+            sessions: Mutex::default(),
+            bans: Mutex::default(),
             gate: watch::channel(Gate::Open).0,
             arrived: watch::channel(0).0,
             changed: watch::channel(0).0,
@@ -99,6 +105,18 @@ impl Facts for Memory {
 
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>> {
         self.hashrates.lock().unwrap().push(hashrate);
+        self.note();
+        async { Ok(()) }.boxed()
+    }
+
+    fn session(&self, session: Session) -> BoxFuture<'_, Result<(), FactError>> {
+        self.sessions.lock().unwrap().push(session);
+        self.note();
+        async { Ok(()) }.boxed()
+    }
+
+    fn ban(&self, ban: Ban) -> BoxFuture<'_, Result<(), FactError>> {
+        self.bans.lock().unwrap().push(ban);
         self.note();
         async { Ok(()) }.boxed()
     }

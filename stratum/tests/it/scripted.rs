@@ -6,7 +6,7 @@ use headframe_stratum::address::AddressError;
 use headframe_stratum::chain::{Chain, ChainError, Extranonce, FoundBlock, Hash, Standing, Submitted, Template, Tip};
 use headframe_stratum::difficulty::meets;
 use headframe_stratum::randomx::plan::Wish;
-use headframe_stratum::{Bound, Facts, StatsHandle, Stratum, StratumConfig};
+use headframe_stratum::{BansHandle, Bound, Facts, StatsHandle, Stratum, StratumConfig};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -125,6 +125,7 @@ pub struct Stage {
     pub address: SocketAddr,
     pub stats: StatsHandle,
     pub seeds: Arc<headframe_stratum::randomx::Seeds>,
+    pub bans: BansHandle,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<()>,
 }
@@ -136,6 +137,7 @@ pub fn config() -> StratumConfig {
         pool: "test".to_owned(),
         start_difficulty: 16,
         poll_ms: 20,
+        max_sessions: 100,
         ..StratumConfig::default()
     };
     config.vardiff.min_difficulty = 1;
@@ -161,10 +163,10 @@ impl Stage {
             standings: Mutex::default(),
         });
         let bound: Bound = Stratum::bind_on(config, durable, chain.clone()).await.unwrap();
-        let (address, stats, seeds) = (bound.local_addr(), bound.stats(), bound.seeds());
+        let (address, stats, seeds, bans) = (bound.local_addr(), bound.stats(), bound.seeds(), bound.bans());
         let stop = CancellationToken::new();
         let running = tokio::spawn(bound.run(stop.clone()));
-        let stage = Self { chain, facts, address, stats, seeds, stop, running };
+        let stage = Self { chain, facts, address, stats, seeds, bans, stop, running };
         if !unready {
             stage.until("work", |stage| stage.stats.snapshot().unready.is_none()).await;
         }
@@ -212,13 +214,24 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    pub fn over(stream: TcpStream) -> Self {
         Self { stream: BufReader::new(stream), job: Value::Null }
     }
 
     pub async fn send(&mut self, line: &str) {
-        let line = format!("{line}\n");
-        self.stream.get_mut().write_all(line.as_bytes()).await.unwrap();
+        self.send_bytes(format!("{line}\n").as_bytes()).await;
+    }
+
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).await.unwrap();
+    }
+
+    /// Sends unless the connection was closed.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.get_mut().write_all(bytes).await.is_ok()
     }
 
     /// The next line, `Null` when the connection was closed.

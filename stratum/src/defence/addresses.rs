@@ -1,0 +1,121 @@
+//! Network addresses as the defence sees them: the unit that is limited or banned, its neighbourhood, and blocks in CIDR form.
+//!
+//! An IPv6 customer owns at least a /64, so limits by single IPv6 addresses would limit nobody.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+use thiserror::Error;
+
+/// A block of addresses: a base and how many leading bits count. Written `10.0.0.0/8`; a bare address is a block of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Block {
+    base: IpAddr,
+    bits: u8,
+}
+
+/// A text that is no block of addresses.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("{0:?} is neither an address nor a block of addresses; write it as 203.0.113.7, 10.0.0.0/8 or 2001:db8::/32")]
+pub struct BlockError(pub String);
+
+/// Who is banned or given a budget as one: an IPv4 address, or the /64 of an IPv6 address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Origin(IpAddr);
+
+impl Block {
+    /// The block of so many leading bits around an address. Bits beyond the address's length are its length.
+    pub fn around(address: IpAddr, bits: u8) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let bits = bits.min(32);
+                let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+                Self { base: IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask)), bits }
+            }
+            IpAddr::V6(v6) => {
+                let bits = bits.min(128);
+                let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+                Self { base: IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask)), bits }
+            }
+        }
+    }
+
+    /// The neighbourhood whose connections are counted together: /24, or /64 of IPv6.
+    pub fn neighbourhood(address: IpAddr) -> Self {
+        let bits = if address.to_canonical().is_ipv4() { 24 } else { 64 };
+        Self::around(address, bits)
+    }
+
+    /// Whether the address lies in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.base.is_ipv4() && Self::around(address, self.bits) == *self
+    }
+}
+
+impl Origin {
+    /// The origin of an address.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            v4 @ IpAddr::V4(_) => Self(v4),
+            v6 @ IpAddr::V6(_) => Self(Block::around(v6, 64).base),
+        }
+    }
+
+    /// The address itself, or the first of the /64.
+    pub fn address(self) -> IpAddr {
+        self.0
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(v4) => write!(out, "{v4}"),
+            IpAddr::V6(v6) => write!(out, "{v6}/64"),
+        }
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.base, self.bits)
+    }
+}
+
+impl FromStr for Block {
+    type Err = BlockError;
+
+    fn from_str(text: &str) -> Result<Self, BlockError> {
+        let refuse = || BlockError(text.to_owned());
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| refuse())?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| refuse())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        // ::ffff:10.0.0.0/104 would mean another block once the address is read as IPv4.
+        if bits > most || address.to_canonical() != address {
+            return Err(refuse());
+        }
+        Ok(Self::around(address, bits))
+    }
+}
+
+impl TryFrom<String> for Block {
+    type Error = BlockError;
+
+    fn try_from(text: String) -> Result<Self, BlockError> {
+        text.parse()
+    }
+}
+
+impl From<Block> for String {
+    fn from(block: Block) -> Self {
+        block.to_string()
+    }
+}

@@ -1,0 +1,151 @@
+//! The keeper of bans: ends them in time, keeps them in a file, and takes the operator's word.
+
+use headframe_schemas::stream::bans::Ban as BanRow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use super::bans::{Ban, BookFull, Subject};
+use super::guard::Defence;
+use super::ledger;
+use super::privacy::Privacy;
+use crate::pool::wall_us;
+use crate::recorder::{Row, within_row};
+
+/// Between looks at what has ended, and at least between two writings of the file.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Why an operator's word was not taken, or not kept.
+#[derive(Debug, Error)]
+pub enum KeepError {
+    /// The book.
+    #[error(transparent)]
+    Full(#[from] BookFull),
+    /// The file. The ban is in force all the same.
+    #[error("the ban is in force, but cannot be kept over a restart in {path}: {reason}; check the folder and the disk")]
+    File { path: String, reason: std::io::Error },
+}
+
+/// The bans of a running pool, for its operator.
+#[derive(Clone)]
+pub struct BansHandle(pub(crate) Arc<Defence>);
+
+impl BansHandle {
+    /// Every ban in force, those that end first in front.
+    pub fn list(&self) -> Vec<Ban> {
+        self.0.sweep();
+        self.0.state().bans.all()
+    }
+
+    /// Bans by hand, for so many seconds or until lifted; connections it concerns end within a second. Returns when the
+    /// file, if there is one, holds it.
+    pub async fn ban(&self, subject: Subject, reason: &str, lasts_s: Option<u64>) -> Result<Ban, KeepError> {
+        let ban = {
+            let now_ms = self.0.now_ms();
+            let mut state = self.0.state();
+            let ban = state.bans.ban(subject, reason, lasts_s, now_ms)?;
+            self.0.note_change(state.bans.len());
+            ban
+        };
+        self.0.tell(&ban, "ban");
+        tracing::info!(kind = ban.subject.word(), reason, "banned by hand");
+        self.0.save().await?;
+        Ok(ban)
+    }
+
+    /// Lifts a ban; `None` when there is none.
+    pub async fn unban(&self, subject: &Subject) -> Result<Option<Ban>, KeepError> {
+        let lifted = {
+            let mut state = self.0.state();
+            let lifted = state.bans.unban(subject);
+            self.0.note_change(state.bans.len());
+            lifted
+        };
+        if let Some(ban) = &lifted {
+            self.0.tell(ban, "unban");
+            tracing::info!(kind = ban.subject.word(), "ban lifted by hand");
+        }
+        self.0.save().await?;
+        Ok(lifted)
+    }
+}
+
+impl Defence {
+    /// Keeps the book until `stop`, and once more after it.
+    pub(crate) async fn keep(self: Arc<Self>, stop: CancellationToken) {
+        let mut told = false;
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(SWEEP) => {}
+            }
+            self.sweep();
+            match self.save().await {
+                Ok(()) => told = false,
+                Err(error) if !told => {
+                    told = true;
+                    tracing::error!(%error, "bans would be forgotten at a restart");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Ends what has ended.
+    fn sweep(&self) {
+        let ended = {
+            let now_ms = self.now_ms();
+            let mut state = self.state();
+            let ended = state.bans.expire(now_ms);
+            if !ended.is_empty() {
+                self.note_change(state.bans.len());
+            }
+            ended
+        };
+        for ban in &ended {
+            self.tell(ban, "expired");
+        }
+    }
+
+    /// Writes the file, if there is one and it is old.
+    async fn save(&self) -> Result<(), KeepError> {
+        let Some(path) = self.bans_file.clone() else { return Ok(()) };
+        let _writing = self.writing.lock().await;
+        if !self.dirty.swap(false, Relaxed) {
+            return Ok(());
+        }
+        let bans = self.state().bans.all();
+        let shown = path.display().to_string();
+        let written = tokio::task::spawn_blocking(move || ledger::write(&path, &bans)).await;
+        let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        written.map_err(|reason| {
+            self.dirty.store(true, Relaxed);
+            KeepError::File { path: shown, reason }
+        })
+    }
+}
+
+/// The row of a ban, or of its end.
+pub(super) fn row(pool: &str, privacy: &Privacy, ban: &Ban, action: &str) -> Row {
+    let (ip, party) = match &ban.subject {
+        Subject::Session(party) => (privacy.origin(party.origin), Some(party)),
+        Subject::Address(origin) => (privacy.origin(*origin), None),
+        Subject::Network(network) => (privacy.network(network), None),
+    };
+    Row::Ban(Box::new(BanRow {
+        event_time: wall_us(),
+        pool: pool.to_owned(),
+        action: action.to_owned(),
+        kind: ban.subject.word().to_owned(),
+        ip,
+        miner: party.map(|party| party.wallet.clone()),
+        worker: party.map(|party| party.worker.clone()),
+        reason: within_row(&ban.reason).to_owned(),
+        score: i64::from(ban.score),
+        until: ban.until_ms.and_then(|until_ms| i64::try_from(until_ms.saturating_mul(1000)).ok()),
+        source: if ban.manual { "manual" } else { "automatic" }.to_owned(),
+        times: i64::from(ban.times),
+    }))
+}

@@ -1,0 +1,159 @@
+//! How many connections an address and its neighbourhood may hold, and how often they may come.
+//!
+//! Pure: told of every arrival, login and end, it knows what is open without asking a socket. What it holds is bounded by the
+//! connections that are open, plus a bounded memory of who came lately.
+
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+
+use super::addresses::Block;
+use super::bucket::{Bucket, Rate};
+use super::recent::Recent;
+use super::refusal::Refusal;
+
+/// Addresses and neighbourhoods whose pace is remembered after they left.
+const REMEMBERED: usize = 65_536;
+
+/// The limits. A neighbourhood is a /24, or a /64 of IPv6.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Connections at once from an address.
+    pub connections_per_address: u32,
+    /// Connections at once from a neighbourhood.
+    pub connections_per_network: u32,
+    /// Connections at once from an address that have not logged in yet.
+    pub pre_login_per_address: u32,
+    /// Connections at once from a neighbourhood that have not logged in yet.
+    pub pre_login_per_network: u32,
+    /// Connections a minute from an address, each of which is one login; as many as may be open may come at once.
+    pub logins_per_minute_address: u32,
+    /// Connections a minute from a neighbourhood.
+    pub logins_per_minute_network: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connections_per_address: 512,
+            connections_per_network: 2048,
+            pre_login_per_address: 64,
+            pre_login_per_network: 256,
+            logins_per_minute_address: 300,
+            logins_per_minute_network: 1200,
+        }
+    }
+}
+
+/// What one address or neighbourhood has open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Open {
+    connections: u32,
+    pre_login: u32,
+}
+
+/// Everything that is open, and the pace at which it came.
+#[derive(Debug)]
+pub struct Limits {
+    settings: Settings,
+    addresses: HashMap<IpAddr, Open>,
+    networks: HashMap<Block, Open>,
+    address_pace: Recent<IpAddr, Bucket>,
+    network_pace: Recent<Block, Bucket>,
+}
+
+impl Limits {
+    /// Nothing open.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            addresses: HashMap::new(),
+            networks: HashMap::new(),
+            address_pace: Recent::new(REMEMBERED),
+            network_pace: Recent::new(REMEMBERED),
+        }
+    }
+
+    /// A connection arrives. When it is let in, its [`Limits::leave`] must follow.
+    pub fn arrive(&mut self, address: IpAddr, now_ms: u64) -> Result<(), Refusal> {
+        let address = address.to_canonical();
+        let network = Block::neighbourhood(address);
+        let (here, around) = (of(&self.addresses, &address), of(&self.networks, &network));
+        let settings = &self.settings;
+        let counts = [
+            (here.connections, settings.connections_per_address, Refusal::ConnectionsOfAddress),
+            (around.connections, settings.connections_per_network, Refusal::ConnectionsOfNetwork),
+            (here.pre_login, settings.pre_login_per_address, Refusal::PreLoginOfAddress),
+            (around.pre_login, settings.pre_login_per_network, Refusal::PreLoginOfNetwork),
+        ];
+        if let Some((_, _, refusal)) = counts.into_iter().find(|(open, most, _)| open >= most) {
+            return Err(refusal);
+        }
+        let by_address = pace(settings.logins_per_minute_address, settings.connections_per_address);
+        let by_network = pace(settings.logins_per_minute_network, settings.connections_per_network);
+        // The neighbourhood pays only for what its addresses are allowed, so that one of them cannot use up the others' share.
+        let bucket = self.address_pace.entry(&address, || Bucket::full(by_address, now_ms));
+        if !bucket.take(by_address, 1.0, now_ms) {
+            return Err(Refusal::PaceOfAddress);
+        }
+        let bucket = self.network_pace.entry(&network, || Bucket::full(by_network, now_ms));
+        if !bucket.take(by_network, 1.0, now_ms) {
+            return Err(Refusal::PaceOfNetwork);
+        }
+        for open in [self.addresses.entry(address).or_default(), self.networks.entry(network).or_default()] {
+            open.connections += 1;
+            open.pre_login += 1;
+        }
+        Ok(())
+    }
+
+    /// A connection that was let in has logged in.
+    pub fn logged_in(&mut self, address: IpAddr) {
+        let address = address.to_canonical();
+        for open in [self.addresses.get_mut(&address), self.networks.get_mut(&Block::neighbourhood(address))].into_iter().flatten() {
+            open.pre_login = open.pre_login.saturating_sub(1);
+        }
+    }
+
+    /// A connection that was let in has ended.
+    pub fn leave(&mut self, address: IpAddr, logged_in: bool) {
+        let address = address.to_canonical();
+        close(&mut self.addresses, address, logged_in);
+        close(&mut self.networks, Block::neighbourhood(address), logged_in);
+    }
+
+    /// A connection of this address ended so that coming back at once should cost: as if it had come so many more times.
+    pub fn penalise(&mut self, address: IpAddr, logins: u32, now_ms: u64) {
+        let rate = pace(self.settings.logins_per_minute_address, self.settings.connections_per_address);
+        let bucket = self.address_pace.entry(&address.to_canonical(), || Bucket::full(rate, now_ms));
+        // Without debt: whoever waits for one login gets one.
+        let owned = bucket.level(rate, now_ms).max(0.0);
+        bucket.charge(rate, owned.min(f64::from(logins)), now_ms);
+    }
+
+    /// Addresses that have something open.
+    pub fn addresses(&self) -> usize {
+        self.addresses.len()
+    }
+}
+
+fn pace(per_minute: u32, burst: u32) -> Rate {
+    Rate { per_s: f64::from(per_minute) / 60.0, burst: f64::from(burst.max(1)) }
+}
+
+fn of<K: Eq + Hash>(open: &HashMap<K, Open>, key: &K) -> Open {
+    open.get(key).copied().unwrap_or_default()
+}
+
+fn close<K: Eq + Hash>(open: &mut HashMap<K, Open>, key: K, logged_in: bool) {
+    let Some(left) = open.get_mut(&key) else { return };
+    left.connections = left.connections.saturating_sub(1);
+    if !logged_in {
+        left.pre_login = left.pre_login.saturating_sub(1);
+    }
+    if left.connections == 0 {
+        open.remove(&key);
+    }
+}

@@ -1,0 +1,268 @@
+//! In which order shares are hashed, and whose shares wait at all.
+//!
+//! A hash costs milliseconds and a forged share costs its sender nothing, so a single queue would belong to whoever sends
+//! most. Here miners that proved themselves take turns, each connection once a round. Connections that have not yet sent a
+//! good share have a lane of their own with a turn for each address; it uses what the proven leave, and never every thread.
+//! What an address makes us hash for nothing comes out of a budget. Nothing is ever accepted without its hash: when there is
+//! too much, the greediest and newest strangers are turned away, and proven miners get harder jobs.
+//!
+//! Pure: no clock, no threads. Time is in milliseconds of any clock that does not run backwards.
+
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+use super::lane::{Flow, Lane};
+use super::strain::Strain;
+use crate::defence::bucket::{Bucket, Rate};
+use crate::defence::recent::Recent;
+
+/// Addresses whose budget is remembered.
+const BUDGETS: usize = 65_536;
+/// Turns of proven miners for which a stranger waits at most, so that newcomers come in however busy the pool is.
+const TURNS_BEFORE_STRANGER: u32 = 16;
+/// A hash in light mode, until the first ones have been measured.
+const FIRST_COST_MS: f64 = 15.0;
+/// Weight of the newest measurement.
+const COST_WEIGHT: f64 = 0.05;
+
+/// Who is verified first, and how much for nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Shares in flight of a connection that has not sent a good one.
+    pub in_flight_unproven: usize,
+    /// Shares in flight of a connection that has.
+    pub in_flight_proven: usize,
+    /// Shares of unproven connections that may wait; beyond, the greediest and newest are turned away.
+    pub queue_unproven: usize,
+    /// Milliseconds of hashing a second that an address may waste; good shares are free.
+    pub budget_ms_per_s: u32,
+    /// Milliseconds of hashing it may waste at once.
+    pub budget_burst_ms: u32,
+    /// Milliseconds a proven miner's share may wait before jobs get harder; calm makes them easier again.
+    pub overload_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            in_flight_unproven: 2,
+            in_flight_proven: 8,
+            queue_unproven: 256,
+            budget_ms_per_s: 50,
+            budget_burst_ms: 2_000,
+            overload_ms: 2_000,
+        }
+    }
+}
+
+/// Whose share it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    /// The connection; newer ones have greater numbers.
+    pub session: u64,
+    /// Who pays for wasted hashes; none is nobody, for addresses without limits.
+    pub payer: Option<IpAddr>,
+    /// Whether the connection has sent good shares.
+    pub proven: bool,
+}
+
+/// Why a share is not even queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overload {
+    /// The address has used up its budget.
+    Budget,
+    /// Too many strangers at once.
+    Strangers,
+}
+
+impl Overload {
+    /// The metric's label.
+    pub fn word(self) -> &'static str {
+        match self {
+            Overload::Budget => "budget",
+            Overload::Strangers => "strangers",
+        }
+    }
+}
+
+/// A share that waits.
+#[derive(Debug)]
+struct Waiting<T> {
+    asker: Asker,
+    charged_ms: f64,
+    since_ms: u64,
+    item: T,
+}
+
+/// A share being hashed; to be given back when done.
+#[derive(Debug)]
+#[must_use]
+pub struct Ticket {
+    asker: Asker,
+    charged_ms: f64,
+    stranger: bool,
+    /// How long it waited.
+    pub waited_ms: u64,
+}
+
+impl Ticket {
+    /// Whether it came through the lane of those who have not proven themselves.
+    pub fn is_stranger(&self) -> bool {
+        self.stranger
+    }
+}
+
+/// What became of a hash.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Done {
+    /// The claimed hash was right.
+    Good {
+        /// Milliseconds it took.
+        cost_ms: f64,
+    },
+    /// It was wrong.
+    Bad {
+        /// Milliseconds it took.
+        cost_ms: f64,
+    },
+    /// It was not computed, for reasons of ours.
+    Skipped,
+}
+
+/// The shares that wait.
+#[derive(Debug)]
+pub struct Queue<T> {
+    settings: Settings,
+    threads: usize,
+    proven: Lane<Waiting<T>>,
+    strangers: Lane<Waiting<T>>,
+    budgets: Recent<IpAddr, Bucket>,
+    strangers_running: usize,
+    turns: u32,
+    cost_ms: f64,
+    strain: Strain,
+}
+
+impl<T> Queue<T> {
+    /// An empty queue for so many threads.
+    pub fn new(settings: Settings, threads: usize) -> Self {
+        let strain = Strain::new(settings.overload_ms);
+        Self {
+            settings,
+            threads: threads.max(1),
+            proven: Lane::new(),
+            strangers: Lane::new(),
+            budgets: Recent::new(BUDGETS),
+            strangers_running: 0,
+            turns: 0,
+            cost_ms: FIRST_COST_MS,
+            strain,
+        }
+    }
+
+    /// Queues a share. `Ok` names those that had to go for it, which may include itself; `Err` gives it back.
+    pub fn push(&mut self, asker: Asker, item: T, now_ms: u64) -> Result<Vec<T>, (Overload, T)> {
+        let charged_ms = self.cost_ms;
+        if let Some(payer) = asker.payer {
+            let rate = self.rate();
+            let bucket = self.budgets.entry(&payer, || Bucket::full(rate, now_ms));
+            // A proven miner pays, too, but is not held up by what others behind its address wasted.
+            if !asker.proven && bucket.level(rate, now_ms) < charged_ms {
+                return Err((Overload::Budget, item));
+            }
+            bucket.charge(rate, charged_ms, now_ms);
+        }
+        let waiting = Waiting { asker, charged_ms, since_ms: now_ms, item };
+        if asker.proven {
+            self.proven.push(Flow::Session(asker.session), asker.session, waiting);
+            return Ok(Vec::new());
+        }
+        self.strangers.push(stranger(&asker), asker.session, waiting);
+        if self.strangers.len() > self.settings.queue_unproven { Ok(self.shed(now_ms)) } else { Ok(Vec::new()) }
+    }
+
+    /// The next share to hash; [`Queue::done`] must follow. `None` when there is none, or when strangers must leave a thread free.
+    pub fn pop(&mut self, now_ms: u64) -> Option<(Ticket, T)> {
+        let free_for_strangers = self.threads == 1 || self.strangers_running < self.threads - 1;
+        let stranger_waits = free_for_strangers && self.strangers.len() > 0;
+        let owed = self.turns >= TURNS_BEFORE_STRANGER;
+        let stranger = stranger_waits && (owed || self.proven.len() == 0);
+        let waiting = if stranger { self.strangers.pop() } else { self.proven.pop() }?;
+        let waited_ms = now_ms.saturating_sub(waiting.since_ms);
+        if stranger {
+            self.turns = 0;
+            self.strangers_running += 1;
+        } else {
+            self.turns += u32::from(stranger_waits);
+            self.strain.waited(waited_ms, now_ms);
+        }
+        Some((Ticket { asker: waiting.asker, charged_ms: waiting.charged_ms, stranger, waited_ms }, waiting.item))
+    }
+
+    /// A popped share is done with.
+    pub fn done(&mut self, ticket: Ticket, done: Done, now_ms: u64) {
+        self.strangers_running -= usize::from(ticket.stranger);
+        self.refund(&ticket.asker, ticket.charged_ms, now_ms);
+        let (Done::Good { cost_ms } | Done::Bad { cost_ms }) = done else { return };
+        self.cost_ms += (cost_ms - self.cost_ms) * COST_WEIGHT;
+        if matches!(done, Done::Good { .. }) {
+            return;
+        }
+        if let Some(payer) = ticket.asker.payer {
+            let rate = self.rate();
+            self.budgets.entry(&payer, || Bucket::full(rate, now_ms)).charge(rate, cost_ms, now_ms);
+        }
+        self.demote(ticket.asker);
+    }
+
+    /// Shares that wait, of proven miners and of strangers.
+    pub fn len(&self) -> (usize, usize) {
+        (self.proven.len(), self.strangers.len())
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == (0, 0)
+    }
+
+    /// By how much jobs should be harder than miners ask for: 1, 2, 4, up to 64.
+    pub fn strain(&mut self, now_ms: u64) -> u64 {
+        self.strain.factor(now_ms)
+    }
+
+    /// A connection whose result was wrong goes to the back of the strangers with everything it still has waiting.
+    fn demote(&mut self, asker: Asker) {
+        for mut waiting in self.proven.remove(Flow::Session(asker.session), |_| true) {
+            waiting.asker.proven = false;
+            self.strangers.push(stranger(&asker), asker.session, waiting);
+        }
+    }
+
+    /// Turns away the newest connection of those with the longest line.
+    fn shed(&mut self, now_ms: u64) -> Vec<T> {
+        let longest = self.strangers.longest().map(|(flow, line)| (flow, line.map(|waiting| waiting.asker.session).max()));
+        let Some((flow, Some(session))) = longest else { return Vec::new() };
+        let gone = self.strangers.remove(flow, |waiting| waiting.asker.session == session);
+        for waiting in &gone {
+            self.refund(&waiting.asker, waiting.charged_ms, now_ms);
+        }
+        gone.into_iter().map(|waiting| waiting.item).collect()
+    }
+
+    fn refund(&mut self, asker: &Asker, ms: f64, now_ms: u64) {
+        let rate = self.rate();
+        if let Some(bucket) = asker.payer.and_then(|payer| self.budgets.get(&payer)) {
+            bucket.give(rate, ms, now_ms);
+        }
+    }
+
+    fn rate(&self) -> Rate {
+        Rate { per_s: f64::from(self.settings.budget_ms_per_s), burst: f64::from(self.settings.budget_burst_ms) }
+    }
+}
+
+/// Strangers take turns by address, so that many connections are no more than one; where addresses say nothing, by connection.
+fn stranger(asker: &Asker) -> Flow {
+    asker.payer.map_or(Flow::Session(asker.session), Flow::Address)
+}

@@ -1,0 +1,6 @@
+//! The defence's pure rules: limits, conduct, bans, names and addresses, without a socket or a clock.
+
+mod bans;
+mod conduct;
+mod limits;
+mod small;

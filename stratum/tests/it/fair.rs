@@ -1,0 +1,356 @@
+//! Whose share is hashed next: the rules one by one, and a siege in virtual time.
+
+use headframe_stratum::randomx::fair::{Asker, Done, Overload, Queue, Settings, Ticket};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::{IpAddr, Ipv4Addr};
+
+fn host(number: u64) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 + number as u32))
+}
+
+fn proven(session: u64) -> Asker {
+    Asker { session, payer: Some(host(session)), proven: true }
+}
+
+fn stranger(session: u64) -> Asker {
+    Asker { proven: false, ..proven(session) }
+}
+
+fn order(queue: &mut Queue<u64>) -> Vec<u64> {
+    let mut order = Vec::new();
+    while let Some((ticket, item)) = queue.pop(0) {
+        queue.done(ticket, Done::Good { cost_ms: 15.0 }, 0);
+        order.push(item);
+    }
+    order
+}
+
+#[test]
+fn sessions_take_turns_and_strangers_take_the_rest() {
+    let mut queue = Queue::new(Settings::default(), 1);
+    for item in [10, 11, 12] {
+        assert!(queue.push(proven(1), item, 0).unwrap().is_empty());
+    }
+    for item in [30, 31] {
+        assert!(queue.push(stranger(3), item, 0).unwrap().is_empty());
+    }
+    assert!(queue.push(proven(2), 20, 0).unwrap().is_empty());
+    assert_eq!(queue.len(), (4, 2));
+    assert_eq!(order(&mut queue), [10, 20, 11, 12, 30, 31]);
+    assert!(queue.is_empty());
+    // However many proven shares wait, strangers are not left outside for ever.
+    for item in 0..100 {
+        assert!(queue.push(proven(1), item, 0).unwrap().is_empty());
+    }
+    assert!(queue.push(stranger(3), 1000, 0).unwrap().is_empty());
+    assert_eq!(order(&mut queue).iter().position(|item| *item == 1000), Some(16));
+}
+
+#[test]
+fn many_connections_of_an_address_are_one_among_strangers() {
+    let mut queue = Queue::new(Settings::default(), 1);
+    let of = |session, address| Asker { session, payer: Some(host(address)), proven: false };
+    for session in 1..=5 {
+        queue.push(of(session, 1), session, 0).unwrap();
+    }
+    queue.push(of(6, 2), 6, 0).unwrap();
+    assert_eq!(order(&mut queue), [1, 6, 2, 3, 4, 5]);
+    // Where the address says nothing, each connection is its own.
+    let spared = |session| Asker { session, payer: None, proven: false };
+    for (session, item) in [(1, 10), (1, 11), (2, 20)] {
+        queue.push(spared(session), item, 0).unwrap();
+    }
+    assert_eq!(order(&mut queue), [10, 20, 11]);
+}
+
+#[test]
+fn strangers_leave_a_thread_free() {
+    let mut queue = Queue::new(Settings::default(), 3);
+    for session in 1..=5 {
+        queue.push(stranger(session), session, 0).unwrap();
+    }
+    let running: Vec<Ticket> = (0..2).map(|_| queue.pop(0).unwrap().0).collect();
+    assert!(queue.pop(0).is_none(), "two of three threads are theirs");
+    queue.push(proven(9), 9, 0).unwrap();
+    let (ticket, item) = queue.pop(0).unwrap();
+    assert_eq!((item, ticket.is_stranger()), (9, false));
+    queue.done(ticket, Done::Skipped, 0);
+    for ticket in running {
+        queue.done(ticket, Done::Skipped, 0);
+    }
+    assert!(queue.pop(0).is_some_and(|(ticket, item)| ticket.is_stranger() && item == 3));
+}
+
+#[test]
+fn wasted_hashes_are_paid_from_the_addresss_budget() {
+    let settings = Settings { budget_burst_ms: 150, budget_ms_per_s: 10, ..Settings::default() };
+    let mut queue = Queue::new(settings, 1);
+    let mut ask = |asker: Asker, done: Done, now_ms: u64| match queue.push(asker, 0, now_ms) {
+        Err((overload, _)) => Err(overload),
+        Ok(_) => {
+            let (ticket, _) = queue.pop(now_ms).unwrap();
+            queue.done(ticket, done, now_ms);
+            Ok(())
+        }
+    };
+    let (good, bad) = (Done::Good { cost_ms: 15.0 }, Done::Bad { cost_ms: 15.0 });
+    assert!((0..1000).all(|_| ask(stranger(1), good, 0).is_ok()), "good shares are free");
+    assert_eq!((0..20).filter(|_| ask(stranger(1), bad, 0).is_ok()).count(), 10);
+    assert_eq!(ask(stranger(1), good, 0), Err(Overload::Budget));
+    let neighbour = Asker { session: 2, payer: Some(host(1)), proven: true };
+    assert!(ask(neighbour, good, 0).is_ok(), "a proven miner is not held up by its neighbour");
+    assert!(ask(stranger(3), good, 0).is_ok());
+    // 15 ms come back in one and a half seconds.
+    assert_eq!(ask(stranger(1), bad, 1_400), Err(Overload::Budget));
+    assert_eq!((ask(stranger(1), bad, 1_600), ask(stranger(1), bad, 1_600)), (Ok(()), Err(Overload::Budget)));
+    let spared = Asker { session: 4, payer: None, proven: false };
+    assert!((0..1000).all(|_| ask(spared, bad, 0).is_ok()));
+    // What waits is charged already, so that nobody asks for more than the budget before the first answer.
+    assert_eq!((0..50).filter(|number| queue.push(stranger(5), *number, 0).is_ok()).count(), 10);
+}
+
+#[test]
+fn a_wrong_result_sends_what_is_still_waiting_to_the_strangers() {
+    let mut queue = Queue::new(Settings::default(), 1);
+    for item in [10, 11, 12] {
+        queue.push(proven(1), item, 0).unwrap();
+    }
+    queue.push(proven(2), 20, 0).unwrap();
+    let (ticket, item) = queue.pop(0).unwrap();
+    queue.done(ticket, Done::Bad { cost_ms: 15.0 }, 0);
+    assert_eq!((item, queue.len()), (10, (1, 2)));
+    assert_eq!(order(&mut queue), [20, 11, 12]);
+}
+
+#[test]
+fn too_many_strangers_cost_the_greediest_and_newest_their_place() {
+    let mut queue = Queue::new(Settings { queue_unproven: 4, ..Settings::default() }, 1);
+    for (session, item) in [(1, 10), (2, 20), (2, 21), (3, 30)] {
+        assert!(queue.push(stranger(session), item, 0).unwrap().is_empty());
+    }
+    assert_eq!(queue.push(stranger(4), 40, 0).unwrap(), [20, 21], "two shares are more than one");
+    assert!(queue.push(stranger(5), 50, 0).unwrap().is_empty());
+    assert_eq!(queue.push(stranger(6), 60, 0).unwrap(), [60], "of equals the newest goes");
+    assert!(queue.push(proven(7), 70, 0).unwrap().is_empty(), "proven miners are not concerned");
+    assert_eq!(order(&mut queue), [70, 10, 30, 40, 50]);
+}
+
+#[test]
+fn jobs_get_harder_when_honest_shares_wait_and_easier_again() {
+    let mut queue = Queue::new(Settings::default(), 1);
+    let mut waits = |waited_ms: u64, now_ms: u64| {
+        queue.push(proven(1), 0, now_ms - waited_ms).unwrap();
+        let (ticket, _) = queue.pop(now_ms).unwrap();
+        assert_eq!(ticket.waited_ms, waited_ms);
+        queue.done(ticket, Done::Good { cost_ms: 15.0 }, now_ms);
+        queue.strain(now_ms)
+    };
+    assert_eq!([waits(2_000, 10_000), waits(2_001, 10_000), waits(9_000, 20_000), waits(9_000, 25_000)], [1, 2, 2, 4]);
+    let levels: Vec<u64> = (3..30).map(|step| waits(9_000, step * 15_000)).collect();
+    assert_eq!((levels[0], levels[26]), (8, 64), "it ends somewhere");
+    assert_eq!([waits(0, 440_000), waits(0, 500_000), waits(0, 559_999), waits(0, 560_000)], [64, 32, 32, 16]);
+    // Strangers that wait are no reason to make honest miners work harder.
+    queue.push(stranger(2), 0, 0).unwrap();
+    let (ticket, _) = queue.pop(900_000).unwrap();
+    queue.done(ticket, Done::Skipped, 900_000);
+    assert_eq!(queue.strain(900_000), 8);
+}
+
+/// Milliseconds of virtual time a hash takes.
+const HASH_MS: u64 = 15;
+const HONEST: u64 = 50;
+const ATTACKERS: u64 = 1_000;
+const LASTS_MS: u64 = 60_000;
+/// After a refusal an attacker comes again this soon; what is answered with a verdict is followed at once.
+const RETRY_MS: u64 = 1_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Honest(u64),
+    Attacker(u64),
+    Newcomer(u64),
+    Hashed(usize),
+}
+
+/// What the attackers are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Siege {
+    None,
+    /// Each with an address and its budget.
+    Addresses,
+    /// From addresses without a budget, so nothing but the order of the queue holds them.
+    Spared,
+    /// Each bought trust with a good share.
+    Traitors,
+}
+
+struct World {
+    siege: Siege,
+    queue: Queue<u64>,
+    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    numbers: u64,
+    running: Vec<Option<(Ticket, u64)>>,
+    random: StdRng,
+    interval_ms: f64,
+    waits_ms: Vec<u64>,
+    first_shares: Vec<u64>,
+    wrong: u64,
+    wrong_as_proven: u64,
+    caught: std::collections::HashSet<u64>,
+}
+
+impl World {
+    /// Fifty honest miners that use half of the threads, and twenty that come anew in the middle.
+    fn new(siege: Siege, threads: usize, seed: u64) -> Self {
+        let mut world = Self {
+            siege,
+            queue: Queue::new(Settings::default(), threads),
+            events: BinaryHeap::new(),
+            numbers: 0,
+            running: (0..threads).map(|_| None).collect(),
+            random: StdRng::seed_from_u64(seed),
+            interval_ms: HONEST as f64 * HASH_MS as f64 / threads as f64 / 0.5,
+            waits_ms: Vec::new(),
+            first_shares: Vec::new(),
+            wrong: 0,
+            wrong_as_proven: 0,
+            caught: std::collections::HashSet::new(),
+        };
+        for miner in 0..HONEST {
+            let first = world.pause();
+            world.at(first, Event::Honest(miner));
+        }
+        let attackers = if siege == Siege::None { 0 } else { ATTACKERS };
+        let window = if siege == Siege::Traitors { 8 } else { 2 };
+        for attacker in 0..attackers * window {
+            let first = world.random.random_range(0..1_000);
+            world.at(first, Event::Attacker(1_000 + attacker % ATTACKERS));
+        }
+        for newcomer in 0..20 {
+            world.at(LASTS_MS / 2, Event::Newcomer(10_000 + newcomer));
+        }
+        world
+    }
+
+    fn at(&mut self, when_ms: u64, event: Event) {
+        self.numbers += 1;
+        self.events.push(Reverse((when_ms, self.numbers, event)));
+    }
+
+    /// Until a miner's next share: exponential, so that shares come as they do in truth.
+    fn pause(&mut self) -> u64 {
+        (-self.random.random::<f64>().max(1e-12).ln() * self.interval_ms) as u64
+    }
+
+    fn run(mut self) -> Self {
+        while let Some(Reverse((now_ms, _, event))) = self.events.pop() {
+            if now_ms > LASTS_MS {
+                break;
+            }
+            match event {
+                Event::Honest(miner) => {
+                    self.push(miner, proven(miner), now_ms);
+                    let next = now_ms + self.pause();
+                    self.at(next, event);
+                }
+                Event::Attacker(number) => {
+                    let payer = (self.siege != Siege::Spared).then(|| host(number));
+                    let trusted = self.siege == Siege::Traitors && !self.caught.contains(&number);
+                    self.push(number, Asker { session: number, payer, proven: trusted }, now_ms);
+                }
+                Event::Newcomer(number) => self.push(number, stranger(number), now_ms),
+                Event::Hashed(thread) => self.hashed(thread, now_ms),
+            }
+            self.start(now_ms);
+        }
+        self
+    }
+
+    fn push(&mut self, who: u64, asker: Asker, now_ms: u64) {
+        let refused = match self.queue.push(asker, who, now_ms) {
+            Ok(gone) => gone,
+            Err((_, who)) => vec![who],
+        };
+        for who in refused {
+            assert!(who >= 1_000, "an honest, proven miner was turned away");
+            // A newcomer that was turned away comes back as XMRig does, after five seconds.
+            let (pause, event) = if who >= 10_000 { (5_000, Event::Newcomer(who)) } else { (RETRY_MS, Event::Attacker(who)) };
+            self.at(now_ms + pause, event);
+        }
+    }
+
+    fn start(&mut self, now_ms: u64) {
+        for thread in 0..self.running.len() {
+            if self.running[thread].is_some() {
+                continue;
+            }
+            let Some((ticket, who)) = self.queue.pop(now_ms) else { return };
+            if who < HONEST {
+                self.waits_ms.push(ticket.waited_ms);
+            }
+            self.wrong_as_proven += u64::from((1_000..10_000).contains(&who) && !ticket.is_stranger());
+            self.running[thread] = Some((ticket, who));
+            self.at(now_ms + HASH_MS, Event::Hashed(thread));
+        }
+    }
+
+    fn hashed(&mut self, thread: usize, now_ms: u64) {
+        let (ticket, who) = self.running[thread].take().unwrap();
+        let cost_ms = HASH_MS as f64;
+        if (1_000..10_000).contains(&who) {
+            self.wrong += 1;
+            self.caught.insert(who);
+            self.queue.done(ticket, Done::Bad { cost_ms }, now_ms);
+            self.at(now_ms, Event::Attacker(who));
+        } else {
+            if who >= 10_000 {
+                self.first_shares.push(now_ms - LASTS_MS / 2);
+            }
+            self.queue.done(ticket, Done::Good { cost_ms }, now_ms);
+        }
+    }
+
+    fn p99_wait_ms(&self) -> u64 {
+        let mut waits = self.waits_ms.clone();
+        waits.sort_unstable();
+        assert!(waits.len() > 1_000);
+        waits[waits.len() * 99 / 100]
+    }
+}
+
+#[test]
+fn a_thousand_attackers_do_not_double_the_wait_of_fifty_honest_miners() {
+    for (threads, seed) in [(1, 1), (2, 2), (4, 3)] {
+        let quiet = World::new(Siege::None, threads, seed).run();
+        for siege in [Siege::Addresses, Siege::Spared] {
+            let attacked = World::new(siege, threads, seed).run();
+            let (before, after) = (quiet.p99_wait_ms(), attacked.p99_wait_ms());
+            println!(
+                "{siege:?}, {threads} threads: p99 wait {before} ms quiet, {after} ms attacked; newcomers {:?}",
+                attacked.first_shares
+            );
+            assert!(after < 2 * before, "{siege:?}, {threads} threads, seed {seed}: p99 wait {before} ms quiet, {after} ms attacked");
+            // The siege is one: strangers have every turn that honest miners leave, up to the last thread or their budgets.
+            assert!(attacked.wrong > 1_000, "{siege:?}: only {} wrong results were hashed", attacked.wrong);
+            // Newcomers get in during it: each was hashed before the end, nearly all at once.
+            assert_eq!(attacked.first_shares.len(), 20, "{siege:?}, {threads} threads, seed {seed}");
+            assert!(attacked.first_shares[17] < 15_000, "{siege:?}, {threads} threads: {:?}", attacked.first_shares);
+        }
+    }
+}
+
+#[test]
+fn bought_trust_is_good_for_one_wrong_result() {
+    let threads = 2;
+    let attacked = World::new(Siege::Traitors, threads, 7).run();
+    let most = ATTACKERS + threads as u64;
+    assert!(
+        (ATTACKERS / 2..=most).contains(&attacked.wrong_as_proven),
+        "{} of {} wrong results went first",
+        attacked.wrong_as_proven,
+        attacked.wrong
+    );
+}
