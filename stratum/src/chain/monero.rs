@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,8 @@ pub mod zmtp;
 const SUBMIT_TRIES: u32 = 5;
 const SUBMIT_PAUSE: Duration = Duration::from_millis(300);
 
+/// How long a notice saves the question for the tip.
+const NOTICE_FRESH: Duration = Duration::from_secs(1);
 /// Confirmations at which a coinbase can be spent: it is locked until 60 blocks above its own.
 const MATURITY: u64 = 60;
 /// Seconds between blocks on every public network.
@@ -49,8 +51,8 @@ pub struct MoneroChain {
 /// What needs no question, because it was told.
 #[derive(Default)]
 struct Heard {
-    /// The newest block as a notice told it, until somebody asks for the tip.
-    tip: Option<Tip>,
+    /// The newest block as a notice told it then, until somebody asks for the tip.
+    tip: Option<(Tip, Instant)>,
     /// Whether the daemon called itself fit when it was last asked.
     ready: bool,
 }
@@ -140,7 +142,8 @@ impl MoneroChain {
     }
 
     async fn ask_tip(&self) -> Result<Tip, ChainError> {
-        if let Some(tip) = self.heard().tip.take() {
+        // An old notice must not pass for a sign of life.
+        if let Some((tip, _)) = self.heard().tip.take().filter(|(_, at)| at.elapsed() < NOTICE_FRESH) {
             return Ok(tip);
         }
         let info: Info = self.rpc.call("get_info", json!({})).await?;
@@ -262,7 +265,8 @@ impl Chain for MoneroChain {
                 let mut heard = self.heard();
                 // A daemon that was not fit must be asked again before its blocks are believed.
                 if heard.ready {
-                    heard.tip = Some(Tip { hash: notice.hash, next_height: notice.next_height, unready: None });
+                    let tip = Tip { hash: notice.hash, next_height: notice.next_height, unready: None };
+                    heard.tip = Some((tip, Instant::now()));
                 }
                 bell.notify_one();
             };
