@@ -75,11 +75,7 @@ impl JobRing {
     /// Makes a new job and makes it the current one. `difficulty` is capped at the network's, above which a miner would
     /// throw blocks away.
     pub fn issue(&mut self, template: Arc<dyn Template>, difficulty: u64) -> &Job {
-        let network = u64::try_from(template.network_difficulty()).unwrap_or(u64::MAX);
-        let mut assigned = Difficulty::assign(difficulty.min(network));
-        if assigned.hashes() > network {
-            assigned = Difficulty::assign_long(network);
-        }
+        let assigned = Difficulty::capped(difficulty, template.network_difficulty());
         self.extranonce.job = self.extranonce.job.wrapping_add(1);
         if self.jobs.len() == RING {
             self.jobs.pop_front();
