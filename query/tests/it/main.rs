@@ -10,6 +10,7 @@ mod intern;
 mod limits;
 mod past;
 mod read_only;
+mod rest;
 mod rollups;
 mod scripted;
 mod server;
