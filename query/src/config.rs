@@ -33,6 +33,10 @@ pub struct QueryConfig {
     pub max_rows: usize,
     /// How long a query waits for rows that JetStream holds but the tail has not read yet, in milliseconds.
     pub freshness_wait_ms: u64,
+    /// Seconds between two rounds of the figures of pools and miners on `/metrics`; 0 leaves them out.
+    pub figures_s: u64,
+    /// Miners that have lines of their own on `/metrics`: those with the most work of a day.
+    pub figures_miners: usize,
 }
 
 impl Default for QueryConfig {
@@ -48,6 +52,8 @@ impl Default for QueryConfig {
             metadata_cache_mib: 64,
             max_rows: 1_000_000,
             freshness_wait_ms: 1_000,
+            figures_s: 15,
+            figures_miners: 50,
         }
     }
 }
@@ -92,6 +98,10 @@ impl QueryConfig {
         if self.query_memory_mib > self.memory_mib {
             let value = self.query_memory_mib as u64;
             return Err(ConfigError::Limit { key: "query_memory_mib", value, rule: "it must not be more than query.memory_mib" });
+        }
+        if self.figures_miners > 1_000 {
+            let rule = "it must not be more than 1000: each miner is five series for Prometheus to keep";
+            return Err(ConfigError::Limit { key: "figures_miners", value: self.figures_miners as u64, rule });
         }
         if self.timeout_s > 86_400 {
             return Err(ConfigError::Limit { key: "timeout_s", value: self.timeout_s, rule: "it must not be more than a day, 86400" });

@@ -17,7 +17,7 @@ use crate::source::Coverage;
 mod arrow_stream;
 mod csv;
 mod json_object;
-mod ndjson;
+pub(crate) mod ndjson;
 mod parquet_file;
 mod text;
 

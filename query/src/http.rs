@@ -24,16 +24,25 @@ use crate::auth::{self, Guard, TokenError};
 use crate::config::{ConfigError, QueryConfig};
 use crate::engine::Engine;
 use crate::error::{Code, QueryError};
+use crate::figures::Figures;
+use crate::machine::Machine;
 use crate::probe::Probe;
 use crate::source::Source;
 use crate::statement::MAX_SQL_BYTES;
 
+mod asked;
+mod blocks;
 mod cancel;
 mod health;
 mod live;
 mod metrics_page;
+mod miner;
+mod pool;
 mod ready;
 mod sql;
+mod workers;
+
+use asked::Asked;
 
 /// How long requests may go on after the server was asked to stop.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -51,6 +60,8 @@ pub struct Wiring {
     pub ready: Vec<Arc<dyn Probe>>,
     /// What `/metrics` shows; without it the page is not there.
     pub metrics: Option<PrometheusHandle>,
+    /// Who tells how busy the machine is, for `/metrics`.
+    pub machine: Option<Arc<dyn Machine>>,
     /// Other doors on the same port and behind the same guard. Their own body limits hold.
     pub routes: Router,
 }
@@ -61,6 +72,9 @@ pub(crate) struct App {
     health: Vec<Arc<dyn Probe>>,
     ready: Vec<Arc<dyn Probe>>,
     metrics: Option<PrometheusHandle>,
+    machine: Option<Arc<dyn Machine>>,
+    figures: Figures,
+    pools: pool::Kept,
 }
 
 /// A path and what answers there.
@@ -100,6 +114,7 @@ pub struct Bound {
     address: SocketAddr,
     router: Router,
     app: Arc<App>,
+    answers: bool,
 }
 
 impl Server {
@@ -111,11 +126,13 @@ impl Server {
         let listen = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let answers = !wiring.sources.is_empty();
-        let engine = Engine::new(config, wiring.sources, wiring.stores)?;
-        let app = Arc::new(App { engine, health: wiring.health, ready: wiring.ready, metrics: wiring.metrics });
-        let router = router(app.clone(), answers, wiring.routes, guard);
-        Ok(Bound { listener, address, router, app })
+        let Wiring { sources, stores, health, ready, metrics, machine, routes } = wiring;
+        let answers = !sources.is_empty();
+        let engine = Engine::new(config, sources, stores)?;
+        let (figures, pools) = (Figures::new(), pool::Kept::default());
+        let app = Arc::new(App { engine, health, ready, metrics, machine, figures, pools });
+        let router = router(app.clone(), answers, routes, guard);
+        Ok(Bound { listener, address, router, app, answers })
     }
 }
 
@@ -133,7 +150,13 @@ impl Bound {
     /// Answers until `stop`, then lets requests end, cancels the queries that still run, and returns.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
         tracing::info!(address = %self.address, "sql server listens");
-        let app = self.app;
+        let (app, answers) = (self.app, self.answers);
+        let figures = async {
+            match (answers, &app.metrics) {
+                (true, Some(_)) => app.figures.run(&app.engine, app.machine.as_deref()).await,
+                _ => std::future::pending().await,
+            }
+        };
         let asked = stop.clone();
         let serve = axum::serve(self.listener, self.router).with_graceful_shutdown(async move { asked.cancelled().await });
         let late = async {
@@ -145,13 +168,15 @@ impl Bound {
         tokio::select! {
             ended = serve.into_future() => ended,
             () = late => Ok(()),
+            () = figures => Ok(()),
         }
     }
 }
 
 fn router(app: Arc<App>, answers: bool, others: Router, guard: Guard) -> Router {
     let told = [health::route(), ready::route(), live::route(), metrics_page::route()];
-    let asked = if answers { vec![sql::route(), cancel::route()] } else { Vec::new() };
+    let facts = [pool::route(), miner::route(), workers::route(), blocks::route()];
+    let asked = if answers { [sql::route(), cancel::route()].into_iter().chain(facts).collect() } else { Vec::new() };
     let mut router = Router::new();
     for route in told.into_iter().chain(asked) {
         router = router.route(route.path, route.methods);
@@ -169,6 +194,10 @@ fn router(app: Arc<App>, answers: bool, others: Router, guard: Guard) -> Router 
 
 async fn no_such_path(answers: bool, method: Method, uri: Uri) -> Response {
     let message = format!("there is nothing at {method} {}", uri.path());
-    let hint = if answers { "SQL is at /api/v1/sql" } else { "this process tells of its health only; ask one that runs the role query" };
+    let hint = if answers {
+        "SQL is at /api/v1/sql, pools at /api/v1/pool"
+    } else {
+        "this process tells of its health only; ask one that runs the role query"
+    };
     QueryError::new(Code::NotFound, message, hint).into_response()
 }

@@ -80,9 +80,7 @@ pub trait Template: Send + Sync + fmt::Debug {
     /// The difficulty of a job for which `requested` was asked. It is capped at the network's, above which a miner would
     /// throw blocks away.
     fn assign(&self, requested: u64) -> Difficulty {
-        let network = u64::try_from(self.network_difficulty()).unwrap_or(u64::MAX);
-        let assigned = Difficulty::assign(requested.min(network));
-        if assigned.hashes() > network { Difficulty::assign_long(network) } else { assigned }
+        Difficulty::capped(requested, self.network_difficulty())
     }
 }
 

@@ -33,11 +33,30 @@ impl Difficulty {
         Self { effective: u64::MAX / expand(short), wire: Wire::Short(short) }
     }
 
-    /// The same in the 8-byte form whatever the size, for jobs at the network's own difficulty, where the coarse short
-    /// form could hide a block from the miner.
+    /// The same, but never so high that the miner would keep a block to itself: every hash that is enough for `network`,
+    /// of which XMRig sees the top 64 bits and compares strictly, is one it submits.
+    pub fn capped(requested: u64, network: u128) -> Self {
+        let network = u64::try_from(network).unwrap_or(u64::MAX).max(1);
+        let assigned = Self::assign(requested.min(network));
+        let lowest = (u64::MAX / network).saturating_add(1);
+        if assigned.target() < lowest { Self::long(lowest) } else { assigned }
+    }
+
+    /// The same in the 8-byte form whatever the size.
     pub fn assign_long(requested: u64) -> Self {
-        let target = u64::MAX / requested.max(1);
+        Self::long(u64::MAX / requested.max(1))
+    }
+
+    fn long(target: u64) -> Self {
         Self { effective: u64::MAX / target, wire: Wire::Long(target) }
+    }
+
+    /// What XMRig compares the top 64 bits of a hash with.
+    fn target(self) -> u64 {
+        match self.wire {
+            Wire::Short(target) => expand(target),
+            Wire::Long(target) => target,
+        }
     }
 
     /// Hashes a share of this job is worth: what the miner works at and is credited.

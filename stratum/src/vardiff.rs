@@ -1,7 +1,11 @@
-//! Variable difficulty: the next difficulty of a session, out of the shares it sent.
+//! Variable difficulty: the next difficulty of a session, out of the time-stamped shares it sent.
 //!
-//! A pure function of its state and the time it is told, so it can be simulated. It refuses to hunt: small deviations
-//! change nothing, one step is bounded, and the minute of silence that XMRig spends on donations lowers nothing.
+//! A pure function of its state, the shares and the time it is told, so it can be simulated. Shares are a Poisson process,
+//! so the miner's hashrate is the work credited over the time it took, known to about one part in the root of the shares.
+//! Every decision weighs that: far from the aim two shares are proof enough, near it nothing moves without many. What was
+//! measured stays in use after a step, because it is hashes a second and not shares; so a session arrives, is refined each
+//! time its shares have grown by half, and otherwise changes only when a running test says that the hashrate itself has. The minute of
+//! silence that XMRig spends on donations never counts against a miner, and no step exceeds its limit.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,30 +29,62 @@ impl Default for Settings {
     }
 }
 
-/// Shares to have seen before the rate means anything.
-const ENOUGH_SHARES: u32 = 6;
-/// Deviations from the aim that are left alone however sure they are.
-const TOLERANCE: f64 = 1.5;
-/// Standard errors by which a deviation must exceed the tolerance; n shares tell the rate to about 1/√n.
-const SURENESS: f64 = 2.0;
-/// Silence, in targets and in seconds, before difficulty falls; above a donation round's minute.
-const SILENCE_TARGETS: f64 = 5.0;
-const SILENCE_S: f64 = 120.0;
+/// What a guess weighs against the measurement, in shares: it keeps two quick shares from looking like thousands.
+const PRIOR: f64 = 0.5;
+/// Evidence that moves a session on its way to the aim, in nats of the likelihood ratio.
+const EVIDENCE_ARRIVING: f64 = 2.0;
+/// Evidence that the hashrate of a session that has arrived is a higher or a lower one. Chance alone gives either about once
+/// a day; a fall needs more, because waits are what networks make.
+const EVIDENCE_RISE: f64 = 7.0;
+const EVIDENCE_FALL: f64 = 8.0;
+/// The change the running tests look for: twice or half.
+const SHIFT: f64 = 2.0;
+/// Shares after which the measurement is applied first, and the growth after which it is applied again.
+const FIRST_REFINE: f64 = 4.0;
+const REFINE_GROWTH: f64 = 1.5;
+/// A session has arrived when its measurement is not applied again before it has more shares than this.
+const ARRIVED: f64 = 32.0;
+/// Measured deviations from the aim up to this factor are left alone.
+const NEAR: f64 = 1.2;
+/// Shares of the present difficulty that must come before a step upwards: more before the first one, because a miner that
+/// just connected may bring shares it found before, and fewer on the way.
+const FRESH_FIRST: f64 = 6.0;
+const FRESH: f64 = 2.0;
+/// The silence of one donation round: 60 s, and connecting to the other pool and back.
+const DONATION_MS: u64 = 65_000;
 
-/// A session's window since the last step.
+/// A session's measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Vardiff {
     difficulty: u64,
-    since_ms: u64,
-    work: u128,
-    shares: u32,
+    /// When the last share came; the start when none has.
+    last_ms: u64,
+    /// Hashes credited since the last step, and how many of them allow a step upwards.
+    fresh: f64,
+    enough: f64,
+    /// Everything since the start or since the hashrate changed.
+    all: Window,
+    /// Effective shares at which the measurement is applied next.
+    refine_at: f64,
+    /// Since when a rise is more likely than none, and since when a fall.
+    rise: Window,
+    fall: Window,
 }
 
 impl Vardiff {
     /// Starts at a difficulty.
     pub fn new(difficulty: u64, settings: &Settings, now_ms: u64) -> Self {
-        let difficulty = difficulty.clamp(settings.min_difficulty, settings.max_difficulty);
-        Self { difficulty, since_ms: now_ms, work: 0, shares: 0 }
+        let (window, difficulty) = (Window::new(now_ms), within(difficulty, settings));
+        Self {
+            difficulty,
+            last_ms: now_ms,
+            fresh: 0.0,
+            enough: FRESH_FIRST * difficulty as f64,
+            all: window,
+            refine_at: FIRST_REFINE,
+            rise: window,
+            fall: window,
+        }
     }
 
     /// The difficulty new jobs should have.
@@ -57,38 +93,151 @@ impl Vardiff {
     }
 
     /// An accepted share of this many hashes.
-    pub fn accepted(&mut self, hashes: u64) {
-        self.work += u128::from(hashes);
-        self.shares += 1;
+    pub fn accepted(&mut self, hashes: u64, now_ms: u64) {
+        let hashes = hashes as f64;
+        for window in [&mut self.all, &mut self.rise, &mut self.fall] {
+            window.share(hashes, self.last_ms, now_ms);
+        }
+        self.fresh += hashes;
+        self.last_ms = now_ms;
     }
 
-    /// Takes a step if one is due and says whether the difficulty changed.
+    /// Takes a step if one is due and says whether the difficulty changed. To be asked after each share and every second.
     pub fn step(&mut self, settings: &Settings, now_ms: u64) -> bool {
-        let elapsed_s = now_ms.saturating_sub(self.since_ms).max(1) as f64 / 1000.0;
-        let Some(wanted) = self.wanted(settings, elapsed_s) else { return false };
-        let bounded = wanted.clamp(self.difficulty as f64 / settings.max_step, self.difficulty as f64 * settings.max_step);
-        let next = (bounded.round() as u64).clamp(settings.min_difficulty, settings.max_difficulty);
-        let changed = next != self.difficulty;
-        *self = Self { difficulty: next, since_ms: now_ms, work: 0, shares: 0 };
-        changed
+        self.watch(settings, now_ms);
+        let read = self.read(&self.all, settings, now_ms);
+        let arriving = self.refine_at <= ARRIVED;
+        let refine = read.shares >= self.refine_at;
+        if refine {
+            self.refine_at = REFINE_GROWTH * read.shares;
+        }
+        let far = arriving && read.evidence >= EVIDENCE_ARRIVING;
+        let off = refine && !(1.0 / NEAR..=NEAR).contains(&read.ratio);
+        let fresh = read.ratio <= 1.0 || self.fresh >= self.enough;
+        if !(far || off) || !fresh {
+            return false;
+        }
+        if read.shares < 1.0 {
+            // A fall out of silence is a guess; the next one needs a silence of its own.
+            self.all = Window::new(now_ms);
+        }
+        let next = stepped(self.difficulty, read.ratio, settings);
+        if next == self.difficulty {
+            return false;
+        }
+        (self.difficulty, self.fresh, self.enough) = (next, 0.0, FRESH * next as f64);
+        (self.rise, self.fall) = (Window::new(now_ms), Window::new(now_ms));
+        true
     }
 
-    /// The difficulty that would meet the aim, when there is reason to leave the present one.
-    fn wanted(&self, settings: &Settings, elapsed_s: f64) -> Option<f64> {
-        if self.shares < ENOUGH_SHARES {
-            let silent = elapsed_s > SILENCE_S.max(SILENCE_TARGETS * settings.target_s);
-            let rate = self.work as f64 / elapsed_s;
-            // With shares coming slowly the measured rate is known roughly; with none, half is a guess that converges.
-            return silent.then(|| (rate * settings.target_s).max(self.difficulty as f64 / 2.0).min(self.difficulty as f64));
+    /// The two running tests (CUSUM): each window begins anew whenever its change is less likely than none. Once one is
+    /// sure, its window is all that is still true about the miner.
+    fn watch(&mut self, settings: &Settings, now_ms: u64) {
+        let score = |vardiff: &Self, window: &Window| {
+            let read = vardiff.read(window, settings, now_ms);
+            (read.seen, read.expected, read.pardoned)
+        };
+        let (seen, expected, _) = score(self, &self.rise);
+        let rise = seen * SHIFT.ln() - expected * (SHIFT - 1.0);
+        let (seen, expected, pardoned) = score(self, &self.fall);
+        let falls = |expected: f64| expected * (1.0 - 1.0 / SHIFT) - seen * SHIFT.ln();
+        let shifted = match (rise >= EVIDENCE_RISE, falls(pardoned) >= EVIDENCE_FALL) {
+            (true, _) => Some(self.rise),
+            (false, true) => Some(self.fall),
+            (false, false) => None,
+        };
+        if rise < 0.0 || shifted.is_some() {
+            self.rise = Window::new(now_ms);
         }
-        let wanted = self.work as f64 / elapsed_s * settings.target_s;
-        let ratio = wanted / self.difficulty as f64;
-        let tolerance = TOLERANCE * (1.0 + SURENESS / f64::from(self.shares).sqrt());
-        let window_full = elapsed_s >= f64::from(ENOUGH_SHARES) * settings.target_s;
-        if ratio > tolerance || (window_full && ratio < 1.0 / tolerance) {
-            return Some(wanted);
+        if falls(expected) < 0.0 || shifted.is_some() {
+            self.fall = Window::new(now_ms);
         }
-        // A full window inside the tolerance starts anew, so that old shares do not outweigh a change of hardware.
-        (window_full && self.shares >= 4 * ENOUGH_SHARES).then_some(self.difficulty as f64)
+        if let Some(window) = shifted {
+            (self.all, self.refine_at) = (window, FIRST_REFINE);
+        }
     }
+
+    fn read(&self, window: &Window, settings: &Settings, now_ms: u64) -> Reading {
+        window.read(self.difficulty as f64, settings.target_s, self.last_ms, now_ms)
+    }
+}
+
+/// What came in a stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Window {
+    since_ms: u64,
+    /// The sum of the shares' hashes, and of their squares.
+    work: f64,
+    squares: f64,
+    /// The longest wait for a share that came.
+    gap_ms: u64,
+}
+
+/// A window held against the aim.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    /// Work, in shares of the present difficulty.
+    seen: f64,
+    /// What the aim asks for in that time; and if its longest silence was a donation round.
+    expected: f64,
+    pardoned: f64,
+    /// As many equal shares would tell the hashrate as well.
+    shares: f64,
+    /// The hashrate over the one that would meet the aim.
+    ratio: f64,
+    /// How much likelier that is than meeting it, in nats.
+    evidence: f64,
+}
+
+impl Window {
+    fn new(now_ms: u64) -> Self {
+        Self { since_ms: now_ms, work: 0.0, squares: 0.0, gap_ms: 0 }
+    }
+
+    fn silence(&self, last_ms: u64, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(last_ms.max(self.since_ms))
+    }
+
+    fn share(&mut self, hashes: f64, last_ms: u64, now_ms: u64) {
+        self.gap_ms = self.gap_ms.max(self.silence(last_ms, now_ms));
+        self.work += hashes;
+        self.squares += hashes * hashes;
+    }
+
+    fn read(&self, difficulty: f64, target_s: f64, last_ms: u64, now_ms: u64) -> Reading {
+        let targets = |elapsed_ms: u64| elapsed_ms as f64 / 1000.0 / target_s;
+        // A share cannot have taken no time at all.
+        let elapsed_ms = now_ms.saturating_sub(self.since_ms).max(1);
+        // The round itself, and the wait for the share after it.
+        let round_ms = DONATION_MS + (target_s * 1000.0) as u64;
+        let silence_ms = self.gap_ms.max(self.silence(last_ms, now_ms)).min(round_ms);
+        let (expected, pardoned) = (targets(elapsed_ms), targets(elapsed_ms.saturating_sub(silence_ms)));
+        let seen = self.work / difficulty;
+        let shares = if self.squares > 0.0 { self.work * self.work / self.squares } else { 0.0 };
+        // Between the two readings nothing is known.
+        let held = if seen > expected { expected } else { pardoned.max(seen) };
+        let ratio = (seen + PRIOR) / (held + PRIOR);
+        // The units differ while shares of an older difficulty are in the window; the smaller evidence is safe.
+        let evidence = surprise(seen, held).min(surprise(seen, held) / seen.max(f64::MIN_POSITIVE) * shares);
+        Reading { seen, expected, pardoned, shares, ratio, evidence: if shares > 0.0 { evidence } else { held } }
+    }
+}
+
+/// How much likelier `seen` shares are at their own rate than at one that lets `expected` be, in nats:
+/// n ln(n/μ) − (n − μ), the likelihood ratio of a Poisson count.
+fn surprise(seen: f64, expected: f64) -> f64 {
+    if seen <= 0.0 { expected } else { seen * (seen / expected).ln() - (seen - expected) }
+}
+
+/// The difficulty one step towards `ratio` times the present one: never by more than the limit, never out of the range.
+fn stepped(difficulty: u64, ratio: f64, settings: &Settings) -> u64 {
+    let (from, limit) = (difficulty as f64, settings.max_step.max(1.0));
+    let wanted = from * ratio.clamp(1.0 / limit, limit);
+    // Rounded towards where it comes from, so that rounding does not exceed the limit.
+    let next = if wanted > from { wanted.floor() } else { wanted.ceil() };
+    within(next as u64, settings)
+}
+
+fn within(difficulty: u64, settings: &Settings) -> u64 {
+    difficulty.min(settings.max_difficulty).max(settings.min_difficulty).max(1)
 }

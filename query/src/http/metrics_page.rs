@@ -1,4 +1,4 @@
-//! `GET /metrics`: counters and histograms as Prometheus reads them.
+//! `GET /metrics`: counters and histograms as Prometheus reads them, and the figures of pools and miners as of their last round.
 
 use std::sync::Arc;
 
@@ -19,5 +19,6 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         return QueryError::new(Code::NotFound, "this process keeps no metrics", "start it with metrics enabled").into_response();
     };
     handle.run_upkeep();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response()
+    let page = handle.render() + &app.figures.text();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }

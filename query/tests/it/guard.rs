@@ -58,7 +58,15 @@ async fn strangers_need_the_token() {
         Some("a-token-of-20-letters"),
         Some("Bearer "),
     ] {
-        for path in ["/api/v1/sql?q=SELECT+1", "/metrics", "/api/v1/ingest/shares", "/nowhere"] {
+        for path in [
+            "/api/v1/sql?q=SELECT+1",
+            "/api/v1/pool",
+            "/api/v1/miners/4A",
+            "/api/v1/blocks",
+            "/metrics",
+            "/api/v1/ingest/shares",
+            "/nowhere",
+        ] {
             let answer = send(&router, request(path, token)).await;
             assert_eq!((answer.status, answer.code().as_str()), (StatusCode::UNAUTHORIZED, "unauthorized"), "{path} with {token:?}");
             assert_eq!(answer.header("www-authenticate"), "Bearer");

@@ -11,6 +11,7 @@ mod intern;
 mod limits;
 mod past;
 mod read_only;
+mod rest;
 mod rollups;
 mod scripted;
 mod server;

@@ -323,7 +323,7 @@ impl Session {
         if share.credit > 0
             && let Pace::Following(vardiff) = &mut self.difficulty
         {
-            vardiff.accepted(share.credit);
+            vardiff.accepted(share.credit, self.pool.now_ms());
             return self.retarget().await;
         }
         Ok(())

@@ -1,0 +1,87 @@
+//! The fixed questions about pools, miners and blocks, which the REST routes and the metrics page answer.
+//!
+//! They are statements to the engine like anybody's, over the same tables and live tail, so there is no second truth. Each has a
+//! time and a row limit of its own. Now is measured over the raw shares of ten minutes, everything longer over rollups.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::{Map, Value, json};
+
+use crate::engine::{Ask, Engine};
+use crate::error::QueryError;
+use crate::format::ndjson;
+use crate::source::At;
+
+pub mod blocks;
+pub mod miner;
+pub mod pools;
+pub mod span;
+pub mod top;
+pub mod workers;
+
+/// Seconds of shares that tell the hashrate of now; a miner without an accepted one among them counts as gone.
+pub const NOW_S: i64 = 600;
+/// The longest a statement may run.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// More rows than any answer has.
+const MAX_ROWS: usize = 10_000;
+
+/// A row as JSON has it.
+pub type Row = Map<String, Value>;
+
+/// The rows of one statement. Exact amounts are to be cast to text in it, because readers of JSON round large numbers.
+async fn rows(engine: &Engine, sql: String, params: Value) -> Result<Vec<Row>, QueryError> {
+    let ask = Ask { sql, params, at: At::Latest, timeout: Some(TIMEOUT), max_rows: Some(MAX_ROWS), query_id: None };
+    let mut answer = engine.ask(ask).await?;
+    let mut rows = Vec::new();
+    while let Some(batch) = answer.rows.next().await.transpose()? {
+        if batch.num_rows() > 0 {
+            let lines = ndjson::lines(&batch)?;
+            for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                rows.push(serde_json::from_slice(line).map_err(|error| QueryError::internal(format!("a row is not JSON: {error}")))?);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// A number of a row; 0 where there is none, as sums over nothing give.
+fn number(row: Option<&Row>, name: &str) -> f64 {
+    row.and_then(|row| row.get(name)).and_then(Value::as_f64).unwrap_or(0.0)
+}
+
+/// A count of a row; 0 where there is none.
+fn count(row: Option<&Row>, name: &str) -> i64 {
+    row.and_then(|row| row.get(name)).and_then(Value::as_i64).unwrap_or(0)
+}
+
+/// A value of a row; null where there is none.
+fn value(row: Option<&Row>, name: &str) -> Value {
+    row.and_then(|row| row.get(name)).cloned().unwrap_or(Value::Null)
+}
+
+/// The verdicts of a row with the columns `accepted`, `stale` and `rejected`.
+fn verdicts(row: Option<&Row>) -> Value {
+    json!({"accepted": count(row, "accepted"), "stale": count(row, "stale"), "rejected": count(row, "rejected")})
+}
+
+/// The columns that add up raw shares.
+fn share_sums() -> &'static str {
+    "sum(CASE WHEN outcome = 'accepted' THEN 1 ELSE 0 END) AS accepted, \
+     sum(CASE WHEN outcome = 'stale' THEN 1 ELSE 0 END) AS stale, \
+     sum(CASE WHEN outcome IN ('accepted', 'stale') THEN 0 ELSE 1 END) AS rejected, \
+     sum(CASE WHEN outcome = 'accepted' THEN CAST(difficulty AS DOUBLE) ELSE 0 END) AS work, \
+     max(CASE WHEN outcome = 'accepted' THEN event_time END) AS last_share_at"
+}
+
+/// The columns that add up windows.
+fn window_sums() -> &'static str {
+    "sum(accepted_shares) AS accepted, sum(stale_shares) AS stale, sum(rejected_shares) AS rejected, \
+     CAST(sum(accepted_difficulty) AS DOUBLE) AS work, CAST(sum(accepted_difficulty) AS VARCHAR) AS work_hashes"
+}
+
+/// The raw shares of now.
+fn recent() -> String {
+    format!("shares WHERE event_time > now() - INTERVAL '{NOW_S} seconds'")
+}
