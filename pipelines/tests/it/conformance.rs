@@ -20,7 +20,10 @@ fn row(stream: &'static dyn Stream, number: i64) -> RecordBatch {
             headframe_schemas::Kind::Text => json!("a".repeat(64)),
             headframe_schemas::Kind::Float => json!(number as f64 + 0.5),
             headframe_schemas::Kind::Bool => json!(true),
-            _ => json!(number),
+            _ => match column.limits {
+                headframe_schemas::column::Limits::Int(least, _) => json!(number.max(least)),
+                _ => json!(number),
+            },
         };
         row.insert(column.name.to_owned(), limits(column).unwrap_or(value));
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use headframe_stratum::chain::{Hash, Template};
 use headframe_stratum::difficulty::{Difficulty, meets, miner_submits, target_from_hex};
+use headframe_stratum::grace::Tips;
 use headframe_stratum::job::{JobRing, MAX_NONCES, Reservation};
 use headframe_stratum::share::{Rejection, Submission, admit};
 
@@ -133,7 +134,9 @@ impl Ledger {
         let is_honest = meets(&result, u128::from(difficulty.hashes()));
         let nonce = (dice.below(48) as u32).to_le_bytes();
         let remembered = ring.find(&id).is_some();
-        let verdict = admit(ring, &[tip; 32], &Submission { job_id: id.clone(), nonce, result });
+        let mut tips = Tips::new(0);
+        tips.announce([tip; 32], 0);
+        let verdict = admit(ring, &tips, 0, &Submission { job_id: id.clone(), nonce, result });
         // A share for a block nobody wants any more is not remembered, so it may come again, and is refused again.
         let wanted = remembered && prev == tip;
         let before = self.sent.entry((id, nonce)).or_default();

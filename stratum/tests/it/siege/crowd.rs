@@ -113,7 +113,7 @@ async fn mine(
     for (nonce, result) in shares {
         let pause = rand::rng().random_range(0.0..2.0);
         // A push may come meanwhile; it waits in the socket until the next answer is read.
-        tokio::time::sleep(pace.mul_f64(pause)).await;
+        rhythm(pace.mul_f64(pause)).await;
         let phase = usize::from(besieged.is_cancelled());
         let sent = Instant::now();
         let id = peer.send(&nonce, &result).await.expect("an honest miner was thrown out");
@@ -122,6 +122,11 @@ async fn mine(
         took[phase].push(sent.elapsed());
     }
     took
+}
+
+/// The rhythm of miners and liars: part of the load, not a wait for something to happen.
+async fn rhythm(length: Duration) {
+    tokio::time::interval_at(tokio::time::Instant::now() + length, Duration::MAX).tick().await;
 }
 
 /// Lies at full rate: always as many shares under way as the pool takes, and back again when thrown out.
@@ -145,7 +150,7 @@ async fn attack(pool: SocketAddr, from: IpAddr, number: u64, stop: CancellationT
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(RETURN) => {}
+            () = rhythm(RETURN) => {}
         }
     }
 }
@@ -200,7 +205,7 @@ async fn honest_miners_do_not_notice_the_liars() {
     }
     // Every miner's first share is taken before the liars come.
     stage.until("the first shares", |stage| stage.stats.snapshot().accepted >= size.honest).await;
-    tokio::time::sleep(size.lasts / 3).await;
+    rhythm(size.lasts / 3).await;
     besieged.cancel();
     let lies = Arc::new(AtomicU64::new(0));
     let attackers = besiege(stage.address, size.attackers, stop.clone(), lies.clone());
