@@ -97,7 +97,7 @@ impl SpoolWatch {
         if keeper.is_spooling() != state.spooling {
             state.spooling = keeper.is_spooling();
             match state.spooling {
-                true => tracing::warn!("jetstream does not confirm; rows go to the spool"),
+                true => tracing::warn!("rows go to the spool: jetstream does not confirm, or older rows wait there"),
                 false => tracing::info!("the spool is empty; rows go to jetstream"),
             }
             metrics::gauge!("headframe_stratum_spooling").set(f64::from(u8::from(state.spooling)));

@@ -49,6 +49,8 @@ pub struct Spooler {
     segments: Arc<Mutex<Segments>>,
     /// The one work on the files that is under way.
     disk: Option<BoxFuture<'static, Done>>,
+    /// Why JetStream did not take a message, as it was told last.
+    complaint: String,
     started: Instant,
 }
 
@@ -71,8 +73,11 @@ impl DurableFacts {
         let keeper = Keeper::new(settings.limits(), producer.into(), segments.bytes());
         let (sender, rows) = mpsc::channel(QUEUE);
         let watch = SpoolWatch::default();
+        // Before anybody asks: rows of an earlier run count as waiting from the start.
+        watch.note(&keeper);
         let (offers, segments, started) = (FuturesUnordered::new(), Arc::new(Mutex::new(segments)), Instant::now());
-        let spooler = Spooler { keeper, rows, publisher: publisher.clone(), watch: watch.clone(), offers, segments, disk: None, started };
+        let (complaint, copy) = (String::new(), publisher.clone());
+        let spooler = Spooler { keeper, rows, publisher: copy, watch: watch.clone(), offers, segments, disk: None, complaint, started };
         Ok((Self { publisher, rows: sender, watch }, spooler))
     }
 
@@ -136,6 +141,7 @@ impl Spooler {
             let wake = self.keeper.wake_at(now).map(|at| at.saturating_sub(now));
             tokio::select! {
                 Some((number, answer)) = self.offers.next(), if !self.offers.is_empty() => {
+                    self.complain(&answer);
                     self.keeper.offered(self.started.elapsed(), number, answer);
                 }
                 done = work(&mut self.disk) => self.done(done),
@@ -173,6 +179,18 @@ impl Spooler {
         let segments = self.segments.clone();
         let work = tokio::task::spawn_blocking(move || work(&mut segments.lock().unwrap_or_else(PoisonError::into_inner)));
         self.disk = Some(async move { work.await.unwrap_or(Done::Panic) }.boxed());
+    }
+
+    /// Tells why JetStream does not confirm, once a reason.
+    fn complain(&mut self, answer: &Result<(), Failure>) {
+        match answer {
+            Ok(()) => self.complaint.clear(),
+            Err(Failure::Open(reason) | Failure::Never(reason)) if *reason != self.complaint => {
+                tracing::warn!(reason, "jetstream did not take a message");
+                self.complaint.clone_from(reason);
+            }
+            Err(_) => {}
+        }
     }
 
     fn done(&mut self, done: Done) {
@@ -235,10 +253,7 @@ async fn offer(publisher: Publisher, number: u64, message: Numbered) -> (u64, Re
     let answer = match publisher.offer(&message).await {
         Ok(_) => Ok(()),
         Err(error @ (PublishError::TooLarge { .. } | PublishError::Encode(_))) => Err(Failure::Never(error.to_string())),
-        Err(error) => {
-            tracing::debug!(?message, %error, "jetstream did not take a message");
-            Err(Failure::Open(error.to_string()))
-        }
+        Err(error) => Err(Failure::Open(error.to_string())),
     };
     (number, answer)
 }

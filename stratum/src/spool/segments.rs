@@ -110,11 +110,7 @@ impl Segments {
         let written = active.file.write_all(frames).and_then(|()| active.file.sync_data());
         if let Err(source) = written {
             let error = failed("write", &active.path)(source);
-            // What was said not to be durable should not come back; if it does all the same, it is a whole row or a torn one.
-            if let Err(source) = active.file.set_len(active.bytes) {
-                tracing::warn!(error = %failed("cut", &active.path)(source), "the spool may hold rows that were refused");
-            }
-            self.close(Some(active));
+            self.take_back(active);
             return Err(error);
         }
         active.bytes += frames.len() as u64;
@@ -184,6 +180,18 @@ impl Segments {
             "a record of the spool is damaged; its bytes are kept in aside"
         );
         Ok(())
+    }
+
+    /// What was said not to be durable should not come back; if it does all the same, it is a whole row or a torn one. A file
+    /// without a record goes, for with a full disk each attempt would leave one.
+    fn take_back(&mut self, active: Active) {
+        let cut = if active.bytes == 0 { fs::remove_file(&active.path) } else { active.file.set_len(active.bytes) };
+        if let Err(source) = &cut {
+            tracing::warn!(path = %active.path.display(), error = %source, "the spool may hold rows that were refused");
+        }
+        if active.bytes > 0 || cut.is_err() {
+            self.close(Some(active));
+        }
     }
 
     fn close(&mut self, active: Option<Active>) {

@@ -240,8 +240,11 @@ async fn a_spool_outlives_its_process_and_a_flipped_bit() {
     std::fs::write(last, bytes).unwrap();
 
     bed.back(port).await;
-    let (facts, spooler) = bed.open(&settings);
+    let publisher = Publisher::new(bed.nats.clone(), "test", PublisherConfig::default());
+    let (facts, spooler) = DurableFacts::open(publisher, &settings, &bed.folder.path().join("spool")).unwrap();
     let watch = facts.spool().unwrap();
+    assert!(watch.state().spooling && facts.block_rows("main").await.is_err(), "what waits is known before anything runs");
+    let spooler = tokio::spawn(spooler.run());
     facts.share(share("run2", 0, "accepted")).await.unwrap();
     until("the spool is empty", || !watch.state().spooling).await;
     assert_eq!(watch.state().damaged, 1);

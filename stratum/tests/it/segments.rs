@@ -102,6 +102,22 @@ fn one_spool_has_one_owner() {
 }
 
 #[test]
+fn after_a_failure_the_next_record_goes_into_a_new_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool");
+    let mut segments = Segments::open(&path, 100).unwrap();
+    std::fs::remove_dir_all(&path).unwrap();
+    for _ in 0..3 {
+        let said = segments.append(b"a record").unwrap_err().to_string();
+        assert!(said.starts_with("cannot make") && said.contains("spool/000"), "{said}");
+    }
+    std::fs::create_dir_all(path.join("aside")).unwrap();
+    append(&mut segments, 1, 1);
+    append(&mut segments, 2, 1);
+    assert_eq!(drain(&mut segments), (vec![1, 2], 0));
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), b"in the way").unwrap();
