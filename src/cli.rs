@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Role};
-use crate::{demo, load, sql, system};
+use crate::{demo, doctor, load, sql, system};
 
 /// Mining data from JetStream into Delta tables, exactly once, answered in SQL.
 #[derive(Debug, Parser)]
@@ -63,6 +63,8 @@ pub enum Command {
     },
     /// Publish made-up shares to measure an installation; never on a stream that real money depends on.
     Load(load::Load),
+    /// Look at everything a pool and its pipelines need, and say what to do; exit code 1 when something will not work.
+    Doctor(doctor::Doctor),
     /// Look at a configuration file.
     Config {
         /// What to do with it.
@@ -98,7 +100,7 @@ impl Command {
     /// What is logged when `HEADFRAME_LOG` does not say.
     pub fn default_log(&self) -> &'static str {
         match self {
-            Self::Demo { .. } | Self::Sql { .. } | Self::Load(_) | Self::Config { .. } => "warn,async_nats=error",
+            Self::Demo { .. } | Self::Sql { .. } | Self::Load(_) | Self::Doctor(_) | Self::Config { .. } => "warn,async_nats=error",
             Self::Up { .. } | Self::Adopt { .. } => "info,async_nats=warn,buoyant_kernel=warn,deltalake_core=warn",
         }
     }
@@ -111,10 +113,11 @@ impl Command {
             }
             Self::Up { config, roles } => {
                 let config = Config::load_for(Some(&config), roles)?;
-                system::up(config).await
+                Box::pin(system::up(config)).await
             }
             Self::Sql { statement, url, format, token_file } => sql::ask(&url, &statement, &format, token_file.as_deref()).await,
             Self::Load(load) => load::run(load).await,
+            Self::Doctor(doctor) => doctor::run(doctor).await,
             Self::Config { action: ConfigAction::Check { file } } => {
                 Config::load(Some(&file))?;
                 println!("{} is fine", file.display());

@@ -104,7 +104,7 @@ async fn start(demo: &Demo) -> anyhow::Result<Running> {
         let before = counts(system.http).await?;
         anyhow::Ok((system, before))
     };
-    match begun.await {
+    match Box::pin(begun).await {
         Ok((system, before)) => Ok(Running { daemon, system, before }),
         Err(error) => {
             daemon.stop().await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use futures::StreamExt;
 use headframe_ingest::{Nats, Publisher, PublisherConfig, provision};
 use headframe_schemas::Stream;
@@ -18,12 +18,18 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 
+pub mod stratum;
+
 /// What to publish, and how.
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Load {
+    /// Something else than made-up shares.
+    #[command(subcommand)]
+    other: Option<Other>,
     /// The configuration that names the NATS server.
-    #[arg(long)]
-    config: PathBuf,
+    #[arg(long, required = true)]
+    config: Option<PathBuf>,
     /// How rows are handed over.
     #[arg(long, value_enum, default_value_t = Mode::Records)]
     mode: Mode,
@@ -45,6 +51,13 @@ pub struct Load {
     /// Records, or batches, that wait for their acknowledgement at a time.
     #[arg(long)]
     in_flight: Option<usize>,
+}
+
+/// Other loads.
+#[derive(Debug, Clone, Subcommand)]
+enum Other {
+    /// Connect many scripted miners to a pool and measure logins, jobs, answers and the pool's memory.
+    Stratum(stratum::StratumLoad),
 }
 
 /// How rows are handed over.
@@ -147,10 +160,13 @@ fn now_us() -> i64 {
 
 /// Publishes and prints one line of JSON: rows, seconds, rows a second, and how long acknowledgements took.
 pub async fn run(load: Load) -> anyhow::Result<()> {
+    if let Some(Other::Stratum(load)) = load.other {
+        return stratum::run(load).await;
+    }
     if load.rows == 0 || load.batch_rows == 0 {
         bail!("--rows and --batch-rows must be at least 1");
     }
-    let config = Config::load(Some(&load.config))?;
+    let config = Config::load(load.config.as_deref())?;
     let nats = Nats::connect(&config.nats).await?;
     provision(&nats.js, &Shares, &config.streams).await.context("the stream shares")?;
     let publisher = match load.mode {

@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod daemon;
 mod demo;
+mod doctor;
 mod load;
 mod sql;
 mod system;

@@ -20,11 +20,13 @@ use crate::config::{Config, Role};
 mod acknowledged;
 mod faults;
 mod follower;
+pub mod machine;
 mod probes;
 
 use acknowledged::Acknowledged;
 use faults::{Faults, Work};
 use follower::Follower;
+use machine::Host;
 use probes::{NatsProbe, PoolProbe, StorageProbe, StreamProbe, WorkProbe};
 
 /// How long a drain may take before what still runs is dropped; a kill is safe, only slower to come back from.
@@ -235,7 +237,8 @@ impl Parts {
 
     /// What the HTTP server needs: health always, SQL and the ingest door in the query role.
     fn wiring(&self, pool: Option<&StatsHandle>, metrics: Option<PrometheusHandle>) -> Wiring {
-        let mut wiring = Wiring { metrics, ..Wiring::default() };
+        let machine = Arc::new(Host::new(self.config.data_dir.clone()));
+        let mut wiring = Wiring { metrics, machine: Some(machine), ..Wiring::default() };
         wiring.health.push(Arc::new(NatsProbe(self.nats.clone())));
         if let Some(pool) = pool {
             wiring.ready.push(Arc::new(PoolProbe(pool.clone())));

@@ -79,6 +79,74 @@ impl Figures {
     }
 }
 
+/// A figure: its name, kind and meaning, and how it is read from a pool or a miner.
+struct Figure<T: ?Sized> {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    read: fn(&T) -> f64,
+}
+
+const OF_POOLS: [Figure<Value>; 4] = [
+    Figure {
+        name: "pool_active_miners",
+        kind: "gauge",
+        help: "Miners with an accepted share in the last ten minutes.",
+        read: |pool| pool["miners"].as_f64().unwrap_or(0.0),
+    },
+    Figure {
+        name: "pool_total_hashrate",
+        kind: "gauge",
+        help: "Hashes a second, from accepted difficulty of the last ten minutes.",
+        read: |pool| pool["hashrate_hs"].as_f64().unwrap_or(0.0),
+    },
+    Figure {
+        name: "pool_shares_per_second",
+        kind: "gauge",
+        help: "Accepted shares a second over the last ten minutes.",
+        read: |pool| pool["shares_per_s"].as_f64().unwrap_or(0.0),
+    },
+    Figure {
+        name: "pool_blocks_found_total",
+        kind: "counter",
+        help: "Blocks the daemon took, whatever became of them.",
+        read: |pool| pool["blocks"]["found"].as_f64().unwrap_or(0.0),
+    },
+];
+
+const OF_MINERS: [Figure<Row>; 5] = [
+    Figure {
+        name: "miner_hashrate",
+        kind: "gauge",
+        help: "Hashes a second, from accepted difficulty of the last ten minutes.",
+        read: |row| number(row, "hashrate_hs").unwrap_or(0.0),
+    },
+    Figure {
+        name: "miner_shares_submitted_total",
+        kind: "counter",
+        help: "Shares sent, of all that are kept.",
+        read: |row| number(row, "accepted").unwrap_or(0.0) + number(row, "refused").unwrap_or(0.0),
+    },
+    Figure {
+        name: "miner_shares_accepted_total",
+        kind: "counter",
+        help: "Shares credited.",
+        read: |row| number(row, "accepted").unwrap_or(0.0),
+    },
+    Figure {
+        name: "miner_shares_rejected_total",
+        kind: "counter",
+        help: "Shares refused, stale ones included.",
+        read: |row| number(row, "refused").unwrap_or(0.0),
+    },
+    Figure {
+        name: "miner_online",
+        kind: "gauge",
+        help: "1 with an accepted share in the last ten minutes, else 0.",
+        read: |row| f64::from(u8::from(number(row, "hashrate_hs").is_some())),
+    },
+];
+
 /// The lines of the page.
 fn write(usage: &Usage, uptime_s: u64, pools: &Value, miners: &[Row]) -> String {
     let mut page = Page::default();
@@ -86,47 +154,30 @@ fn write(usage: &Usage, uptime_s: u64, pools: &Value, miners: &[Row]) -> String 
         ("pool_cpu_usage", "CPU in use on the machine of this process, in percent.", usage.cpu),
         ("pool_memory_usage", "Memory in use on the machine of this process, in percent.", usage.memory),
         ("pool_disk_usage", "Space in use on the disk of the data folder, in percent.", usage.disk),
+        ("pool_uptime_seconds", "Seconds since this process began.", Some(uptime_s as f64)),
     ];
-    for (name, help, percent) in machine {
+    for (name, help, value) in machine {
         page.family(name, "gauge", help);
-        percent.into_iter().for_each(|percent| page.line(name, &[], percent));
+        value.into_iter().for_each(|value| page.line(name, &[], value));
     }
-    page.family("pool_uptime_seconds", "gauge", "Seconds since this process began.");
-    page.line("pool_uptime_seconds", &[], uptime_s as f64);
-    let pools: Vec<&Value> = pools["pools"].as_array().into_iter().flatten().collect();
-    let families: [(&str, &str, &str, fn(&Value) -> &Value); 4] = [
-        ("pool_active_miners", "gauge", "Miners with an accepted share in the last ten minutes.", |pool| &pool["miners"]),
-        ("pool_total_hashrate", "gauge", "Hashes a second, from accepted difficulty of the last ten minutes.", |pool| &pool["hashrate_hs"]),
-        ("pool_shares_per_second", "gauge", "Accepted shares a second over the last ten minutes.", |pool| &pool["shares_per_s"]),
-        ("pool_blocks_found_total", "counter", "Blocks the daemon took, whatever became of them.", |pool| &pool["blocks"]["found"]),
-    ];
-    for (name, kind, help, pick) in families {
-        page.family(name, kind, help);
-        for pool in &pools {
-            page.line(name, &[("pool", text(&pool["pool"]))], pick(pool).as_f64().unwrap_or(0.0));
+    for figure in OF_POOLS {
+        page.family(figure.name, figure.kind, figure.help);
+        for pool in pools["pools"].as_array().into_iter().flatten() {
+            page.line(figure.name, &[("pool", text(&pool["pool"]))], (figure.read)(pool));
         }
     }
-    let number = |row: &Row, name: &str| row.get(name).and_then(Value::as_f64);
-    let submitted = |row: &Row| number(row, "accepted").unwrap_or(0.0) + number(row, "refused").unwrap_or(0.0);
-    let families: [(&str, &str, &str, &dyn Fn(&Row) -> f64); 5] = [
-        ("miner_hashrate", "gauge", "Hashes a second, from accepted difficulty of the last ten minutes.", &|row| {
-            number(row, "hashrate_hs").unwrap_or(0.0)
-        }),
-        ("miner_shares_submitted_total", "counter", "Shares sent, of all time that is kept.", &submitted),
-        ("miner_shares_accepted_total", "counter", "Shares credited.", &|row| number(row, "accepted").unwrap_or(0.0)),
-        ("miner_shares_rejected_total", "counter", "Shares refused, stale ones included.", &|row| number(row, "refused").unwrap_or(0.0)),
-        ("miner_online", "gauge", "1 with an accepted share in the last ten minutes, else 0.", &|row| {
-            f64::from(u8::from(number(row, "hashrate_hs").is_some()))
-        }),
-    ];
-    for (name, kind, help, pick) in families {
-        page.family(name, kind, help);
+    for figure in OF_MINERS {
+        page.family(figure.name, figure.kind, figure.help);
         for row in miners {
             let label = |key: &str| row.get(key).map_or("", text);
-            page.line(name, &[("pool", label("pool")), ("miner", label("miner"))], pick(row));
+            page.line(figure.name, &[("pool", label("pool")), ("miner", label("miner"))], (figure.read)(row));
         }
     }
     page.finish()
+}
+
+fn number(row: &Row, name: &str) -> Option<f64> {
+    row.get(name).and_then(Value::as_f64)
 }
 
 fn text(value: &Value) -> &str {

@@ -19,6 +19,7 @@ pub mod memory;
 pub mod plan;
 mod seeds;
 mod strain;
+pub mod vectors;
 pub mod verifier;
 
 pub use seeds::{Seeds, Settings};
@@ -65,8 +66,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Computes the memory of a seed on one thread: half a second in light mode, a minute in full mode.
-    pub fn build(seed: &Hash, mode: Mode) -> Result<Self, HashError> {
+    /// Computes the memory of a seed, or of any other key, on one thread: half a second in light mode, a minute in full mode.
+    pub fn build(seed: &[u8], mode: Mode) -> Result<Self, HashError> {
         let light = Self::light(seed, false)?;
         match mode {
             Mode::Light => Ok(light),
@@ -75,7 +76,7 @@ impl Memory {
     }
 
     /// The cache alone. Huge pages are tried first if wished for.
-    pub fn light(seed: &Hash, huge_pages: bool) -> Result<Self, HashError> {
+    pub fn light(seed: &[u8], huge_pages: bool) -> Result<Self, HashError> {
         let made = tries(huge_pages).find_map(|flags| Some((flags, Cache::new(flags, seed)?)));
         let (flags, cache) = made.ok_or_else(|| failed("preparing the cache", "no memory"))?;
         if flags != Flags::new(huge_pages) {

@@ -30,7 +30,7 @@ async fn every_statement_in_the_documents_runs() {
     let running = Headframe::start(folder.path(), nats.url(), free_port(), "pipelines,query");
     running.row("SELECT 1").await;
     let mut found = 0;
-    for path in ["README.md", "docs/sql.md", "docs/ingest.md", "docs/exactly-once.md", "docs/configuration.md"] {
+    for path in ["README.md", "docs/sql.md", "docs/ingest.md", "docs/exactly-once.md", "docs/configuration.md", "docs/pool-operator.md"] {
         for statement in statements(&read(path)) {
             found += 1;
             let request = reqwest::Client::new().post(format!("{}/api/v1/sql", running.url));

@@ -69,7 +69,7 @@ unsafe impl Sync for Cache {}
 
 impl Cache {
     /// A cache of this key; `None` when memory is short.
-    pub(super) fn new(flags: Flags, key: &Hash) -> Option<Self> {
+    pub(super) fn new(flags: Flags, key: &[u8]) -> Option<Self> {
         let wanted = RandomXFlag::FLAG_LARGE_PAGES | RandomXFlag::FLAG_JIT | RandomXFlag::FLAG_ARGON2;
         // SAFETY: takes any flags and answers null for those it cannot serve.
         let cache = NonNull::new(unsafe { c::randomx_alloc_cache(flags.only(wanted)) })?;

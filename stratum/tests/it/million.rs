@@ -15,6 +15,8 @@ use crate::scripted::Scene;
 use crate::simulated::Dice;
 
 const CASES: usize = 1_000_000;
+/// For which shares for the block before the newest are credited.
+const GRACE_MS: u64 = 500;
 
 fn hash(limbs: [u64; 4]) -> Hash {
     let mut hash = [0; 32];
@@ -114,6 +116,9 @@ fn a_hash_is_worth_a_difficulty_exactly_up_to_its_limit() {
 /// What one connection was given and has sent, as a plain list.
 #[derive(Default)]
 struct Ledger {
+    now_ms: u64,
+    tip: u8,
+    tip_since_ms: u64,
     jobs: Vec<(String, Difficulty, u8)>,
     sent: HashMap<(String, [u8; 4]), u32>,
     credited: usize,
@@ -122,7 +127,7 @@ struct Ledger {
 
 impl Ledger {
     /// One share, honest or not, new or not, for a job of now or of long ago; the verdict must be the right one.
-    fn share(&mut self, dice: &mut Dice, ring: &mut JobRing, tip: u8) {
+    fn share(&mut self, dice: &mut Dice, ring: &mut JobRing, tips: &Tips) {
         let recent = self.jobs.len().min(12) as u64;
         let (id, difficulty, prev) = self.jobs[self.jobs.len() - 1 - dice.below(recent) as usize].clone();
         let target = target_from_hex(&difficulty.target_hex()).unwrap();
@@ -134,11 +139,10 @@ impl Ledger {
         let is_honest = meets(&result, u128::from(difficulty.hashes()));
         let nonce = (dice.below(48) as u32).to_le_bytes();
         let remembered = ring.find(&id).is_some();
-        let mut tips = Tips::new(0);
-        tips.announce([tip; 32], 0);
-        let verdict = admit(ring, &tips, 0, &Submission { job_id: id.clone(), nonce, result });
+        let verdict = admit(ring, tips, self.now_ms, &Submission { job_id: id.clone(), nonce, result });
+        let late = prev + 1 == self.tip && self.now_ms - self.tip_since_ms < GRACE_MS;
         // A share for a block nobody wants any more is not remembered, so it may come again, and is refused again.
-        let wanted = remembered && prev == tip;
+        let wanted = remembered && (prev == self.tip || late);
         let before = self.sent.entry((id, nonce)).or_default();
         let expected = match (wanted, *before, is_honest) {
             (false, ..) => Some(Rejection::Expired),
@@ -152,6 +156,7 @@ impl Ledger {
             // Credit is the job's own, whatever difficulty the session has by now.
             Ok(share) => {
                 assert_eq!((share.difficulty, share.claimed, share.nonce), (difficulty, result, nonce));
+                assert_eq!(share.late, prev != self.tip, "a late share must not be offered as a block");
                 self.credited += 1;
             }
             Err(refused) => *self.refused.entry(refused.reason.message()).or_default() += 1,
@@ -165,19 +170,23 @@ fn every_interleaving_of_jobs_and_shares_credits_the_jobs_own_difficulty_once() 
     let (mut credited, mut refused) = (0, HashSet::new());
     for connection in 0..1_000 {
         let (mut ring, mut ledger) = (JobRing::new(dice.next(), 7, connection), Ledger::default());
-        let mut tip = 1;
+        let mut tips = Tips::new(GRACE_MS);
         for step in 0..1_100 {
+            ledger.now_ms += dice.below(100);
             // A new block now and then, a new difficulty often, a job that looks the same as well.
-            let new_block = step > 0 && dice.below(200) == 0;
-            tip += u8::from(new_block);
-            if step == 0 || new_block || dice.below(12) == 0 {
+            let new_block = step == 0 || dice.below(100) == 0;
+            if new_block {
+                (ledger.tip, ledger.tip_since_ms) = (ledger.tip + 1, ledger.now_ms);
+                tips.announce([ledger.tip; 32], ledger.now_ms);
+            }
+            if new_block || dice.below(12) == 0 {
                 let network_difficulty = u128::from(dice.magnitude()).max(1);
-                let template: Arc<dyn Template> = Arc::new(Scene { prev: tip, network_difficulty, ..Scene::default() });
+                let template: Arc<dyn Template> = Arc::new(Scene { prev: ledger.tip, network_difficulty, ..Scene::default() });
                 let job = ring.issue(template, difficulty(&mut dice));
                 assert!(u128::from(job.difficulty.hashes()) <= network_difficulty, "a share costs more than a block");
-                ledger.jobs.push((job.id.clone(), job.difficulty, tip));
+                ledger.jobs.push((job.id.clone(), job.difficulty, ledger.tip));
             } else {
-                ledger.share(&mut dice, &mut ring, tip);
+                ledger.share(&mut dice, &mut ring, &tips);
             }
         }
         credited += ledger.credited;

@@ -53,3 +53,9 @@ async fn a_seed_is_prepared_once_and_two_stay() {
     assert!(Arc::ptr_eq(&first, &seeds.memory([1; 32]).await.unwrap()));
     assert!(Arc::ptr_eq(&second, &seeds.memory([2; 32]).await.unwrap()));
 }
+
+#[test]
+fn the_published_hashes_are_found() {
+    assert!(headframe_stratum::randomx::vectors::check().unwrap().as_nanos() > 0);
+    assert_eq!(headframe_stratum::randomx::vectors::COUNT, 5);
+}

@@ -1,0 +1,23 @@
+//! The configuration: can a process start with it.
+
+use async_trait::async_trait;
+
+use super::{Check, Finding, Patient};
+
+pub struct Configuration;
+
+#[async_trait]
+impl Check for Configuration {
+    fn name(&self) -> &'static str {
+        "configuration"
+    }
+
+    async fn look(&self, patient: &Patient) -> Vec<Finding> {
+        let finding = match &patient.file {
+            None => Finding::warn("none was named, so only the machine is looked at", "say --config FILE"),
+            Some((_, Some(fault))) => Finding::fail(fault.clone(), "correct it; docs/configuration.md lists every key"),
+            Some((file, None)) => Finding::ok(format!("{} can be used; roles {}", file.display(), patient.config.role_list())),
+        };
+        vec![finding]
+    }
+}

@@ -1,0 +1,81 @@
+//! Blocks made on a private chain while the miners listen, to measure how fast each of them hears.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::figures::Event;
+use super::{StratumLoad, tell};
+
+/// Between two looks at the daemon's height while a block is being made.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A daemon that makes blocks when it is asked to.
+struct Chain {
+    client: reqwest::Client,
+    url: String,
+}
+
+/// Makes blocks at the interval until the time is over; gives how many.
+pub async fn make(url: &str, wallet: &str, load: &StratumLoad, events: &mpsc::Sender<Event>) -> anyhow::Result<u64> {
+    let chain = Chain { client: reqwest::Client::new(), url: format!("{}/json_rpc", url.trim_end_matches('/')) };
+    let end = Instant::now() + Duration::from_secs(load.seconds);
+    let every = Duration::from_secs(load.block_every_s.max(1));
+    let mut made = 0;
+    let mut next = Instant::now() + every;
+    while next < end {
+        tokio::time::sleep_until(next.into()).await;
+        let (height, at) = chain.make_one(wallet).await?;
+        tell(events, Event::Block { height, at }).await;
+        made += 1;
+        next = Instant::now() + every;
+    }
+    tokio::time::sleep_until(end.into()).await;
+    Ok(made)
+}
+
+impl Chain {
+    /// The height of the next block once the daemon has one more, and when that was first seen. Its answer to the order comes too
+    /// late for that: by then the pool may have told everyone.
+    async fn make_one(&self, wallet: &str) -> anyhow::Result<(u64, Instant)> {
+        let before = self.next_height().await?;
+        let order = json!({"amount_of_blocks": 1, "wallet_address": wallet, "starting_nonce": 0});
+        let making = self.ask("generateblocks", order);
+        tokio::pin!(making);
+        let mut seen = None;
+        loop {
+            tokio::select! {
+                made = &mut making => {
+                    made?;
+                    let at = Instant::now();
+                    return match seen {
+                        Some(seen) => Ok(seen),
+                        None => Ok((self.next_height().await?, at)),
+                    };
+                }
+                () = tokio::time::sleep(LOOK), if seen.is_none() => {
+                    let height = self.next_height().await?;
+                    seen = (height > before).then(|| (height, Instant::now()));
+                }
+            }
+        }
+    }
+
+    async fn next_height(&self) -> anyhow::Result<u64> {
+        let said = self.ask("get_block_count", json!({})).await?;
+        said["count"].as_u64().with_context(|| format!("the daemon at {} does not count its blocks: {said}", self.url))
+    }
+
+    async fn ask(&self, method: &str, params: Value) -> anyhow::Result<Value> {
+        let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
+        let answer =
+            self.client.post(&self.url).json(&body).send().await.with_context(|| format!("no answer from the daemon at {}", self.url))?;
+        let mut said: Value = answer.json().await.with_context(|| format!("the daemon at {} does not speak JSON-RPC", self.url))?;
+        match said["result"].take() {
+            Value::Null => Err(anyhow!("the daemon at {} refuses {method}: {}; is it on a private chain", self.url, said["error"])),
+            result => Ok(result),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Threads that mine: one RandomX memory for all miners, so that thousands of them fit on one machine.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use headframe_stratum::randomx::{Machine, Memory, Mode, Seeds};
+use tokio::sync::oneshot;
+
+/// Hashes that may wait for a thread.
+const WAITING: usize = 65_536;
+
+/// The threads' entrance. They end when it is dropped.
+pub struct Hashers {
+    seeds: Seeds,
+    work: SyncSender<Work>,
+}
+
+struct Work {
+    memory: Arc<Memory>,
+    blob: Vec<u8>,
+    answer: oneshot::Sender<[u8; 32]>,
+}
+
+impl Hashers {
+    pub fn start(threads: usize, full: bool) -> anyhow::Result<Self> {
+        let (work, inbox) = sync_channel(WAITING);
+        let inbox = Arc::new(Mutex::new(inbox));
+        for number in 0..threads.max(1) {
+            let inbox = inbox.clone();
+            let thread = std::thread::Builder::new().name(format!("load-{number}"));
+            thread.spawn(move || hash(&inbox)).context("a hashing thread does not start")?;
+        }
+        Ok(Self { seeds: Seeds::new(if full { Mode::Full } else { Mode::Light }), work })
+    }
+
+    /// The hash of a blob; `None` when too many wait already, or RandomX failed.
+    pub async fn hash(&self, seed: [u8; 32], blob: Vec<u8>) -> Option<[u8; 32]> {
+        let memory = self.seeds.memory(seed).await.ok()?;
+        let (answer, hash) = oneshot::channel();
+        self.work.try_send(Work { memory, blob, answer }).ok()?;
+        hash.await.ok()
+    }
+}
+
+fn hash(inbox: &Mutex<Receiver<Work>>) {
+    let mut machine: Option<Machine> = None;
+    loop {
+        let received = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(work) = received else { return };
+        if machine.as_ref().is_none_or(|machine| !machine.reads(&work.memory)) {
+            machine = Machine::new(&work.memory).ok();
+        }
+        if let Some(hash) = machine.as_ref().and_then(|machine| machine.hash(&work.blob).ok()) {
+            // A miner that was stopped waits no more.
+            let _ = work.answer.send(hash);
+        }
+    }
+}
