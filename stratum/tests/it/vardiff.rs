@@ -150,6 +150,26 @@ fn shares_that_waited_for_the_pool_and_come_at_once_raise_nothing() {
 }
 
 #[test]
+fn each_step_upwards_needs_shares_of_its_own() {
+    let settings = Settings::default();
+    let mut vardiff = Vardiff::new(1_000, &settings, 0);
+    for share in 1..=6 {
+        assert!(!vardiff.step(&settings, 10), "after {} shares", share - 1);
+        vardiff.accepted(1_000, 10);
+    }
+    assert!(vardiff.step(&settings, 10));
+    assert_eq!(vardiff.difficulty(), 8_000);
+    // One more share of the new job, or any number of the old one's worth less than two, is not enough.
+    for hashes in [8_000, 1_000, 1_000, 1_000] {
+        vardiff.accepted(hashes, 20);
+        assert!(!vardiff.step(&settings, 20), "{}", vardiff.difficulty());
+    }
+    vardiff.accepted(8_000, 30);
+    assert!(vardiff.step(&settings, 30));
+    assert!((32_000..=64_000).contains(&vardiff.difficulty()), "{}", vardiff.difficulty());
+}
+
+#[test]
 fn one_step_is_bounded_and_so_is_the_range() {
     let settings = Settings { min_difficulty: 1_000, max_difficulty: 100_000, ..Settings::default() };
     let mut vardiff = Vardiff::new(1_000, &settings, 0);
