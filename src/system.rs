@@ -93,6 +93,7 @@ impl System {
     /// Starts the roles. Everything is checked and bound before anything works, and doors open when what they need is there.
     pub async fn start(mut config: Config) -> anyhow::Result<Self> {
         config.validate()?;
+        config.stratum.tls = config.stratum.tls.in_folder(&config.data_dir.join("tls"));
         let recorder = recorder();
         let nats_server = start_nats(&mut config).await?;
         let parts = Parts::open(config).await?;

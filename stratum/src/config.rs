@@ -8,6 +8,10 @@ use thiserror::Error;
 use crate::chain::bitcoin::OpensySettings;
 use crate::chain::driver::ChainKind;
 use crate::chain::fleet;
+use crate::port::{Port, PortConfig};
+use crate::protocol::reconnect::Successor;
+use crate::proxy::Trusted;
+use crate::tls::TlsSettings;
 use crate::{blocks, defence, randomx, spool, vardiff};
 
 /// The longest grace for late shares: a quarter of the time between two blocks of Monero.
@@ -19,6 +23,14 @@ const MAX_GRACE_MS: u64 = 30_000;
 pub struct StratumConfig {
     /// Where miners connect.
     pub listen: SocketAddr,
+    /// More ports, each with its own difficulty.
+    pub ports: Vec<PortConfig>,
+    /// Balancers whose PROXY headers are believed: addresses or networks.
+    pub trusted_proxies: Vec<String>,
+    /// Where miners are sent at shutdown, `host:port`.
+    pub successor: Option<String>,
+    /// TLS, on the same ports.
+    pub tls: TlsSettings,
     /// The pool's name in every row.
     pub pool: String,
     /// The address that found blocks pay.
@@ -80,6 +92,10 @@ impl Default for StratumConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3333)),
+            ports: Vec::new(),
+            trusted_proxies: Vec::new(),
+            successor: None,
+            tls: TlsSettings::default(),
             pool: "main".to_owned(),
             wallet: String::new(),
             chain: ChainKind::default(),
@@ -144,7 +160,15 @@ impl StratumConfig {
         self.daemons.validate(daemons.len())?;
         self.blocks.validate()?;
         self.defence.validate()?;
-        self.validate_numbers()
+        self.tls.validate()?;
+        Trusted::read(&self.trusted_proxies)?;
+        self.successor()?;
+        self.validate_numbers()?;
+        Port::validate(self)
+    }
+
+    pub(crate) fn successor(&self) -> Result<Option<Successor>, ConfigError> {
+        self.successor.as_deref().map(Successor::read).transpose()
     }
 
     fn validate_numbers(&self) -> Result<(), ConfigError> {

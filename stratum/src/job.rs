@@ -5,8 +5,9 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::chain::{Extranonce, Template};
+use crate::chain::{Extranonce, Template, with_nonce};
 use crate::difficulty::Difficulty;
 
 /// Jobs remembered a connection; older ones count as expired.
@@ -25,6 +26,9 @@ pub struct Job {
     pub extranonce: Extranonce,
     /// What a share of it is worth.
     pub difficulty: Difficulty,
+    /// The nonce's last byte, when it is not the miner's to choose (NiceHash). Never zero: a byte that is not zero is what
+    /// tells a miner to leave it alone.
+    pub fixed_byte: Option<u8>,
     nonces: HashSet<[u8; 4]>,
 }
 
@@ -42,7 +46,16 @@ pub enum Reservation {
 impl Job {
     /// The blob as sent to the miner.
     pub fn blob(&self) -> Vec<u8> {
-        self.template.hashing_blob(self.extranonce)
+        let blob = self.template.hashing_blob(self.extranonce);
+        match self.fixed_byte {
+            Some(byte) => with_nonce(blob, self.template.nonce_offset(), [0, 0, 0, byte]),
+            None => blob,
+        }
+    }
+
+    /// Whether the miner was free to choose this nonce.
+    pub fn takes(&self, nonce: [u8; 4]) -> bool {
+        self.fixed_byte.is_none_or(|byte| nonce[3] == byte)
     }
 
     /// Remembers a nonce.
@@ -63,13 +76,19 @@ impl Job {
 pub struct JobRing {
     prefix: u64,
     extranonce: Extranonce,
+    nicehash: bool,
     jobs: VecDeque<Job>,
 }
 
 impl JobRing {
     /// An empty ring. `prefix` must be random; `instance` and `connection` must not both repeat.
     pub fn new(prefix: u64, instance: u32, connection: u32) -> Self {
-        Self { prefix, extranonce: Extranonce { instance, connection, job: 0 }, jobs: VecDeque::with_capacity(RING) }
+        Self { prefix, extranonce: Extranonce { instance, connection, job: 0 }, nicehash: false, jobs: VecDeque::with_capacity(RING) }
+    }
+
+    /// The same for a miner that searches three bytes of the nonce only, if `nicehash`.
+    pub fn with_nicehash(self, nicehash: bool) -> Self {
+        Self { nicehash, ..self }
     }
 
     /// Makes a new job and makes it the current one. `difficulty` is what the template makes of it.
@@ -80,7 +99,8 @@ impl JobRing {
             self.jobs.pop_front();
         }
         let id = format!("{:016x}{:x}", self.prefix, self.extranonce.job);
-        let job = Job { id, template, extranonce: self.extranonce, difficulty: assigned, nonces: HashSet::new() };
+        let fixed_byte = self.nicehash.then(|| fixed_byte(self.extranonce.job));
+        let job = Job { id, template, extranonce: self.extranonce, difficulty: assigned, fixed_byte, nonces: HashSet::new() };
         self.jobs.push_back(job);
         &self.jobs[self.jobs.len() - 1]
     }
@@ -94,4 +114,20 @@ impl JobRing {
     pub fn current(&self) -> Option<&Job> {
         self.jobs.back()
     }
+}
+
+/// 1 to 255, another one for each of 255 jobs in a row.
+fn fixed_byte(job: u32) -> u8 {
+    u8::try_from(job % 255 + 1).unwrap_or(u8::MAX)
+}
+
+/// How long a miner of this hashrate may be left with a job before its nonces run out, with room to spare: the rate is an
+/// estimate, and a miner without nonces reconnects. Four bytes last for hours, in which the chain brings new jobs anyway.
+pub fn lifetime(job: Option<&Job>, hashrate_hs: f64) -> Duration {
+    if job.is_none_or(|job| job.fixed_byte.is_none()) {
+        return Duration::MAX;
+    }
+    const NONCES: f64 = (1u32 << 24) as f64;
+    const ROOM: f64 = 4.0;
+    Duration::from_secs_f64((NONCES / ROOM / hashrate_hs.max(1.0)).clamp(1.0, 3600.0))
 }

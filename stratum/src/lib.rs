@@ -18,13 +18,16 @@ pub mod job;
 pub mod keccak;
 pub mod miner;
 mod pool;
+pub mod port;
 pub mod protocol;
+pub mod proxy;
 pub mod randomx;
 mod recorder;
 mod server;
 pub mod share;
 pub mod spool;
 mod stats;
+pub mod tls;
 pub mod vardiff;
 
 pub use config::{ConfigError, StratumConfig};

@@ -20,10 +20,14 @@ use crate::facts::Facts;
 use crate::fanout::Fanout;
 use crate::feed::{Feed, Timing, Work};
 use crate::grace::Tips;
+use crate::port::Port;
+use crate::protocol::reconnect::Successor;
+use crate::proxy::Trusted;
 use crate::randomx::{Seeds, Verifier};
 use crate::recorder::{Drain, Recorder, recorder};
-use crate::server;
+use crate::server::{self, Entrance};
 use crate::stats::{Counters, StatsHandle};
+use crate::tls::{Identity, TlsError};
 
 /// Why a pool did not start.
 #[derive(Debug, Error)]
@@ -34,6 +38,9 @@ pub enum StratumError {
     /// The port.
     #[error("cannot listen for miners on {address}: {reason}; is another pool running there?")]
     Listen { address: SocketAddr, reason: std::io::Error },
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The verifier's threads.
     #[error("cannot start {threads} verifier threads: {reason}")]
     Threads { threads: usize, reason: std::io::Error },
@@ -65,6 +72,9 @@ pub(crate) struct Pool {
     pub(crate) tasks: TaskTracker,
     /// Random, so that a restart never hands out the same work again.
     pub(crate) instance: u32,
+    pub(crate) entrance: Entrance,
+    /// Where miners are sent at shutdown.
+    pub(crate) successor: Option<Successor>,
     tips: Mutex<Tips>,
     started: Instant,
 }
@@ -94,10 +104,9 @@ pub(crate) fn wall_us() -> i64 {
 /// Makes pools.
 pub struct Stratum;
 
-/// A pool whose port is open and whose work has not begun.
+/// A pool whose ports are open and whose work has not begun.
 pub struct Bound {
-    listener: TcpListener,
-    address: SocketAddr,
+    listeners: Vec<(TcpListener, Port)>,
     pool: Arc<Pool>,
     feed: Feed,
     watcher: Watcher,
@@ -115,9 +124,9 @@ impl Stratum {
     /// The same on any chain.
     pub async fn bind_on(config: StratumConfig, facts: Arc<dyn Facts>, chain: Arc<dyn Chain>) -> Result<Bound, StratumError> {
         config.validate()?;
-        let listen = |reason| StratumError::Listen { address: config.listen, reason };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let listeners = open(Port::all(&config)).await?;
+        let entrance = Entrance::new(Trusted::read(&config.trusted_proxies)?, Identity::load(&config.tls)?);
+        let successor = config.successor()?;
         let seeds = Arc::new(Seeds::with(&config.randomx));
         let fair = config.defence.verify.clone();
         let verifier = Verifier::start_fair(seeds.clone(), config.verify_threads, config.verify_queue, fair)
@@ -170,17 +179,41 @@ impl Stratum {
             bell,
             tasks,
             instance,
+            entrance,
+            successor,
             tips,
             started,
         };
-        Ok(Bound { listener, address, pool: Arc::new(pool), feed, watcher, drain })
+        Ok(Bound { listeners, pool: Arc::new(pool), feed, watcher, drain })
     }
 }
 
+/// Opens the ports; a port 0 becomes the one the system chose.
+async fn open(ports: Vec<Port>) -> Result<Vec<(TcpListener, Port)>, StratumError> {
+    let mut listeners = Vec::with_capacity(ports.len());
+    for mut port in ports {
+        let refused = |reason| StratumError::Listen { address: port.listen, reason };
+        let listener = TcpListener::bind(port.listen).await.map_err(refused)?;
+        port.listen = listener.local_addr().map_err(refused)?;
+        listeners.push((listener, port));
+    }
+    Ok(listeners)
+}
+
 impl Bound {
-    /// The address miners connect to.
+    /// The address miners connect to: that of `listen`.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.listeners.first().map_or(self.pool.config.listen, |(_, port)| port.listen)
+    }
+
+    /// All ports: `listen` first, then those of `ports` in their order.
+    pub fn ports(&self) -> impl Iterator<Item = &Port> {
+        self.listeners.iter().map(|(_, port)| port)
+    }
+
+    /// SHA-256 of the certificate that miners are shown, for their `tls-fingerprint`; `None` without TLS.
+    pub fn tls_fingerprint(&self) -> Option<&str> {
+        self.pool.entrance.identity.as_ref().map(|identity| identity.fingerprint.as_str())
     }
 
     /// The pool's figures.
@@ -200,10 +233,9 @@ impl Bound {
 
     /// Serves miners until `stop`; then shares in flight are finished within the configured time.
     pub async fn run(self, stop: CancellationToken) {
-        let Bound { listener, address, pool, feed, watcher, drain } = self;
+        self.announce();
+        let Bound { listeners, pool, feed, watcher, drain } = self;
         let seeds = pool.verifier.seeds().clone();
-        let (mode, reason) = (seeds.mode(), &seeds.choice().reason);
-        tracing::info!(%address, pool = %pool.config.pool, randomx = ?mode, reason, "stratum listens");
         let drained = CancellationToken::new();
         let (mut feeding, mut recording) = (JoinSet::new(), JoinSet::new());
         feeding.spawn(feed.run(stop.clone()));
@@ -214,16 +246,34 @@ impl Bound {
         feeding.spawn(async move { seeds.build_datasets(ended).await });
         feeding.spawn(pool.defence.clone().keep(stop.clone()));
         recording.spawn(drain.run(drained.clone()));
-        server::serve(listener, pool.clone(), stop).await;
+        let patience = pool.config.drain();
+        // Sessions get half of the stated time, shares in flight the third quarter, rows that nobody waits for the last.
+        let stopped = server::serve(listeners, pool.clone(), stop, patience / 2).await;
         pool.tasks.close();
-        if tokio::time::timeout(pool.config.drain(), pool.tasks.wait()).await.is_err() {
+        let remaining = |until: Duration| until.saturating_sub(stopped.elapsed());
+        if tokio::time::timeout(remaining(patience * 3 / 4), pool.tasks.wait()).await.is_err() {
             tracing::warn!(left = pool.tasks.len(), "shares were still in flight at the end of the drain time");
         }
         drained.cancel();
-        if tokio::time::timeout(pool.config.drain(), recording.join_next()).await.is_err() {
+        if tokio::time::timeout(remaining(patience), recording.join_next()).await.is_err() {
             tracing::warn!("rows were still queued at the end of the drain time");
         }
         while feeding.join_next().await.is_some() {}
         tracing::info!("stratum stopped");
+    }
+    /// Says in the log what miners and their owners need to know.
+    fn announce(&self) {
+        for port in self.ports() {
+            let start_difficulty = port.fixed_difficulty.unwrap_or(port.start_difficulty);
+            tracing::info!(address = %port.listen, start_difficulty, nicehash = port.nicehash, "stratum listens");
+        }
+        match &self.pool.entrance.identity {
+            Some(Identity { fingerprint, cert_file, .. }) => {
+                tracing::info!(fingerprint, cert = %cert_file.display(), "tls on the same ports");
+            }
+            None => tracing::info!("tls is off"),
+        }
+        let seeds = self.pool.verifier.seeds();
+        tracing::info!(pool = %self.pool.config.pool, randomx = ?seeds.mode(), reason = seeds.choice().reason, "the pool begins");
     }
 }

@@ -11,6 +11,8 @@ pub mod getjob;
 pub mod keepalived;
 pub mod line;
 pub mod login;
+mod password;
+pub mod reconnect;
 pub mod submit;
 
 /// A line as the miner sent it.

@@ -1,9 +1,8 @@
 //! The listener: takes connections, bounds how many there are, and gives each a session of its own.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -12,29 +11,62 @@ use tokio_util::sync::CancellationToken;
 use crate::defence::guard::refused;
 use crate::defence::refusal::Refusal;
 use crate::pool::Pool;
+use crate::port::Port;
 
 mod accept;
 mod account;
 mod block;
 mod check;
 mod ends;
+mod entrance;
 mod greet;
+mod out;
+mod pace;
 mod presence;
 mod session;
 mod socket;
 mod tempo;
+mod wire;
+
+pub(crate) use entrance::Entrance;
+use session::Caller;
 
 /// Pause after a failed accept, which is nearly always a lack of file descriptors that only time mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then waits for the sessions to finish what is in flight.
-pub(crate) async fn serve(listener: TcpListener, pool: Arc<Pool>, stop: CancellationToken) {
+/// What the ports of a pool share.
+struct Door {
+    pool: Arc<Pool>,
+    permits: Arc<Semaphore>,
+    /// The extranonce holds 32 bits; after 2³² connections in one process a number may come again.
+    connections: AtomicU32,
+    stop: CancellationToken,
+}
+
+/// Serves until `stop`, then waits for the sessions to finish what is in flight, for `drain` at most. Returns when `stop`
+/// was heard.
+pub(crate) async fn serve(listeners: Vec<(TcpListener, Port)>, pool: Arc<Pool>, stop: CancellationToken, drain: Duration) -> Instant {
     let permits = Arc::new(Semaphore::new(pool.config.max_sessions));
-    let connections = AtomicU32::new(0);
+    let door = Arc::new(Door { pool, permits, connections: AtomicU32::new(0), stop: stop.clone() });
+    let mut ports = JoinSet::new();
+    for (listener, port) in listeners {
+        ports.spawn(listen(door.clone(), listener, Arc::new(port)));
+    }
+    stop.cancelled().await;
+    let stopped = Instant::now();
+    let all_done = async { while ports.join_next().await.is_some() {} };
+    if tokio::time::timeout(drain, all_done).await.is_err() {
+        tracing::warn!("some sessions did not end within the drain time");
+    }
+    stopped
+}
+
+/// Takes connections on one port, each into a task of its own, which end with this one.
+async fn listen(door: Arc<Door>, listener: TcpListener, port: Arc<Port>) {
     let (mut sessions, mut failures) = (JoinSet::new(), accept::Failures::default());
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => break,
+            () = door.stop.cancelled() => break,
             Some(_) = sessions.join_next(), if !sessions.is_empty() => continue,
             accepted = listener.accept() => accepted,
         };
@@ -47,35 +79,25 @@ pub(crate) async fn serve(listener: TcpListener, pool: Arc<Pool>, stop: Cancella
                 continue;
             }
         };
-        let Ok(permit) = permits.clone().try_acquire_owned() else {
+        let Ok(permit) = door.permits.clone().try_acquire_owned() else {
             refused(Refusal::Full);
             continue;
         };
-        // The extranonce holds 32 bits; after 2³² connections in one process a number may come again.
-        let connection = connections.fetch_add(1, Relaxed);
-        sessions.spawn(connect(pool.clone(), stream, peer, connection, stop.clone(), permit));
+        let caller = Caller { connection: door.connections.fetch_add(1, Relaxed), peer, port: port.clone() };
+        sessions.spawn(connect(door.clone(), stream, caller, permit));
     }
     drop(listener);
-    let all_done = async { while sessions.join_next().await.is_some() {} };
-    if tokio::time::timeout(pool.config.drain(), all_done).await.is_err() {
-        tracing::warn!("some sessions did not end within the drain time");
-    }
+    while sessions.join_next().await.is_some() {}
 }
 
-async fn connect(
-    pool: Arc<Pool>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    connection: u32,
-    stop: CancellationToken,
-    permit: OwnedSemaphorePermit,
-) {
-    let bounded = || socket::prepare(&stream, pool.config.defence.send_buffer_bytes);
+async fn connect(door: Arc<Door>, stream: TcpStream, caller: Caller, permit: OwnedSemaphorePermit) {
+    let bounded = || socket::prepare(&stream, door.pool.config.defence.send_buffer_bytes);
     if let Err(error) = stream.set_nodelay(true).and_then(|()| bounded()) {
         tracing::debug!(%error, "a connection broke before it began");
         return;
     }
-    let end = session::run(pool, stream, peer, connection, stop).await;
+    let connection = caller.connection;
+    let end = session::run(door.pool.clone(), stream, caller, door.stop.clone()).await;
     tracing::debug!(connection, ?end, "connection ended");
     drop(permit);
 }

@@ -64,6 +64,8 @@ pub enum Rejection {
     MalformedNonce,
     /// The result is not 64 hex digits.
     MalformedResult,
+    /// The nonce's last byte is not the one the job fixes.
+    ForeignNonce,
     /// The job is unknown or its block is no longer wanted.
     Expired,
     /// The same nonce on the same job.
@@ -83,6 +85,7 @@ impl Rejection {
         match self {
             Rejection::MalformedNonce => "Rejected share: nonce must be 8 hex digits",
             Rejection::MalformedResult => "Rejected share: result must be 64 hex digits",
+            Rejection::ForeignNonce => "Invalid nonce; is miner not compatible with NiceHash?",
             Rejection::Expired => "Block expired",
             Rejection::Duplicate => "Duplicate share",
             Rejection::Throttled => "Throttled down share submission (please increase difficulty)",
@@ -97,7 +100,7 @@ impl Rejection {
             Rejection::Expired => Outcome::Stale,
             Rejection::Duplicate => Outcome::Duplicate,
             Rejection::LowDifficulty | Rejection::Throttled => Outcome::LowDifficulty,
-            Rejection::MalformedNonce | Rejection::MalformedResult | Rejection::WrongResult => Outcome::Invalid,
+            Rejection::MalformedNonce | Rejection::MalformedResult | Rejection::ForeignNonce | Rejection::WrongResult => Outcome::Invalid,
         }
     }
 }
@@ -172,6 +175,9 @@ pub fn admit(jobs: &mut JobRing, tips: &Tips, now_ms: u64, submission: &Submissi
     let standing = tips.standing(&job.template.prev(), now_ms);
     if standing == Standing::Stale {
         return refuse(Rejection::Expired, job);
+    }
+    if !job.takes(submission.nonce) {
+        return refuse(Rejection::ForeignNonce, job);
     }
     match job.reserve(submission.nonce) {
         Reservation::New => {}

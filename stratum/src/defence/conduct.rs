@@ -124,7 +124,7 @@ impl Offence {
     pub fn of(rejection: Rejection) -> Option<Self> {
         match rejection {
             Rejection::WrongResult => Some(Offence::WrongResult),
-            Rejection::MalformedNonce | Rejection::MalformedResult => Some(Offence::MalformedShare),
+            Rejection::MalformedNonce | Rejection::MalformedResult | Rejection::ForeignNonce => Some(Offence::MalformedShare),
             Rejection::LowDifficulty => Some(Offence::LowDifficulty),
             Rejection::Duplicate => Some(Offence::Duplicate),
             Rejection::Expired => Some(Offence::Stale),

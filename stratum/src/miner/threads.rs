@@ -146,11 +146,14 @@ impl Hasher {
     /// Hashes this thread's stripe until the order changes or the nonces are used up.
     fn hash(&self, machine: &Machine, task: &Arc<Task>, version: u64) {
         let mut blob = task.blob.clone();
-        for nonce in (self.number..=u32::MAX).step_by(self.count as usize) {
+        // A last byte that is not zero is not ours to change (NiceHash).
+        let fixed = blob.get(task.nonce_offset + 3).map_or(0, |byte| u32::from(*byte) << 24);
+        let last = if fixed == 0 { u32::MAX } else { 0x00ff_ffff };
+        for nonce in (self.number..=last).step_by(self.count as usize) {
             if self.board.version.load(Relaxed) != version {
                 return;
             }
-            let nonce = nonce.to_le_bytes();
+            let nonce = (nonce | fixed).to_le_bytes();
             blob = with_nonce(blob, task.nonce_offset, nonce);
             let hash = match machine.hash(&blob) {
                 Ok(hash) => hash,

@@ -28,7 +28,11 @@ pub fn share_ok(id: &Value) -> String {
 
 /// A good login. A login answer without a job counts as a failure at the miner.
 pub fn login(id: &Value, session: &str, first: &Job, algo: &str) -> String {
-    result(id, &json!({"id": session, "job": job(first, algo), "extensions": ["algo", "keepalive"], "status": "OK"}))
+    let mut extensions = vec!["algo", "keepalive"];
+    if first.fixed_byte.is_some() {
+        extensions.push("nicehash");
+    }
+    result(id, &json!({"id": session, "job": job(first, algo), "extensions": extensions, "status": "OK"}))
 }
 
 /// A new job, pushed. It has no id at the top level.

@@ -1,17 +1,20 @@
 //! `login`: who mines, for whom, with what.
 //!
 //! The user is `wallet`, optionally followed by `.worker` and `+difficulty` in any order, as miners' guides have taught
-//! people for a decade. `rigid` names the worker too and wins, since it has no other meaning.
+//! people for a decade. `rigid` names the worker too and wins, since it has no other meaning; the password comes last.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Command;
+use super::password::{self, nameable};
 
 /// The method's name.
 pub const METHOD: &str = "login";
 /// The longest worker name kept; longer ones are cut.
 pub const MAX_WORKER_CHARS: usize = 64;
+/// The longest agent kept.
+pub const MAX_AGENT_CHARS: usize = 128;
 /// The worker of a miner that names none.
 pub const DEFAULT_WORKER: &str = "default";
 
@@ -24,15 +27,21 @@ pub struct Login {
     pub worker: String,
     /// The difficulty the miner insists on.
     pub fixed_difficulty: Option<u64>,
-    /// The program, cut to 128 characters.
+    /// The program, cut to [`MAX_AGENT_CHARS`].
     pub agent: String,
     /// The algorithms it can do; empty when it does not say.
     pub algos: Vec<String>,
+    /// Whether it searches three bytes of the nonce only, so that the fourth must be given.
+    pub nicehash: bool,
+    /// Whether many miners stand behind it.
+    pub proxy: bool,
 }
 
 #[derive(Deserialize)]
 struct Params {
     login: String,
+    #[serde(default)]
+    pass: Option<String>,
     #[serde(default)]
     agent: Option<String>,
     #[serde(default)]
@@ -46,12 +55,18 @@ pub(super) fn parse(params: Value) -> Command {
         return Command::Unusable("login needs params with a login string");
     };
     let user = User::parse(&params.login);
-    let worker = params.rigid.as_deref().filter(|name| !name.is_empty()).or(user.worker).unwrap_or(DEFAULT_WORKER);
+    let wishes = password::read(params.pass.as_deref().unwrap_or_default());
+    let names = [params.rigid.as_deref(), user.worker, wishes.worker];
+    let worker = names.into_iter().flatten().find_map(nameable).unwrap_or(DEFAULT_WORKER);
+    let agent = params.agent.unwrap_or_default();
+    let says = |word: &str| agent.to_ascii_lowercase().contains(word);
     Command::Login(Login {
         address: user.address.to_owned(),
         worker: clean(worker),
-        fixed_difficulty: user.fixed_difficulty,
-        agent: params.agent.unwrap_or_default().chars().filter(|c| !c.is_control()).take(128).collect(),
+        fixed_difficulty: user.fixed_difficulty.or(wishes.fixed_difficulty),
+        nicehash: wishes.nicehash || says("nicehash"),
+        proxy: says("proxy"),
+        agent: agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT_CHARS).collect(),
         algos: params.algo.unwrap_or_default(),
     })
 }
@@ -74,7 +89,7 @@ impl<'a> User<'a> {
             let end = if mark == '.' { body.find('+') } else { body.find(['.', '+']) }.unwrap_or(body.len());
             match mark {
                 '.' if end > 0 => user.worker = Some(&body[..end]),
-                '+' => user.fixed_difficulty = body[..end].parse().ok().filter(|difficulty| *difficulty > 0),
+                '+' => user.fixed_difficulty = password::difficulty(&body[..end]),
                 _ => {}
             }
             rest = &body[end..];

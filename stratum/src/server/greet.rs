@@ -1,18 +1,45 @@
 //! Before login: a short time, one short line, and it must be a login.
 
 use serde_json::Value;
-use tokio::io::AsyncRead;
+use std::net::SocketAddr;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 use crate::feed::Work;
 use crate::pool::Pool;
 use crate::protocol::line::{BEFORE_LOGIN, LineReader};
 use crate::protocol::login::Login;
 use crate::protocol::{Command, answer, parse};
-use crate::server::session::{End, Out};
+use crate::server::out::Out;
+use crate::server::session::End;
+use crate::server::wire::Reading;
+
+/// A connection whose login is acceptable.
+pub(super) struct Met {
+    pub(super) lines: LineReader<Reading>,
+    pub(super) out: Out,
+    pub(super) id: Value,
+    pub(super) login: Login,
+}
+
+/// Opens the connection, plain or TLS, and hears its login, all within the login time.
+pub(super) async fn meet(pool: &Pool, stream: TcpStream, peer: SocketAddr) -> Result<Met, End> {
+    let by = Instant::now() + pool.config.login_timeout();
+    let opened = timeout_at(by, pool.entrance.open(stream, peer)).await.map_err(|_| End::LoginTimeout)?;
+    let (reading, writing) = opened?;
+    let (mut lines, mut out) = (LineReader::new(reading), Out::new(writing, pool.config.write_timeout()));
+    match greet(pool, &mut lines, &mut out, by).await {
+        Ok((id, login)) => Ok(Met { lines, out, id, login }),
+        Err(end) => {
+            out.close().await;
+            Err(end)
+        }
+    }
+}
 
 /// Waits for an acceptable login. Everything refusable is answered with the reason before the connection ends.
-pub(crate) async fn greet<R: AsyncRead + Unpin>(pool: &Pool, lines: &mut LineReader<R>, out: &mut Out) -> Result<(Value, Login), End> {
-    let line = tokio::time::timeout(pool.config.login_timeout(), lines.next(BEFORE_LOGIN)).await.map_err(|_| End::LoginTimeout)??;
+async fn greet(pool: &Pool, lines: &mut LineReader<Reading>, out: &mut Out, by: Instant) -> Result<(Value, Login), End> {
+    let line = timeout_at(by, lines.next(BEFORE_LOGIN)).await.map_err(|_| End::LoginTimeout)??;
     let line = line.ok_or(End::Closed)?;
     let request = match parse(&line) {
         Ok(request) => request,

@@ -6,9 +6,7 @@
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -16,26 +14,32 @@ use tokio_util::sync::CancellationToken;
 use super::account::Account;
 use super::check::{Checked, check};
 use super::ends;
-use super::greet::greet;
+use super::greet::{Met, meet};
+use super::out::{Leaving, Out};
+use super::pace::Pace;
 use super::presence::Presence;
 use super::tempo::{self, Tempo};
+use super::wire::{self, Reading};
 use crate::chain::Template;
-use crate::config::StratumConfig;
 use crate::defence::conduct::Offence;
 use crate::defence::refusal::Refusal;
 use crate::defence::visit::Guest;
 use crate::feed::Work;
-use crate::job::JobRing;
+use crate::job::{self, JobRing};
 use crate::pool::{Pool, wall_us};
+use crate::port::Port;
 use crate::protocol::line::{AFTER_LOGIN, LineError, LineReader};
 use crate::protocol::login::Login;
 use crate::protocol::{Command, answer, getjob, keepalived, parse, submit};
 use crate::recorder::Row;
 use crate::share::{Rejection, Terms, admit};
-use crate::vardiff::Vardiff;
 
 /// How often silence, difficulty and hashrate are looked at.
 const TICK: std::time::Duration = std::time::Duration::from_secs(1);
+/// Shares in flight of a proven proxy, whose many miners know nothing of each other.
+const PROXY_WINDOW: usize = 64;
+/// How long a miner that was sent to the pool's successor may take to leave.
+const LEAVE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -61,38 +65,48 @@ impl From<LineError> for End {
     }
 }
 
-/// The writing half, with the patience a reader deserves.
-pub(crate) struct Out {
-    socket: OwnedWriteHalf,
-    patience: std::time::Duration,
-}
-
-impl Out {
-    /// Sends a whole line.
-    pub(crate) async fn send(&mut self, line: &str) -> Result<(), End> {
-        match tokio::time::timeout(self.patience, self.socket.write_all(line.as_bytes())).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(End::Write(error.to_string())),
-            Err(_) => Err(End::Stalled),
-        }
+impl End {
+    /// The socket failed before there was a line.
+    pub(crate) fn broken(error: std::io::Error) -> Self {
+        End::Write(error.to_string())
     }
 }
 
+/// Where a connection came in.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// Its number in this process.
+    pub(crate) connection: u32,
+    /// The socket's peer: the miner, or a balancer before it.
+    pub(crate) peer: SocketAddr,
+    /// The port and its settings.
+    pub(crate) port: Arc<Port>,
+}
+
 /// Serves one connection to its end.
-pub(crate) async fn run(pool: Arc<Pool>, stream: TcpStream, peer: SocketAddr, connection: u32, stop: CancellationToken) -> End {
-    let (read, write) = stream.into_split();
-    let mut lines = LineReader::new(read);
-    let mut out = Out { socket: write, patience: pool.config.write_timeout() };
-    let mut visit = match pool.defence.enter(peer.ip()) {
-        Ok(visit) => visit,
-        Err(refusal) => return refuse(&mut out, &Value::Null, refusal).await,
-    };
-    let greeted = tokio::select! {
+pub(crate) async fn run(pool: Arc<Pool>, mut stream: TcpStream, mut caller: Caller, stop: CancellationToken) -> End {
+    let introduced = tokio::select! {
         () = stop.cancelled() => return End::Shutdown,
-        greeted = greet(&pool, &mut lines, &mut out) => greeted,
+        introduced = pool.entrance.introduce(&mut stream, caller.peer, pool.config.login_timeout()) => introduced,
     };
-    let (id, mut login) = match greeted {
-        Ok(greeted) => greeted,
+    caller.peer = match introduced {
+        Ok(peer) => peer,
+        Err(end) => return end,
+    };
+    let mut visit = match pool.defence.enter(caller.peer.ip()) {
+        Ok(visit) => visit,
+        Err(refusal) => {
+            // Said in plain text, because a handshake would be work for us; over TLS it is only the end.
+            let mut out = Out::new(wire::plain(stream).1, pool.config.write_timeout());
+            return refuse(&mut out, &Value::Null, refusal).await;
+        }
+    };
+    let met = tokio::select! {
+        () = stop.cancelled() => return End::Shutdown,
+        met = meet(&pool, stream, caller.peer) => met,
+    };
+    let Met { mut lines, mut out, id, mut login } = match met {
+        Ok(met) => met,
         Err(end) => {
             if let Some(offence) = ends::before_login(&end) {
                 visit.offence(offence);
@@ -100,20 +114,21 @@ pub(crate) async fn run(pool: Arc<Pool>, stream: TcpStream, peer: SocketAddr, co
             return end;
         }
     };
-    let guest = match visit.login(&mut login, u64::from(connection)) {
+    let guest = match visit.login(&mut login, u64::from(caller.connection)) {
         Ok(guest) => guest,
         Err(refusal) => return refuse(&mut out, &id, refusal).await,
     };
     let _present = pool.counters.session();
-    let (checked, mut finished) = mpsc::channel(pool.config.defence.verify.in_flight_proven);
-    let mut session = Session::new(pool.clone(), &login, guest, connection, out, checked);
-    tracing::debug!(connection, worker = %session.account.worker, agent = %login.agent, "miner logged in");
+    let (connection, peer) = (caller.connection, caller.peer);
+    let (mut session, mut finished) = Session::new(pool, login, guest, caller, out);
+    tracing::debug!(connection, %peer, worker = %session.account.worker, "miner logged in");
     let end = match session.welcome(&id).await {
         Ok(()) => session.mine(&mut lines, &mut finished, stop).await.err().unwrap_or(End::Shutdown),
         Err(end) => end,
     };
     session.report_hashrate();
     session.leave(&end);
+    session.out.close().await;
     if matches!(end, End::Banned | End::Shed) {
         visit.thrown_out();
     }
@@ -138,6 +153,7 @@ async fn next_line<R: tokio::io::AsyncRead + Unpin>(next: Instant, lines: &mut L
 
 struct Session {
     pool: Arc<Pool>,
+    caller: Caller,
     account: Account,
     guest: Arc<Guest>,
     presence: Presence,
@@ -148,59 +164,46 @@ struct Session {
     guilty: bool,
     out: Out,
     jobs: JobRing,
+    job_since: Instant,
     work: watch::Receiver<Work>,
     difficulty: Pace,
     checked: mpsc::Sender<Checked>,
     in_flight: usize,
+    /// Shares that may be in flight once the miner is proven.
+    window: usize,
     last_line: Instant,
     credited: u128,
     credited_since: Instant,
 }
 
-/// Who decides the difficulty.
-enum Pace {
-    Fixed(u64),
-    Following(Vardiff),
-}
-
-impl Pace {
-    fn new(login: &Login, config: &StratumConfig, now_ms: u64) -> Self {
-        let vardiff = &config.vardiff;
-        match login.fixed_difficulty {
-            Some(fixed) => Pace::Fixed(fixed.clamp(vardiff.min_difficulty, vardiff.max_difficulty)),
-            None => Pace::Following(Vardiff::new(config.start_difficulty, vardiff, now_ms)),
-        }
-    }
-
-    fn difficulty(&self) -> u64 {
-        match self {
-            Pace::Fixed(fixed) => *fixed,
-            Pace::Following(vardiff) => vardiff.difficulty(),
-        }
-    }
-}
-
 impl Session {
-    fn new(pool: Arc<Pool>, login: &Login, guest: Arc<Guest>, connection: u32, out: Out, checked: mpsc::Sender<Checked>) -> Self {
-        let account = Account { pool: pool.config.pool.clone(), miner: login.address.clone(), worker: login.worker.clone() };
-        Self {
-            account,
+    fn new(pool: Arc<Pool>, login: Login, guest: Arc<Guest>, caller: Caller, out: Out) -> (Self, mpsc::Receiver<Checked>) {
+        let most = pool.config.defence.verify.in_flight_proven;
+        let window = if login.proxy { most.max(PROXY_WINDOW) } else { most };
+        let (checked, finished) = mpsc::channel(window);
+        let nicehash = login.nicehash || caller.port.nicehash;
+        let session = Self {
             presence: Presence::new(&login.agent),
+            difficulty: Pace::new(&login, &caller.port, pool.now_ms()),
+            account: Account { pool: pool.config.pool.clone(), miner: login.address, worker: login.worker },
             guest,
             tempo: Tempo::new(&pool.config.defence, pool.now_ms()),
             strain: pool.verifier.strain(),
             guilty: false,
             out,
-            jobs: JobRing::new(rand::random(), pool.instance, connection),
+            jobs: JobRing::new(rand::random(), pool.instance, caller.connection).with_nicehash(nicehash),
+            job_since: Instant::now(),
             work: pool.work.clone(),
-            difficulty: Pace::new(login, &pool.config, pool.now_ms()),
             checked,
             in_flight: 0,
+            window,
             last_line: Instant::now(),
             credited: 0,
             credited_since: Instant::now(),
+            caller,
             pool,
-        }
+        };
+        (session, finished)
     }
 
     /// Answers the login with the first job.
@@ -212,37 +215,49 @@ impl Session {
         self.out.send(&line).await
     }
 
-    async fn mine<R: tokio::io::AsyncRead + Unpin>(
+    async fn mine(
         &mut self,
-        lines: &mut LineReader<R>,
+        lines: &mut LineReader<Reading>,
         finished: &mut mpsc::Receiver<Checked>,
         stop: CancellationToken,
     ) -> Result<(), End> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut stopping = false;
+        let mut leaving = Leaving::Not;
         loop {
-            if stopping && self.in_flight == 0 {
-                return Err(End::Shutdown);
+            if leaving == Leaving::Finishing && self.in_flight == 0 {
+                leaving = Leaving::Told(self.send_off().await?);
             }
+            let listens = leaving != Leaving::Finishing && self.in_flight < self.window();
             tokio::select! {
-                () = stop.cancelled(), if !stopping => stopping = true,
+                () = stop.cancelled(), if leaving == Leaving::Not => leaving = Leaving::Finishing,
+                () = leaving.over() => return Err(End::Shutdown),
                 Some(share) = finished.recv() => self.finish(share).await?,
-                changed = self.work.changed(), if !stopping => {
-                    // The feed ends only with the pool.
-                    changed.map_err(|_| End::Shutdown)?;
-                    self.push().await?;
-                    self.pool.fanout.told();
-                }
-                line = next_line(self.tempo.next, lines), if !stopping && self.in_flight < self.window() => {
+                changed = self.work.changed(), if leaving == Leaving::Not => match changed {
+                    Ok(()) => {
+                        self.push().await?;
+                        self.pool.fanout.told();
+                    }
+                    // The feed ends only with the pool, and may be the first to hear of it.
+                    Err(_) => leaving = Leaving::Finishing,
+                },
+                line = next_line(self.tempo.next, lines), if listens => {
                     let line = line?.ok_or(End::Closed)?;
                     self.last_line = Instant::now();
                     self.tempo.line(self.pool.now_ms());
                     self.obey(&line).await?;
                 }
-                _ = tick.tick() => self.tick().await?,
+                _ = tick.tick(), if leaving == Leaving::Not => self.tick().await?,
             }
         }
+    }
+
+    /// Sends the miner to the pool's successor, if there is one, and says until when it may take to go. What it still
+    /// submits until then is answered as ever.
+    async fn send_off(&mut self) -> Result<Instant, End> {
+        let Some(successor) = &self.pool.successor else { return Err(End::Shutdown) };
+        self.out.send(&successor.line()).await?;
+        Ok(Instant::now() + LEAVE_TIME)
     }
 
     async fn obey(&mut self, line: &[u8]) -> Result<(), End> {
@@ -343,13 +358,17 @@ impl Session {
         if strain != std::mem::replace(&mut self.strain, strain) {
             self.push().await?;
         }
+        // Three bytes of nonce are soon searched, and a miner that has searched all of them reconnects.
+        if self.job_since.elapsed() > job::lifetime(self.jobs.current(), self.difficulty.hashrate(&self.caller.port)) {
+            self.push().await?;
+        }
         self.retarget().await
     }
 
     /// A new difficulty is a new job at once: the old one stays valid at its own difficulty.
     async fn retarget(&mut self) -> Result<(), End> {
         let Pace::Following(vardiff) = &mut self.difficulty else { return Ok(()) };
-        if !vardiff.step(&self.pool.config.vardiff, self.pool.now_ms()) {
+        if !vardiff.step(&self.caller.port.vardiff, self.pool.now_ms()) {
             return Ok(());
         }
         self.push().await
@@ -357,6 +376,7 @@ impl Session {
 
     async fn push(&mut self) -> Result<(), End> {
         let template = self.template()?;
+        self.job_since = Instant::now();
         let job = self.jobs.issue(template, self.difficulty.difficulty().saturating_mul(self.strain));
         let line = answer::push(job, self.pool.chain.algo());
         self.out.send(&line).await
@@ -374,8 +394,7 @@ impl Session {
 
     /// Shares that may be in flight at once; further lines wait in the socket.
     fn window(&self) -> usize {
-        let verify = &self.pool.config.defence.verify;
-        if self.guest.is_proven() { verify.in_flight_proven } else { verify.in_flight_unproven }
+        if self.guest.is_proven() { self.window } else { self.pool.config.defence.verify.in_flight_unproven }
     }
 
     /// Where the miner comes from, as rows show it.

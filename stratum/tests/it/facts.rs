@@ -55,6 +55,11 @@ impl Memory {
         tokio::time::timeout(std::time::Duration::from_secs(30), wait).await.expect("no share came").unwrap();
     }
 
+    /// Shares that have come to the gate so far.
+    pub fn arrived(&self) -> u64 {
+        *self.arrived.borrow()
+    }
+
     /// Waits until the facts are as wanted.
     pub async fn until(&self, what: &str, wanted: impl Fn(&Self) -> bool) {
         let mut changed = self.changed.subscribe();

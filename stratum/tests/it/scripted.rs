@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -123,6 +123,9 @@ pub struct Stage {
     pub chain: Arc<ScriptedChain>,
     pub facts: Arc<Memory>,
     pub address: SocketAddr,
+    /// All ports: `listen` first.
+    pub ports: Vec<SocketAddr>,
+    pub fingerprint: Option<String>,
     pub stats: StatsHandle,
     pub seeds: Arc<headframe_stratum::randomx::Seeds>,
     pub bans: BansHandle,
@@ -164,9 +167,10 @@ impl Stage {
         });
         let bound: Bound = Stratum::bind_on(config, durable, chain.clone()).await.unwrap();
         let (address, stats, seeds, bans) = (bound.local_addr(), bound.stats(), bound.seeds(), bound.bans());
+        let (ports, fingerprint) = (bound.ports().map(|port| port.listen).collect(), bound.tls_fingerprint().map(str::to_owned));
         let stop = CancellationToken::new();
         let running = tokio::spawn(bound.run(stop.clone()));
-        let stage = Self { chain, facts, address, stats, seeds, bans, stop, running };
+        let stage = Self { chain, facts, address, ports, fingerprint, stats, seeds, bans, stop, running };
         if !unready {
             stage.until("work", |stage| stage.stats.snapshot().unready.is_none()).await;
         }
@@ -197,28 +201,41 @@ impl Stage {
 
     /// A client that is logged in with the captured line.
     pub async fn miner(&self) -> Client {
-        let mut client = self.client().await;
-        client.send(crate::server::CAPTURED.lines().next().unwrap()).await;
-        let answer = client.hear().await;
-        client.job = answer["result"]["job"].clone();
-        assert!(client.job["job_id"].is_string(), "{answer}");
-        client
+        self.client().await.logged_in().await
+    }
+
+    /// Tells the pool to stop and returns at once.
+    pub fn stop(&self) {
+        self.stop.cancel();
     }
 }
 
 /// A connection that says what it is told to say.
 pub struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
     pub job: Value,
 }
+
+/// What a client can talk over.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap())
     }
 
-    pub fn over(stream: TcpStream) -> Self {
-        Self { stream: BufReader::new(stream), job: Value::Null }
+    pub fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: BufReader::new(Box::new(stream)), job: Value::Null }
+    }
+
+    /// The same after the captured login.
+    pub async fn logged_in(mut self) -> Self {
+        let answer = self.ask(crate::server::CAPTURED.lines().next().unwrap()).await;
+        self.job = answer["result"]["job"].clone();
+        assert!(self.job["job_id"].is_string(), "{answer}");
+        self
     }
 
     pub async fn send(&mut self, line: &str) {
@@ -226,12 +243,13 @@ impl Client {
     }
 
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
-        self.stream.get_mut().write_all(bytes).await.unwrap();
+        assert!(self.try_send(bytes).await, "the connection was closed");
     }
 
     /// Sends unless the connection was closed.
     pub async fn try_send(&mut self, bytes: &[u8]) -> bool {
-        self.stream.get_mut().write_all(bytes).await.is_ok()
+        let stream = self.stream.get_mut();
+        stream.write_all(bytes).await.is_ok() && stream.flush().await.is_ok()
     }
 
     /// The next line, `Null` when the connection was closed.

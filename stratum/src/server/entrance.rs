@@ -1,0 +1,107 @@
+//! The entrance: what happens between a connection and its first line.
+//!
+//! One port serves plain and TLS, told apart by the first byte: a TLS handshake begins with 0x16, a miner's line never
+//! does. Before either, a trusted balancer says who is behind it. All of it runs in the connection's own task and within
+//! the login time, so that nobody who says nothing holds up anybody else.
+
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::session::End;
+use super::wire::{self, Reading, Writing};
+use crate::protocol::answer;
+use crate::proxy::{self, Origin, ProxyError, SIGNATURE, Trusted};
+use crate::tls::Identity;
+
+/// The first byte of a TLS handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// The first byte of a PROXY header.
+const HEADER: u8 = SIGNATURE[0];
+/// How long a refusal may take to be sent to somebody who is going to be dropped anyway.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What the connections need to know before their first line.
+pub(crate) struct Entrance {
+    pub(crate) trusted: Trusted,
+    pub(crate) identity: Option<Identity>,
+    /// Whether the operator was told of a balancer and this pool that do not agree; one line is enough.
+    complained: AtomicBool,
+}
+
+impl Entrance {
+    /// An entrance that believes these balancers and serves TLS with this certificate.
+    pub(crate) fn new(trusted: Trusted, identity: Option<Identity>) -> Self {
+        Self { trusted, identity, complained: AtomicBool::new(false) }
+    }
+
+    /// The miner's own address: the socket's peer, or who a trusted balancer says it is, within `patience`.
+    pub(super) async fn introduce(&self, stream: &mut TcpStream, peer: SocketAddr, patience: Duration) -> Result<SocketAddr, End> {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        if !self.trusted.contains(peer.ip()) {
+            return Ok(peer);
+        }
+        match timeout(patience, read_header(stream)).await.map_err(|_| End::LoginTimeout)?? {
+            Ok(Origin::Socket) => Ok(peer),
+            Ok(Origin::Miner(miner)) => Ok(miner),
+            Err(error) => Err(self.refuse(stream, peer, &error.to_string()).await),
+        }
+    }
+
+    /// Both directions of a connection whose miner is known, after the handshake if it begins with one.
+    pub(super) async fn open(&self, mut stream: TcpStream, peer: SocketAddr) -> Result<(Reading, Writing), End> {
+        let mut first = [0];
+        if stream.peek(&mut first).await.map_err(End::broken)? == 0 {
+            return Err(End::Closed);
+        }
+        match (first[0], &self.identity) {
+            (TLS_HANDSHAKE, Some(identity)) => handshake(&identity.acceptor, stream).await,
+            (TLS_HANDSHAKE, None) => Err(End::Refused("TLS is not switched on".to_owned())),
+            (HEADER, _) => {
+                let reason = "PROXY protocol headers are only taken from the addresses in stratum.trusted_proxies, and once a connection";
+                Err(self.refuse(&mut stream, peer, reason).await)
+            }
+            _ => Ok(wire::plain(stream)),
+        }
+    }
+
+    /// Says why, to whoever is there and once to the operator, who alone can mend it.
+    async fn refuse(&self, stream: &mut TcpStream, peer: SocketAddr, reason: &str) -> End {
+        metrics::counter!("headframe_stratum_proxy_headers_refused_total").increment(1);
+        if !self.complained.swap(true, Relaxed) {
+            tracing::warn!(%peer, reason, "a connection was refused; further ones like it are only counted");
+        }
+        let line = answer::error(&Value::Null, reason);
+        // The connection ends whether or not this is read.
+        let _ = timeout(GOODBYE, stream.write_all(line.as_bytes())).await;
+        End::Refused(reason.to_owned())
+    }
+}
+
+/// Reads exactly the header's bytes: what follows it belongs to the miner.
+async fn read_header(stream: &mut TcpStream) -> Result<Result<Origin, ProxyError>, End> {
+    let mut header = Vec::with_capacity(64);
+    loop {
+        let wanted = match proxy::wanted(&header) {
+            Ok(0) => return Ok(proxy::parse(&header)),
+            Ok(wanted) => wanted,
+            Err(error) => return Ok(Err(error)),
+        };
+        if (&mut *stream).take(wanted as u64).read_buf(&mut header).await.map_err(End::broken)? == 0 {
+            return Err(End::Closed);
+        }
+    }
+}
+
+/// Boxed, because a handshake's state is large and short-lived, and a session's is small and long-lived.
+async fn handshake(acceptor: &TlsAcceptor, stream: TcpStream) -> Result<(Reading, Writing), End> {
+    let shaken = Box::pin(acceptor.accept(stream)).await;
+    let result = if shaken.is_ok() { "done" } else { "failed" };
+    metrics::counter!("headframe_stratum_tls_handshakes_total", "result" => result).increment(1);
+    shaken.map(wire::tls).map_err(|error| End::Refused(format!("the TLS handshake failed: {error}")))
+}

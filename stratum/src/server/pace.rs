@@ -1,0 +1,35 @@
+//! Who decides a session's difficulty: the login, else the port, else the shares it sends.
+
+use crate::port::Port;
+use crate::protocol::login::Login;
+use crate::vardiff::Vardiff;
+
+/// A session's difficulty.
+pub(super) enum Pace {
+    Fixed(u64),
+    Following(Vardiff),
+}
+
+impl Pace {
+    /// What the login wishes, within the port's bounds, else what the port says.
+    pub(super) fn new(login: &Login, port: &Port, now_ms: u64) -> Self {
+        let vardiff = &port.vardiff;
+        match login.fixed_difficulty.or(port.fixed_difficulty) {
+            Some(fixed) => Pace::Fixed(fixed.clamp(vardiff.min_difficulty, vardiff.max_difficulty)),
+            None => Pace::Following(Vardiff::new(port.start_difficulty, vardiff, now_ms)),
+        }
+    }
+
+    /// Hashes a share of the next job costs.
+    pub(super) fn difficulty(&self) -> u64 {
+        match self {
+            Pace::Fixed(fixed) => *fixed,
+            Pace::Following(vardiff) => vardiff.difficulty(),
+        }
+    }
+
+    /// Hashes a second of a miner that sends shares as often as the port aims at.
+    pub(super) fn hashrate(&self, port: &Port) -> f64 {
+        self.difficulty() as f64 / port.vardiff.target_s
+    }
+}
