@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench soak
+.PHONY: help setup run test lint bench soak fuzz
 
 # rustup's folder is not on the PATH of a shell that is older than its installation.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -16,9 +16,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # `make run` after a `make test` compiles the rooms (not the dependencies) once more.
 LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 
-# make soak KILLS=50 for a shorter one; make run ARGS='--for 90s' for a demo that ends by itself.
+# make soak KILLS=50 for a shorter one; make fuzz FUZZ_S=600 for longer ones; make run ARGS='--for 90s' for a demo that ends by itself.
 KILLS ?= 1000
 POOL_KILLS ?= 200
+FUZZ_S ?= 60
 ARGS ?=
 
 help: ## list the targets
@@ -73,3 +74,19 @@ soak: ## the kill tests with KILLS=1000 and POOL_KILLS=200 instead of 25
 	$(LINTED) cargo test --test it -- --exact $$tests --test-threads 1 --nocapture | tee target/soak.txt
 	grep -q ' 2 passed' target/soak.txt
 	echo "==> the reports are kept in target/kill-report.txt and target/pool-kill-report.txt"
+
+fuzz: ## every fuzz target for FUZZ_S=60 seconds; needs cargo-fuzz
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing; cargo install cargo-fuzz --locked"; exit 1; }
+	cp Cargo.lock stratum/fuzz/Cargo.lock
+	mkdir -p target/fuzz
+	for entry in stratum/fuzz/src/bin/*.rs; do
+	    name=$$(basename $$entry .rs)
+	    found=target/fuzz/corpus/$$name
+	    mkdir -p $$found
+	    echo "==> $$name for $(FUZZ_S) s"
+	    # The compiler is the stable one: sanitizers would need another, and there is no unsafe code to watch. What is new is kept
+	    # apart from the committed seeds.
+	    CARGO_TARGET_DIR=target/fuzz/build cargo fuzz run --fuzz-dir stratum/fuzz --sanitizer none $$name $$found stratum/fuzz/corpus/$$name \
+	        -- -max_total_time=$(FUZZ_S) -print_final_stats=1 2>&1 | tee target/fuzz/$$name.log | grep -E '^(stat::|Done|==|.*(panicked|ERROR|SUMMARY))' || true
+	    grep -q '^Done ' target/fuzz/$$name.log || { tail -40 target/fuzz/$$name.log; exit 1; }
+	done

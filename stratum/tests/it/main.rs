@@ -6,6 +6,7 @@
 mod address;
 mod blob;
 mod blocks;
+mod corpus;
 mod defence;
 mod difficulty;
 mod drain;

@@ -65,8 +65,9 @@ impl MoneroTemplate {
         let mut cursor = Cursor { bytes: &blob, at: 0 };
         let parts = cursor.block().ok_or_else(|| unusable("blocktemplate_blob is not a block with one coinbase input"))?;
         let reserve_end = answer.reserved_offset.checked_add(Extranonce::LEN);
-        if answer.reserved_offset < parts.prefix.start || reserve_end.is_none_or(|end| end > parts.prefix.end) {
-            return Err(unusable("reserved_offset lies outside the coinbase"));
+        // Anywhere else the extranonce would overwrite what is paid to whom, or the block's own structure.
+        if answer.reserved_offset < parts.extra.start || reserve_end.is_none_or(|end| end > parts.extra.end) {
+            return Err(unusable("reserved_offset lies outside the coinbase's extra field"));
         }
         if parts.header_len != NONCE_OFFSET + 4 {
             return Err(unusable("the nonce is not at byte 39, where miners write it"));
@@ -170,6 +171,8 @@ impl Template for MoneroTemplate {
 struct Parts {
     header_len: usize,
     prefix: std::ops::Range<usize>,
+    /// The end of the prefix, in which anything may be written.
+    extra: std::ops::Range<usize>,
     version: u64,
     tx_hashes: Vec<Hash>,
 }
@@ -187,7 +190,7 @@ impl Cursor<'_> {
         }
         self.skip(32 + 4)?;
         let header_len = self.at;
-        let version = self.coinbase_prefix()?;
+        let (version, extra) = self.coinbase_prefix()?;
         let prefix = header_len..self.at;
         if version >= 2 && self.byte()? != 0 {
             return None;
@@ -197,11 +200,11 @@ impl Cursor<'_> {
             return None;
         }
         let tx_hashes = self.bytes[self.at..].chunks_exact(32).filter_map(|chunk| chunk.try_into().ok()).collect();
-        Some(Parts { header_len, prefix, version, tx_hashes })
+        Some(Parts { header_len, prefix, extra, version, tx_hashes })
     }
 
-    /// Steps over the coinbase's prefix and returns the transaction version.
-    fn coinbase_prefix(&mut self) -> Option<u64> {
+    /// Steps over the coinbase's prefix and returns the transaction version and where the extra field is.
+    fn coinbase_prefix(&mut self) -> Option<(u64, std::ops::Range<usize>)> {
         let version = self.varint()?;
         self.varint()?; // Unlock time.
         if self.varint()? != 1 || self.byte()? != TAG_COINBASE_INPUT {
@@ -216,9 +219,10 @@ impl Cursor<'_> {
                 _ => return None,
             }
         }
-        let extra = usize::try_from(self.varint()?).ok()?;
-        self.skip(extra)?;
-        Some(version)
+        let extra_len = usize::try_from(self.varint()?).ok()?;
+        let extra = self.at..self.at.checked_add(extra_len)?;
+        self.skip(extra_len)?;
+        Some((version, extra))
     }
 
     fn byte(&mut self) -> Option<u8> {
