@@ -15,7 +15,7 @@ async fn many_miners_are_measured_on_a_real_pool() {
     let nats = ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"))).await.unwrap();
     let port = free_port();
     let pool = format!(
-        "[stratum]\nlisten = \"127.0.0.1:{port}\"\nwallet = \"{WALLET}\"\ndaemon_url = \"{}\"\nvardiff = {{ min_difficulty = 1 }}\n",
+        "[stratum]\nlisten = \"127.0.0.1:{port}\"\nwallet = \"{WALLET}\"\ndaemon_url = \"{}\"\nvardiff = {{ min_difficulty = 1 }}\nrandomx = {{ mode = \"light\" }}\n",
         daemon.url
     );
     let running = Headframe::start_with(folder.path(), nats.url(), free_port(), "stratum,pipelines,query", &pool);
@@ -24,7 +24,7 @@ async fn many_miners_are_measured_on_a_real_pool() {
     let said = tokio::task::spawn_blocking(move || {
         Command::new(env!("CARGO_BIN_EXE_headframe"))
             .args(["load", "stratum", "--pool", &address, "--wallet", WALLET, "--idle", "20", "--active", "2", "--rate", "2"])
-            .args(["--seconds", "10", "--daemon", &daemon.url, "--block-every-s", "3", "--pid", &pid])
+            .args(["--seconds", "20", "--daemon", &daemon.url, "--block-every-s", "3", "--pid", &pid])
             .stderr(Stdio::inherit())
             .output()
             .unwrap()
