@@ -99,7 +99,7 @@ async fn start(demo: &Demo) -> anyhow::Result<Running> {
     config.stratum.vardiff.target_s = 3.0;
     config.stratum.hashrate_interval_s = 10;
     let begun = async {
-        let system = System::start(config).await?;
+        let system = Box::pin(System::start(config)).await?;
         pool_ready(&system).await?;
         let before = counts(system.http).await?;
         anyhow::Ok((system, before))

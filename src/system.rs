@@ -64,7 +64,7 @@ struct Feed {
 /// Runs the configured roles until Ctrl-C or SIGTERM.
 pub async fn up(config: Config) -> anyhow::Result<()> {
     let roles = config.role_list();
-    let mut system = System::start(config).await?;
+    let mut system = Box::pin(System::start(config)).await?;
     tracing::info!(address = %system.http, roles, "up");
     let ended = tokio::select! {
         () = stop_signal() => None,
