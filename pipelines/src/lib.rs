@@ -5,6 +5,7 @@
 
 pub mod fault;
 pub mod partials;
+pub mod payout;
 pub mod pipeline;
 
 pub use fault::PipelineFault;

@@ -5,5 +5,6 @@ mod conformance;
 mod fixture;
 mod moods;
 mod partials;
+mod payout;
 mod store;
 mod upgrade;

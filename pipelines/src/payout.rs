@@ -1,0 +1,134 @@
+//! Payouts: which shares a found block pays, and how much each miner gets, to the last atomic unit.
+//!
+//! Everything here is a function of rows, in integers, so that anyone with the tables gets the same figures. A scheme walks
+//! back from the winning share and says what each share weighs; [`split`] adds up a miner's weights and divides the reward.
+
+use std::collections::BTreeMap;
+
+pub mod divide;
+pub mod merkle;
+pub mod pplns;
+pub mod prop;
+pub mod solo;
+
+/// One in fixed point: a weight of `ONE` is the work that a block costs on average.
+pub const ONE: u128 = 1 << 64;
+
+/// An accepted share, as the schemes see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShareWork<'a> {
+    /// Who is paid.
+    pub miner: &'a str,
+    /// Hashes the job was worth.
+    pub difficulty: u64,
+    /// Hashes a block cost when the job was given; 0 counts as 1.
+    pub network_difficulty: u128,
+    /// Whether the share made a block.
+    pub is_block: bool,
+}
+
+impl ShareWork<'_> {
+    /// ⌊difficulty · 2⁶⁴ ÷ network difficulty⌋: the share of an average block that this work is.
+    pub fn weight(&self) -> u128 {
+        (u128::from(self.difficulty) << 64) / self.network_difficulty.max(1)
+    }
+}
+
+/// What a scheme says to one share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It weighs this much; the next older one is wanted.
+    Take(u128),
+    /// It weighs this much and is the last one.
+    Last(u128),
+    /// It does not count, nor does any older one.
+    End,
+}
+
+/// A walk back from a winning share.
+pub trait Walk {
+    /// The next older accepted share of the pool; the first one is the winning share itself.
+    fn step(&mut self, share: &ShareWork<'_>) -> Step;
+}
+
+/// How a reward is shared out.
+pub trait Scheme: Sync {
+    /// Its name in the configuration and in rows.
+    fn name(&self) -> &'static str;
+    /// One sentence for the users.
+    fn doc(&self) -> &'static str;
+    /// A walk that begins at the winning share. `window` is the amount of work wanted, [`ONE`] being a block's.
+    fn walk(&self, window: u128) -> Box<dyn Walk>;
+}
+
+/// Every scheme.
+pub const ALL: &[&dyn Scheme] = &[&pplns::Pplns, &prop::Prop, &solo::Solo];
+
+/// The scheme of this name.
+pub fn find(name: &str) -> Option<&'static dyn Scheme> {
+    ALL.iter().copied().find(|scheme| scheme.name() == name)
+}
+
+/// The terms a block is paid on, frozen with its window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Work wanted, [`ONE`] being a block's.
+    pub window: u128,
+    /// The pool's part in hundredths of a percent of the reward, rounded down.
+    pub fee_bp: u16,
+}
+
+/// A block's window: each miner's weight, in the order of the addresses' bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Window {
+    /// Miner and weight; no weight is zero.
+    pub weights: BTreeMap<String, u128>,
+    /// Shares that count, the trimmed one included.
+    pub shares: u64,
+}
+
+/// Walks back from the winning share. `newest_first` begins with it and has accepted shares of one pool only.
+pub fn window<'a>(scheme: &dyn Scheme, wanted: u128, newest_first: impl IntoIterator<Item = ShareWork<'a>>) -> Window {
+    let mut walk = scheme.walk(wanted);
+    let mut window = Window::default();
+    for share in newest_first {
+        let (weight, last) = match walk.step(&share) {
+            Step::Take(weight) => (weight, false),
+            Step::Last(weight) => (weight, true),
+            Step::End => break,
+        };
+        window.shares += 1;
+        if weight > 0 {
+            match window.weights.get_mut(share.miner) {
+                Some(sum) => *sum += weight,
+                None => {
+                    window.weights.insert(share.miner.to_owned(), weight);
+                }
+            }
+        }
+        if last {
+            break;
+        }
+    }
+    window
+}
+
+/// What everybody gets of one reward, atomic units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// The pool's part.
+    pub fee: u128,
+    /// Miner and amount, in the order of the addresses' bytes; an amount may be zero.
+    pub amounts: Vec<(String, u128)>,
+}
+
+/// Shares a reward out. An empty window (no accepted share at all) leaves everything to the pool.
+pub fn split(window: &Window, reward: u128, fee_bp: u16) -> Split {
+    let fee = divide::scaled(reward, u128::from(fee_bp.min(10_000)), 10_000);
+    let weights: Vec<u128> = window.weights.values().copied().collect();
+    let amounts = divide::divide(reward - fee, &weights);
+    if amounts.is_empty() {
+        return Split { fee: reward, amounts: Vec::new() };
+    }
+    Split { fee, amounts: window.weights.keys().cloned().zip(amounts).collect() }
+}

@@ -1,0 +1,36 @@
+//! PPLNS: the last N blocks' worth of work before and with the winning share, whatever blocks lie in between.
+//!
+//! Work is measured against the network's difficulty at each share's own job, so that neither a retarget nor a pool's lucky
+//! or unlucky streak makes it worth while to come and go.
+
+use super::{Scheme, ShareWork, Step, Walk};
+
+/// Pay per last N shares, by work.
+pub struct Pplns;
+
+struct Window {
+    left: u128,
+}
+
+impl Scheme for Pplns {
+    fn name(&self) -> &'static str {
+        "pplns"
+    }
+    fn doc(&self) -> &'static str {
+        "Pays the work before the block up to N times what a block costs; the share at the edge is trimmed, a window that is not full is shared out whole."
+    }
+    fn walk(&self, window: u128) -> Box<dyn Walk> {
+        Box::new(Window { left: window })
+    }
+}
+
+impl Walk for Window {
+    fn step(&mut self, share: &ShareWork<'_>) -> Step {
+        let weight = share.weight();
+        if weight >= self.left {
+            return Step::Last(std::mem::take(&mut self.left));
+        }
+        self.left -= weight;
+        Step::Take(weight)
+    }
+}

@@ -1,0 +1,34 @@
+//! PROP: the work since the pool's last block.
+//!
+//! Simple and well known, and open to pool hopping: early shares of a round are worth more than late ones.
+
+use super::{Scheme, ShareWork, Step, Walk};
+
+/// Proportional.
+pub struct Prop;
+
+struct Round {
+    begun: bool,
+}
+
+impl Scheme for Prop {
+    fn name(&self) -> &'static str {
+        "prop"
+    }
+    fn doc(&self) -> &'static str {
+        "Pays the work since the pool's block before, by work; the share that made that block belongs to its own round."
+    }
+    fn walk(&self, _: u128) -> Box<dyn Walk> {
+        Box::new(Round { begun: false })
+    }
+}
+
+impl Walk for Round {
+    fn step(&mut self, share: &ShareWork<'_>) -> Step {
+        if self.begun && share.is_block {
+            return Step::End;
+        }
+        self.begun = true;
+        Step::Take(share.weight())
+    }
+}
