@@ -3,6 +3,7 @@
 //! The fuzzer calls them with what it invents, and the room's tests with every file of `corpus/`, so that what was found
 //! once stays found. One more target is a file here, a line in [`ALL`], an entry in `src/bin` and a folder of seeds.
 
+pub mod bitcoin_template;
 pub mod commands;
 pub mod lines;
 pub mod monero_template;
@@ -12,5 +13,10 @@ pub mod proxy_header;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: &[Target] =
-    &[("commands", commands::run), ("lines", lines::run), ("monero_template", monero_template::run), ("proxy_header", proxy_header::run)];
+pub const ALL: &[Target] = &[
+    ("bitcoin_template", bitcoin_template::run),
+    ("commands", commands::run),
+    ("lines", lines::run),
+    ("monero_template", monero_template::run),
+    ("proxy_header", proxy_header::run),
+];
