@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Role};
-use crate::{demo, doctor, load, sql, system};
+use crate::remote::Remote;
+use crate::{bans, demo, doctor, load, sql, system};
 
 /// Mining data from JetStream into Delta tables, exactly once, answered in SQL.
 #[derive(Debug, Parser)]
@@ -51,16 +52,14 @@ pub enum Command {
     Sql {
         /// The statement.
         statement: String,
-        /// The server.
-        #[arg(long, env = "HEADFRAME_URL", default_value = "http://127.0.0.1:8080")]
-        url: String,
+        #[command(flatten)]
+        remote: Remote,
         /// table, json, ndjson, csv, arrow or parquet.
         #[arg(long, default_value = "table")]
         format: String,
-        /// A file with the bearer token.
-        #[arg(long, env = "HEADFRAME_TOKEN_FILE")]
-        token_file: Option<PathBuf>,
     },
+    /// List, make and lift bans of a running pool.
+    Bans(bans::Bans),
     /// Publish made-up shares to measure an installation; never on a stream that real money depends on.
     Load(load::Load),
     /// Look at everything a pool and its pipelines need, and say what to do; exit code 1 when something will not work.
@@ -100,7 +99,9 @@ impl Command {
     /// What is logged when `HEADFRAME_LOG` does not say.
     pub fn default_log(&self) -> &'static str {
         match self {
-            Self::Demo { .. } | Self::Sql { .. } | Self::Load(_) | Self::Doctor(_) | Self::Config { .. } => "warn,async_nats=error",
+            Self::Demo { .. } | Self::Sql { .. } | Self::Bans(_) | Self::Load(_) | Self::Doctor(_) | Self::Config { .. } => {
+                "warn,async_nats=error"
+            }
             Self::Up { .. } | Self::Adopt { .. } => "info,async_nats=warn,buoyant_kernel=warn,deltalake_core=warn",
         }
     }
@@ -115,7 +116,8 @@ impl Command {
                 let config = Config::load_for(Some(&config), roles)?;
                 Box::pin(system::up(config)).await
             }
-            Self::Sql { statement, url, format, token_file } => sql::ask(&url, &statement, &format, token_file.as_deref()).await,
+            Self::Sql { statement, remote, format } => sql::ask(&remote, &statement, &format).await,
+            Self::Bans(bans) => bans::run(bans).await,
             Self::Load(load) => load::run(load).await,
             Self::Doctor(doctor) => doctor::run(doctor).await,
             Self::Config { action: ConfigAction::Check { file } } => {

@@ -4,12 +4,14 @@ use std::io::IsTerminal;
 
 use clap::Parser;
 
+mod bans;
 mod cli;
 mod config;
 mod daemon;
 mod demo;
 mod doctor;
 mod load;
+mod remote;
 mod sql;
 mod system;
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Role};
 
 mod acknowledged;
+pub mod bans;
 mod faults;
 mod follower;
 pub mod machine;
@@ -94,6 +95,7 @@ impl System {
     pub async fn start(mut config: Config) -> anyhow::Result<Self> {
         config.validate()?;
         config.stratum.tls = config.stratum.tls.in_folder(&config.data_dir.join("tls"));
+        config.stratum.defence.bans_file.get_or_insert_with(|| config.data_dir.join("stratum/bans.ndjson"));
         let recorder = recorder();
         let nats_server = start_nats(&mut config).await?;
         let parts = Parts::open(config).await?;
@@ -110,7 +112,11 @@ impl System {
             false => None,
         };
         system.pool = pool.as_ref().map(|(bound, _)| (bound.local_addr(), bound.stats(), bound.seeds()));
-        let bound = Server::bind(parts.config.query.clone(), parts.wiring(system.pool.as_ref().map(|pool| &pool.1), recorder)).await?;
+        let mut wiring = parts.wiring(system.pool.as_ref().map(|pool| &pool.1), recorder);
+        if let Some((bound, _)) = &pool {
+            wiring.routes = wiring.routes.merge(bans::router(bound.bans()));
+        }
+        let bound = Server::bind(parts.config.query.clone(), wiring).await?;
         system.http = bound.address();
         if let Some((lake, feeds)) = &parts.tables {
             if parts.runs(Role::Pipelines) {

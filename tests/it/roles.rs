@@ -151,8 +151,10 @@ async fn a_pool_alone_tells_what_it_lacks() {
     let nats = nats_server(folder.path()).await;
     let wallet = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
     let daemon = free_port();
-    let more =
-        format!("[stratum]\nlisten = \"127.0.0.1:{}\"\nwallet = \"{wallet}\"\ndaemon_url = \"http://127.0.0.1:{daemon}\"\n", free_port());
+    let more = format!(
+        "[stratum]\nlisten = \"127.0.0.1:{}\"\nwallet = \"{wallet}\"\ndaemon_url = \"http://127.0.0.1:{daemon}\"\nrandomx = {{ mode = \"light\" }}\n",
+        free_port()
+    );
     let pool = Headframe::start_with(folder.path(), nats.url(), free_port(), "stratum", &more);
     told(&pool.url, "/live", |status, text| status == 200 && text == "ok\n").await;
     let ready = told(&pool.url, "/ready", |status, _| status == 503).await;

@@ -15,7 +15,7 @@ pub struct Settings {
     /// Addresses and blocks without limits by address and without automatic bans of the address: those who can be reached by
     /// other means, and the address that a proxy or a container's network shows for everybody.
     pub allow: Vec<String>,
-    /// A file that keeps bans over a restart; none keeps them in memory only.
+    /// A file that keeps bans over a restart; `stratum/bans.ndjson` in the data folder when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bans_file: Option<PathBuf>,
     /// How addresses appear in rows: plain, or hashed with a key, because they are personal data.

@@ -1,0 +1,88 @@
+//! A running server as commands ask it: where it is, with which token, and what its refusals mean.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow, bail};
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value;
+
+/// Where the server is and who asks.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Remote {
+    /// The server.
+    #[arg(long, env = "HEADFRAME_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// A file with the bearer token.
+    #[arg(long, env = "HEADFRAME_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+impl Remote {
+    /// A request to read.
+    pub fn get(&self, path: &str) -> anyhow::Result<RequestBuilder> {
+        self.request(Method::GET, path)
+    }
+
+    /// A request to do something.
+    pub fn post(&self, path: &str) -> anyhow::Result<RequestBuilder> {
+        self.request(Method::POST, path)
+    }
+
+    /// A request to take something away.
+    pub fn delete(&self, path: &str) -> anyhow::Result<RequestBuilder> {
+        self.request(Method::DELETE, path)
+    }
+
+    fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
+        let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.url.trim_end_matches('/')));
+        if let Some(file) = &self.token_file {
+            let token = std::fs::read_to_string(file).with_context(|| format!("cannot read the token file {}", file.display()))?;
+            request = request.bearer_auth(token.lines().next().unwrap_or_default());
+        }
+        Ok(request)
+    }
+
+    /// Sends; a refusal of the server is an error with its words.
+    pub async fn answer(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if !answer.status().is_success() {
+            bail!("{}", refused(&answer.text().await?));
+        }
+        Ok(answer)
+    }
+
+    /// [`Remote::answer`], read as JSON.
+    pub async fn send(&self, request: RequestBuilder) -> anyhow::Result<Value> {
+        self.answer(request).await?.json().await.with_context(|| format!("what answers at {} does not speak JSON", self.url))
+    }
+
+    /// What to do when there is no answer at all.
+    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
+        let url = &self.url;
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        if error.is_builder() {
+            return anyhow!("cannot ask {url:?}: {cause}; write the address as http://host:port");
+        }
+        if error.is_connect() {
+            return anyhow!(
+                "no server answers at {url}: {cause}; start one with `headframe demo` or `headframe up --config FILE`, \
+                 or name another with --url or HEADFRAME_URL"
+            );
+        }
+        anyhow!("asking {url} failed: {cause}")
+    }
+}
+
+/// The server's error as a sentence; whatever else answers there is shown as it is.
+fn refused(body: &str) -> String {
+    let parsed: Value = serde_json::from_str(body).unwrap_or_default();
+    let error = &parsed["error"];
+    match (error["message"].as_str(), error["hint"].as_str()) {
+        (Some(message), Some(hint)) => format!("{message}\nhint: {hint}"),
+        (Some(message), None) => message.to_owned(),
+        _ => body.trim_end().to_owned(),
+    }
+}

@@ -1,0 +1,132 @@
+//! `/api/v1/bans`: the operator's hand on the pool's book of bans. It answers where the pool runs.
+//!
+//! A wallet cannot be banned alone, here as little as by the pool itself: anybody can mine for anybody's wallet.
+
+use std::net::IpAddr;
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router, routing};
+use headframe_query::{Code, QueryError};
+use headframe_stratum::BansHandle;
+use headframe_stratum::defence::addresses::{Block, Origin};
+use headframe_stratum::defence::bans::{Ban, Subject};
+use headframe_stratum::defence::conduct::Party;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The path; the command uses it too.
+pub const PATH: &str = "/api/v1/bans";
+/// Characters of a reason: it goes into rows.
+const MAX_REASON_CHARS: usize = 200;
+
+/// Whom a ban is about, as a body or as the parameters of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Whom {
+    /// An address, or a block of addresses such as 203.0.113.0/24.
+    pub address: String,
+    /// With the worker: only this worker of this wallet at that address.
+    #[arg(long, requires = "worker")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<String>,
+    /// The worker's name.
+    #[arg(long, requires = "wallet")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+}
+
+/// A ban by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// Whom; `address` is an address or a block.
+    pub address: String,
+    /// With the worker: only this worker of this wallet at that address.
+    #[arg(long, requires = "worker")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<String>,
+    /// The worker's name.
+    #[arg(long, requires = "wallet")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Why, for the rows and whoever asks later.
+    #[arg(long)]
+    pub reason: String,
+    /// Seconds it lasts; until it is lifted when absent.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub for_s: Option<u64>,
+}
+
+/// The routes over a running pool.
+pub fn router(bans: BansHandle) -> Router {
+    Router::new().route(PATH, routing::get(list).post(ban).delete(lift)).with_state(bans)
+}
+
+async fn list(State(bans): State<BansHandle>) -> Json<Value> {
+    Json(json!({"bans": bans.list().iter().map(shown).collect::<Vec<_>>()}))
+}
+
+async fn ban(State(bans): State<BansHandle>, order: Result<Json<Order>, JsonRejection>) -> Result<Response, QueryError> {
+    let hint = r#"send {"address": "203.0.113.7", "reason": "…"}, and wallet with worker for one miner, for_s for a ban that ends"#;
+    let Json(order) = order.map_err(|error| QueryError::new(Code::BadRequest, error.body_text(), hint))?;
+    let subject = subject(&order.address, order.wallet, order.worker)?;
+    let reason = order.reason.trim();
+    if reason.is_empty() || reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
+        return Err(QueryError::new(Code::BadRequest, "reason must be 1 to 200 characters on one line", hint));
+    }
+    if order.for_s == Some(0) {
+        return Err(QueryError::new(Code::BadRequest, "for_s must be at least 1", "leave it out for a ban until it is lifted"));
+    }
+    let made = bans.ban(subject, reason, order.for_s).await.map_err(kept)?;
+    Ok((StatusCode::CREATED, Json(shown(&made))).into_response())
+}
+
+async fn lift(State(bans): State<BansHandle>, whom: Result<Query<Whom>, QueryRejection>) -> Result<Json<Value>, QueryError> {
+    let hint = "name the ban as the list shows it: ?address=…, and &wallet=…&worker=… for one miner";
+    let Query(whom) = whom.map_err(|error| QueryError::new(Code::BadRequest, error.body_text(), hint))?;
+    let subject = subject(&whom.address, whom.wallet, whom.worker)?;
+    match bans.unban(&subject).await.map_err(kept)? {
+        Some(lifted) => Ok(Json(shown(&lifted))),
+        None => Err(QueryError::new(Code::NotFound, "there is no such ban", hint)),
+    }
+}
+
+fn subject(address: &str, wallet: Option<String>, worker: Option<String>) -> Result<Subject, QueryError> {
+    let refused = |message: String, hint: &str| Err(QueryError::new(Code::BadRequest, message, hint));
+    let single = address.parse::<IpAddr>().ok();
+    match (single, wallet, worker) {
+        (Some(address), None, None) => Ok(Subject::Address(Origin::of(address))),
+        (Some(address), Some(wallet), Some(worker)) => Ok(Subject::Session(Party { origin: Origin::of(address), wallet, worker })),
+        (None, None, None) => match address.parse::<Block>() {
+            Ok(block) => Ok(Subject::Network(block)),
+            Err(error) => refused(error.to_string(), "an address or a block of addresses"),
+        },
+        (None, ..) => refused(format!("{address:?} is no single address"), "a worker is banned at one address, never by its wallet alone"),
+        _ => refused("wallet and worker belong together".to_owned(), "give both, or neither for everybody at that address"),
+    }
+}
+
+fn kept(error: headframe_stratum::defence::keeper::KeepError) -> QueryError {
+    QueryError::new(Code::Storage, error.to_string(), "the list of bans says what is in force")
+}
+
+fn shown(ban: &Ban) -> Value {
+    let mut value = json!({
+        "kind": ban.subject.word(), "reason": ban.reason, "score": ban.score, "since_ms": ban.since_ms, "until_ms": ban.until_ms,
+        "manual": ban.manual, "times": ban.times,
+    });
+    match &ban.subject {
+        Subject::Address(origin) => value["address"] = json!(origin.address()),
+        Subject::Network(block) => value["address"] = json!(block.to_string()),
+        Subject::Session(Party { origin, wallet, worker }) => {
+            value["address"] = json!(origin.address());
+            value["wallet"] = json!(wallet);
+            value["worker"] = json!(worker);
+        }
+    }
+    value
+}
