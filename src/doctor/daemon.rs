@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use headframe_stratum::StratumConfig;
-use headframe_stratum::chain::driver::{self, ChainKind};
+use headframe_stratum::chain::bitcoin::BitcoinChain;
+use headframe_stratum::chain::driver::ChainKind;
 use headframe_stratum::chain::monero::MoneroChain;
 use headframe_stratum::chain::{Chain, ChainError};
 use reqwest::header::{DATE, HeaderMap, LAST_MODIFIED};
@@ -41,8 +42,12 @@ impl Check for Daemon {
         let timeout = Duration::from_secs(pool.daemon_timeout_s.max(1));
         match pool.chain {
             ChainKind::Opensy => {
-                let chain = driver::open(pool);
-                vec![judge(&pool.opensy.rpc_url, "a node of OpenSY", "stratum.opensy.rpc_url and its password", chain).await]
+                let mut findings = Vec::new();
+                for url in pool.daemons_in_order() {
+                    let chain = BitcoinChain::new(&url, &pool.wallet, &pool.opensy, timeout).map(|chain| Arc::new(chain) as Arc<dyn Chain>);
+                    findings.push(judge(&url, "a node of OpenSY", "stratum.opensy.rpc_url or rpc_urls, and the password", chain).await);
+                }
+                findings
             }
             ChainKind::Monero => {
                 let mut findings = Vec::new();

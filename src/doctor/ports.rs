@@ -23,6 +23,7 @@ impl Check for Ports {
         let mut wanted = vec![("query.listen", config.query.listen)];
         if patient.runs(Role::Stratum) {
             wanted.push(("stratum.listen", config.stratum.listen));
+            wanted.extend(config.stratum.ports.iter().map(|port| ("stratum.ports.listen", port.listen)));
         }
         if config.managed_nats && config.nats_port != 0 {
             wanted.push(("nats_port", SocketAddr::from(([127, 0, 0, 1], config.nats_port))));

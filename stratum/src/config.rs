@@ -212,8 +212,11 @@ impl StratumConfig {
         self.spool.validate(self.durable_timeout_s).map_err(|(key, value, reason)| refuse(key, &value, &reason))
     }
 
-    /// The daemons' addresses, the preferred one first.
+    /// The addresses of the chain's daemons, the preferred one first.
     pub fn daemons_in_order(&self) -> Vec<String> {
+        if self.chain == ChainKind::Opensy {
+            return self.opensy.nodes_in_order();
+        }
         if self.daemon_urls.is_empty() { vec![self.daemon_url.clone()] } else { self.daemon_urls.clone() }
     }
 

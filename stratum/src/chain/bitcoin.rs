@@ -9,9 +9,13 @@ use serde::Deserialize;
 use serde_json::json;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::address::AddressError;
+use crate::chain::fleet::{self, Daemon, Fleet};
 use crate::chain::{Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip};
+use crate::config::StratumConfig;
 use address::{Destination, Network};
 use auditor::{Auditor, block_hash};
 use keys::KeySchedule;
@@ -52,6 +56,10 @@ const HEIGHT_OUT_OF_RANGE: i64 = -8;
 /// A coinbase may be spent in the block that is so many higher than its own.
 const MATURITY: u64 = 100;
 const BLOCK_TIME: Duration = Duration::from_secs(120);
+/// A node holds a long poll for a minute at least, and up to two when the mempool does not change.
+const LONG_POLL: Duration = Duration::from_secs(180);
+/// Between two long polls when the node does not hold them, or does not answer; polling goes on beside them.
+const LONG_POLL_PAUSE: Duration = Duration::from_secs(1);
 
 /// One OpenSY node.
 pub struct BitcoinChain {
@@ -77,6 +85,22 @@ struct ChainInfo {
 #[derive(Deserialize)]
 struct HeaderInfo {
     confirmations: i64,
+}
+
+#[derive(Deserialize)]
+struct Held {
+    longpollid: Option<String>,
+}
+
+/// The nodes of a configuration as one chain.
+pub fn fleet(config: &StratumConfig) -> Result<Fleet, ChainError> {
+    let timeout = Duration::from_secs(config.daemon_timeout_s);
+    let mut daemons = Vec::new();
+    for url in config.opensy.nodes_in_order() {
+        let chain = BitcoinChain::new(&url, &config.wallet, &config.opensy, timeout)?;
+        daemons.push(Daemon { name: fleet::name(&url), chain: Arc::new(chain) });
+    }
+    Fleet::new(daemons, config.daemons.clone(), Duration::from_millis(config.poll_ms))
 }
 
 impl BitcoinChain {
@@ -143,6 +167,32 @@ impl BitcoinChain {
             }
         }
         Err(ChainError::Template("the node's chain changed each time its keys were asked for".to_owned()))
+    }
+
+    /// Asks for templates that the node holds back until there is something new (BIP 22), and rings each time one comes.
+    async fn long_poll(&self, bell: &Notify) {
+        let mut known: Option<String> = None;
+        loop {
+            let wish = match &known {
+                Some(id) => json!([{"rules": ["segwit"], "longpollid": id}]),
+                None => json!([{"rules": ["segwit"]}]),
+            };
+            let asked = tokio::time::Instant::now();
+            match self.rpc.call_within::<Held>(LONG_POLL, "getblocktemplate", wish).await {
+                Ok(Held { longpollid: Some(id) }) => {
+                    bell.notify_one();
+                    let is_held = known.as_ref() != Some(&id) || asked.elapsed() > LONG_POLL_PAUSE;
+                    known = Some(id);
+                    if is_held {
+                        continue;
+                    }
+                }
+                // A node without long polls is asked often enough as it is.
+                Ok(Held { longpollid: None }) => return,
+                Err(_) => known = None,
+            }
+            tokio::time::sleep(LONG_POLL_PAUSE).await;
+        }
     }
 
     async fn keys(&self, schedule: &KeySchedule, height: u64) -> Result<Keys, ChainError> {
@@ -255,6 +305,15 @@ impl Chain for BitcoinChain {
     }
     fn maturity(&self) -> u64 {
         MATURITY
+    }
+    fn attend(&self, bell: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
+        async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.long_poll(&bell) => stop.cancelled().await,
+            }
+        }
+        .boxed()
     }
     fn block_time(&self) -> Option<Duration> {
         self.network.get().filter(|network| **network != Network::Regtest).map(|_| BLOCK_TIME)

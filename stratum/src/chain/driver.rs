@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::bitcoin::{self, BitcoinChain};
+use super::bitcoin;
 use super::monero;
 use super::{Chain, ChainError};
 use crate::address::{self, AddressError};
@@ -31,11 +30,10 @@ impl ChainKind {
     }
 }
 
-/// The driver of the configured chain, over the daemon it names.
+/// The driver of the configured chain, over the daemons it names.
 pub fn open(config: &StratumConfig) -> Result<Arc<dyn Chain>, ChainError> {
-    let timeout = Duration::from_secs(config.daemon_timeout_s);
     Ok(match config.chain {
         ChainKind::Monero => Arc::new(monero::fleet(config)?),
-        ChainKind::Opensy => Arc::new(BitcoinChain::new(&config.opensy.rpc_url, &config.wallet, &config.opensy, timeout)?),
+        ChainKind::Opensy => Arc::new(bitcoin::fleet(config)?),
     })
 }

@@ -102,6 +102,14 @@ pub fn zmq_address(url: &str) -> Option<&str> {
     (!host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)).then_some(address)
 }
 
+/// `host:port` of an address, which holds no password.
+pub(crate) fn name(url: &str) -> String {
+    let parsed = reqwest::Url::parse(url).ok();
+    let host = parsed.as_ref().and_then(|url| url.host_str()).unwrap_or("daemon");
+    let port = parsed.as_ref().and_then(reqwest::Url::port_or_known_default).unwrap_or(0);
+    format!("{host}:{port}")
+}
+
 /// How long the slower daemons may take with a block at the end.
 const LAST_SUBMISSIONS: Duration = Duration::from_secs(5);
 
@@ -334,6 +342,9 @@ impl Fleet {
 impl Chain for Fleet {
     fn algo(&self) -> &str {
         self.daemons[0].chain.algo()
+    }
+    fn algo_refusal(&self, offered: &[String]) -> Option<String> {
+        self.daemons[0].chain.algo_refusal(offered)
     }
     fn check_address(&self, address: &str) -> Result<(), AddressError> {
         // The network is known as soon as one daemon has told it, and a daemon of another network is never healthy.

@@ -110,17 +110,9 @@ pub fn fleet(config: &StratumConfig) -> Result<Fleet, ChainError> {
     for (number, url) in config.daemons_in_order().into_iter().enumerate() {
         let chain = MoneroChain::new(&url, &config.wallet, timeout)?;
         let publisher = config.daemons.zmq_urls.get(number).and_then(|url| fleet::zmq_address(url));
-        daemons.push(Daemon { name: name(&url), chain: Arc::new(chain.with_publisher(publisher)) });
+        daemons.push(Daemon { name: fleet::name(&url), chain: Arc::new(chain.with_publisher(publisher)) });
     }
     Fleet::new(daemons, config.daemons.clone(), Duration::from_millis(config.poll_ms))
-}
-
-/// `host:port` of an address, which holds no password.
-fn name(url: &str) -> String {
-    let parsed = reqwest::Url::parse(url).ok();
-    let host = parsed.as_ref().and_then(|url| url.host_str()).unwrap_or("daemon");
-    let port = parsed.as_ref().and_then(reqwest::Url::port_or_known_default).unwrap_or(0);
-    format!("{host}:{port}")
 }
 
 impl MoneroChain {

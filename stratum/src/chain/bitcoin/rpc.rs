@@ -22,6 +22,7 @@ const UNAUTHORIZED: u16 = 401;
 pub struct Rpc {
     http: reqwest::Client,
     url: String,
+    timeout: Duration,
     source: Arc<Source>,
     known: Arc<Mutex<Option<Credentials>>>,
 }
@@ -58,7 +59,7 @@ struct Refusal {
 impl Rpc {
     /// A client of the node at `url`, e.g. `http://127.0.0.1:9632`; each call ends within `timeout`.
     pub fn new(url: &str, settings: &OpensySettings, timeout: Duration) -> Result<Self, ChainError> {
-        let http = reqwest::Client::builder().timeout(timeout).build().map_err(|error| ChainError::Unreachable {
+        let http = reqwest::Client::builder().build().map_err(|error| ChainError::Unreachable {
             url: url.to_owned(),
             method: "setting up the client",
             reason: error.to_string(),
@@ -68,15 +69,20 @@ impl Rpc {
             (None, "") => Source::None,
             (None, name) => Source::User { name: name.to_owned(), password_file: settings.rpc_password_file.clone() },
         };
-        Ok(Self { http, url: url.to_owned(), source: Arc::new(source), known: Arc::default() })
+        Ok(Self { http, url: url.to_owned(), timeout, source: Arc::new(source), known: Arc::default() })
     }
 
     /// Calls a method and reads its result; JSON's null is a result like any other.
     pub async fn call<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, ChainError> {
+        self.call_within(self.timeout, method, params).await
+    }
+
+    /// [`Rpc::call`] for an answer that may take another time.
+    pub async fn call_within<T: DeserializeOwned>(&self, limit: Duration, method: &'static str, params: Value) -> Result<T, ChainError> {
         let body = json!({"jsonrpc": "1.0", "id": "headframe", "method": method, "params": params});
-        let mut response = self.send(method, &body, self.credentials(false)?).await?;
+        let mut response = self.send(limit, method, &body, self.credentials(false)?).await?;
         if response.status().as_u16() == UNAUTHORIZED {
-            response = self.send(method, &body, self.credentials(true)?).await?;
+            response = self.send(limit, method, &body, self.credentials(true)?).await?;
         }
         let status = response.status().as_u16();
         if status == UNAUTHORIZED {
@@ -98,8 +104,14 @@ impl Rpc {
         }
     }
 
-    async fn send(&self, method: &'static str, body: &Value, auth: Option<Credentials>) -> Result<reqwest::Response, ChainError> {
-        let mut request = self.http.post(&self.url).json(body);
+    async fn send(
+        &self,
+        limit: Duration,
+        method: &'static str,
+        body: &Value,
+        auth: Option<Credentials>,
+    ) -> Result<reqwest::Response, ChainError> {
+        let mut request = self.http.post(&self.url).timeout(limit).json(body);
         if let Some(Credentials { user, password }) = auth {
             request = request.basic_auth(user, Some(password));
         }

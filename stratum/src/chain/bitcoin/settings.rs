@@ -19,6 +19,8 @@ const MAX_ALGO: usize = 32;
 pub struct OpensySettings {
     /// The node's RPC: port 9632, on testnet 19632, on regtest 18443.
     pub rpc_url: String,
+    /// Several nodes in the order of preference, instead of `rpc_url`, with the same user and password.
+    pub rpc_urls: Vec<String>,
     /// The user of the RPC; the password is in `rpc_password_file` or in `HEADFRAME_OPENSY_RPC_PASSWORD`.
     pub rpc_user: String,
     /// A file with the password and nothing else.
@@ -37,6 +39,7 @@ impl Default for OpensySettings {
     fn default() -> Self {
         Self {
             rpc_url: "http://127.0.0.1:9632".to_owned(),
+            rpc_urls: Vec::new(),
             rpc_user: String::new(),
             rpc_password_file: None,
             rpc_cookie_file: None,
@@ -50,9 +53,17 @@ impl Default for OpensySettings {
 impl OpensySettings {
     /// Refuses what could only fail later.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let url_ok = reqwest::Url::parse(&self.rpc_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        if !url_ok {
-            return Err(refuse("opensy.rpc_url", &self.rpc_url, "write it as http://host:port"));
+        let url_ok = |url: &String| reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        let key = if self.rpc_urls.is_empty() { "opensy.rpc_url" } else { "opensy.rpc_urls" };
+        if let Some(url) = self.nodes_in_order().iter().find(|url| !url_ok(url)) {
+            return Err(refuse(key, url, "write it as http://host:port"));
+        }
+        if self.rpc_cookie_file.is_some() && self.rpc_urls.len() > 1 {
+            return Err(refuse(
+                "opensy.rpc_cookie_file",
+                "set",
+                "each node writes a cookie of its own; give several nodes one user and password",
+            ));
         }
         if self.rpc_cookie_file.is_some() && (!self.rpc_user.is_empty() || self.rpc_password_file.is_some()) {
             return Err(refuse("opensy.rpc_cookie_file", "set", "a cookie replaces rpc_user and rpc_password_file; give one of the two"));
@@ -75,6 +86,11 @@ impl OpensySettings {
             return Err(refuse("opensy.fork_height", "0", "must be at least 1: a genesis block is not mined"));
         }
         Ok(())
+    }
+
+    /// The nodes' addresses, the preferred one first.
+    pub fn nodes_in_order(&self) -> Vec<String> {
+        if self.rpc_urls.is_empty() { vec![self.rpc_url.clone()] } else { self.rpc_urls.clone() }
     }
 
     /// The chain's key schedule on a network.

@@ -1,14 +1,20 @@
 //! The driver over the stand-in: when it has work and when it says why not, its keys through a reorg, its credentials.
 
-use bitcoin::hashes::Hash as _;
+use ::bitcoin::hashes::Hash as _;
+use headframe_stratum::StratumConfig;
 use headframe_stratum::address::AddressError;
-use headframe_stratum::chain::bitcoin::{BitcoinChain, OpensySettings};
-use headframe_stratum::chain::{Chain, ChainError, Extranonce, Submitted};
+use headframe_stratum::chain::bitcoin::{self, BitcoinChain, OpensySettings};
+use headframe_stratum::chain::driver::ChainKind;
+use headframe_stratum::chain::{Chain, ChainError, Extranonce, Hash, Standing, Submitted};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::http::{AUTHORIZED, StandIn};
 use super::node::{Mood, Rules};
 use super::{WALLET, settings};
+use crate::scripted;
 
 const EASY: u32 = 0x207f_ffff;
 
@@ -183,4 +189,80 @@ fn settings_that_could_only_fail_later_are_refused() {
         let said = settings.validate().unwrap_err().to_string();
         assert!(said.contains(reason), "{said}");
     }
+}
+
+/// The id as the pool has it: in the order it is printed in.
+fn id(hash: ::bitcoin::BlockHash) -> Hash {
+    let mut id = hash.to_byte_array();
+    id.reverse();
+    id
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_stands_where_the_chain_has_it() {
+    let stand_in = StandIn::open(Rules { interval: 4, fork_height: 1, bits: EASY }).await;
+    let chain = driver(&settings(&stand_in.url, 4, 1));
+    stand_in.node().await.mine(3).await;
+    let ours = id(stand_in.node().await.chain[&3]);
+    assert_eq!(chain.standing(ours, 3).await, Ok(Standing::Best { confirmations: 1 }));
+    stand_in.node().await.mine(2).await;
+    assert_eq!(chain.standing(ours, 3).await, Ok(Standing::Best { confirmations: 3 }));
+    // Another branch wins, then ours comes back.
+    let branch = stand_in.node().await.chain.clone();
+    stand_in.node().await.rewind(2);
+    assert_eq!(chain.standing(ours, 3).await, Ok(Standing::Absent));
+    stand_in.node().await.fill(1);
+    stand_in.node().await.mine(4).await;
+    assert_eq!(chain.standing(ours, 3).await, Ok(Standing::Beside { confirmations: 4 }));
+    stand_in.node().await.chain = branch;
+    assert_eq!(chain.standing(ours, 3).await, Ok(Standing::Best { confirmations: 3 }));
+    assert_eq!(chain.standing([9; 32], 3).await, Ok(Standing::Beside { confirmations: 3 }), "a block nobody knows");
+    assert_eq!(chain.standing([9; 32], 30).await, Ok(Standing::Absent));
+    assert_eq!(chain.maturity(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_poll_rings_when_there_is_something_new() {
+    let stand_in = StandIn::open(Rules { interval: 4, fork_height: 1, bits: EASY }).await;
+    let chain = Arc::new(driver(&settings(&stand_in.url, 4, 1)));
+    let (bell, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let (rings, ends, asked) = (bell.clone(), stop.clone(), chain.clone());
+    let attending = tokio::spawn(async move { asked.attend(rings, ends).await });
+    let rung = async || tokio::time::timeout(Duration::from_secs(30), bell.notified()).await.expect("no ring");
+    rung().await;
+    for round in 1..=3 {
+        // The question is out, and nothing is new: it is held.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        while stand_in.held() < round {
+            assert!(tokio::time::Instant::now() < deadline, "question {round} was not asked");
+            tokio::task::yield_now().await;
+        }
+        match round {
+            1 => stand_in.node().await.fill(1),
+            _ => stand_in.node().await.mine(1).await,
+        }
+        rung().await;
+    }
+    assert!(stand_in.held() <= 4, "{} questions for three answers", stand_in.held());
+    stop.cancel();
+    attending.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_second_node_gives_the_work_when_the_first_does_not() {
+    let nodes = [
+        StandIn::open(Rules { interval: 4, fork_height: 1, bits: EASY }).await,
+        StandIn::open(Rules { interval: 4, fork_height: 1, bits: EASY }).await,
+    ];
+    nodes[1].node().await.mine(1).await;
+    let opensy = OpensySettings { rpc_urls: nodes.iter().map(|node| node.url.clone()).collect(), ..settings("http://unused", 4, 1) };
+    let config = StratumConfig { chain: ChainKind::Opensy, wallet: WALLET.to_owned(), opensy, ..scripted::config() };
+    config.validate().unwrap();
+    nodes[0].node().await.mood = Mood { busy: true, ..Mood::default() };
+    let fleet = bitcoin::fleet(&config).unwrap();
+    assert_eq!(fleet.tip().await.unwrap().next_height, 2);
+    assert_eq!(fleet.template().await.unwrap().height(), 2);
+    assert!(fleet.algo_refusal(&[]).is_some_and(|said| said.contains("rx/opensy")), "also several nodes need our own miner");
+    let bad = OpensySettings { rpc_urls: vec!["node".to_owned()], ..OpensySettings::default() };
+    assert!(bad.validate().unwrap_err().to_string().starts_with("stratum.opensy.rpc_urls = node: write it as"));
 }

@@ -2,7 +2,9 @@
 
 use bitcoin::consensus::serialize;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex as Plain};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, MutexGuard};
@@ -24,6 +26,8 @@ struct Shared {
     node: Mutex<Node>,
     /// What the `Authorization` header must be, if it must be there.
     secret: Plain<Option<String>>,
+    /// Long polls that were asked for.
+    held: AtomicU64,
 }
 
 impl StandIn {
@@ -34,7 +38,7 @@ impl StandIn {
     pub async fn over(node: Node) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Arc::new(Shared { node: Mutex::new(node), secret: Plain::new(None) });
+        let shared = Arc::new(Shared { node: Mutex::new(node), secret: Plain::new(None), held: AtomicU64::new(0) });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, shared.clone()));
         Self { url, shared, _tasks: tasks }
@@ -42,6 +46,11 @@ impl StandIn {
 
     pub async fn node(&self) -> MutexGuard<'_, Node> {
         self.shared.node.lock().await
+    }
+
+    /// How many long polls were asked for.
+    pub fn held(&self) -> u64 {
+        self.shared.held.load(SeqCst)
     }
 
     /// From now on only this, in base 64, opens the door.
@@ -97,6 +106,10 @@ async fn answer(shared: &Shared, authorization: Option<String>, request: &Value)
     if demanded.is_some() && demanded != authorization {
         return Some(("401 Unauthorized", String::new()));
     }
+    if let Some(known) = request["params"][0]["longpollid"].as_str() {
+        shared.held.fetch_add(1, SeqCst);
+        until(shared, known).await;
+    }
     let mut node = shared.node.lock().await;
     if node.mood.busy {
         return Some(("503 Service Unavailable", "Work queue depth exceeded".to_owned()));
@@ -115,6 +128,14 @@ async fn answer(shared: &Shared, authorization: Option<String>, request: &Value)
             (status, json!({"result": null, "error": {"code": code, "message": message}, "id": id}).to_string())
         }
     })
+}
+
+/// Holds a long poll until there is another template, or for the minute a real node holds it.
+async fn until(shared: &Shared, known: &str) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while shared.node.lock().await.template()["longpollid"] == json!(known) && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn call(node: &mut Node, method: &str, params: &Value) -> Result<Value, (i64, String)> {
