@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Role};
 use crate::daemon::Daemon;
-use crate::system::{System, stop_signal};
+use crate::system::{Pool, System, stop_signal};
 
 const SHARE_DIFFICULTY: u64 = 50;
 /// A mainnet-format address, which regtest takes; nobody's coins are at stake on a private chain.
@@ -115,7 +115,7 @@ async fn start(demo: &Demo) -> anyhow::Result<Running> {
 
 /// A miner that logs in before there is anything to mine would be sent away.
 async fn pool_ready(system: &System) -> anyhow::Result<()> {
-    let (_, stats, _) = system.pool.as_ref().context("the pool is not there")?;
+    let Pool { stats, .. } = system.pool.as_ref().context("the pool is not there")?;
     let deadline = Instant::now() + READY;
     while let Some(why) = stats.snapshot().unready {
         if Instant::now() > deadline {
@@ -128,13 +128,14 @@ async fn pool_ready(system: &System) -> anyhow::Result<()> {
 
 async fn show(demo: &Demo, running: &Running, started: Instant) -> anyhow::Result<()> {
     let http = running.system.http;
-    let (pool, stats, seeds) = running.system.pool.as_ref().context("the pool is not there")?;
+    let pool = running.system.pool.as_ref().context("the pool is not there")?;
+    let Pool { address, stats, seeds, .. } = pool;
     let login = format!("{WALLET}.demo");
-    let config = MinerConfig { pool: pool.to_string(), login, pass: "x".to_owned(), rigid: None, threads: 1 };
+    let config = MinerConfig { pool: address.to_string(), login, pass: "x".to_owned(), rigid: None, threads: 1 };
     let (miner, handle) = Miner::new(config, seeds.clone());
     let stop = CancellationToken::new();
     let mining = tokio::spawn(miner.run(stop.clone()));
-    invite(http, *pool);
+    invite(http, pool);
     let end = async {
         match demo.for_ {
             Some(length) => tokio::time::sleep(length.saturating_sub(started.elapsed())).await,
@@ -165,10 +166,13 @@ async fn show(demo: &Demo, running: &Running, started: Instant) -> anyhow::Resul
 }
 
 /// What to try next, as it can be copied.
-fn invite(http: SocketAddr, pool: SocketAddr) {
+fn invite(http: SocketAddr, pool: &Pool) {
     let program = std::env::args().next().unwrap_or_else(|| "headframe".to_owned());
     let url = if http.port() == 8080 { String::new() } else { format!(" --url http://{http}") };
-    println!("miners connect to {pool}, SQL is answered at http://{http}; Ctrl-C ends with a report");
+    println!("miners connect to {}, SQL is answered at http://{http}; Ctrl-C ends with a report", pool.address);
+    if let Some(fingerprint) = &pool.tls_fingerprint {
+        println!("with TLS on the same port; its fingerprint for XMRig is {fingerprint}");
+    }
     println!("try in another terminal:");
     println!("  {program} sql{url} \"SELECT worker, outcome, count(*) FROM shares GROUP BY 1, 2\"");
     println!("  {program} sql{url} \"SELECT * FROM pool_hashrate_1m ORDER BY window_start DESC LIMIT 5\"");

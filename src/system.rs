@@ -37,12 +37,24 @@ const DRAIN: Duration = Duration::from_secs(15);
 pub struct System {
     /// Where health is told, and where SQL is answered when this process does.
     pub http: std::net::SocketAddr,
-    /// The pool's bound server and figures, when this process runs one.
-    pub pool: Option<(std::net::SocketAddr, StatsHandle, Arc<headframe_stratum::randomx::Seeds>)>,
+    /// When this process runs one.
+    pub pool: Option<Pool>,
     tasks: JoinSet<anyhow::Result<()>>,
     nats_server: Option<ManagedServer>,
     doors: CancellationToken,
     pipelines: CancellationToken,
+}
+
+/// A pool that listens, as its own process sees it.
+pub struct Pool {
+    /// Where miners connect.
+    pub address: std::net::SocketAddr,
+    /// Its figures.
+    pub stats: StatsHandle,
+    /// Its RandomX memories, for a miner in the same process.
+    pub seeds: Arc<headframe_stratum::randomx::Seeds>,
+    /// What miners may pin, unless TLS is off.
+    pub tls_fingerprint: Option<String>,
 }
 
 /// What the roles share.
@@ -111,8 +123,13 @@ impl System {
             true => Some(parts.pool().await?),
             false => None,
         };
-        system.pool = pool.as_ref().map(|(bound, _)| (bound.local_addr(), bound.stats(), bound.seeds()));
-        let mut wiring = parts.wiring(system.pool.as_ref().map(|pool| &pool.1), recorder);
+        system.pool = pool.as_ref().map(|(bound, _)| Pool {
+            address: bound.local_addr(),
+            stats: bound.stats(),
+            seeds: bound.seeds(),
+            tls_fingerprint: bound.tls_fingerprint().map(str::to_owned),
+        });
+        let mut wiring = parts.wiring(system.pool.as_ref().map(|pool| &pool.stats), recorder);
         if let Some((bound, _)) = &pool {
             wiring.routes = wiring.routes.merge(bans::router(bound.bans()));
         }
