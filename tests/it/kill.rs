@@ -100,7 +100,7 @@ impl Report {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_loses_nothing_and_doubles_nothing() {
-    let kills: usize = std::env::var("HEADFRAME_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(25);
+    let kills: usize = std::env::var("HEADFRAME_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(12);
     let seed = std::env::var("HEADFRAME_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_121);
     let mut report = Report::new();
     report.say(&format!("{kills} kills, seed {seed} (HEADFRAME_KILLS, HEADFRAME_SEED)"));

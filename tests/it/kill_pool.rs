@@ -203,7 +203,7 @@ async fn check(tables: &Headframe, told: &Mutex<Told>) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
-    let kills: usize = std::env::var("HEADFRAME_POOL_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(10);
+    let kills: usize = std::env::var("HEADFRAME_POOL_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(6);
     let seed = std::env::var("HEADFRAME_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_121);
     let mut random = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
