@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::address::AddressError;
 use crate::difficulty::Difficulty;
+use mark::{Heights, Marked};
 
 pub mod bitcoin;
 pub mod driver;
 pub mod fleet;
+pub mod mark;
 pub mod monero;
 
 /// 32 bytes: a block id, a seed or a hash, in the order the daemon prints.
@@ -164,6 +166,8 @@ pub trait Chain: Send + Sync + 'static {
     fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>>;
     /// Where a block that was found earlier stands now.
     fn standing(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<Standing, ChainError>>;
+    /// The blocks of the best chain at these heights that carry this pool's mark; heights beyond its end have none.
+    fn marked(&self, heights: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>>;
     /// Confirmations, the block itself counted, at which the next block may spend its reward.
     fn maturity(&self) -> u64;
     /// The mean time between blocks of a network that goes on without us; `None` for a private one, where a chain that does

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::chain::bitcoin::OpensySettings;
 use crate::chain::driver::ChainKind;
 use crate::chain::fleet;
+use crate::chain::mark::Mark;
 use crate::port::{Port, PortConfig};
 use crate::protocol::reconnect::Successor;
 use crate::proxy::Trusted;
@@ -220,6 +221,10 @@ impl StratumConfig {
         if self.daemon_urls.is_empty() { vec![self.daemon_url.clone()] } else { self.daemon_urls.clone() }
     }
 
+    /// What the pool's coinbases are known by.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark::of(&self.pool, &self.wallet)
+    }
     pub(crate) fn write_timeout(&self) -> Duration {
         Duration::from_secs(self.write_timeout_s)
     }

@@ -34,6 +34,8 @@ pub trait Facts: Send + Sync + 'static {
     /// Every row about blocks of this pool that is durable and still kept, oldest first. Rows that were told to be durable
     /// before the call are among them.
     fn block_rows(&self, pool: &str) -> BoxFuture<'_, Result<Vec<Block>, FactError>>;
+    /// The height of the newest durable share of this pool: where it worked last. `None` when it never did, or too long ago.
+    fn newest_height(&self, pool: &str) -> BoxFuture<'_, Result<Option<u64>, FactError>>;
     /// A session's hashrate.
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>>;
     /// The spool behind it, if there is one.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::blocks::Rules;
-use crate::blocks::watcher::{Blocks, Watcher};
+use crate::blocks::watcher::{Blocks, Search, Watcher};
 use crate::chain::{Chain, ChainError, driver};
 use crate::config::{ConfigError, StratumConfig};
 use crate::defence::guard::{Defence, DefenceError};
@@ -147,12 +147,14 @@ impl Stratum {
         let (blocks, fanout) = (Blocks::default(), Arc::new(Fanout::default()));
         let watcher = Watcher {
             pool: config.pool.clone(),
+            wallet: config.wallet.clone(),
             blocks: blocks.clone(),
             chain: chain.clone(),
             facts: facts.clone(),
             work: work.clone(),
             rules: Rules { confirmed_at: config.blocks.confirmed_at, matured_at: chain.maturity() },
             every: Duration::from_secs(config.blocks.look_s),
+            search: Search::default(),
         };
         let feed = Feed {
             chain: chain.clone(),

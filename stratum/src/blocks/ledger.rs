@@ -61,6 +61,15 @@ impl Ledger {
         true
     }
 
+    /// A block that the chain has and no row tells of. `false` when it is known after all.
+    pub fn adopt(&mut self, key: Key, row: Block) -> bool {
+        if self.open.contains_key(&key) {
+            return false;
+        }
+        self.insert(key, Entry { row, stage: Stage::Unwritten, owed: None, hand: Hand::Watcher });
+        true
+    }
+
     /// The submission wrote its outcome.
     pub fn settled(&mut self, key: &Key, stage: Stage) {
         if let Some(entry) = self.open.get_mut(key) {

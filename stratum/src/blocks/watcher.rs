@@ -4,6 +4,7 @@
 //! whose outcome row a crash cut off. One process watches for one pool name; two would write each step twice.
 
 use headframe_schemas::stream::blocks::Block;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -11,10 +12,39 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Entry, Key, Ledger};
 use super::{Rules, Stage, is_over, steps};
-use crate::chain::{Chain, Standing};
+use crate::chain::mark::Marked;
+use crate::chain::{Chain, ChainError, Standing};
 use crate::facts::{FactError, Facts};
 use crate::feed::Work;
 use crate::pool::wall_us;
+
+/// The worker in the row of a block that nothing but the chain told of.
+pub(crate) const RECOVERED: &str = "_recovered";
+/// Blocks below the newest share's that are searched, too: the chain may have been shorter when it was found.
+const SEARCH_BEFORE: u64 = 10;
+/// Heights searched between two looks at how far the search has come.
+const SEARCH_AT_ONCE: u64 = 100;
+
+/// How far the search for blocks without rows has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Search {
+    /// Where to begin is not known yet.
+    #[default]
+    Begin,
+    /// At this height next.
+    At(u64),
+    /// What comes now is watched as it is found.
+    Done,
+}
+
+/// Why the search cannot go on yet.
+#[derive(Debug, thiserror::Error)]
+enum SearchError {
+    #[error(transparent)]
+    Facts(#[from] FactError),
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+}
 
 /// Between tries to read the stream.
 const RETRY: Duration = Duration::from_secs(1);
@@ -34,6 +64,8 @@ impl Blocks {
 /// The watcher, to be run.
 pub(crate) struct Watcher {
     pub(crate) pool: String,
+    /// The address that found blocks pay.
+    pub(crate) wallet: String,
     pub(crate) blocks: Blocks,
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) facts: Arc<dyn Facts>,
@@ -41,6 +73,8 @@ pub(crate) struct Watcher {
     pub(crate) work: watch::Receiver<Work>,
     pub(crate) rules: Rules,
     pub(crate) every: Duration,
+    /// Where the chain is searched next for blocks whose rows a crash cut off.
+    pub(crate) search: Search,
 }
 
 impl Watcher {
@@ -49,6 +83,9 @@ impl Watcher {
         let watch = async {
             self.recall().await;
             loop {
+                if let Err(error) = self.search().await {
+                    tracing::warn!(%error, "the chain is not searched yet for blocks of earlier runs");
+                }
                 self.look().await;
                 metrics::gauge!("headframe_stratum_blocks_open").set(self.blocks.ledger().len() as f64);
                 tokio::select! {
@@ -81,6 +118,55 @@ impl Watcher {
         let rows = self.facts.block_rows(&self.pool).await?;
         self.blocks.ledger().restore(&doubtful, rows);
         Ok(())
+    }
+
+    /// Searches the chain, once a run, for blocks that were submitted and left no row: from where the pool worked last to the end.
+    async fn search(&mut self) -> Result<(), SearchError> {
+        if self.search == Search::Done {
+            return Ok(());
+        }
+        let next = match self.search {
+            Search::At(next) => Some(next),
+            _ => self.facts.newest_height(&self.pool).await?.map(|height| height.saturating_sub(SEARCH_BEFORE)),
+        };
+        let tip = self.chain.tip().await?;
+        let (Some(mut next), None) = (next, &tip.unready) else {
+            // Without a share there was no block; without a daemon that is fit there is nothing to search yet.
+            self.search = if tip.unready.is_none() { Search::Done } else { self.search };
+            return Ok(());
+        };
+        let known: BTreeSet<String> = self.facts.block_rows(&self.pool).await?.into_iter().map(|row| row.hash).collect();
+        while next < tip.next_height {
+            let last = (next + SEARCH_AT_ONCE - 1).min(tip.next_height - 1);
+            for block in self.chain.marked(next..=last).await? {
+                if !known.contains(&hex::encode(block.hash)) {
+                    self.adopt(&block);
+                }
+            }
+            next = last + 1;
+            self.search = Search::At(next);
+        }
+        self.search = Search::Done;
+        Ok(())
+    }
+
+    /// Takes over a block that nothing but the chain tells of. Who found it is in the share that made it, if that is durable.
+    fn adopt(&self, block: &Marked) {
+        let row = Block {
+            event_time: wall_us(),
+            pool: self.pool.clone(),
+            hash: hex::encode(block.hash),
+            height: i64::try_from(block.height).unwrap_or(i64::MAX),
+            miner: self.wallet.clone(),
+            worker: RECOVERED.to_owned(),
+            status: String::new(),
+            network_difficulty: i128::try_from(block.network_difficulty).unwrap_or(i128::MAX),
+            reward_atomic: i128::try_from(block.reward_atomic).ok(),
+            reason: None,
+        };
+        if self.blocks.ledger().adopt(Key { height: block.height, hash: block.hash }, row) {
+            tracing::warn!(block = %hex::encode(block.hash), height = block.height, "a block of this pool had no row; it is written now");
+        }
     }
 
     /// Asks the chain about every open block.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::address::AddressError;
 use crate::chain::fleet::{self, Daemon, Fleet};
+use crate::chain::mark::{Heights, Mark, Marked};
 use crate::chain::{Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip};
 use crate::config::StratumConfig;
 use address::{Destination, Network};
@@ -67,6 +68,8 @@ pub struct BitcoinChain {
     wallet: String,
     reward: Destination,
     settings: OpensySettings,
+    /// What our coinbases are known by.
+    mark: Option<Mark>,
     network: OnceLock<Network>,
     auditor: Auditor,
 }
@@ -88,6 +91,12 @@ struct HeaderInfo {
 }
 
 #[derive(Deserialize)]
+struct BlockInfo {
+    tx: Vec<String>,
+    bits: String,
+}
+
+#[derive(Deserialize)]
 struct Held {
     longpollid: Option<String>,
 }
@@ -98,7 +107,7 @@ pub fn fleet(config: &StratumConfig) -> Result<Fleet, ChainError> {
     let mut daemons = Vec::new();
     for url in config.opensy.nodes_in_order() {
         let chain = BitcoinChain::new(&url, &config.wallet, &config.opensy, timeout)?;
-        daemons.push(Daemon { name: fleet::name(&url), chain: Arc::new(chain) });
+        daemons.push(Daemon { name: fleet::name(&url), chain: Arc::new(chain.with_mark(config.mark())) });
     }
     Fleet::new(daemons, config.daemons.clone(), Duration::from_millis(config.poll_ms))
 }
@@ -110,7 +119,12 @@ impl BitcoinChain {
             address::parse_any(wallet).map_err(|error| ChainError::Template(format!("the pool's wallet cannot be paid: {error}")))?;
         let rpc = Rpc::new(url, settings, timeout)?;
         let auditor = Auditor::new(rpc.clone());
-        Ok(Self { rpc, wallet: wallet.to_owned(), reward, settings: settings.clone(), network: OnceLock::new(), auditor })
+        Ok(Self { rpc, wallet: wallet.to_owned(), reward, settings: settings.clone(), mark: None, network: OnceLock::new(), auditor })
+    }
+
+    /// The same, leaving a mark in the coinbases of its blocks.
+    pub fn with_mark(self, mark: Mark) -> Self {
+        Self { mark: Some(mark), ..self }
     }
 
     async fn ask_tip(&self) -> Result<Tip, ChainError> {
@@ -163,7 +177,7 @@ impl BitcoinChain {
             // A reorg in between could give the keys of another chain, so the parent must still be in place after them.
             let parent = block_hash(&self.rpc, height.saturating_sub(1)).await?;
             if Some(parent) == from_printed(&answer.previousblockhash) {
-                return Ok(Arc::new(BitcoinTemplate::parse(&answer, &self.reward.script(), keys)?));
+                return Ok(Arc::new(BitcoinTemplate::parse_marked(&answer, &self.reward.script(), keys, self.mark.as_ref())?));
             }
         }
         Err(ChainError::Template("the node's chain changed each time its keys were asked for".to_owned()))
@@ -263,6 +277,32 @@ impl BitcoinChain {
         })
     }
 
+    /// The coinbase alone is asked for: a whole block can be megabytes.
+    async fn search(&self, heights: Heights) -> Result<Vec<Marked>, ChainError> {
+        let mut found = Vec::new();
+        let Some(mark) = &self.mark else { return Ok(found) };
+        // The genesis block's coinbase is no transaction that a node hands out.
+        for height in heights.filter(|height| *height > 0) {
+            let hash = match block_hash(&self.rpc, height).await {
+                Ok(hash) => reversed(hash),
+                Err(ChainError::Refused { code: HEIGHT_OUT_OF_RANGE, .. }) => break,
+                Err(error) => return Err(error),
+            };
+            let unusable = |what: &str| ChainError::Template(format!("block {height} of the node has no usable {what}"));
+            let block: BlockInfo = self.rpc.call("getblock", json!([hex::encode(hash), 1])).await?;
+            let id = block.tx.first().ok_or_else(|| unusable("coinbase"))?;
+            let bytes: String = self.rpc.call("getrawtransaction", json!([id, false, hex::encode(hash)])).await?;
+            let bytes = hex::decode(bytes).map_err(|_| unusable("coinbase"))?;
+            let (script, value) = coinbase::read(&bytes).ok_or_else(|| unusable("coinbase"))?;
+            if mark.is_in(script) {
+                let bits = u32::from_str_radix(&block.bits, 16).map_err(|_| unusable("bits"))?;
+                let target = target::Target::from_compact(bits).ok_or_else(|| unusable("bits"))?;
+                found.push(Marked { hash, height, network_difficulty: target.difficulty(), reward_atomic: value });
+            }
+        }
+        Ok(found)
+    }
+
     /// Where the node has the block; `None` when it does not know it or does not answer.
     async fn place(&self, id: &Hash) -> Option<Submitted> {
         let header: Result<HeaderInfo, _> = self.rpc.call("getblockheader", json!([hex::encode(id), true])).await;
@@ -302,6 +342,9 @@ impl Chain for BitcoinChain {
     }
     fn standing(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
         self.ask_standing(id, height).boxed()
+    }
+    fn marked(&self, heights: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>> {
+        self.search(heights).boxed()
     }
     fn maturity(&self) -> u64 {
         MATURITY

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::AddressError;
+use crate::chain::mark::{Heights, Marked};
 use crate::chain::{Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip};
 use crate::config::ConfigError;
 use breaker::{Limits, State};
@@ -364,6 +365,15 @@ impl Chain for Fleet {
         async move {
             match self.usable().first() {
                 Some(who) => self.daemons[*who].chain.standing(id, height).await,
+                None => Err(ChainError::NoDaemon("none is healthy".to_owned())),
+            }
+        }
+        .boxed()
+    }
+    fn marked(&self, heights: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>> {
+        async move {
+            match self.usable().first() {
+                Some(who) => self.daemons[*who].chain.marked(heights).await,
                 None => Err(ChainError::NoDaemon("none is healthy".to_owned())),
             }
         }

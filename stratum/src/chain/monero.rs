@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::address::{self, AddressError, Network};
 use crate::chain::fleet::{self, Daemon, Fleet};
+use crate::chain::mark::{Heights, Mark, Marked};
 use crate::chain::{Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip};
 use crate::config::StratumConfig;
 use rpc::Rpc;
@@ -45,6 +46,8 @@ pub struct MoneroChain {
     public: OnceLock<bool>,
     /// `host:port` of its ZMQ publisher.
     publisher: Option<String>,
+    /// What our coinbases are known by.
+    mark: Option<Mark>,
     heard: Mutex<Heard>,
 }
 
@@ -90,8 +93,18 @@ struct HeaderAnswer {
 }
 
 #[derive(Deserialize)]
+struct BlockAnswer {
+    blob: String,
+    block_header: Header,
+}
+
+#[derive(Deserialize)]
 struct Header {
     hash: String,
+    #[serde(default)]
+    wide_difficulty: String,
+    #[serde(default)]
+    reward: u64,
     orphan_status: bool,
     /// Blocks above its height.
     depth: u64,
@@ -110,7 +123,8 @@ pub fn fleet(config: &StratumConfig) -> Result<Fleet, ChainError> {
     for (number, url) in config.daemons_in_order().into_iter().enumerate() {
         let chain = MoneroChain::new(&url, &config.wallet, timeout)?;
         let publisher = config.daemons.zmq_urls.get(number).and_then(|url| fleet::zmq_address(url));
-        daemons.push(Daemon { name: fleet::name(&url), chain: Arc::new(chain.with_publisher(publisher)) });
+        let chain = chain.with_publisher(publisher).with_mark(config.mark());
+        daemons.push(Daemon { name: fleet::name(&url), chain: Arc::new(chain) });
     }
     Fleet::new(daemons, config.daemons.clone(), Duration::from_millis(config.poll_ms))
 }
@@ -124,6 +138,7 @@ impl MoneroChain {
             network: OnceLock::new(),
             public: OnceLock::new(),
             publisher: None,
+            mark: None,
             heard: Mutex::default(),
         })
     }
@@ -131,6 +146,11 @@ impl MoneroChain {
     /// The same, listening for new blocks at the daemon's ZMQ publisher (`host:port`).
     pub fn with_publisher(self, publisher: Option<&str>) -> Self {
         Self { publisher: publisher.map(str::to_owned), ..self }
+    }
+
+    /// The same, leaving a mark in the coinbases of its blocks.
+    pub fn with_mark(self, mark: Mark) -> Self {
+        Self { mark: Some(mark), ..self }
     }
 
     async fn ask_tip(&self) -> Result<Tip, ChainError> {
@@ -173,7 +193,11 @@ impl MoneroChain {
     async fn ask_template(&self) -> Result<Arc<dyn Template>, ChainError> {
         let params = json!({"wallet_address": self.wallet, "reserve_size": RESERVE});
         let answer: TemplateAnswer = self.rpc.call("get_block_template", params).await?;
-        Ok(Arc::new(MoneroTemplate::parse(&answer)?))
+        let template = MoneroTemplate::parse(&answer)?;
+        Ok(match &self.mark {
+            Some(mark) => Arc::new(template.marked(mark)),
+            None => Arc::new(template),
+        })
     }
 
     /// A daemon that took the block but whose answer was lost refuses the second try, so a refusal counts only when the
@@ -216,6 +240,28 @@ impl MoneroChain {
         }
     }
 
+    async fn search(&self, heights: Heights) -> Result<Vec<Marked>, ChainError> {
+        let mut found = Vec::new();
+        let Some(mark) = &self.mark else { return Ok(found) };
+        for height in heights {
+            let block: BlockAnswer = match self.rpc.call("get_block", json!({"height": height})).await {
+                Ok(block) => block,
+                Err(ChainError::Refused { code: HEIGHT_TOO_BIG, .. }) => break,
+                Err(error) => return Err(error),
+            };
+            let unusable = |what: &str| ChainError::Template(format!("get_block of height {height} has no usable {what}"));
+            let blob = hex::decode(&block.blob).map_err(|_| unusable("blob"))?;
+            if template::coinbase_extra(&blob).is_some_and(|extra| mark.is_in(extra)) {
+                let header = block.block_header;
+                let mut hash: Hash = [0; 32];
+                hex::decode_to_slice(&header.hash, &mut hash).map_err(|_| unusable("hash"))?;
+                let network_difficulty = template::difficulty(&header.wide_difficulty)?;
+                found.push(Marked { hash, height, network_difficulty, reward_atomic: u128::from(header.reward) });
+            }
+        }
+        Ok(found)
+    }
+
     /// Where the daemon has the block; `None` when it does not know it or does not answer.
     async fn place(&self, id: &Hash) -> Option<Submitted> {
         let params = json!({"hash": hex::encode(id)});
@@ -243,6 +289,9 @@ impl Chain for MoneroChain {
     }
     fn standing(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
         self.ask_standing(id, height).boxed()
+    }
+    fn marked(&self, heights: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>> {
+        self.search(heights).boxed()
     }
     fn maturity(&self) -> u64 {
         MATURITY

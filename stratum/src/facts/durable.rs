@@ -113,6 +113,10 @@ impl Facts for DurableFacts {
         };
         read.boxed()
     }
+    fn newest_height(&self, pool: &str) -> BoxFuture<'_, Result<Option<u64>, FactError>> {
+        let pool = pool.to_owned();
+        async move { history::newest_height(self.publisher.nats(), &pool).await }.boxed()
+    }
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>> {
         async move { self.record(Class::Spare, &hashrate).await }.boxed()
     }

@@ -1,10 +1,11 @@
 //! The rows about blocks that the stream holds, so that a restart knows what was written before it.
 
 use headframe_ingest::provision::inspect;
-use headframe_ingest::{Message, Nats, ReadFrom, Reader, Seen};
+use headframe_ingest::{Message, Nats, ReadFrom, Reader, Seen, newest};
 use headframe_schemas::codec;
 use headframe_schemas::message::Format;
 use headframe_schemas::stream::blocks::{Block, Blocks};
+use headframe_schemas::stream::shares::{Share, Shares};
 use std::time::Duration;
 
 use super::FactError;
@@ -34,6 +35,18 @@ pub(super) async fn block_rows(nats: &Nats, pool: &str) -> Result<Vec<Block>, Fa
         }
     }
     Ok(rows)
+}
+
+/// The height in the newest message of the pool's shares.
+pub(super) async fn newest_height(nats: &Nats, pool: &str) -> Result<Option<u64>, FactError> {
+    let failed = |reason: String| FactError { stream: "shares", reason };
+    let newest = tokio::time::timeout(PATIENCE, newest(nats, &Shares, pool)).await;
+    let newest = newest.map_err(|_| failed("JetStream does not answer".to_owned()))?.map_err(|error| failed(error.to_string()))?;
+    let heights = |payload: &[u8]| {
+        let rows = codec::lines(payload).filter_map(|(_, line)| serde_json::from_slice::<Share>(line).ok());
+        rows.filter(|row| row.pool == pool).filter_map(|row| u64::try_from(row.height).ok()).max()
+    };
+    Ok(newest.and_then(|payload| heights(&payload)))
 }
 
 /// Adds the rows of one message. What a repeated publish stored twice is one row, as it is in the table.

@@ -108,6 +108,12 @@ impl Facts for Memory {
         async move { Ok(self.blocks.lock().unwrap().iter().filter(|block| block.pool == pool).cloned().collect()) }.boxed()
     }
 
+    fn newest_height(&self, pool: &str) -> BoxFuture<'_, Result<Option<u64>, FactError>> {
+        let pool = pool.to_owned();
+        let newest = async move { self.shares.lock().unwrap().iter().rfind(|share| share.pool == pool).map(|share| share.height as u64) };
+        async move { Ok(newest.await) }.boxed()
+    }
+
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>> {
         self.hashrates.lock().unwrap().push(hashrate);
         self.note();

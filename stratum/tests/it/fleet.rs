@@ -6,6 +6,7 @@ use headframe_stratum::address::AddressError;
 use headframe_stratum::chain::fleet::breaker::{Breaker, Limits, State};
 use headframe_stratum::chain::fleet::roster::{Roster, Rules, Unfit};
 use headframe_stratum::chain::fleet::{Daemon, Fleet, Settings, zmq_address};
+use headframe_stratum::chain::mark::{Heights, Marked};
 use headframe_stratum::chain::{Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -236,6 +237,9 @@ impl Scripted {
 }
 
 impl Chain for Scripted {
+    fn marked(&self, _: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>> {
+        async move { self.say("get_block", |_| Vec::new()) }.boxed()
+    }
     fn algo(&self) -> &'static str {
         "rx/0"
     }

@@ -35,6 +35,7 @@ async fn the_stream_itself_tells_a_restart_what_was_written() {
         provision(&nats.js, *stream, &StreamSettings::default()).await.unwrap();
     }
     assert_eq!(durable.block_rows("test").await.unwrap(), []);
+    assert_eq!(durable.newest_height("test").await.unwrap(), None);
     let config = || {
         let mut config = StratumConfig { ..config() };
         config.blocks.look_s = 1;
@@ -48,6 +49,7 @@ async fn the_stream_itself_tells_a_restart_what_was_written() {
     stage.chain.standings.lock().unwrap().insert([0x0c; 32], Standing::Best { confirmations: 12 });
     until(&*durable, &["candidate", "accepted", "confirmed"]).await;
     stage.close().await;
+    assert_eq!(durable.newest_height("test").await.unwrap(), Some(scene().height));
     // Another producer, another pool, the same block: none of it is ours.
     let foreign = Block { pool: "elsewhere".to_owned(), ..durable.block_rows("test").await.unwrap().remove(0) };
     durable.block(foreign).await.unwrap();

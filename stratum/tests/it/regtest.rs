@@ -1,6 +1,7 @@
 //! The whole against a real monerod in regtest: real templates, real hashes, blocks that the daemon takes.
 
 use headframe_stratum::address::{Network, check};
+use headframe_stratum::chain::mark::Mark;
 use headframe_stratum::chain::monero::MoneroChain;
 use headframe_stratum::chain::{Chain, Extranonce, FoundBlock, Submitted, Template, with_nonce};
 use headframe_stratum::miner::{Miner, MinerConfig};
@@ -141,6 +142,17 @@ async fn our_miner_mines_blocks_that_monerod_takes() {
         assert_eq!(blocks.iter().filter(|row| row.hash == block.hash).count(), 2);
         assert!(candidate < blocks.iter().position(|row| row.hash == block.hash && row.status == "accepted").unwrap());
     }
+    // The chain alone tells which blocks are this pool's, and no other pool's or wallet's.
+    let search = async |pool: &str| {
+        let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(10)).unwrap().with_mark(Mark::of(pool, MAINNET));
+        let marked = chain.marked(0..=10_000).await.unwrap();
+        marked.into_iter().map(|block| (hex::encode(block.hash), block.height as i64, block.reward_atomic as i128)).collect::<Vec<_>>()
+    };
+    let accepted = blocks.iter().filter(|block| block.status == "accepted");
+    let mut written: Vec<_> = accepted.map(|block| (block.hash.clone(), block.height, block.reward_atomic.unwrap())).collect();
+    written.sort_by_key(|block| block.1);
+    assert_eq!(search("test").await, written);
+    assert_eq!(search("another").await, []);
     let info = monerod.call("get_info", json!({})).await;
     let stats = stats.snapshot();
     assert_eq!(info["height"].as_u64().unwrap() - 1, stats.blocks_accepted);

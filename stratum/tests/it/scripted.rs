@@ -3,6 +3,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use headframe_stratum::address::AddressError;
+use headframe_stratum::chain::mark::{Heights, Marked};
 use headframe_stratum::chain::{Chain, ChainError, Extranonce, FoundBlock, Hash, Standing, Submitted, Template, Tip};
 use headframe_stratum::difficulty::meets;
 use headframe_stratum::randomx::plan::Wish;
@@ -49,6 +50,8 @@ pub struct ScriptedChain {
     pub rows_at_submit: Mutex<Vec<String>>,
     /// Where blocks stand; one that is not here is absent.
     pub standings: Mutex<HashMap<Hash, Standing>>,
+    /// Blocks with the pool's mark.
+    pub marked: Mutex<Vec<Marked>>,
 }
 
 impl Template for Scene {
@@ -113,6 +116,10 @@ impl Chain for ScriptedChain {
         let standing = self.standings.lock().unwrap().get(&id).copied().unwrap_or(Standing::Absent);
         async move { Ok(standing) }.boxed()
     }
+    fn marked(&self, heights: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>> {
+        let marked = self.marked.lock().unwrap().iter().filter(|block| heights.contains(&block.height)).cloned().collect();
+        async move { Ok(marked) }.boxed()
+    }
     fn maturity(&self) -> u64 {
         60
     }
@@ -157,6 +164,15 @@ impl Stage {
 
     /// The same with another place for the facts; the memory then stays empty.
     pub async fn open_over(scene: Scene, config: StratumConfig, facts: Arc<Memory>, durable: Arc<dyn Facts>) -> Self {
+        Self::open_on(scene, config, facts, durable, Vec::new()).await
+    }
+
+    /// The same on a chain that has blocks with the pool's mark.
+    pub async fn open_with(scene: Scene, config: StratumConfig, facts: Arc<Memory>, marked: Vec<Marked>) -> Self {
+        Self::open_on(scene, config, facts.clone(), facts, marked).await
+    }
+
+    async fn open_on(scene: Scene, config: StratumConfig, facts: Arc<Memory>, durable: Arc<dyn Facts>, marked: Vec<Marked>) -> Self {
         let unready = scene.unready.is_some();
         let chain = Arc::new(ScriptedChain {
             scene: Mutex::new(scene),
@@ -164,6 +180,7 @@ impl Stage {
             facts: facts.clone(),
             rows_at_submit: Mutex::default(),
             standings: Mutex::default(),
+            marked: Mutex::new(marked),
         });
         let bound: Bound = Stratum::bind_on(config, durable, chain.clone()).await.unwrap();
         let (address, stats, seeds, bans) = (bound.local_addr(), bound.stats(), bound.seeds(), bound.bans());

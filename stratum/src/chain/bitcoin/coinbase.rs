@@ -3,8 +3,9 @@
 //! It exists in two forms. The block carries the one with the witness; the merkle tree takes the id of the one without.
 //! Both are cut at the extranonce, so that a connection's coinbase costs one copy or one hash.
 
-use super::encode::{height_push, push_size};
+use super::encode::{Cursor, height_push, push_size};
 use super::sha256d::sha256d;
+use crate::chain::mark::Mark;
 use crate::chain::{ChainError, Extranonce, Hash};
 
 /// The longest script the daemon takes in a coinbase, bytes.
@@ -29,6 +30,8 @@ pub struct Content<'a> {
     pub witness_commitment: Option<&'a [u8]>,
     /// What the daemon wants in the script, as it came.
     pub auxiliary: &'a [u8],
+    /// What the pool knows its blocks by; left out when the script has no room for it.
+    pub mark: Option<&'a Mark>,
 }
 
 /// A coinbase, cut at the extranonce.
@@ -55,10 +58,17 @@ impl Coinbase {
         // A coinbase spends nothing: an id of zeros, and the highest index.
         head.extend_from_slice(&[0; 32]);
         head.extend_from_slice(&[0xff; 4]);
+        let marked = content.mark.filter(|_| script + 1 + Mark::LEN <= MAX_SCRIPT);
+        let script = script + marked.map_or(0, |_| 1 + Mark::LEN);
         push_size(&mut head, script as u64);
         head.extend_from_slice(&height);
         head.push(Extranonce::LEN as u8);
-        let mut tail = content.auxiliary.to_vec();
+        let mut tail = Vec::new();
+        if let Some(mark) = marked {
+            tail.push(Mark::LEN as u8);
+            tail.extend_from_slice(mark.bytes());
+        }
+        tail.extend_from_slice(content.auxiliary);
         tail.extend_from_slice(&SEQUENCE.to_le_bytes());
         push_size(&mut tail, 1 + u64::from(content.witness_commitment.is_some()));
         push_output(&mut tail, content.value, content.reward_script);
@@ -91,6 +101,28 @@ impl Coinbase {
         bytes.extend_from_slice(&self.lock_time);
         bytes
     }
+}
+
+/// The script and the sum of the outputs of a serialised coinbase; `None` when the bytes are no such transaction.
+pub fn read(transaction: &[u8]) -> Option<(&[u8], u128)> {
+    let mut cursor = Cursor::new(transaction);
+    cursor.take(4)?;
+    if cursor.peek(2)? == [0, 1] {
+        cursor.take(2)?;
+    }
+    if cursor.size()? != 1 {
+        return None;
+    }
+    cursor.take(32 + 4)?;
+    let length = cursor.size()?;
+    let script = cursor.take(length)?;
+    cursor.take(4)?;
+    let mut value = 0;
+    for _ in 0..cursor.size()? {
+        value += u128::from(u64::from_le_bytes(cursor.take(8)?.try_into().ok()?));
+        cursor.skip_string()?;
+    }
+    Some((script, value))
 }
 
 fn push_output(bytes: &mut Vec<u8>, value: u64, script: &[u8]) {

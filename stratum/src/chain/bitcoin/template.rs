@@ -13,6 +13,7 @@ use super::merkle;
 use super::sha256d::{from_printed, printed, reversed, sha256d};
 use super::target::Target;
 use super::transaction::{Ids, ids};
+use crate::chain::mark::Mark;
 use crate::chain::{ChainError, Extranonce, FoundBlock, Hash, Template};
 use crate::difficulty::Difficulty;
 
@@ -88,6 +89,11 @@ pub struct BitcoinTemplate {
 impl BitcoinTemplate {
     /// Reads the daemon's answer for blocks that pay `reward_script`.
     pub fn parse(answer: &TemplateAnswer, reward_script: &[u8], keys: Keys) -> Result<Self, ChainError> {
+        Self::parse_marked(answer, reward_script, keys, None)
+    }
+
+    /// [`BitcoinTemplate::parse`] for blocks that carry a pool's mark.
+    pub fn parse_marked(answer: &TemplateAnswer, reward_script: &[u8], keys: Keys, mark: Option<&Mark>) -> Result<Self, ChainError> {
         check_rules(answer)?;
         check_key(answer, &keys)?;
         let (bits, target) = target(answer)?;
@@ -100,6 +106,7 @@ impl BitcoinTemplate {
             reward_script,
             witness_commitment: commitment.as_deref(),
             auxiliary: &auxiliary,
+            mark,
         };
         let txids: Vec<Hash> = body.ids.iter().map(|ids| ids.txid).collect();
         Ok(Self {

@@ -7,6 +7,7 @@
 use serde::Deserialize;
 
 use super::tree;
+use crate::chain::mark::Mark;
 use crate::chain::{ChainError, Extranonce, FoundBlock, Hash, Template};
 use crate::difficulty::meets;
 use crate::keccak::keccak256;
@@ -48,6 +49,8 @@ pub struct MoneroTemplate {
     prefix: std::ops::Range<usize>,
     version: u64,
     reserved: usize,
+    /// Where the bytes end in which anything may be written.
+    extra_end: usize,
     branch: Vec<Hash>,
     tx_count: u64,
     height: u64,
@@ -77,6 +80,7 @@ impl MoneroTemplate {
             prefix: parts.prefix,
             version: parts.version,
             reserved: answer.reserved_offset,
+            extra_end: parts.extra.end.min(answer.reserved_offset.saturating_add(RESERVE)),
             branch: tree::branch(&parts.tx_hashes),
             tx_count: parts.tx_hashes.len() as u64 + 1,
             height: answer.height,
@@ -91,6 +95,16 @@ impl MoneroTemplate {
             return Err(unusable("our hashing blob differs from the daemon's; this daemon's block format is not known here"));
         }
         Ok(template)
+    }
+
+    /// The same with the pool's mark behind the extranonce, where the reserve has room for it.
+    #[must_use]
+    pub fn marked(mut self, mark: &Mark) -> Self {
+        let at = self.reserved + Extranonce::LEN;
+        if at + Mark::LEN <= self.extra_end {
+            self.blob[at..at + Mark::LEN].copy_from_slice(mark.bytes());
+        }
+        self
     }
 
     /// The hashing blob of a whole block that differs from the template in header and coinbase only.
@@ -165,6 +179,12 @@ impl Template for MoneroTemplate {
     fn is_block(&self, hash: &Hash) -> bool {
         meets(hash, self.network_difficulty)
     }
+}
+
+/// The coinbase's free bytes of a whole block; `None` when the bytes are no block.
+pub fn coinbase_extra(block: &[u8]) -> Option<&[u8]> {
+    let parts = Cursor { bytes: block, at: 0 }.block()?;
+    block.get(parts.extra)
 }
 
 /// What a walk through the template found.
@@ -268,7 +288,7 @@ fn hash(text: &str, field: &str) -> Result<Hash, ChainError> {
     Ok(bytes)
 }
 
-fn difficulty(wide: &str) -> Result<u128, ChainError> {
+pub(super) fn difficulty(wide: &str) -> Result<u128, ChainError> {
     let digits = wide.strip_prefix("0x").unwrap_or(wide);
     match u128::from_str_radix(digits, 16) {
         Ok(value) if value > 0 => Ok(value),

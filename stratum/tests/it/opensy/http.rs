@@ -1,6 +1,7 @@
 //! The stand-in's door: JSON-RPC over HTTP with a user and a password, as a node of Bitcoin's family opens it.
 
 use bitcoin::consensus::serialize;
+use bitcoin::{BlockHash, Transaction};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex as Plain};
@@ -162,6 +163,18 @@ async fn call(node: &mut Node, method: &str, params: &Value) -> Result<Value, (i
                 Value::Bool(false) => json!(header.map(|header| hex::encode(serialize(&header)))),
                 _ => json!({"height": height, "confirmations": confirmations}),
             })
+        }
+        "getblock" => {
+            let block = params[0].as_str().and_then(|hash| hash.parse().ok()).and_then(|hash: BlockHash| node.blocks.get(&hash));
+            let block = block.ok_or((-5, "Block not found".to_owned()))?;
+            let ids: Vec<String> = block.txdata.iter().map(|transaction| transaction.compute_txid().to_string()).collect();
+            Ok(json!({"tx": ids, "bits": format!("{:08x}", block.header.bits.to_consensus())}))
+        }
+        "getrawtransaction" => {
+            let block = params[2].as_str().and_then(|hash| hash.parse().ok()).and_then(|hash: BlockHash| node.blocks.get(&hash));
+            let wanted = |transaction: &&Transaction| json!(transaction.compute_txid().to_string()) == params[0];
+            let found = block.and_then(|block| block.txdata.iter().find(wanted));
+            found.map(|transaction| json!(hex::encode(serialize(transaction)))).ok_or((-5, "No such transaction found".to_owned()))
         }
         "submitblock" => node.submit(params[0].as_str().unwrap()).await.map(|verdict| json!(verdict)),
         _ => Err((-32601, "Method not found".to_owned())),

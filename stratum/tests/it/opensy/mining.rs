@@ -1,8 +1,11 @@
 //! The whole over the stand-in: our miner makes blocks that it takes, over changes of the key; what a miner should not send is refused.
 
 use bitcoin::hashes::Hash as _;
+use headframe_stratum::chain::Chain as _;
+use headframe_stratum::chain::bitcoin::BitcoinChain;
 use headframe_stratum::chain::bitcoin::address::{Network, parse};
 use headframe_stratum::chain::driver::ChainKind;
+use headframe_stratum::chain::mark::Mark;
 use headframe_stratum::chain::with_nonce;
 use headframe_stratum::difficulty::{miner_submits, target_from_hex};
 use headframe_stratum::miner::{Miner, MinerConfig, MinerHandle};
@@ -120,6 +123,17 @@ async fn our_miner_makes_blocks_over_two_changes_of_the_key() {
     let miner = handle.stats();
     assert!(miner.logins == 1 && miner.accepted >= 13, "{miner:?}");
     drop(node);
+    // The chain alone tells which blocks are this pool's.
+    let chain = BitcoinChain::new(&pool.stand_in.url, WALLET, &settings(&pool.stand_in.url, 4, 1), Duration::from_secs(20)).unwrap();
+    let chain = chain.with_mark(Mark::of("test", WALLET));
+    let marked = chain.marked(0..=1000).await.unwrap();
+    let mut found: Vec<_> =
+        marked.into_iter().map(|block| (hex::encode(block.hash), block.reward_atomic as i128, block.network_difficulty)).collect();
+    let mut written: Vec<_> =
+        rows.iter().filter(|row| row.status == "accepted").map(|row| (row.hash.clone(), row.reward_atomic.unwrap(), 4)).collect();
+    found.sort();
+    written.sort();
+    assert_eq!(found, written);
     pool.close().await;
 }
 

@@ -4,13 +4,14 @@ use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash as _;
 use bitcoin::script::Builder;
 use headframe_stratum::chain::bitcoin::audit::heights;
-use headframe_stratum::chain::bitcoin::coinbase::{Coinbase, Content};
+use headframe_stratum::chain::bitcoin::coinbase::{Coinbase, Content, read as read_coinbase};
 use headframe_stratum::chain::bitcoin::encode::{Cursor, height_push, push_size};
 use headframe_stratum::chain::bitcoin::keys::KeySchedule;
 use headframe_stratum::chain::bitcoin::merkle::{branch_by, fold_by, root};
 use headframe_stratum::chain::bitcoin::target::Target;
 use headframe_stratum::chain::bitcoin::template::{BitcoinTemplate, Keys};
 use headframe_stratum::chain::bitcoin::transaction::ids;
+use headframe_stratum::chain::mark::Mark;
 use headframe_stratum::chain::{Extranonce, Template, with_nonce};
 use headframe_stratum::difficulty::miner_submits;
 use proptest::prelude::*;
@@ -169,10 +170,12 @@ proptest! {
         auxiliary in prop::collection::vec(any::<u8>(), 0..80),
         numbers in any::<[u32; 3]>(),
         segwit in any::<bool>(),
+        pool in prop::option::of("[a-z]{1,8}"),
     ) {
+        let mark = pool.map(|pool| Mark::of(&pool, "wallet"));
         let commitment = [&[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed], [9; 32].as_slice()].concat();
         let witness_commitment = segwit.then_some(commitment.as_slice());
-        let content = Content { height, value, reward_script: &reward, witness_commitment, auxiliary: &auxiliary };
+        let content = Content { height, value, reward_script: &reward, witness_commitment, auxiliary: &auxiliary, mark: mark.as_ref() };
         let extranonce = Extranonce { instance: numbers[0], connection: numbers[1], job: numbers[2] };
         let coinbase = Coinbase::new(&content).unwrap();
         let bytes = coinbase.bytes(extranonce);
@@ -183,8 +186,14 @@ proptest! {
         let read = ids(&bytes).unwrap();
         prop_assert_eq!((read.txid, read.has_witness()), (coinbase.txid(extranonce), segwit));
         prop_assert_eq!(read.wtxid, oracle.compute_wtxid().to_byte_array());
-        let script = [height_push(height), vec![12], extranonce.bytes().to_vec(), auxiliary].concat();
-        prop_assert_eq!(oracle.input[0].script_sig.as_bytes(), script);
+        let plain = [height_push(height), vec![12], extranonce.bytes().to_vec()].concat();
+        // A script has a hundred bytes; what does not fit in beside the daemon's own is left out.
+        let fitting = mark.filter(|_| plain.len() + auxiliary.len() + 17 <= 100);
+        let signed = fitting.map_or_else(Vec::new, |mark| [&[16], mark.bytes().as_slice()].concat());
+        let script = [plain, signed, auxiliary].concat();
+        prop_assert_eq!(oracle.input[0].script_sig.as_bytes(), script.as_slice());
+        prop_assert_eq!(read_coinbase(&bytes), Some((script.as_slice(), u128::from(value))));
+        prop_assert!(fitting.is_none_or(|mark| mark.is_in(&script)));
         prop_assert_eq!(oracle.output.len(), 1 + usize::from(segwit));
         prop_assert_eq!((oracle.output[0].value.to_sat(), oracle.output[0].script_pubkey.as_bytes()), (value, reward.as_slice()));
         prop_assert_eq!(oracle.input[0].witness.len(), usize::from(segwit));
