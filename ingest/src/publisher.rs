@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::nats::Nats;
 
 mod batch;
-mod fault;
+pub(crate) mod fault;
 mod lane;
 mod numbered;
 mod outgoing;

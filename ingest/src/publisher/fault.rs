@@ -93,7 +93,7 @@ impl PublishError {
 
 /// What a failed attempt means for the message.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It is certainly not stored and never will be.
     Final(PublishError),
     /// Nobody answers for the subject: not stored, but the server may only be starting.
@@ -103,7 +103,7 @@ pub(super) enum Verdict {
 }
 
 /// Reads a failed acknowledgement.
-pub(super) fn judge(stream: &'static str, error: &jetstream::context::PublishError) -> Verdict {
+pub(crate) fn judge(stream: &'static str, error: &jetstream::context::PublishError) -> Verdict {
     match error.kind() {
         PublishErrorKind::StreamNotFound => Verdict::NoStream,
         PublishErrorKind::MaxPayloadExceeded => Verdict::Final(PublishError::TooLarge { stream, reason: error.to_string() }),

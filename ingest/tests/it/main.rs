@@ -3,6 +3,7 @@
 
 mod access;
 mod bench;
+mod chronicle;
 mod decode;
 mod door;
 mod door_bodies;
