@@ -18,8 +18,10 @@ use serde::{Deserialize, Serialize};
 
 mod layers;
 mod maintenance;
+mod payouts;
 
 pub use maintenance::MaintenanceSection;
+pub use payouts::PayoutsSection;
 
 /// A part of the system that can run in a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -65,6 +67,8 @@ pub struct Config {
     pub ingest: DoorConfig,
     /// The pool.
     pub stratum: StratumConfig,
+    /// How the pool's blocks are paid.
+    pub payouts: PayoutsSection,
 }
 
 /// Where the tables are.
@@ -99,6 +103,7 @@ impl Default for Config {
             query: QueryConfig::default(),
             ingest: DoorConfig::default(),
             stratum: StratumConfig::default(),
+            payouts: PayoutsSection::default(),
         }
     }
 }
@@ -154,6 +159,7 @@ impl Config {
             self.query.validate().map_err(|error| error.to_string()),
             Guard::from_file(self.query.token_file.as_deref()).map(|_| ()).map_err(|error| format!("query.token_file: {error}")),
             self.ingest.validate(),
+            self.payouts.validate(),
         ];
         if self.needs_tables() {
             let checked = Lake::check(&self.lake_url(), &self.lake.options);

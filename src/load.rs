@@ -125,6 +125,7 @@ impl Source {
             difficulty,
             network_difficulty: NETWORK_DIFFICULTY,
             height,
+            block_hash: None,
         }
     }
 
@@ -141,7 +142,10 @@ impl Source {
                 "outcome" => Arc::new(made.iter().map(|row| Some(row.2)).collect::<StringViewArray>()),
                 "difficulty" => Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.3))),
                 "height" => Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.4))),
-                _ => Arc::new(Decimal128Array::from_iter_values(made.iter().map(|_| NETWORK_DIFFICULTY)).with_data_type(work_type())),
+                "network_difficulty" => {
+                    Arc::new(Decimal128Array::from_iter_values(made.iter().map(|_| NETWORK_DIFFICULTY)).with_data_type(work_type()))
+                }
+                _ => Arc::new(made.iter().map(|_| None::<&str>).collect::<StringViewArray>()),
             }
         };
         let columns = Shares.columns().iter().map(|known| column(known.name)).collect();

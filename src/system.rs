@@ -10,7 +10,7 @@ use headframe_query::{Bound, DeltaTables, Probe, Server, Source, StreamSource, W
 use headframe_schemas::{Stream, Table, stream, table};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
 use headframe_sinks::{Lake, SinkError, SnapshotReader, TableWriter};
-use headframe_stratum::{DurableFacts, Spooler, StatsHandle, Stratum};
+use headframe_stratum::{DurableFacts, Spooler, StatsHandle, Stratum, StratumConfig};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -151,10 +151,11 @@ impl System {
 
     fn spawn_pipelines(&mut self, parts: &Parts, lake: &Lake, feeds: &[Feed]) {
         let (config, settings) = (parts.config.pipelines.clone(), parts.config.streams.clone());
-        let context = Context { nats: parts.nats.clone(), lake: lake.clone(), config, settings };
+        let keys = parts.config.data_dir.join("keys");
+        let context = Context { nats: parts.nats.clone(), lake: lake.clone(), config, settings, keys };
         for feed in feeds {
             for pipeline in pipeline::ALL.iter().filter(|pipeline| pipeline.takes(feed.handle.stream)) {
-                let kind = if pipeline.name() == "raw" { Work::RawTable } else { Work::Rollups };
+                let kind = Work::of_pipeline(pipeline.name());
                 let (of, faults, stop) = (feed.handle.stream.name(), parts.faults.clone(), self.pipelines.clone());
                 let work = pipeline.run(context.clone(), feed.handle.clone(), self.pipelines.clone());
                 self.tasks.spawn(async move {
@@ -249,7 +250,7 @@ impl Parts {
 
     /// The pool, and what makes its facts durable.
     async fn pool(&self) -> anyhow::Result<(headframe_stratum::Bound, Spooler)> {
-        let config = self.config.stratum.clone();
+        let config = StratumConfig { terms: self.config.payouts.terms(), ..self.config.stratum.clone() };
         let folder = self.config.data_dir.join("stratum/spool");
         let (facts, spooler) = DurableFacts::open(self.publisher.clone(), &config.spool, &folder)?;
         Ok((Stratum::bind(config, Arc::new(facts)).await?, spooler))
@@ -287,7 +288,7 @@ impl Parts {
 
     fn work_probes(&self) -> Vec<Arc<dyn Probe>> {
         let kinds: [(Role, &'static str, &'static [Work]); 3] = [
-            (Role::Pipelines, "pipelines", &[Work::RawTable, Work::Rollups]),
+            (Role::Pipelines, "pipelines", &[Work::RawTable, Work::Rollups, Work::Payouts]),
             (Role::Maintenance, "maintenance", &[Work::Maintenance]),
             (Role::Query, "tails", &[Work::Tail]),
         ];

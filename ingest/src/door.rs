@@ -166,9 +166,14 @@ async fn ingest(State(door): State<Arc<Door>>, Path(name): Path<String>, headers
 async fn handle(door: &Door, name: &str, headers: &HeaderMap, body: Body) -> Result<Accepted, Refusal> {
     authorize(door, headers)?;
     let Some(stream) = stream::find(name) else {
-        let names: Vec<&str> = stream::ALL.iter().map(|stream| stream.name()).collect();
+        let open = stream::ALL.iter().filter(|stream| !stream.derived());
+        let names: Vec<&str> = open.map(|stream| stream.name()).collect();
         return Err(Refusal::new(StatusCode::NOT_FOUND, format!("there is no stream {name:?}; there are {}", names.join(", "))));
     };
+    if stream.derived() {
+        let reason = format!("the rows of {name:?} are derived from other streams; nobody can send any");
+        return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
+    }
     let format = format(headers)?;
     let encoding = read::Encoding::of(headers)?;
     let identity = identity(headers)?;

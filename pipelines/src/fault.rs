@@ -4,9 +4,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use datafusion::common::DataFusionError;
-use headframe_ingest::{ProvisionError, ReadFault, state::StateError};
+use headframe_ingest::{ChronicleError, ProvisionError, ReadFault, state::StateError};
 use headframe_sinks::SinkError;
 use tokio_util::sync::CancellationToken;
+
+use crate::payout::seal::SealError;
+use crate::pipeline::payouts;
 
 /// Pause before something that is away is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -23,6 +26,12 @@ pub enum PipelineFault {
     /// The stream's settings would break the guarantees.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
+    /// Rows about money cannot be stated.
+    #[error(transparent)]
+    Chronicle(#[from] ChronicleError),
+    /// There is no key to sign with.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// A state of another version of this program.
     #[error(transparent)]
     State(#[from] StateError),
@@ -69,6 +78,7 @@ impl PipelineFault {
             Self::Storage { .. } | Self::Provision(ProvisionError::Nats { .. }) => true,
             Self::Sink(error) => error.is_transient(),
             Self::Read(fault) => fault.retryable(),
+            Self::Chronicle(error) => payouts::passes(error),
             _ => false,
         }
     }

@@ -5,11 +5,16 @@
 
 use std::collections::BTreeMap;
 
+pub mod course;
 pub mod divide;
+pub mod freeze;
 pub mod merkle;
 pub mod pplns;
 pub mod prop;
+pub mod seal;
+pub mod search;
 pub mod solo;
+pub mod tables;
 
 /// One in fixed point: a weight of `ONE` is the work that a block costs on average.
 pub const ONE: u128 = 1 << 64;
@@ -46,9 +51,13 @@ pub enum Step {
 }
 
 /// A walk back from a winning share.
-pub trait Walk {
+pub trait Walk: Send {
     /// The next older accepted share of the pool; the first one is the winning share itself.
     fn step(&mut self, share: &ShareWork<'_>) -> Step;
+
+    /// Takes many next older shares at once if each of them would be taken whole, and says whether it did. `weight` is the sum
+    /// of their weights; `blocks` says whether any may have made a block.
+    fn stretch(&mut self, weight: u128, blocks: bool) -> bool;
 }
 
 /// How a reward is shared out.
@@ -83,8 +92,26 @@ pub struct Terms {
 pub struct Window {
     /// Miner and weight; no weight is zero.
     pub weights: BTreeMap<String, u128>,
+    /// Miner and shares that count, the trimmed one included; also of miners whose shares weigh nothing.
+    pub counts: BTreeMap<String, u64>,
     /// Shares that count, the trimmed one included.
     pub shares: u64,
+}
+
+impl Window {
+    /// Adds shares of one miner.
+    pub fn add(&mut self, miner: &str, weight: u128, shares: u64) {
+        self.shares += shares;
+        match self.counts.get_mut(miner) {
+            Some(count) => *count += shares,
+            None => drop(self.counts.insert(miner.to_owned(), shares)),
+        }
+        match self.weights.get_mut(miner) {
+            Some(sum) => *sum += weight,
+            None if weight == 0 => {}
+            None => drop(self.weights.insert(miner.to_owned(), weight)),
+        }
+    }
 }
 
 /// Walks back from the winning share. `newest_first` begins with it and has accepted shares of one pool only.
@@ -97,15 +124,7 @@ pub fn window<'a>(scheme: &dyn Scheme, wanted: u128, newest_first: impl IntoIter
             Step::Last(weight) => (weight, true),
             Step::End => break,
         };
-        window.shares += 1;
-        if weight > 0 {
-            match window.weights.get_mut(share.miner) {
-                Some(sum) => *sum += weight,
-                None => {
-                    window.weights.insert(share.miner.to_owned(), weight);
-                }
-            }
-        }
+        window.add(share.miner, weight, 1);
         if last {
             break;
         }

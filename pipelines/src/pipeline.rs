@@ -1,5 +1,6 @@
 //! A pipeline: what it makes of a stream, and every one there is.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fault::PipelineFault;
 
+pub mod payouts;
 pub mod raw_table;
 pub mod rollups;
 
@@ -136,6 +138,8 @@ pub struct Context {
     pub config: PipelineConfig,
     /// How streams are made that do not exist.
     pub settings: StreamSettings,
+    /// The folder of this process's own keys, made when a pipeline needs one.
+    pub keys: PathBuf,
 }
 
 /// What is made of a stream.
@@ -152,4 +156,4 @@ pub trait Pipeline: Sync {
 }
 
 /// Every pipeline.
-pub const ALL: &[&dyn Pipeline] = &[&raw_table::RawTable, &rollups::Rollups];
+pub const ALL: &[&dyn Pipeline] = &[&raw_table::RawTable, &rollups::Rollups, &payouts::Payouts];

@@ -10,9 +10,11 @@ pub mod bans;
 pub mod blocks;
 pub mod energy;
 pub mod hashrate;
+pub mod payouts;
 pub mod sensors;
 pub mod sessions;
 pub mod shares;
+pub mod windows;
 
 /// What a pipeline does when messages vanished from the stream before it read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,14 @@ pub trait Stream: Sync {
     fn key(&self) -> &'static str;
     /// What to do when messages vanished.
     fn on_gap(&self) -> OnGap;
+    /// Whether only a part of this program derives its rows from other streams; nobody else may send any.
+    fn derived(&self) -> bool {
+        false
+    }
+    /// Whether its table keeps every row: money can be asked about for ever, so no retention drops it.
+    fn for_ever(&self) -> bool {
+        self.derived()
+    }
 
     /// The Arrow schema of the columns a producer fills.
     fn schema(&self) -> SchemaRef {
@@ -51,8 +61,17 @@ pub trait Record: Serialize + Send + Sync {
 }
 
 /// Every stream.
-pub const ALL: &[&dyn Stream] =
-    &[&shares::Shares, &blocks::Blocks, &hashrate::Hashrates, &energy::Energies, &sensors::Sensors, &sessions::Sessions, &bans::Bans];
+pub const ALL: &[&dyn Stream] = &[
+    &shares::Shares,
+    &blocks::Blocks,
+    &windows::Windows,
+    &payouts::Payouts,
+    &hashrate::Hashrates,
+    &energy::Energies,
+    &sensors::Sensors,
+    &sessions::Sessions,
+    &bans::Bans,
+];
 
 /// The stream of this name.
 pub fn find(name: &str) -> Option<&'static dyn Stream> {

@@ -40,8 +40,8 @@ pub struct Table {
     pub partitions: usize,
     /// The stream whose sequence space its offset counts in.
     pub stream: &'static str,
-    /// Days after which rows are dropped.
-    pub retention_days: u32,
+    /// Days after which rows are dropped; never when `None`.
+    pub retention_days: Option<u32>,
 }
 
 impl Table {
@@ -57,7 +57,7 @@ impl Table {
             columns,
             partitions: 1,
             stream: stream.name(),
-            retention_days: DEFAULT_RETENTION_DAYS,
+            retention_days: (!stream.for_ever()).then_some(DEFAULT_RETENTION_DAYS),
         }
     }
 
@@ -69,7 +69,7 @@ impl Table {
             columns: rollup.columns(),
             partitions: 2,
             stream: rollup.stream().name(),
-            retention_days: DEFAULT_RETENTION_DAYS,
+            retention_days: Some(DEFAULT_RETENTION_DAYS),
         }
     }
 

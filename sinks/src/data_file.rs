@@ -25,6 +25,10 @@ use crate::error::SinkError;
 /// Rows in one row group at most.
 const ROW_GROUP_ROWS: usize = 1_000_000;
 
+/// Bytes of the distinct values of a column in a row group, beyond which they are written plainly: room for the addresses of
+/// some 40,000 miners, which as plain text would take ninety bytes a share.
+const DICTIONARY_BYTES: usize = 4 << 20;
+
 /// The partition values of a file, in the order of the partition columns.
 type Key = Vec<Option<String>>;
 
@@ -249,6 +253,7 @@ fn properties(table: &Table, effort: Effort) -> WriterProperties {
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(false)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_created_by(concat!("headframe ", env!("CARGO_PKG_VERSION")).to_owned());
     for column in table.file_columns() {
         let path = ColumnPath::from(column.name);

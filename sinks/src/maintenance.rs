@@ -52,7 +52,7 @@ pub struct MaintenanceConfig {
     pub files_kept: Duration,
     /// Raw rows older than this many days are compressed harder.
     pub cold_after_days: u32,
-    /// Rows older than this are dropped; the table's own when `None`.
+    /// Rows older than this are dropped; the table's own when `None`. Without effect on a table that is kept for ever.
     pub retention_days: Option<u32>,
 }
 
@@ -263,7 +263,9 @@ impl Maintenance {
 
     /// Drops whole files whose newest row is past the retention.
     async fn expire(&mut self, now: i64) -> Result<usize, SinkError> {
-        let days = i64::from(self.config.retention_days.unwrap_or(self.table.retention_days));
+        // No setting outlives a table that is kept for ever.
+        let Some(own) = self.table.retention_days else { return Ok(0) };
+        let days = i64::from(self.config.retention_days.unwrap_or(own));
         let newest = |file: &DataFile| file.ranges.get("ingest_time").or_else(|| file.ranges.get("bin")).map(|range| range.1);
         // A clock that jumped ahead must not delete: time has come no further than the newest row.
         let reached_us = self.state.files.values().filter_map(|file| newest(file)).max().unwrap_or(i64::MAX);

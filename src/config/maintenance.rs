@@ -48,7 +48,7 @@ impl Default for MaintenanceSection {
             log_kept_days: days(config.log_kept),
             files_kept_days: days(config.files_kept),
             cold_after_days: config.cold_after_days,
-            retention_days: table::all().into_iter().map(|table| (table.name, table.retention_days)).collect(),
+            retention_days: table::all().into_iter().filter_map(|table| Some((table.name, table.retention_days?))).collect(),
         }
     }
 }
@@ -77,6 +77,9 @@ impl MaintenanceSection {
         }
         let names: Vec<String> = table::all().into_iter().map(|table| table.name).collect();
         for (name, days) in &self.retention_days {
+            if table::all().iter().any(|table| table.name == *name && table.retention_days.is_none()) {
+                return Err(format!("maintenance.retention_days.{name}: rows about money are kept for ever; take the key out"));
+            }
             if !names.contains(name) {
                 return Err(format!("maintenance.retention_days.{name}: there is no such table; there are {}", names.join(", ")));
             }
@@ -114,7 +117,12 @@ mod tests {
         let section: MaintenanceSection = toml::from_str("files_kept_days = 3\n[retention_days]\nshares = 30").unwrap();
         let shares = section.of_table("shares");
         assert_eq!((shares.retention_days, shares.files_kept), (Some(30), Duration::from_secs(3 * DAY_S)));
-        assert_eq!(section.of_table("blocks").retention_days, Some(730), "two years when nobody says otherwise");
+        assert_eq!(section.of_table("sensors").retention_days, Some(730), "two years when nobody says otherwise");
+        for name in ["blocks", "windows", "payouts"] {
+            assert_eq!(section.of_table(name).retention_days, None, "{name} is kept for ever");
+            let section: MaintenanceSection = toml::from_str(&format!("[retention_days]\n{name} = 3650")).unwrap();
+            assert!(section.validate().unwrap_err().contains("kept for ever"), "{name}");
+        }
         let (ours, theirs) = (MaintenanceSection::default().of_table("blocks"), MaintenanceConfig::default());
         assert_eq!((ours.every, ours.small_files, ours.target_bytes), (theirs.every, theirs.small_files, theirs.target_bytes));
         assert_eq!((ours.log_kept, ours.files_kept), (theirs.log_kept, theirs.files_kept));

@@ -10,6 +10,8 @@ pub enum Work {
     RawTable,
     /// A stream's rollups are not written any more.
     Rollups,
+    /// Windows and payouts are not stated any more.
+    Payouts,
     /// A stream is not followed any more, in a process without its pipeline.
     Tail,
     /// A table's upkeep.
@@ -17,11 +19,21 @@ pub enum Work {
 }
 
 impl Work {
+    /// The work of a pipeline of this name.
+    pub fn of_pipeline(name: &str) -> Self {
+        match name {
+            "raw" => Self::RawTable,
+            "payouts" => Self::Payouts,
+            _ => Self::Rollups,
+        }
+    }
+
     /// As readiness calls it.
     pub fn word(self) -> &'static str {
         match self {
             Self::RawTable => "raw table",
             Self::Rollups => "rollups",
+            Self::Payouts => "payouts",
             Self::Tail => "tail",
             Self::Maintenance => "maintenance",
         }

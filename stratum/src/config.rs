@@ -1,5 +1,6 @@
 //! The stratum room's section of the configuration: every key with its default, and what makes it refusable.
 
+use headframe_schemas::stream::blocks::Terms;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -87,6 +88,10 @@ pub struct StratumConfig {
     pub drain_s: u64,
     /// Limits against those who would harm the pool or other miners.
     pub defence: defence::settings::Settings,
+    /// On which terms found blocks are paid, written into their rows. Not a key of this section: whoever wires the rooms gives
+    /// them; without any nobody is paid.
+    #[serde(skip)]
+    pub terms: Terms,
 }
 
 impl Default for StratumConfig {
@@ -124,6 +129,7 @@ impl Default for StratumConfig {
             hashrate_interval_s: 60,
             drain_s: 10,
             defence: defence::settings::Settings::default(),
+            terms: Terms::default(),
         }
     }
 }

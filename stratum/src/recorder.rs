@@ -128,6 +128,7 @@ mod tests {
             difficulty: 0,
             network_difficulty: 0,
             height: 0,
+            block_hash: None,
         };
         (0..2 * QUEUE).for_each(|_| recorder.later(Row::Share(share())));
         let hashrate = Hashrate {

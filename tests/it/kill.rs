@@ -73,6 +73,7 @@ fn share(producer: i64, number: i64) -> Share {
         difficulty: 1 + number % 5,
         network_difficulty: 1_000,
         height: number,
+        block_hash: None,
     }
 }
 

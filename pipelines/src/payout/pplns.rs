@@ -33,4 +33,12 @@ impl Walk for Window {
         self.left -= weight;
         Step::Take(weight)
     }
+
+    fn stretch(&mut self, weight: u128, _: bool) -> bool {
+        let whole = weight < self.left;
+        if whole {
+            self.left -= weight;
+        }
+        whole
+    }
 }

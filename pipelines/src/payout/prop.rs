@@ -31,4 +31,8 @@ impl Walk for Round {
         self.begun = true;
         Step::Take(share.weight())
     }
+
+    fn stretch(&mut self, _: u128, blocks: bool) -> bool {
+        self.begun && !blocks
+    }
 }

@@ -23,4 +23,8 @@ impl Walk for Winner {
     fn step(&mut self, _: &ShareWork<'_>) -> Step {
         Step::Last(ONE)
     }
+
+    fn stretch(&mut self, _: u128, _: bool) -> bool {
+        false
+    }
 }

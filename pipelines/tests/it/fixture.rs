@@ -42,7 +42,8 @@ impl Fixture {
         let lake = Lake::with_store(store.clone(), plain.url().clone());
         let publisher = Publisher::new(nats.clone(), "test", PublisherConfig::default());
         let config = PipelineConfig { commit_ms: 20, rollup_ms: 20, ..PipelineConfig::default() };
-        Self { folder, store, publisher, context: Context { nats, lake, config, settings: Default::default() }, server }
+        let context = Context { nats, lake, config, settings: Default::default(), keys: folder.path().join("keys") };
+        Self { folder, store, publisher, context, server }
     }
 
     /// Starts every pipeline of the stream.

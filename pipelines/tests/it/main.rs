@@ -6,5 +6,6 @@ mod fixture;
 mod moods;
 mod partials;
 mod payout;
+mod payouts;
 mod store;
 mod upgrade;

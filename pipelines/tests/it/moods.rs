@@ -22,6 +22,7 @@ fn share(height: i64) -> Share {
         difficulty: 1 + height % 7,
         network_difficulty: 600,
         height,
+        block_hash: None,
     }
 }
 

@@ -8,6 +8,13 @@ use crate::stream::{OnGap, Record, Stream};
 /// The steps in a block's life.
 pub const STATUSES: &[&str] = &["candidate", "accepted", "refused", "confirmed", "orphaned", "matured"];
 
+/// The ways a reward can be shared out.
+pub const SCHEMES: &[&str] = &["pplns", "prop", "solo"];
+/// The longest window: a thousand blocks' worth of work.
+pub const MAX_WINDOW_MILLI: i64 = 1_000_000;
+/// The whole reward.
+pub const MAX_FEE_BP: i64 = 10_000;
+
 /// The stream of block events.
 pub struct Blocks;
 
@@ -28,6 +35,16 @@ const COLUMNS: &[Column] = &[
     Column::new("network_difficulty", Kind::Decimal, "The network's difficulty at the block.").required().unit(Unit::Hashes),
     Column::new("reward_atomic", Kind::Decimal, "The reward the template promised.").unit(Unit::AtomicUnits),
     Column::new("reason", Kind::Text, "What the daemon said when it refused."),
+    Column::new("scheme", Kind::Text, "How the reward is shared out, frozen when the block was found: pplns, prop or solo.")
+        .limits(Limits::OneOf(SCHEMES)),
+    Column::new(
+        "window_milli",
+        Kind::Int,
+        "Work the PPLNS window reaches back, in thousandths of a block; frozen when the block was found.",
+    )
+    .limits(Limits::Int(1, MAX_WINDOW_MILLI)),
+    Column::new("fee_bp", Kind::Int, "The pool's part in hundredths of a percent; frozen when the block was found.")
+        .limits(Limits::Int(0, MAX_FEE_BP)),
 ];
 
 impl Stream for Blocks {
@@ -45,6 +62,9 @@ impl Stream for Blocks {
     }
     fn on_gap(&self) -> OnGap {
         OnGap::Stop
+    }
+    fn for_ever(&self) -> bool {
+        true
     }
 }
 
@@ -72,6 +92,23 @@ pub struct Block {
     /// The daemon's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// On which terms it is paid; the same in each row of a block.
+    #[serde(flatten)]
+    pub terms: Terms,
+}
+
+/// The terms a block is paid on. All are absent in rows of a pool that pays nobody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// One of [`SCHEMES`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// Thousandths of a block's work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_milli: Option<i64>,
+    /// Hundredths of a percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fee_bp: Option<i64>,
 }
 
 impl Record for Block {

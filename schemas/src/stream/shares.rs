@@ -26,6 +26,7 @@ const COLUMNS: &[Column] = &[
         .few_values(),
     Column::new("network_difficulty", Kind::Decimal, "The network's difficulty at that job.").required().unit(Unit::Hashes).few_values(),
     Column::new("height", Kind::Int, "The height of the block the job would make.").required().limits(Limits::Int(0, i64::MAX)),
+    Column::new("block_hash", Kind::Text, "The block this accepted share made, 64 hex digits; null for all others."),
 ];
 
 impl Stream for Shares {
@@ -65,6 +66,9 @@ pub struct Share {
     pub network_difficulty: i128,
     /// Block height of the job.
     pub height: i64,
+    /// 64 hex digits; the block it made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_hash: Option<String>,
 }
 
 impl Record for Share {

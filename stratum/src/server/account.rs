@@ -26,6 +26,7 @@ impl Account {
             difficulty: i64::try_from(terms.difficulty).unwrap_or(i64::MAX),
             network_difficulty: i128::try_from(terms.network_difficulty).unwrap_or(i128::MAX),
             height: i64::try_from(terms.height).unwrap_or(i64::MAX),
+            block_hash: None,
         }
     }
 

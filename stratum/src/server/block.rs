@@ -17,9 +17,8 @@ use crate::share::Admitted;
 /// How long the candidate row may hold the block up.
 const CANDIDATE_WAIT: Duration = Duration::from_millis(500);
 
-/// Submits the block that this share makes.
-pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted) {
-    let block = share.template.block(share.extranonce, share.nonce);
+/// Submits the block that this share made.
+pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, block: FoundBlock) {
     let id = hex::encode(block.id);
     let row = |status: &str, reason| Block {
         event_time: wall_us(),
@@ -32,6 +31,7 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted) {
         network_difficulty: i128::try_from(share.template.network_difficulty()).unwrap_or(i128::MAX),
         reward_atomic: i128::try_from(share.template.reward_atomic()).ok(),
         reason,
+        terms: pool.config.terms.clone(),
     };
     let key = Key { height: share.template.height(), hash: block.id };
     if !pool.blocks.ledger().begin(key, row("candidate", None)) {

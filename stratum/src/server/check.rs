@@ -1,5 +1,6 @@
 //! The costly half of a share: its hash, its block if it is one, and its durable row; then, and only then, the OK.
 
+use headframe_schemas::stream::shares::Share;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ pub(crate) async fn check(pool: Arc<Pool>, account: Account, guest: Arc<Guest>, 
         }
     };
     let (terms, share_is_late) = (share.terms(), share.late);
+    let mut block_hash = None;
     match judge(&share, &hash) {
         Err(reason) => {
             pool.counters.share(reason.outcome());
@@ -55,12 +57,14 @@ pub(crate) async fn check(pool: Arc<Pool>, account: Account, guest: Arc<Guest>, 
             return Checked { end: guilty.then_some(End::Banned), ..refuse(reason.message()) };
         }
         Ok(is_block) if is_block => {
-            pool.tasks.spawn(block::submit(pool.clone(), account.clone(), share));
+            let block = share.template.block(share.extranonce, share.nonce);
+            block_hash = Some(hex::encode(block.id));
+            pool.tasks.spawn(block::submit(pool.clone(), account.clone(), share, block));
         }
         Ok(_) => {}
     }
     pool.defence.good(&guest);
-    let row = account.share(received_us, Outcome::Accepted, terms);
+    let row = Share { block_hash, ..account.share(received_us, Outcome::Accepted, terms) };
     match tokio::time::timeout(pool.config.durable_timeout(), pool.facts.share(row)).await {
         Ok(Ok(())) => {
             pool.counters.share(Outcome::Accepted);

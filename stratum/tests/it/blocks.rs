@@ -1,6 +1,6 @@
 //! A found block's life: the pure steps against a chain that reorganises and a pool that crashes, and the pool's watcher.
 
-use headframe_schemas::stream::blocks::Block;
+use headframe_schemas::stream::blocks::{Block, Terms};
 use headframe_stratum::blocks::ledger::{Key, Ledger, MAX_OPEN, key_of};
 use headframe_stratum::blocks::{Rules, Stage, is_over, steps};
 use headframe_stratum::chain::Standing;
@@ -35,6 +35,7 @@ fn row(hash: u8, height: i64, status: &str) -> Block {
         network_difficulty: 16,
         reward_atomic: Some(7),
         reason: None,
+        terms: Terms::default(),
     }
 }
 

@@ -108,7 +108,17 @@ async fn start(folder: &Path, port: u16) -> ManagedServer {
 fn share(worker: &str, number: i64, outcome: &str) -> Share {
     let (pool, miner) = ("main".to_owned(), "4A".to_owned());
     let (worker, outcome) = (worker.to_owned(), outcome.to_owned());
-    Share { event_time: 1_700_000_000_000_000 + number, pool, miner, worker, outcome, difficulty: 1, network_difficulty: 1, height: number }
+    Share {
+        event_time: 1_700_000_000_000_000 + number,
+        pool,
+        miner,
+        worker,
+        outcome,
+        difficulty: 1,
+        network_difficulty: 1,
+        height: number,
+        block_hash: None,
+    }
 }
 
 pub async fn until(what: &str, mut wanted: impl FnMut() -> bool) {

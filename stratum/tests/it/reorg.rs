@@ -13,7 +13,7 @@ use crate::address::MAINNET;
 use crate::facts::Memory;
 use crate::regtest::{Monerod, generate, mined};
 use crate::scripted::config;
-use headframe_schemas::stream::blocks::Block;
+use headframe_schemas::stream::blocks::{Block, Terms};
 
 async fn pop(monerod: &Monerod, count: u64) {
     let answer = reqwest::Client::new().post(format!("{}/pop_blocks", monerod.url)).json(&json!({"nblocks": count})).send().await.unwrap();
@@ -39,6 +39,7 @@ async fn found(chain: &MoneroChain, facts: &Memory) -> String {
         network_difficulty: 1,
         reward_atomic: None,
         reason: None,
+        terms: Terms::default(),
     };
     facts.blocks.lock().unwrap().push(row);
     chain.submit(&block).await.unwrap();

@@ -1,5 +1,7 @@
 //! The server against captured XMRig lines and against everything a miner should not send.
 
+use headframe_schemas::stream::blocks::Terms;
+use headframe_stratum::StratumConfig;
 use headframe_stratum::miner::{Miner, MinerConfig};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -157,7 +159,8 @@ async fn a_share_in_flight_outlives_its_connection_and_the_shutdown() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_block_is_a_candidate_before_the_daemon_is_told() {
     let scene = Scene { network_difficulty: 16, ..Scene::default() };
-    let stage = Stage::open(scene, config()).await;
+    let terms = Terms { scheme: Some("pplns".to_owned()), window_milli: Some(2_000), fee_bp: Some(60) };
+    let stage = Stage::open(scene, StratumConfig { terms: terms.clone(), ..config() }).await;
     let mut client = stage.miner().await;
     assert!(is_ok(&client.submit(NONCE, RESULT).await));
     stage.facts.until("the first block", |facts| facts.statuses() == ["candidate", "accepted"]).await;
@@ -169,6 +172,9 @@ async fn a_block_is_a_candidate_before_the_daemon_is_told() {
     assert_eq!((blocks[3].status.as_str(), blocks[3].reason.as_deref()), ("refused", Some("Block not accepted")));
     assert_eq!((blocks[0].hash.as_str(), blocks[0].worker.as_str()), ("0c".repeat(32).as_str(), "rack7"));
     assert_eq!(blocks[0].reward_atomic, Some(600_000_000_000));
+    assert!(blocks.iter().all(|block| block.terms == terms), "every row of a block says on which terms it is paid");
+    let made: Vec<Option<String>> = stage.facts.shares.lock().unwrap().iter().map(|share| share.block_hash.clone()).collect();
+    assert_eq!(made, [Some(blocks[0].hash.clone()), Some(blocks[2].hash.clone())], "the shares that made them say so");
     let stats = stage.stats.snapshot();
     assert_eq!((stats.blocks_accepted, stats.blocks_refused), (1, 1));
     stage.close().await;

@@ -1,0 +1,183 @@
+//! The course of each found block: from its rows in `blocks` to the steps of its payout. Pure.
+//!
+//! The chain may take a block away and bring it back; each time its reward is reversed or credited once more, and never twice
+//! in a row. What is due follows from the rows of `blocks` in their order and from nothing else, so that every reader of the
+//! table comes to the same steps in the same order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use headframe_schemas::stream::blocks::{MAX_FEE_BP, MAX_WINDOW_MILLI};
+
+use super::{ONE, Scheme, find};
+
+/// The place of a row in its table: sequence, then index in the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// `seq`.
+    pub seq: i64,
+    /// `row`.
+    pub row: i64,
+}
+
+/// A row of `blocks`, as far as money is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockRow {
+    /// Where it stands.
+    pub place: Place,
+    /// When JetStream stored it, microseconds since 1970.
+    pub ingest_time: i64,
+    /// When it happened, microseconds since 1970.
+    pub event_time: i64,
+    /// The pool.
+    pub pool: String,
+    /// 64 hex digits.
+    pub hash: String,
+    /// Block height.
+    pub height: i64,
+    /// Who found it.
+    pub miner: String,
+    /// One of the statuses of `blocks`.
+    pub status: String,
+    /// Atomic units.
+    pub reward: Option<i128>,
+    /// In words.
+    pub reason: Option<String>,
+    /// One of the schemes.
+    pub scheme: Option<String>,
+    /// Thousandths of a block's work.
+    pub window_milli: Option<i64>,
+    /// Hundredths of a percent.
+    pub fee_bp: Option<i64>,
+}
+
+/// The terms of a block that is paid.
+#[derive(Clone, Copy)]
+pub struct Paid {
+    /// How it is shared out.
+    pub scheme: &'static dyn Scheme,
+    /// Thousandths of a block's work.
+    pub window_milli: i64,
+    /// Hundredths of a percent.
+    pub fee_bp: u16,
+    /// Atomic units.
+    pub reward: u128,
+}
+
+impl Paid {
+    /// The work wanted, [`ONE`] being a block's.
+    pub fn window(&self) -> u128 {
+        window_of(self.window_milli)
+    }
+}
+
+/// ⌊thousandths · 2⁶⁴ ÷ 1000⌋.
+pub fn window_of(milli: i64) -> u128 {
+    u128::try_from(milli).unwrap_or(0) * ONE / 1_000
+}
+
+impl BlockRow {
+    /// The terms it is paid on; `None` for a block of a pool that pays nobody, and for terms that make no sense.
+    pub fn paid(&self) -> Option<Paid> {
+        let scheme = find(self.scheme.as_deref()?)?;
+        let window_milli = self.window_milli.filter(|milli| (1..=MAX_WINDOW_MILLI).contains(milli))?;
+        let fee_bp = self.fee_bp.filter(|fee| (0..=MAX_FEE_BP).contains(fee)).and_then(|fee| u16::try_from(fee).ok())?;
+        Some(Paid { scheme, window_milli, fee_bp, reward: u128::try_from(self.reward?).ok()? })
+    }
+}
+
+/// A step that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Its window is fixed: the first that happens to a block.
+    Frozen,
+    /// It is on the best chain.
+    Credited,
+    /// It is off the chain after it was credited.
+    Reversed {
+        /// Whether it had matured.
+        was_mature: bool,
+    },
+    /// Its reward can be spent.
+    Matured,
+}
+
+impl Step {
+    /// The word in `payouts`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Step::Frozen => "frozen",
+            Step::Credited => "credited",
+            Step::Reversed { .. } => "reversed",
+            Step::Matured => "matured",
+        }
+    }
+}
+
+/// One step of one block, and the row it follows from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The block's first row: what it says of miner, reward and terms holds for ever.
+    pub block: Arc<BlockRow>,
+    /// What is due.
+    pub step: Step,
+    /// The row it follows from.
+    pub cause: Place,
+    /// When that happened.
+    pub event_time: i64,
+    /// What that row says of the reason.
+    pub reason: Option<String>,
+}
+
+/// How far a block has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Nobody has anything of it.
+    Open,
+    /// On the best chain.
+    Credited,
+    /// Spendable.
+    Matured,
+}
+
+/// Every block so far. A block is its pool and hash, never its height.
+#[derive(Debug, Default)]
+pub struct Courses {
+    known: HashMap<(String, String), (Arc<BlockRow>, Standing)>,
+}
+
+impl Courses {
+    /// Takes the next row and says what is due after it, in this order. Rows must come in the order of their places.
+    pub fn next(&mut self, row: &BlockRow) -> Vec<Due> {
+        let key = (row.pool.clone(), row.hash.clone());
+        let mut steps = Vec::new();
+        let (block, standing) = self.known.entry(key).or_insert_with(|| {
+            // A candidate row that was late may come after the row it should precede; the first row counts, whichever it is.
+            steps.push(Step::Frozen);
+            (Arc::new(row.clone()), Standing::Open)
+        });
+        if block.paid().is_none() {
+            return Vec::new();
+        }
+        while let Some((step, next)) = follow(*standing, &row.status) {
+            steps.push(step);
+            *standing = next;
+        }
+        let due = |step: Step| {
+            let reason = row.reason.clone().filter(|_| matches!(step, Step::Reversed { .. }));
+            Due { block: block.clone(), step, cause: row.place, event_time: row.event_time, reason }
+        };
+        steps.into_iter().map(due).collect()
+    }
+}
+
+/// The next step of a payout that stands here when its block's newest row says this.
+fn follow(standing: Standing, status: &str) -> Option<(Step, Standing)> {
+    match (standing, status) {
+        (Standing::Open, "accepted" | "confirmed" | "matured") => Some((Step::Credited, Standing::Credited)),
+        (Standing::Credited, "matured") => Some((Step::Matured, Standing::Matured)),
+        (Standing::Credited, "orphaned" | "refused") => Some((Step::Reversed { was_mature: false }, Standing::Open)),
+        (Standing::Matured, "orphaned" | "refused") => Some((Step::Reversed { was_mature: true }, Standing::Open)),
+        _ => None,
+    }
+}

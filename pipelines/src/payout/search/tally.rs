@@ -1,0 +1,97 @@
+//! The sums of a row group: what each miner's accepted shares weigh, without their order.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, RecordBatch};
+use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type};
+use futures::TryStreamExt;
+use headframe_sinks::{RowGroup, SinkError};
+
+use super::{Names, Weights, missing};
+use crate::payout::Window;
+
+/// What shares add up to.
+#[derive(Default)]
+pub struct Tally {
+    /// The sum of all weights, at most `u128::MAX`.
+    pub total: u128,
+    /// Accepted shares of the pool.
+    pub shares: u64,
+    names: Names,
+    sums: Vec<(u128, u64)>,
+}
+
+/// A dictionary of miners and their numbers here; the batches of a row group have the same one.
+#[derive(Default)]
+struct Seen(Option<(ArrayRef, Vec<u32>)>);
+
+impl Tally {
+    /// Adds the accepted shares that a pool has in a row group.
+    pub async fn read(&mut self, group: &RowGroup, pool: &str) -> Result<(), SinkError> {
+        let columns = ["pool", "miner", "outcome", "difficulty", "network_difficulty"];
+        let (mut weights, mut seen) = (Weights::new(), Seen::default());
+        let mut batches = group.read(&columns)?;
+        while let Some(batch) = batches.try_next().await? {
+            self.add(&batch, pool, &mut weights, &mut seen)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, batch: &RecordBatch, pool: &str, weights: &mut Weights, seen: &mut Seen) -> Result<(), SinkError> {
+        let (pools, miners, outcomes) = (texts(batch, "pool")?, texts(batch, "miner")?, texts(batch, "outcome")?);
+        let difficulties = batch.column_by_name("difficulty").and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let difficulties = difficulties.ok_or_else(|| missing(batch, "difficulty"))?;
+        let networks = batch.column_by_name("network_difficulty").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
+        let networks = networks.ok_or_else(|| missing(batch, "network_difficulty"))?;
+        let (of_pool, accepted) = (those(pools, pool), those(outcomes, "accepted"));
+        let numbers = seen.numbers(&mut self.names, miners);
+        self.sums.resize(self.names.names.len(), (0, 0));
+        let is = |kept: &[bool], key: i32| kept.get(key as usize).copied().unwrap_or(false);
+        let (pool_keys, miner_keys, outcome_keys) = (pools.keys().values(), miners.keys().values(), outcomes.keys().values());
+        // A rejected row has no verdict, and none of the others matters then.
+        let good = |row: usize| outcomes.keys().nulls().is_none_or(|nulls| nulls.is_valid(row));
+        for row in 0..batch.num_rows() {
+            if !is(&accepted, outcome_keys[row]) || !is(&of_pool, pool_keys[row]) || !good(row) {
+                continue;
+            }
+            let weight = weights.of(difficulties.value(row), networks.value(row));
+            self.total = self.total.saturating_add(weight);
+            self.shares += 1;
+            let number = numbers.get(miner_keys[row] as usize).copied().unwrap_or(0);
+            if let Some(sum) = self.sums.get_mut(number as usize) {
+                *sum = (sum.0.saturating_add(weight), sum.1 + 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds everything to a window.
+    pub fn pour(&self, window: &mut Window) {
+        for (name, (weight, shares)) in self.names.names.iter().zip(&self.sums).filter(|(_, (_, shares))| *shares > 0) {
+            window.add(name, *weight, *shares);
+        }
+    }
+}
+
+impl Seen {
+    fn numbers(&mut self, names: &mut Names, miners: &DictionaryArray<Int32Type>) -> &[u32] {
+        let values = miners.values();
+        let same = self.0.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, values));
+        if !same {
+            let numbers = names.numbers(miners.values().as_string::<i32>().iter().map(Option::unwrap_or_default));
+            self.0 = Some((values.clone(), numbers));
+        }
+        self.0.as_ref().map_or(&[], |(_, numbers)| numbers)
+    }
+}
+
+/// A text column as the dictionary it is stored as.
+pub fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a DictionaryArray<Int32Type>, SinkError> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_dictionary_opt::<Int32Type>());
+    column.filter(|column| column.values().as_string_opt::<i32>().is_some()).ok_or_else(|| missing(batch, name))
+}
+
+/// Which values of a dictionary are this text.
+pub fn those(column: &DictionaryArray<Int32Type>, text: &str) -> Vec<bool> {
+    column.values().as_string::<i32>().iter().map(|value| value == Some(text)).collect()
+}

@@ -1,0 +1,141 @@
+//! The row groups of a table's data files, for a reader that goes through a long table backwards and wants few columns of it.
+//!
+//! A query plan reads what it is told to and sorts what it read. Who looks for where a sum is reached wants the newest row group
+//! first, the statistics of each before its bytes, and texts as the dictionaries they are stored as.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use futures::{Stream, StreamExt};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::statistics::Statistics;
+
+use crate::data_file::DataFile;
+use crate::error::SinkError;
+use crate::lake::TableLocation;
+use crate::snapshot::Snapshot;
+
+mod stored;
+
+use stored::Stored;
+
+/// Rows of one batch.
+const BATCH_ROWS: usize = 65_536;
+
+/// A row group of a data file, with what the file's footer says of it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RowGroup {
+    location: TableLocation,
+    file: Arc<DataFile>,
+    metadata: ArrowReaderMetadata,
+    index: usize,
+}
+
+/// The row groups of one file of a snapshot, in the order they stand in it.
+pub async fn row_groups(snapshot: &Snapshot, file: &Arc<DataFile>) -> Result<Vec<RowGroup>, SinkError> {
+    let failed = |source| fault("reading the footer of a data file", &snapshot.table.name, &file.add.path, source);
+    let footer = Stored::new(&snapshot.location, file).get_metadata(None).await.map_err(failed)?;
+    let plain = ArrowReaderMetadata::try_new(footer.clone(), ArrowReaderOptions::new()).map_err(failed)?;
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(with_dictionaries(plain.schema())));
+    let metadata = ArrowReaderMetadata::try_new(footer, options).map_err(failed)?;
+    let group = |index| RowGroup { location: snapshot.location.clone(), file: file.clone(), metadata: metadata.clone(), index };
+    Ok((0..metadata.metadata().num_row_groups()).map(group).collect())
+}
+
+impl RowGroup {
+    /// The file it is in, as the log names it.
+    pub fn file(&self) -> &DataFile {
+        &self.file
+    }
+
+    /// Its place in the file, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its rows.
+    pub fn rows(&self) -> usize {
+        usize::try_from(self.footer().num_rows()).unwrap_or(0)
+    }
+
+    /// The smallest and largest sequence in it; `None` when the footer does not say.
+    pub fn seq_range(&self) -> Option<(i64, i64)> {
+        match self.statistics("seq")? {
+            Statistics::Int64(seq) => Some((*seq.min_opt()?, *seq.max_opt()?)),
+            _ => None,
+        }
+    }
+
+    /// Whether the file has this column.
+    pub fn has(&self, column: &str) -> bool {
+        self.metadata.schema().column_with_name(column).is_some()
+    }
+
+    /// Whether a value of this text column can be this text. Only a footer that rules it out is believed.
+    pub fn may_hold(&self, column: &str, text: &str) -> bool {
+        if !self.has(column) {
+            return false;
+        }
+        let Some(Statistics::ByteArray(range)) = self.statistics(column) else { return true };
+        if range.null_count_opt().is_some_and(|nulls| nulls == self.rows() as u64) {
+            return false;
+        }
+        match (range.min_opt(), range.max_opt()) {
+            (Some(low), Some(high)) => low.data() <= text.as_bytes() && text.as_bytes() <= high.data(),
+            _ => true,
+        }
+    }
+
+    /// Whether every value of this column is null.
+    pub fn is_void(&self, column: &str) -> bool {
+        let nulls = self.statistics(column).and_then(Statistics::null_count_opt);
+        !self.has(column) || nulls == Some(self.rows() as u64)
+    }
+
+    /// Its rows, in their order, with those of the columns that the file has. Texts are dictionaries.
+    pub fn read(&self, columns: &[&str]) -> Result<impl Stream<Item = Result<RecordBatch, SinkError>> + Send + use<>, SinkError> {
+        let columns = columns.iter().filter(|column| self.has(column)).copied();
+        let projection = ProjectionMask::columns(self.metadata.parquet_schema(), columns);
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(Stored::new(&self.location, &self.file), self.metadata.clone());
+        let builder = builder.with_row_groups(vec![self.index]).with_projection(projection).with_batch_size(BATCH_ROWS);
+        let (name, path) = (self.location.name.clone(), self.file.add.path.clone());
+        let rows = builder.build().map_err(|source| fault("reading a data file", &name, &path, source))?;
+        Ok(rows.map(move |batch| batch.map_err(|source| fault("reading a data file", &name, &path, source))))
+    }
+
+    fn footer(&self) -> &RowGroupMetaData {
+        self.metadata.metadata().row_group(self.index)
+    }
+
+    fn statistics(&self, column: &str) -> Option<&Statistics> {
+        let (index, _) = self.metadata.schema().column_with_name(column)?;
+        // No column of a table is nested, so that fields and leaves are counted alike.
+        self.footer().columns().get(index)?.statistics()
+    }
+}
+
+/// A storage that is away passes by itself; bytes that cannot be read do not.
+fn fault(action: &'static str, table: &str, path: &str, source: ParquetError) -> SinkError {
+    let why = match source {
+        ParquetError::External(source) => match source.downcast::<object_store::Error>() {
+            Ok(source) => return SinkError::store(action, table)(*source),
+            Err(source) => source.to_string(),
+        },
+        source => source.to_string(),
+    };
+    SinkError::encode(action, table)(format!("{path}: {why}"))
+}
+
+fn with_dictionaries(schema: &Schema) -> Schema {
+    let dictionary = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let field = |field: &FieldRef| match field.data_type() {
+        DataType::Utf8 | DataType::Utf8View => Arc::new(Field::new(field.name(), dictionary(), field.is_nullable())),
+        _ => field.clone(),
+    };
+    Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>())
+}

@@ -1,0 +1,99 @@
+//! The `[payouts]` section: on which terms blocks found from now on are paid.
+//!
+//! The pool writes them into the rows of each block it finds, so that a change here never reaches a block that was found before.
+
+use headframe_pipelines::payout;
+use headframe_schemas::stream::blocks::{MAX_FEE_BP, MAX_WINDOW_MILLI, Terms};
+use serde::{Deserialize, Serialize};
+
+/// How the pool's blocks are paid.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PayoutsSection {
+    /// Whether blocks found from now on are paid by this program; without it their rows carry no terms.
+    pub enabled: bool,
+    /// How a reward is shared out: `pplns`, `prop` or `solo`.
+    pub scheme: String,
+    /// The work the PPLNS window reaches back, in blocks; thousandths count.
+    pub window: f64,
+    /// The pool's part in hundredths of a percent of the reward, rounded down.
+    pub fee_bp: i64,
+}
+
+impl Default for PayoutsSection {
+    fn default() -> Self {
+        Self { enabled: true, scheme: "pplns".to_owned(), window: 2.0, fee_bp: 0 }
+    }
+}
+
+impl PayoutsSection {
+    /// Refuses terms that nobody could be paid on. The reason names the key.
+    pub fn validate(&self) -> Result<(), String> {
+        if payout::find(&self.scheme).is_none() {
+            let names: Vec<&str> = payout::ALL.iter().map(|scheme| scheme.name()).collect();
+            return Err(format!("payouts.scheme is {:?}; it must be one of {}", self.scheme, names.join(", ")));
+        }
+        if self.window_milli().is_none() {
+            let most = MAX_WINDOW_MILLI / 1_000;
+            return Err(format!("payouts.window is {}; it must be from 0.001 to {most} blocks, in whole thousandths", self.window));
+        }
+        if !(0..=MAX_FEE_BP).contains(&self.fee_bp) {
+            return Err(format!("payouts.fee_bp is {}; it must lie between 0 and {MAX_FEE_BP} (100 %)", self.fee_bp));
+        }
+        Ok(())
+    }
+
+    /// The terms as rows of blocks carry them.
+    pub fn terms(&self) -> Terms {
+        match self.enabled {
+            true => Terms { scheme: Some(self.scheme.clone()), window_milli: self.window_milli(), fee_bp: Some(self.fee_bp) },
+            false => Terms::default(),
+        }
+    }
+
+    /// Thousandths of a block. What people write as 1.5 is meant exactly, so the nearest thousandth must be what was written.
+    fn window_milli(&self) -> Option<i64> {
+        let milli = (self.window * 1_000.0).round();
+        let exact = (self.window * 1_000.0 - milli).abs() < 1e-6;
+        let fits = exact && milli >= 1.0 && milli <= MAX_WINDOW_MILLI as f64;
+        fits.then_some(milli as i64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn section(text: &str) -> PayoutsSection {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn terms_are_written_as_they_stand_in_the_file() {
+        let terms = section("scheme = \"prop\"\nwindow = 1.5\nfee_bp = 60").terms();
+        assert_eq!(terms, Terms { scheme: Some("prop".to_owned()), window_milli: Some(1_500), fee_bp: Some(60) });
+        assert_eq!(section("").terms(), Terms { scheme: Some("pplns".to_owned()), window_milli: Some(2_000), fee_bp: Some(0) });
+        assert_eq!(section("enabled = false").terms(), Terms::default());
+    }
+
+    #[test]
+    fn terms_that_make_no_sense_are_refused_by_their_key() {
+        for (text, key) in [
+            ("scheme = \"pps\"", "payouts.scheme"),
+            ("window = 0.0", "payouts.window"),
+            ("window = -2.0", "payouts.window"),
+            ("window = 1.0005", "payouts.window"),
+            ("window = 1000.5", "payouts.window"),
+            ("window = nan", "payouts.window"),
+            ("fee_bp = -1", "payouts.fee_bp"),
+            ("fee_bp = 10001", "payouts.fee_bp"),
+        ] {
+            let refused = section(text).validate().unwrap_err();
+            assert!(refused.starts_with(key), "{text}: {refused}");
+        }
+        for text in ["window = 0.001", "window = 1000.0", "window = 2.3", "fee_bp = 10000"] {
+            assert_eq!(section(text).validate(), Ok(()), "{text}");
+        }
+    }
+}
