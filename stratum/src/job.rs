@@ -3,7 +3,7 @@
 //! XMRig drops the connection when two jobs look alike, also across a reconnect, so a job id is a random prefix drawn a
 //! connection plus a counter, and its extranonce carries the same counter: no two jobs share a blob.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use crate::difficulty::Difficulty;
 
 /// Jobs remembered a connection; older ones count as expired.
 const RING: usize = 8;
+/// Digits of an id before the job's number.
+const PREFIX_LEN: usize = 16;
 /// Solutions remembered a job, which bounds memory when somebody sends shares of no worth.
 pub const MAX_NONCES: usize = 16_384;
 
-/// One piece of work as one connection got it.
+/// One piece of work as one connection got it. Kept small: a connection has eight, and there are thousands of connections.
 #[derive(Debug)]
 pub struct Job {
-    /// Unique over connections and restarts.
-    pub id: String,
+    prefix: u64,
     /// The block it would make.
     pub template: Arc<dyn Template>,
     /// What makes its blob unlike any other.
@@ -29,7 +30,8 @@ pub struct Job {
     /// The nonce's last byte, when it is not the miner's to choose (NiceHash). Never zero: a byte that is not zero is what
     /// tells a miner to leave it alone.
     pub fixed_byte: Option<u8>,
-    nonces: HashSet<[u8; 4]>,
+    /// Most jobs see few shares or none, for which a tree takes least.
+    nonces: BTreeSet<[u8; 4]>,
 }
 
 /// What became of a nonce's reservation.
@@ -44,6 +46,11 @@ pub enum Reservation {
 }
 
 impl Job {
+    /// Its id, unique over connections and restarts: the connection's prefix and the job's number, in hex.
+    pub fn id(&self) -> String {
+        format!("{:016x}{:x}", self.prefix, self.extranonce.job)
+    }
+
     /// The blob as sent to the miner.
     pub fn blob(&self) -> Vec<u8> {
         let blob = self.template.hashing_blob(self.extranonce);
@@ -83,7 +90,7 @@ pub struct JobRing {
 impl JobRing {
     /// An empty ring. `prefix` must be random; `instance` and `connection` must not both repeat.
     pub fn new(prefix: u64, instance: u32, connection: u32) -> Self {
-        Self { prefix, extranonce: Extranonce { instance, connection, job: 0 }, nicehash: false, jobs: VecDeque::with_capacity(RING) }
+        Self { prefix, extranonce: Extranonce { instance, connection, job: 0 }, nicehash: false, jobs: VecDeque::new() }
     }
 
     /// The same for a miner that searches three bytes of the nonce only, if `nicehash`.
@@ -98,16 +105,24 @@ impl JobRing {
         if self.jobs.len() == RING {
             self.jobs.pop_front();
         }
-        let id = format!("{:016x}{:x}", self.prefix, self.extranonce.job);
         let fixed_byte = self.nicehash.then(|| fixed_byte(self.extranonce.job));
-        let job = Job { id, template, extranonce: self.extranonce, difficulty: assigned, fixed_byte, nonces: HashSet::new() };
-        self.jobs.push_back(job);
+        // Exactly one more place: a ring that doubled would mostly be empty.
+        self.jobs.reserve_exact(1);
+        self.jobs.push_back(Job {
+            prefix: self.prefix,
+            template,
+            extranonce: self.extranonce,
+            difficulty: assigned,
+            fixed_byte,
+            nonces: BTreeSet::new(),
+        });
         &self.jobs[self.jobs.len() - 1]
     }
 
     /// The job of this id, if it is still remembered.
     pub fn find(&mut self, id: &str) -> Option<&mut Job> {
-        self.jobs.iter_mut().rev().find(|job| job.id == id)
+        let number = u32::from_str_radix(id.get(PREFIX_LEN..)?, 16).ok()?;
+        self.jobs.iter_mut().rev().find(|job| job.extranonce.job == number && job.id() == id)
     }
 
     /// The job the miner should be working on.

@@ -55,6 +55,8 @@ pub enum StratumError {
 /// Everything the sessions share.
 pub(crate) struct Pool {
     pub(crate) config: StratumConfig,
+    /// Its name, as the rows of all sessions share it.
+    pub(crate) name: Arc<str>,
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) verifier: Verifier,
     pub(crate) facts: Arc<dyn Facts>,
@@ -168,6 +170,7 @@ impl Stratum {
         let (tasks, instance, started) = (TaskTracker::new(), rand::random(), Instant::now());
         let tips = Mutex::new(Tips::new(config.late_grace_ms));
         let pool = Pool {
+            name: config.pool.as_str().into(),
             config,
             chain,
             verifier,

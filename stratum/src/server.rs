@@ -15,11 +15,13 @@ use crate::port::Port;
 
 mod accept;
 mod account;
+mod arrival;
 mod block;
 mod check;
 mod ends;
 mod entrance;
 mod greet;
+mod inbox;
 mod out;
 mod pace;
 mod presence;
@@ -84,20 +86,41 @@ async fn listen(door: Arc<Door>, listener: TcpListener, port: Arc<Port>) {
             continue;
         };
         let caller = Caller { connection: door.connections.fetch_add(1, Relaxed), peer, port: port.clone() };
-        sessions.spawn(connect(door.clone(), stream, caller, permit));
+        sessions.spawn(connect(&door, stream, caller, permit));
     }
     drop(listener);
     while sessions.join_next().await.is_some() {}
 }
 
-async fn connect(door: Arc<Door>, stream: TcpStream, caller: Caller, permit: OwnedSemaphorePermit) {
-    let bounded = || socket::prepare(&stream, door.pool.config.defence.send_buffer_bytes);
-    if let Err(error) = stream.set_nodelay(true).and_then(|()| bounded()) {
-        tracing::debug!(%error, "a connection broke before it began");
-        return;
+/// One connection from its beginning to its end. What its beginning needs is boxed and given back, because a task is as large
+/// as its largest moment, and thousands of tasks only wait.
+fn connect(door: &Door, stream: TcpStream, caller: Caller, permit: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send + use<> {
+    let (connection, stop) = (caller.connection, door.stop.clone());
+    let arriving = Box::pin(arrival::arrive(door.pool.clone(), stream, caller, stop.clone()));
+    async move {
+        let arrived = arriving.await;
+        let end = match arrived {
+            Ok(mut session) => session.serve(&stop).await,
+            Err(end) => end,
+        };
+        tracing::debug!(connection, ?end, "connection ended");
+        drop(permit);
     }
-    let connection = caller.connection;
-    let end = session::run(door.pool.clone(), stream, caller, door.stop.clone()).await;
-    tracing::debug!(connection, ?end, "connection ended");
-    drop(permit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of the future that serves a connection.
+    fn task<F: Future>(_: fn(&Door, TcpStream, Caller, OwnedSemaphorePermit) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_miner_that_waits_takes_little_memory() {
+        let (task, session) = (task(connect), size_of::<session::Session>());
+        println!("the task of a connection takes {task} bytes, its session {session}");
+        assert!(task <= 1000 && session <= 1000, "{task} + {session}");
+    }
 }

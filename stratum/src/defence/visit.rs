@@ -113,6 +113,11 @@ impl Guest {
         self.proven.load(Relaxed)
     }
 
+    /// Who mines.
+    pub(crate) fn party(&self) -> &Arc<Party> {
+        &self.party
+    }
+
     /// Where it comes from.
     pub(crate) fn address(&self) -> IpAddr {
         self.address

@@ -4,12 +4,16 @@
 //! integer id for an answer, and reconnects on certain words. All lines are made here, so that none can be wrong.
 
 use serde_json::{Value, json};
+use std::fmt::Write;
 
 use crate::chain::USUAL_NONCE_OFFSET;
 use crate::job::Job;
 
 /// Said to a command before login. XMRig reconnects on it, which is right: it must log in.
 pub const UNAUTHENTICATED: &str = "Unauthenticated";
+
+/// Bytes of a job's line, about.
+const JOB_LEN: usize = 512;
 
 /// A good answer; `result` must be an object.
 pub fn result(id: &Value, result: &Value) -> String {
@@ -28,33 +32,55 @@ pub fn share_ok(id: &Value) -> String {
 
 /// A good login. A login answer without a job counts as a failure at the miner.
 pub fn login(id: &Value, session: &str, first: &Job, algo: &str) -> String {
-    let mut extensions = vec!["algo", "keepalive"];
-    if first.fixed_byte.is_some() {
-        extensions.push("nicehash");
-    }
-    result(id, &json!({"id": session, "job": job(first, algo), "extensions": extensions, "status": "OK"}))
+    let extensions = if first.fixed_byte.is_some() { json!(["algo", "keepalive", "nicehash"]) } else { json!(["algo", "keepalive"]) };
+    let job = job(first, algo);
+    let session = json!(session);
+    format!(
+        "{{\"id\":{id},\"jsonrpc\":\"2.0\",\"error\":null,\"result\":{{\"id\":{session},\"job\":{job},\"extensions\":{extensions},\"status\":\"OK\"}}}}\n"
+    )
+}
+
+/// The current job, asked for.
+pub fn current(id: &Value, current: &Job, algo: &str) -> String {
+    format!("{{\"id\":{id},\"jsonrpc\":\"2.0\",\"error\":null,\"result\":{}}}\n", job(current, algo))
 }
 
 /// A new job, pushed. It has no id at the top level.
 pub fn push(next: &Job, algo: &str) -> String {
-    line(&json!({"jsonrpc": "2.0", "method": "job", "params": job(next, algo)}))
+    let mut line = String::with_capacity(JOB_LEN);
+    line.push_str("{\"jsonrpc\":\"2.0\",\"method\":\"job\",\"params\":");
+    write_job(&mut line, next, algo);
+    line.push_str("}\n");
+    line
 }
 
-/// A job's fields.
-pub fn job(job: &Job, algo: &str) -> Value {
-    let mut fields = json!({
-        "job_id": job.id,
-        "blob": hex::encode(job.blob()),
-        "target": job.difficulty.target_hex(),
-        "algo": algo,
-        "height": job.template.height(),
-        "seed_hash": hex::encode(job.template.seed()),
-    });
+/// A job's fields, as JSON text.
+fn job(job: &Job, algo: &str) -> String {
+    let mut text = String::with_capacity(JOB_LEN);
+    write_job(&mut text, job, algo);
+    text
+}
+
+/// Written by hand, because a new block has it written for every miner at the same moment. Nothing in it needs escaping: numbers,
+/// hex, and the name of an algorithm.
+fn write_job(text: &mut String, job: &Job, algo: &str) {
+    let height = job.template.height();
+    // Writing into a string does not fail.
+    let _ = write!(text, "{{\"algo\":\"{algo}\",\"height\":{height},\"job_id\":\"{}\",\"blob\":\"", job.id());
+    push_hex(text, &job.blob());
+    let _ = write!(text, "\",\"target\":\"{}\",\"seed_hash\":\"", job.difficulty.target_hex());
+    push_hex(text, &job.template.seed());
+    text.push('"');
     // Stock miners do not read it; they are not let in where it would matter.
     if job.template.nonce_offset() != USUAL_NONCE_OFFSET {
-        fields["nonce_offset"] = json!(job.template.nonce_offset());
+        let _ = write!(text, ",\"nonce_offset\":{}", job.template.nonce_offset());
     }
-    fields
+    text.push('}');
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    text.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).map(char::from));
 }
 
 fn line(value: &Value) -> String {

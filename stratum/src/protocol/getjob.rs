@@ -10,5 +10,5 @@ pub const METHOD: &str = "getjob";
 
 /// The answer.
 pub fn answer(id: &Value, job: &Job, algo: &str) -> String {
-    answer::result(id, &answer::job(job, algo))
+    answer::current(id, job, algo)
 }

@@ -1,7 +1,11 @@
 //! Lines out of a byte stream, with a limit, so that nobody fills memory by never ending one.
 
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// The longest line accepted before login; XMRig's with a long algorithm list is about 700 bytes.
 pub const BEFORE_LOGIN: usize = 4 * 1024;
@@ -46,7 +50,9 @@ impl Lines {
             if end > limit {
                 return Err(LineError::TooLong(limit));
             }
-            let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
+            // Most often nothing follows, and the buffer itself is the line: a silent miner then holds no memory here.
+            let mut line =
+                if end + 1 == self.buffer.len() { std::mem::take(&mut self.buffer) } else { self.buffer.drain(..=end).collect() };
             self.searched = 0;
             line.pop();
             if line.last() == Some(&b'\r') {
@@ -78,11 +84,18 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             if let Some(line) = self.lines.take(limit)? {
                 return Ok(Some(line));
             }
-            let mut bytes = [0; READ_LEN];
-            match self.source.read(&mut bytes).await? {
-                0 => return Ok(None),
-                count => self.lines.push(&bytes[..count]),
+            if poll_fn(|context| self.poll_more(context)).await? == 0 {
+                return Ok(None);
             }
         }
+    }
+
+    /// Takes what has come. The bytes lie on the stack of this call and not in the future, of which there are thousands.
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; READ_LEN];
+        let mut came = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.source).poll_read(context, &mut came))?;
+        self.lines.push(came.filled());
+        Poll::Ready(Ok(came.filled().len()))
     }
 }

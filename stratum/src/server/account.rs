@@ -2,26 +2,47 @@
 
 use headframe_schemas::stream::hashrate::Hashrate;
 use headframe_schemas::stream::shares::Share;
+use std::sync::Arc;
 
+use crate::defence::conduct::Party;
 use crate::pool::wall_us;
 use crate::share::{Outcome, Terms};
 
-/// Who is paid, and the machine.
+/// Who is paid, and the machine. The names are kept once a connection, however many shares are in flight.
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
-    pub(crate) pool: String,
-    pub(crate) miner: String,
-    pub(crate) worker: String,
+    pool: Arc<str>,
+    party: Arc<Party>,
 }
 
 impl Account {
+    /// The account of a party in a pool.
+    pub(crate) fn new(pool: Arc<str>, party: Arc<Party>) -> Self {
+        Self { pool, party }
+    }
+
+    /// The pool's name.
+    pub(crate) fn pool(&self) -> String {
+        self.pool.as_ref().to_owned()
+    }
+
+    /// Who is paid.
+    pub(crate) fn miner(&self) -> &str {
+        &self.party.wallet
+    }
+
+    /// The machine.
+    pub(crate) fn worker(&self) -> &str {
+        &self.party.worker
+    }
+
     /// The row of a share that was received at `event_time`.
     pub(crate) fn share(&self, event_time: i64, outcome: Outcome, terms: Terms) -> Share {
         Share {
             event_time,
-            pool: self.pool.clone(),
-            miner: self.miner.clone(),
-            worker: self.worker.clone(),
+            pool: self.pool(),
+            miner: self.miner().to_owned(),
+            worker: self.worker().to_owned(),
             outcome: outcome.word().to_owned(),
             difficulty: i64::try_from(terms.difficulty).unwrap_or(i64::MAX),
             network_difficulty: i128::try_from(terms.network_difficulty).unwrap_or(i128::MAX),
@@ -34,9 +55,9 @@ impl Account {
     pub(crate) fn hashrate(&self, work: u128, elapsed_s: f64) -> Hashrate {
         Hashrate {
             event_time: wall_us(),
-            pool: self.pool.clone(),
-            miner: self.miner.clone(),
-            worker: self.worker.clone(),
+            pool: self.pool(),
+            miner: self.miner().to_owned(),
+            worker: self.worker().to_owned(),
             hashrate_hs: work as f64 / elapsed_s.max(0.001),
             source: "pool".to_owned(),
         }

@@ -22,11 +22,11 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, b
     let id = hex::encode(block.id);
     let row = |status: &str, reason| Block {
         event_time: wall_us(),
-        pool: account.pool.clone(),
+        pool: account.pool(),
         hash: id.clone(),
         height: i64::try_from(share.template.height()).unwrap_or(i64::MAX),
-        miner: account.miner.clone(),
-        worker: account.worker.clone(),
+        miner: account.miner().to_owned(),
+        worker: account.worker().to_owned(),
         status: status.to_owned(),
         network_difficulty: i128::try_from(share.template.network_difficulty()).unwrap_or(i128::MAX),
         reward_atomic: i128::try_from(share.template.reward_atomic()).ok(),
@@ -53,7 +53,7 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, b
     };
     pool.counters.block(status);
     pool.bell.notify_one();
-    tracing::info!(block = %id, height = share.template.height(), worker = %account.worker, status, reason, "block found");
+    tracing::info!(block = %id, height = share.template.height(), worker = %account.worker(), status, reason, "block found");
     let outcome = pool.facts.block(row(status, reason.clone())).await;
     let doubts: Vec<_> = [written, outcome].into_iter().filter_map(Result::err).collect();
     if doubts.is_empty() {

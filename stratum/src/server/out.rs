@@ -1,7 +1,11 @@
 //! The writing half of a connection, with the patience a reader deserves, and its last moments.
 
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::session::End;
@@ -22,18 +26,34 @@ impl Out {
         Self { socket, patience }
     }
 
-    /// Sends a whole line.
+    /// Sends a whole line. Nearly always the socket takes it at once; the clock and the memory for waiting are for the rest.
     pub(crate) async fn send(&mut self, line: &str) -> Result<(), End> {
-        let sent = async {
-            self.socket.write_all(line.as_bytes()).await?;
-            // Over TLS a written line is a sent line only after this; over plain TCP it costs nothing.
-            self.socket.flush().await
-        };
-        match tokio::time::timeout(self.patience, sent).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(End::Write(error.to_string())),
+        let mut rest = line.as_bytes();
+        match poll_fn(|context| Poll::Ready(self.poll_send(context, &mut rest))).await {
+            Poll::Ready(sent) => sent.map_err(End::broken),
+            Poll::Pending => Box::pin(self.wait(rest)).await,
+        }
+    }
+
+    async fn wait(&mut self, mut rest: &[u8]) -> Result<(), End> {
+        let patience = self.patience;
+        let sent = poll_fn(|context| self.poll_send(context, &mut rest));
+        match tokio::time::timeout(patience, sent).await {
+            Ok(sent) => sent.map_err(End::broken),
             Err(_) => Err(End::Stalled),
         }
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>, rest: &mut &[u8]) -> Poll<io::Result<()>> {
+        while !rest.is_empty() {
+            let count = ready!(Pin::new(&mut self.socket).poll_write(context, rest))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            *rest = &rest[count..];
+        }
+        // Over TLS a written line is a sent line only after this; over plain TCP it costs nothing.
+        Pin::new(&mut self.socket).poll_flush(context)
     }
 
     /// Says that nothing more will come. A connection that is gone already cannot be told.
@@ -54,11 +74,11 @@ pub(super) enum Leaving {
 }
 
 impl Leaving {
-    /// Waits until its time is over; for ever while it has none.
-    pub(super) async fn over(self) {
+    /// When its time is over, once it has one.
+    pub(super) fn until(self) -> Option<Instant> {
         match self {
-            Leaving::Told(until) => tokio::time::sleep_until(until).await,
-            Leaving::Not | Leaving::Finishing => std::future::pending().await,
+            Leaving::Told(until) => Some(until),
+            Leaving::Not | Leaving::Finishing => None,
         }
     }
 }

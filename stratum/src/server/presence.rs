@@ -57,11 +57,11 @@ impl Presence {
     fn row(&self, account: &Account, ip: String, event: &str, difficulty: u64) -> SessionRow {
         SessionRow {
             event_time: wall_us(),
-            pool: account.pool.clone(),
+            pool: account.pool(),
             event: event.to_owned(),
             session: self.session(),
-            miner: account.miner.clone(),
-            worker: account.worker.clone(),
+            miner: account.miner().to_owned(),
+            worker: account.worker().to_owned(),
             agent: (!self.agent.is_empty()).then(|| self.agent.to_string()),
             ip,
             difficulty: i64::try_from(difficulty).unwrap_or(i64::MAX),

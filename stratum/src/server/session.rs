@@ -1,45 +1,50 @@
 //! One miner's connection: a login, then commands, new jobs and finished shares until it ends.
 //!
 //! One task owns the whole state and is the only writer to the socket, so there is no out-buffer to bound: a miner that
-//! does not read stops being served and is dropped after the write timeout.
+//! does not read stops being served and is dropped after the write timeout. Nearly all sessions wait nearly all the time, so
+//! what a waiting one holds is kept small: no buffers, one timer, and no room for what may come.
 
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
 use super::check::{Checked, check};
 use super::ends;
-use super::greet::{Met, meet};
+use super::greet::Met;
+use super::inbox::Inbox;
 use super::out::{Leaving, Out};
 use super::pace::Pace;
 use super::presence::Presence;
-use super::tempo::{self, Tempo};
-use super::wire::{self, Reading};
+use super::tempo::Tempo;
+use super::wire::Reading;
 use crate::chain::Template;
 use crate::defence::conduct::Offence;
-use crate::defence::refusal::Refusal;
-use crate::defence::visit::Guest;
+use crate::defence::visit::{Guest, Visit};
 use crate::feed::Work;
 use crate::job::{self, JobRing};
 use crate::pool::{Pool, wall_us};
 use crate::port::Port;
 use crate::protocol::line::{AFTER_LOGIN, LineError, LineReader};
-use crate::protocol::login::Login;
 use crate::protocol::{Command, answer, getjob, keepalived, parse, submit};
 use crate::recorder::Row;
 use crate::share::{Rejection, Terms, admit};
+use crate::stats::Present;
 
 /// How often silence, difficulty and hashrate are looked at.
-const TICK: std::time::Duration = std::time::Duration::from_secs(1);
+const TICK: Duration = Duration::from_secs(1);
+/// How often where nothing has happened for [`QUIET_AFTER`]: thousands of silent miners would keep a core busy with looking.
+const QUIET_TICK: Duration = Duration::from_secs(5);
+const QUIET_AFTER: Duration = Duration::from_secs(60);
 /// Shares in flight of a proven proxy, whose many miners know nothing of each other.
 const PROXY_WINDOW: usize = 64;
 /// How long a miner that was sent to the pool's successor may take to leave.
-const LEAVE_TIME: std::time::Duration = std::time::Duration::from_secs(2);
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -83,78 +88,12 @@ pub(crate) struct Caller {
     pub(crate) port: Arc<Port>,
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn run(pool: Arc<Pool>, mut stream: TcpStream, mut caller: Caller, stop: CancellationToken) -> End {
-    let introduced = tokio::select! {
-        () = stop.cancelled() => return End::Shutdown,
-        introduced = pool.entrance.introduce(&mut stream, caller.peer, pool.config.login_timeout()) => introduced,
-    };
-    caller.peer = match introduced {
-        Ok(peer) => peer,
-        Err(end) => return end,
-    };
-    let mut visit = match pool.defence.enter(caller.peer.ip()) {
-        Ok(visit) => visit,
-        Err(refusal) => {
-            // Said in plain text, because a handshake would be work for us; over TLS it is only the end.
-            let mut out = Out::new(wire::plain(stream).1, pool.config.write_timeout());
-            return refuse(&mut out, &Value::Null, refusal).await;
-        }
-    };
-    let met = tokio::select! {
-        () = stop.cancelled() => return End::Shutdown,
-        met = meet(&pool, stream, caller.peer) => met,
-    };
-    let Met { mut lines, mut out, id, mut login } = match met {
-        Ok(met) => met,
-        Err(end) => {
-            if let Some(offence) = ends::before_login(&end) {
-                visit.offence(offence);
-            }
-            return end;
-        }
-    };
-    let guest = match visit.login(&mut login, u64::from(caller.connection)) {
-        Ok(guest) => guest,
-        Err(refusal) => return refuse(&mut out, &id, refusal).await,
-    };
-    let _present = pool.counters.session();
-    let (connection, peer) = (caller.connection, caller.peer);
-    let (mut session, mut finished) = Session::new(pool, login, guest, caller, out);
-    tracing::debug!(connection, %peer, worker = %session.account.worker, "miner logged in");
-    let end = match session.welcome(&id).await {
-        Ok(()) => session.mine(&mut lines, &mut finished, stop).await.err().unwrap_or(End::Shutdown),
-        Err(end) => end,
-    };
-    session.report_hashrate();
-    session.leave(&end);
-    session.out.close().await;
-    if matches!(end, End::Banned | End::Shed) {
-        visit.thrown_out();
-    }
-    end
-}
-
-/// Says why, except to the banned: every line to them is work for us.
-async fn refuse(out: &mut Out, id: &Value, refusal: Refusal) -> End {
-    if refusal != Refusal::BannedAddress
-        && let Err(end) = out.send(&answer::error(id, &refusal.to_string())).await
-    {
-        return end;
-    }
-    End::Refused(refusal.to_string())
-}
-
-/// Dropping the future loses nothing.
-async fn next_line<R: tokio::io::AsyncRead + Unpin>(next: Instant, lines: &mut LineReader<R>) -> Result<Option<Vec<u8>>, LineError> {
-    tempo::until(next).await;
-    lines.next(AFTER_LOGIN).await
-}
-
-struct Session {
+/// A miner that is logged in.
+pub(super) struct Session {
     pool: Arc<Pool>,
     caller: Caller,
     account: Account,
+    visit: Visit,
     guest: Arc<Guest>,
     presence: Presence,
     tempo: Tempo,
@@ -162,52 +101,76 @@ struct Session {
     strain: u64,
     /// What the miner did is enough.
     guilty: bool,
+    lines: LineReader<Reading>,
     out: Out,
     jobs: JobRing,
     job_since: Instant,
     work: watch::Receiver<Work>,
     difficulty: Pace,
-    checked: mpsc::Sender<Checked>,
+    checked: Arc<Inbox<Checked>>,
     in_flight: usize,
     /// Shares that may be in flight once the miner is proven.
     window: usize,
     last_line: Instant,
+    next_tick: Instant,
     credited: u128,
     credited_since: Instant,
+    _present: Present,
 }
 
 impl Session {
-    fn new(pool: Arc<Pool>, login: Login, guest: Arc<Guest>, caller: Caller, out: Out) -> (Self, mpsc::Receiver<Checked>) {
+    /// A session whose miner has not been answered yet, and the id to answer.
+    pub(super) fn new(pool: Arc<Pool>, met: Met, visit: Visit, guest: Arc<Guest>, caller: Caller) -> (Self, Value) {
+        let Met { lines, out, id, login } = met;
         let most = pool.config.defence.verify.in_flight_proven;
-        let window = if login.proxy { most.max(PROXY_WINDOW) } else { most };
-        let (checked, finished) = mpsc::channel(window);
-        let nicehash = login.nicehash || caller.port.nicehash;
+        let now = Instant::now();
         let session = Self {
             presence: Presence::new(&login.agent),
             difficulty: Pace::new(&login, &caller.port, pool.now_ms()),
-            account: Account { pool: pool.config.pool.clone(), miner: login.address, worker: login.worker },
+            account: Account::new(pool.name.clone(), guest.party().clone()),
+            visit,
             guest,
             tempo: Tempo::new(&pool.config.defence, pool.now_ms()),
             strain: pool.verifier.strain(),
             guilty: false,
+            lines,
             out,
-            jobs: JobRing::new(rand::random(), pool.instance, caller.connection).with_nicehash(nicehash),
-            job_since: Instant::now(),
+            jobs: JobRing::new(rand::random(), pool.instance, caller.connection).with_nicehash(login.nicehash || caller.port.nicehash),
+            job_since: now,
             work: pool.work.clone(),
-            checked,
+            checked: Arc::new(Inbox::new()),
             in_flight: 0,
-            window,
-            last_line: Instant::now(),
+            window: if login.proxy { most.max(PROXY_WINDOW) } else { most },
+            last_line: now,
+            next_tick: now + TICK,
             credited: 0,
-            credited_since: Instant::now(),
+            credited_since: now,
+            _present: pool.counters.session(),
             caller,
             pool,
         };
-        (session, finished)
+        (session, id)
+    }
+
+    /// Mines to the end.
+    pub(super) async fn serve(&mut self, stop: &CancellationToken) -> End {
+        let end = self.mine(stop).await.err().unwrap_or(End::Shutdown);
+        Box::pin(self.end(end)).await
+    }
+
+    /// Writes down what the session came to, and says goodbye.
+    pub(super) async fn end(&mut self, end: End) -> End {
+        self.report_hashrate();
+        self.leave(&end);
+        self.out.close().await;
+        if matches!(end, End::Banned | End::Shed) {
+            self.visit.thrown_out();
+        }
+        end
     }
 
     /// Answers the login with the first job.
-    async fn welcome(&mut self, id: &Value) -> Result<(), End> {
+    pub(super) async fn welcome(&mut self, id: &Value) -> Result<(), End> {
         let template = self.template()?;
         let job = self.jobs.issue(template, self.difficulty.difficulty().saturating_mul(self.strain));
         let line = answer::login(id, &self.presence.session(), job, self.pool.chain.algo());
@@ -215,24 +178,23 @@ impl Session {
         self.out.send(&line).await
     }
 
-    async fn mine(
-        &mut self,
-        lines: &mut LineReader<Reading>,
-        finished: &mut mpsc::Receiver<Checked>,
-        stop: CancellationToken,
-    ) -> Result<(), End> {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn mine(&mut self, stop: &CancellationToken) -> Result<(), End> {
+        let mut stopped = pin!(stop.cancelled());
+        let mut timer = pin!(sleep_until(self.next_tick));
         let mut leaving = Leaving::Not;
         loop {
             if leaving == Leaving::Finishing && self.in_flight == 0 {
                 leaving = Leaving::Told(self.send_off().await?);
             }
-            let listens = leaving != Leaving::Finishing && self.in_flight < self.window();
+            let now = Instant::now();
+            let hears = leaving != Leaving::Finishing && self.in_flight < self.window();
+            let listens = hears && self.tempo.next <= now;
+            let throttled = (hears && !listens).then_some(self.tempo.next);
+            let tick = (leaving == Leaving::Not).then_some(self.next_tick);
+            set(timer.as_mut(), [throttled, tick, leaving.until()].into_iter().flatten().min());
             tokio::select! {
-                () = stop.cancelled(), if leaving == Leaving::Not => leaving = Leaving::Finishing,
-                () = leaving.over() => return Err(End::Shutdown),
-                Some(share) = finished.recv() => self.finish(share).await?,
+                () = &mut stopped, if leaving == Leaving::Not => leaving = Leaving::Finishing,
+                share = self.checked.next() => self.finish(share).await?,
                 changed = self.work.changed(), if leaving == Leaving::Not => match changed {
                     Ok(()) => {
                         self.push().await?;
@@ -241,13 +203,17 @@ impl Session {
                     // The feed ends only with the pool, and may be the first to hear of it.
                     Err(_) => leaving = Leaving::Finishing,
                 },
-                line = next_line(self.tempo.next, lines), if listens => {
+                line = self.lines.next(AFTER_LOGIN), if listens => {
                     let line = line?.ok_or(End::Closed)?;
                     self.last_line = Instant::now();
                     self.tempo.line(self.pool.now_ms());
                     self.obey(&line).await?;
                 }
-                _ = tick.tick(), if leaving == Leaving::Not => self.tick().await?,
+                () = timer.as_mut() => match leaving {
+                    Leaving::Told(until) if until <= Instant::now() => return Err(End::Shutdown),
+                    Leaving::Not if self.next_tick <= Instant::now() => self.tick().await?,
+                    _ => {}
+                },
             }
         }
     }
@@ -309,9 +275,8 @@ impl Session {
                 let guest = self.guest.clone();
                 let checked = self.checked.clone();
                 self.pool.tasks.spawn(async move {
-                    let share = check(pool, account, guest, id, received_us, share).await;
                     // A connection that is gone needs no answer; the row is durable all the same.
-                    let _ = checked.send(share).await;
+                    checked.put(check(pool, account, guest, id, received_us, share).await);
                 });
                 None
             }
@@ -345,6 +310,7 @@ impl Session {
     }
 
     async fn tick(&mut self) -> Result<(), End> {
+        self.next_tick = Instant::now() + self.pause();
         if self.last_line.elapsed() > self.pool.config.idle_timeout() {
             return Err(End::Idle);
         }
@@ -363,6 +329,14 @@ impl Session {
             self.push().await?;
         }
         self.retarget().await
+    }
+
+    /// Until the next look. NiceHash jobs may be used up within a second.
+    fn pause(&self) -> Duration {
+        if self.last_line.elapsed() < QUIET_AFTER || self.jobs.current().is_some_and(|job| job.fixed_byte.is_some()) {
+            return TICK;
+        }
+        QUIET_TICK.min(self.pool.config.idle_timeout()).min(self.pool.config.hashrate_interval())
     }
 
     /// A new difficulty is a new job at once: the old one stays valid at its own difficulty.
@@ -422,5 +396,16 @@ impl Session {
         if elapsed_s >= 1.0 {
             self.pool.recorder.later(Row::Hashrate(self.account.hashrate(work, elapsed_s)));
         }
+    }
+}
+
+/// Sets the timer to a moment, or to none. A timer that is set already is left alone, because thousands of them share a wheel.
+fn set(timer: std::pin::Pin<&mut Sleep>, moment: Option<Instant>) {
+    /// Longer than any session.
+    const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+    match moment {
+        Some(moment) if timer.deadline() != moment => timer.reset(moment),
+        None if timer.is_elapsed() => timer.reset(Instant::now() + NEVER),
+        _ => {}
     }
 }

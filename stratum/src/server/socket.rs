@@ -12,8 +12,9 @@ const KEEPALIVE_COUNT: u32 = 6;
 /// How long sent bytes may go unacknowledged; longer than any hiccup of a home's line.
 const UNACKNOWLEDGED_MS: u32 = 60_000;
 
-/// Bounds what a peer that does not read can make the kernel hold, and for how long one that vanished is believed to be there.
+/// Sends every line at once, and bounds what a peer that does not read can make the kernel hold, and for how long one that vanished is believed to be there.
 pub(super) fn prepare(stream: &TcpStream, send_buffer_bytes: usize) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
     sockopt::set_socket_send_buffer_size(stream, send_buffer_bytes)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;

@@ -33,10 +33,3 @@ impl Tempo {
         }
     }
 }
-
-/// Waits until the next line may be read. Without a wait it costs no timer.
-pub(super) async fn until(next: Instant) {
-    if next > Instant::now() {
-        tokio::time::sleep_until(next).await;
-    }
-}

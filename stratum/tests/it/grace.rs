@@ -81,7 +81,7 @@ proptest! {
                     if history.last().is_none_or(|(last, _)| *last != block) {
                         history.push((block, now));
                     }
-                    newest_job[usize::from(block)] = Some(jobs.issue(Arc::new(Easy(block)), 1).id.clone());
+                    newest_job[usize::from(block)] = Some(jobs.issue(Arc::new(Easy(block)), 1).id());
                     continue;
                 }
                 Act::Submit(block) => block,

@@ -184,7 +184,7 @@ fn every_interleaving_of_jobs_and_shares_credits_the_jobs_own_difficulty_once() 
                 let template: Arc<dyn Template> = Arc::new(Scene { prev: ledger.tip, network_difficulty, ..Scene::default() });
                 let job = ring.issue(template, difficulty(&mut dice));
                 assert!(u128::from(job.difficulty.hashes()) <= network_difficulty, "a share costs more than a block");
-                ledger.jobs.push((job.id.clone(), job.difficulty, ledger.tip));
+                ledger.jobs.push((job.id(), job.difficulty, ledger.tip));
             } else {
                 ledger.share(&mut dice, &mut ring, &tips);
             }
@@ -201,7 +201,7 @@ fn a_nonce_is_new_once_and_memory_is_bounded() {
     let mut dice = Dice(4);
     let mut ring = JobRing::new(1, 2, 3);
     for _ in 0..40 {
-        let id = ring.issue(Arc::new(Scene::default()), 1_000).id.clone();
+        let id = ring.issue(Arc::new(Scene::default()), 1_000).id();
         // From few nonces, which repeat at once, to many, which fill the memory.
         let range = 1 << (1 + dice.below(20));
         let (mut seen, mut count) = (vec![false; range as usize], 0);
