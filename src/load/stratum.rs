@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 mod blocks;
+mod burst;
 mod figures;
 mod hashers;
 mod miner;
@@ -76,6 +77,16 @@ pub struct StratumLoad {
     /// Seconds between those blocks.
     #[arg(long, default_value_t = 10)]
     block_every_s: u64,
+    /// Active miners send a share at once whenever a new height begins, which shows how soon the pool verifies on it.
+    #[arg(long)]
+    eager: bool,
+    /// Instead of all that: mine so many shares a miner with the bare library, send them at once, and compare how fast the pool
+    /// verifies with how fast the library hashed. For a pool whose template stays the same meanwhile; the idle miners stay away.
+    #[arg(long)]
+    burst: Option<u32>,
+    /// How often to do that.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
     /// The pool's process on this machine, whose memory is read.
     #[arg(long)]
     pid: Option<u32>,
@@ -90,10 +101,7 @@ pub async fn run(load: StratumLoad) -> anyhow::Result<()> {
     if load.active > 0 && !(load.rate > 0.0 && load.rate.is_finite()) {
         bail!("--rate is {}; active miners need one above 0", load.rate);
     }
-    let server = load.pid.map(Server::new);
-    let before = server.as_ref().map(Server::read).transpose()?;
     let (events, inbox) = mpsc::channel(EVENTS);
-    let counting = tokio::spawn(figures::count(inbox));
     let (stop, logged_in) = (CancellationToken::new(), Arc::new(Semaphore::new(0)));
     let shared = Arc::new(Shared {
         pool: load.pool,
@@ -102,12 +110,20 @@ pub async fn run(load: StratumLoad) -> anyhow::Result<()> {
         difficulty: load.difficulty,
         keepalive: Duration::from_secs(load.keepalive_s.max(1)),
         share_every: Duration::from_secs_f64(load.active.max(1) as f64 / load.rate.max(f64::MIN_POSITIVE)),
-        hashers: Hashers::start(load.threads, load.full_memory)?,
+        eager: load.eager,
+        hashers: Hashers::start(load.threads, load.full_memory, &stop)?,
         gate: Semaphore::new(load.logins_at_once),
         logged_in: logged_in.clone(),
         events: events.clone(),
         stop: stop.clone(),
     });
+    if let Some(shares) = load.burst {
+        println!("{}", burst::run(&load, &shared, shares).await?);
+        return Ok(());
+    }
+    let server = load.pid.map(Server::new);
+    let before = server.as_ref().map(Server::read).transpose()?;
+    let counting = tokio::spawn(figures::count(inbox));
     let began = Instant::now();
     let mut running = JoinSet::new();
     for number in 0..miners {
@@ -118,7 +134,7 @@ pub async fn run(load: StratumLoad) -> anyhow::Result<()> {
     let logins_s = began.elapsed().as_secs_f64();
     let idle = server.as_ref().map(Server::read).transpose()?;
     let made = match (&load.daemon, all_in) {
-        (Some(url), true) => Some(blocks::make(url, &load.wallet, &load, &events).await?),
+        (Some(url), true) => Some(blocks::make(url, &load, &shared).await?),
         (None, true) => {
             tokio::time::sleep(Duration::from_secs(load.seconds)).await;
             None
@@ -153,7 +169,7 @@ fn told(
         "miners": {"idle": load.idle, "active": load.active, "logged_in": counted.logins.len(), "lost": counted.lost},
         "logins": {"seconds": logins_s, "per_s": counted.logins.len() as f64 / logins_s, "ms": figures::times(&counted.logins)},
         "fan_out": counted.fan_out(miners as usize),
-        "blocks_made": blocks,
+        "blocks_made": blocks, "seed_change": counted.seed_change(miners as usize),
         "shares": {
             "answered_ok": counted.answers.len(), "refused": counted.refused, "late_for_their_job": counted.outrun,
             "submit_to_ok_ms": figures::times(&counted.answers),

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use super::figures::Event;
+use super::miner::{Shared, decode};
 use super::{StratumLoad, tell};
 
 /// Between two looks at the daemon's height while a block is being made.
@@ -19,7 +19,7 @@ struct Chain {
 }
 
 /// Makes blocks at the interval until the time is over; gives how many.
-pub async fn make(url: &str, wallet: &str, load: &StratumLoad, events: &mpsc::Sender<Event>) -> anyhow::Result<u64> {
+pub async fn make(url: &str, load: &StratumLoad, shared: &Shared) -> anyhow::Result<u64> {
     let chain = Chain { client: reqwest::Client::new(), url: format!("{}/json_rpc", url.trim_end_matches('/')) };
     let end = Instant::now() + Duration::from_secs(load.seconds);
     let every = Duration::from_secs(load.block_every_s.max(1));
@@ -27,8 +27,12 @@ pub async fn make(url: &str, wallet: &str, load: &StratumLoad, events: &mpsc::Se
     let mut next = Instant::now() + every;
     while next < end {
         tokio::time::sleep_until(next.into()).await;
-        let (height, at) = chain.make_one(wallet).await?;
-        tell(events, Event::Block { height, at }).await;
+        // A miner's own preparation for a new seed is not the pool's to answer for.
+        if let Some(seed) = chain.next_seed(&load.wallet).await? {
+            shared.hashers.prepare(seed).await;
+        }
+        let (height, at) = chain.make_one(&load.wallet).await?;
+        tell(&shared.events, Event::Block { height, at }).await;
         made += 1;
         next = Instant::now() + every;
     }
@@ -61,6 +65,14 @@ impl Chain {
                 }
             }
         }
+    }
+
+    /// The seed of the next epoch, when it is known already.
+    async fn next_seed(&self, wallet: &str) -> anyhow::Result<Option<[u8; 32]>> {
+        let template = self.ask("get_block_template", json!({"wallet_address": wallet, "reserve_size": 1})).await?;
+        let mut seed = [0; 32];
+        let text = template["next_seed_hash"].as_str().unwrap_or_default();
+        Ok(decode(text, &mut seed).is_ok().then_some(seed))
     }
 
     async fn next_height(&self) -> anyhow::Result<u64> {

@@ -1,6 +1,6 @@
 //! What happened to all miners, added up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -14,8 +14,10 @@ pub enum Event {
     Job { height: u64, at: Instant },
     /// The chain has a block, and miners should be told of this height.
     Block { height: u64, at: Instant },
-    /// A share was answered OK; since it was sent.
-    Answered(Duration),
+    /// The first job under another seed had this height.
+    Seed { height: u64 },
+    /// A share for a block of this height was answered OK; since it was sent.
+    Answered { took: Duration, height: u64, at: Instant },
     /// A share was refused with these words.
     Refused(String),
     /// A share was mined for a job that was replaced meanwhile, and not sent.
@@ -36,6 +38,9 @@ pub struct Figures {
     pub lost: BTreeMap<String, u64>,
     jobs: BTreeMap<u64, Vec<Instant>>,
     blocks: BTreeMap<u64, Instant>,
+    /// When the first share for a height was OK.
+    verdicts: BTreeMap<u64, Instant>,
+    seeds: BTreeSet<u64>,
 }
 
 /// Counts until the last miner is gone.
@@ -55,7 +60,14 @@ impl Figures {
             Event::Block { height, at } => {
                 self.blocks.entry(height).or_insert(at);
             }
-            Event::Answered(took) => self.answers.push(took),
+            Event::Seed { height } => {
+                self.seeds.insert(height);
+            }
+            Event::Answered { took, height, at } => {
+                self.answers.push(took);
+                let first = self.verdicts.entry(height).or_insert(at);
+                *first = at.min(*first);
+            }
             Event::Refused(words) => *self.refused.entry(words).or_default() += 1,
             Event::Outrun => self.outrun += 1,
             Event::Lost(words) => *self.lost.entry(words).or_default() += 1,
@@ -82,6 +94,37 @@ impl Figures {
             "after_the_daemon_ms": times(&after_block), "last_miner_after_the_daemon_ms": times(&last),
         })
     }
+
+    /// How long after the daemon had the block the first job was there, all jobs were, and the first share was OK: at the heights that
+    /// changed the seed, and as a rule. Null when none did.
+    pub fn seed_change(&self, miners: usize) -> Value {
+        let mut rows = [Vec::new(), Vec::new()];
+        for (height, block) in &self.blocks {
+            let jobs = self.jobs.get(height).filter(|jobs| jobs.len() >= miners);
+            let (Some(jobs), Some(verdict)) = (jobs, self.verdicts.get(height)) else { continue };
+            let since = |at: Option<&Instant>| at.map_or(Duration::MAX, |at| at.saturating_duration_since(*block));
+            let row = [since(jobs.iter().min()), since(jobs.iter().max()), since(Some(verdict))];
+            rows[usize::from(self.seeds.contains(height))].push(row);
+        }
+        let [usual, changed] = rows.map(|rows| [0, 1, 2].map(|column| middle(rows.iter().map(|row| row[column]).collect())));
+        let told = |row: [Option<Duration>; 3]| {
+            let [first, last, ok] = row.map(|took| took.map(ms));
+            json!({"first_job_ms": first, "last_job_ms": last, "first_ok_ms": ok})
+        };
+        let gap = usual[2].zip(changed[2]).map(|(usual, changed)| ms(changed.saturating_sub(usual)));
+        if gap.is_none() { Value::Null } else { json!({"at_the_change": told(changed), "as_a_rule": told(usual), "gap_ms": gap}) }
+    }
+}
+
+/// The median.
+fn middle(mut took: Vec<Duration>) -> Option<Duration> {
+    took.sort_unstable();
+    took.get(took.len() / 2).copied()
+}
+
+/// Milliseconds, to the hundredth.
+pub fn ms(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e5).round() / 100.0
 }
 
 /// `{p50, p99, max}` in milliseconds; null of nothing.
@@ -89,7 +132,7 @@ pub fn times(took: &[Duration]) -> Value {
     let mut sorted = took.to_vec();
     sorted.sort_unstable();
     let Some(last) = sorted.len().checked_sub(1) else { return Value::Null };
-    let at = |part: f64| (sorted[(last as f64 * part).round() as usize].as_secs_f64() * 1e5).round() / 100.0;
+    let at = |part: f64| ms(sorted[(last as f64 * part).round() as usize]);
     json!({"p50": at(0.5), "p99": at(0.99), "max": at(1.0)})
 }
 
@@ -114,5 +157,24 @@ mod tests {
         assert_eq!(times(&[]), Value::Null);
         let hundred: Vec<Duration> = (1..=101).map(Duration::from_millis).collect();
         assert_eq!(times(&hundred), json!({"p50": 51.0, "p99": 100.0, "max": 101.0}));
+    }
+
+    #[test]
+    fn a_change_of_seed_is_held_against_the_rule() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut figures = Figures::default();
+        for (height, first, last, ok) in [(11, 110, 130, 180), (12, 210, 250, 290), (13, 310, 330, 420)] {
+            figures.add(Event::Block { height, at: at((height - 10) * 100) });
+            [last, first].into_iter().for_each(|ms| figures.add(Event::Job { height, at: at(ms) }));
+            [ok + 7, ok].into_iter().for_each(|ms| figures.add(Event::Answered { took: Duration::ZERO, height, at: at(ms) }));
+        }
+        assert_eq!(figures.seed_change(2), Value::Null);
+        figures.add(Event::Seed { height: 13 });
+        let told = figures.seed_change(2);
+        assert_eq!(told["at_the_change"], json!({"first_job_ms": 10.0, "last_job_ms": 30.0, "first_ok_ms": 120.0}));
+        assert_eq!((&told["as_a_rule"]["first_ok_ms"], &told["gap_ms"]), (&json!(90.0), &json!(30.0)));
+        // A height that somebody did not hear of says nothing.
+        assert_eq!(figures.seed_change(3), Value::Null);
     }
 }

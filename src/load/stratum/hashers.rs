@@ -2,17 +2,19 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use headframe_stratum::randomx::{Machine, Memory, Mode, Seeds};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// Hashes that may wait for a thread.
 const WAITING: usize = 65_536;
 
 /// The threads' entrance. They end when it is dropped.
 pub struct Hashers {
-    seeds: Seeds,
+    seeds: Arc<Seeds>,
     work: SyncSender<Work>,
 }
 
@@ -23,7 +25,8 @@ struct Work {
 }
 
 impl Hashers {
-    pub fn start(threads: usize, full: bool) -> anyhow::Result<Self> {
+    /// Starts the threads; datasets, if wished for, are built until `stop`.
+    pub fn start(threads: usize, full: bool, stop: &CancellationToken) -> anyhow::Result<Self> {
         let (work, inbox) = sync_channel(WAITING);
         let inbox = Arc::new(Mutex::new(inbox));
         for number in 0..threads.max(1) {
@@ -31,11 +34,33 @@ impl Hashers {
             let thread = std::thread::Builder::new().name(format!("load-{number}"));
             thread.spawn(move || hash(&inbox)).context("a hashing thread does not start")?;
         }
-        Ok(Self { seeds: Seeds::new(if full { Mode::Full } else { Mode::Light }), work })
+        let seeds = Arc::new(Seeds::new(if full { Mode::Full } else { Mode::Light }));
+        let (builder, stop) = (seeds.clone(), stop.clone());
+        tokio::spawn(async move { builder.build_datasets(stop).await });
+        Ok(Self { seeds, work })
+    }
+
+    /// Gets a seed's cache ready before its first hash.
+    pub async fn prepare(&self, seed: [u8; 32]) {
+        // What fails here fails again, and is told, at the first hash.
+        let _ = self.seeds.memory(seed).await;
+    }
+
+    /// The memory of a seed as it should be for measuring: with its dataset, if wished for.
+    pub async fn memory(&self, seed: [u8; 32]) -> anyhow::Result<Arc<Memory>> {
+        self.seeds.want(seed, None);
+        loop {
+            let memory = self.seeds.memory(seed).await?;
+            if memory.mode() == self.seeds.mode() {
+                return Ok(memory);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 
     /// The hash of a blob; `None` when too many wait already, or RandomX failed.
     pub async fn hash(&self, seed: [u8; 32], blob: Vec<u8>) -> Option<[u8; 32]> {
+        self.seeds.want(seed, None);
         let memory = self.seeds.memory(seed).await.ok()?;
         let (answer, hash) = oneshot::channel();
         self.work.try_send(Work { memory, blob, answer }).ok()?;

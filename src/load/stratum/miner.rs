@@ -22,7 +22,7 @@ use super::hashers::Hashers;
 use super::tell;
 
 /// Where XMRig writes the nonce.
-const NONCE_AT: usize = 39;
+pub const NONCE_AT: usize = 39;
 /// A login line is a kilobyte, a job line half of one.
 const BUFFER: usize = 1024;
 
@@ -35,6 +35,8 @@ pub struct Shared {
     pub keepalive: Duration,
     /// Between two shares of one active miner.
     pub share_every: Duration,
+    /// Whether a new height is answered with a share at once.
+    pub eager: bool,
     pub hashers: Hashers,
     /// How many log in at once.
     pub gate: Semaphore,
@@ -51,12 +53,12 @@ pub struct Miner {
     active: bool,
 }
 
-struct Job {
-    id: String,
-    blob: Vec<u8>,
-    seed: [u8; 32],
+pub struct Job {
+    pub id: String,
+    pub blob: Vec<u8>,
+    pub seed: [u8; 32],
     target: u64,
-    next_nonce: u32,
+    pub next_nonce: u32,
 }
 
 type Hashing<'a> = Pin<Box<dyn Future<Output = Option<Found>> + Send + 'a>>;
@@ -69,14 +71,18 @@ struct Found {
     good: bool,
 }
 
-struct Talk<'a> {
+/// A miner's end of its connection.
+pub struct Talk<'a> {
     miner: &'a Miner,
     out: OwnedWriteHalf,
     session: String,
-    job: Option<Job>,
+    pub job: Option<Job>,
     height: u64,
+    /// A new height began, and no share of it was sent yet.
+    fresh: bool,
     next_id: u64,
-    sent: HashMap<u64, Instant>,
+    /// When shares were sent, and of which height.
+    sent: HashMap<u64, (Instant, u64)>,
 }
 
 impl Miner {
@@ -98,7 +104,7 @@ impl Miner {
         };
         let began = Instant::now();
         let (mut lines, out) = self.connect().await?;
-        let mut talk = Talk { miner: self, out, session: String::new(), job: None, height: 0, next_id: 2, sent: HashMap::new() };
+        let mut talk = self.talk(out);
         talk.login(&mut lines).await?;
         tell(&shared.events, Event::LoggedIn(began.elapsed())).await;
         shared.logged_in.add_permits(1);
@@ -106,7 +112,13 @@ impl Miner {
         talk.run(&mut lines).await
     }
 
-    async fn connect(&self) -> anyhow::Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf)> {
+    /// The sending end of a connection.
+    pub fn talk(&self, out: OwnedWriteHalf) -> Talk<'_> {
+        let (session, sent) = (String::new(), HashMap::new());
+        Talk { miner: self, out, session, job: None, height: 0, fresh: false, next_id: 2, sent }
+    }
+
+    pub async fn connect(&self) -> anyhow::Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf)> {
         let socket = TcpSocket::new_v4()?;
         if self.shared.sources > 1 {
             // 127.a.b.1: a loopback network of its own for each source.
@@ -122,14 +134,14 @@ impl Miner {
 }
 
 /// The next line without its end; an error when there is none.
-async fn next(lines: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> anyhow::Result<()> {
+pub async fn next(lines: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> anyhow::Result<()> {
     // `read_until` goes on where it was when it was dropped half-way, as long as the buffer is kept; it is emptied after use.
     let read = lines.read_until(b'\n', line).await.context("reading failed")?;
     if read == 0 { bail!("the pool closed the connection") } else { Ok(()) }
 }
 
 impl Talk<'_> {
-    async fn login(&mut self, lines: &mut BufReader<OwnedReadHalf>) -> anyhow::Result<()> {
+    pub async fn login(&mut self, lines: &mut BufReader<OwnedReadHalf>) -> anyhow::Result<()> {
         let shared = &self.miner.shared;
         let login = format!("{}.load-{}+{}", shared.wallet, self.miner.number, shared.difficulty);
         let params = json!({"login": login, "pass": "x", "agent": "headframe-load/1.0", "algo": ["rx/0"]});
@@ -157,6 +169,9 @@ impl Talk<'_> {
                     read?;
                     self.hear(&line, Instant::now()).await?;
                     line.clear();
+                    if shared.eager && self.miner.active && std::mem::take(&mut self.fresh) {
+                        hashing = self.hash(&shared);
+                    }
                 }
                 _ = share.tick(), if self.miner.active && hashing.is_none() && !shared.stop.is_cancelled() => {
                     hashing = self.hash(&shared);
@@ -183,9 +198,9 @@ impl Talk<'_> {
         if said["method"] == "job" {
             return self.take(&said["params"], at).await;
         }
-        let Some(sent) = said["id"].as_u64().and_then(|id| self.sent.remove(&id)) else { return Ok(()) };
+        let Some((sent, height)) = said["id"].as_u64().and_then(|id| self.sent.remove(&id)) else { return Ok(()) };
         let event = match said["error"]["message"].as_str() {
-            None => Event::Answered(at.duration_since(sent)),
+            None => Event::Answered { took: at.duration_since(sent), height, at },
             Some(words) => Event::Refused(words.to_owned()),
         };
         tell(&self.miner.shared.events, event).await;
@@ -206,6 +221,7 @@ impl Talk<'_> {
         // The first job comes with the login and is news to nobody.
         if before != 0 && before != height {
             tell(&self.miner.shared.events, Event::Job { height, at }).await;
+            self.fresh = true;
         }
         if !self.miner.active {
             return Ok(());
@@ -213,6 +229,9 @@ impl Talk<'_> {
         let text = |key: &str| job[key].as_str().with_context(|| format!("a job has no {key}"));
         let mut seed = [0; 32];
         decode(text("seed_hash")?, &mut seed).context("seed_hash")?;
+        if before != height && self.job.as_ref().is_some_and(|job| job.seed != seed) {
+            tell(&self.miner.shared.events, Event::Seed { height }).await;
+        }
         let mut blob = vec![0; text("blob")?.len() / 2];
         decode(text("blob")?, &mut blob).context("blob")?;
         let target = target_from_hex(text("target")?).context("a target that would crash XMRig")?;
@@ -239,9 +258,15 @@ impl Talk<'_> {
             return Ok(());
         }
         let id = self.id();
-        let params = json!({"id": self.session, "job_id": found.job, "nonce": encode(&found.nonce), "result": encode(&found.hash)});
-        self.sent.insert(id, Instant::now());
-        self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "submit", "params": params})).await
+        self.sent.insert(id, (Instant::now(), self.height));
+        let line = self.share(id, &found.job, found.nonce, &found.hash);
+        self.send(&line).await
+    }
+
+    /// The request that hands a share in.
+    pub fn share(&self, id: u64, job: &str, nonce: [u8; 4], hash: &[u8; 32]) -> Value {
+        let params = json!({"id": self.session, "job_id": job, "nonce": encode(&nonce), "result": encode(hash)});
+        json!({"id": id, "jsonrpc": "2.0", "method": "submit", "params": params})
     }
 
     fn id(&mut self) -> u64 {
@@ -250,7 +275,12 @@ impl Talk<'_> {
     }
 
     async fn send(&mut self, message: &Value) -> anyhow::Result<()> {
-        self.out.write_all(format!("{message}\n").as_bytes()).await.context("sending failed")
+        self.send_text(&format!("{message}\n")).await
+    }
+
+    /// Sends whole lines.
+    pub async fn send_text(&mut self, text: &str) -> anyhow::Result<()> {
+        self.out.write_all(text.as_bytes()).await.context("sending failed")
     }
 }
 
@@ -262,7 +292,8 @@ fn every(period: Duration, number: usize) -> Interval {
     ticks
 }
 
-fn decode(text: &str, bytes: &mut [u8]) -> anyhow::Result<()> {
+/// Hex of exactly as many bytes.
+pub fn decode(text: &str, bytes: &mut [u8]) -> anyhow::Result<()> {
     if text.len() != bytes.len() * 2 || !text.is_ascii() {
         bail!("{text:?} is not {} hex digits", bytes.len() * 2);
     }
