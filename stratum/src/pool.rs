@@ -150,6 +150,7 @@ impl Stratum {
         let watcher = Watcher {
             pool: config.pool.clone(),
             wallet: config.wallet.clone(),
+            terms: config.terms.clone(),
             blocks: blocks.clone(),
             chain: chain.clone(),
             facts: facts.clone(),

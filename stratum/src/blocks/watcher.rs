@@ -3,7 +3,7 @@
 //! What was written is known from the stream itself, so a restart goes on where the last process stopped: also with a block
 //! whose outcome row a crash cut off. One process watches for one pool name; two would write each step twice.
 
-use headframe_schemas::stream::blocks::Block;
+use headframe_schemas::stream::blocks::{Block, Terms};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -66,6 +66,8 @@ pub(crate) struct Watcher {
     pub(crate) pool: String,
     /// The address that found blocks pay.
     pub(crate) wallet: String,
+    /// On which terms a block is paid whose own row is lost.
+    pub(crate) terms: Terms,
     pub(crate) blocks: Blocks,
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) facts: Arc<dyn Facts>,
@@ -163,6 +165,7 @@ impl Watcher {
             network_difficulty: i128::try_from(block.network_difficulty).unwrap_or(i128::MAX),
             reward_atomic: i128::try_from(block.reward_atomic).ok(),
             reason: None,
+            terms: self.terms.clone(),
         };
         if self.blocks.ledger().adopt(Key { height: block.height, hash: block.hash }, row) {
             tracing::warn!(block = %hex::encode(block.hash), height = block.height, "a block of this pool had no row; it is written now");
