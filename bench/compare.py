@@ -2,7 +2,7 @@
 import argparse, os, pathlib, shutil, signal, statistics, subprocess, sys, tempfile, time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import postgres, readers
+import payouts, postgres, readers
 from ours import NATS, Ours, cpu_s, free_port, peak_mib
 
 QUERIES = sorted(pathlib.Path(__file__).parent.joinpath("queries").glob("*.sql"))
@@ -161,11 +161,30 @@ def beside_readers(tables, found):
     say()
 
 
+def of_payouts(binary, folder, rows):
+    """Freezing a block's window of several sizes; beside PostgreSQL the largest of up to ten million shares."""
+    most = rows * 97 // 100
+    sizes = [size for size in (1_000_000, 10_000_000, 50_000_000) if size < most] or [most]
+    beside = max([size for size in sizes if size <= 10_000_000] or sizes[:1])
+    say(f"payouts: the window of a block frozen over {rows:,} shares of {payouts.MINERS:,} miners, median of {payouts.REPEATS}")
+    found = payouts.ours(binary, folder / "ours", rows, sizes)
+    for size, (times, row) in found.items():
+        met = goal(middle(times) <= 300, "<= 300") if size == 10_000_000 else ""
+        line(f"{row['shares']:,} shares of {row['miners']:,} miners found and split", f"{middle(times):.0f}", "ms", f"worst {times[-1]:.0f}  {met}")
+    times, miners = payouts.peer(folder / "postgres", folder / "ours" / "tables", found[beside][1])
+    row = found[beside][1]
+    assert abs(miners - row["miners"]) <= 1, (miners, row)
+    line(f"PostgreSQL 15, {row['shares']:,} shares, window function over an index", f"{middle(times):.0f}", "ms",
+         f"ours {middle(times) / middle(found[beside][0]):.0f}x")
+    say()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
     parser.add_argument("--rows", type=int, default=10_000_000, help="the backlog and the batches; single records are a third of it")
-    parser.add_argument("--only", default="ours,readers,postgres,pathway")
+    parser.add_argument("--payout-rows", type=int, default=12_000_000, help="shares in the table of the payouts; more than 51,600,000 for a window of 50 M")
+    parser.add_argument("--only", default="ours,readers,postgres,pathway,payouts")
     options = parser.parse_args()
     only = options.only.split(",")
     if shutil.disk_usage(tempfile.gettempdir()).free < ROOM:
@@ -174,6 +193,11 @@ def main():
         folder = pathlib.Path(name)
         folder.chmod(0o755)
         tables = folder / "ours" / "tables"
+        if "payouts" in only:
+            (folder / "payouts").mkdir()
+            of_payouts(options.binary, folder / "payouts", options.payout_rows)
+        if only == ["payouts"]:
+            return say("bench: done")
         found = ours(options.binary, folder / "ours", options.rows)
         if "readers" in only:
             beside_readers(tables, found)

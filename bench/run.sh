@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Our figures beside our peers', from one run on this machine. `make bench` builds what it needs and calls it.
 #
-# usage: bench/run.sh [--rows N] [--only ours,postgres,pathway,readers]
+# usage: bench/run.sh [--rows N] [--payout-rows N] [--only ours,postgres,pathway,readers,payouts]
 # Without --only the pool's own figures follow, from bench/stratum.sh.
 # The binary is target/release/headframe or $HEADFRAME. The report is printed and kept in target/bench-report.txt.
 set -euo pipefail

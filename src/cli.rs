@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Role};
 use crate::remote::Remote;
-use crate::{bans, demo, doctor, load, sql, system};
+use crate::{audit, bans, demo, doctor, load, sql, system, whatif};
 
 /// Mining data from JetStream into Delta tables, exactly once, answered in SQL.
 #[derive(Debug, Parser)]
@@ -64,6 +64,10 @@ pub enum Command {
     Load(load::Load),
     /// Look at everything a pool and its pipelines need, and say what to do; exit code 1 when something will not work.
     Doctor(doctor::Doctor),
+    /// Check payouts without trusting this program's servers.
+    Audit(audit::Audit),
+    /// Pay past blocks on other terms, on paper, and show who gains and loses.
+    Whatif(whatif::Whatif),
     /// Look at a configuration file.
     Config {
         /// What to do with it.
@@ -99,9 +103,14 @@ impl Command {
     /// What is logged when `HEADFRAME_LOG` does not say.
     pub fn default_log(&self) -> &'static str {
         match self {
-            Self::Demo { .. } | Self::Sql { .. } | Self::Bans(_) | Self::Load(_) | Self::Doctor(_) | Self::Config { .. } => {
-                "warn,async_nats=error"
-            }
+            Self::Demo { .. }
+            | Self::Sql { .. }
+            | Self::Bans(_)
+            | Self::Load(_)
+            | Self::Doctor(_)
+            | Self::Audit(_)
+            | Self::Whatif(_)
+            | Self::Config { .. } => "warn,async_nats=error",
             Self::Up { .. } | Self::Adopt { .. } => "info,async_nats=warn,buoyant_kernel=warn,deltalake_core=warn",
         }
     }
@@ -120,6 +129,8 @@ impl Command {
             Self::Bans(bans) => bans::run(bans).await,
             Self::Load(load) => load::run(load).await,
             Self::Doctor(doctor) => doctor::run(doctor).await,
+            Self::Audit(audit) => audit::run(audit).await,
+            Self::Whatif(asked) => whatif::run(asked).await,
             Self::Config { action: ConfigAction::Check { file } } => {
                 Config::load(Some(&file))?;
                 println!("{} is fine", file.display());

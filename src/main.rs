@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use clap::Parser;
 
+mod audit;
 mod bans;
 mod cli;
 mod config;
@@ -14,6 +15,7 @@ mod load;
 mod remote;
 mod sql;
 mod system;
+mod whatif;
 
 /// Stack of each thread. Planning a query goes as deep as the query nests; this is several times what the deepest one allowed takes.
 const STACK_BYTES: usize = 8 << 20;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use headframe_ingest::{ManagedServer, Nats, Publisher, ServerConfig, door, provision, server};
+use headframe_pipelines::payout::seal::Key;
 use headframe_pipelines::{Context, StreamHandle, pipeline};
 use headframe_query::{Bound, DeltaTables, Probe, Server, Source, StreamSource, Wiring};
 use headframe_schemas::{Stream, Table, stream, table};
@@ -267,6 +268,10 @@ impl Parts {
         wiring.health.push(Arc::new(NatsProbe(self.nats.clone())));
         if let Some(pool) = pool {
             wiring.ready.push(Arc::new(PoolProbe(pool.clone())));
+        }
+        if self.runs(Role::Pipelines) {
+            // A key that cannot be used ends the pipeline with its own words; here it is only not shown.
+            wiring.payout_key = Key::open(&self.config.data_dir.join("keys/payouts.key")).ok().map(|key| key.public_hex());
         }
         let Some((lake, feeds)) = &self.tables else { return wiring };
         wiring.health.push(Arc::new(StorageProbe(lake.clone())));

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+pub mod audit;
 pub mod course;
 pub mod divide;
 pub mod freeze;

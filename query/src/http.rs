@@ -37,6 +37,7 @@ mod health;
 mod live;
 mod metrics_page;
 mod miner;
+mod payouts;
 mod pool;
 mod ready;
 mod sql;
@@ -62,6 +63,8 @@ pub struct Wiring {
     pub metrics: Option<PrometheusHandle>,
     /// Who tells how busy the machine is, for `/metrics`.
     pub machine: Option<Arc<dyn Machine>>,
+    /// The public half of the key that signs payouts, where this process has it.
+    pub payout_key: Option<String>,
     /// Other doors on the same port and behind the same guard. Their own body limits hold.
     pub routes: Router,
 }
@@ -75,6 +78,7 @@ pub(crate) struct App {
     machine: Option<Arc<dyn Machine>>,
     figures: Figures,
     pools: pool::Kept,
+    payout_key: Option<String>,
 }
 
 /// A path and what answers there.
@@ -126,11 +130,11 @@ impl Server {
         let listen = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let Wiring { sources, stores, health, ready, metrics, machine, routes } = wiring;
+        let Wiring { sources, stores, health, ready, metrics, machine, payout_key, routes } = wiring;
         let answers = !sources.is_empty();
         let engine = Engine::new(config, sources, stores)?;
         let (figures, pools) = (Figures::new(), pool::Kept::default());
-        let app = Arc::new(App { engine, health, ready, metrics, machine, figures, pools });
+        let app = Arc::new(App { engine, health, ready, metrics, machine, figures, pools, payout_key });
         let router = router(app.clone(), answers, routes, guard);
         Ok(Bound { listener, address, router, app, answers })
     }
@@ -175,7 +179,8 @@ impl Bound {
 
 fn router(app: Arc<App>, answers: bool, others: Router, guard: Guard) -> Router {
     let told = [health::route(), ready::route(), live::route(), metrics_page::route()];
-    let facts = [pool::route(), miner::route(), workers::route(), blocks::route()];
+    let paid = [payouts::of_miner(), payouts::of_block(), payouts::key()];
+    let facts = [pool::route(), miner::route(), workers::route(), blocks::route()].into_iter().chain(paid);
     let asked = if answers { [sql::route(), cancel::route()].into_iter().chain(facts).collect() } else { Vec::new() };
     let mut router = Router::new();
     for route in told.into_iter().chain(asked) {

@@ -20,6 +20,7 @@ use parquet::schema::types::ColumnPath;
 use serde_json::{Map, Value, json};
 
 use crate::action::Add;
+use crate::checksum;
 use crate::error::SinkError;
 
 /// Rows in one row group at most.
@@ -193,7 +194,7 @@ impl<'a> FileEncoder<'a> {
         let bytes = writer.into_inner().map(Bytes::from).map_err(SinkError::encode("encoding a file", &table.name))?;
         let value = |name: &str| partition_values.get(name).cloned().flatten().unwrap_or_else(|| "__HIVE_DEFAULT_PARTITION__".to_owned());
         let folder: String = table.partition_columns().iter().map(|column| format!("{}={}/", column.name, value(column.name))).collect();
-        let path = format!("{folder}{}-{tag}-{}.parquet", effort.prefix(), uuid::Uuid::new_v4().simple());
+        let path = format!("{folder}{}-{tag}-{}-b3{}.parquet", effort.prefix(), uuid::Uuid::new_v4().simple(), checksum::of(&bytes));
         let (mut lows, mut highs, mut null_counts) = (Map::new(), Map::new(), Map::new());
         for (column, (low, high, nulls)) in table.file_columns().iter().zip(columns) {
             null_counts.insert(column.name.to_owned(), json!(nulls));

@@ -4,6 +4,7 @@
 //! offset of the last one is committed in the same table version as the rows.
 
 pub mod action;
+pub mod checksum;
 pub mod data_file;
 pub mod durable;
 pub mod error;

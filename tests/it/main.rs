@@ -12,6 +12,7 @@ mod full_disk;
 mod kill;
 mod kill_pool;
 mod monerod;
+mod payouts;
 mod promises;
 mod roles;
 mod s3;

@@ -110,10 +110,10 @@ pub async fn window(shares: &Snapshot, pool: &str, end: Place, scheme: &dyn Sche
     let mut search = Search { walk: scheme.walk(wanted), found: Found::default(), oldest: None };
     while let Some(part) = parts.try_next().await? {
         if search.take(part, pool).await? {
-            return Ok(search.found);
+            break;
         }
     }
-    // Everything there is counts; the oldest stretch that had any share tells where the window begins.
+    // Where the oldest shares that count were only added up, their stretch tells where the window begins.
     if let Some(groups) = search.oldest.take() {
         search.found.edge = ordered::read(&groups, pool, |_| true).await?.first();
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use headframe_ingest::Chronicle;
 use headframe_schemas::Record;
@@ -92,6 +93,7 @@ impl<'a> Scribe<'a> {
     async fn freeze(&mut self, due: &Due, terms: &Paid) -> Result<Progress, PipelineFault> {
         let block = &due.block;
         let shares = self.tables.shares.refresh().await?;
+        let started = Instant::now();
         let end = search::end(&shares, &block.pool, &block.hash, block.ingest_time).await?;
         let (end, reason) = match end {
             End::Winner(place) => (Some(place), None),
@@ -110,6 +112,7 @@ impl<'a> Scribe<'a> {
             None => Found::default(),
         };
         let rows = freeze::windows(block, terms, &found.window);
+        metrics::histogram!("headframe_window_seconds").record(started.elapsed().as_secs_f64());
         let row = Payout { reason, ..freeze::frozen(due, terms, &found, &rows, self.key) };
         let begun = match self.frozen.take().filter(|last| last.block_hash == block.hash && last.pool == block.pool) {
             None => 0,

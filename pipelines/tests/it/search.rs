@@ -1,0 +1,199 @@
+//! Windows found in tables of every shape, against a walk over all shares; and what the search says while it cannot know.
+
+use std::collections::HashMap;
+
+use headframe_ingest::{Decoder, Message, State};
+use headframe_pipelines::payout::course::{Place, window_of};
+use headframe_pipelines::payout::search::{End, PATIENCE_US, end, window};
+use headframe_pipelines::payout::{self, Scheme, ShareWork};
+use headframe_schemas::Table;
+use headframe_schemas::stream::shares::{Share, Shares};
+use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
+use headframe_sinks::{Binding, Lake, Range, SnapshotReader, TableWriter};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio_util::sync::CancellationToken;
+
+use crate::payouts::{hash, share};
+
+/// 2026-03-01 11:00 UTC, microseconds.
+const START_US: i64 = 1_772_362_800_000_000;
+
+struct Pool {
+    folder: tempfile::TempDir,
+    writer: TableWriter,
+    decoder: Decoder,
+    next: i64,
+    /// Every row with its place.
+    rows: Vec<(Place, Share)>,
+}
+
+impl Pool {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::open(folder.path().to_str().unwrap(), &HashMap::new()).unwrap();
+        let binding = Binding { created_ns: 1, base: 0 };
+        let writer = TableWriter::open(&lake, Table::raw(&Shares), binding, CancellationToken::new()).await.unwrap();
+        Self { folder, writer, decoder: Decoder::new(&Shares, 0, State::default()), next: 1, rows: Vec::new() }
+    }
+
+    fn lake(&self) -> Lake {
+        Lake::open(self.folder.path().to_str().unwrap(), &HashMap::new()).unwrap()
+    }
+
+    /// Commits messages, each with its time and rows, as one version of the table.
+    async fn commit(&mut self, messages: &[(i64, Vec<Share>)]) {
+        let mut sent = Vec::new();
+        for (seq, (time_us, rows)) in (self.next..).zip(messages) {
+            let lines: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
+            // A line that nobody can read stands in between, as in real life.
+            let payload = format!("{}\nno json", lines.join("\n"));
+            sent.push(Message { seq: seq as u64, time_ns: time_us * 1_000, payload: payload.into(), ..Message::default() });
+            self.rows.extend(rows.iter().enumerate().map(|(row, share)| (Place { seq, row: row as i64 }, share.clone())));
+        }
+        let chunk = self.decoder.decode(&sent);
+        self.writer.commit(Range { first: self.next, last: chunk.last }, &[chunk.batch]).await.unwrap();
+        self.next = chunk.last + 1;
+    }
+
+    async fn snapshot(&self) -> std::sync::Arc<headframe_sinks::Snapshot> {
+        SnapshotReader::open(&self.lake(), Table::raw(&Shares)).refresh().await.unwrap()
+    }
+
+    /// Rewrites small files, so that some of them enclose larger ones.
+    async fn tidy(&self) {
+        let config = MaintenanceConfig { small_files: 2, target_bytes: 16_000, ..MaintenanceConfig::default() };
+        let owner = Maintenance::open(&self.lake(), Table::raw(&Shares), config).await.unwrap();
+        owner.unwrap().round(START_US / 1_000).await.unwrap();
+    }
+
+    fn walked(&self, end: Place, scheme: &dyn Scheme, wanted: u128) -> payout::Window {
+        let older = self.rows.iter().rev().filter(|(place, share)| *place <= end && share.outcome == "accepted" && share.pool == "main");
+        payout::window(
+            scheme,
+            wanted,
+            older.map(|(_, share)| ShareWork {
+                miner: &share.miner,
+                difficulty: share.difficulty as u64,
+                network_difficulty: share.network_difficulty as u128,
+                is_block: share.block_hash.is_some(),
+            }),
+        )
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_window_is_that_of_a_walk_over_all_shares() {
+    let mut random = StdRng::seed_from_u64(21);
+    let mut pool = Pool::new().await;
+    let mut found = 0;
+    for version in 0..24 {
+        let mut messages = Vec::new();
+        for _ in 0..random.random_range(1..8) {
+            let rows = (0..random.random_range(1..60)).map(|_| {
+                let n = random.random_range(0..1_000_000);
+                let mut row = share(
+                    n,
+                    &format!("m{}", random.random_range(0..40)),
+                    random.random_range(0..5_000),
+                    random.random_range(1_000..90_000),
+                    None,
+                );
+                row.pool = if random.random_range(0..5) == 0 { "other" } else { "main" }.to_owned();
+                row.outcome = if random.random_range(0..6) == 0 { "stale" } else { "accepted" }.to_owned();
+                if row.outcome == "accepted" && row.pool == "main" && random.random_range(0..120) == 0 {
+                    found += 1;
+                    row.block_hash = Some(hash(found));
+                }
+                row
+            });
+            messages.push((START_US + i64::from(version) * 1_000_000, rows.collect()));
+        }
+        pool.commit(&messages).await;
+        if version % 5 == 4 {
+            pool.tidy().await;
+        }
+        let snapshot = pool.snapshot().await;
+        let winners: Vec<(Place, String)> =
+            pool.rows.iter().filter_map(|(place, share)| Some((*place, share.block_hash.clone()?))).collect();
+        for (place, hash) in winners.iter().rev().take(3) {
+            assert_eq!(end(&snapshot, "main", hash, START_US).await.unwrap(), End::Winner(*place));
+            assert_eq!(end(&snapshot, "other", hash, START_US).await.unwrap(), End::Unknown);
+            for scheme in payout::ALL {
+                let wanted = window_of([1, 200, 2_000, 30_000, 900_000][random.random_range(0..5)]);
+                let here = window(&snapshot, "main", *place, *scheme, wanted).await.unwrap();
+                let there = pool.walked(*place, *scheme, wanted);
+                assert_eq!(here.window, there, "{} of {wanted} that ends at {place:?}", scheme.name());
+                assert_eq!(here.newest, Some(*place));
+                // The oldest share that counts is as many shares back as there are in the window.
+                let older = pool.rows.iter().rev().filter(|(at, share)| at <= place && share.outcome == "accepted" && share.pool == "main");
+                assert_eq!(here.edge, older.map(|(at, _)| *at).nth(there.shares as usize - 1), "{}", scheme.name());
+            }
+        }
+    }
+    assert!(found > 10, "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_winning_share_that_never_came_is_given_up_after_ten_minutes_and_not_before() {
+    let mut pool = Pool::new().await;
+    let at = |minutes: i64| START_US + minutes * 60_000_000;
+    pool.commit(&[(at(0), vec![share(0, "a", 5, 10, None), share(1, "b", 5, 10, None)])]).await;
+    let of_other = Share { pool: "other".to_owned(), ..share(2, "c", 5, 10, None) };
+    pool.commit(&[(at(3), vec![share(3, "a", 5, 10, None)]), (at(4), vec![of_other])]).await;
+    let ask = async |pool: &Pool, name: &str| {
+        let snapshot = pool.snapshot().await;
+        end(&snapshot, name, &hash(1), at(2)).await.unwrap()
+    };
+    assert_eq!(ask(&pool, "main").await, End::Unknown);
+    pool.commit(&[(at(2) + PATIENCE_US, vec![share(4, "a", 5, 10, None)])]).await;
+    assert_eq!(ask(&pool, "main").await, End::Unknown, "ten minutes, not more");
+    pool.commit(&[(at(2) + PATIENCE_US + 1, vec![share(5, "a", 5, 10, Some(&hash(1)))])]).await;
+    assert_eq!(ask(&pool, "main").await, End::Before(Place { seq: 1, row: 1 }), "one that comes too late does not count");
+    assert_eq!(ask(&pool, "nobody").await, End::Nothing);
+    // What was decided stays, whatever comes.
+    pool.commit(&[(at(60), vec![share(6, "a", 5, 10, None)])]).await;
+    assert_eq!(ask(&pool, "main").await, End::Before(Place { seq: 1, row: 1 }));
+    assert_eq!(ask(&pool, "other").await, End::Nothing, "its only share is newer than the candidate");
+}
+
+/// A table that an older version of this program made has no column for blocks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Lake::open(folder.path().to_str().unwrap(), &HashMap::new()).unwrap();
+    let mut old = Table::raw(&Shares);
+    old.columns.retain(|column| column.name != "block_hash");
+    let binding = Binding { created_ns: 1, base: 0 };
+    let mut writer = TableWriter::open(&lake, old, binding, CancellationToken::new()).await.unwrap();
+    let mut decoder = Decoder::new(&Shares, 0, State::default());
+    let mut message = |seq: u64, row: Share| {
+        let payload = serde_json::to_string(&row).unwrap().into();
+        decoder.decode(&[Message { seq, time_ns: START_US * 1_000, payload, ..Message::default() }]).batch
+    };
+    let first = message(1, share(0, "a", 10, 10, None));
+    let kept: Vec<usize> = (0..first.num_columns()).filter(|index| first.schema().field(*index).name() != "block_hash").collect();
+    writer.commit(Range { first: 1, last: 1 }, &[first.project(&kept).unwrap()]).await.unwrap();
+    drop(writer);
+    let mut writer = TableWriter::open(&lake, Table::raw(&Shares), binding, CancellationToken::new()).await.unwrap();
+    writer.commit(Range { first: 2, last: 2 }, &[message(2, share(1, "b", 10, 10, Some(&hash(1))))]).await.unwrap();
+    let snapshot = SnapshotReader::open(&lake, Table::raw(&Shares)).refresh().await.unwrap();
+    let Place { seq, row } = Place { seq: 2, row: 0 };
+    assert_eq!(end(&snapshot, "main", &hash(1), START_US).await.unwrap(), End::Winner(Place { seq, row }));
+    for scheme in payout::ALL {
+        let found = window(&snapshot, "main", Place { seq, row }, *scheme, window_of(5_000)).await.unwrap();
+        assert_eq!(found.window.shares, if scheme.name() == "solo" { 1 } else { 2 }, "{}", scheme.name());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_round_that_ends_where_a_file_does_begins_with_that_files_first_share() {
+    let mut pool = Pool::new().await;
+    pool.commit(&[(START_US, vec![share(0, "a", 5, 10, Some(&hash(1)))])]).await;
+    pool.commit(&[(START_US, vec![share(1, "b", 5, 10, None), share(2, "c", 5, 10, None)])]).await;
+    pool.commit(&[(START_US, vec![share(3, "d", 5, 10, Some(&hash(2)))])]).await;
+    let snapshot = pool.snapshot().await;
+    let found = window(&snapshot, "main", Place { seq: 3, row: 0 }, &payout::prop::Prop, 1).await.unwrap();
+    assert_eq!((found.window.shares, found.newest, found.edge), (3, Some(Place { seq: 3, row: 0 }), Some(Place { seq: 2, row: 0 })));
+    assert_eq!(found.window.weights.keys().collect::<Vec<_>>(), ["b", "c", "d"]);
+}
