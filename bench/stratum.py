@@ -175,9 +175,9 @@ def verification(binary, folder, shares, rounds):
 
 def epoch(binary, folder):
     say("an epoch switch: blocks 2110 to 2117 of a private chain, the seed changes with 2112 (height 2113 of the job)")
-    with Pool(binary, folder, 30, chain=CHAIN, more="template_refresh_s = 3600\n") as pool:
+    with Pool(binary, folder, 100, chain=CHAIN, more="template_refresh_s = 3600\n") as pool:
         time.sleep(3)  # The next seed's cache is prepared when the pool has seen it; on a real chain that is hours ahead.
-        said = pool.load("--idle", 50, "--active", 2, "--rate", 0.2, "--eager", "--seconds", 45, "--daemon", pool.daemon, "--block-every-s", 5)
+        said = pool.load("--idle", 50, "--active", 2, "--rate", 0.02, "--eager", "--seconds", 60, "--daemon", pool.daemon, "--block-every-s", 4)
     change = said["seed_change"]
     if not change:
         line("the seed did not change within the time", "-", "")

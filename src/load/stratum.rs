@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -102,7 +103,7 @@ pub async fn run(load: StratumLoad) -> anyhow::Result<()> {
         bail!("--rate is {}; active miners need one above 0", load.rate);
     }
     let (events, inbox) = mpsc::channel(EVENTS);
-    let (stop, logged_in) = (CancellationToken::new(), Arc::new(Semaphore::new(0)));
+    let (stop, settled) = (CancellationToken::new(), Arc::new(Semaphore::new(0)));
     let shared = Arc::new(Shared {
         pool: load.pool,
         sources: load.sources,
@@ -113,7 +114,8 @@ pub async fn run(load: StratumLoad) -> anyhow::Result<()> {
         eager: load.eager,
         hashers: Hashers::start(load.threads, load.full_memory, &stop)?,
         gate: Semaphore::new(load.logins_at_once),
-        logged_in: logged_in.clone(),
+        settled: settled.clone(),
+        turned_away: AtomicUsize::new(0),
         events: events.clone(),
         stop: stop.clone(),
     });
@@ -129,8 +131,9 @@ pub async fn run(load: StratumLoad) -> anyhow::Result<()> {
     for number in 0..miners {
         running.spawn(Miner::new(shared.clone(), number, number < load.active).run());
     }
-    let everyone = logged_in.acquire_many(u32::try_from(miners)?);
-    let all_in = tokio::time::timeout(Duration::from_secs(600), everyone).await.is_ok();
+    let everyone = settled.acquire_many(u32::try_from(miners)?);
+    let in_time = tokio::time::timeout(Duration::from_secs(600), everyone).await.is_ok();
+    let all_in = in_time && shared.turned_away.load(Relaxed) == 0;
     let logins_s = began.elapsed().as_secs_f64();
     let idle = server.as_ref().map(Server::read).transpose()?;
     let made = match (&load.daemon, all_in) {
@@ -150,7 +153,7 @@ pub async fn run(load: StratumLoad) -> anyhow::Result<()> {
     let counted = counting.await.context("the counting of events broke down")?;
     println!("{}", told(&load, &counted, logins_s, [before, idle, busy], made));
     if !all_in {
-        bail!("only {} of {miners} miners were logged in after 600 s", counted.logins.len());
+        bail!("only {} of {miners} miners could log in", counted.logins.len());
     }
     Ok(())
 }

@@ -9,15 +9,26 @@ use std::time::Instant;
 #[derive(Default)]
 pub(crate) struct Fanout(Mutex<Option<Race>>);
 
+/// Its figures are looked up once: thousands of miners are told at the same moment.
 struct Race {
     noticed: Instant,
     told: u64,
+    seconds: metrics::Histogram,
+    last_seconds: metrics::Gauge,
+    miners: metrics::Gauge,
 }
 
 impl Fanout {
     /// A new block was noticed then.
     pub(crate) fn begin(&self, noticed: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Race { noticed, told: 0 });
+        let race = Race {
+            noticed,
+            told: 0,
+            seconds: metrics::histogram!("headframe_stratum_block_told_seconds"),
+            last_seconds: metrics::gauge!("headframe_stratum_block_told_last_seconds"),
+            miners: metrics::gauge!("headframe_stratum_block_told_miners"),
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(race);
     }
 
     /// The next jobs are on the same block, only with other transactions: nobody loses anything by waiting for them.
@@ -31,9 +42,9 @@ impl Fanout {
         let Some(race) = race.as_mut() else { return };
         race.told += 1;
         let seconds = race.noticed.elapsed().as_secs_f64();
-        metrics::histogram!("headframe_stratum_block_told_seconds").record(seconds);
+        race.seconds.record(seconds);
         // Whoever is told last leaves the gauge at the time of the whole race.
-        metrics::gauge!("headframe_stratum_block_told_last_seconds").set(seconds);
-        metrics::gauge!("headframe_stratum_block_told_miners").set(race.told as f64);
+        race.last_seconds.set(seconds);
+        race.miners.set(race.told as f64);
     }
 }

@@ -69,6 +69,8 @@ impl Hashers {
 }
 
 fn hash(inbox: &Mutex<Receiver<Work>>) {
+    // Elsewhere each miner has a machine of its own; here the pool comes first. Where that is not allowed they share.
+    let _ = rustix::process::nice(19);
     let mut machine: Option<Machine> = None;
     loop {
         let received = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
@@ -40,8 +41,10 @@ pub struct Shared {
     pub hashers: Hashers,
     /// How many log in at once.
     pub gate: Semaphore,
-    /// Gets a permit for each miner that is in.
-    pub logged_in: Arc<Semaphore>,
+    /// Gets a permit for each miner that is in, or was not let in.
+    pub settled: Arc<Semaphore>,
+    /// Those that were not let in.
+    pub turned_away: AtomicUsize,
     pub events: mpsc::Sender<Event>,
     pub stop: CancellationToken,
 }
@@ -92,11 +95,16 @@ impl Miner {
 
     /// To the end of the run, or of the connection.
     pub async fn run(self) {
-        let Err(error) = self.mine().await else { return };
+        let mut inside = false;
+        let Err(error) = self.mine(&mut inside).await else { return };
+        if !inside {
+            self.shared.turned_away.fetch_add(1, Relaxed);
+            self.shared.settled.add_permits(1);
+        }
         tell(&self.shared.events, Event::Lost(format!("{error:#}"))).await;
     }
 
-    async fn mine(&self) -> anyhow::Result<()> {
+    async fn mine(&self, inside: &mut bool) -> anyhow::Result<()> {
         let shared = &self.shared;
         let place = tokio::select! {
             place = shared.gate.acquire() => place?,
@@ -107,7 +115,8 @@ impl Miner {
         let mut talk = self.talk(out);
         talk.login(&mut lines).await?;
         tell(&shared.events, Event::LoggedIn(began.elapsed())).await;
-        shared.logged_in.add_permits(1);
+        *inside = true;
+        shared.settled.add_permits(1);
         drop(place);
         talk.run(&mut lines).await
     }

@@ -40,7 +40,7 @@ use crate::stats::Present;
 const TICK: Duration = Duration::from_secs(1);
 /// How often where nothing has happened for [`QUIET_AFTER`]: thousands of silent miners would keep a core busy with looking.
 const QUIET_TICK: Duration = Duration::from_secs(5);
-const QUIET_AFTER: Duration = Duration::from_secs(60);
+const QUIET_AFTER: Duration = Duration::from_secs(10);
 /// Shares in flight of a proven proxy, whose many miners know nothing of each other.
 const PROXY_WINDOW: usize = 64;
 /// How long a miner that was sent to the pool's successor may take to leave.
