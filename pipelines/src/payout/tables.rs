@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::prelude::{Expr, SessionConfig, SessionContext, col, lit};
 use headframe_schemas::stream::payouts::{Frozen, Payout, Payouts};
 use headframe_schemas::stream::windows::{WindowRow, Windows};
@@ -82,14 +83,17 @@ impl Tables {
         Ok(batches.iter().flat_map(|batch| window_rows(&Columns(batch))).last())
     }
 
-    /// The highest sequence of a good row, from the newest files.
+    /// The highest sequence of a good row, from the newest file. Of that column alone: a file may have millions of rows.
     async fn last_seq(&self, snapshot: &Arc<Snapshot>, name: &'static str) -> Result<Option<i64>, PipelineFault> {
+        let error = || PipelineFault::query("reading rows", name);
         let newest = snapshot.files.iter().map(|file| file.seq_range().map_or(i64::MIN, |range| range.0)).max();
         // Rows that were sent by somebody else may have been refused; then the whole table is asked.
         for after in [newest.map(|low| low.saturating_sub(1)), None] {
             let table = SnapshotTable::new(snapshot.clone()).with_range(after, snapshot.offset);
-            let batches = self.rows(table, name, None).await?;
-            if let Some(seq) = batches.iter().filter_map(|batch| Columns(batch).int("seq", batch.num_rows().checked_sub(1)?)).max() {
+            let rows = self.session.read_table(Arc::new(table)).and_then(|rows| rows.filter(col("reject_reason").is_null()));
+            let last = rows.and_then(|rows| rows.aggregate(Vec::new(), vec![max(col("seq")).alias("seq")])).map_err(error())?;
+            let last = last.collect().await.map_err(error())?;
+            if let Some(seq) = last.iter().filter(|batch| batch.num_rows() > 0).find_map(|batch| Columns(batch).int("seq", 0)) {
                 return Ok(Some(seq));
             }
         }
