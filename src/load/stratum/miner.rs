@@ -173,7 +173,8 @@ impl Talk<'_> {
         let mut line = Vec::new();
         loop {
             tokio::select! {
-                () = shared.stop.cancelled(), if self.sent.is_empty() => return Ok(()),
+                // A line first: thousands come at the same moment, and looking at anything else then would delay what is measured.
+                biased;
                 read = next(lines, &mut line) => {
                     read?;
                     self.hear(&line, Instant::now()).await?;
@@ -182,6 +183,7 @@ impl Talk<'_> {
                         hashing = self.hash(&shared);
                     }
                 }
+                () = shared.stop.cancelled(), if self.sent.is_empty() => return Ok(()),
                 _ = share.tick(), if self.miner.active && hashing.is_none() && !shared.stop.is_cancelled() => {
                     hashing = self.hash(&shared);
                 }

@@ -193,8 +193,8 @@ impl Session {
             let tick = (leaving == Leaving::Not).then_some(self.next_tick);
             set(timer.as_mut(), [throttled, tick, leaving.until()].into_iter().flatten().min());
             tokio::select! {
-                () = &mut stopped, if leaving == Leaving::Not => leaving = Leaving::Finishing,
-                share = self.checked.next() => self.finish(share).await?,
+                // In order, because a new block wakes every session for the same reason. What a miner can send without end comes last.
+                biased;
                 changed = self.work.changed(), if leaving == Leaving::Not => match changed {
                     Ok(()) => {
                         self.push().await?;
@@ -203,17 +203,19 @@ impl Session {
                     // The feed ends only with the pool, and may be the first to hear of it.
                     Err(_) => leaving = Leaving::Finishing,
                 },
+                () = &mut stopped, if leaving == Leaving::Not => leaving = Leaving::Finishing,
+                share = self.checked.next() => self.finish(share).await?,
+                () = timer.as_mut() => match leaving {
+                    Leaving::Told(until) if until <= Instant::now() => return Err(End::Shutdown),
+                    Leaving::Not if self.next_tick <= Instant::now() => self.tick().await?,
+                    _ => {}
+                },
                 line = self.lines.next(AFTER_LOGIN), if listens => {
                     let line = line?.ok_or(End::Closed)?;
                     self.last_line = Instant::now();
                     self.tempo.line(self.pool.now_ms());
                     self.obey(&line).await?;
                 }
-                () = timer.as_mut() => match leaving {
-                    Leaving::Told(until) if until <= Instant::now() => return Err(End::Shutdown),
-                    Leaving::Not if self.next_tick <= Instant::now() => self.tick().await?,
-                    _ => {}
-                },
             }
         }
     }
