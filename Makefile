@@ -19,6 +19,7 @@ LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__
 # make soak KILLS=50 for a shorter one; make fuzz FUZZ_S=600 for longer ones; make run ARGS='--for 90s' for a demo that ends by itself.
 KILLS ?= 1000
 POOL_KILLS ?= 200
+PAY_KILLS ?= 50
 FUZZ_S ?= 60
 ARGS ?=
 
@@ -69,10 +70,11 @@ bench: ## release build, then our figures beside our peers'
 
 soak: ## the kill tests with KILLS=1000 and POOL_KILLS=200 instead of 12 and 6
 	@deploy/setup.sh test
-	export HEADFRAME_KILLS=$(KILLS) HEADFRAME_POOL_KILLS=$(POOL_KILLS)
+	export HEADFRAME_KILLS=$(KILLS) HEADFRAME_POOL_KILLS=$(POOL_KILLS) HEADFRAME_PAY_KILLS=$(PAY_KILLS)
 	tests="kill::kill_loses_nothing_and_doubles_nothing kill_pool::a_kill_costs_no_share_that_a_miner_was_told_is_ok"
+	tests="$$tests kill_payments::kill_of_the_payer_pays_nothing_twice_and_loses_nothing"
 	$(LINTED) cargo test --test it -- --exact $$tests --test-threads 1 --nocapture | tee target/soak.txt
-	grep -q ' 2 passed' target/soak.txt
+	grep -q ' 3 passed' target/soak.txt
 	echo "==> the reports are kept in target/kill-report.txt and target/pool-kill-report.txt"
 
 fuzz: ## every fuzz target for FUZZ_S=60 seconds; needs cargo-fuzz

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Role};
 use crate::remote::Remote;
-use crate::{audit, bans, demo, doctor, load, sql, system, whatif};
+use crate::{audit, bans, demo, doctor, load, payments, sql, system, whatif};
 
 /// Mining data from JetStream into Delta tables, exactly once, answered in SQL.
 #[derive(Debug, Parser)]
@@ -60,6 +60,8 @@ pub enum Command {
     },
     /// List, make and lift bans of a running pool.
     Bans(bans::Bans),
+    /// See what a running pool pays and why, and instruct it.
+    Payments(payments::Payments),
     /// Publish made-up shares to measure an installation; never on a stream that real money depends on.
     Load(load::Load),
     /// Look at everything a pool and its pipelines need, and say what to do; exit code 1 when something will not work.
@@ -106,6 +108,7 @@ impl Command {
             Self::Demo { .. }
             | Self::Sql { .. }
             | Self::Bans(_)
+            | Self::Payments(_)
             | Self::Load(_)
             | Self::Doctor(_)
             | Self::Audit(_)
@@ -127,6 +130,7 @@ impl Command {
             }
             Self::Sql { statement, remote, format } => sql::ask(&remote, &statement, &format).await,
             Self::Bans(bans) => bans::run(bans).await,
+            Self::Payments(payments) => payments::run(payments).await,
             Self::Load(load) => load::run(load).await,
             Self::Doctor(doctor) => doctor::run(doctor).await,
             Self::Audit(audit) => audit::run(audit).await,

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use headframe_ingest::{DoorConfig, NatsConfig, PublisherConfig, StreamSettings};
-use headframe_pipelines::PipelineConfig;
+use headframe_pipelines::{PaymentConfig, PipelineConfig};
 use headframe_query::QueryConfig;
 use headframe_query::auth::Guard;
 use headframe_sinks::Lake;
+use headframe_sinks::wallet::WalletKind;
 use headframe_stratum::StratumConfig;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,8 @@ pub enum Role {
     Maintenance,
     /// SQL and the ingest door over HTTP.
     Query,
+    /// Payments to miners; one process of a pool, and no other.
+    Payments,
 }
 
 /// The whole configuration.
@@ -69,6 +72,8 @@ pub struct Config {
     pub stratum: StratumConfig,
     /// How the pool's blocks are paid.
     pub payouts: PayoutsSection,
+    /// How miners are paid.
+    pub payments: PaymentConfig,
 }
 
 /// Where the tables are.
@@ -104,6 +109,7 @@ impl Default for Config {
             ingest: DoorConfig::default(),
             stratum: StratumConfig::default(),
             payouts: PayoutsSection::default(),
+            payments: PaymentConfig::default(),
         }
     }
 }
@@ -160,6 +166,7 @@ impl Config {
             Guard::from_file(self.query.token_file.as_deref()).map(|_| ()).map_err(|error| format!("query.token_file: {error}")),
             self.ingest.validate(),
             self.payouts.validate(),
+            self.check_payments(),
         ];
         if self.needs_tables() {
             let checked = Lake::check(&self.lake_url(), &self.lake.options);
@@ -173,12 +180,22 @@ impl Config {
 
     fn check_process(&self) -> Result<(), String> {
         if self.roles.is_empty() {
-            return Err("roles is empty; name at least one of stratum, pipelines, maintenance, query".to_owned());
+            return Err("roles is empty; name at least one of stratum, pipelines, maintenance, query, payments".to_owned());
         }
         if self.data_dir.as_os_str().is_empty() || self.data_dir.is_file() {
             return Err(format!("data_dir is {:?}; it must name a folder, which is made when it is not there", self.data_dir));
         }
         Ok(())
+    }
+
+    fn check_payments(&self) -> Result<(), String> {
+        if self.roles.contains(&Role::Payments) && self.payments.wallet.kind == WalletKind::None {
+            return Err("roles has payments but payments.wallet.kind is none; name the wallet, or leave the role out".to_owned());
+        }
+        if self.roles.contains(&Role::Payments) && self.roles.contains(&Role::Stratum) && self.payments.pool != self.stratum.pool {
+            return Err(format!("payments.pool is {:?} but stratum.pool is {:?}", self.payments.pool, self.stratum.pool));
+        }
+        self.payments.validate()
     }
 
     fn check_nats(&self) -> Result<(), String> {

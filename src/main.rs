@@ -12,6 +12,7 @@ mod daemon;
 mod demo;
 mod doctor;
 mod load;
+mod payments;
 mod remote;
 mod sql;
 mod system;

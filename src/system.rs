@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use headframe_ingest::{ManagedServer, Nats, Publisher, ServerConfig, door, provision, server};
+use headframe_pipelines::payment::StateHandle;
 use headframe_pipelines::payout::seal::Key;
 use headframe_pipelines::{Context, StreamHandle, pipeline};
 use headframe_query::{Bound, DeltaTables, Probe, Server, Source, StreamSource, Wiring};
@@ -20,16 +21,19 @@ use crate::config::{Config, Role};
 
 mod acknowledged;
 pub mod bans;
+mod desk;
 mod faults;
 mod follower;
 pub mod machine;
+mod payer;
 mod probes;
 
 use acknowledged::Acknowledged;
+use desk::PaymentDesk;
 use faults::{Faults, Work};
 use follower::Follower;
 use machine::Host;
-use probes::{NatsProbe, PoolProbe, StorageProbe, StreamProbe, WorkProbe};
+use probes::{NatsProbe, PaymentProbe, PoolProbe, StorageProbe, StreamProbe, WorkProbe};
 
 /// How long a drain may take before what still runs is dropped; a kill is safe, only slower to come back from.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -64,6 +68,8 @@ struct Parts {
     nats: Nats,
     publisher: Publisher,
     faults: Faults,
+    /// What the payer does, when this process runs it.
+    payer: StateHandle,
     /// Where tables are needed: their place, and each stream's rows in this process.
     tables: Option<(Lake, Vec<Feed>)>,
 }
@@ -144,6 +150,14 @@ impl System {
             }
             if parts.runs(Role::Maintenance) {
                 system.spawn_maintenance(&parts, lake);
+            }
+            if parts.runs(Role::Payments) {
+                let payer = payer::open(&parts.config, lake, &parts.nats, parts.payer.clone())?;
+                let stop = system.pipelines.clone();
+                system.tasks.spawn(async move {
+                    payer.run(stop).await;
+                    Ok(())
+                });
             }
         }
         system.spawn_doors(bound, pool);
@@ -246,7 +260,7 @@ impl Parts {
             }
             None => None,
         };
-        Ok(Self { config, nats, publisher, faults, tables })
+        Ok(Self { config, nats, publisher, faults, payer: StateHandle::default(), tables })
     }
 
     /// The pool, and what makes its facts durable.
@@ -276,6 +290,9 @@ impl Parts {
         let Some((lake, feeds)) = &self.tables else { return wiring };
         wiring.health.push(Arc::new(StorageProbe(lake.clone())));
         wiring.ready.extend(self.work_probes());
+        if self.runs(Role::Payments) {
+            wiring.ready.push(Arc::new(PaymentProbe(self.payer.clone())));
+        }
         if self.runs(Role::Query) || self.runs(Role::Pipelines) {
             wiring.ready.extend(feeds.iter().map(|feed| self.stream_probe(feed)));
         }
@@ -286,9 +303,18 @@ impl Parts {
             };
             wiring.sources = feeds.iter().map(source).collect();
             wiring.stores = vec![(lake.object_store_url(), lake.store().clone())];
+            wiring.desk = Some(Arc::new(self.desk()));
             wiring.routes = door::router(self.publisher.clone(), self.config.ingest.clone());
         }
         wiring
+    }
+
+    fn desk(&self) -> PaymentDesk {
+        let config = self.config.payments.clone();
+        // What is wrong with the wallet's settings was told at the start.
+        let wallet = config.wallet.open().ok().flatten();
+        let payer = self.runs(Role::Payments).then(|| self.payer.clone());
+        PaymentDesk { config, publisher: self.publisher.clone(), wallet, payer }
     }
 
     fn work_probes(&self) -> Vec<Arc<dyn Probe>> {

@@ -5,8 +5,10 @@
 
 pub mod fault;
 pub mod partials;
+pub mod payment;
 pub mod payout;
 pub mod pipeline;
 
 pub use fault::PipelineFault;
+pub use payment::{Payer, PaymentConfig};
 pub use pipeline::{Context, Pipeline, PipelineConfig, StreamHandle};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
     TableProvider,
@@ -25,6 +26,7 @@ use crate::source::{At, Coverage, Source};
 
 pub mod described;
 pub mod dictionary;
+pub mod money;
 pub mod raw;
 pub mod rollups;
 
@@ -104,6 +106,11 @@ impl Catalog {
                 schema.register_table(name, view)?;
             }
         }
+        for view in money_views(references) {
+            // The view is planned over the very tables of this statement, so that all of it is one moment.
+            let plan = session(base, schema.clone(), None)?.create_logical_plan(&(view.sql)()).await?;
+            schema.register_table(view.name.to_owned(), Arc::new(ViewTable::new(plan, None)))?;
+        }
         if !rejects.is_empty() {
             schema.register_table(raw::DEAD_LETTERS.to_owned(), raw::dead_letters(&rejects)?)?;
         }
@@ -145,17 +152,29 @@ pub fn with_runtime(base: &SessionState, runtime: Arc<RuntimeEnv>) -> SessionSta
     SessionStateBuilder::new_from_existing(base.clone()).with_runtime_env(runtime).build()
 }
 
+/// The views about money that these name.
+fn money_views(references: &[TableReference]) -> impl Iterator<Item = &'static money::MoneyView> {
+    money::ALL.iter().filter(|view| references.iter().any(|reference| ours(reference) && reference.table() == view.name))
+}
+
+fn ours(reference: &TableReference) -> bool {
+    reference.catalog().is_none_or(|catalog| catalog == CATALOG) && reference.schema().is_none_or(|schema| schema == SCHEMA)
+}
+
 fn needs(references: &[TableReference]) -> BTreeMap<&'static str, Need> {
     let mut needs: BTreeMap<&'static str, Need> = BTreeMap::new();
     for reference in references {
-        let ours = reference.catalog().is_none_or(|catalog| catalog == CATALOG) && reference.schema().is_none_or(|schema| schema == SCHEMA);
-        if !ours {
+        if !ours(reference) {
             continue;
         }
         let name = reference.table();
         if name == raw::DEAD_LETTERS {
             for stream in stream::ALL {
                 needs.entry(stream.name()).or_default().rejects = true;
+            }
+        } else if let Some(view) = money::find(name) {
+            for stream in view.streams.iter().filter_map(|name| stream::find(name)) {
+                needs.entry(stream.name()).or_default().rows = true;
             }
         } else if let Some(stream) = stream::find(name) {
             needs.entry(stream.name()).or_default().rows = true;

@@ -22,6 +22,7 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 
 use crate::auth::{self, Guard, TokenError};
 use crate::config::{ConfigError, QueryConfig};
+use crate::desk::Desk;
 use crate::engine::Engine;
 use crate::error::{Code, QueryError};
 use crate::figures::Figures;
@@ -37,6 +38,7 @@ mod health;
 mod live;
 mod metrics_page;
 mod miner;
+mod payments;
 mod payouts;
 mod pool;
 mod ready;
@@ -61,6 +63,8 @@ pub struct Wiring {
     pub ready: Vec<Arc<dyn Probe>>,
     /// What `/metrics` shows; without it the page is not there.
     pub metrics: Option<PrometheusHandle>,
+    /// Where instructions about payments are handed in; without it the routes about payments answer that they know nothing.
+    pub desk: Option<Arc<dyn Desk>>,
     /// Who tells how busy the machine is, for `/metrics`.
     pub machine: Option<Arc<dyn Machine>>,
     /// The public half of the key that signs payouts, where this process has it.
@@ -79,6 +83,7 @@ pub(crate) struct App {
     figures: Figures,
     pools: pool::Kept,
     payout_key: Option<String>,
+    desk: Option<Arc<dyn Desk>>,
 }
 
 /// A path and what answers there.
@@ -130,11 +135,11 @@ impl Server {
         let listen = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let Wiring { sources, stores, health, ready, metrics, machine, payout_key, routes } = wiring;
+        let Wiring { sources, stores, health, ready, metrics, machine, payout_key, desk, routes } = wiring;
         let answers = !sources.is_empty();
         let engine = Engine::new(config, sources, stores)?;
         let (figures, pools) = (Figures::new(), pool::Kept::default());
-        let app = Arc::new(App { engine, health, ready, metrics, machine, figures, pools, payout_key });
+        let app = Arc::new(App { engine, health, ready, metrics, machine, figures, pools, payout_key, desk });
         let router = router(app.clone(), answers, routes, guard);
         Ok(Bound { listener, address, router, app, answers })
     }
@@ -180,7 +185,7 @@ impl Bound {
 fn router(app: Arc<App>, answers: bool, others: Router, guard: Guard) -> Router {
     let told = [health::route(), ready::route(), live::route(), metrics_page::route()];
     let paid = [payouts::of_miner(), payouts::of_block(), payouts::key()];
-    let facts = [pool::route(), miner::route(), workers::route(), blocks::route()].into_iter().chain(paid);
+    let facts = [pool::route(), miner::route(), workers::route(), blocks::route()].into_iter().chain(paid).chain(payments::routes());
     let asked = if answers { [sql::route(), cancel::route()].into_iter().chain(facts).collect() } else { Vec::new() };
     let mut router = Router::new();
     for route in told.into_iter().chain(asked) {

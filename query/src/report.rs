@@ -15,6 +15,7 @@ use crate::source::At;
 
 pub mod blocks;
 pub mod miner;
+pub mod payments;
 pub mod payouts;
 pub mod pools;
 pub mod span;

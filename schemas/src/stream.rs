@@ -10,6 +10,8 @@ pub mod bans;
 pub mod blocks;
 pub mod energy;
 pub mod hashrate;
+pub mod instructions;
+pub mod payments;
 pub mod payouts;
 pub mod sensors;
 pub mod sessions;
@@ -66,6 +68,8 @@ pub const ALL: &[&dyn Stream] = &[
     &blocks::Blocks,
     &windows::Windows,
     &payouts::Payouts,
+    &payments::Payments,
+    &instructions::Instructions,
     &hashrate::Hashrates,
     &energy::Energies,
     &sensors::Sensors,

@@ -16,6 +16,7 @@ pub mod row_group;
 pub mod scan;
 pub mod snapshot;
 pub mod state_store;
+pub mod wallet;
 pub mod writer;
 
 pub use data_file::DataFile;
@@ -25,4 +26,5 @@ pub use retry::Held;
 pub use row_group::{RowGroup, row_groups};
 pub use scan::SnapshotTable;
 pub use snapshot::{Snapshot, SnapshotReader};
+pub use wallet::{Wallet, WalletConfig, WalletError};
 pub use writer::{Binding, Range, TableWriter};

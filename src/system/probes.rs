@@ -8,6 +8,7 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use async_trait::async_trait;
 use headframe_ingest::{Nats, TailView};
 use headframe_pipelines::StreamHandle;
+use headframe_pipelines::payment::StateHandle;
 use headframe_query::Probe;
 use headframe_sinks::Lake;
 use headframe_stratum::StatsHandle;
@@ -45,6 +46,22 @@ impl Probe for StorageProbe {
     async fn check(&self) -> Result<(), String> {
         let listed = self.0.store().list_with_delimiter(None).await;
         listed.map(|_| ()).map_err(|error| format!("the tables at {} cannot be listed: {error}", self.0.url()))
+    }
+}
+
+/// Is the ledger right. A wallet that is locked makes payments wait and is told elsewhere; it takes nobody off the air.
+pub struct PaymentProbe(pub StateHandle);
+
+#[async_trait]
+impl Probe for PaymentProbe {
+    fn name(&self) -> &str {
+        "payments"
+    }
+    async fn check(&self) -> Result<(), String> {
+        match self.0.get().stopped {
+            Some((rule, why)) => Err(format!("payments stopped, the ledger breaks the rule {rule}: {why}")),
+            None => Ok(()),
+        }
     }
 }
 

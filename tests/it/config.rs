@@ -193,6 +193,12 @@ fn a_bad_file_starts_nothing_and_the_key_is_named() {
         ("[query]\nmax_concurrent = 0", "query.max_concurrent"),
         ("[ingest]\nmax_bytes = 1", "ingest.max_bytes is 1"),
         ("roles = [\"stratum\"]", "stratum.wallet"),
+        ("roles = [\"payments\"]", "payments.wallet.kind is none"),
+        ("[payments]\ninterval_s = 0", "payments.interval_s is 0"),
+        ("[payments]\nfee_policy = \"nobody\"", "unknown variant `nobody`"),
+        ("[payments]\nbatch_size = 16\n[payments.wallet]\nkind = \"monero\"", "payments.batch_size is 16"),
+        ("[payments.wallet]\nkind = \"monero\"\nurl = \"http://me:secret@127.0.0.1:1\"", "payments.wallet.url holds a login"),
+        ("[payments.wallet]\nkind = \"monero\"\nlogin_file = \"gone\"", "payments.wallet.login_file gone cannot be read"),
         ("no toml", "is not TOML"),
     ] {
         let said = refusal(text);

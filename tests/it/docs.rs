@@ -1,6 +1,7 @@
 //! What the documents show is true: every statement in them runs, and every table of them that has a source is made from it.
 
 use headframe_ingest::{ManagedServer, ServerConfig, server};
+use headframe_query::catalog::money;
 use headframe_schemas::{rollup, stream};
 use serde_json::json;
 
@@ -30,7 +31,15 @@ async fn every_statement_in_the_documents_runs() {
     let running = Headframe::start(folder.path(), nats.url(), free_port(), "pipelines,query");
     running.row("SELECT 1").await;
     let mut found = 0;
-    for path in ["README.md", "docs/sql.md", "docs/ingest.md", "docs/exactly-once.md", "docs/configuration.md", "docs/pool-operator.md"] {
+    for path in [
+        "README.md",
+        "docs/sql.md",
+        "docs/ingest.md",
+        "docs/exactly-once.md",
+        "docs/configuration.md",
+        "docs/pool-operator.md",
+        "docs/payments.md",
+    ] {
         for statement in statements(&read(path)) {
             found += 1;
             let request = reqwest::Client::new().post(format!("{}/api/v1/sql", running.url));
@@ -63,6 +72,9 @@ fn tables() -> String {
     let mut text = "| table or view | rows |\n|---|---|\n".to_owned();
     for stream in stream::ALL {
         text.push_str(&format!("| `{}` | {} |\n", stream.name(), stream.doc()));
+    }
+    for view in money::ALL {
+        text.push_str(&format!("| `{}` | {} |\n", view.name, view.doc));
     }
     text.push_str("| `dead_letters` | Rows of any stream that nobody could read, with their bytes and the reason. |\n");
     for rollup in rollup::ALL {

@@ -6,6 +6,7 @@ mod conformance;
 mod fixture;
 mod moods;
 mod partials;
+mod payment;
 mod payout;
 mod payouts;
 mod search;

@@ -2,7 +2,7 @@
 
 use headframe_schemas::{Column, rollup, stream};
 
-use crate::catalog::raw;
+use crate::catalog::{money, raw};
 
 /// A table as users see it.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub struct Described {
     pub columns: Vec<Column>,
 }
 
-/// Every table and view: raw tables, dead letters, rollup views.
+/// Every table and view: raw tables, dead letters, views about money, rollup views.
 pub fn all() -> Vec<Described> {
     let raw = stream::ALL.iter().map(|stream| Described {
         name: stream.name().to_owned(),
@@ -33,5 +33,11 @@ pub fn all() -> Vec<Described> {
     };
     let views = rollup::ALL.iter().flat_map(|rollup| rollup.views());
     let views = views.map(|view| Described { name: view.name, kind: "VIEW", doc: view.doc, columns: view.columns });
-    raw.chain([dead_letters]).chain(views).collect()
+    let money = money::ALL.iter().map(|view| Described {
+        name: view.name.to_owned(),
+        kind: "VIEW",
+        doc: view.doc.to_owned(),
+        columns: (view.columns)(),
+    });
+    raw.chain([dead_letters]).chain(money).chain(views).collect()
 }

@@ -1,6 +1,7 @@
 //! The room's integration tests: tables on a real folder, with a store that fails on purpose.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bitcoin_wallet;
 mod failing;
 mod fixture;
 mod held;

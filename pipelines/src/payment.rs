@@ -1,0 +1,131 @@
+//! Payments: who is owed what, who is paid next, and what is done about a payment whose fate is not known.
+//!
+//! Everything that decides is a function of the facts in `payouts`, `payments` and `instructions`: [`Books`] adds them up,
+//! [`select`] picks who is paid, [`plan`] says what happens to an open payment. [`Payer`] carries it out between a journal and a
+//! wallet, and may be killed at any moment: what it is about to do is durable before it is done.
+
+use serde::{Deserialize, Serialize};
+
+use headframe_sinks::WalletConfig;
+use headframe_sinks::wallet::WalletKind;
+
+pub mod batch;
+pub mod books;
+pub mod entry;
+pub mod journal;
+pub mod lake;
+pub mod payer;
+pub mod plan;
+pub mod select;
+pub mod state;
+
+pub use batch::{Batch, Status};
+pub use books::{Books, Broken, Payout};
+pub use entry::{Account, Entry};
+pub use journal::{Journal, JournalError};
+pub use payer::Payer;
+pub use state::{PayerState, StateHandle};
+
+/// Who bears the network's fee.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeePolicy {
+    /// The pool: miners get their whole balance.
+    #[default]
+    Pool,
+    /// The miners of the transaction, in equal parts.
+    Miner,
+}
+
+/// How payments are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PaymentConfig {
+    /// The pool whose miners are paid: the name in `stratum.pool`.
+    pub pool: String,
+    /// The least balance that is paid, atomic units: 0.1 XMR.
+    pub threshold_atomic: u64,
+    /// The least and the most that a miner may set as a threshold of its own, atomic units.
+    pub least_threshold_atomic: u64,
+    /// See `least_threshold_atomic`.
+    pub most_threshold_atomic: u64,
+    /// A miner is paid at most once in so many seconds.
+    pub interval_s: u64,
+    /// The most destinations of one transaction; monero-wallet-rpc takes 15.
+    pub batch_size: usize,
+    /// Who bears the network's fee: pool, or miner (the miners of a transaction, in equal parts).
+    pub fee_policy: FeePolicy,
+    /// A transaction is final with so many blocks on it, its own included.
+    pub confirmations: u64,
+    /// After so many seconds without a trace of a payment in the wallet's history, an operator must look.
+    pub settle_s: u64,
+    /// Pause between two looks at tables and wallet, in milliseconds.
+    pub poll_ms: u64,
+    /// Say what would be paid, and pay nothing.
+    pub dry_run: bool,
+    /// The wallet.
+    pub wallet: WalletConfig,
+}
+
+impl Default for PaymentConfig {
+    fn default() -> Self {
+        Self {
+            pool: "main".to_owned(),
+            threshold_atomic: 100_000_000_000,
+            least_threshold_atomic: 10_000_000_000,
+            most_threshold_atomic: 100_000_000_000_000,
+            interval_s: 3_600,
+            batch_size: 15,
+            fee_policy: FeePolicy::Pool,
+            confirmations: 10,
+            settle_s: 600,
+            poll_ms: 5_000,
+            dry_run: false,
+            wallet: WalletConfig::default(),
+        }
+    }
+}
+
+impl PaymentConfig {
+    /// Refuses values that cannot work, each with its key.
+    pub fn validate(&self) -> Result<(), String> {
+        let positive = [
+            ("threshold_atomic", self.threshold_atomic),
+            ("least_threshold_atomic", self.least_threshold_atomic),
+            ("interval_s", self.interval_s),
+            ("batch_size", self.batch_size as u64),
+            ("confirmations", self.confirmations),
+            ("settle_s", self.settle_s),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(format!("payments.{key} is 0; it must be at least 1"));
+        }
+        if self.pool.is_empty() {
+            return Err("payments.pool is empty; it must be the name in stratum.pool".to_owned());
+        }
+        if self.least_threshold_atomic > self.most_threshold_atomic {
+            return Err("payments.least_threshold_atomic must not be more than payments.most_threshold_atomic".to_owned());
+        }
+        let most = if self.wallet.kind == WalletKind::Monero { 15 } else { 500 };
+        if self.batch_size > most {
+            return Err(format!("payments.batch_size is {}; a transaction of this wallet takes at most {most}", self.batch_size));
+        }
+        if !(10..=600_000).contains(&self.poll_ms) {
+            return Err(format!("payments.poll_ms is {}; it must be from 10 to 600000", self.poll_ms));
+        }
+        self.wallet.validate()
+    }
+
+    /// The threshold of an account that asked for `own`; 0 asks for the pool's.
+    pub fn threshold(&self, own: Option<i128>) -> i128 {
+        match own {
+            Some(own) if own > 0 => own.clamp(i128::from(self.least_threshold_atomic), i128::from(self.most_threshold_atomic)),
+            _ => i128::from(self.threshold_atomic),
+        }
+    }
+}
+
+/// The text that a miner signs to set its own threshold; it names everything that must not be replayed elsewhere.
+pub fn threshold_text(pool: &str, address: &str, threshold_atomic: u64, time_s: i64) -> String {
+    format!("headframe payment threshold\npool {pool}\naddress {address}\nthreshold_atomic {threshold_atomic}\ntime {time_s}")
+}

@@ -1,0 +1,35 @@
+//! Where the payer reads facts and writes its own.
+
+use async_trait::async_trait;
+use headframe_schemas::stream::payments::Payment;
+
+use crate::payment::books::Books;
+
+/// Why the journal could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// Nothing was written: somebody else wrote before.
+    #[error("somebody else wrote to the stream payments: {0}; only one process may pay")]
+    Conflict(String),
+    /// It may have been written or not; reading tells.
+    #[error("whether a step of a payment was written is not known yet: {0}")]
+    Unknown(String),
+    /// Nothing was written, or nothing could be read.
+    #[error("the facts about payments cannot be read or written: {0}")]
+    Away(String),
+}
+
+/// Facts in, facts out.
+#[async_trait]
+pub trait Journal: Send {
+    /// Hands over every fact that was not handed over yet. Afterwards the books know everything that was ever written to
+    /// `payments`, and of `payouts` and `instructions` at least all that those payments rest on.
+    async fn catch_up(&mut self, books: &mut Books) -> Result<(), JournalError>;
+
+    /// Writes one step of a payment durably, if nothing was written to `payments` that the books do not know. The rows are not
+    /// handed over again.
+    async fn append(&mut self, rows: &[Payment]) -> Result<(), JournalError>;
+
+    /// How many messages `payments` had so far: a number that no two payments share.
+    fn position(&self) -> i64;
+}

@@ -1,0 +1,118 @@
+//! Whom to pay next, and why somebody is not paid yet.
+
+use std::collections::BTreeMap;
+
+use headframe_schemas::stream::payments::Payment;
+use headframe_sinks::wallet::Fitness;
+
+use crate::payment::PaymentConfig;
+use crate::payment::books::Books;
+use crate::payment::entry::Account;
+
+/// Somebody whose balance could be paid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The miner, whose name is the address.
+    pub account: String,
+    /// The whole balance, atomic units.
+    pub amount: i128,
+}
+
+/// Why an account is not paid now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// There is nothing that could be paid.
+    Empty,
+    /// The balance is below the threshold, atomic units.
+    BelowThreshold(i128),
+    /// An operator holds it, or the wallet refused it.
+    Held(String),
+    /// A payment to it was reserved in this interval, microseconds since 1970.
+    Interval(i64),
+}
+
+/// The beginning of the interval that a moment lies in. Intervals are counted from 1970, so that a restart changes nothing.
+fn slot(config: &PaymentConfig, time_us: i64) -> i64 {
+    let length = i64::try_from(config.interval_s).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000).max(1);
+    time_us.div_euclid(length)
+}
+
+/// Whether this account could be paid at `now`, microseconds since 1970.
+pub fn due(books: &Books, config: &PaymentConfig, account: &str, now: i64) -> Result<Candidate, Waiting> {
+    let amount = books.balance(&Account::Miner(account.to_owned()));
+    if amount <= 0 {
+        return Err(Waiting::Empty);
+    }
+    let owner = books.owner(account);
+    let threshold = config.threshold(owner.and_then(|owner| owner.threshold));
+    if amount < threshold {
+        return Err(Waiting::BelowThreshold(threshold));
+    }
+    if let Some(reason) = books.held().or_else(|| owner.and_then(|owner| owner.blocked())) {
+        return Err(Waiting::Held(reason.to_owned()));
+    }
+    let last = owner.map_or(0, |owner| owner.last_reserved);
+    if last > 0 && slot(config, last) >= slot(config, now) {
+        return Err(Waiting::Interval(last));
+    }
+    Ok(Candidate { account: account.to_owned(), amount })
+}
+
+/// Everybody who could be paid at `now`: who waits longest first, then by address.
+pub fn candidates(books: &Books, config: &PaymentConfig, now: i64) -> Vec<Candidate> {
+    let names = books.accounts().filter_map(|(account, balance)| match account {
+        Account::Miner(name) if balance > 0 => Some(name),
+        _ => None,
+    });
+    let mut found: Vec<Candidate> = names.filter_map(|name| due(books, config, name, now).ok()).collect();
+    found.sort_by_cached_key(|one| (books.owner(&one.account).map_or(0, |owner| owner.last_reserved), one.account.clone()));
+    found
+}
+
+/// One transaction's worth of candidates, within what the wallet can spend. `fitness` knows every candidate; those it refuses
+/// are left out. `room` is the most destinations the wallet takes.
+pub fn batch(
+    candidates: &[Candidate],
+    fitness: &BTreeMap<String, Fitness>,
+    config: &PaymentConfig,
+    unlocked: u128,
+    room: usize,
+) -> Vec<Candidate> {
+    let mut left = i128::try_from(unlocked).unwrap_or(i128::MAX);
+    let mut chosen: Vec<Candidate> = Vec::new();
+    for candidate in candidates {
+        let alone = match fitness.get(&candidate.account) {
+            Some(Fitness::Payable) => false,
+            Some(Fitness::Alone) => true,
+            _ => continue,
+        };
+        // The fee must come from somewhere: the last unit is never promised.
+        if candidate.amount >= left || (alone && !chosen.is_empty()) {
+            continue;
+        }
+        left -= candidate.amount;
+        chosen.push(candidate.clone());
+        if alone || chosen.len() >= config.batch_size.min(room) {
+            break;
+        }
+    }
+    chosen
+}
+
+/// The rows that reserve these amounts.
+pub fn rows(chosen: &[Candidate], pool: &str, id: &str, now: i64) -> Vec<Payment> {
+    let row = |one: &Candidate| Payment {
+        event_time: now,
+        pool: pool.to_owned(),
+        payment: id.to_owned(),
+        step: "reserved".to_owned(),
+        account: one.account.clone(),
+        address: one.account.clone(),
+        amount_atomic: one.amount,
+        sent_atomic: one.amount,
+        network_fee_atomic: 0,
+        tx_id: None,
+        reason: None,
+    };
+    chosen.iter().map(row).collect()
+}

@@ -1,0 +1,135 @@
+//! The books by hand: what each step does to each account, and every rule that can be broken.
+
+use headframe_pipelines::payment::select::{self, Waiting};
+use headframe_pipelines::payment::{Account, Books, PaymentConfig, Payout};
+use headframe_schemas::stream::instructions::Instruction;
+use headframe_schemas::stream::payments::Payment;
+
+fn payout(step: &str, account: Option<&str>, amount: i128, was_mature: bool) -> Payout {
+    Payout { block: "block".to_owned(), step: step.to_owned(), account: account.map(str::to_owned), amount, was_mature }
+}
+
+fn credited_and_matured() -> Books {
+    let mut books = Books::default();
+    books.payouts(&[payout("frozen", None, 1_000, false)]);
+    for step in ["credited", "matured"] {
+        books.payouts(&[payout(step, Some("a"), 700, false), payout(step, Some("b"), 290, false), payout(step, Some("fee"), 10, false)]);
+    }
+    books
+}
+
+fn payment(step: &str, account: &str, amount: i128) -> Payment {
+    Payment {
+        event_time: 1_790_000_000_000_000,
+        pool: "main".to_owned(),
+        payment: "p".to_owned(),
+        step: step.to_owned(),
+        account: account.to_owned(),
+        address: account.to_owned(),
+        amount_atomic: amount,
+        sent_atomic: amount,
+        network_fee_atomic: 0,
+        tx_id: None,
+        reason: None,
+    }
+}
+
+fn balances(books: &Books) -> Vec<(String, i128)> {
+    books.accounts().filter(|(_, balance)| *balance != 0).map(|(account, balance)| (account.to_string(), balance)).collect()
+}
+
+fn of(pairs: &[(&str, i128)]) -> Vec<(String, i128)> {
+    pairs.iter().map(|(name, balance)| ((*name).to_owned(), *balance)).collect()
+}
+
+#[test]
+fn a_block_becomes_balances_and_balances_become_payments() {
+    let mut books = credited_and_matured();
+    assert_eq!(balances(&books), of(&[("coinbase", -1_000), ("fee", 10), ("miner:a", 700), ("miner:b", 290)]));
+    books.payment(&[payment("reserved", "a", 700), payment("reserved", "b", 290)]);
+    assert_eq!(balances(&books), of(&[("coinbase", -1_000), ("fee", 10), ("in_transit", 990)]));
+    // One address is refused; the other bears the network's fee.
+    books.payment(&[Payment { reason: Some("refused: wrong network".to_owned()), ..payment("released", "b", 290) }]);
+    let sent = |step| Payment { sent_atomic: 690, network_fee_atomic: 12, ..payment(step, "a", 700) };
+    for step in ["submitting", "submitted", "confirmed"] {
+        books.payment(&[sent(step)]);
+        books.check().unwrap();
+    }
+    assert_eq!(
+        balances(&books),
+        of(&[("coinbase", -1_000), ("reserve", -2), ("fee", 10), ("paid", 690), ("network", 12), ("miner:b", 290)]),
+        "of 12 the miner bore 10, the pool 2"
+    );
+    let now = 1_790_010_000_000_000;
+    let config = PaymentConfig { threshold_atomic: 100, least_threshold_atomic: 1, ..PaymentConfig::default() };
+    assert!(matches!(select::due(&books, &config, "b", now), Err(Waiting::Held(reason)) if reason.contains("wrong network")));
+    assert_eq!(select::due(&books, &config, "a", now), Err(Waiting::Empty));
+    let resume = Instruction { kind: "resume".to_owned(), account: Some("b".to_owned()), event_time: now, ..Instruction::default() };
+    books.instruction(&resume);
+    assert_eq!(select::due(&books, &config, "b", now).unwrap().amount, 290);
+}
+
+#[test]
+fn what_was_paid_and_then_orphaned_is_owed_back() {
+    let mut books = credited_and_matured();
+    for step in ["reserved", "submitting", "submitted", "confirmed"] {
+        books.payment(&[payment(step, "a", 700)]);
+    }
+    let rows =
+        [payout("reversed", Some("a"), 700, true), payout("reversed", Some("b"), 290, true), payout("reversed", Some("fee"), 10, true)];
+    books.payouts(&rows);
+    books.check().unwrap();
+    assert_eq!(balances(&books), of(&[("paid", 700), ("miner:a", -700)]));
+}
+
+#[test]
+fn every_rule_can_be_broken_and_has_a_name() {
+    let broken = |books: &Books| books.check().unwrap_err().rule;
+    let mut books = Books::default();
+    books.payouts(&[payout("frozen", None, 1_000, false), payout("credited", Some("a"), 1_001, false)]);
+    assert_eq!(broken(&books), "reward", "more than the block brought");
+    let mut books = credited_and_matured();
+    books.payouts(&[payout("credited", Some("a"), 700, false)]);
+    assert_eq!(broken(&books), "reward", "credited twice");
+    let mut books = Books::default();
+    books.payouts(&[
+        payout("frozen", None, 1_000, false),
+        payout("credited", Some("a"), 999, false),
+        payout("matured", Some("a"), 999, false),
+    ]);
+    assert_eq!(broken(&books), "reward", "somebody was left out");
+    let mut books = credited_and_matured();
+    books.payment(&[payment("reserved", "a", 701)]);
+    assert_eq!(broken(&books), "overdrawn");
+    for steps in
+        [&["submitted"][..], &["reserved", "confirmed"], &["reserved", "submitted"], &["reserved", "reserved"], &["reserved", "review"]]
+    {
+        let mut books = credited_and_matured();
+        steps.iter().for_each(|step| books.payment(&[payment(step, "a", 700)]));
+        assert_eq!(broken(&books), "steps", "{steps:?}");
+    }
+    let mut books = credited_and_matured();
+    books.payment(&[payment("reserved", "a", 700), payment("reserved", "b", 290)]);
+    books.payment(&[payment("submitting", "a", 700)]);
+    assert_eq!(broken(&books), "steps", "half of a payment");
+}
+
+#[test]
+fn an_adjustment_is_an_entry_with_a_reason_or_void() {
+    let mut books = credited_and_matured();
+    let adjust = |amount, reason: Option<&str>| Instruction {
+        kind: "adjust".to_owned(),
+        account: Some("a".to_owned()),
+        amount_atomic: Some(amount),
+        reason: reason.map(str::to_owned),
+        ..Instruction::default()
+    };
+    books.instruction(&adjust(5_000, None));
+    books.instruction(&adjust(5_000, Some(" ")));
+    assert_eq!(books.balance(&Account::Miner("a".to_owned())), 700);
+    books.instruction(&adjust(50, Some("a share was lost")));
+    books.instruction(&adjust(-800, Some("paid by hand before")));
+    assert_eq!(books.balance(&Account::Miner("a".to_owned())), -50);
+    assert_eq!(books.balance(&Account::Reserve), 750);
+    books.check().unwrap();
+}

@@ -1,0 +1,311 @@
+//! A simulated world of a payer: streams, vault and wallet in memory, and the truth about what was really paid.
+//!
+//! Every effect lies between two points at which the payer gives way, so that whoever polls it can let it die before or
+//! after each one. Failures come from a seeded source.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use headframe_pipelines::payment::{Books, Journal, JournalError, Payout};
+use headframe_schemas::stream::instructions::Instruction;
+use headframe_schemas::stream::payments::Payment;
+use headframe_sinks::wallet::vault::Vault;
+use headframe_sinks::wallet::{Fitness, Found, Funds, Output, Prepared, Wallet, WalletError};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// What the network got for each transaction.
+pub const FEE: u128 = 7;
+
+/// Which wallet is simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Prepare, then relay; forgets what is in no block when it is restarted.
+    Relay,
+    /// One call that cannot be repeated; its history lags behind.
+    SendMany,
+}
+
+/// A transaction that was really sent.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub payment: String,
+    pub tx_id: String,
+    pub outputs: Vec<Output>,
+    pub at: i64,
+    pub visible: i64,
+    /// Forgotten by the wallet, still on its way.
+    pub forgotten: bool,
+}
+
+pub struct Inside {
+    pub kind: Kind,
+    pub random: StdRng,
+    pub now: i64,
+    pub payouts: Vec<Payout>,
+    pub payments: Vec<Vec<Payment>>,
+    pub instructions: Vec<Instruction>,
+    pub vault: BTreeMap<(String, String), Vec<u8>>,
+    pub prepared: BTreeMap<String, Vec<Output>>,
+    pub sent: Vec<Sent>,
+    pub refused: BTreeSet<String>,
+    /// Failures in a hundred calls.
+    pub trouble: u32,
+    pub calls: u64,
+}
+
+#[derive(Clone)]
+pub struct World(pub Arc<Mutex<Inside>>);
+
+/// How a call goes.
+#[derive(PartialEq, Eq)]
+enum Luck {
+    Good,
+    /// Not done, no answer.
+    Before,
+    /// Done, no answer.
+    After,
+}
+
+impl Inside {
+    fn luck(&mut self) -> Luck {
+        self.calls += 1;
+        match self.random.random_range(0..100) {
+            throw if throw >= self.trouble => Luck::Good,
+            throw if throw % 2 == 0 => Luck::Before,
+            _ => Luck::After,
+        }
+    }
+
+    fn send(&mut self, payment: &str, tx_id: &str, outputs: &[Output]) {
+        let lag = if self.kind == Kind::SendMany { self.random.random_range(0..60) } else { 0 };
+        let (at, visible) = (self.now, self.now + lag * 1_000_000);
+        let sent = Sent { payment: payment.to_owned(), tx_id: tx_id.to_owned(), outputs: outputs.to_vec(), at, visible, forgotten: false };
+        self.sent.push(sent);
+    }
+}
+
+fn lost(method: &'static str) -> WalletError {
+    WalletError::Unreachable { url: "simulated".to_owned(), method, reason: "no answer".to_owned() }
+}
+
+/// One point at which the payer may die.
+async fn give_way() {
+    let mut waited = false;
+    std::future::poll_fn(|_| match std::mem::replace(&mut waited, true) {
+        true => std::task::Poll::Ready(()),
+        false => std::task::Poll::Pending,
+    })
+    .await;
+}
+
+impl World {
+    pub fn new(kind: Kind, seed: u64, trouble: u32) -> Self {
+        let inside = Inside {
+            kind,
+            random: StdRng::seed_from_u64(seed),
+            now: 1_790_000_000_000_000,
+            payouts: Vec::new(),
+            payments: Vec::new(),
+            instructions: Vec::new(),
+            vault: BTreeMap::new(),
+            prepared: BTreeMap::new(),
+            sent: Vec::new(),
+            refused: BTreeSet::new(),
+            trouble,
+            calls: 0,
+        };
+        Self(Arc::new(Mutex::new(inside)))
+    }
+
+    pub fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.0.lock().unwrap()
+    }
+
+    /// An effect with its failures: runs `effect` unless the call fails before it.
+    async fn effect<T>(&self, method: &'static str, effect: impl FnOnce(&mut Inside) -> T) -> Result<T, WalletError> {
+        give_way().await;
+        let done = {
+            let mut inside = self.inside();
+            match inside.luck() {
+                Luck::Before => Err(lost(method)),
+                Luck::Good => Ok(effect(&mut inside)),
+                Luck::After => {
+                    effect(&mut inside);
+                    Err(lost(method))
+                }
+            }
+        };
+        give_way().await;
+        done
+    }
+}
+
+/// A payer's view of the streams.
+pub struct SimJournal {
+    world: World,
+    payouts: usize,
+    payments: usize,
+    instructions: usize,
+}
+
+impl SimJournal {
+    pub fn new(world: &World) -> Self {
+        Self { world: world.clone(), payouts: 0, payments: 0, instructions: 0 }
+    }
+}
+
+#[async_trait]
+impl Journal for SimJournal {
+    async fn catch_up(&mut self, books: &mut Books) -> Result<(), JournalError> {
+        give_way().await;
+        {
+            let inside = self.world.inside();
+            inside.payments[self.payments..].iter().for_each(|rows| books.payment(rows));
+            self.payments = inside.payments.len();
+            inside.instructions[self.instructions..].iter().for_each(|row| books.instruction(row));
+            self.instructions = inside.instructions.len();
+            books.payouts(&inside.payouts[self.payouts..]);
+            self.payouts = inside.payouts.len();
+        }
+        give_way().await;
+        Ok(())
+    }
+
+    async fn append(&mut self, rows: &[Payment]) -> Result<(), JournalError> {
+        give_way().await;
+        let answer = {
+            let mut inside = self.world.inside();
+            let known = inside.payments.len() == self.payments;
+            match inside.luck() {
+                _ if !known => Err(JournalError::Conflict("somebody was faster".to_owned())),
+                Luck::Before => Err(JournalError::Unknown("no answer".to_owned())),
+                Luck::Good => {
+                    inside.payments.push(rows.to_vec());
+                    self.payments += 1;
+                    Ok(())
+                }
+                Luck::After => {
+                    inside.payments.push(rows.to_vec());
+                    Err(JournalError::Unknown("no answer".to_owned()))
+                }
+            }
+        };
+        give_way().await;
+        answer
+    }
+
+    fn position(&self) -> i64 {
+        self.payments as i64
+    }
+}
+
+#[async_trait]
+impl Vault for World {
+    async fn put(&self, payment: &str, tx_id: &str, signed: &[u8]) -> Result<(), WalletError> {
+        let key = (payment.to_owned(), tx_id.to_owned());
+        self.effect("put", |inside| inside.vault.insert(key, signed.to_vec())).await.map(|_| ())
+    }
+
+    async fn get(&self, payment: &str, tx_id: &str) -> Result<Option<Vec<u8>>, WalletError> {
+        let key = (payment.to_owned(), tx_id.to_owned());
+        self.effect("get", |inside| inside.vault.get(&key).cloned()).await
+    }
+
+    async fn remove(&self, payment: &str) -> Result<(), WalletError> {
+        self.effect("remove", |inside| inside.vault.retain(|(of, _), _| of != payment)).await
+    }
+}
+
+#[async_trait]
+impl Wallet for World {
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+
+    fn most_outputs(&self) -> usize {
+        4
+    }
+
+    async fn funds(&self) -> Result<Funds, WalletError> {
+        let funds = Funds { unlocked: 1_000_000_000, total: 2_000_000_000, address: None };
+        let locked = self.effect("funds", |inside| inside.trouble > 0 && inside.random.random_ratio(1, 30)).await?;
+        if locked { Err(WalletError::Locked("its passphrase is needed".to_owned())) } else { Ok(funds) }
+    }
+
+    async fn examine(&self, address: &str) -> Result<Fitness, WalletError> {
+        let fitness = if address.starts_with("alone") { Fitness::Alone } else { Fitness::Payable };
+        self.effect("examine", |_| fitness).await
+    }
+
+    async fn prepare(&self, _payment: &str, outputs: &[Output]) -> Result<Prepared, WalletError> {
+        self.effect("prepare", |inside| {
+            if let Some(bad) = outputs.iter().find(|output| inside.refused.contains(&output.address)) {
+                return Err(WalletError::Address { address: bad.address.clone(), reason: "not of this network".to_owned() });
+            }
+            if outputs.len() > 3 && inside.random.random_ratio(1, 3) {
+                return Err(WalletError::TooLarge("too many inputs".to_owned()));
+            }
+            if inside.kind == Kind::SendMany {
+                return Ok(Prepared::default());
+            }
+            let tx_id = format!("tx{}", inside.prepared.len());
+            inside.prepared.insert(tx_id.clone(), outputs.to_vec());
+            Ok(Prepared { signed: Some(tx_id.clone().into_bytes()), tx_id: Some(tx_id), fee: FEE })
+        })
+        .await?
+    }
+
+    async fn submit(&self, payment: &str, outputs: &[Output], signed: Option<&[u8]>) -> Result<String, WalletError> {
+        self.effect("submit", |inside| {
+            if inside.kind == Kind::SendMany {
+                if inside.trouble > 0 && inside.random.random_ratio(1, 20) {
+                    return Err(WalletError::NotEnough("spent by somebody else".to_owned()));
+                }
+                let tx_id = format!("tx{}", inside.sent.len());
+                inside.send(payment, &tx_id, outputs);
+                return Ok(tx_id);
+            }
+            let tx_id = String::from_utf8(signed.expect("it is relayed only when it is there").to_vec()).unwrap();
+            let prepared = inside.prepared[&tx_id].clone();
+            assert_eq!(prepared, outputs, "the transaction is not the payment's");
+            match inside.sent.iter_mut().find(|sent| sent.tx_id == tx_id) {
+                Some(sent) => sent.forgotten = false,
+                None => inside.send(payment, &tx_id, &prepared),
+            }
+            Ok(tx_id)
+        })
+        .await?
+    }
+
+    fn is_definite(&self, error: &WalletError) -> bool {
+        matches!(error, WalletError::NotEnough(_))
+    }
+
+    async fn find(&self, payment: &str, tx_id: Option<&str>) -> Result<Option<Found>, WalletError> {
+        self.effect("find", |inside| {
+            // The wallet itself is restarted now and then and forgets what is in no block.
+            if inside.kind == Kind::Relay && inside.trouble > 0 && inside.random.random_ratio(1, 20) {
+                let now = inside.now;
+                inside.sent.iter_mut().filter(|sent| now - sent.at < 60_000_000).for_each(|sent| sent.forgotten = true);
+            }
+            let now = inside.now;
+            let known = |sent: &&Sent| match inside.kind {
+                Kind::Relay => tx_id == Some(sent.tx_id.as_str()) && (!sent.forgotten || now - sent.at >= 60_000_000),
+                Kind::SendMany => sent.payment == payment && now >= sent.visible,
+            };
+            inside.sent.iter().find(known).map(|sent| Found {
+                tx_id: sent.tx_id.clone(),
+                confirmations: u64::try_from((now - sent.at) / 60_000_000).unwrap(),
+                amount: sent.outputs.iter().map(|output| output.amount).sum(),
+                fee: FEE,
+            })
+        })
+        .await
+    }
+
+    async fn verify(&self, _address: &str, _text: &str, _signature: &str) -> Result<bool, WalletError> {
+        Ok(false)
+    }
+}

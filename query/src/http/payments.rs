@@ -1,0 +1,216 @@
+//! Payments over HTTP: `GET /api/v1/payments`, `/api/v1/ledger`, `/api/v1/miners/{address}/payments`, and the doors for instructions.
+//!
+//! Whoever may ask this server is an operator to it, as with SQL: without a token that is this machine alone. A miner's own
+//! wish needs no token of ours beyond that but a signature by the address it is about.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use headframe_schemas::stream::instructions::{Instruction, KINDS};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::desk::{Desk, DeskError};
+use crate::error::{Code, QueryError};
+use crate::http::{App, Asked, Route, asked};
+use crate::report::payments;
+
+/// How old a signed wish may be, in seconds; an older one could be somebody's repetition.
+const FRESH_S: i64 = 3_600;
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        Route { path: "/api/v1/payments", methods: get(list) },
+        Route { path: "/api/v1/payments/state", methods: get(state) },
+        Route { path: "/api/v1/payments/instructions", methods: post(instruct) },
+        Route { path: "/api/v1/ledger", methods: get(ledger) },
+        Route { path: "/api/v1/miners/{address}/payments", methods: get(miner) },
+        Route { path: "/api/v1/miners/{address}/threshold", methods: post(threshold) },
+    ]
+}
+
+fn desk(app: &App) -> Result<&Arc<dyn Desk>, QueryError> {
+    let hint = "ask a process that runs the role query with a [payments] section";
+    app.desk.as_ref().ok_or_else(|| QueryError::new(Code::NotFound, "this process knows nothing about payments", hint))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListRequest {
+    limit: Option<usize>,
+    step: Option<String>,
+}
+
+async fn list(State(app): State<Arc<App>>, Asked(request): Asked<ListRequest>) -> Result<Response, QueryError> {
+    let rules = desk(&app)?.rules();
+    let limit = asked::limit(request.limit, 50)?;
+    Ok(Json(payments::list(&app.engine, &rules.pool, request.step.as_deref(), limit).await?).into_response())
+}
+
+async fn state(State(app): State<Arc<App>>) -> Result<Response, QueryError> {
+    let desk = desk(&app)?;
+    let Some(now) = desk.payer() else {
+        return Err(QueryError::new(
+            Code::NotFound,
+            "the payer runs in another process, or nowhere",
+            "ask the process with the role payments",
+        ));
+    };
+    let due: Vec<_> = now.due.iter().map(|(account, amount)| json!({"account": account, "amount_atomic": amount.to_string()})).collect();
+    let refused: Vec<_> = now.refused.iter().map(|(account, why)| json!({"account": account, "reason": why})).collect();
+    let answer = json!({
+        "pool": desk.rules().pool, "stopped": now.stopped, "waiting": now.waiting, "dry_run": now.dry_run, "due": due, "refused": refused,
+        "at": now.at,
+    });
+    Ok(Json(answer).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LedgerRequest {
+    limit: Option<usize>,
+    account: Option<String>,
+}
+
+async fn ledger(State(app): State<Arc<App>>, Asked(request): Asked<LedgerRequest>) -> Result<Response, QueryError> {
+    let rules = desk(&app)?.rules();
+    let limit = asked::limit(request.limit, 100)?;
+    Ok(Json(payments::ledger(&app.engine, &rules.pool, request.account.as_deref(), limit).await?).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MinerRequest {
+    limit: Option<usize>,
+}
+
+async fn miner(
+    State(app): State<Arc<App>>,
+    Path(address): Path<String>,
+    Asked(request): Asked<MinerRequest>,
+) -> Result<Response, QueryError> {
+    let desk = desk(&app)?;
+    let (address, limit) = (asked::miner(&address)?, asked::limit(request.limit, 50)?);
+    Ok(Json(payments::miner(&app.engine, &desk.rules(), desk.payer().as_ref(), address, limit).await?).into_response())
+}
+
+/// An operator's instruction.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    kind: String,
+    account: Option<String>,
+    /// Atomic units, as text, since readers of JSON round large numbers.
+    amount_atomic: Option<String>,
+    payment: Option<String>,
+    verdict: Option<String>,
+    tx_id: Option<String>,
+    reason: Option<String>,
+}
+
+async fn instruct(State(app): State<Arc<App>>, body: Result<Json<Order>, JsonRejection>) -> Result<Response, QueryError> {
+    let desk = desk(&app)?;
+    let order = body.map_err(|error| QueryError::bad_request(error.body_text(), "docs/payments.md lists the kinds and what each needs"))?.0;
+    let refuse = |why: &str| Err(QueryError::bad_request(why, "docs/payments.md lists the kinds and what each needs"));
+    let amount = match order.amount_atomic.as_deref().map(str::parse::<i128>) {
+        Some(Err(_)) => return refuse("amount_atomic must be a whole number of atomic units, as text"),
+        amount => amount.and_then(Result::ok),
+    };
+    let reason = order.reason.filter(|reason| !reason.trim().is_empty());
+    if order.account.as_deref().is_some_and(|account| asked::miner(account).is_err()) {
+        return refuse("account is not the name of a miner");
+    }
+    match (order.kind.as_str(), order.account.is_some(), amount, reason.is_some()) {
+        ("threshold", true, Some(0..), _) | ("hold", _, None, true) | ("resume", _, None, _) => {}
+        ("adjust", true, Some(amount), true) if amount != 0 => {}
+        ("resolve", false, None, true) if order.payment.is_some() && matches!(order.verdict.as_deref(), Some("paid" | "unpaid")) => {}
+        (kind, ..) if !KINDS.contains(&kind) => return refuse("kind must be threshold, hold, resume, adjust or resolve"),
+        _ => return refuse("something that this kind needs is missing, or something it does not take is there"),
+    }
+    let instruction = Instruction {
+        event_time: now_us(),
+        pool: desk.rules().pool,
+        kind: order.kind,
+        account: order.account,
+        amount_atomic: amount,
+        payment: order.payment,
+        verdict: order.verdict,
+        tx_id: order.tx_id,
+        reason,
+        actor: "operator".to_owned(),
+        proof: None,
+    };
+    desk.instruct(instruction).await.map_err(away)?;
+    Ok(Json(json!({"done": true})).into_response())
+}
+
+/// A miner's wish for its own account.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    threshold_atomic: u64,
+    /// When it was signed, seconds since 1970.
+    time: i64,
+    signature: Option<String>,
+}
+
+async fn threshold(
+    State(app): State<Arc<App>>,
+    Path(address): Path<String>,
+    body: Result<Json<Wish>, JsonRejection>,
+) -> Result<Response, QueryError> {
+    let desk = desk(&app)?;
+    let address = asked::miner(&address)?;
+    let hint = "send {threshold_atomic, time, signature}; without a signature the answer is the text to sign";
+    let wish = body.map_err(|error| QueryError::bad_request(error.body_text(), hint))?.0;
+    let rules = desk.rules();
+    let wanted = i128::from(wish.threshold_atomic);
+    if wanted != 0 && !(rules.least_threshold_atomic..=rules.most_threshold_atomic).contains(&wanted) {
+        let range = format!("it must be from {} to {}, or 0 for the pool's own", rules.least_threshold_atomic, rules.most_threshold_atomic);
+        return Err(QueryError::bad_request(format!("a threshold of {wanted} atomic units is not possible"), range));
+    }
+    let text = desk.threshold_text(address, wish.threshold_atomic, wish.time);
+    let Some(signature) = wish.signature else {
+        return Ok(Json(json!({"sign": text})).into_response());
+    };
+    if (now_us() / 1_000_000 - wish.time).abs() > FRESH_S {
+        return Err(QueryError::bad_request(
+            "the signed time is more than an hour away from now",
+            "sign the text anew with the present time",
+        ));
+    }
+    if !desk.verify(address, &text, &signature).await.map_err(away)? {
+        let hint = "sign exactly the text that a request without a signature answers, with the wallet of this address";
+        return Err(QueryError::new(Code::Unauthorized, "the signature is not one of this address over this text", hint));
+    }
+    let proof: String = signature.chars().take(250).collect();
+    if payments::used(&app.engine, &proof).await? {
+        return Err(QueryError::bad_request("this signature was taken before", "sign the text anew with the present time"));
+    }
+    let instruction = Instruction {
+        event_time: now_us(),
+        pool: rules.pool,
+        kind: "threshold".to_owned(),
+        account: Some(address.to_owned()),
+        amount_atomic: Some(wanted),
+        actor: "miner".to_owned(),
+        proof: Some(proof),
+        ..Instruction::default()
+    };
+    desk.instruct(instruction).await.map_err(away)?;
+    Ok(Json(json!({"done": true})).into_response())
+}
+
+fn away(error: DeskError) -> QueryError {
+    QueryError::new(Code::Storage, error.to_string(), "it may be tried again")
+}
+
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,170 @@
+//! Payments: what a miner has coming, what it got, and why it has not got the rest yet; and the ledger as it is.
+
+use serde_json::{Value, json};
+
+use crate::desk::{PayRules, PayerNow};
+use crate::engine::Engine;
+use crate::error::QueryError;
+use crate::report::{Row, rows};
+
+/// Rows of payments: one a payment and destination, with its last step.
+fn payments_sql(condition: &str) -> String {
+    format!(
+        "SELECT payment, account, address, last_value(step ORDER BY seq) AS step, min(event_time) AS reserved_at, max(event_time) AS updated_at, \
+           CAST(last_value(amount_atomic ORDER BY seq) AS VARCHAR) AS amount_atomic, CAST(last_value(sent_atomic ORDER BY seq) AS VARCHAR) AS sent_atomic, \
+           CAST(last_value(network_fee_atomic ORDER BY seq) AS VARCHAR) AS network_fee_atomic, last_value(tx_id ORDER BY seq) AS tx_id, \
+           last_value(reason ORDER BY seq) AS reason, max(seq) AS cursor \
+         FROM payments WHERE {condition} GROUP BY payment, account, address ORDER BY cursor DESC, account"
+    )
+}
+
+/// The newest payments, of one step if wanted.
+pub async fn list(engine: &Engine, pool: &str, step: Option<&str>, limit: usize) -> Result<Value, QueryError> {
+    let sql =
+        format!("SELECT * FROM ({}) WHERE $2 IS NULL OR step = $2 ORDER BY cursor DESC, account LIMIT {limit}", payments_sql("pool = $1"));
+    Ok(json!({"pool": pool, "payments": rows(engine, sql, json!([pool, step])).await?}))
+}
+
+/// The newest entries of the ledger, of one account if wanted.
+pub async fn ledger(engine: &Engine, pool: &str, account: Option<&str>, limit: usize) -> Result<Value, QueryError> {
+    let sql = format!(
+        "SELECT entry_time, debit_account, credit_account, CAST(amount_atomic AS VARCHAR) AS amount_atomic, cause_kind, cause, reason \
+         FROM ledger WHERE pool = $1 AND ($2 IS NULL OR debit_account = $2 OR credit_account = $2) \
+         ORDER BY entry_time DESC, debit_account, credit_account LIMIT {limit}"
+    );
+    let entries = rows(engine, sql, json!([pool, account])).await?;
+    let sql = "SELECT account, CAST(balance_atomic AS VARCHAR) AS balance_atomic FROM balances \
+               WHERE pool = $1 AND ($2 IS NULL OR account = $2) AND ($2 IS NOT NULL OR account NOT LIKE '%:%' OR account = 'immature:fee') ORDER BY account";
+    let balances = rows(engine, sql.to_owned(), json!([pool, account])).await?;
+    Ok(json!({"pool": pool, "balances": balances, "entries": entries}))
+}
+
+/// One miner: balances, payments, and the reasons why the rest is not paid.
+pub async fn miner(engine: &Engine, rules: &PayRules, payer: Option<&PayerNow>, miner: &str, limit: usize) -> Result<Value, QueryError> {
+    let pool = &rules.pool;
+    let sql = "SELECT account, CAST(balance_atomic AS VARCHAR) AS balance_atomic FROM balances WHERE pool = $1 AND account IN ($2, $3)";
+    let found = rows(engine, sql.to_owned(), json!([pool, format!("miner:{miner}"), format!("immature:{miner}")])).await?;
+    let balance = |kind: &str| -> i128 {
+        let row = found.iter().find(|row| row["account"].as_str().is_some_and(|name| name.starts_with(kind)));
+        row.and_then(|row| row["balance_atomic"].as_str()?.parse().ok()).unwrap_or_default()
+    };
+    let list = rows(engine, format!("{} LIMIT {limit}", payments_sql("pool = $1 AND account = $2")), json!([pool, miner])).await?;
+    let sql = "SELECT kind, account, CAST(amount_atomic AS VARCHAR) AS amount_atomic, reason, event_time FROM instructions \
+               WHERE pool = $1 AND (account = $2 OR account IS NULL) AND kind IN ('threshold', 'hold', 'resume') ORDER BY seq, \"row\"";
+    let said = rows(engine, sql.to_owned(), json!([pool, miner])).await?;
+    let own = said.iter().rfind(|row| row["kind"] == "threshold").and_then(|row| row["amount_atomic"].as_str()?.parse::<i128>().ok());
+    let threshold = match own {
+        Some(own) if own > 0 => own.clamp(rules.least_threshold_atomic, rules.most_threshold_atomic),
+        _ => rules.threshold_atomic,
+    };
+    let sql = "SELECT CAST(sum(sent_atomic) AS VARCHAR) AS paid FROM payments WHERE pool = $1 AND account = $2 AND step = 'confirmed'";
+    let paid = rows(engine, sql.to_owned(), json!([pool, miner])).await?.pop();
+    let facts = Facts {
+        payable: balance("miner:"),
+        immature: balance("immature:"),
+        threshold,
+        said: &said,
+        list: &list,
+        interval_s: rules.interval_s,
+    };
+    Ok(json!({
+        "pool": pool,
+        "miner": miner,
+        "balance_atomic": facts.payable.to_string(),
+        "immature_atomic": facts.immature.to_string(),
+        "threshold_atomic": threshold.to_string(),
+        "paid_atomic": paid.and_then(|row| row["paid"].as_str().map(str::to_owned)).unwrap_or_else(|| "0".to_owned()),
+        "why": why(&facts, payer, miner),
+        "payments": list,
+    }))
+}
+
+/// Whether this signature was taken before; a second time it would be somebody's repetition.
+pub async fn used(engine: &Engine, proof: &str) -> Result<bool, QueryError> {
+    let sql = "SELECT 1 AS n FROM instructions WHERE proof = $1 LIMIT 1";
+    Ok(!rows(engine, sql.to_owned(), json!([proof])).await?.is_empty())
+}
+
+/// What the reasons follow from.
+struct Facts<'a> {
+    payable: i128,
+    immature: i128,
+    threshold: i128,
+    said: &'a [Row],
+    list: &'a [Row],
+    interval_s: u64,
+}
+
+/// Why this miner has not got all it has coming: a word a program can read and a sentence, the nearest reason first.
+fn why(facts: &Facts, payer: Option<&PayerNow>, miner: &str) -> Vec<Value> {
+    let mut reasons: Vec<(&str, String)> = Vec::new();
+    for row in facts.list {
+        let (step, payment) = (row["step"].as_str().unwrap_or_default(), row["payment"].as_str().unwrap_or_default());
+        let text = match step {
+            "reserved" => "is about to be sent",
+            "submitting" => "is being sent; until the wallet's history shows it, nothing is sent again",
+            "submitted" => "is sent and waits for confirmations",
+            "review" => "waits for an operator, because it is not known whether it was sent",
+            _ => continue,
+        };
+        reasons.push((if step == "review" { "review" } else { "in_transit" }, format!("payment {payment} {text}")));
+    }
+    let last = |account: bool| facts.said.iter().rfind(|row| row["account"].is_string() == account && row["kind"] != "threshold");
+    for row in [last(false), last(true)].into_iter().flatten().filter(|row| row["kind"] == "hold") {
+        let whom = if row["account"].is_string() { "payments to this account are" } else { "all payments are" };
+        reasons.push(("held", format!("{whom} held by an operator: {}", row["reason"].as_str().unwrap_or_default())));
+    }
+    if facts.payable > 0 {
+        reasons.extend(payable(facts, payer, miner));
+    }
+    if facts.immature > 0 {
+        reasons.push(("immature", format!("{} atomic units are of blocks that cannot be spent yet", facts.immature)));
+    }
+    if reasons.is_empty() {
+        reasons.push(("nothing", "there is nothing to pay".to_owned()));
+    }
+    reasons.into_iter().map(|(code, text)| json!({"code": code, "text": text})).collect()
+}
+
+fn payable(facts: &Facts, payer: Option<&PayerNow>, miner: &str) -> Vec<(&'static str, String)> {
+    let mut reasons = Vec::new();
+    if facts.payable < facts.threshold {
+        let missing = facts.threshold - facts.payable;
+        reasons.push(("below_threshold", format!("the balance is {missing} atomic units below the threshold of {}", facts.threshold)));
+    }
+    let released = facts.list.first().filter(|row| row["step"] == "released");
+    if let Some(reason) = released.and_then(|row| row["reason"].as_str()) {
+        reasons.push(("released", format!("the last payment was taken back: {reason}")));
+    }
+    let Some(payer) = payer else {
+        reasons.push(("unknown", "the payer runs in another process; its /ready and /metrics tell how it is".to_owned()));
+        return reasons;
+    };
+    if let Some(why) = &payer.stopped {
+        reasons.push(("stopped", why.clone()));
+    }
+    if let Some((_, why)) = payer.refused.iter().find(|(account, _)| account == miner) {
+        reasons.push(("refused", format!("the wallet refuses the address: {why}")));
+    }
+    if let Some(why) = &payer.waiting {
+        let code = if why.contains("locked") {
+            "wallet_locked"
+        } else if why.contains("synchronised") {
+            "wallet_unsynced"
+        } else {
+            "waiting"
+        };
+        reasons.push((code, why.clone()));
+    }
+    if payer.dry_run {
+        reasons.push(("dry_run", "payments are only named, not made".to_owned()));
+    }
+    if reasons.is_empty() {
+        let text = match payer.due.iter().any(|(account, _)| account == miner) {
+            true => "it is paid with one of the next transactions".to_owned(),
+            false => format!("it was paid within the last {} s, or becomes due with the next look", facts.interval_s),
+        };
+        reasons.push(("due", text));
+    }
+    reasons
+}

@@ -1,0 +1,63 @@
+//! The desk of a process with the role query: instructions go into the stream, signatures to the wallet.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use headframe_ingest::Publisher;
+use headframe_pipelines::PaymentConfig;
+use headframe_pipelines::payment::{self, StateHandle};
+use headframe_query::{Desk, DeskError, PayRules, PayerNow};
+use headframe_schemas::stream::instructions::Instruction;
+use headframe_sinks::Wallet;
+
+/// What it needs.
+pub struct PaymentDesk {
+    /// The rules.
+    pub config: PaymentConfig,
+    /// Where instructions go.
+    pub publisher: Publisher,
+    /// Who knows signatures.
+    pub wallet: Option<Arc<dyn Wallet>>,
+    /// The payer, when this process runs it.
+    pub payer: Option<StateHandle>,
+}
+
+#[async_trait]
+impl Desk for PaymentDesk {
+    fn rules(&self) -> PayRules {
+        PayRules {
+            pool: self.config.pool.clone(),
+            threshold_atomic: self.config.threshold_atomic.into(),
+            least_threshold_atomic: self.config.least_threshold_atomic.into(),
+            most_threshold_atomic: self.config.most_threshold_atomic.into(),
+            interval_s: self.config.interval_s,
+        }
+    }
+
+    fn payer(&self) -> Option<PayerNow> {
+        let state = self.payer.as_ref()?.get();
+        Some(PayerNow {
+            stopped: state.stopped.map(|(rule, why)| format!("{rule}: {why}")),
+            waiting: state.waiting,
+            dry_run: state.dry_run,
+            due: state.due,
+            refused: state.refused,
+            at: state.at,
+        })
+    }
+
+    async fn instruct(&self, instruction: Instruction) -> Result<(), DeskError> {
+        self.publisher.record(&instruction).await.map(|_| ()).map_err(|error| DeskError::Away(error.to_string()))
+    }
+
+    fn threshold_text(&self, address: &str, threshold_atomic: u64, time_s: i64) -> String {
+        payment::threshold_text(&self.config.pool, address, threshold_atomic, time_s)
+    }
+
+    async fn verify(&self, address: &str, text: &str, signature: &str) -> Result<bool, DeskError> {
+        let Some(wallet) = &self.wallet else {
+            return Err(DeskError::Away("no wallet is configured that could check a signature".to_owned()));
+        };
+        wallet.verify(address, text, signature).await.map_err(|error| DeskError::Away(error.to_string()))
+    }
+}

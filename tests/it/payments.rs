@@ -1,0 +1,326 @@
+//! Money end to end: facts of found blocks become payments on a real chain, and the wallet's own history says the same.
+
+use std::collections::BTreeMap;
+
+use headframe_ingest::{ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, server};
+use headframe_pipelines::payment::lake::LakeJournal;
+use headframe_pipelines::payment::{Books, Journal};
+use headframe_schemas::stream::blocks::{Block, Terms};
+use headframe_schemas::stream::shares::Share;
+use headframe_sinks::Lake;
+use serde_json::{Value, json};
+
+use crate::server::{Headframe, free_port};
+use crate::wallets::{Chain, WalletRpc, until};
+
+/// An address of another network, which a wallet on this one refuses.
+const FOREIGN: &str = "9wviCeWe2D8XS82k2ovp5EUYLzBt9pYNW2LXUFsZiv8S3Mt21FZ5qQaAroko1enzw3eGr9qC7X1D7Geoo2RrAotYPwq9Gm8";
+
+/// Everything a pool's money needs, all of it real but the shares.
+pub struct Pool {
+    pub chain: Chain,
+    pub wallet: WalletRpc,
+    pub miners: WalletRpc,
+    pub folder: tempfile::TempDir,
+    pub nats: ManagedServer,
+    publisher: Publisher,
+    more: String,
+    pub headframe: Option<Headframe>,
+    blocks: i64,
+}
+
+impl Pool {
+    pub async fn start(settings: &str) -> Self {
+        let chain = Chain::start().await;
+        let (wallet, miners) = (WalletRpc::start(&chain).await, WalletRpc::start(&chain).await);
+        let folder = tempfile::tempdir().unwrap();
+        let nats = ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"))).await.unwrap();
+        let connection = Nats::connect(&NatsConfig { url: nats.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
+        for stream in headframe_schemas::stream::ALL {
+            headframe_ingest::provision(&connection.js, *stream, &Default::default()).await.unwrap();
+        }
+        let publisher = Publisher::new(connection, "pay-test", PublisherConfig::default());
+        let config = wallet.config();
+        let address = wallet.address().await;
+        // Rings need other outputs, and money must be old enough to be spent.
+        chain.mine(100, &address).await;
+        let more = format!(
+            "[payments]\nthreshold_atomic = 1000000\nleast_threshold_atomic = 1000\nconfirmations = 3\npoll_ms = 50\nsettle_s = 20\n{settings}\n\
+             [payments.wallet]\nkind = \"monero\"\nurl = \"{}\"\nlogin_file = {:?}\naddress = \"{address}\"\n",
+            config.url,
+            config.login_file.unwrap()
+        );
+        let mut pool = Self { chain, wallet, miners, folder, nats, publisher, more, headframe: None, blocks: 0 };
+        pool.start_headframe();
+        pool
+    }
+
+    pub fn start_headframe(&mut self) {
+        let roles = "pipelines,query,payments";
+        self.headframe = Some(Headframe::start_with(self.folder.path(), self.nats.url(), free_port(), roles, &self.more));
+    }
+
+    pub fn running(&self) -> &Headframe {
+        self.headframe.as_ref().unwrap()
+    }
+
+    /// A block of the chain, found by the pool with the shares of these miners, and matured: the facts as a pool publishes them.
+    pub async fn found(&mut self, work: &[(&str, i64)]) -> i128 {
+        let hash = self.chain.mine(1, &self.wallet.address().await).await.remove(0);
+        let (reward, height) = self.chain.reward(&hash).await;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
+        for (index, (miner, difficulty)) in work.iter().enumerate() {
+            let share = Share {
+                event_time: now,
+                pool: "main".to_owned(),
+                miner: (*miner).to_owned(),
+                worker: "rig".to_owned(),
+                outcome: "accepted".to_owned(),
+                difficulty: *difficulty,
+                network_difficulty: 1_000,
+                height,
+                block_hash: (index + 1 == work.len()).then(|| hash.clone()),
+            };
+            self.publisher.record(&share).await.unwrap();
+        }
+        for status in ["candidate", "accepted", "confirmed", "matured"] {
+            let block = Block {
+                event_time: now,
+                pool: "main".to_owned(),
+                hash: hash.clone(),
+                height,
+                miner: work.last().unwrap().0.to_owned(),
+                worker: "rig".to_owned(),
+                status: status.to_owned(),
+                network_difficulty: 1_000,
+                reward_atomic: Some(reward),
+                reason: None,
+                // The window is the round's own work.
+                terms: Terms { scheme: Some("prop".to_owned()), window_milli: Some(1_000), fee_bp: Some(100) },
+            };
+            self.publisher.record(&block).await.unwrap();
+        }
+        self.blocks += 1;
+        reward
+    }
+
+    /// Makes blocks until the condition holds, as time passes on a real chain.
+    pub async fn mine_until(&self, sql: &str, what: impl Fn(&Value) -> bool) -> Value {
+        let address = self.wallet.address().await;
+        let mut last = Value::Null;
+        until(sql, async || {
+            last = self.running().row(sql).await;
+            if what(&last) {
+                return true;
+            }
+            self.chain.mine(1, &address).await;
+            false
+        })
+        .await;
+        last
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = reqwest::get(format!("{}{path}", self.running().url)).await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let answer = reqwest::Client::new().post(format!("{}{path}", self.running().url)).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// All rows of a statement whose one column `line` is text.
+    pub async fn lines(&self, sql: &str) -> Vec<String> {
+        let body = json!({"sql": sql, "format": "ndjson"});
+        let mut lines = Vec::new();
+        // A server that was just started, or is busy, may answer with an error first.
+        until(sql, async || {
+            let asked = reqwest::Client::new().post(format!("{}/api/v1/sql", self.running().url)).json(&body).send().await;
+            let Ok(answer) = asked else { return false };
+            let well = answer.status().is_success();
+            let text = answer.text().await.unwrap_or_default();
+            let row = |line: &str| serde_json::from_str::<Value>(line).ok()?["line"].as_str().map(str::to_owned);
+            let read: Option<Vec<String>> = text.lines().map(row).collect();
+            lines = read.clone().unwrap_or_default();
+            well && read.is_some()
+        })
+        .await;
+        lines
+    }
+
+    /// The wallet's own history beside the rows of `payments`: transaction by transaction, destination by destination, fee by fee.
+    pub async fn history_agrees(&self) -> usize {
+        let sql = "SELECT tx_id || ' ' || address || ' ' || CAST(sent_atomic AS VARCHAR) AS line FROM payments \
+                   WHERE step = 'confirmed' ORDER BY line";
+        let mut said = self.lines(sql).await;
+        let sql = "SELECT tx_id || ' ' || CAST(sum(network_fee_atomic) AS VARCHAR) AS line FROM payments \
+                   WHERE step = 'confirmed' GROUP BY tx_id ORDER BY line";
+        let mut fees = self.lines(sql).await;
+        let (mut happened, mut happened_fees) = (Vec::new(), Vec::new());
+        for transfer in self.wallet.history().await {
+            let tx_id = transfer["txid"].as_str().unwrap();
+            happened_fees.push(format!("{tx_id} {}", transfer["fee"]));
+            // A wallet that was killed has forgotten whom it paid, not how much; then the sums are compared.
+            match transfer["destinations"].as_array() {
+                Some(list) => {
+                    happened.extend(list.iter().map(|to| format!("{tx_id} {} {}", to["address"].as_str().unwrap(), to["amount"])))
+                }
+                None => {
+                    let ours: i128 = said
+                        .iter()
+                        .filter(|line| line.starts_with(tx_id))
+                        .map(|line| line.rsplit(' ').next().unwrap().parse::<i128>().unwrap())
+                        .sum();
+                    assert_eq!(i128::from(transfer["amount"].as_i64().unwrap()), ours, "{tx_id}");
+                    happened.extend(said.iter().filter(|line| line.starts_with(tx_id)).cloned());
+                }
+            }
+        }
+        for list in [&mut said, &mut fees, &mut happened, &mut happened_fees] {
+            list.sort();
+        }
+        assert_eq!(happened, said, "the wallet's history and the confirmed payments");
+        assert_eq!(happened_fees, fees, "the fees");
+        let sent: i128 = said.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<i128>().unwrap()).sum();
+        assert_eq!(self.miners.received().await, sent, "what the miners' own wallet has received");
+        fees.len()
+    }
+
+    /// The view `balances` says what the payer's own books say that are made anew from the stored tables.
+    pub async fn view_and_books_agree(&self) {
+        let tables = self.folder.path().join("tables");
+        let lake = Lake::open(tables.to_str().unwrap(), &Default::default()).unwrap();
+        let nats = Nats::connect(&NatsConfig { url: self.nats.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
+        until("view and books agree", async || {
+            let view = self.ledger_is_balanced().await;
+            let mut books = Books::default();
+            let Ok(mut journal) = LakeJournal::open(&lake, nats.clone(), &Default::default(), "main").await else { return false };
+            // Of two moments one may be older; when nothing moves they are the same.
+            if journal.catch_up(&mut books).await.is_err() {
+                return false;
+            }
+            books.check().unwrap();
+            let found: BTreeMap<String, i128> = books.accounts().map(|(account, balance)| (account.to_string(), balance)).collect();
+            let nonzero = |all: &BTreeMap<String, i128>| -> BTreeMap<String, i128> {
+                all.iter().filter(|(_, balance)| **balance != 0).map(|(name, balance)| (name.clone(), *balance)).collect()
+            };
+            nonzero(&found) == nonzero(&view)
+        })
+        .await;
+    }
+
+    /// The ledger adds up, and its view and the streams agree.
+    pub async fn ledger_is_balanced(&self) -> BTreeMap<String, i128> {
+        let lines = self.lines("SELECT account || ' ' || CAST(balance_atomic AS VARCHAR) AS line FROM balances").await;
+        let balances: BTreeMap<String, i128> = lines
+            .iter()
+            .map(|line| line.split_once(' ').unwrap())
+            .map(|(name, amount)| (name.to_owned(), amount.parse().unwrap()))
+            .collect();
+        assert_eq!(balances.values().sum::<i128>(), 0, "{balances:#?}");
+        for (account, balance) in &balances {
+            assert!(*balance >= 0 || account == "coinbase" || account == "reserve", "{account} holds {balance}");
+        }
+        let (status, ready) = self.get("/ready").await;
+        assert!(status == 200 || ready["checks"]["payments"] == "ok" || ready["payments"] == "ok", "{ready}");
+        balances
+    }
+}
+
+fn number(row: &Value) -> i64 {
+    row["n"].as_i64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wallets_own_history_shows_exactly_what_payments_says() {
+    let mut pool = Pool::start("interval_s = 3600").await;
+    let main = pool.miners.address().await;
+    let sub = pool.miners.call("create_address", json!({"account_index": 0})).await["address"].as_str().unwrap().to_owned();
+    let integrated = pool.miners.call("make_integrated_address", json!({})).await["integrated_address"].as_str().unwrap().to_owned();
+    let work = [(main.as_str(), 300), (FOREIGN, 50), (sub.as_str(), 100), (integrated.as_str(), 77)];
+    let reward = pool.found(&work).await;
+    pool.mine_until("SELECT count(*) AS n FROM payments WHERE step = 'confirmed'", |row| number(row) == 3).await;
+    // The integrated address went alone, the other two together.
+    assert_eq!(pool.history_agrees().await, 2);
+    let balances = pool.ledger_is_balanced().await;
+    assert_eq!(balances["coinbase"], -reward);
+    assert_eq!(balances["fee"], reward / 100);
+    let owed = |weight: i128| (reward - reward / 100) * weight / 527;
+    assert!((balances[&format!("miner:{FOREIGN}")] - owed(50)).abs() <= 1);
+    assert_eq!(balances["paid"] + balances[&format!("miner:{FOREIGN}")], reward - reward / 100, "every unit is somewhere");
+    assert_eq!(balances["reserve"], -balances["network"], "the pool bears the network's fee");
+
+    // Why somebody has not got its money.
+    let (_, foreign) = pool.get(&format!("/api/v1/miners/{FOREIGN}/payments")).await;
+    assert!(foreign["why"].as_array().unwrap().iter().any(|why| why["code"] == "refused"), "{foreign}");
+    let (_, paid) = pool.get(&format!("/api/v1/miners/{main}/payments")).await;
+    assert_eq!((paid["why"][0]["code"].as_str(), paid["payments"][0]["step"].as_str()), (Some("nothing"), Some("confirmed")), "{paid}");
+    let (_, ledger) = pool.get(&format!("/api/v1/ledger?account=miner:{main}")).await;
+    assert_eq!(ledger["entries"].as_array().unwrap().len(), 2, "matured and reserved: {ledger}");
+
+    a_threshold_takes_a_signature(&pool, &main).await;
+    instructions_are_taken_or_refused_with_a_reason(&pool, &main).await;
+    pool.view_and_books_agree().await;
+    pool.headframe.take().unwrap().kill();
+}
+
+/// Only the owner of an address, or the operator, sets its threshold.
+async fn a_threshold_takes_a_signature(pool: &Pool, main: &str) {
+    let path = format!("/api/v1/miners/{main}/threshold");
+    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let (_, asked) = pool.post(&path, json!({"threshold_atomic": 5_000_000, "time": time})).await;
+    let signed = pool.miners.call("sign", json!({"data": asked["sign"]})).await["signature"].as_str().unwrap().to_owned();
+    let other = pool.wallet.call("sign", json!({"data": asked["sign"]})).await["signature"].as_str().unwrap().to_owned();
+    let wish = |signature: &str, amount: u64| json!({"threshold_atomic": amount, "time": time, "signature": signature});
+    assert_eq!(pool.post(&path, wish(&other, 5_000_000)).await.0, 401, "another wallet's signature");
+    assert_eq!(pool.post(&path, wish(&signed, 6_000_000)).await.0, 401, "another amount");
+    assert_eq!(pool.post(&path, wish(&signed, 5)).await.0, 400, "less than the least");
+    assert_eq!(pool.post(&path, wish(&signed, 5_000_000)).await.0, 200);
+    pool.running().until("SELECT count(*) AS n FROM instructions WHERE kind = 'threshold'", |row| number(row) == 1).await;
+    assert_eq!(pool.post(&path, wish(&signed, 5_000_000)).await.0, 400, "a repetition");
+    let (_, miner) = pool.get(&format!("/api/v1/miners/{main}/payments")).await;
+    assert_eq!(miner["threshold_atomic"], "5000000", "{miner}");
+}
+
+async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str) {
+    let path = "/api/v1/payments/instructions";
+    let reserve = pool.ledger_is_balanced().await["reserve"];
+    for bad in [
+        json!({"kind": "adjust", "account": main, "amount_atomic": "5"}),
+        json!({"kind": "hold"}),
+        json!({"kind": "resolve", "payment": "p", "verdict": "perhaps", "reason": "r"}),
+        json!({"kind": "steal"}),
+    ] {
+        assert_eq!(pool.post(path, bad.clone()).await.0, 400, "{bad}");
+    }
+    let adjust = json!({"kind": "adjust", "account": main, "amount_atomic": "999999", "reason": "a share was lost"});
+    assert_eq!(pool.post(path, adjust).await.0, 200);
+    pool.running().until("SELECT count(*) AS n FROM ledger WHERE cause_kind = 'adjustment'", |row| number(row) == 1).await;
+    pool.ledger_is_balanced().await;
+    let (_, miner) = pool.get(&format!("/api/v1/miners/{main}/payments")).await;
+    assert!(miner["why"].as_array().unwrap().iter().any(|why| why["code"] == "below_threshold"), "{miner}");
+    assert_eq!(pool.post(path, json!({"kind": "hold", "reason": "the wallet moves"})).await.0, 200);
+    pool.running().until("SELECT count(*) AS n FROM instructions WHERE kind = 'hold'", |row| number(row) == 1).await;
+    let (_, miner) = pool.get(&format!("/api/v1/miners/{main}/payments")).await;
+    assert!(miner["why"].as_array().unwrap().iter().any(|why| why["code"] == "held"), "{miner}");
+    // The same by the command line, for those who sit at the machine.
+    let command = |arguments: &[&str]| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_headframe"));
+        let done = program.arg("payments").args(arguments).args(["--url", &pool.running().url]).output().unwrap();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    assert!(command(&["why", main]).contains("held: all payments are held by an operator: the wallet moves"));
+    assert_eq!(command(&["list", "--step", "confirmed"]).lines().count(), 3);
+    command(&["resume"]);
+    pool.running().until("SELECT count(*) AS n FROM instructions WHERE kind = 'resume'", |row| number(row) == 1).await;
+    assert!(!command(&["why", main]).contains("held"));
+    command(&["adjust", main, "-999999", "--reason", "it was not lost"]);
+    pool.running().until("SELECT count(*) AS n FROM ledger WHERE cause_kind = 'adjustment'", |row| number(row) == 2).await;
+    assert!(command(&["dry-run"]).contains(&format!("refused  {FOREIGN}")));
+    assert_eq!(pool.ledger_is_balanced().await["reserve"], reserve);
+    // Nobody writes money's facts through the door for rows.
+    let door = reqwest::Client::new().post(format!("{}/api/v1/ingest/payments", pool.running().url)).body("{}");
+    assert_eq!(door.header("Content-Type", "application/x-ndjson").send().await.unwrap().status(), 403);
+}
