@@ -307,7 +307,7 @@ async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str
     // The same by the command line, for those who sit at the machine.
     let command = |arguments: &[&str]| {
         let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_headframe"));
-        let done = program.arg("payments").args(arguments).args(["--url", &pool.running().url]).output().unwrap();
+        let done = program.args(["payments", "--url", &pool.running().url]).args(arguments).output().unwrap();
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap()
     };
