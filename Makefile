@@ -68,7 +68,7 @@ bench: ## release build, then our figures beside our peers'
 	cargo build --release --bin headframe
 	bench/run.sh $(ARGS)
 
-soak: ## the kill tests with KILLS=1000 and POOL_KILLS=200 instead of 12 and 6
+soak: ## the kill tests with KILLS=1000 and POOL_KILLS=200, PAY_KILLS=50 instead of 12, 6, 2
 	@deploy/setup.sh test
 	export HEADFRAME_KILLS=$(KILLS) HEADFRAME_POOL_KILLS=$(POOL_KILLS) HEADFRAME_PAY_KILLS=$(PAY_KILLS)
 	tests="kill::kill_loses_nothing_and_doubles_nothing kill_pool::a_kill_costs_no_share_that_a_miner_was_told_is_ok"

@@ -15,7 +15,7 @@ use crate::wallets::until;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_of_the_payer_pays_nothing_twice_and_loses_nothing() {
     let read = |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (kills, seed) = (read("HEADFRAME_PAY_KILLS", 5), read("HEADFRAME_SEED", 20_261_121));
+    let (kills, seed) = (read("HEADFRAME_PAY_KILLS", 2), read("HEADFRAME_SEED", 20_261_121));
     println!("{kills} kills, seed {seed} (HEADFRAME_PAY_KILLS, HEADFRAME_SEED)");
     let mut random = StdRng::seed_from_u64(seed);
     let mut pool = Pool::start("interval_s = 1").await;
