@@ -3,7 +3,6 @@
 //! Sums of integers do not depend on the order, so a row group that is taken whole is only added up, by dictionary. Where the
 //! window begins and where it ends the shares are walked one by one in the order of their places.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -15,9 +14,11 @@ use super::freeze::Found;
 use super::{Scheme, ShareWork, Step, Walk};
 
 mod ordered;
+mod sums;
 mod tally;
 
 use ordered::Ordered;
+use sums::Sums;
 use tally::Tally;
 
 /// How long after the candidate its share may become durable, microseconds.
@@ -107,7 +108,7 @@ pub async fn window(shares: &Snapshot, pool: &str, end: Place, scheme: &dyn Sche
             .map_ok(|groups| part(groups, pool.to_owned(), end))
             .try_buffered(cores),
     );
-    let mut search = Search { walk: scheme.walk(wanted), found: Found::default(), oldest: None };
+    let mut search = Search { walk: scheme.walk(wanted), found: Found::default(), sums: Sums::default(), oldest: None };
     while let Some(part) = parts.try_next().await? {
         if search.take(part, pool).await? {
             break;
@@ -117,7 +118,7 @@ pub async fn window(shares: &Snapshot, pool: &str, end: Place, scheme: &dyn Sche
     if let Some(groups) = search.oldest.take() {
         search.found.edge = ordered::read(&groups, pool, |_| true).await?.first();
     }
-    Ok(search.found)
+    Ok(Found { window: search.sums.window(), ..search.found })
 }
 
 /// A stretch of row groups, as it was read.
@@ -130,7 +131,9 @@ enum Part {
 
 struct Search {
     walk: Box<dyn Walk>,
+    /// Where it begins and ends; its miners are in `sums` until the end.
     found: Found,
+    sums: Sums,
     /// The oldest stretch that was taken whole.
     oldest: Option<Vec<RowGroup>>,
 }
@@ -144,7 +147,7 @@ impl Search {
             Part::Sum(groups, tally) => {
                 let blocks = groups.iter().any(|group| !group.is_void("block_hash"));
                 if self.walk.stretch(tally.total, blocks) {
-                    tally.pour(&mut self.found.window);
+                    self.sums.merge(&tally.sums);
                     self.oldest = Some(groups);
                     return Ok(false);
                 }
@@ -155,7 +158,8 @@ impl Search {
     }
 
     fn walk_rows(&mut self, rows: &Ordered) -> bool {
-        for (place, share) in rows.newest_first() {
+        let numbers = self.sums.names().numbers(rows.names());
+        for (place, number, share) in rows.newest_first() {
             let (weight, last) = match self.walk.step(&share) {
                 Step::Take(weight) => (weight, false),
                 Step::Last(weight) => (weight, true),
@@ -164,7 +168,9 @@ impl Search {
             self.found.newest.get_or_insert(place);
             self.found.edge = Some(place);
             self.oldest = None;
-            self.found.window.add(share.miner, weight, 1);
+            if let Some(number) = numbers.get(number) {
+                self.sums.add(*number, weight, 1);
+            }
             if last {
                 return true;
             }
@@ -259,30 +265,6 @@ fn hashes(difficulty: i64) -> u64 {
 
 fn wide(network: i128) -> u128 {
     u128::try_from(network).unwrap_or(0)
-}
-
-/// The numbers of the miners of many dictionaries, which every row group has its own of.
-#[derive(Default)]
-struct Names {
-    numbers: HashMap<String, u32>,
-    names: Vec<String>,
-}
-
-impl Names {
-    /// The number of each value of a dictionary.
-    fn numbers<'a>(&mut self, values: impl Iterator<Item = &'a str>) -> Vec<u32> {
-        values
-            .map(|name| match self.numbers.get(name) {
-                Some(number) => *number,
-                None => {
-                    let number = self.names.len() as u32;
-                    self.numbers.insert(name.to_owned(), number);
-                    self.names.push(name.to_owned());
-                    number
-                }
-            })
-            .collect()
-    }
 }
 
 /// A batch's columns must be there and of their type; a file that says otherwise was not made by this program.

@@ -5,8 +5,9 @@ use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecon
 use futures::TryStreamExt;
 use headframe_sinks::{RowGroup, SinkError};
 
+use super::sums::Names;
 use super::tally::{texts, those};
-use super::{Names, hashes, missing, wide};
+use super::{hashes, missing, wide};
 use crate::payout::ShareWork;
 use crate::payout::course::Place;
 
@@ -96,12 +97,17 @@ impl Ordered {
         self.rows.first().map(|row| row.place)
     }
 
-    /// The shares, newest first.
-    pub fn newest_first(&self) -> impl Iterator<Item = (Place, ShareWork<'_>)> {
+    /// The miners, by the numbers that the shares come with.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter()
+    }
+
+    /// The shares, newest first, each with its place and the number of its miner.
+    pub fn newest_first(&self) -> impl Iterator<Item = (Place, usize, ShareWork<'_>)> {
         self.rows.iter().rev().map(|row| {
-            let miner = self.names.names.get(row.miner as usize).map_or("", String::as_str);
+            let miner = self.names.get(row.miner).unwrap_or_default();
             let (difficulty, network_difficulty) = (hashes(row.difficulty), wide(row.network));
-            (row.place, ShareWork { miner, difficulty, network_difficulty, is_block: row.is_block })
+            (row.place, row.miner as usize, ShareWork { miner, difficulty, network_difficulty, is_block: row.is_block })
         })
     }
 }

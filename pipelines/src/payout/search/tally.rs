@@ -7,8 +7,8 @@ use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type};
 use futures::TryStreamExt;
 use headframe_sinks::{RowGroup, SinkError};
 
-use super::{Names, Weights, missing};
-use crate::payout::Window;
+use super::sums::{Names, Sums};
+use super::{Weights, missing};
 
 /// What shares add up to.
 #[derive(Default)]
@@ -17,8 +17,8 @@ pub struct Tally {
     pub total: u128,
     /// Accepted shares of the pool.
     pub shares: u64,
-    names: Names,
-    sums: Vec<(u128, u64)>,
+    /// What each miner's come to.
+    pub sums: Sums,
 }
 
 /// A dictionary of miners and their numbers here; the batches of a row group have the same one.
@@ -44,8 +44,7 @@ impl Tally {
         let networks = batch.column_by_name("network_difficulty").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
         let networks = networks.ok_or_else(|| missing(batch, "network_difficulty"))?;
         let (of_pool, accepted) = (those(pools, pool), those(outcomes, "accepted"));
-        let numbers = seen.numbers(&mut self.names, miners);
-        self.sums.resize(self.names.names.len(), (0, 0));
+        let numbers = seen.numbers(self.sums.names(), miners);
         let is = |kept: &[bool], key: i32| kept.get(key as usize).copied().unwrap_or(false);
         let (pool_keys, miner_keys, outcome_keys) = (pools.keys().values(), miners.keys().values(), outcomes.keys().values());
         // A rejected row has no verdict, and none of the others matters then.
@@ -58,18 +57,9 @@ impl Tally {
             self.total = self.total.saturating_add(weight);
             self.shares += 1;
             let number = numbers.get(miner_keys[row] as usize).copied().unwrap_or(0);
-            if let Some(sum) = self.sums.get_mut(number as usize) {
-                *sum = (sum.0.saturating_add(weight), sum.1 + 1);
-            }
+            self.sums.add(number, weight, 1);
         }
         Ok(())
-    }
-
-    /// Adds everything to a window.
-    pub fn pour(&self, window: &mut Window) {
-        for (name, (weight, shares)) in self.names.names.iter().zip(&self.sums).filter(|(_, (_, shares))| *shares > 0) {
-            window.add(name, *weight, *shares);
-        }
     }
 }
 
