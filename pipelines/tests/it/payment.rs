@@ -2,4 +2,8 @@
 
 mod books;
 mod crashes;
+mod law;
+mod plan;
+mod rules;
+mod select;
 mod world;

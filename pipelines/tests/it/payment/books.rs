@@ -115,6 +115,21 @@ fn every_rule_can_be_broken_and_has_a_name() {
 }
 
 #[test]
+fn an_operators_word_is_about_the_review_that_it_follows() {
+    let mut books = credited_and_matured();
+    for step in ["reserved", "submitting", "review"] {
+        books.payment(&[payment(step, "a", 700)]);
+    }
+    let review = payment("review", "a", 700).event_time;
+    for (event_time, heard) in [(review - 1, false), (review, true), (review + 1, true)] {
+        let (kind, verdict) = ("resolve".to_owned(), Some("unpaid".to_owned()));
+        let (payment, reason) = (Some("p".to_owned()), Some("looked it up".to_owned()));
+        books.instruction(&Instruction { event_time, kind, verdict, payment, reason, ..Instruction::default() });
+        assert_eq!(books.resolution(books.batch("p").unwrap()).is_some(), heard, "{event_time}");
+    }
+}
+
+#[test]
 fn an_adjustment_is_an_entry_with_a_reason_or_void() {
     let mut books = credited_and_matured();
     let adjust = |amount, reason: Option<&str>| Instruction {

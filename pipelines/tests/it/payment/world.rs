@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use headframe_pipelines::payment::{Books, Journal, JournalError, Payout};
+use headframe_pipelines::payment::{Books, Journal, JournalError, PaymentConfig, Payout};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_schemas::stream::payments::Payment;
 use headframe_sinks::wallet::vault::Vault;
@@ -15,8 +15,13 @@ use headframe_sinks::wallet::{Fitness, Found, Funds, Output, Prepared, Wallet, W
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::law::{self, Facts, Moment};
+
 /// What the network got for each transaction.
 pub const FEE: u128 = 7;
+
+/// Destinations that a transaction takes.
+const MOST: usize = 4;
 
 /// Which wallet is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +46,7 @@ pub struct Sent {
 
 pub struct Inside {
     pub kind: Kind,
+    pub config: PaymentConfig,
     pub random: StdRng,
     pub now: i64,
     pub payouts: Vec<Payout>,
@@ -50,6 +56,10 @@ pub struct Inside {
     pub prepared: BTreeMap<String, Vec<Output>>,
     pub sent: Vec<Sent>,
     pub refused: BTreeSet<String>,
+    /// More destinations than these are too many for one transaction just now.
+    pub fitting: usize,
+    /// The wallet's main address, when it says one.
+    pub address: Option<String>,
     /// Failures in a hundred calls.
     pub trouble: u32,
     pub calls: u64,
@@ -78,6 +88,11 @@ impl Inside {
         }
     }
 
+    /// Every fact there is.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts { payouts: &self.payouts, payments: &self.payments, instructions: &self.instructions }
+    }
+
     fn send(&mut self, payment: &str, tx_id: &str, outputs: &[Output]) {
         let lag = if self.kind == Kind::SendMany { self.random.random_range(0..60) } else { 0 };
         let (at, visible) = (self.now, self.now + lag * 1_000_000);
@@ -101,9 +116,10 @@ async fn give_way() {
 }
 
 impl World {
-    pub fn new(kind: Kind, seed: u64, trouble: u32) -> Self {
+    pub fn new(kind: Kind, config: PaymentConfig, seed: u64, trouble: u32) -> Self {
         let inside = Inside {
             kind,
+            config,
             random: StdRng::seed_from_u64(seed),
             now: 1_790_000_000_000_000,
             payouts: Vec::new(),
@@ -113,6 +129,8 @@ impl World {
             prepared: BTreeMap::new(),
             sent: Vec::new(),
             refused: BTreeSet::new(),
+            fitting: MOST,
+            address: None,
             trouble,
             calls: 0,
         };
@@ -148,11 +166,24 @@ pub struct SimJournal {
     payouts: usize,
     payments: usize,
     instructions: usize,
+    born: i64,
 }
 
 impl SimJournal {
     pub fn new(world: &World) -> Self {
-        Self { world: world.clone(), payouts: 0, payments: 0, instructions: 0 }
+        Self { world: world.clone(), payouts: 0, payments: 0, instructions: 0, born: world.inside().now }
+    }
+
+    /// Stores a step, which must be right by what was read so far.
+    fn store(&self, inside: &mut Inside, rows: &[Payment]) {
+        let read = Facts {
+            payouts: &inside.payouts[..self.payouts],
+            payments: &inside.payments,
+            instructions: &inside.instructions[..self.instructions],
+        };
+        let moment = Moment { kind: inside.kind, now: inside.now, born: self.born, sent: &inside.sent, vault: &inside.vault };
+        law::uphold(&read, &moment, &inside.config, rows);
+        inside.payments.push(rows.to_vec());
     }
 }
 
@@ -182,12 +213,12 @@ impl Journal for SimJournal {
                 _ if !known => Err(JournalError::Conflict("somebody was faster".to_owned())),
                 Luck::Before => Err(JournalError::Unknown("no answer".to_owned())),
                 Luck::Good => {
-                    inside.payments.push(rows.to_vec());
+                    self.store(&mut inside, rows);
                     self.payments += 1;
                     Ok(())
                 }
                 Luck::After => {
-                    inside.payments.push(rows.to_vec());
+                    self.store(&mut inside, rows);
                     Err(JournalError::Unknown("no answer".to_owned()))
                 }
             }
@@ -225,12 +256,13 @@ impl Wallet for World {
     }
 
     fn most_outputs(&self) -> usize {
-        4
+        MOST
     }
 
     async fn funds(&self) -> Result<Funds, WalletError> {
-        let funds = Funds { unlocked: 1_000_000_000, total: 2_000_000_000, address: None };
-        let locked = self.effect("funds", |inside| inside.trouble > 0 && inside.random.random_ratio(1, 30)).await?;
+        let look = |inside: &mut Inside| (inside.trouble > 0 && inside.random.random_ratio(1, 30), inside.address.clone());
+        let (locked, address) = self.effect("funds", look).await?;
+        let funds = Funds { unlocked: 1_000_000_000, total: 2_000_000_000, address };
         if locked { Err(WalletError::Locked("its passphrase is needed".to_owned())) } else { Ok(funds) }
     }
 
@@ -241,10 +273,12 @@ impl Wallet for World {
 
     async fn prepare(&self, _payment: &str, outputs: &[Output]) -> Result<Prepared, WalletError> {
         self.effect("prepare", |inside| {
+            assert!(outputs.len() <= MOST, "{} destinations, the wallet takes {MOST}", outputs.len());
+            assert!(outputs.len() == 1 || outputs.iter().all(|output| !output.address.starts_with("alone")), "{outputs:?}");
             if let Some(bad) = outputs.iter().find(|output| inside.refused.contains(&output.address)) {
                 return Err(WalletError::Address { address: bad.address.clone(), reason: "not of this network".to_owned() });
             }
-            if outputs.len() > 3 && inside.random.random_ratio(1, 3) {
+            if outputs.len() > inside.fitting || (outputs.len() > 3 && inside.random.random_ratio(1, 3)) {
                 return Err(WalletError::TooLarge("too many inputs".to_owned()));
             }
             if inside.kind == Kind::SendMany {
@@ -270,7 +304,10 @@ impl Wallet for World {
             let tx_id = String::from_utf8(signed.expect("it is relayed only when it is there").to_vec()).unwrap();
             let prepared = inside.prepared[&tx_id].clone();
             assert_eq!(prepared, outputs, "the transaction is not the payment's");
+            let again = inside.trouble > 0 && inside.random.random_ratio(1, 10);
             match inside.sent.iter_mut().find(|sent| sent.tx_id == tx_id) {
+                // A refusal that says nothing about the first time.
+                Some(_) if again => return Err(WalletError::NotEnough("its coins are spent".to_owned())),
                 Some(sent) => sent.forgotten = false,
                 None => inside.send(payment, &tx_id, &prepared),
             }
