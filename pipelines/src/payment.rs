@@ -14,6 +14,7 @@ pub mod books;
 pub mod entry;
 pub mod journal;
 pub mod lake;
+pub mod pages;
 pub mod payer;
 pub mod plan;
 pub mod select;

@@ -44,6 +44,12 @@ struct Block {
     matured: i128,
 }
 
+impl Block {
+    fn whole(reward: i128) -> Self {
+        Self { reward: Some(reward), credited: reward, matured: reward }
+    }
+}
+
 /// What is known of an account beside its balance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owner {
@@ -87,6 +93,8 @@ pub struct Resolution {
 pub struct Books {
     accounts: BTreeMap<Account, i128>,
     blocks: BTreeMap<String, Block>,
+    /// What was shared out of blocks that matured as a whole, by hash: there are as many as the pool ever found.
+    matured: BTreeMap<[u8; 32], i128>,
     owners: BTreeMap<String, Owner>,
     batches: BTreeMap<String, Batch>,
     resolutions: BTreeMap<String, Resolution>,
@@ -146,6 +154,7 @@ impl Books {
         if row.amount < 0 {
             return self.fault("steps", format!("{} of {} for block {}", row.step, row.amount, row.block));
         }
+        self.take_up(&row.block);
         let block = self.blocks.entry(row.block.clone()).or_default();
         let Some(name) = row.account.as_deref() else {
             match (row.step.as_str(), block.reward) {
@@ -183,6 +192,25 @@ impl Books {
         if !whole || credited < 0 || matured < 0 || credited > reward || matured > credited {
             let why = format!("block {} has the reward {reward}, credited {credited}, matured {matured} atomic units", row.block);
             self.fault("reward", why);
+        }
+        if row.step == "matured" && matured == reward {
+            self.lay_down(&row.block);
+        }
+    }
+
+    /// Nothing more is expected of a block that matured as a whole: what is kept of it is its hash and its reward.
+    fn lay_down(&mut self, hash: &str) {
+        let whole = self.blocks.get(hash).and_then(|block| block.reward.filter(|reward| *block == Block::whole(*reward)));
+        if let (Some(key), Some(reward)) = (key(hash), whole) {
+            self.blocks.remove(hash);
+            self.matured.insert(key, reward);
+        }
+    }
+
+    /// The opposite, when something happens to it after all.
+    fn take_up(&mut self, hash: &str) {
+        if let Some(reward) = key(hash).and_then(|key| self.matured.remove(&key)) {
+            self.blocks.insert(hash.to_owned(), Block::whole(reward));
         }
     }
 
@@ -301,4 +329,11 @@ impl Books {
             _ => 0,
         }
     }
+}
+
+/// A hash of 64 digits in half the room; `None` for what would not be the same again.
+fn key(hash: &str) -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    hex::decode_to_slice(hash, &mut key).ok()?;
+    hash.bytes().all(|digit| !digit.is_ascii_uppercase()).then_some(key)
 }

@@ -3,37 +3,28 @@
 //! Only committed tables are read, since streams forget after days and tables do not. A step that was just written is known
 //! without reading it again; after a conflict or a lost answer the table is waited for until it has everything.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use async_trait::async_trait;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use headframe_ingest::{Chronicle, ChronicleError, Nats, StreamSettings};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_schemas::stream::payments::{Payment, Payments};
 use headframe_schemas::{Table, stream};
-use headframe_sinks::{Lake, Snapshot, SnapshotReader, SnapshotTable};
+use headframe_sinks::Lake;
 
 use crate::payment::books::{Books, Payout};
 use crate::payment::journal::{Journal, JournalError};
-
-/// A table, and how far the books know it.
-struct Known {
-    reader: SnapshotReader,
-    through: Option<i64>,
-}
+use crate::payment::pages::{PAGE, Pages};
 
 /// Tables and stream.
 pub struct LakeJournal {
-    session: SessionContext,
-    pool: String,
     chronicle: Chronicle,
     /// What is added to a sequence of the stream `payments` to get the table's.
     base: i64,
-    payouts: Known,
-    payments: Known,
-    instructions: Known,
+    payouts: Pages,
+    payments: Pages,
+    instructions: Pages,
 }
 
 fn away(error: impl std::fmt::Display) -> JournalError {
@@ -43,16 +34,22 @@ fn away(error: impl std::fmt::Display) -> JournalError {
 impl LakeJournal {
     /// Of one pool. The raw tables of the three streams are written by the pipelines, in this process or another.
     pub async fn open(lake: &Lake, nats: Nats, settings: &StreamSettings, pool: &str) -> Result<Self, JournalError> {
-        let known = |name: &str| -> Result<Known, JournalError> {
-            let stream = stream::find(name).ok_or_else(|| away(format!("there is no stream {name}")))?;
-            Ok(Known { reader: SnapshotReader::open(lake, Table::raw(stream)), through: None })
-        };
-        let session = SessionContext::new();
+        Self::open_with(lake, nats, settings, pool, PAGE).await
+    }
+
+    /// The same with another number of rows that are in memory at once.
+    pub async fn open_with(lake: &Lake, nats: Nats, settings: &StreamSettings, pool: &str, page: usize) -> Result<Self, JournalError> {
+        let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
         lake.register(session.runtime_env().as_ref());
+        let pages = |name: &str, columns: &'static str| -> Result<Pages, JournalError> {
+            let stream = stream::find(name).ok_or_else(|| away(format!("there is no stream {name}")))?;
+            Ok(Pages::open(&session, lake, Table::raw(stream), pool, columns, page))
+        };
         let chronicle = Chronicle::open(nats, &Payments, settings).await.map_err(away)?;
-        let (payouts, payments, instructions) = (known("payouts")?, known("payments")?, known("instructions")?);
-        let base = payments.reader.refresh().await.map_err(away)?.binding.map_or(0, |binding| binding.base);
-        Ok(Self { session, pool: pool.to_owned(), chronicle, base, payouts, payments, instructions })
+        let (payouts, payments) = (pages("payouts", PAYOUT)?, pages("payments", PAYMENT)?);
+        let instructions = pages("instructions", INSTRUCTION)?;
+        let base = payments.refresh().await?.binding.map_or(0, |binding| binding.base);
+        Ok(Self { chronicle, base, payouts, payments, instructions })
     }
 
     /// The last message of `payments`, as the table counts.
@@ -60,48 +57,33 @@ impl LakeJournal {
         self.base + i64::try_from(self.chronicle.last()).unwrap_or(i64::MAX)
     }
 
-    /// Good rows of the pool that came after `through`, in order.
-    async fn rows(&self, snapshot: Arc<Snapshot>, through: Option<i64>, columns: &str) -> Result<Vec<RecordBatch>, JournalError> {
-        let table = SnapshotTable::new(snapshot).with_range(through, None);
-        let rows = self.session.read_table(Arc::new(table)).map_err(away)?;
-        self.session.register_table("facts", rows.into_view()).map_err(away)?;
-        let sql = format!("SELECT seq, {columns} FROM facts WHERE reject_reason IS NULL AND pool = $1 ORDER BY seq, \"row\"");
-        let asked = async {
-            let plan = self.session.sql(&sql).await?;
-            plan.with_param_values(vec![datafusion::common::ScalarValue::from(self.pool.as_str())])?.collect().await
-        };
-        let answer = asked.await.map_err(away);
-        self.session.deregister_table("facts").map_err(away)?;
-        answer
-    }
-
     async fn read_payments(&mut self, books: &mut Books) -> Result<(), JournalError> {
         let last = self.last();
         // Nobody but this writer can have written more, and what it wrote it knows.
-        if self.payments.through.is_some_and(|through| through >= last) {
+        if self.payments.through().is_some_and(|through| through >= last) {
             return Ok(());
         }
-        let snapshot = self.payments.reader.refresh().await.map_err(away)?;
+        let snapshot = self.payments.refresh().await?;
         let offset = snapshot.offset;
         if last > self.base && offset.unwrap_or(self.base) < last {
             return Err(away(format!("the table payments has not committed the stream's last message yet ({offset:?} of {last})")));
         }
-        if offset.is_none() {
-            return Ok(());
-        }
-        let batches = self.rows(snapshot, self.payments.through, PAYMENT).await?;
-        let mut message: Vec<Payment> = Vec::new();
-        let mut at = None;
-        for (seq, row) in batches.iter().flat_map(payments) {
-            if at.is_some_and(|at| at != seq) {
-                books.payment(&message);
-                message.clear();
+        while let Some(page) = self.payments.next(&snapshot).await? {
+            let mut message: Vec<Payment> = Vec::new();
+            let mut at = None;
+            for (seq, row) in page.iter().flat_map(payments) {
+                if at.is_some_and(|at| at != seq) {
+                    books.payment(&message);
+                    message.clear();
+                }
+                at = Some(seq);
+                message.push(row);
             }
-            at = Some(seq);
-            message.push(row);
+            books.payment(&message);
         }
-        books.payment(&message);
-        self.payments.through = offset.max(Some(last));
+        if offset.is_some() {
+            self.payments.pass(last);
+        }
         Ok(())
     }
 }
@@ -119,21 +101,13 @@ impl Journal for LakeJournal {
         }
         // Payments first: those that are read rest on payouts that are then committed, too.
         self.read_payments(books).await?;
-        let snapshot = self.instructions.reader.refresh().await.map_err(away)?;
-        if snapshot.offset != self.instructions.through {
-            let offset = snapshot.offset;
-            for row in self.rows(snapshot, self.instructions.through, INSTRUCTION).await?.iter().flat_map(instructions) {
-                books.instruction(&row);
-            }
-            self.instructions.through = offset;
+        let snapshot = self.instructions.refresh().await?;
+        while let Some(page) = self.instructions.next(&snapshot).await? {
+            page.iter().flat_map(instructions).for_each(|row| books.instruction(&row));
         }
-        let snapshot = self.payouts.reader.refresh().await.map_err(away)?;
-        if snapshot.offset != self.payouts.through {
-            let offset = snapshot.offset;
-            for batch in self.rows(snapshot, self.payouts.through, PAYOUT).await? {
-                books.payouts(&payouts(&batch));
-            }
-            self.payouts.through = offset;
+        let snapshot = self.payouts.refresh().await?;
+        while let Some(page) = self.payouts.next(&snapshot).await? {
+            page.iter().for_each(|batch| books.payouts(&payouts(batch)));
         }
         Ok(())
     }
@@ -141,7 +115,7 @@ impl Journal for LakeJournal {
     async fn append(&mut self, rows: &[Payment]) -> Result<(), JournalError> {
         match self.chronicle.append(rows).await {
             Ok(_) => {
-                self.payments.through = Some(self.last());
+                self.payments.pass(self.last());
                 Ok(())
             }
             Err(error @ ChronicleError::Conflict { .. }) => {

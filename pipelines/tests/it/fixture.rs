@@ -109,6 +109,11 @@ impl Fixture {
         }
     }
 
+    /// A connection to its server.
+    pub fn nats(&self) -> Nats {
+        self.context.nats.clone()
+    }
+
     pub async fn end(self) {
         self.server.shutdown().await;
     }

@@ -3,6 +3,7 @@
 mod books;
 mod crashes;
 mod law;
+mod pages;
 mod plan;
 mod rules;
 mod select;

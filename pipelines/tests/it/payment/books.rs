@@ -83,6 +83,40 @@ fn what_was_paid_and_then_orphaned_is_owed_back() {
 }
 
 #[test]
+fn a_block_that_matured_long_ago_is_still_known() {
+    // With a hash, of which less is kept than of the other names here.
+    let hash = format!("{:064x}", 7);
+    let row = |row: Payout| Payout { block: hash.clone(), ..row };
+    let all = |step: &str, mature| [payout(step, Some("a"), 990, mature), payout(step, Some("fee"), 10, mature)].map(row);
+    let matured = || {
+        let mut books = Books::default();
+        books.payouts(&[row(payout("frozen", None, 1_000, false))]);
+        books.payouts(&all("credited", false));
+        books.payouts(&all("matured", false));
+        books.check().unwrap();
+        books
+    };
+    let rule = |rows: &[Payout]| {
+        let mut books = matured();
+        books.payouts(rows);
+        books.check().map_err(|broken| broken.rule)
+    };
+    assert_eq!(rule(&[row(payout("frozen", None, 1_000, false))]), Err("steps"), "frozen twice");
+    assert_eq!(rule(&all("credited", false)), Err("reward"), "credited twice");
+    assert_eq!(rule(&all("matured", false)), Err("reward"), "matured twice");
+    let other = Payout { block: format!("{:064X}", 0xa), ..payout("credited", Some("a"), 1, false) };
+    assert_eq!(rule(&[other]), Err("reward"), "another block");
+    // Reversed, credited and matured again: as if nothing had been.
+    let mut books = matured();
+    books.payouts(&all("reversed", true));
+    assert_eq!(balances(&books), of(&[]));
+    books.payouts(&all("credited", false));
+    books.payouts(&all("matured", false));
+    books.check().unwrap();
+    assert_eq!(balances(&books), balances(&matured()));
+}
+
+#[test]
 fn every_rule_can_be_broken_and_has_a_name() {
     let broken = |books: &Books| books.check().unwrap_err().rule;
     let mut books = Books::default();
