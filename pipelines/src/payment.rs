@@ -114,6 +114,11 @@ impl PaymentConfig {
         if !(10..=600_000).contains(&self.poll_ms) {
             return Err(format!("payments.poll_ms is {}; it must be from 10 to 600000", self.poll_ms));
         }
+        if self.fee_policy == FeePolicy::Miner && self.wallet.kind == WalletKind::Bitcoin {
+            return Err(
+                "payments.fee_policy is miner; a wallet with sendmany names its fee after it has sent, so it must be pool".to_owned()
+            );
+        }
         self.wallet.validate()
     }
 

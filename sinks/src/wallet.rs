@@ -220,7 +220,8 @@ pub trait Wallet: Send + Sync {
     /// Whether this answer to [`Wallet::submit`] means that nothing was sent.
     fn is_definite(&self, error: &WalletError) -> bool;
     /// What the wallet's history has of a payment, by its transaction where that is known and by our name for it otherwise.
-    async fn find(&self, payment: &str, tx_id: Option<&str>) -> Result<Option<Found>, WalletError>;
+    /// It was not sent before `since`, microseconds since 1970.
+    async fn find(&self, payment: &str, tx_id: Option<&str>, since: i64) -> Result<Option<Found>, WalletError>;
     /// Whether the owner of an address signed this text.
     async fn verify(&self, address: &str, text: &str, signature: &str) -> Result<bool, WalletError>;
 }

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod bans;
+mod bitcoin_node;
 mod config;
 mod demo;
 mod docs;
@@ -13,11 +14,13 @@ mod kill;
 mod kill_payments;
 mod kill_pool;
 mod monerod;
+mod money;
 mod payments;
 mod payouts;
 mod promises;
 mod roles;
 mod s3;
+mod sendmany;
 mod server;
 mod stratum_load;
 mod tidy;

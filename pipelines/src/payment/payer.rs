@@ -225,7 +225,7 @@ impl<J: Journal> Payer<J> {
         };
         let found = match fresh {
             true => None,
-            false => self.wallet.find(&batch.id, batch.tx_id.as_deref()).await?,
+            false => self.wallet.find(&batch.id, batch.tx_id.as_deref(), batch.reserved).await?,
         };
         let missing = match found {
             Some(_) => self.missing.remove(&batch.id).unwrap_or(now),

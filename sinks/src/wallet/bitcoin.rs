@@ -15,6 +15,8 @@ const MOST_OUTPUTS: usize = 500;
 const PAGE: usize = 500;
 /// Pages that are read before the search is given up as unanswered.
 const MOST_PAGES: usize = 200;
+/// How far the node's clock may be behind ours when its history is searched, in seconds.
+const CLOCK: i64 = 86_400;
 
 const TYPE: i64 = -3;
 const ADDRESS: i64 = -5;
@@ -50,21 +52,38 @@ impl BitcoinWallet {
         read.ok_or_else(|| self.rpc.unreachable(method, format!("{text} is not an amount that can be read exactly")))
     }
 
-    /// The outgoing entries of one transaction, added up.
-    fn found(&self, method: &'static str, entries: &[&Value]) -> Result<Option<Found>, WalletError> {
-        let Some(first) = entries.first() else { return Ok(None) };
-        let mut found = Found {
-            tx_id: first["txid"].as_str().unwrap_or_default().to_owned(),
-            // A conflict is said as a negative number; such a transaction waits, and does not count as gone.
-            confirmations: first["confirmations"].as_i64().and_then(|depth| u64::try_from(depth).ok()).unwrap_or_default(),
-            amount: 0,
-            fee: 0,
+    /// What can be spent now, and what cannot yet. Nodes before 0.19 say it in `getwalletinfo`, those from 30 on do not.
+    async fn balances(&self, info: &Value) -> Result<(i128, i128), WalletError> {
+        let method = "getbalances";
+        match self.rpc.call(method, json!([])).await? {
+            Ok(said) => Ok((self.atomic(method, &said["mine"]["trusted"])?, self.atomic(method, &said["mine"]["immature"])?)),
+            Err(Refusal { code: METHOD, .. }) => {
+                let method = "getwalletinfo";
+                let immature = info.get("immature_balance").unwrap_or(&Value::from(0)).clone();
+                Ok((self.atomic(method, &info["balance"])?, self.atomic(method, &immature)?))
+            }
+            Err(refusal) => Err(meaning(method, refusal)),
+        }
+    }
+
+    /// A transaction by its name; `None` when the wallet does not know it, or has given it up.
+    async fn transaction(&self, tx_id: &str) -> Result<Option<Found>, WalletError> {
+        let method = "gettransaction";
+        let whole = match self.rpc.call(method, json!([tx_id, true])).await? {
+            Ok(whole) => whole,
+            Err(Refusal { code: ADDRESS, .. }) => return Ok(None),
+            Err(refusal) => return Err(meaning(method, refusal)),
         };
-        for entry in entries {
+        // A conflict is said as a negative number; such a transaction waits, and does not count as gone.
+        let confirmations = whole["confirmations"].as_i64().and_then(|depth| u64::try_from(depth).ok()).unwrap_or_default();
+        let mut found = Found { tx_id: tx_id.to_owned(), confirmations, amount: 0, fee: 0 };
+        let sent = |entry: &&Value| entry["category"] == "send" && entry["abandoned"] != true;
+        let entries: Vec<&Value> = whole["details"].as_array().into_iter().flatten().filter(sent).collect();
+        for entry in &entries {
             found.amount += self.atomic(method, &entry["amount"])?.unsigned_abs();
             found.fee = self.atomic(method, entry.get("fee").unwrap_or(&json!(0)))?.unsigned_abs();
         }
-        Ok(Some(found))
+        Ok((!entries.is_empty()).then_some(found))
     }
 }
 
@@ -87,8 +106,7 @@ impl Wallet for BitcoinWallet {
         if info["unlocked_until"] == 0 {
             return Err(WalletError::Locked("its passphrase is needed: walletpassphrase".to_owned()));
         }
-        let balance = self.atomic("getwalletinfo", &info["balance"])?;
-        let immature = self.atomic("getwalletinfo", info.get("immature_balance").unwrap_or(&json!(0)))?;
+        let (balance, immature) = self.balances(&info).await?;
         let plus = |amount: i128| u128::try_from(amount).unwrap_or_default();
         Ok(Funds { unlocked: plus(balance), total: plus(balance + immature), address: None })
     }
@@ -132,30 +150,26 @@ impl Wallet for BitcoinWallet {
         }
     }
 
-    async fn find(&self, payment: &str, tx_id: Option<&str>) -> Result<Option<Found>, WalletError> {
+    async fn find(&self, payment: &str, tx_id: Option<&str>, since: i64) -> Result<Option<Found>, WalletError> {
+        if let Some(tx_id) = tx_id
+            && let Some(found) = self.transaction(tx_id).await?
+        {
+            return Ok(Some(found));
+        }
+        let earliest = since / 1_000_000 - CLOCK;
         for page in 0..MOST_PAGES {
             let listed = self.call("listtransactions", json!(["*", PAGE, page * PAGE, true])).await?;
             let Some(entries) = listed.as_array() else {
                 return Err(self.rpc.unreachable("listtransactions", "its answer is no list".to_owned()));
             };
-            let ours = |entry: &&Value| {
-                let named = entry["comment"] == payment || tx_id.is_some_and(|tx_id| entry["txid"] == tx_id);
-                entry["category"] == "send" && entry["abandoned"] != true && named
-            };
-            let first = entries.iter().find(ours);
-            if let Some(first) = first {
-                // All entries of a transaction are neighbours, but a page may end between them.
-                let whole = self.call("gettransaction", json!([first["txid"], true])).await?;
-                let details: Vec<Value> =
-                    whole["details"].as_array().into_iter().flatten().filter(|one| one["category"] == "send").cloned().collect();
-                let mut details: Vec<Value> = if details.is_empty() { vec![first.clone()] } else { details };
-                for entry in &mut details {
-                    entry["txid"] = first["txid"].clone();
-                    entry["confirmations"] = whole["confirmations"].clone();
-                }
-                return self.found("gettransaction", &details.iter().collect::<Vec<_>>());
+            let ours = |entry: &&Value| entry["category"] == "send" && entry["abandoned"] != true && entry["comment"] == payment;
+            if let Some(name) = entries.iter().find(ours).and_then(|entry| entry["txid"].as_str()) {
+                // A page may end between the entries of a transaction; it is asked for as a whole.
+                return self.transaction(name).await;
             }
-            if entries.len() < PAGE {
+            // The oldest comes first, in the order in which the wallet heard of them.
+            let older = entries.first().and_then(|entry| entry["timereceived"].as_i64()).is_some_and(|time| time < earliest);
+            if older || entries.len() < PAGE {
                 return Ok(None);
             }
         }

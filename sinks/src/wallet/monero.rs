@@ -129,7 +129,7 @@ impl Wallet for MoneroWallet {
         false
     }
 
-    async fn find(&self, _payment: &str, tx_id: Option<&str>) -> Result<Option<Found>, WalletError> {
+    async fn find(&self, _payment: &str, tx_id: Option<&str>, _since: i64) -> Result<Option<Found>, WalletError> {
         let Some(tx_id) = tx_id else { return Ok(None) };
         self.refresh().await?;
         let answer = match self.rpc.call("get_transfer_by_txid", json!({"txid": tx_id})).await? {

@@ -149,7 +149,7 @@ async fn a_lost_answer_is_found_again_by_the_payments_name() {
     let (node, wallet, _folder) = start().await;
     assert_eq!(wallet.funds().await.unwrap().unlocked, 2_099_999_997_690_002, "to the last unit");
     wallet.prepare("main-1", &outputs()).await.unwrap();
-    assert_eq!(wallet.find("main-1", None).await.unwrap(), None);
+    assert_eq!(wallet.find("main-1", None, 0).await.unwrap(), None);
     node.lock().unwrap().lose_answer = true;
     let lost = wallet.submit("main-1", &outputs(), None).await.unwrap_err();
     assert!(matches!(lost, WalletError::Unreachable { .. }) && !wallet.is_definite(&lost), "{lost}");
@@ -158,12 +158,12 @@ async fn a_lost_answer_is_found_again_by_the_payments_name() {
         wallet.submit(&format!("other-{other}"), &outputs(), None).await.unwrap();
     }
     node.lock().unwrap().confirmations = 7;
-    let found = wallet.find("main-1", None).await.unwrap().unwrap();
+    let found = wallet.find("main-1", None, 0).await.unwrap().unwrap();
     assert_eq!((found.tx_id.as_str(), found.confirmations), (format!("{:064x}", 1).as_str(), 7));
     assert_eq!((found.amount, found.fee), (2_099_999_997_690_001, 1_230));
-    assert_eq!(wallet.find("main-2", None).await.unwrap(), None);
+    assert_eq!(wallet.find("main-2", None, 0).await.unwrap(), None);
     node.lock().unwrap().confirmations = -2;
-    assert_eq!(wallet.find("main-1", Some(&found.tx_id)).await.unwrap().unwrap().confirmations, 0, "a conflict is not confirmed");
+    assert_eq!(wallet.find("main-1", Some(&found.tx_id), 0).await.unwrap().unwrap().confirmations, 0, "a conflict is not confirmed");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use headframe_pipelines::payment::payer::Pause;
 use headframe_pipelines::payment::{FeePolicy, Payout};
 use headframe_schemas::stream::instructions::Instruction;
+use headframe_sinks::wallet::WalletKind;
 
 use super::crashes::{config, payer, poll};
 use super::world::{Kind, World};
@@ -132,6 +133,19 @@ fn another_wallet_than_the_configured_one_pays_nobody() {
     assert_eq!(steps(&world), Vec::<String>::new());
     world.inside().address = Some("ours".to_owned());
     assert_eq!(round(&world), Ok(true));
+}
+
+#[test]
+fn a_fee_that_is_known_too_late_cannot_be_the_miners() {
+    let mut config = config(FeePolicy::Miner);
+    for (kind, policy, well) in [
+        (WalletKind::Monero, FeePolicy::Miner, true),
+        (WalletKind::Bitcoin, FeePolicy::Pool, true),
+        (WalletKind::Bitcoin, FeePolicy::Miner, false),
+    ] {
+        (config.wallet.kind, config.fee_policy) = (kind, policy);
+        assert_eq!(config.validate().is_ok(), well, "{kind:?} {policy:?}");
+    }
 }
 
 #[test]

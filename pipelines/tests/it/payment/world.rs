@@ -320,8 +320,10 @@ impl Wallet for World {
         matches!(error, WalletError::NotEnough(_))
     }
 
-    async fn find(&self, payment: &str, tx_id: Option<&str>) -> Result<Option<Found>, WalletError> {
+    async fn find(&self, payment: &str, tx_id: Option<&str>, since: i64) -> Result<Option<Found>, WalletError> {
         self.effect("find", |inside| {
+            let early = inside.sent.iter().find(|sent| sent.payment == payment && sent.at < since);
+            assert!(early.is_none(), "looked for since {since}: {early:?}");
             // The wallet itself is restarted now and then and forgets what is in no block.
             if inside.kind == Kind::Relay && inside.trouble > 0 && inside.random.random_ratio(1, 20) {
                 let now = inside.now;
