@@ -58,6 +58,7 @@ def ours(binary, folder, rows, sizes):
         us.start()
         us.load("--rows", rows, "--mode", "batches", "--workers", 5 * MINERS)
         us.wait(us.raw_rows, rows)
+        us.wait(us.rolled_rows, rows)
         time.sleep(45)  # One round of maintenance, so that the table has the layout that it has most of its life.
         mean = us.sql("SELECT sum(difficulty) / count(*) AS d FROM shares WHERE outcome = 'accepted'")[0]["d"]
         number = 1
@@ -88,9 +89,11 @@ def peer(folder, tables, row, repeats=3):
                 cursor.copy_expert("COPY shares FROM STDIN (FORMAT csv)", lines)
             cursor.execute('CREATE INDEX ON shares (seq DESC, "row" DESC) INCLUDE (miner, outcome, difficulty)')
         path.unlink()
-        with server.connect() as connection:
-            connection.autocommit = True
-            connection.cursor().execute("VACUUM ANALYZE shares")
+        # A `with` would open a transaction, in which there is no VACUUM.
+        connection = server.connect()
+        connection.autocommit = True
+        connection.cursor().execute("VACUUM ANALYZE shares")
+        connection.close()
         wanted = int(row["weight"]) * NETWORK // 2**64
         text, times, miners = WINDOW.format(seq=row["winning_seq"], row=row["winning_row"], wanted=wanted), [], 0
         with server.connect() as connection, connection.cursor() as cursor:

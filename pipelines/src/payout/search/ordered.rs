@@ -5,7 +5,7 @@ use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecon
 use futures::TryStreamExt;
 use headframe_sinks::{RowGroup, SinkError};
 
-use super::sums::Names;
+use super::sums::{Names, Seen};
 use super::tally::{texts, those};
 use super::{hashes, missing, wide};
 use crate::payout::ShareWork;
@@ -41,9 +41,9 @@ pub async fn read(groups: &[RowGroup], pool: &str, keep: impl Fn(&Candidate<'_>)
     let columns = ["seq", "row", "ingest_time", "pool", "miner", "outcome", "difficulty", "network_difficulty", "block_hash"];
     let mut ordered = Ordered::default();
     for group in groups {
-        let mut batches = group.read(&columns)?;
+        let (mut seen, mut batches) = (Seen::default(), group.read(&columns)?);
         while let Some(batch) = batches.try_next().await? {
-            ordered.add(&batch, pool, &keep)?;
+            ordered.add(&batch, pool, &mut seen, &keep)?;
         }
     }
     if !ordered.rows.is_sorted_by_key(|row| row.place) {
@@ -53,7 +53,7 @@ pub async fn read(groups: &[RowGroup], pool: &str, keep: impl Fn(&Candidate<'_>)
 }
 
 impl Ordered {
-    fn add(&mut self, batch: &RecordBatch, pool: &str, keep: &impl Fn(&Candidate<'_>) -> bool) -> Result<(), SinkError> {
+    fn add(&mut self, batch: &RecordBatch, pool: &str, seen: &mut Seen, keep: &impl Fn(&Candidate<'_>) -> bool) -> Result<(), SinkError> {
         let ints = |name: &str| {
             let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
             column.ok_or_else(|| missing(batch, name))
@@ -69,7 +69,7 @@ impl Ordered {
         // Files of before that column existed lack it.
         let blocks = batch.column_by_name("block_hash").map(|_| texts(batch, "block_hash")).transpose()?;
         let (of_pool, accepted) = (those(pools, pool), those(outcomes, "accepted"));
-        let numbers = self.names.numbers(miners.values().as_string::<i32>().iter().map(Option::unwrap_or_default));
+        let numbers = seen.numbers(&mut self.names, miners.values().as_string());
         for row in 0..batch.num_rows() {
             let is = |kept: &[bool], key: Option<usize>| key.and_then(|key| kept.get(key).copied()).unwrap_or(false);
             if !is(&accepted, outcomes.key(row)) || !is(&of_pool, pools.key(row)) {

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use arrow::array::StringArray;
+
 use crate::payout::Window;
 
 /// Work and shares by miner.
@@ -17,6 +19,23 @@ pub struct Sums {
 pub struct Names {
     numbers: HashMap<String, u32>,
     names: Vec<String>,
+}
+
+/// The numbers of the last dictionary. All batches of a row group have one, each in an array of its own over the same bytes.
+#[derive(Default)]
+pub struct Seen(Option<(StringArray, Vec<u32>)>);
+
+impl Seen {
+    /// The number of each value of a dictionary.
+    pub fn numbers(&mut self, names: &mut Names, values: &StringArray) -> &[u32] {
+        let bytes = |of: &StringArray| (of.value_data().as_ptr(), of.offsets().as_ptr(), of.offsets().len());
+        // The known one is kept, so that its memory cannot have become another's.
+        if self.0.as_ref().is_none_or(|(known, _)| bytes(known) != bytes(values)) {
+            let numbers = names.numbers(values.iter().map(Option::unwrap_or_default));
+            self.0 = Some((values.clone(), numbers));
+        }
+        self.0.as_ref().map_or(&[], |(_, numbers)| numbers)
+    }
 }
 
 impl Sums {

@@ -1,13 +1,11 @@
 //! The sums of a row group: what each miner's accepted shares weigh, without their order.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, RecordBatch};
+use arrow::array::{Array, AsArray, DictionaryArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type};
 use futures::TryStreamExt;
 use headframe_sinks::{RowGroup, SinkError};
 
-use super::sums::{Names, Sums};
+use super::sums::{Seen, Sums};
 use super::{Weights, missing};
 
 /// What shares add up to.
@@ -20,10 +18,6 @@ pub struct Tally {
     /// What each miner's come to.
     pub sums: Sums,
 }
-
-/// A dictionary of miners and their numbers here; the batches of a row group have the same one.
-#[derive(Default)]
-struct Seen(Option<(ArrayRef, Vec<u32>)>);
 
 impl Tally {
     /// Adds the accepted shares that a pool has in a row group.
@@ -44,7 +38,7 @@ impl Tally {
         let networks = batch.column_by_name("network_difficulty").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
         let networks = networks.ok_or_else(|| missing(batch, "network_difficulty"))?;
         let (of_pool, accepted) = (those(pools, pool), those(outcomes, "accepted"));
-        let numbers = seen.numbers(self.sums.names(), miners);
+        let numbers = seen.numbers(self.sums.names(), miners.values().as_string());
         let is = |kept: &[bool], key: i32| kept.get(key as usize).copied().unwrap_or(false);
         let (pool_keys, miner_keys, outcome_keys) = (pools.keys().values(), miners.keys().values(), outcomes.keys().values());
         // A rejected row has no verdict, and none of the others matters then.
@@ -60,18 +54,6 @@ impl Tally {
             self.sums.add(number, weight, 1);
         }
         Ok(())
-    }
-}
-
-impl Seen {
-    fn numbers(&mut self, names: &mut Names, miners: &DictionaryArray<Int32Type>) -> &[u32] {
-        let values = miners.values();
-        let same = self.0.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, values));
-        if !same {
-            let numbers = names.numbers(miners.values().as_string::<i32>().iter().map(Option::unwrap_or_default));
-            self.0 = Some((values.clone(), numbers));
-        }
-        self.0.as_ref().map_or(&[], |(_, numbers)| numbers)
     }
 }
 
