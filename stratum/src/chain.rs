@@ -145,6 +145,22 @@ pub enum ChainError {
     NoDaemon(String),
 }
 
+impl ChainError {
+    /// No answer from the daemon at this address, whose user and password are left out: what is said here ends up in logs and rows.
+    pub(crate) fn unreachable(url: &str, method: &'static str, reason: String) -> Self {
+        Self::Unreachable { url: masked(url), method, reason }
+    }
+}
+
+/// The address without user and password.
+fn masked(url: &str) -> String {
+    let Ok(mut parsed) = reqwest::Url::parse(url) else { return url.to_owned() };
+    // Neither fails for an address that http can reach.
+    let _ = parsed.set_username("");
+    let _ = parsed.set_password(None);
+    parsed.to_string()
+}
+
 /// A source of templates and a place to submit to.
 pub trait Chain: Send + Sync + 'static {
     /// The name miners must know the proof of work by, e.g. `rx/0`.
@@ -189,4 +205,15 @@ pub fn with_nonce(mut blob: Vec<u8>, offset: usize, nonce: [u8; 4]) -> Vec<u8> {
         place.copy_from_slice(&nonce);
     }
     blob
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemons_password_is_in_no_message() {
+        let error = ChainError::unreachable("http://pool:geheim@node:18081/json_rpc", "get_info", "refused".to_owned()).to_string();
+        assert!(error.contains("http://node:18081/json_rpc") && !error.contains("geheim") && !error.contains("pool:"), "{error}");
+    }
 }

@@ -51,7 +51,7 @@ pub(crate) struct Feed {
 struct Known {
     heard: Instant,
     taken: Option<(Hash, Instant)>,
-    /// The reason told last, so that the log has one line a change, not one a poll.
+    /// The reason told last without its figures, so that the log has one line a change, not one a poll.
     told: String,
     /// Seeds being prepared for the next epoch.
     ahead: JoinSet<()>,
@@ -109,9 +109,11 @@ impl Feed {
                 }
             }
             Err(trouble) => {
-                if trouble.reason != known.told {
+                // How many seconds it has lasted is no news.
+                let news: String = trouble.reason.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+                if news != known.told {
                     tracing::warn!(reason = %trouble.reason, "no new work from the daemon");
-                    known.told.clone_from(&trouble.reason);
+                    known.told = news;
                 }
                 let patience = trouble.may_pass && known.taken.is_some() && known.heard.elapsed() < self.timing.grace;
                 if !patience {

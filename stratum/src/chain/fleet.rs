@@ -246,7 +246,8 @@ impl Fleet {
             match self.template_of(who).await {
                 Ok(template) => return Ok(template),
                 Err(error) => {
-                    tracing::warn!(daemon = %self.daemons[who].name, %error, "a daemon gives no template");
+                    // Asked for every moment; whoever asks says it when no daemon has one.
+                    tracing::debug!(daemon = %self.daemons[who].name, %error, "a daemon gives no template");
                     if matches!(error, ChainError::Unreachable { .. }) {
                         self.roster().failed(who, error.to_string(), self.now_ms());
                     }

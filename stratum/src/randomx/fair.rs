@@ -3,7 +3,7 @@
 //! A hash costs milliseconds and a forged share costs its sender nothing, so a single queue would belong to whoever sends
 //! most. Here miners that proved themselves take turns, each connection once a round. Connections that have not yet sent a
 //! good share have a lane of their own with a turn for each address; it uses what the proven leave, and never every thread.
-//! What an address makes us hash for nothing comes out of a budget. Nothing is ever accepted without its hash: when there is
+//! What an address makes us hash for nothing comes out of a budget, and when that is gone, so are its strangers. Nothing is ever accepted without its hash: when there is
 //! too much, the greediest and newest strangers are turned away, and proven miners get harder jobs.
 //!
 //! Pure: no clock, no threads. Time is in milliseconds of any clock that does not run backwards.
@@ -90,7 +90,6 @@ impl Overload {
 #[derive(Debug)]
 struct Waiting<T> {
     asker: Asker,
-    charged_ms: f64,
     since_ms: u64,
     item: T,
 }
@@ -100,7 +99,6 @@ struct Waiting<T> {
 #[must_use]
 pub struct Ticket {
     asker: Asker,
-    charged_ms: f64,
     stranger: bool,
     /// How long it waited.
     pub waited_ms: u64,
@@ -163,23 +161,17 @@ impl<T> Queue<T> {
 
     /// Queues a share. `Ok` names those that had to go for it, which may include itself; `Err` gives it back.
     pub fn push(&mut self, asker: Asker, item: T, now_ms: u64) -> Result<Vec<T>, (Overload, T)> {
-        let charged_ms = self.cost_ms;
-        if let Some(payer) = asker.payer {
-            let rate = self.rate();
-            let bucket = self.budgets.entry(&payer, || Bucket::full(rate, now_ms));
-            // A proven miner pays, too, but is not held up by what others behind its address wasted.
-            if !asker.proven && bucket.level(rate, now_ms) < charged_ms {
-                return Err((Overload::Budget, item));
-            }
-            bucket.charge(rate, charged_ms, now_ms);
+        // A proven miner is not held up by what others behind its address wasted.
+        if !asker.proven && asker.payer.is_some_and(|payer| self.is_spent(payer, now_ms)) {
+            return Err((Overload::Budget, item));
         }
-        let waiting = Waiting { asker, charged_ms, since_ms: now_ms, item };
+        let waiting = Waiting { asker, since_ms: now_ms, item };
         if asker.proven {
             self.proven.push(Flow::Session(asker.session), asker.session, waiting);
             return Ok(Vec::new());
         }
         self.strangers.push(stranger(&asker), asker.session, waiting);
-        if self.strangers.len() > self.settings.queue_unproven { Ok(self.shed(now_ms)) } else { Ok(Vec::new()) }
+        if self.strangers.len() > self.settings.queue_unproven { Ok(self.shed()) } else { Ok(Vec::new()) }
     }
 
     /// The next share to hash; [`Queue::done`] must follow. `None` when there is none, or when strangers must leave a thread free.
@@ -197,23 +189,31 @@ impl<T> Queue<T> {
             self.turns += u32::from(stranger_waits);
             self.strain.waited(waited_ms, now_ms);
         }
-        Some((Ticket { asker: waiting.asker, charged_ms: waiting.charged_ms, stranger, waited_ms }, waiting.item))
+        Some((Ticket { asker: waiting.asker, stranger, waited_ms }, waiting.item))
     }
 
-    /// A popped share is done with.
-    pub fn done(&mut self, ticket: Ticket, done: Done, now_ms: u64) {
+    /// A popped share is done with. Names those that had to go for it: the strangers of an address whose budget is spent.
+    pub fn done(&mut self, ticket: Ticket, done: Done, now_ms: u64) -> Vec<T> {
         self.strangers_running -= usize::from(ticket.stranger);
-        self.refund(&ticket.asker, ticket.charged_ms, now_ms);
-        let (Done::Good { cost_ms } | Done::Bad { cost_ms }) = done else { return };
+        let (Done::Good { cost_ms } | Done::Bad { cost_ms }) = done else { return Vec::new() };
         self.cost_ms += (cost_ms - self.cost_ms) * COST_WEIGHT;
         if matches!(done, Done::Good { .. }) {
-            return;
-        }
-        if let Some(payer) = ticket.asker.payer {
-            let rate = self.rate();
-            self.budgets.entry(&payer, || Bucket::full(rate, now_ms)).charge(rate, cost_ms, now_ms);
+            return Vec::new();
         }
         self.demote(ticket.asker);
+        let Some(payer) = ticket.asker.payer else { return Vec::new() };
+        let rate = self.rate();
+        self.budgets.entry(&payer, || Bucket::full(rate, now_ms)).charge(rate, cost_ms, now_ms);
+        if !self.is_spent(payer, now_ms) {
+            return Vec::new();
+        }
+        self.strangers.remove(Flow::Address(payer), |_| true).into_iter().map(|waiting| waiting.item).collect()
+    }
+
+    /// Whether an address cannot afford another wasted hash.
+    fn is_spent(&mut self, payer: IpAddr, now_ms: u64) -> bool {
+        let (rate, cost_ms) = (self.rate(), self.cost_ms);
+        self.budgets.entry(&payer, || Bucket::full(rate, now_ms)).level(rate, now_ms) < cost_ms
     }
 
     /// Shares that wait, of proven miners and of strangers.
@@ -240,21 +240,11 @@ impl<T> Queue<T> {
     }
 
     /// Turns away the newest connection of those with the longest line.
-    fn shed(&mut self, now_ms: u64) -> Vec<T> {
+    fn shed(&mut self) -> Vec<T> {
         let longest = self.strangers.longest().map(|(flow, line)| (flow, line.map(|waiting| waiting.asker.session).max()));
         let Some((flow, Some(session))) = longest else { return Vec::new() };
         let gone = self.strangers.remove(flow, |waiting| waiting.asker.session == session);
-        for waiting in &gone {
-            self.refund(&waiting.asker, waiting.charged_ms, now_ms);
-        }
         gone.into_iter().map(|waiting| waiting.item).collect()
-    }
-
-    fn refund(&mut self, asker: &Asker, ms: f64, now_ms: u64) {
-        let rate = self.rate();
-        if let Some(bucket) = asker.payer.and_then(|payer| self.budgets.get(&payer)) {
-            bucket.give(rate, ms, now_ms);
-        }
     }
 
     fn rate(&self) -> Rate {

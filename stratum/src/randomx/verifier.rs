@@ -122,14 +122,11 @@ impl Desk {
         self.work_came.notify_one();
         match pushed {
             Ok(gone) => {
-                for work in gone {
-                    turn_away(Overload::Strangers);
-                    let _ = work.answer.send(Err(HashError::Overloaded(Overload::Strangers)));
-                }
+                turn_away(gone, Overload::Strangers);
                 Ok(())
             }
-            Err((overload, _)) => {
-                turn_away(overload);
+            Err((overload, work)) => {
+                turn_away(vec![work], overload);
                 Err(HashError::Overloaded(overload))
             }
         }
@@ -156,15 +153,20 @@ impl Desk {
             metrics::histogram!("headframe_stratum_verify_wait_seconds", "lane" => lane).record(ticket.waited_ms as f64 / 1000.0);
             let done = answer(&mut machine, work);
             state = self.state();
-            state.queue.done(ticket, done, self.now_ms());
+            turn_away(state.queue.done(ticket, done, self.now_ms()), Overload::Budget);
             // A thread that strangers had to leave free may be free for them now.
             self.work_came.notify_one();
         }
     }
 }
 
-fn turn_away(overload: Overload) {
-    metrics::counter!("headframe_stratum_verify_refused_total", "reason" => overload.word()).increment(1);
+/// Tells those who wait for these hashes that there will be none.
+fn turn_away(gone: Vec<Work>, overload: Overload) {
+    for work in gone {
+        metrics::counter!("headframe_stratum_verify_refused_total", "reason" => overload.word()).increment(1);
+        // Nobody may wait any more.
+        let _ = work.answer.send(Err(HashError::Overloaded(overload)));
+    }
 }
 
 fn answer(machine: &mut Option<Machine>, work: Work) -> Done {

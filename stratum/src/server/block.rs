@@ -5,7 +5,7 @@
 
 use headframe_schemas::stream::blocks::Block;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::account::Account;
 use crate::blocks::Stage;
@@ -16,6 +16,9 @@ use crate::share::Admitted;
 
 /// How long the candidate row may hold the block up.
 const CANDIDATE_WAIT: Duration = Duration::from_millis(500);
+/// How long a block is offered to daemons that do not answer, and the pause between two tries.
+const OFFERED_FOR: Duration = Duration::from_secs(600);
+const OFFER_AGAIN: Duration = Duration::from_secs(1);
 
 /// Submits the block that this share made.
 pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, block: FoundBlock) {
@@ -46,6 +49,10 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, b
             tokio::join!(candidate, offer(&pool, &block))
         }
     };
+    let Some(verdict) = verdict else {
+        tracing::error!(block = %id, "the pool stops before a daemon could be asked about this block; the next start looks for it on the chain");
+        return;
+    };
     let (stage, status, reason) = match verdict {
         Submitted::Accepted => (Stage::Accepted, "accepted", None),
         Submitted::Orphaned => (Stage::Orphaned, "orphaned", Some("another block of this height came first".to_owned())),
@@ -67,7 +74,23 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, b
     }
 }
 
-/// The daemon's verdict; a daemon that could not be asked counts as a refusal that names the cause.
-async fn offer(pool: &Pool, block: &FoundBlock) -> Submitted {
-    pool.chain.submit(block).await.unwrap_or_else(|error| Submitted::Refused(error.to_string()))
+/// The daemon's verdict. A daemon that is away is asked again and again, for a block keeps its worth while the chain stands
+/// still for want of it; when none could be asked in all that time, that is a refusal which names the cause. `None` when the pool stops.
+async fn offer(pool: &Pool, block: &FoundBlock) -> Option<Submitted> {
+    let until = Instant::now() + OFFERED_FOR;
+    let mut told = false;
+    loop {
+        let error = match pool.chain.submit(block).await {
+            Ok(verdict) => return Some(verdict),
+            Err(error) if Instant::now() > until => return Some(Submitted::Refused(error.to_string())),
+            Err(error) => error,
+        };
+        if pool.tasks.is_closed() {
+            return None;
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::error!(block = %hex::encode(block.id), %error, "a found block cannot be submitted yet; it is offered again every second");
+        }
+        tokio::time::sleep(OFFER_AGAIN).await;
+    }
 }

@@ -62,8 +62,9 @@ async fn greet(pool: &Pool, lines: &mut LineReader<Reading>, out: &mut Out, by: 
 
 fn refusal(pool: &Pool, login: &Login) -> Option<String> {
     // A pool without work says so first: before the daemon has answered nothing else is certain.
-    if let Work::Nothing(reason) = &*pool.work.borrow() {
-        return Some(format!("The pool has nothing to mine yet: {reason}"));
+    // The reason names daemons and their addresses, which is for the operator, who finds it in the log and in /ready.
+    if matches!(&*pool.work.borrow(), Work::Nothing(_)) {
+        return Some("The pool has nothing to mine yet: it waits for its daemon; try again later".to_owned());
     }
     if let Err(error) = pool.chain.check_address(&login.address) {
         return Some(format!("Invalid wallet address: {error}"));

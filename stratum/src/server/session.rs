@@ -5,6 +5,7 @@
 //! what a waiting one holds is kept small: no buffers, one timer, and no room for what may come.
 
 use serde_json::Value;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -66,14 +67,20 @@ pub(crate) enum End {
 
 impl From<LineError> for End {
     fn from(error: LineError) -> Self {
-        End::Line(error.to_string())
+        match error {
+            LineError::TooLong(_) => End::Line(error.to_string()),
+            LineError::Io(error) => End::broken(error),
+        }
     }
 }
 
 impl End {
-    /// The socket failed before there was a line.
+    /// The socket failed, which is no offence. XMRig never takes leave of TLS, so that each of its sessions over TLS ends so.
     pub(crate) fn broken(error: std::io::Error) -> Self {
-        End::Write(error.to_string())
+        match error.kind() {
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => End::Closed,
+            _ => End::Write(error.to_string()),
+        }
     }
 }
 

@@ -34,11 +34,22 @@ pub struct Scene {
     /// Whether the blob carries the extranonce, as real ones do; the captured shares need it not to.
     pub own_blobs: bool,
     pub refuse_blocks: bool,
+    /// The daemon is away for whoever has a block.
+    pub away: bool,
 }
 
 impl Default for Scene {
     fn default() -> Self {
-        Self { prev: 1, seed: [0x41; 32], height: 100, network_difficulty: 1 << 60, unready: None, own_blobs: false, refuse_blocks: false }
+        Self {
+            prev: 1,
+            seed: [0x41; 32],
+            height: 100,
+            network_difficulty: 1 << 60,
+            unready: None,
+            own_blobs: false,
+            refuse_blocks: false,
+            away: false,
+        }
     }
 }
 
@@ -109,8 +120,13 @@ impl Chain for ScriptedChain {
     fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>> {
         self.rows_at_submit.lock().unwrap().extend(self.facts.statuses());
         self.submitted.lock().unwrap().push(block.clone());
-        let refuse = self.scene.lock().unwrap().refuse_blocks;
-        async move { Ok(if refuse { Submitted::Refused("Block not accepted".to_owned()) } else { Submitted::Accepted }) }.boxed()
+        let Scene { refuse_blocks: refuse, away, .. } = *self.scene.lock().unwrap();
+        let verdict = match (away, refuse) {
+            (true, _) => Err(ChainError::NoDaemon("it is restarted".to_owned())),
+            (_, true) => Ok(Submitted::Refused("Block not accepted".to_owned())),
+            _ => Ok(Submitted::Accepted),
+        };
+        async move { verdict }.boxed()
     }
     fn standing(&self, id: Hash, _: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
         let standing = self.standings.lock().unwrap().get(&id).copied().unwrap_or(Standing::Absent);

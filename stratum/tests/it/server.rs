@@ -181,6 +181,24 @@ async fn a_block_is_a_candidate_before_the_daemon_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_is_offered_until_the_daemon_is_back() {
+    let stage = Stage::open(Scene { network_difficulty: 16, away: true, ..Scene::default() }, config()).await;
+    let mut client = stage.miner().await;
+    assert!(is_ok(&client.submit(NONCE, RESULT).await));
+    stage.until("two offers", |stage| stage.chain.submitted.lock().unwrap().len() >= 2).await;
+    assert_eq!(stage.facts.statuses(), ["candidate"], "no verdict before a daemon gave one");
+    stage.change(|scene| scene.away = false);
+    stage.facts.until("the block", |facts| facts.statuses() == ["candidate", "accepted"]).await;
+    // With one that nobody takes, the pool stops all the same, and leaves the verdict to the next start.
+    stage.change(|scene| scene.away = true);
+    assert!(is_ok(&client.submit(OTHER_NONCE, OTHER_RESULT).await));
+    stage.facts.until("the second candidate", |facts| facts.statuses().len() == 3).await;
+    let facts = stage.facts.clone();
+    stage.close().await;
+    assert_eq!(facts.statuses(), ["candidate", "accepted", "candidate"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_never_repeat_and_each_connection_has_its_own_work() {
     let stage = Stage::open(Scene { own_blobs: true, ..Scene::default() }, config()).await;
     let restarted = Stage::open(Scene { own_blobs: true, ..Scene::default() }, config()).await;
@@ -246,7 +264,7 @@ async fn an_unsynchronised_daemon_stops_jobs_and_says_so() {
     let stage = Stage::open(scene, config()).await;
     stage.until("the reason", |stage| stage.stats.snapshot().unready.as_deref() == Some("the daemon is not synchronised")).await;
     let refused = stage.client().await.ask(CAPTURED.lines().next().unwrap()).await;
-    assert!(message(&refused).contains("nothing to mine yet: the daemon is not synchronised"), "{refused}");
+    assert!(message(&refused).contains("nothing to mine yet: it waits for its daemon"), "{refused}");
     stage.change(|scene| scene.unready = None);
     stage.until("work", |stage| stage.stats.snapshot().unready.is_none()).await;
     let mut client = stage.miner().await;

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::scripted::Client;
+use crate::scripted::{Client, Scene, Stage};
 
 /// XMRig's `tls-fingerprint`: no authority, no name, only the certificate's SHA-256.
 #[derive(Debug)]
@@ -86,6 +86,28 @@ fn load(settings: &TlsSettings) -> Identity {
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// XMRig closes its socket without a word to TLS, a machine that is switched off resets it: neither is an offence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hangs_up_is_not_banned() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = headframe_stratum::StratumConfig { tls: in_folder(folder.path()), ..crate::scripted::config() };
+    config.defence.allow = vec![];
+    let stage = Stage::open(Scene::default(), config).await;
+    let fingerprint = stage.fingerprint.clone().unwrap();
+    for round in 0..15 {
+        let over_tls = client(stage.address, &fingerprint).await;
+        drop(if round < 10 { over_tls.logged_in().await } else { over_tls });
+        let stream = TcpStream::connect(stage.address).await.unwrap();
+        // Closing then resets the connection.
+        stream.set_zero_linger().unwrap();
+        drop(Client::over(stream).logged_in().await);
+    }
+    stage.until("all are gone", |stage| stage.stats.snapshot().sessions == 0).await;
+    assert_eq!(stage.facts.bans.lock().unwrap().len(), 0);
+    drop(client(stage.address, &fingerprint).await.logged_in().await);
+    stage.close().await;
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl Rpc {
     }
 
     fn unreachable(&self, method: &'static str, reason: String) -> ChainError {
-        ChainError::Unreachable { url: masked(&self.url), method, reason }
+        ChainError::unreachable(&self.url, method, reason)
     }
 }
 
@@ -165,13 +165,4 @@ impl Source {
             }
         }
     }
-}
-
-/// The address without user and password.
-fn masked(url: &str) -> String {
-    let Ok(mut parsed) = reqwest::Url::parse(url) else { return url.to_owned() };
-    // Neither fails for an address that http can reach.
-    let _ = parsed.set_username("");
-    let _ = parsed.set_password(None);
-    parsed.to_string()
 }

@@ -32,23 +32,16 @@ impl Rpc {
     /// A client of the daemon at `base`, e.g. `http://127.0.0.1:18081`; each call ends within `timeout`.
     pub fn new(base: &str, timeout: Duration) -> Result<Self, ChainError> {
         let url = format!("{}/json_rpc", base.trim_end_matches('/'));
-        let http = reqwest::Client::builder().timeout(timeout).build().map_err(|error| ChainError::Unreachable {
-            url: url.clone(),
-            method: "setting up the client",
-            reason: error.to_string(),
-        })?;
+        let http = reqwest::Client::builder().timeout(timeout).build();
+        let http = http.map_err(|error| ChainError::unreachable(&url, "setting up the client", error.to_string()))?;
         Ok(Self { http, url })
     }
 
     /// Calls a method and reads its result.
     pub async fn call<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, ChainError> {
         let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
-        let unreachable = |error: reqwest::Error| ChainError::Unreachable {
-            url: self.url.clone(),
-            method,
-            // The address is in the message already; the error's own copy would repeat it.
-            reason: error.without_url().to_string(),
-        };
+        // The address is in the message already; the error's own copy would repeat it.
+        let unreachable = |error: reqwest::Error| ChainError::unreachable(&self.url, method, error.without_url().to_string());
         let response = self.http.post(&self.url).json(&body).send().await.map_err(unreachable)?;
         let answer: Answer<T> = response.error_for_status().map_err(unreachable)?.json().await.map_err(unreachable)?;
         match answer {
