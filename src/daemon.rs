@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 const START: Duration = Duration::from_secs(60);
@@ -24,7 +25,7 @@ impl Daemon {
     /// Starts monerod in the folder and waits until it answers.
     pub async fn start(folder: &Path, difficulty: u64) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        stop_orphan(folder).await;
+        stop_orphan(&folder.join(PID_FILE), folder).await;
         let binary = std::env::var_os("HEADFRAME_MONEROD").unwrap_or_else(|| "monerod".into());
         let (rpc, p2p) = (free_port()?, free_port()?);
         let log = std::fs::File::create(folder.join("monerod.out"))?;
@@ -66,6 +67,23 @@ impl Daemon {
         bail!("monerod did not answer within {} s", START.as_secs())
     }
 
+    /// Makes blocks that pay to the address until the chain has so many. Cheap only at a difficulty of 1.
+    pub async fn grow(&self, height: u64, address: &str) -> anyhow::Result<()> {
+        let have = self.call("get_block_count", json!({})).await?["count"].as_u64().context("no block count")?;
+        if have < height {
+            let wanted = json!({"amount_of_blocks": height - have, "wallet_address": address, "starting_nonce": 0});
+            self.call("generateblocks", wanted).await?;
+        }
+        Ok(())
+    }
+
+    async fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
+        let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
+        let answer = reqwest::Client::new().post(format!("{}/json_rpc", self.url)).json(&body).send().await?;
+        let answer: Value = answer.error_for_status()?.json().await?;
+        answer.get("result").cloned().with_context(|| format!("monerod refused {method}: {}", answer["error"]))
+    }
+
     /// Asks it to stop, and kills it when it does not.
     pub async fn stop(mut self) {
         let asked = reqwest::Client::new().post(format!("{}/stop_daemon", self.url)).timeout(Duration::from_secs(5)).send().await;
@@ -76,17 +94,17 @@ impl Daemon {
     }
 }
 
-/// A monerod that a killed parent left behind would hold the chain. Only one that runs in this very folder is stopped.
-async fn stop_orphan(folder: &Path) {
-    let Ok(pid) = std::fs::read_to_string(folder.join(PID_FILE)) else { return };
+/// A child that a killed parent left behind would hold the chain, or the wallet. Only one that was started on this very folder is stopped.
+pub async fn stop_orphan(pid_file: &Path, folder: &Path) {
+    let Ok(pid) = std::fs::read_to_string(pid_file) else { return };
     let ours = || {
         let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.contains("--regtest") && line.split('\0').any(|part| Path::new(part) == folder)
+        line.contains("monero") && line.split('\0').any(|part| Path::new(part).starts_with(folder))
     };
     if pid.parse::<u32>().is_err() || !ours() {
         return;
     }
-    tracing::warn!(pid, "stopping a monerod that was left behind");
+    tracing::warn!(pid, folder = %folder.display(), "stopping a child that was left behind");
     let deadline = tokio::time::Instant::now() + STOP;
     for signal in ["-TERM", "-KILL"] {
         // It may end by itself meanwhile.
@@ -97,6 +115,7 @@ async fn stop_orphan(folder: &Path) {
     }
 }
 
-fn free_port() -> anyhow::Result<u16> {
+/// A port of 127.0.0.1 that nobody has at this moment.
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?.local_addr()?.port())
 }

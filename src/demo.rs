@@ -5,19 +5,25 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context as _, bail};
 use headframe_stratum::miner::{Miner, MinerConfig, MinerHandle};
 use headframe_stratum::randomx::plan::Wish;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Role};
 use crate::daemon::Daemon;
 use crate::system::{Pool, System, stop_signal};
 
-const SHARE_DIFFICULTY: u64 = 50;
-/// A mainnet-format address, which regtest takes; nobody's coins are at stake on a private chain.
-const WALLET: &str = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
+mod stages;
+mod wallets;
+
+use stages::Counts;
+use wallets::DemoWallet;
+
+/// Some shares for each block, and as many a second as the eye can follow.
+const SHARE_DIFFICULTY: u64 = 10;
+/// Whom the chain's first blocks pay: a mainnet-format address, which regtest takes; nobody's coins are at stake on a private chain.
+const FOUNDER: &str = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
 
 /// What is asked of a demo.
 pub struct Demo {
@@ -36,28 +42,58 @@ pub struct Demo {
 /// How long the pool may take to get its first template.
 const READY: Duration = Duration::from_secs(60);
 
-/// What every stage must have added, and how it is asked for.
-const STAGES: [(&str, &str); 6] = [
-    ("shares", "SELECT count(*) AS n FROM shares"),
-    ("accepted shares", "SELECT count(*) AS n FROM shares WHERE outcome = 'accepted'"),
-    ("blocks accepted by monerod", "SELECT count(*) AS n FROM blocks WHERE status = 'accepted'"),
-    ("hashrate reports", "SELECT count(*) AS n FROM hashrate"),
-    ("shares in windows of 10 s", "SELECT CAST(coalesce(sum(accepted_shares), 0) AS BIGINT) AS n FROM hashrate_10s"),
-    ("shares in windows of 1 d", "SELECT CAST(coalesce(sum(accepted_shares), 0) AS BIGINT) AS n FROM pool_hashrate_1d"),
-];
+/// A wallet hides each coin that it spends among fifteen others, which must be there already and sixty blocks old. Some more, as not all are fit.
+const FIRST_BLOCKS: u64 = 30;
+
+/// A miner is paid when it has 1 XMR to get, and at most every 15 s: soon enough to be seen.
+const THRESHOLD: u64 = 1_000_000_000_000;
+const PAY_INTERVAL_S: u64 = 15;
 
 /// Everything that runs.
 struct Running {
-    daemon: Daemon,
+    chain: Chain,
     system: System,
     /// What the folder held of each stage before.
-    before: Vec<i64>,
+    before: Counts,
+}
+
+/// What the pool stands on: a chain, the wallet that its blocks pay, and the wallet of its miner.
+struct Chain {
+    daemon: Daemon,
+    pool: DemoWallet,
+    miner: DemoWallet,
+}
+
+impl Chain {
+    async fn start(demo: &Demo) -> anyhow::Result<Self> {
+        let folder = demo.data.join("monerod");
+        let grown = folder.join("first-blocks");
+        if !grown.exists() {
+            println!("making the first {FIRST_BLOCKS} blocks of the chain, among whose coins a wallet can hide its own");
+            let daemon = Daemon::start(&folder, 1).await?;
+            let made = daemon.grow(FIRST_BLOCKS, FOUNDER).await;
+            daemon.stop().await;
+            made?;
+            std::fs::write(grown, FIRST_BLOCKS.to_string())?;
+        }
+        let daemon = Daemon::start(&folder, demo.difficulty).await?;
+        let wallets = demo.data.join("wallets");
+        let (pool, miner) = (wallets.join("pool"), wallets.join("miner"));
+        // What was started is ended when it is dropped.
+        let (pool, miner) = tokio::try_join!(DemoWallet::start(&pool, &daemon.url), DemoWallet::start(&miner, &daemon.url))?;
+        Ok(Self { daemon, pool, miner })
+    }
+
+    async fn stop(self) {
+        tokio::join!(self.pool.stop(), self.miner.stop());
+        self.daemon.stop().await;
+    }
 }
 
 /// Runs it. An error when a stage produced no rows.
 pub async fn run(demo: Demo) -> anyhow::Result<()> {
     let started = Instant::now();
-    println!("starting monerod (regtest), nats-server, pool, pipelines and SQL in {}", demo.data.display());
+    println!("starting monerod (regtest), two wallets, nats-server, pool, pipelines, payer and SQL in {}", demo.data.display());
     let running = tokio::select! {
         running = Box::pin(start(&demo)) => running?,
         () = stop_signal() => bail!("stopped before everything was up"),
@@ -66,7 +102,7 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
     println!("\nstopping: the pipelines commit what they hold; another Ctrl-C ends at once");
     let stop = async {
         running.system.stop().await;
-        running.daemon.stop().await;
+        running.chain.stop().await;
     };
     tokio::select! {
         () = stop => {}
@@ -84,33 +120,44 @@ fn shares_table(demo: &Demo) -> String {
 }
 
 async fn start(demo: &Demo) -> anyhow::Result<Running> {
-    let daemon = Daemon::start(&demo.data.join("monerod"), demo.difficulty).await?;
-    let mut config = Config { data_dir: demo.data.clone(), ..Config::default() };
-    config.roles = vec![Role::Stratum, Role::Pipelines, Role::Maintenance, Role::Query];
-    config.query.listen = demo.listen;
-    config.stratum.listen = demo.stratum;
-    config.stratum.wallet = WALLET.to_owned();
-    config.stratum.daemon_url.clone_from(&daemon.url);
-    // A newcomer wants to see something, not to give 2 GiB of memory for it.
-    config.stratum.randomx.mode = Wish::Light;
-    config.stratum.start_difficulty = SHARE_DIFFICULTY;
-    config.stratum.vardiff.min_difficulty = SHARE_DIFFICULTY;
-    // Rows that come every few seconds show more than rows that come every quarter of a minute.
-    config.stratum.vardiff.target_s = 3.0;
-    config.stratum.hashrate_interval_s = 10;
+    let chain = Chain::start(demo).await?;
+    let config = configuration(demo, &chain);
     let begun = async {
         let system = Box::pin(System::start(config)).await?;
         pool_ready(&system).await?;
-        let before = counts(system.http).await?;
+        let before = Counts::ask(system.http).await?;
         anyhow::Ok((system, before))
     };
     match Box::pin(begun).await {
-        Ok((system, before)) => Ok(Running { daemon, system, before }),
+        Ok((system, before)) => Ok(Running { chain, system, before }),
         Err(error) => {
-            daemon.stop().await;
+            chain.stop().await;
             Err(error)
         }
     }
+}
+
+fn configuration(demo: &Demo, chain: &Chain) -> Config {
+    let mut config = Config { data_dir: demo.data.clone(), ..Config::default() };
+    config.roles = vec![Role::Stratum, Role::Pipelines, Role::Maintenance, Role::Query, Role::Payments];
+    config.query.listen = demo.listen;
+    config.stratum.listen = demo.stratum;
+    config.stratum.wallet.clone_from(&chain.pool.address);
+    config.stratum.daemon_url.clone_from(&chain.daemon.url);
+    // A newcomer wants to see something, not to give 2 GiB of memory for it.
+    config.stratum.randomx.mode = Wish::Light;
+    let difficulty = SHARE_DIFFICULTY.min(demo.difficulty);
+    config.stratum.start_difficulty = difficulty;
+    config.stratum.vardiff.min_difficulty = difficulty;
+    // Rows that come every few seconds show more than rows that come every quarter of a minute.
+    config.stratum.vardiff.target_s = 1.0;
+    config.stratum.hashrate_interval_s = 10;
+    config.payments.wallet = chain.pool.config.clone();
+    config.payments.threshold_atomic = THRESHOLD;
+    config.payments.interval_s = PAY_INTERVAL_S;
+    config.payments.confirmations = 3;
+    config.payments.poll_ms = 1_000;
+    config
 }
 
 /// A miner that logs in before there is anything to mine would be sent away.
@@ -130,12 +177,13 @@ async fn show(demo: &Demo, running: &Running, started: Instant) -> anyhow::Resul
     let http = running.system.http;
     let pool = running.system.pool.as_ref().context("the pool is not there")?;
     let Pool { address, stats, seeds, .. } = pool;
-    let login = format!("{WALLET}.demo");
+    let miner_wallet = &running.chain.miner;
+    let login = format!("{}.demo", miner_wallet.address);
     let config = MinerConfig { pool: address.to_string(), login, pass: "x".to_owned(), rigid: None, threads: 1 };
     let (miner, handle) = Miner::new(config, seeds.clone());
     let stop = CancellationToken::new();
     let mining = tokio::spawn(miner.run(stop.clone()));
-    invite(http, pool);
+    invite(http, pool, &miner_wallet.address);
     let end = async {
         match demo.for_ {
             Some(length) => tokio::time::sleep(length.saturating_sub(started.elapsed())).await,
@@ -150,23 +198,19 @@ async fn show(demo: &Demo, running: &Running, started: Instant) -> anyhow::Resul
     stop.cancel();
     // A miner that panicked has nothing to hand over; its missing rows tell.
     let _ = mining.await;
-    let after = counts(http).await?;
+    let after = Counts::settled(http).await?;
     println!("\nafter {} s{:>36}{:>12}", started.elapsed().as_secs(), "in this run", "in all");
-    let mut missing = Vec::new();
-    for ((stage, _), (before, after)) in STAGES.iter().zip(running.before.iter().zip(after)) {
-        println!("  {stage:<30}{:>12}{after:>12}", after - before);
-        if after <= *before {
-            missing.push(*stage);
-        }
-    }
-    if !missing.is_empty() {
-        bail!("nothing in this run from: {}; let it run for a minute", missing.join(", "));
-    }
-    Ok(())
+    let complete = after.report(&running.before, http).await;
+    // In this order the wallet knows at least what the tables say, for a transaction is sent before its row says so.
+    let sent = u128::try_from(stages::sent(http).await?).unwrap_or_default();
+    let received = miner_wallet.received().await?;
+    let coins = |milli: u128| format!("{}.{:03} XMR", milli / 1_000, milli % 1_000);
+    println!("payments say that the miner was sent {}; its own wallet says that it got {}", coins(sent), coins(received / 1_000_000_000));
+    complete
 }
 
 /// What to try next, as it can be copied.
-fn invite(http: SocketAddr, pool: &Pool) {
+fn invite(http: SocketAddr, pool: &Pool, miner: &str) {
     let program = std::env::args().next().unwrap_or_else(|| "headframe".to_owned());
     let url = if http.port() == 8080 { String::new() } else { format!(" --url http://{http}") };
     println!("miners connect to {}, SQL is answered at http://{http}; Ctrl-C ends with a report", pool.address);
@@ -176,6 +220,7 @@ fn invite(http: SocketAddr, pool: &Pool) {
     println!("try in another terminal:");
     println!("  {program} sql{url} \"SELECT worker, outcome, count(*) FROM shares GROUP BY 1, 2\"");
     println!("  {program} sql{url} \"SELECT * FROM pool_hashrate_1m ORDER BY window_start DESC LIMIT 5\"");
+    println!("  {program} payments{url} why {miner}");
     println!("  curl 'http://{http}/api/v1/sql?q=SELECT%20*%20FROM%20blocks%20LIMIT%203'");
     println!("  curl http://{http}/ready");
 }
@@ -189,7 +234,7 @@ async fn status_lines(http: SocketAddr, stats: &headframe_stratum::StatsHandle, 
         let rate = (hashes - before.1) as f64 / before.0.elapsed().as_secs_f64();
         before = (Instant::now(), hashes);
         let asked = Instant::now();
-        let sql = match ask(http, STAGES[0].1).await {
+        let sql = match stages::shares(http).await {
             Ok((rows, why)) => {
                 let fresh = why.map_or_else(|| "all that JetStream has".to_owned(), |why| format!("incomplete: {why}"));
                 format!("{rows} rows in SQL, {fresh}, in {} ms", asked.elapsed().as_millis())
@@ -208,23 +253,4 @@ async fn status_lines(http: SocketAddr, stats: &headframe_stratum::StatsHandle, 
         let _ = if out.is_terminal() { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
         let _ = out.flush();
     }
-}
-
-async fn counts(http: SocketAddr) -> anyhow::Result<Vec<i64>> {
-    let mut counts = Vec::new();
-    for (stage, statement) in STAGES {
-        counts.push(ask(http, statement).await.with_context(|| format!("counting {stage}"))?.0);
-    }
-    Ok(counts)
-}
-
-/// A number, and why it is not of all that JetStream has acknowledged, if so.
-async fn ask(http: SocketAddr, statement: &str) -> anyhow::Result<(i64, Option<String>)> {
-    let body = serde_json::json!({"sql": statement, "format": "json"});
-    let answer = reqwest::Client::new().post(format!("http://{http}/api/v1/sql")).json(&body).send().await?;
-    let answer: Value = answer.error_for_status()?.json().await?;
-    let number = answer["rows"][0]["n"].as_i64().with_context(|| format!("no number in {answer}"))?;
-    let streams = answer["meta"]["streams"].as_array().into_iter().flatten();
-    let why = streams.filter_map(|stream| stream["reason"].as_str()).next();
-    Ok((number, why.map(str::to_owned)))
 }

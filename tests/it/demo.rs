@@ -20,8 +20,8 @@ impl Demo {
         let port = free_port();
         let child = Command::new(env!("CARGO_BIN_EXE_headframe"))
             .args(["demo", "--data", "demo", "--listen", &format!("127.0.0.1:{port}"), "--stratum", &format!("127.0.0.1:{}", free_port())])
-            // Blocks that come soon, so that the test ends soon.
-            .args(["--difficulty", "100"])
+            // Blocks that come soon, so that the test ends soon: sixty of them until the first one can be spent.
+            .args(["--difficulty", "4"])
             .args(more)
             .current_dir(folder)
             .env("HEADFRAME_NATS_SERVER", headframe_ingest::server::find_binary().unwrap())
@@ -48,7 +48,8 @@ impl Demo {
     }
 
     async fn until(&self, statement: &str, enough: i64) {
-        let deadline = Instant::now() + PATIENCE;
+        // Some of it takes sixty blocks, each of them real work.
+        let deadline = Instant::now() + 4 * PATIENCE;
         loop {
             let number = self.sql(statement);
             if number.as_ref().is_ok_and(|number| *number >= enough) {
@@ -121,12 +122,19 @@ async fn demo_ends_well() {
     let demo = Demo::start(folder.path(), "second", &[]);
     let (blocks, reports) = (stage(&first, "blocks").1, stage(&first, "hashrate reports").1);
     wait_for_every_stage(&demo, blocks + 1, reports + 1).await;
+    demo.until("SELECT count(*) AS n FROM payments WHERE step = 'confirmed'", 1).await;
     let (well, second) = demo.interrupt();
     assert!(well, "{second}");
     let (new, together) = stage(&second, "accepted shares");
     assert!(height(&second) > height(&first), "the chain goes on as well: {first}{second}");
     assert!(new > 0 && together == all + new, "{first}{second}");
     assert_eq!(stage(&second, "shares in windows of 1 d"), (new, together), "{second}");
+    assert!(stage(&second, "transactions sent to miners").1 > 0, "{second}");
+    let told = second.lines().find_map(|line| line.strip_prefix("payments say that the miner was sent ")).unwrap();
+    let (sent, got) = told.split_once("; its own wallet says that it got ").unwrap();
+    let atomic = |coins: &str| coins.trim_end_matches(" XMR").replace('.', "").parse::<u64>().unwrap();
+    // A payment may be under way while the two are asked, one after the other.
+    assert!(atomic(sent) > 0 && atomic(got) >= atomic(sent), "{second}");
     assert!(Command::new(env!("CARGO_BIN_EXE_headframe")).args(["sql", "--url", &url, "SELECT 1"]).output().is_ok_and(|asked| {
         let said = String::from_utf8_lossy(&asked.stderr).into_owned();
         !asked.status.success() && said.contains("no server answers") && said.contains("headframe demo")
