@@ -3,8 +3,8 @@
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::remote::Remote;
-use crate::system::bans::{Order, PATH, Whom};
+use crate::remote::{Refused, Remote};
+use crate::system::bans::{NO_SUCH_BAN, Order, PATH, Whom};
 
 /// What to do with the bans of a running pool.
 #[derive(Debug, clap::Args)]
@@ -38,9 +38,24 @@ pub async fn run(bans: Bans) -> anyhow::Result<()> {
             println!("{} in force", all.len());
         }
         Action::Add(order) => println!("banned: {}", line(&remote.send(remote.post(PATH)?.json(&order)).await?)),
-        Action::Lift(whom) => println!("lifted: {}", line(&remote.send(remote.delete(PATH)?.query(&whom)).await?)),
+        Action::Lift(whom) => {
+            let lifted = remote.send(remote.delete(PATH)?.query(&whom)).await.map_err(by_flags)?;
+            println!("lifted: {}", line(&lifted));
+        }
     }
     Ok(())
+}
+
+/// The server hints with parameters of a path; here they are flags.
+fn by_flags(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Refused>() {
+        Ok(refused) if refused.message == NO_SUCH_BAN => {
+            let hint = "name the ban as `headframe bans list` shows it: its address, and --wallet and --worker for one miner";
+            Refused { hint: Some(hint.to_owned()), ..refused }.into()
+        }
+        Ok(refused) => refused.into(),
+        Err(error) => error,
+    }
 }
 
 /// One ban a line: whom, since, until, why.

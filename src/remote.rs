@@ -1,8 +1,9 @@
 //! A running server as commands ask it: where it is, with which token, and what its refusals mean.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 
@@ -46,7 +47,7 @@ impl Remote {
     pub async fn answer(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
         if !answer.status().is_success() {
-            bail!("{}", refused(&answer.text().await?));
+            return Err(Refused::read(&answer.text().await?).into());
         }
         Ok(answer)
     }
@@ -76,13 +77,33 @@ impl Remote {
     }
 }
 
-/// The server's error as a sentence; whatever else answers there is shown as it is.
-fn refused(body: &str) -> String {
-    let parsed: Value = serde_json::from_str(body).unwrap_or_default();
-    let error = &parsed["error"];
-    match (error["message"].as_str(), error["hint"].as_str()) {
-        (Some(message), Some(hint)) => format!("{message}\nhint: {hint}"),
-        (Some(message), None) => message.to_owned(),
-        _ => body.trim_end().to_owned(),
+/// A server's refusal in its own words; whatever else answers there is shown as it is.
+#[derive(Debug)]
+pub struct Refused {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Refused {
+    fn read(body: &str) -> Self {
+        let parsed: Value = serde_json::from_str(body).unwrap_or_default();
+        let error = &parsed["error"];
+        match error["message"].as_str() {
+            Some(message) => Self { message: message.to_owned(), hint: error["hint"].as_str().map(str::to_owned) },
+            None => Self { message: body.trim_end().to_owned(), hint: None },
+        }
     }
 }
+
+impl fmt::Display for Refused {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.hint {
+            Some(hint) => write!(out, "{}\nhint: {hint}", self.message),
+            None => write!(out, "{}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}

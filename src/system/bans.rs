@@ -19,6 +19,10 @@ use serde_json::{Value, json};
 
 /// The path; the command uses it too.
 pub const PATH: &str = "/api/v1/bans";
+/// What is said when nobody is banned so.
+pub const NO_SUCH_BAN: &str = "there is no such ban";
+/// The fewest leading bits of a block that one order may keep out, of IPv4 and of IPv6: fewer are hardly ever meant.
+const NARROWEST: (u8, u8) = (8, 16);
 /// Characters of a reason: it goes into rows.
 const MAX_REASON_CHARS: usize = 200;
 
@@ -59,6 +63,10 @@ pub struct Order {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub for_s: Option<u64>,
+    /// Mean it: a block wider than /8, or /16 of IPv6, may be kept out.
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub everybody: bool,
 }
 
 /// The routes over a running pool.
@@ -74,6 +82,7 @@ async fn ban(State(bans): State<BansHandle>, order: Result<Json<Order>, JsonReje
     let hint = r#"send {"address": "203.0.113.7", "reason": "…"}, and wallet with worker for one miner, for_s for a ban that ends"#;
     let Json(order) = order.map_err(|error| QueryError::new(Code::BadRequest, error.body_text(), hint))?;
     let subject = subject(&order.address, order.wallet, order.worker)?;
+    narrow(&subject, order.everybody)?;
     let reason = order.reason.trim();
     if reason.is_empty() || reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
         return Err(QueryError::new(Code::BadRequest, "reason must be 1 to 200 characters on one line", hint));
@@ -91,7 +100,7 @@ async fn lift(State(bans): State<BansHandle>, whom: Result<Query<Whom>, QueryRej
     let subject = subject(&whom.address, whom.wallet, whom.worker)?;
     match bans.unban(&subject).await.map_err(kept)? {
         Some(lifted) => Ok(Json(shown(&lifted))),
-        None => Err(QueryError::new(Code::NotFound, "there is no such ban", hint)),
+        None => Err(QueryError::new(Code::NotFound, NO_SUCH_BAN, hint)),
     }
 }
 
@@ -108,6 +117,20 @@ fn subject(address: &str, wallet: Option<String>, worker: Option<String>) -> Res
         (None, ..) => refused(format!("{address:?} is no single address"), "a worker is banned at one address, never by its wallet alone"),
         _ => refused("wallet and worker belong together".to_owned(), "give both, or neither for everybody at that address"),
     }
+}
+
+/// Refuses a block of so many addresses that it must be a mistake, unless the operator insists.
+fn narrow(subject: &Subject, everybody: bool) -> Result<(), QueryError> {
+    let Subject::Network(block) = subject else { return Ok(()) };
+    let text = block.to_string();
+    let least = if text.contains(':') { NARROWEST.1 } else { NARROWEST.0 };
+    let bits = text.rsplit_once('/').and_then(|(_, bits)| bits.parse::<u8>().ok());
+    if everybody || bits.is_some_and(|bits| bits >= least) {
+        return Ok(());
+    }
+    let message = format!("{text} is wider than /{least} and would keep out a large part of all miners");
+    let hint = "name a smaller block; if it is meant, say --everybody (over HTTP \"everybody\": true)";
+    Err(QueryError::new(Code::BadRequest, message, hint))
 }
 
 fn kept(error: headframe_stratum::defence::keeper::KeepError) -> QueryError {

@@ -71,11 +71,23 @@ async fn an_operator_bans_and_lifts_and_a_restart_forgets_nothing() {
         (json!({"address": "10.0.0.1", "reason": " "}), "1 to 200 characters"),
         (json!({"address": "10.0.0.1", "reason": "r", "for": 5}), "unknown field `for`"),
         (json!({"address": "somewhere", "reason": "r"}), "neither an address nor a block"),
+        (json!({"address": "0.0.0.0/0", "reason": "r"}), "wider than /8"),
+        (json!({"address": "::/0", "reason": "r"}), "wider than /16"),
+        (json!({"address": "2000::/15", "reason": "r"}), "wider than /16"),
     ] {
         let refused = client.post(format!("{}/api/v1/bans", first.url)).json(&body).send().await.unwrap();
         assert_eq!(refused.status(), 400);
         let text = refused.text().await.unwrap();
         assert!(text.contains(word) && text.contains("hint"), "{text}");
+    }
+    // Everybody is kept out only by somebody who says that it is meant.
+    let wide = bans(&first.url, &["add", "128.0.0.0/7", "--reason", "r"]);
+    assert!(!wide.status.success() && said(&wide).contains("wider than /8") && said(&wide).contains("--everybody"), "{}", said(&wide));
+    for (block, flags) in [("10.0.0.0/8", &[][..]), ("2001::/16", &[]), ("128.0.0.0/7", &["--everybody"]), ("::/0", &["--everybody"])] {
+        let made = bans(&first.url, &[&["add", block, "--reason", "r"], flags].concat());
+        assert!(made.status.success(), "{block}: {}", said(&made));
+        let lifted = bans(&first.url, &["lift", block]);
+        assert!(lifted.status.success(), "{block}: {}", said(&lifted));
     }
     first.kill();
 
@@ -87,6 +99,7 @@ async fn an_operator_bans_and_lifts_and_a_restart_forgets_nothing() {
     assert!(lifted.status.success(), "{}", said(&lifted));
     let again = bans(&second.url, &["lift", "127.0.0.1"]);
     assert!(!again.status.success() && said(&again).contains("there is no such ban"), "{}", said(&again));
+    assert!(said(&again).contains("--wallet and --worker") && !said(&again).contains('&'), "{}", said(&again));
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answered = answer(stratum, &login);
