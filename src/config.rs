@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use headframe_ingest::{DoorConfig, NatsConfig, PublisherConfig, StreamSettings};
@@ -17,12 +18,18 @@ use headframe_sinks::wallet::WalletKind;
 use headframe_stratum::StratumConfig;
 use serde::{Deserialize, Serialize};
 
+mod files;
 mod layers;
 mod maintenance;
 mod payouts;
 
 pub use maintenance::MaintenanceSection;
 pub use payouts::PayoutsSection;
+
+/// The least time that a stop is given.
+const DRAIN: Duration = Duration::from_secs(15);
+/// Seconds beyond a pool's own drain.
+const DRAIN_MARGIN_S: u64 = 5;
 
 /// A part of the system that can run in a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -174,6 +181,7 @@ impl Config {
         }
         if self.roles.contains(&Role::Stratum) {
             checks.push(self.stratum.validate().map_err(|error| error.to_string()));
+            checks.extend(files::of_pool(&self.stratum));
         }
         checks
     }
@@ -213,6 +221,15 @@ impl Config {
         self.roles.iter().any(|role| *role != Role::Stratum)
     }
 
+    /// How long a stop may take before what still runs is dropped; a kill is safe, only slower to come back from. A pool has as
+    /// long as it was given for the shares in flight, and some seconds to make them durable.
+    pub fn drain(&self) -> Duration {
+        match self.roles.contains(&Role::Stratum) {
+            true => DRAIN.max(Duration::from_secs(self.stratum.drain_s.saturating_add(DRAIN_MARGIN_S))),
+            false => DRAIN,
+        }
+    }
+
     /// The roles, separated by commas.
     pub fn role_list(&self) -> String {
         let names = self.roles.iter().filter_map(clap::ValueEnum::to_possible_value);
@@ -225,5 +242,23 @@ impl Config {
             "" => self.data_dir.join("tables").display().to_string(),
             url => url.to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_waits_as_long_as_the_pool_was_given() {
+        let drain = |roles: &[Role], drain_s| {
+            let mut config = Config { roles: roles.to_vec(), ..Config::default() };
+            config.stratum.drain_s = drain_s;
+            config.drain().as_secs()
+        };
+        assert_eq!(drain(&[Role::Stratum], 10), 15);
+        assert_eq!(drain(&[Role::Stratum], 40), 45);
+        assert_eq!(drain(&[Role::Stratum, Role::Query], u64::MAX), u64::MAX);
+        assert_eq!(drain(&[Role::Query], 40), 15, "without a pool its key means nothing");
     }
 }

@@ -35,9 +35,6 @@ use follower::Follower;
 use machine::Host;
 use probes::{NatsProbe, PaymentProbe, PoolProbe, StorageProbe, StreamProbe, WorkProbe};
 
-/// How long a drain may take before what still runs is dropped; a kill is safe, only slower to come back from.
-const DRAIN: Duration = Duration::from_secs(15);
-
 /// Everything a process runs.
 pub struct System {
     /// Where health is told, and where SQL is answered when this process does.
@@ -48,6 +45,7 @@ pub struct System {
     nats_server: Option<ManagedServer>,
     doors: CancellationToken,
     pipelines: CancellationToken,
+    drain: Duration,
 }
 
 /// A pool that listens, as its own process sees it.
@@ -125,6 +123,7 @@ impl System {
             nats_server,
             doors: CancellationToken::new(),
             pipelines: CancellationToken::new(),
+            drain: parts.config.drain(),
         };
         let pool = match parts.runs(Role::Stratum) {
             true => Some(parts.pool().await?),
@@ -231,7 +230,7 @@ impl System {
     pub async fn stop(mut self) {
         self.doors.cancel();
         self.pipelines.cancel();
-        let drained = tokio::time::timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} });
+        let drained = tokio::time::timeout(self.drain, async { while self.tasks.join_next().await.is_some() {} });
         if drained.await.is_err() {
             self.tasks.abort_all();
         }

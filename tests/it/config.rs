@@ -159,6 +159,11 @@ fn what_is_printed_loads_back_to_the_same() {
     assert_eq!(print(Some(&file)), printed);
 }
 
+/// A pool that could start, but for what is added.
+fn pool(more: &str) -> String {
+    format!("roles = [\"stratum\"]\n[stratum]\nwallet = \"{}\"\n{more}", crate::monerod::WALLET)
+}
+
 #[test]
 fn a_bad_file_starts_nothing_and_the_key_is_named() {
     for (text, says) in [
@@ -200,6 +205,13 @@ fn a_bad_file_starts_nothing_and_the_key_is_named() {
         ("[payments.wallet]\nkind = \"monero\"\nurl = \"http://me:secret@127.0.0.1:1\"", "payments.wallet.url holds a login"),
         ("[payments.wallet]\nkind = \"monero\"\nlogin_file = \"gone\"", "payments.wallet.login_file gone cannot be read"),
         ("no toml", "is not TOML"),
+        (&pool("[stratum.tls]\ncert_file = \"gone.pem\"\nkey_file = \"bad.toml\""), "stratum.tls.cert_file is gone.pem"),
+        (&pool("[stratum.tls]\ncert_file = \"bad.toml\"\nkey_file = \"gone.pem\""), "stratum.tls.key_file is gone.pem"),
+        (&pool("[stratum.tls]\ncert_file = \"bad.toml\"\nkey_file = \"bad.toml\""), "bad.toml holds no usable certificate"),
+        (
+            &pool("[stratum.defence]\naddresses_in_rows = \"hashed\"\naddress_key_file = \"gone\""),
+            "stratum.defence.address_key_file is gone",
+        ),
     ] {
         let said = refusal(text);
         assert!(said.contains(says) && said.contains("bad.toml"), "{text}: {said}");
