@@ -6,10 +6,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use async_trait::async_trait;
-use headframe_ingest::{Nats, TailView};
+use headframe_ingest::{Nats, TailView, provision};
 use headframe_pipelines::StreamHandle;
 use headframe_pipelines::payment::StateHandle;
 use headframe_query::Probe;
+use headframe_schemas::stream;
 use headframe_sinks::Lake;
 use headframe_stratum::StatsHandle;
 
@@ -19,7 +20,10 @@ use crate::system::faults::{Faults, Work};
 /// How long messages may wait to be read before the process calls itself late.
 const UNREAD: Duration = Duration::from_secs(10);
 
-/// Does NATS answer.
+/// How long NATS may take to answer; shorter than a probe may take, so that the words are these.
+const ANSWER: Duration = Duration::from_millis(1_500);
+
+/// Does NATS answer. A frozen server keeps its connections open and their buffers take what is written, so only an answer counts.
 pub struct NatsProbe(pub Nats);
 
 #[async_trait]
@@ -31,7 +35,14 @@ impl Probe for NatsProbe {
         if !self.0.is_connected() {
             return Err("there is no connection to NATS; it is tried again all the time".to_owned());
         }
-        self.0.client.flush().await.map_err(|error| format!("NATS does not answer: {error}"))
+        // Every process may ask for the streams that it provisioned, whatever else a server of the operator's forbids it.
+        let Some(stream) = stream::ALL.first() else { return Ok(()) };
+        match tokio::time::timeout(ANSWER, provision::inspect(&self.0.js, *stream)).await {
+            // Whether the stream is there is asked elsewhere; somebody has answered.
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(format!("JetStream does not answer as it should: {error}")),
+            Err(_) => Err(format!("NATS is connected but does not answer: nothing came within {} ms", ANSWER.as_millis())),
+        }
     }
 }
 

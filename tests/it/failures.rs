@@ -9,7 +9,7 @@ use headframe_schemas::stream::shares::Shares;
 use serde_json::{Value, json};
 
 use crate::roles::told;
-use crate::server::{Headframe, free_port};
+use crate::server::{Headframe, free_port, signal};
 
 const ALL_ROLES: &str = "pipelines,maintenance,query";
 const DAY_US: i64 = 86_400_000_000;
@@ -262,4 +262,20 @@ fn copied(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// A frozen server keeps its connections and says nothing: health must not call that ok.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_nats_server_is_told_and_forgotten_when_it_goes_on() {
+    let system = System::new().await;
+    let running = system.start().await;
+    told(&running.url, "/health", |status, text| status == 200 && text.contains("\"nats\":\"ok\"")).await;
+    let pid = system.nats.pid().unwrap();
+    signal(pid, "STOP");
+    let said = told(&running.url, "/health", |status, _| status != 200).await;
+    assert!(said.contains("NATS is connected but does not answer"), "{said}");
+    signal(pid, "CONT");
+    told(&running.url, "/health", |status, text| status == 200 && text.contains("\"nats\":\"ok\"")).await;
+    running.kill();
+    system.nats.shutdown().await;
 }
