@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Role};
 use crate::remote::Remote;
-use crate::{audit, bans, demo, doctor, load, payments, sql, system, whatif};
+use crate::{audit, bans, demo, doctor, load, mine, payments, sql, system, whatif};
 
 /// Mining data from JetStream into Delta tables, exactly once, answered in SQL.
 #[derive(Debug, Parser)]
@@ -59,6 +59,8 @@ pub enum Command {
         #[arg(long, default_value = "table")]
         format: String,
     },
+    /// Mine with RandomX at a pool: Monero's, or OpenSY's, which stock miners cannot hash.
+    Mine(mine::Mine),
     /// List, make and lift bans of a running pool.
     Bans(bans::Bans),
     /// See what a running pool pays and why, and instruct it.
@@ -115,6 +117,8 @@ impl Command {
             | Self::Audit(_)
             | Self::Whatif(_)
             | Self::Config { .. } => "warn,async_nats=error",
+            // The command tells of its connection itself, with the pool's address and not with that of its own line.
+            Self::Mine(_) => "warn,headframe_stratum::miner=error",
             Self::Up { .. } | Self::Adopt { .. } => "info,async_nats=warn,buoyant_kernel=warn,deltalake_core=warn",
         }
     }
@@ -130,6 +134,7 @@ impl Command {
                 Box::pin(system::up(config)).await
             }
             Self::Sql { statement, remote, format } => sql::ask(&remote, &statement, &format).await,
+            Self::Mine(mine) => mine::run(mine).await,
             Self::Bans(bans) => bans::run(bans).await,
             Self::Payments(payments) => payments::run(payments).await,
             Self::Load(load) => load::run(load).await,
@@ -150,7 +155,8 @@ impl Command {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// 90s, 5m or 1h; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: u64 = number.parse().map_err(|_| format!("{text:?} is not a duration; write 90s, 5m or 1h"))?;

@@ -12,6 +12,7 @@ mod daemon;
 mod demo;
 mod doctor;
 mod load;
+mod mine;
 mod payments;
 mod remote;
 mod sql;

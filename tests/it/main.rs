@@ -13,6 +13,7 @@ mod full_disk;
 mod kill;
 mod kill_payments;
 mod kill_pool;
+mod mine;
 mod monerod;
 mod money;
 mod payments;

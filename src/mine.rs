@@ -1,0 +1,247 @@
+//! `headframe mine`: our own RandomX worker at any pool, for chains that stock miners cannot hash.
+//!
+//! An OpenSY pool names an algorithm of its own and a place of the nonce that XMRig does not know, so it needs a miner that does.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use headframe_stratum::miner::{Miner, MinerConfig, MinerHandle, MinerStats};
+use headframe_stratum::randomx::plan::Wish;
+use headframe_stratum::randomx::{Seeds, Settings};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::duration;
+use crate::system::stop_signal;
+use heard::Job;
+use wire::{Event, Wire};
+
+mod heard;
+mod wire;
+
+/// Between status lines.
+const STATUS: Duration = Duration::from_secs(10);
+
+/// What to mine, where and as whom.
+#[derive(Debug, Clone, Args)]
+pub struct Mine {
+    /// The pool, as HOST:PORT; without TLS.
+    #[arg(long, value_parser = pool_address)]
+    pool: String,
+    /// Whom the work pays, as ADDRESS.WORKER; ADDRESS.WORKER+DIFFICULTY asks for a fixed difficulty.
+    #[arg(long)]
+    user: String,
+    /// The pool's password; most want x.
+    #[arg(long, default_value = "x")]
+    pass: String,
+    /// The worker's name, when it is not in --user.
+    #[arg(long)]
+    rigid: Option<String>,
+    /// Hashing threads; all cores when absent.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// How much memory to trade for speed.
+    #[arg(long, value_enum, default_value_t = Memory::Auto)]
+    mode: Memory,
+    /// Stop after this long, as 90s or 5m.
+    #[arg(long = "for", value_parser = duration)]
+    for_: Option<Duration>,
+}
+
+/// How much memory to trade for speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Memory {
+    /// Full where memory allows.
+    Auto,
+    /// 256 MiB a seed.
+    Light,
+    /// 2.3 GiB a seed, ten times faster.
+    Full,
+}
+
+impl Memory {
+    fn wish(self) -> Wish {
+        match self {
+            Self::Auto => Wish::Auto,
+            Self::Light => Wish::Light,
+            Self::Full => Wish::Full,
+        }
+    }
+}
+
+/// Mines until told to stop. An error when the pool refuses the first login.
+pub async fn run(mine: Mine) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let seeds = Arc::new(Seeds::with(&Settings { mode: mine.mode.wish(), ..Settings::default() }));
+    let threads = mine.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let choice = seeds.choice();
+    println!("mining at {} with {threads} threads in {} mode ({}); Ctrl-C ends", mine.pool, choice.mode.name(), choice.reason);
+    let (wire, events) = Wire::open(mine.pool.clone()).await.context("cannot listen on 127.0.0.1 for the miner's own connection")?;
+    let config = MinerConfig { pool: wire.address.to_string(), login: mine.user, pass: mine.pass, rigid: mine.rigid, threads };
+    let (miner, handle) = Miner::new(config, seeds.clone());
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(miner.run(stop.clone()));
+    tasks.spawn(wire.run(stop.clone()));
+    let (builder, stopped) = (seeds.clone(), stop.clone());
+    tasks.spawn(async move {
+        builder.build_datasets(stopped).await;
+        Ok(())
+    });
+    let end = async {
+        match mine.for_ {
+            Some(length) => tokio::time::sleep(length).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut show = Show { pool: mine.pool, seeds, handle: handle.clone(), job: None, admitted: false, refused: false };
+    let ended = tokio::select! {
+        () = end => Ok(()),
+        () = stop_signal() => Ok(()),
+        Some(ended) = tasks.join_next() => ended.map_err(anyhow::Error::from).and_then(|ended| ended.context("cannot start mining")),
+        ended = show.run(events) => ended,
+    };
+    stop.cancel();
+    tokio::select! {
+        () = async { while tasks.join_next().await.is_some() {} } => {}
+        () = stop_signal() => {}
+    }
+    let MinerStats { hashes, accepted, rejected, .. } = handle.stats();
+    say(&format!("{hashes} hashes in {} s, {accepted} shares accepted, {rejected} rejected", started.elapsed().as_secs()));
+    ended
+}
+
+/// What is shown, and what is known for it.
+struct Show {
+    pool: String,
+    seeds: Arc<Seeds>,
+    handle: MinerHandle,
+    /// The work in hand; none without a login.
+    job: Option<Job>,
+    /// Whether the pool has ever let us in; before that a refusal is the end, because it is most likely a mistyped login.
+    admitted: bool,
+    /// Whether it just sent us away, so that the end of the connection is no news.
+    refused: bool,
+}
+
+impl Show {
+    /// Tells what happens, and a status line now and then, for ever or until the first login is refused.
+    async fn run(&mut self, mut events: mpsc::Receiver<Event>) -> anyhow::Result<()> {
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + STATUS, STATUS);
+        let mut before = (Instant::now(), 0);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.hear(event)?,
+                    None => return Ok(()),
+                },
+                _ = ticks.tick() => {
+                    let stats = self.handle.stats();
+                    let rate = (stats.hashes - before.1) as f64 / before.0.elapsed().as_secs_f64();
+                    before = (Instant::now(), stats.hashes);
+                    self.status(&status(rate, &stats, self.job.as_ref()));
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event) -> anyhow::Result<()> {
+        let pool = &self.pool;
+        match event {
+            Event::LoggedIn(job) => {
+                say(&format!("logged in at {pool}: {} at difficulty {}", job.algo, job.difficulty));
+                self.admitted = true;
+                self.work(job);
+            }
+            Event::Job(job) => self.work(job),
+            Event::Refused(reason) if !self.admitted => bail!("the pool {pool} refused the login: {reason}"),
+            Event::Refused(reason) => {
+                say(&format!("the pool {pool} refused the login: {reason}; trying again"));
+                self.refused = true;
+            }
+            Event::Lost(reason) => {
+                let reason = reason.or_else(|| self.handle.stats().last_error).unwrap_or_default();
+                if !std::mem::take(&mut self.refused) {
+                    say(&format!("no connection to {pool}: {reason}; trying again"));
+                }
+                self.job = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn work(&mut self, job: Job) {
+        if let Some(seed) = job.seed {
+            self.seeds.want(seed, job.next_seed);
+        }
+        self.job = Some(job);
+    }
+
+    fn status(&self, line: &str) {
+        let mut out = std::io::stdout();
+        // A closed pipe must not end the mining.
+        let _ = if out.is_terminal() { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
+        let _ = out.flush();
+    }
+}
+
+fn status(rate: f64, stats: &MinerStats, job: Option<&Job>) -> String {
+    let place = match job {
+        Some(job) => {
+            let height = job.height.map(|height| format!(" · height {height}")).unwrap_or_default();
+            format!("difficulty {}{height}", job.difficulty)
+        }
+        None => "no connection".to_owned(),
+    };
+    format!("{rate:.1} H/s · accepted {} · rejected {} · {place}", stats.accepted, stats.rejected)
+}
+
+/// A line that stays; on a terminal it takes the place of the status line.
+fn say(line: &str) {
+    let mut out = std::io::stdout();
+    let clear = if out.is_terminal() { "\r\x1b[K" } else { "" };
+    // A closed pipe must not end the mining.
+    let _ = writeln!(out, "{clear}{line}");
+    let _ = out.flush();
+}
+
+/// `host:port`, also as other miners write it.
+fn pool_address(text: &str) -> Result<String, String> {
+    let plain = text.strip_prefix("stratum+tcp://").unwrap_or(text);
+    if plain.contains("://") {
+        return Err("write it as HOST:PORT; TLS is not spoken here, and a headframe pool takes both on one port".to_owned());
+    }
+    let port = plain.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+    match port {
+        Some(port) if port > 0 => Ok(plain.to_owned()),
+        _ => Err("write it as HOST:PORT, e.g. pool.example.org:3333".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_a_host_and_a_port() {
+        for good in ["pool.example.org:3333", "127.0.0.1:1", "[::1]:3333", "stratum+tcp://a:3333"] {
+            assert!(pool_address(good).is_ok_and(|address| good.ends_with(&address)), "{good}");
+        }
+        for bad in ["", "pool", "pool:", ":3333", "pool:0", "pool:65536", "stratum+ssl://pool:3333", "http://pool:1"] {
+            assert!(pool_address(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_status_line_says_what_is_known() {
+        let stats = MinerStats { accepted: 3, rejected: 1, ..MinerStats::default() };
+        assert_eq!(status(12.34, &stats, None), "12.3 H/s · accepted 3 · rejected 1 · no connection");
+        let job = Job { algo: "rx/0".to_owned(), height: Some(7), difficulty: 50, seed: None, next_seed: None };
+        assert!(status(0.0, &stats, Some(&job)).ends_with("difficulty 50 · height 7"));
+        assert!(status(0.0, &stats, Some(&Job { height: None, ..job })).ends_with("difficulty 50"));
+    }
+}
