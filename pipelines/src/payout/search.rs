@@ -23,7 +23,7 @@ use tally::Tally;
 
 /// How long after the candidate its share may become durable, microseconds.
 pub const PATIENCE_US: i64 = 600_000_000;
-/// Stretches that are added up ahead of the walk: as many as there are cores to do it, within reason.
+/// Stretches that are added up ahead of the walk, as many as there are cores to do it, within reason; and footers read ahead.
 const AHEAD: usize = 4;
 
 /// Where the window of a block ends.
@@ -52,7 +52,8 @@ pub async fn end(shares: &Snapshot, pool: &str, hash: &str, candidate_us: i64) -
     Ok(last.map_or(End::Nothing, End::Before))
 }
 
-/// The accepted share of the pool that made the block, stored no later than `until_us`.
+/// The accepted share of the pool that made the block, stored no later than `until_us`. Of several with its hash it is the
+/// earliest: one that is sent again, however late, must not move a window.
 async fn winner(shares: &Snapshot, pool: &str, hash: &str, until_us: i64) -> Result<Option<Place>, SinkError> {
     // A file of another program may come without statistics, and then nothing is known of it.
     let possible = |file: &&Arc<DataFile>| {
@@ -60,19 +61,27 @@ async fn winner(shares: &Snapshot, pool: &str, hash: &str, until_us: i64) -> Res
         !no_block && file.ranges.get("ingest_time").is_none_or(|range| range.0 <= until_us)
     };
     let mut files: Vec<Arc<DataFile>> = shares.files.iter().filter(possible).cloned().collect();
-    files.sort_by_key(|file| std::cmp::Reverse(file.seq_range()));
-    for file in &files {
-        let groups = row_groups(shares, file).await?.into_iter().filter(|group| group.may_hold("block_hash", hash));
-        let mut found = None;
+    files.sort_by_key(|file| file.seq_range());
+    let mut groups = Box::pin(stream::iter(files).map(|file| holding(shares, file, hash)).buffered(AHEAD));
+    let mut first: Option<Place> = None;
+    while let Some((file, groups)) = groups.try_next().await? {
+        // A file that begins behind what was found has nothing earlier, nor has any after it.
+        if first.zip(file.seq_range()).is_some_and(|(first, range)| range.0 > first.seq) {
+            break;
+        }
         for group in groups {
             let rows = ordered::read(&[group], pool, |row| row.block_hash == Some(hash) && row.ingest_time <= until_us).await?;
-            found = found.max(rows.last());
-        }
-        if found.is_some() {
-            return Ok(found);
+            first = first.into_iter().chain(rows.first()).min();
         }
     }
-    Ok(None)
+    Ok(first)
+}
+
+/// The row groups of a file that may hold the share of a block.
+async fn holding(shares: &Snapshot, file: Arc<DataFile>, hash: &str) -> Result<(Arc<DataFile>, Vec<RowGroup>), SinkError> {
+    let mut groups = row_groups(shares, &file).await?;
+    groups.retain(|group| group.may_hold("block_hash", hash));
+    Ok((file, groups))
 }
 
 /// The place of the last accepted share of the pool that was stored no later than this.

@@ -101,9 +101,11 @@ async fn every_window_is_that_of_a_walk_over_all_shares() {
                 );
                 row.pool = if random.random_range(0..5) == 0 { "other" } else { "main" }.to_owned();
                 row.outcome = if random.random_range(0..6) == 0 { "stale" } else { "accepted" }.to_owned();
-                if row.outcome == "accepted" && row.pool == "main" && random.random_range(0..120) == 0 {
-                    found += 1;
-                    row.block_hash = Some(hash(found));
+                if row.outcome == "accepted" && row.pool == "main" && random.random_range(0..60) == 0 {
+                    // One in four is an earlier one sent again.
+                    let again = found > 0 && random.random_range(0..4) == 0;
+                    found += u8::from(!again);
+                    row.block_hash = Some(hash(if again { random.random_range(1..=found) } else { found }));
                 }
                 row
             });
@@ -116,6 +118,8 @@ async fn every_window_is_that_of_a_walk_over_all_shares() {
         let snapshot = pool.snapshot().await;
         let winners: Vec<(Place, String)> =
             pool.rows.iter().filter_map(|(place, share)| Some((*place, share.block_hash.clone()?))).collect();
+        let mut seen = std::collections::HashSet::new();
+        let winners: Vec<_> = winners.into_iter().filter(|(_, hash)| seen.insert(hash.clone())).collect();
         for (place, hash) in winners.iter().rev().take(3) {
             assert_eq!(end(&snapshot, "main", hash, START_US).await.unwrap(), End::Winner(*place));
             assert_eq!(end(&snapshot, "other", hash, START_US).await.unwrap(), End::Unknown);
@@ -196,4 +200,29 @@ async fn a_round_that_ends_where_a_file_does_begins_with_that_files_first_share(
     let found = window(&snapshot, "main", Place { seq: 3, row: 0 }, &payout::prop::Prop, 1).await.unwrap();
     assert_eq!((found.window.shares, found.newest, found.edge), (3, Some(Place { seq: 3, row: 0 }), Some(Place { seq: 2, row: 0 })));
     assert_eq!(found.window.weights.keys().collect::<Vec<_>>(), ["b", "c", "d"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_that_is_sent_again_moves_no_window() {
+    let mut pool = Pool::new().await;
+    let made = |n, miner| share(n, miner, 5, 10, Some(&hash(1)));
+    // Neither a share that does not count nor one of another pool is the one that made the block.
+    let stale = Share { outcome: "stale".to_owned(), ..made(0, "stale") };
+    let foreign = Share { pool: "other".to_owned(), ..made(1, "foreign") };
+    pool.commit(&[(START_US, vec![stale, foreign, share(2, "a", 5, 10, None)])]).await;
+    pool.commit(&[(START_US, vec![share(3, "b", 5, 10, None), made(4, "c")])]).await;
+    let first = Place { seq: 2, row: 1 };
+    let look = async |pool: &Pool| {
+        let snapshot = pool.snapshot().await;
+        assert_eq!(end(&snapshot, "main", &hash(1), START_US).await.unwrap(), End::Winner(first));
+        window(&snapshot, "main", first, &payout::pplns::Pplns, window_of(1_200)).await.unwrap()
+    };
+    let before = look(&pool).await;
+    assert_eq!((before.window.shares, before.window.weights.keys().collect::<Vec<_>>().len()), (3, 3));
+    pool.commit(&[(START_US, vec![share(5, "d", 5, 10, None), made(6, "c"), made(7, "e")])]).await;
+    assert_eq!(look(&pool).await, before, "sent again in one more file");
+    pool.tidy().await;
+    assert_eq!(look(&pool).await, before, "in the same file");
+    pool.commit(&[(START_US + PATIENCE_US, vec![made(8, "c")]), (START_US + 2 * PATIENCE_US, vec![made(9, "c")])]).await;
+    assert_eq!(look(&pool).await, before, "and long after");
 }
