@@ -53,13 +53,19 @@ pub async fn run(asked: Whatif) -> anyhow::Result<()> {
 /// The comparison as a table; the largest changes first.
 fn page(comparison: &Comparison, limit: usize) -> String {
     let mut text = format!("{} blocks", comparison.blocks);
-    if comparison.without_shares > 0 {
-        text.push_str(&format!("; {} more are left out, because shares of their windows are no longer kept", comparison.without_shares));
+    let left_out: usize = comparison.skipped.values().map(Vec::len).sum();
+    if left_out > 0 {
+        text.push_str(&format!("; {left_out} more are left out"));
     }
     let mut lines: Vec<(&str, u128, u128)> = comparison.miners.iter().map(|(miner, (was, would))| (miner.as_str(), *was, *would)).collect();
     lines.sort_by_key(|(miner, was, would)| (std::cmp::Reverse(was.abs_diff(*would)), *miner));
     let (gain, lose) = (lines.iter().filter(|line| line.2 > line.1).count(), lines.iter().filter(|line| line.2 < line.1).count());
     text.push_str(&format!("; {gain} miners gain, {lose} lose, {} stay\n", lines.len() - gain - lose));
+    for (why, hashes) in &comparison.skipped {
+        let shown = hashes.iter().take(limit).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if hashes.len() > limit { ", ..." } else { "" };
+        text.push_str(&format!("left out, because {why}: {shown}{more}\n"));
+    }
     let shown = lines.len().min(limit);
     lines.truncate(shown);
     lines.push(("fee", comparison.fee.0, comparison.fee.1));
@@ -126,10 +132,12 @@ mod tests {
     #[test]
     fn the_largest_changes_come_first_and_the_fee_last() {
         let miners = [("a", (100, 90)), ("b", (50, 80)), ("c", (7, 7))].map(|(miner, both)| (miner.to_owned(), both));
-        let comparison = Comparison { blocks: 2, without_shares: 1, fee: (3, 0), miners: miners.into() };
+        let comparison =
+            Comparison { blocks: 2, skipped: [("they are gone", vec!["ab".to_owned()])].into(), fee: (3, 0), miners: miners.into() };
         let page = page(&comparison, 2);
         let first: Vec<&str> = page.lines().filter_map(|line| line.split_whitespace().next()).collect();
-        assert_eq!(first, ["2", "account", "b", "a", "fee"]);
+        assert_eq!(first, ["2", "left", "account", "b", "a", "fee"]);
+        assert!(page.contains("left out, because they are gone: ab\n"), "{page}");
         assert!(page.starts_with("2 blocks; 1 more are left out") && page.contains("1 miners gain, 1 lose, 1 stay"), "{page}");
         assert!(page.contains("+30") && page.contains("-10"), "{page}");
     }

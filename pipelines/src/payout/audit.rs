@@ -17,24 +17,30 @@ use super::search::{self, End};
 use super::tables::Tables;
 use super::{merkle, seal};
 use crate::fault::PipelineFault;
+use crate::payment::payer::now_us;
 
 mod files;
 pub mod proof;
 pub mod replay;
 
+/// Said where the whole table is missing, which retention does not do to a pool that still gets shares.
+const NO_SHARES: &str = "shares: there is no share at all; the table is gone, or this is not its folder";
+
 /// What an audit found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Differences; without any the block is as it should be.
+    /// Differences: what is not as it should be.
     pub differences: Vec<String>,
-    /// What was found right, and what could not be looked at.
+    /// What could not be checked, or not yet.
+    pub unchecked: Vec<String>,
+    /// What was looked at and found right.
     pub notes: Vec<String>,
 }
 
 impl Report {
-    /// Whether everything that was looked at is right.
+    /// Whether everything was looked at and is right.
     pub fn is_fine(&self) -> bool {
-        self.differences.is_empty()
+        self.differences.is_empty() && self.unchecked.is_empty()
     }
 
     fn differ(&mut self, difference: String) {
@@ -45,11 +51,13 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.notes.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
+        self.unchecked.iter().try_for_each(|what| writeln!(f, "NOT CHECKED: {what}"))?;
         self.differences.iter().try_for_each(|difference| writeln!(f, "DIFFERENCE: {difference}"))?;
-        match self.differences.len() {
-            0 => write!(f, "everything agrees"),
-            1 => write!(f, "1 difference"),
-            count => write!(f, "{count} differences"),
+        match (self.differences.len(), self.unchecked.len()) {
+            (0, 0) => write!(f, "everything agrees"),
+            (0, _) => write!(f, "incomplete: what was checked shows no difference"),
+            (1, _) => write!(f, "1 difference"),
+            (count, _) => write!(f, "{count} differences"),
         }
     }
 }
@@ -75,12 +83,12 @@ pub async fn block(lake: &Lake, hash: &str, trusted: Option<&str>) -> Result<Rep
     for (snapshot, column) in [(&looked.blocks, "hash"), (&looked.windows, "block_hash"), (&looked.payouts, "block_hash")] {
         files::check(snapshot, column, hash, &mut report).await;
     }
-    if report.is_fine()
+    if report.differences.is_empty()
         && let Err(error) = compute(&tables, &looked, hash, trusted, &mut report).await
     {
         report.differ(error.to_string());
     }
-    if !report.is_fine() {
+    if !report.differences.is_empty() {
         // A file that was changed may be the cause, also one that seems to have nothing to do with the block.
         for snapshot in [looked.blocks, looked.windows, looked.payouts, tables.shares.refresh().await?] {
             files::intact(&snapshot, snapshot.files.iter(), &mut report).await;
@@ -102,6 +110,8 @@ async fn compute(tables: &Tables, looked: &Looked, hash: &str, trusted: Option<&
     let dues: Vec<Due> = rows.iter().flat_map(|row| courses.next(row)).filter(|due| due.block.hash == hash).collect();
     if rows.iter().all(|row| row.hash != hash) {
         report.differ(format!("blocks: there is no block {hash}"));
+    } else if dues.is_empty() && rows.iter().any(|row| row.hash == hash && row.scheme.is_some()) {
+        report.differ("blocks: its rows carry terms, but no complete ones with a reward: it cannot be paid".to_owned());
     } else if dues.is_empty() {
         report.notes.push("its rows in blocks carry no terms: it is not paid by this program".to_owned());
     }
@@ -132,10 +142,7 @@ async fn of_pool(tables: &Tables, said: &Said, trusted: Option<&str>, report: &m
     };
     let frozen: Vec<&Payout> = said.payouts.iter().filter(|row| row.step == Step::Frozen.word()).collect();
     let frozen = match frozen.as_slice() {
-        [] if said.windows.is_empty() && said.payouts.is_empty() => {
-            report.notes.push("its window is not frozen yet".to_owned());
-            return Ok(());
-        }
+        [] if said.windows.is_empty() && said.payouts.is_empty() => return unfrozen(tables, due, said, report).await,
         [] => {
             report.differ("payouts: the row of the frozen window is missing".to_owned());
             return Ok(());
@@ -153,6 +160,28 @@ async fn of_pool(tables: &Tables, said: &Said, trusted: Option<&str>, report: &m
     signed(due, terms, said, trusted, report);
     window(tables, due, terms, said, report).await?;
     steps(said, report);
+    Ok(())
+}
+
+/// Whether a window of which no table says anything should have been frozen by now.
+async fn unfrozen(tables: &Tables, due: &Due, said: &Said, report: &mut Report) -> Result<(), PipelineFault> {
+    let (block, shares) = (&due.block, tables.shares.refresh().await?);
+    if shares.files.is_empty() {
+        report.differ(NO_SHARES.to_owned());
+    }
+    // Between a block and its maturity lie hours.
+    let matured = said.dues.iter().any(|due| due.step == Step::Matured);
+    let late = now_us().saturating_sub(block.ingest_time) > 2 * search::PATIENCE_US;
+    let end = search::end(&shares, &block.pool, &block.hash, block.ingest_time).await?;
+    match (end, said.dues.last().map(|due| due.step.word())) {
+        (End::Unknown, _) if !matured => report.unchecked.push("its window is not frozen: shares do not tell yet where it ends".to_owned()),
+        (_, Some(step)) if matured || late => {
+            report.differ(format!(
+                "windows and payouts say nothing of it, though by blocks it is to be {step}: its window was never frozen, or is gone"
+            ));
+        }
+        _ => report.unchecked.push("its window is not frozen yet".to_owned()),
+    }
     Ok(())
 }
 
@@ -198,8 +227,15 @@ async fn window(tables: &Tables, due: &Due, frozen: &Frozen, said: &Said, report
     let Some(paid) = due.block.paid() else { return Ok(()) };
     let shares = tables.shares.refresh().await?;
     let oldest = shares.files.iter().filter_map(|file| file.seq_range()).map(|range| range.0).min();
-    if frozen.edge_seq.is_some_and(|edge| oldest.is_none_or(|oldest| edge < oldest)) {
-        report.notes.push("shares of its window are no longer kept: amounts are checked against the frozen weights only".to_owned());
+    let gone = frozen.edge_seq.zip(oldest).filter(|(edge, oldest)| edge < oldest);
+    match gone {
+        _ if shares.files.is_empty() => report.differ(NO_SHARES.to_owned()),
+        Some((edge, oldest)) => report.unchecked.push(format!(
+            "the weights: the window begins at seq {edge} of shares, of which nothing before {oldest} is kept; amounts were checked against the frozen weights"
+        )),
+        None => {}
+    }
+    if gone.is_some() || shares.files.is_empty() {
         let weights = said.windows.iter().map(|row| (row.miner.clone(), u128::try_from(row.weight).unwrap_or(0))).collect();
         let counts = said.windows.iter().map(|row| (row.miner.clone(), u64::try_from(row.shares).unwrap_or(0))).collect();
         let window = super::Window { weights, counts, shares: u64::try_from(frozen.shares).unwrap_or(0) };
@@ -241,7 +277,7 @@ async fn window(tables: &Tables, due: &Due, frozen: &Frozen, said: &Said, report
 }
 
 /// The window of a block as `shares` tells it now; `None` when it does not.
-pub(super) async fn again(shares: &Arc<Snapshot>, due: &Due) -> Result<Option<Found>, PipelineFault> {
+async fn again(shares: &Arc<Snapshot>, due: &Due) -> Result<Option<Found>, PipelineFault> {
     let block = &due.block;
     let Some(paid) = block.paid() else { return Ok(None) };
     let end = search::end(shares, &block.pool, &block.hash, block.ingest_time).await?;
@@ -326,7 +362,7 @@ fn steps(said: &Said, report: &mut Report) {
         }
     }
     if waiting > 0 {
-        report.notes.push(format!("{waiting} steps that follow from blocks are not stated yet"));
+        report.unchecked.push(format!("{waiting} steps that follow from blocks, which payouts does not state yet"));
     }
     for row in stated {
         let (account, amount) = (row.account.as_deref().unwrap_or_default(), row.amount_atomic.unwrap_or_default());

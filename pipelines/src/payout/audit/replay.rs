@@ -1,13 +1,16 @@
 //! What if: the blocks of a time paid on other terms, and who would have got more or less.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use headframe_sinks::Lake;
+use datafusion::prelude::{col, lit};
+use headframe_schemas::stream::payouts::{FEE, Frozen, Payout};
+use headframe_sinks::{Lake, Snapshot};
 
-use super::again;
+use super::Looked;
 use crate::fault::PipelineFault;
 use crate::payout::Scheme;
-use crate::payout::course::{Courses, Due, Step, window_of};
+use crate::payout::course::{Courses, Due, Place, Step, window_of};
 use crate::payout::freeze::{self, Found};
 use crate::payout::search::{self, End};
 use crate::payout::split;
@@ -29,20 +32,41 @@ pub struct Policy {
 pub struct Comparison {
     /// Blocks that were paid both ways.
     pub blocks: usize,
-    /// Blocks whose shares are no longer kept.
-    pub without_shares: usize,
+    /// The hashes of blocks that are left out, by the reason.
+    pub skipped: BTreeMap<&'static str, Vec<String>>,
     /// The pool's own part: as it was, as it would have been.
     pub fee: (u128, u128),
     /// Each miner's: as it was, as it would have been.
     pub miners: BTreeMap<String, (u128, u128)>,
 }
 
+/// What the tables say that a block was paid.
+#[derive(Default)]
+struct Was {
+    frozen: Option<Frozen>,
+    /// The pool's own part, once the block was credited.
+    fee: Option<i128>,
+}
+
 /// Pays the blocks found in `from_us..to_us` (microseconds since 1970) that are on the best chain, on other terms.
+///
+/// As it was is what `windows` and `payouts` say. An error when a table is missing: nothing can be said of a wrong folder.
 pub async fn replay(lake: &Lake, policy: Policy, from_us: i64, to_us: i64) -> Result<Comparison, PipelineFault> {
     let tables = Tables::open(lake);
-    let (blocks, shares) = (tables.blocks.refresh().await?, tables.shares.refresh().await?);
+    let looked = Looked {
+        blocks: tables.blocks.refresh().await?,
+        windows: tables.windows.refresh().await?,
+        payouts: tables.payouts.refresh().await?,
+    };
+    let shares = tables.shares.refresh().await?;
+    for table in [&looked.blocks, &shares, &looked.windows, &looked.payouts] {
+        if table.files.is_empty() {
+            let why = "it is missing or empty: this is not the folder of a pool that paid, or its tables are gone";
+            return Err(PipelineFault::plan("replaying blocks", &table.table.name)(why));
+        }
+    }
     let (mut courses, mut newest) = (Courses::default(), HashMap::<(String, String), Due>::new());
-    for row in tables.block_rows(&blocks, None).await? {
+    for row in tables.block_rows(&looked.blocks, None).await? {
         for due in courses.next(&row) {
             newest.insert((due.block.pool.clone(), due.block.hash.clone()), due);
         }
@@ -53,32 +77,83 @@ pub async fn replay(lake: &Lake, policy: Policy, from_us: i64, to_us: i64) -> Re
     };
     let mut dues: Vec<Due> = newest.into_values().filter(counts).collect();
     dues.sort_by_key(|due| due.block.place);
-    let oldest = shares.files.iter().filter_map(|file| file.seq_range()).map(|range| range.0).min();
+    let known = known(&tables, &looked).await?;
     let mut comparison = Comparison::default();
     for due in dues {
-        let Some(paid) = due.block.paid() else { continue };
-        let was = again(&shares, &due).await?;
-        let end = search::end(&shares, &due.block.pool, &due.block.hash, due.block.ingest_time).await?;
-        let would = match end {
-            End::Before(_) | End::Nothing if policy.scheme.name() == "solo" => Some(freeze::finder(&due.block)),
-            End::Winner(place) | End::Before(place) => {
-                Some(search::window(&shares, &due.block.pool, place, policy.scheme, window_of(policy.window_milli)).await?)
-            }
-            End::Nothing => Some(Found::default()),
-            End::Unknown => None,
-        };
-        // A window that begins with the oldest share kept may have begun before it.
-        let cut = |found: &Found| oldest.is_some_and(|oldest| oldest > 1 && found.edge.is_some_and(|edge| edge.seq <= oldest));
-        let (Some(was), Some(would)) = (was, would) else { continue };
-        if cut(&was) || cut(&would) {
-            comparison.without_shares += 1;
-            continue;
+        let was = known.get(&(due.block.pool.clone(), due.block.hash.clone()));
+        if let Err(why) = comparison.add(&tables, &looked, &shares, &due, was, policy).await? {
+            comparison.skipped.entry(why).or_default().push(due.block.hash.clone());
         }
-        comparison.blocks += 1;
-        let (was, would) = (split(&was.window, paid.reward, paid.fee_bp), split(&would.window, paid.reward, policy.fee_bp));
-        comparison.fee = (comparison.fee.0 + was.fee, comparison.fee.1 + would.fee);
-        was.amounts.into_iter().for_each(|(miner, amount)| comparison.miners.entry(miner).or_default().0 += amount);
-        would.amounts.into_iter().for_each(|(miner, amount)| comparison.miners.entry(miner).or_default().1 += amount);
     }
     Ok(comparison)
 }
+
+/// Of every block of a pool, what `payouts` says.
+async fn known(tables: &Tables, looked: &Looked) -> Result<HashMap<(String, String), Was>, PipelineFault> {
+    let credited = col("step").eq(lit(Step::Credited.word())).and(col("account").eq(lit(FEE)));
+    let filter = col("step").eq(lit(Step::Frozen.word())).or(credited);
+    let mut known = HashMap::<(String, String), Was>::new();
+    for Payout { pool, block_hash, frozen, amount_atomic, .. } in
+        tables.payout_rows(&looked.payouts, Some(filter)).await?.into_iter().map(|row| row.payout)
+    {
+        let was = known.entry((pool, block_hash)).or_default();
+        was.frozen = frozen.or(was.frozen.take());
+        was.fee = amount_atomic.or(was.fee);
+    }
+    Ok(known)
+}
+
+impl Comparison {
+    /// Adds one block, or says why it is left out.
+    async fn add(
+        &mut self,
+        tables: &Tables,
+        looked: &Looked,
+        shares: &Arc<Snapshot>,
+        due: &Due,
+        was: Option<&Was>,
+        policy: Policy,
+    ) -> Result<Result<(), &'static str>, PipelineFault> {
+        let (Some(paid), Some(Was { frozen: Some(frozen), fee: Some(fee) })) = (due.block.paid(), was) else {
+            return Ok(Err("payouts does not say that they were frozen and credited"));
+        };
+        let mut rows = tables.window_rows(&looked.windows, &due.block.hash).await?;
+        rows.retain(|row| row.pool == due.block.pool);
+        let credited: i128 = rows.iter().map(|row| row.amount_atomic).sum();
+        if i64::try_from(rows.len()) != Ok(frozen.miners) || u128::try_from(credited + fee) != Ok(paid.reward) {
+            return Ok(Err("windows is not complete for them; `headframe audit block` says more"));
+        }
+        let oldest = shares.files.iter().filter_map(|file| file.seq_range()).map(|range| range.0).min();
+        let stated = frozen.winning_seq.zip(frozen.winning_row).map(|(seq, row)| Place { seq, row });
+        if stated.zip(oldest).is_some_and(|(stated, oldest)| stated.seq < oldest) {
+            return Ok(Err(CUT));
+        }
+        let end = search::end(shares, &due.block.pool, &due.block.hash, due.block.ingest_time).await?;
+        let place = match end {
+            End::Winner(place) | End::Before(place) => Some(place),
+            End::Nothing => None,
+            End::Unknown => return Ok(Err("shares does not tell where their windows end")),
+        };
+        if stated.is_some() && stated != place {
+            return Ok(Err("shares tells another end of their windows than payouts; `headframe audit block` says more"));
+        }
+        let would = match place {
+            _ if policy.scheme.name() == "solo" && !matches!(end, End::Winner(_)) => freeze::finder(&due.block),
+            Some(place) => search::window(shares, &due.block.pool, place, policy.scheme, window_of(policy.window_milli)).await?,
+            None => Found::default(),
+        };
+        // A window that begins with the oldest share kept may have begun before it.
+        if oldest.is_some_and(|oldest| oldest > 1 && would.edge.is_some_and(|edge| edge.seq <= oldest)) {
+            return Ok(Err(CUT));
+        }
+        self.blocks += 1;
+        let would = split(&would.window, paid.reward, policy.fee_bp);
+        let amount = |amount: i128| u128::try_from(amount).unwrap_or(0);
+        self.fee = (self.fee.0 + amount(*fee), self.fee.1 + would.fee);
+        rows.into_iter().for_each(|row| self.miners.entry(row.miner).or_default().0 += amount(row.amount_atomic));
+        would.amounts.into_iter().for_each(|(miner, amount)| self.miners.entry(miner).or_default().1 += amount);
+        Ok(Ok(()))
+    }
+}
+
+const CUT: &str = "shares of their windows are no longer kept";
