@@ -20,6 +20,10 @@ pub mod tables;
 /// One in fixed point: a weight of `ONE` is the work that a block costs on average.
 pub const ONE: u128 = 1 << 64;
 
+/// What one share weighs at most, 65536 blocks: far beyond any honest share, and so little that the sum over 2⁴⁶ shares still
+/// fits into the 38 digits of its column.
+pub const MAX_WEIGHT: u128 = ONE << 16;
+
 /// An accepted share, as the schemes see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShareWork<'a> {
@@ -34,9 +38,9 @@ pub struct ShareWork<'a> {
 }
 
 impl ShareWork<'_> {
-    /// ⌊difficulty · 2⁶⁴ ÷ network difficulty⌋: the share of an average block that this work is.
+    /// ⌊difficulty · 2⁶⁴ ÷ network difficulty⌋: the share of an average block that this work is, at most [`MAX_WEIGHT`].
     pub fn weight(&self) -> u128 {
-        (u128::from(self.difficulty) << 64) / self.network_difficulty.max(1)
+        ((u128::from(self.difficulty) << 64) / self.network_difficulty.max(1)).min(MAX_WEIGHT)
     }
 }
 

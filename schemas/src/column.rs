@@ -125,6 +125,8 @@ pub enum Limits {
     Float(f64, f64),
     /// Text that is one of these words.
     OneOf(&'static [&'static str]),
+    /// Text that is none of these words, which mean something else. Held to [`Column::MAX_TEXT_BYTES`] as any other.
+    NoneOf(&'static [&'static str]),
 }
 
 /// A column of a stream, a table or a rollup.

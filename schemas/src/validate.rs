@@ -67,10 +67,13 @@ fn check_limits(column: &Column, array: &dyn Array, found: &mut Vec<Fault>) {
                 (!words.contains(&value)).then(|| format!("column {name}: {:?} is not one of {}", clip(value), words.join(", ")))
             });
         }
-        (Kind::Text, _) => {
+        (Kind::Text, limits) => {
             let limit = Column::MAX_TEXT_BYTES;
-            scan(array.as_string_view().iter(), found, |value| {
-                (value.len() > limit).then(|| format!("column {name}: {} bytes are more than {limit}", value.len()))
+            let taken = if let Limits::NoneOf(words) = limits { words } else { &[] };
+            scan(array.as_string_view().iter(), found, |value| match value {
+                word if taken.contains(&word) => Some(format!("column {name}: {word:?} is a reserved name")),
+                long if long.len() > limit => Some(format!("column {name}: {} bytes are more than {limit}", long.len())),
+                _ => None,
             });
         }
         _ => {}

@@ -4,7 +4,7 @@
 //! in a row. What is due follows from the rows of `blocks` in their order and from nothing else, so that every reader of the
 //! table comes to the same steps in the same order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use headframe_schemas::stream::blocks::{MAX_FEE_BP, MAX_WINDOW_MILLI};
@@ -117,7 +117,7 @@ impl Step {
 /// One step of one block, and the row it follows from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
-    /// The block's first row: what it says of miner, reward and terms holds for ever.
+    /// The block's first row that carries terms and a reward, with the times of its first row: what it says holds for ever.
     pub block: Arc<BlockRow>,
     /// What is due.
     pub step: Step,
@@ -143,31 +143,63 @@ enum Standing {
 /// Every block so far. A block is its pool and hash, never its height.
 #[derive(Debug, Default)]
 pub struct Courses {
-    known: HashMap<(String, String), (Arc<BlockRow>, Standing)>,
+    known: HashMap<(String, String), Course>,
+    unpaid: HashSet<(String, String)>,
+}
+
+/// One block so far.
+#[derive(Debug)]
+struct Course {
+    /// Its first row until a row tells the terms and the reward, then that one.
+    block: Arc<BlockRow>,
+    /// Whether its terms are known.
+    is_frozen: bool,
+    /// What the newest row says of the chain; a candidate row says nothing of it.
+    status: Option<String>,
+    standing: Standing,
 }
 
 impl Courses {
     /// Takes the next row and says what is due after it, in this order. Rows must come in the order of their places.
     pub fn next(&mut self, row: &BlockRow) -> Vec<Due> {
         let key = (row.pool.clone(), row.hash.clone());
-        let mut steps = Vec::new();
-        let (block, standing) = self.known.entry(key).or_insert_with(|| {
-            // A candidate row that was late may come after the row it should precede; the first row counts, whichever it is.
-            steps.push(Step::Frozen);
-            (Arc::new(row.clone()), Standing::Open)
-        });
-        if block.paid().is_none() {
-            return Vec::new();
+        let first = || Course { block: Arc::new(row.clone()), is_frozen: false, status: None, standing: Standing::Open };
+        let course = self.known.entry(key.clone()).or_insert_with(first);
+        // A candidate row that was late may come after the row it should precede.
+        if row.status != "candidate" {
+            course.status = Some(row.status.clone());
         }
-        while let Some((step, next)) = follow(*standing, &row.status) {
+        let mut steps = Vec::new();
+        if !course.is_frozen {
+            let on_chain = matches!(course.status.as_deref(), Some("accepted" | "confirmed" | "matured"));
+            if row.paid().is_none() {
+                let asked = row.scheme.is_some() || course.block.scheme.is_some();
+                match asked && on_chain {
+                    true => self.unpaid.insert(key),
+                    false => self.unpaid.remove(&key),
+                };
+                return Vec::new();
+            }
+            self.unpaid.remove(&key);
+            let (ingest_time, event_time) = (course.block.ingest_time, course.block.event_time);
+            course.block = Arc::new(BlockRow { ingest_time, event_time, ..row.clone() });
+            course.is_frozen = true;
+            steps.push(Step::Frozen);
+        }
+        while let Some((step, next)) = course.status.as_deref().and_then(|status| follow(course.standing, status)) {
             steps.push(step);
-            *standing = next;
+            course.standing = next;
         }
         let due = |step: Step| {
             let reason = row.reason.clone().filter(|_| matches!(step, Step::Reversed { .. }));
-            Due { block: block.clone(), step, cause: row.place, event_time: row.event_time, reason }
+            Due { block: course.block.clone(), step, cause: row.place, event_time: row.event_time, reason }
         };
         steps.into_iter().map(due).collect()
+    }
+
+    /// Blocks on the best chain of which nobody can be paid yet: they name a scheme, and no row has complete terms and a reward.
+    pub fn unpaid(&self) -> usize {
+        self.unpaid.len()
     }
 }
 

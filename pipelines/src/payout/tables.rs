@@ -67,6 +67,13 @@ impl Tables {
         Ok(batches.iter().flat_map(|batch| payout_rows(&Columns(batch))).collect())
     }
 
+    /// The frozen window of a block of a pool, as `payouts` states it.
+    pub async fn frozen(&self, payouts: &Arc<Snapshot>, pool: &str, hash: &str) -> Result<Option<Frozen>, PipelineFault> {
+        let filter = col("block_hash").eq(lit(hash)).and(col("step").eq(lit("frozen")));
+        let rows = self.payout_rows(payouts, Some(filter)).await?;
+        Ok(rows.into_iter().filter(|row| row.payout.pool == pool).find_map(|row| row.payout.frozen))
+    }
+
     /// The newest row of `payouts`.
     pub async fn last_payout(&self, payouts: &Arc<Snapshot>) -> Result<Option<Payout>, PipelineFault> {
         let Some(seq) = self.last_seq(payouts, "payouts").await? else { return Ok(None) };

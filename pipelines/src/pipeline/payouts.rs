@@ -77,7 +77,12 @@ async fn work(
     loop {
         let blocks = tables.blocks.refresh().await?;
         for row in tables.block_rows(&blocks, after).await? {
-            for due in courses.next(&row) {
+            let unpaid = courses.unpaid();
+            let dues = courses.next(&row);
+            if courses.unpaid() > unpaid {
+                tracing::warn!(block = row.hash, height = row.height, "block cannot be paid: no row of it has complete terms and a reward");
+            }
+            for due in dues {
                 while scribe.state(&due).await? == Progress::Waiting {
                     tokio::time::sleep(LOOK).await;
                 }
@@ -85,9 +90,26 @@ async fn work(
         }
         scribe.caught_up()?;
         after = blocks.offset.or(after);
+        metrics::gauge!("headframe_payouts_unpaid_blocks").set(courses.unpaid() as f64);
         metrics::gauge!("headframe_payouts_offset").set(after.unwrap_or(0) as f64);
         committed.changed().await.map_err(PipelineFault::plan("waiting for rows", "blocks"))?;
     }
+}
+
+/// The sequence of the stream through which its table is complete; `None` while the table is of another stream.
+async fn through(chronicle: &Chronicle, table: &SnapshotReader) -> Result<Option<i64>, PipelineFault> {
+    let snapshot = table.refresh().await?;
+    let same = snapshot.binding.as_ref().filter(|binding| binding.created_ns == chronicle.identity().created_ns);
+    Ok(same.map(|binding| snapshot.offset.unwrap_or(binding.base) - binding.base))
+}
+
+/// Waits until the table of a stream holds everything that this writer knows of.
+async fn until_written(chronicle: &Chronicle, table: &SnapshotReader) -> Result<(), PipelineFault> {
+    let wanted = i64::try_from(chronicle.last()).unwrap_or(i64::MAX);
+    while through(chronicle, table).await? < Some(wanted) {
+        tokio::time::sleep(LOOK / 5).await;
+    }
+    Ok(())
 }
 
 /// Waits until the table of a stream holds everything the stream held when it was opened.
@@ -95,10 +117,7 @@ async fn until_stored(chronicle: &Chronicle, table: &SnapshotReader) -> Result<(
     let name = table.table().name.clone();
     let wanted = i64::try_from(chronicle.last()).unwrap_or(i64::MAX);
     loop {
-        let snapshot = table.refresh().await?;
-        let same = snapshot.binding.as_ref().filter(|binding| binding.created_ns == chronicle.identity().created_ns);
-        let through = same.map(|binding| snapshot.offset.unwrap_or(binding.base) - binding.base);
-        match through {
+        match through(chronicle, table).await? {
             Some(through) if through == wanted => return Ok(()),
             Some(through) if through > wanted => {
                 let why = format!("the table is complete through sequence {through} of a stream that ends at {wanted}");

@@ -2,7 +2,7 @@
 
 use headframe_pipelines::payout::divide::{divide, scaled};
 use headframe_pipelines::payout::merkle::{climb, leaf, proof, root};
-use headframe_pipelines::payout::{self, ONE, ShareWork, Split, Window, split, window};
+use headframe_pipelines::payout::{self, MAX_WEIGHT, ONE, ShareWork, Split, Window, split, window};
 use num_bigint::BigUint;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -55,6 +55,18 @@ fn odd_windows_are_paid_too() {
     assert_eq!(weights(&huge), [("a", 2 * ONE)]);
     assert_eq!(split(&huge, u128::from(u64::MAX), 0).amounts, [("a".to_owned(), u128::from(u64::MAX))]);
     assert_eq!(split(&huge, 10, 10_000), Split { fee: 10, amounts: vec![("a".to_owned(), 0)] });
+}
+
+#[test]
+fn no_share_weighs_so_much_that_a_window_does_not_fit_its_columns() {
+    let absurd = [share("a", i64::MAX as u64, 1), share("b", u64::MAX, 0), share("a", u64::MAX, 1)];
+    let round = window(payout::find("prop").unwrap(), 2 * ONE, absurd);
+    assert_eq!(weights(&round), [("a", 2 * MAX_WEIGHT), ("b", MAX_WEIGHT)]);
+    assert_eq!(split(&round, 900, 0).amounts, [("a".to_owned(), 600), ("b".to_owned(), 300)]);
+    // As many shares as the documentation promises still fit, and an honest share is far below.
+    assert!(MAX_WEIGHT << 46 < 10u128.pow(38));
+    assert_eq!(share("a", 1 << 40, 1 << 24).weight(), MAX_WEIGHT);
+    assert_eq!(share("a", (1 << 40) - 1, 1 << 24).weight(), MAX_WEIGHT - (1 << 40));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use headframe_schemas::stream::blocks::{Block, Blocks, Terms};
 use headframe_schemas::stream::payouts::Payouts;
 use headframe_schemas::stream::shares::{Share, Shares};
 use headframe_schemas::stream::windows::Windows;
-use headframe_schemas::{Stream, Table};
+use headframe_schemas::{Stream, Table, codec};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -231,6 +231,89 @@ async fn two_blocks_at_one_height_are_two_blocks_and_a_pool_that_pays_nobody_is_
     assert!(shares.contains("| 2 ") && shares.contains("| 1 "), "{shares}");
     running.stop().await;
     fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shares_beyond_all_measure_are_frozen_before_they_are_paid() {
+    let fixture = Fixture::new(&Shares).await;
+    let mut running = Everything::run(&fixture).await;
+    for (n, miner) in [(0, "a"), (1, "b"), (2, "a")] {
+        let found = (n == 2).then(|| hash(1));
+        fixture.publisher.record(&share(n, miner, i64::MAX, 1, found.as_deref())).await.unwrap();
+    }
+    for status in ["candidate", "accepted"] {
+        fixture.publisher.record(&block(&hash(1), 10, status, ("prop", 2_000, 0))).await.unwrap();
+    }
+    let wanted = ["frozen 01", "credited 01 a 400000000004", "credited 01 b 200000000003", "credited 01 fee 0"];
+    assert_eq!(until_paid(&fixture, 4).await, wanted);
+    // After a restart the amounts come from the tables, and rest on the frozen row there.
+    running.kill().await;
+    running = Everything::run(&fixture).await;
+    fixture.publisher.record(&block(&hash(1), 10, "matured", ("prop", 2_000, 0))).await.unwrap();
+    let said = until_paid(&fixture, 7).await;
+    assert_eq!(said[4..], wanted[1..].iter().map(|row| row.replace("credited", "matured")).collect::<Vec<_>>());
+    running.stop().await;
+    fixture.end().await;
+}
+
+fn row_of(n: i64, status: &str, scheme: Option<&str>, reward: Option<i128>) -> course::BlockRow {
+    course::BlockRow {
+        place: course::Place { seq: n, row: 0 },
+        ingest_time: NOW + n,
+        event_time: NOW + n,
+        pool: "main".to_owned(),
+        hash: hash(1),
+        height: 10,
+        miner: "finder".to_owned(),
+        status: status.to_owned(),
+        reward,
+        reason: None,
+        scheme: scheme.map(str::to_owned),
+        window_milli: scheme.map(|_| 2_000),
+        fee_bp: scheme.map(|_| 150),
+    }
+}
+
+#[test]
+fn a_block_is_paid_once_a_row_of_it_says_terms_and_reward() {
+    use course::Step::{Credited, Frozen, Matured};
+    let solo = Some("solo");
+    let mut courses = course::Courses::default();
+    let mut steps = |n, status, scheme, reward| {
+        let dues = courses.next(&row_of(n, status, scheme, reward));
+        assert!(dues.iter().all(|due| due.block.reward == Some(7) && due.block.ingest_time == NOW && due.block.event_time == NOW));
+        (dues.iter().map(|due| due.step).collect::<Vec<_>>(), courses.unpaid())
+    };
+    assert_eq!(steps(0, "candidate", solo, None), (vec![], 0));
+    assert_eq!(steps(1, "accepted", solo, Some(-1)), (vec![], 1), "it is on the chain, and nobody can be paid");
+    assert_eq!(steps(2, "candidate", None, Some(7)), (vec![], 1));
+    assert_eq!(steps(3, "candidate", solo, Some(7)), (vec![Frozen, Credited], 0), "the chain's word of before holds");
+    assert_eq!(steps(4, "matured", solo, Some(9)), (vec![Matured], 0), "what was frozen stays");
+
+    let mut courses = course::Courses::default();
+    for (n, status, unpaid) in [(0, "candidate", 0), (1, "confirmed", 1), (2, "orphaned", 0), (3, "matured", 1)] {
+        assert!(courses.next(&row_of(n, status, solo, None)).is_empty());
+        assert_eq!(courses.unpaid(), unpaid, "{status}");
+    }
+    let mut courses = course::Courses::default();
+    assert!(courses.next(&row_of(0, "matured", None, Some(7))).is_empty());
+    assert_eq!(courses.unpaid(), 0, "a pool that pays nobody asks for nothing");
+}
+
+#[test]
+fn no_miner_may_bear_the_name_of_the_pools_own_account() {
+    let rejects = |stream: &dyn Stream, row: String| codec::decode_ndjson(stream, &[row.as_bytes()]).rejects;
+    let of_share = |miner| rejects(&Shares, serde_json::to_string(&share(0, miner, 1, 1, None)).unwrap());
+    let of_block = |miner: &str| {
+        let found = Block { miner: miner.to_owned(), ..block(&hash(1), 1, "candidate", ("solo", 1, 0)) };
+        rejects(&Blocks, serde_json::to_string(&found).unwrap())
+    };
+    for refused in [of_share("fee"), of_block("fee")] {
+        assert!(refused.len() == 1 && refused[0].reason == "column miner: \"fee\" is a reserved name", "{refused:?}");
+    }
+    let long = "x".repeat(257);
+    assert!(of_share(&long)[0].reason.contains("257 bytes"), "text is held to its length as before");
+    assert!(of_share("4fee").is_empty() && of_block("4fee").is_empty());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{OnGap, Record, Stream};
+use crate::stream::{OnGap, Record, Stream, payouts};
 
 /// The steps in a block's life.
 pub const STATUSES: &[&str] = &["candidate", "accepted", "refused", "confirmed", "orphaned", "matured"];
@@ -23,7 +23,7 @@ const COLUMNS: &[Column] = &[
     Column::new("pool", Kind::Text, "The pool that found the block.").required(),
     Column::new("hash", Kind::Text, "The block's identity: its hash, 64 hex digits.").required(),
     Column::new("height", Kind::Int, "The block's height.").required().limits(Limits::Int(0, i64::MAX)),
-    Column::new("miner", Kind::Text, "The account whose share it is.").required(),
+    Column::new("miner", Kind::Text, "The account whose share it is.").required().limits(Limits::NoneOf(payouts::RESERVED)),
     Column::new("worker", Kind::Text, "The worker that found it.").required(),
     Column::new(
         "status",

@@ -10,6 +10,8 @@ pub const STEPS: &[&str] = &["frozen", "credited", "reversed", "matured"];
 
 /// The account of the pool's own part. No wallet address is spelled like this.
 pub const FEE: &str = "fee";
+/// Names that no miner may have, because accounts that are nobody's wallet bear them.
+pub const RESERVED: &[&str] = &[FEE];
 
 /// The stream of payouts.
 pub struct Payouts;

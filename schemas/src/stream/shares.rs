@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{OnGap, Record, Stream};
+use crate::stream::{OnGap, Record, Stream, payouts};
 
 /// The verdicts a share can get.
 pub const OUTCOMES: &[&str] = &["accepted", "stale", "duplicate", "low_difficulty", "invalid"];
@@ -14,7 +14,7 @@ pub struct Shares;
 const COLUMNS: &[Column] = &[
     Column::time("event_time", "When the pool received the share.").required(),
     Column::new("pool", Kind::Text, "The pool that checked the share.").required(),
-    Column::new("miner", Kind::Text, "The account that is paid: a wallet address.").required(),
+    Column::new("miner", Kind::Text, "The account that is paid: a wallet address.").required().limits(Limits::NoneOf(payouts::RESERVED)),
     Column::new("worker", Kind::Text, "The miner's own name for the machine.").required(),
     Column::new("outcome", Kind::Text, "The verdict: accepted, stale, duplicate, low_difficulty or invalid.")
         .required()

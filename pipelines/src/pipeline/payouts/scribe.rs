@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use headframe_ingest::Chronicle;
 use headframe_schemas::Record;
-use headframe_schemas::stream::payouts::{FEE, Payout};
+use headframe_schemas::stream::payouts::Payout;
 use headframe_schemas::stream::windows::WindowRow;
 
 use crate::fault::PipelineFault;
@@ -15,6 +15,7 @@ use crate::payout::freeze::{self, Found};
 use crate::payout::seal::Key;
 use crate::payout::search::{self, End};
 use crate::payout::tables::Tables;
+use crate::pipeline::payouts::until_written;
 
 /// Windows whose amounts are remembered; those of older blocks are read again.
 const REMEMBERED: usize = 64;
@@ -66,7 +67,7 @@ impl<'a> Scribe<'a> {
     pub(super) async fn state(&mut self, due: &Due) -> Result<Progress, PipelineFault> {
         let after = match &self.said {
             None => None,
-            Some(said) if is_of(said, due) => Some(said.account.clone()),
+            Some(said) if is_of(said, due) => Some(said.clone()),
             // It was said before the newest row was.
             Some(_) => return Ok(Progress::Stated),
         };
@@ -77,10 +78,11 @@ impl<'a> Scribe<'a> {
             (_, after) => {
                 let amounts = self.amounts_of(due).await?;
                 let rows = freeze::moves(due, terms.reward, &amounts);
-                let begun = match after.flatten() {
+                let begun = match &after {
                     None => 0,
-                    Some(account) => position(&rows, &account).ok_or_else(|| {
-                        PipelineFault::astray("payouts", &format!("its newest row pays {account} in block {}", due.block.hash))
+                    Some(said) => position(&rows, said).ok_or_else(|| {
+                        let (account, amount) = (said.account.as_deref().unwrap_or_default(), said.amount_atomic.unwrap_or_default());
+                        PipelineFault::astray("payouts", &format!("its newest row pays {account} {amount} in block {}", due.block.hash))
                     })?,
                 };
                 append(&mut self.payouts, &rows[begun..]).await?;
@@ -143,11 +145,18 @@ impl<'a> Scribe<'a> {
         if let Some(amounts) = self.amounts.get(&(due.block.pool.clone(), due.block.hash.clone())) {
             return Ok(amounts.clone());
         }
-        let snapshot = self.tables.windows.refresh().await?;
-        let mut rows = self.tables.window_rows(&snapshot, &due.block.hash).await?;
-        rows.retain(|row| row.pool == due.block.pool);
-        if rows.iter().enumerate().any(|(position, row)| row.position != position as i64) {
-            return Err(PipelineFault::astray("windows", &format!("its rows of block {} are not complete", due.block.hash)));
+        let (tables, block) = (self.tables, &due.block);
+        until_written(&self.windows, &tables.windows).await?;
+        until_written(&self.payouts, &tables.payouts).await?;
+        let Some(frozen) = tables.frozen(&tables.payouts.refresh().await?, &block.pool, &block.hash).await? else {
+            let what = format!("it has no row of a frozen window of block {}, whose {} step is due", block.hash, due.step.word());
+            return Err(PipelineFault::astray("payouts", &what));
+        };
+        let mut rows = tables.window_rows(&tables.windows.refresh().await?, &block.hash).await?;
+        rows.retain(|row| row.pool == block.pool);
+        let in_order = rows.iter().enumerate().all(|(position, row)| row.position == position as i64);
+        if !in_order || i64::try_from(rows.len()) != Ok(frozen.miners) {
+            return Err(PipelineFault::astray("windows", &format!("its rows of block {} are not complete", block.hash)));
         }
         Ok(self.remember(due, rows))
     }
@@ -158,12 +167,10 @@ fn is_of(said: &Payout, due: &Due) -> bool {
     same_cause && said.step == due.step.word() && said.block_hash == due.block.hash && said.pool == due.block.pool
 }
 
-/// The place behind the row of an account.
-fn position(rows: &[Payout], account: &str) -> Option<usize> {
-    // The pool's own part is the last row; everything was said then.
-    let behind = rows.iter().position(|row| row.account.as_deref() == Some(account)).map(|index| index + 1);
-    debug_assert!(account != FEE || behind == Some(rows.len()));
-    behind
+/// The place behind the row that was said last. The whole row is compared, and the last such counts: the pool's own part ends
+/// a step, and a miner whom an older table calls like the pool's account must not pass for it.
+fn position(rows: &[Payout], said: &Payout) -> Option<usize> {
+    rows.iter().rposition(|row| row == said).map(|index| index + 1)
 }
 
 /// Appends rows in as many messages as they need.
@@ -174,4 +181,35 @@ async fn append<R: Record>(chronicle: &mut Chronicle, mut rows: &[R]) -> Result<
         rows = later;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(account: &str, amount: i128) -> Payout {
+        Payout {
+            event_time: 1,
+            pool: "main".to_owned(),
+            block_hash: "ab".repeat(32),
+            height: 1,
+            step: "credited".to_owned(),
+            account: Some(account.to_owned()),
+            amount_atomic: Some(amount),
+            was_mature: None,
+            cause_seq: 1,
+            cause_row: 0,
+            reason: None,
+            frozen: None,
+        }
+    }
+
+    #[test]
+    fn a_miner_called_like_the_pools_account_does_not_pass_for_it() {
+        let rows = [row("a", 3), row("fee", 5), row("z", 3), row("fee", 7)];
+        assert_eq!(position(&rows, &row("fee", 7)), Some(4), "the step is complete");
+        assert_eq!(position(&rows, &row("fee", 5)), Some(2), "two rows are still to be said");
+        assert_eq!(position(&rows, &row("z", 3)), Some(3));
+        assert_eq!(position(&rows, &row("z", 4)), None, "an amount that the window does not give");
+    }
 }
