@@ -35,19 +35,24 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// Blocks of other schemes: SOLO, found with share 100, and PROP, whose round begins behind it and ends with share 200.
+const OTHERS: [(&str, &str, i64, usize); 2] = [("5f", "solo", 100, 1), ("9c", "prop", 200, 7)];
+
 /// Shares of seven miners; the network's difficulty changes half way, and the last share but ten makes the block.
 fn shares(hash: &str) -> Vec<Value> {
+    let other = |n| OTHERS.iter().find(|other| other.2 == n).map(|other| other.0.repeat(32));
+    let made = |n| (n == 290).then(|| hash.to_owned()).or(other(n));
     let row = |n: i64| {
         json!({"event_time": START_US + n, "pool": "main", "miner": format!("4{}", (n * 5 + n / 7) % 7), "worker": "w",
             "outcome": if n % 11 == 3 { "stale" } else { "accepted" }, "difficulty": 1_000 + n * 7,
-            "network_difficulty": if n < 150 { 90_000 } else { 130_001 }, "height": n, "block_hash": (n == 290).then_some(hash)})
+            "network_difficulty": if n < 150 { 90_000 } else { 130_001 }, "height": n, "block_hash": made(n)})
     };
     (0..300).map(row).collect()
 }
 
-fn block(hash: &str, status: &str) -> Value {
+fn block(hash: &str, status: &str, scheme: &str) -> Value {
     json!({"event_time": START_US + 500, "pool": "main", "hash": hash, "height": 3_000, "miner": "42", "worker": "w", "status": status,
-        "network_difficulty": 130_001, "reward_atomic": REWARD.to_string(), "scheme": "pplns", "window_milli": 1_900, "fee_bp": 75})
+        "network_difficulty": 130_001, "reward_atomic": REWARD.to_string(), "scheme": scheme, "window_milli": 1_900, "fee_bp": 75})
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,27 +66,40 @@ async fn a_payout_can_be_asked_for_audited_proved_and_computed_again_by_duckdb()
         assert_eq!(post(&running.url, "shares", piece).await.0, 200);
     }
     for status in ["candidate", "accepted", "orphaned", "accepted", "matured"] {
-        assert_eq!(post(&running.url, "blocks", &[block(&hash, status)]).await.0, 200);
+        assert_eq!(post(&running.url, "blocks", &[block(&hash, status, "pplns")]).await.0, 200);
     }
     let sql = "SELECT count(*) AS n FROM payouts WHERE step = 'matured'";
     running.until(sql, |row| row["n"].as_i64().unwrap_or(0) == 8).await;
     let key = rest(&running.url, &hash).await;
+    for (found, scheme, ..) in OTHERS {
+        for status in ["candidate", "matured"] {
+            assert_eq!(post(&running.url, "blocks", &[block(&found.repeat(32), status, scheme)]).await.0, 200);
+        }
+    }
+    running.until(sql, |row| row["n"].as_i64().unwrap_or(0) == 8 + 2 + 8).await;
     let (status, text) = post(&running.url, "payouts", &[json!({})]).await;
     assert!(status == 403 && text.contains("derived"), "{status} {text}");
 
     let tables = folder.path().join("tables");
     let deadline = Instant::now() + PATIENCE;
-    let fine = loop {
-        let audit = headframe(&["audit", "block", &hash, "--key", &key], &tables);
-        if said(&audit).contains("matured (blocks") || Instant::now() > deadline {
-            break audit;
-        }
-    };
-    assert!(fine.status.success() && said(&fine).contains("everything agrees"), "{}", said(&fine));
+    for block in [hash.clone()].into_iter().chain(OTHERS.map(|other| other.0.repeat(32))) {
+        let fine = loop {
+            let audit = headframe(&["audit", "block", &block, "--key", &key], &tables);
+            if said(&audit).contains("matured (blocks") || Instant::now() > deadline {
+                break audit;
+            }
+        };
+        assert!(fine.status.success() && said(&fine).contains("everything agrees"), "{}", said(&fine));
+    }
     running.kill();
     nats.shutdown().await;
     commands(folder.path(), &tables, &hash, &key);
-    page(&tables, &hash);
+    for (found, _, _, miners) in OTHERS {
+        page(&tables, &found.repeat(32), &[], miners);
+    }
+    // Once with the log as it is, once with all of it in checkpoints, which is the last thing done to these tables.
+    page(&tables, &hash, &[], 7);
+    page(&tables, &hash, &["trim"], 7);
 }
 
 /// The routes tell what the tables do. Returns the public key.
@@ -130,26 +148,23 @@ fn commands(folder: &Path, tables: &Path, hash: &str, key: &str) {
     assert!(missing.status.code() == Some(1) && said(&missing).contains("there are no tables"), "{}", said(&missing));
     let ask = ["whatif", "pplns", "--window", "0.5", "--fee", "50bp", "--from", "2026-03-01", "--to", "2026-03-02"];
     let other = headframe(&ask, tables);
-    assert!(other.status.success() && said(&other).starts_with("1 blocks"), "{}", said(&other));
+    assert!(other.status.success() && said(&other).starts_with("3 blocks"), "{}", said(&other));
     let fee = said(&other).lines().find(|line| line.starts_with("fee ")).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(fee[1..3], [(REWARD * 75 / 10_000).to_string(), (REWARD * 50 / 10_000).to_string()]);
+    assert_eq!(fee[1..3], [(3 * (REWARD * 75 / 10_000)).to_string(), (3 * (REWARD * 50 / 10_000)).to_string()]);
 }
 
 /// The page's own statements come to the published root and amounts.
-fn page(tables: &Path, hash: &str) {
+fn page(tables: &Path, hash: &str, how: &[&str], miners: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join(".parts/venv/bin/python");
     assert!(python.is_file(), "{} is missing: `make test` installs it with the packages this test needs", python.display());
-    // Once with the log as it is, once with all of it in checkpoints, which is the last thing done to these tables.
-    for how in [&[][..], &["trim"]] {
-        let mut command = Command::new(&python);
-        command.arg("-B").arg(root.join("tests/it/verify.py")).arg(root.join("docs/verify-your-payout.md"));
-        let output = command.arg(tables).arg(hash).args(how).output().unwrap();
-        assert!(output.status.success(), "{}", said(&output));
-        let computed: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let roots = computed["roots"].as_array().unwrap();
-        assert_eq!((roots.len(), &roots[0][0], &roots[0][2]), (1, &roots[0][1], &json!("True")), "{computed}");
-        assert_eq!((&computed["windows"], &computed["credits"]), (&json!([]), &json!([])), "{computed}");
-        assert_eq!(computed["parts"].as_array().unwrap().len(), 7, "{computed}");
-    }
+    let mut command = Command::new(&python);
+    command.arg("-B").arg(root.join("tests/it/verify.py")).arg(root.join("docs/verify-your-payout.md"));
+    let output = command.arg(tables).arg(hash).args(how).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let computed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let roots = computed["roots"].as_array().unwrap();
+    assert_eq!((roots.len(), &roots[0][0], &roots[0][2]), (1, &roots[0][1], &json!("True")), "{computed}");
+    assert_eq!((&computed["windows"], &computed["credits"]), (&json!([]), &json!([])), "{computed}");
+    assert_eq!(computed["parts"].as_array().unwrap().len(), miners, "{computed}");
 }
