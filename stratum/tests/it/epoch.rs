@@ -20,10 +20,10 @@ use crate::scripted::config;
 
 const CHAIN: &[u8] = include_bytes!("../data/regtest-2110-blocks.mdb.zst");
 /// The first block that is hashed under the second seed: 2048 blocks and 64 of notice after the first one.
-const SWITCH: i64 = 2113;
+pub const SWITCH: i64 = 2113;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn miners_go_on_over_a_real_change_of_seed() {
+/// A daemon whose next block is number 2110, at this difficulty.
+pub async fn shortly_before_the_switch(difficulty: u64) -> Monerod {
     let mut database = Vec::new();
     ZstdDecoder::new(CHAIN).read_to_end(&mut database).await.unwrap();
     let folder = || {
@@ -32,7 +32,12 @@ async fn miners_go_on_over_a_real_change_of_seed() {
         std::fs::write(folder.path().join("fake/lmdb/data.mdb"), &database)?;
         Ok(folder)
     };
-    let monerod = Monerod::start_with(3, folder).await;
+    Monerod::start_with(difficulty, folder).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn miners_go_on_over_a_real_change_of_seed() {
+    let monerod = shortly_before_the_switch(3).await;
     assert_eq!(monerod.call("get_info", json!({})).await["height"], 2110);
     let template = monerod.call("get_block_template", json!({"wallet_address": MAINNET, "reserve_size": 60})).await;
     let seed = |field: &str| -> [u8; 32] { hex::decode(template[field].as_str().unwrap()).unwrap().try_into().unwrap() };
@@ -72,7 +77,7 @@ async fn miners_go_on_over_a_real_change_of_seed() {
     assert!(under(|height| height < SWITCH) >= 3 && under(|height| height >= SWITCH) >= 3);
 }
 
-async fn until(what: &str, wanted: impl Fn() -> bool) {
+pub async fn until(what: &str, wanted: impl Fn() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while !wanted() {
         assert!(tokio::time::Instant::now() < deadline, "{what}: did not happen");

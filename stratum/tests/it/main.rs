@@ -8,6 +8,7 @@ mod blob;
 mod blocks;
 mod corpus;
 mod defence;
+mod dialect;
 mod difficulty;
 mod drain;
 mod durable;
