@@ -168,14 +168,15 @@ def of_payouts(binary, folder, rows):
     beside = max([size for size in sizes if size <= 10_000_000] or sizes[:1])
     say(f"payouts: the window of a block frozen over {rows:,} shares of {payouts.MINERS:,} miners, median of {payouts.REPEATS}")
     found = payouts.ours(binary, folder / "ours", rows, sizes)
-    for size, (times, row) in found.items():
+    for size, (first, times, row) in found.items():
         met = goal(middle(times) <= 300, "<= 300") if size == 10_000_000 else ""
-        line(f"{row['shares']:,} shares of {row['miners']:,} miners found and split", f"{middle(times):.0f}", "ms", f"worst {times[-1]:.0f}  {met}")
-    times, miners = payouts.peer(folder / "postgres", folder / "ours" / "tables", found[beside][1])
-    row = found[beside][1]
+        text = f"worst {times[-1]:.0f}, the first after a start {first:.0f}  {met}"
+        line(f"{row['shares']:,} shares of {row['miners']:,} miners found and split", f"{middle(times):.0f}", "ms", text)
+    row = found[beside][2]
+    times, miners = payouts.peer(folder / "postgres", folder / "ours" / "tables", row)
     assert abs(miners - row["miners"]) <= 1, (miners, row)
     line(f"PostgreSQL 15, {row['shares']:,} shares, window function over an index", f"{middle(times):.0f}", "ms",
-         f"ours {middle(times) / middle(found[beside][0]):.0f}x")
+         f"ours {middle(times) / middle(found[beside][1]):.0f}x, {middle(times) / found[beside][0]:.0f}x after a start")
     say()
 
 

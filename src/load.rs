@@ -84,6 +84,11 @@ const OUTCOMES: [&str; 5] = ["accepted", "stale", "duplicate", "low_difficulty",
 const DIFFICULTIES: [i64; 4] = [10_000, 20_000, 40_000, 80_000];
 const NETWORK_DIFFICULTY: i128 = 600_000_000_000;
 
+/// The network difficulty at a height: another one for each block, as on a real chain.
+fn network_difficulty(height: i64) -> i128 {
+    NETWORK_DIFFICULTY + i128::from(height % 97 - 48) * 100_000_000
+}
+
 impl Source {
     fn new(load: &Load, seed: u64) -> Self {
         let workers = load.workers.max(1);
@@ -123,7 +128,7 @@ impl Source {
             worker: self.names[worker].clone(),
             outcome: outcome.to_owned(),
             difficulty,
-            network_difficulty: NETWORK_DIFFICULTY,
+            network_difficulty: network_difficulty(height),
             height,
             block_hash: None,
         }
@@ -143,7 +148,7 @@ impl Source {
                 "difficulty" => Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.3))),
                 "height" => Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.4))),
                 "network_difficulty" => {
-                    Arc::new(Decimal128Array::from_iter_values(made.iter().map(|_| NETWORK_DIFFICULTY)).with_data_type(work_type()))
+                    Arc::new(Decimal128Array::from_iter_values(made.iter().map(|row| network_difficulty(row.4))).with_data_type(work_type()))
                 }
                 _ => Arc::new(made.iter().map(|_| None::<&str>).collect::<StringViewArray>()),
             }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, max, min, partition, take_record_batch};
-use arrow::datatypes::{DataType, Date32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::temporal_conversions::{date32_to_datetime, timestamp_us_to_datetime};
 use bytes::Bytes;
 use headframe_schemas::{Column, Kind, Table};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 use serde_json::{Map, Value, json};
@@ -29,6 +30,11 @@ const ROW_GROUP_ROWS: usize = 1_000_000;
 /// Bytes of the distinct values of a column in a row group, beyond which they are written plainly: room for the addresses of
 /// some 40,000 miners, which as plain text would take ninety bytes a share.
 const DICTIONARY_BYTES: usize = 4 << 20;
+
+/// The footer's note about the order of a file's rows, and what it says when they stand in the order of sequence and row. Who
+/// wants the newest rows of a large file need not read the others then.
+pub const ORDER: &str = "headframe.order";
+pub const BY_PLACE: &str = "seq,row";
 
 /// The partition values of a file, in the order of the partition columns.
 type Key = Vec<Option<String>>;
@@ -150,6 +156,8 @@ pub struct FileEncoder<'a> {
     rows: usize,
     /// Smallest value, largest value and nulls of each file column.
     columns: Vec<(Option<i64>, Option<i64>, usize)>,
+    /// The place of the last row, while every row came behind the one before it.
+    last: Option<(i64, i64)>,
 }
 
 impl<'a> FileEncoder<'a> {
@@ -159,7 +167,7 @@ impl<'a> FileEncoder<'a> {
         let options = ArrowWriterOptions::new().with_properties(properties(table, effort)).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), file_schema(table), options)
             .map_err(SinkError::encode("encoding a file", &table.name))?;
-        Ok(Self { table, effort, writer, rows: 0, columns: vec![(None, None, 0); table.file_columns().len()] })
+        Ok(Self { table, effort, writer, rows: 0, columns: vec![(None, None, 0); table.file_columns().len()], last: Some((i64::MIN, 0)) })
     }
 
     /// Adds rows, given without the partition columns.
@@ -174,6 +182,7 @@ impl<'a> FileEncoder<'a> {
             *low = [*low, min(values)].into_iter().flatten().min();
             *high = [*high, max(values)].into_iter().flatten().max();
         }
+        self.last = self.last.and_then(|last| last_in_order(batch, last));
         Ok(())
     }
 
@@ -190,7 +199,10 @@ impl<'a> FileEncoder<'a> {
         now_ms: i64,
         data_change: bool,
     ) -> Result<EncodedFile, SinkError> {
-        let Self { table, effort, writer, rows, columns } = self;
+        let Self { table, effort, mut writer, rows, columns, last } = self;
+        if last.is_some() {
+            writer.append_key_value_metadata(KeyValue::new(ORDER.to_owned(), BY_PLACE.to_owned()));
+        }
         let bytes = writer.into_inner().map(Bytes::from).map_err(SinkError::encode("encoding a file", &table.name))?;
         let value = |name: &str| partition_values.get(name).cloned().flatten().unwrap_or_else(|| "__HIVE_DEFAULT_PARTITION__".to_owned());
         let folder: String = table.partition_columns().iter().map(|column| format!("{}={}/", column.name, value(column.name))).collect();
@@ -212,6 +224,14 @@ impl<'a> FileEncoder<'a> {
 /// The Arrow schema inside a table's files. Text is plain UTF-8 there, which every reader knows.
 pub fn file_schema(table: &Table) -> SchemaRef {
     Arc::new(Schema::new(table.file_columns().iter().map(Column::field).collect::<Vec<_>>()))
+}
+
+/// The place of a batch's last row, if its rows follow each other and `last`.
+fn last_in_order(batch: &RecordBatch, last: (i64, i64)) -> Option<(i64, i64)> {
+    let seqs = batch.column_by_name("seq")?.as_primitive_opt::<Int64Type>()?;
+    let rows = batch.column_by_name("row")?.as_primitive_opt::<Int32Type>()?;
+    let mut places = seqs.values().iter().zip(rows.values()).map(|(seq, row)| (*seq, i64::from(*row)));
+    places.try_fold(last, |before, place| (before < place).then_some(place))
 }
 
 fn split(table: &Table, batch: &RecordBatch) -> Result<Vec<(Key, RecordBatch)>, SinkError> {

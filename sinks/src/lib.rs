@@ -23,7 +23,7 @@ pub use data_file::DataFile;
 pub use error::SinkError;
 pub use lake::{Lake, TableLocation};
 pub use retry::Held;
-pub use row_group::{RowGroup, row_groups};
+pub use row_group::{RowGroup, TextBounds, row_groups};
 pub use scan::SnapshotTable;
 pub use snapshot::{Snapshot, SnapshotReader};
 pub use wallet::{Wallet, WalletConfig, WalletError};

@@ -3,6 +3,7 @@
 //! A query plan reads what it is told to and sorts what it read. Who looks for where a sum is reached wants the newest row group
 //! first, the statistics of each before its bytes, and texts as the dictionaries they are stored as.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -15,7 +16,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 
-use crate::data_file::DataFile;
+use crate::data_file::{BY_PLACE, DataFile, ORDER};
 use crate::error::SinkError;
 use crate::lake::TableLocation;
 use crate::snapshot::Snapshot;
@@ -25,7 +26,7 @@ mod stored;
 use stored::Stored;
 
 /// Rows of one batch.
-const BATCH_ROWS: usize = 65_536;
+pub const BATCH_ROWS: usize = 65_536;
 
 /// A row group of a data file, with what the file's footer says of it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,6 +35,37 @@ pub struct RowGroup {
     file: Arc<DataFile>,
     metadata: ArrowReaderMetadata,
     index: usize,
+}
+
+/// What a footer says of the texts in a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextBounds {
+    /// There is none.
+    Empty,
+    /// None is before the first of these or behind the second, by their bytes.
+    Within(Vec<u8>, Vec<u8>),
+    /// It says nothing.
+    Unknown,
+}
+
+impl TextBounds {
+    /// Whether a text of the column can be this one. Only what rules it out is believed.
+    pub fn may_hold(&self, text: &str) -> bool {
+        match self {
+            TextBounds::Empty => false,
+            TextBounds::Within(low, high) => low.as_slice() <= text.as_bytes() && text.as_bytes() <= high.as_slice(),
+            TextBounds::Unknown => true,
+        }
+    }
+
+    /// The bounds of both together.
+    pub fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (TextBounds::Unknown, _) | (_, TextBounds::Unknown) => TextBounds::Unknown,
+            (TextBounds::Empty, bounds) | (bounds, TextBounds::Empty) => bounds,
+            (TextBounds::Within(low, high), TextBounds::Within(lower, higher)) => TextBounds::Within(low.min(lower), high.max(higher)),
+        }
+    }
 }
 
 /// The row groups of one file of a snapshot, in the order they stand in it.
@@ -76,19 +108,37 @@ impl RowGroup {
         self.metadata.schema().column_with_name(column).is_some()
     }
 
-    /// Whether a value of this text column can be this text. Only a footer that rules it out is believed.
-    pub fn may_hold(&self, column: &str, text: &str) -> bool {
-        if !self.has(column) {
-            return false;
+    /// Whether its rows are in the order of their places, sequence and row, as far as the file's writer has seen.
+    pub fn is_ordered(&self) -> bool {
+        let pairs = self.metadata.metadata().file_metadata().key_value_metadata();
+        pairs.is_some_and(|pairs| pairs.iter().any(|pair| pair.key == ORDER && pair.value.as_deref() == Some(BY_PLACE)))
+    }
+
+    /// Between which the values of this text column lie.
+    pub fn text_bounds(&self, column: &str) -> TextBounds {
+        if self.is_void(column) {
+            return TextBounds::Empty;
         }
-        let Some(Statistics::ByteArray(range)) = self.statistics(column) else { return true };
-        if range.null_count_opt().is_some_and(|nulls| nulls == self.rows() as u64) {
-            return false;
-        }
+        let Some(Statistics::ByteArray(range)) = self.statistics(column) else { return TextBounds::Unknown };
         match (range.min_opt(), range.max_opt()) {
-            (Some(low), Some(high)) => low.data() <= text.as_bytes() && text.as_bytes() <= high.data(),
-            _ => true,
+            (Some(low), Some(high)) => TextBounds::Within(low.data().to_vec(), high.data().to_vec()),
+            _ => TextBounds::Unknown,
         }
+    }
+
+    /// The one text that this column has wherever it is not null; `None` when there are several, none, or nothing is known.
+    pub fn only_text(&self, column: &str) -> Option<&str> {
+        let Some(Statistics::ByteArray(range)) = self.statistics(column) else { return None };
+        let exact = range.min_is_exact() && range.max_is_exact() && range.min_opt()? == range.max_opt()?;
+        exact.then(|| std::str::from_utf8(range.min_opt()?.data()).ok()).flatten()
+    }
+
+    /// The one number that this decimal column has wherever it is not null, likewise.
+    pub fn only_decimal(&self, column: &str) -> Option<i128> {
+        let Some(Statistics::FixedLenByteArray(range)) = self.statistics(column) else { return None };
+        let exact = range.min_is_exact() && range.max_is_exact() && range.min_opt()? == range.max_opt()?;
+        // Sixteen bytes, the highest first, as its 38 digits need.
+        exact.then(|| Some(i128::from_be_bytes(range.min_opt()?.data().try_into().ok()?))).flatten()
     }
 
     /// Whether every value of this column is null.
@@ -99,10 +149,20 @@ impl RowGroup {
 
     /// Its rows, in their order, with those of the columns that the file has. Texts are dictionaries.
     pub fn read(&self, columns: &[&str]) -> Result<impl Stream<Item = Result<RecordBatch, SinkError>> + Send + use<>, SinkError> {
+        self.read_rows(columns, 0..self.rows())
+    }
+
+    /// The same of some of its rows, counted from 0.
+    pub fn read_rows(
+        &self,
+        columns: &[&str],
+        rows: Range<usize>,
+    ) -> Result<impl Stream<Item = Result<RecordBatch, SinkError>> + Send + use<>, SinkError> {
         let columns = columns.iter().filter(|column| self.has(column)).copied();
         let projection = ProjectionMask::columns(self.metadata.parquet_schema(), columns);
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(Stored::new(&self.location, &self.file), self.metadata.clone());
         let builder = builder.with_row_groups(vec![self.index]).with_projection(projection).with_batch_size(BATCH_ROWS);
+        let builder = if rows == (0..self.rows()) { builder } else { builder.with_offset(rows.start).with_limit(rows.len()) };
         let (name, path) = (self.location.name.clone(), self.file.add.path.clone());
         let rows = builder.build().map_err(|source| fault("reading a data file", &name, &path, source))?;
         Ok(rows.map(move |batch| batch.map_err(|source| fault("reading a data file", &name, &path, source))))

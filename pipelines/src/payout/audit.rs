@@ -172,7 +172,7 @@ async fn unfrozen(tables: &Tables, due: &Due, said: &Said, report: &mut Report) 
     // Between a block and its maturity lie hours.
     let matured = said.dues.iter().any(|due| due.step == Step::Matured);
     let late = now_us().saturating_sub(block.ingest_time) > 2 * search::PATIENCE_US;
-    let end = search::end(&shares, &block.pool, &block.hash, block.ingest_time).await?;
+    let end = tables.searcher.end(&shares, &block.pool, &block.hash, block.ingest_time).await?;
     match (end, said.dues.last().map(|due| due.step.word())) {
         (End::Unknown, _) if !matured => report.unchecked.push("its window is not frozen: shares do not tell yet where it ends".to_owned()),
         (_, Some(step)) if matured || late => {
@@ -242,7 +242,7 @@ async fn window(tables: &Tables, due: &Due, frozen: &Frozen, said: &Said, report
         compare(&freeze::windows(&due.block, &paid, &window), &said.windows, report);
         return Ok(());
     }
-    let found = match again(&shares, due).await {
+    let found = match again(tables, &shares, due).await {
         Ok(Some(found)) => found,
         Ok(None) => {
             report.differ("shares: the share that made the block is not there, nor any later one".to_owned());
@@ -277,15 +277,17 @@ async fn window(tables: &Tables, due: &Due, frozen: &Frozen, said: &Said, report
 }
 
 /// The window of a block as `shares` tells it now; `None` when it does not.
-async fn again(shares: &Arc<Snapshot>, due: &Due) -> Result<Option<Found>, PipelineFault> {
+async fn again(tables: &Tables, shares: &Arc<Snapshot>, due: &Due) -> Result<Option<Found>, PipelineFault> {
     let block = &due.block;
     let Some(paid) = block.paid() else { return Ok(None) };
-    let end = search::end(shares, &block.pool, &block.hash, block.ingest_time).await?;
+    let end = tables.searcher.end(shares, &block.pool, &block.hash, block.ingest_time).await?;
     Ok(match end {
         End::Unknown => None,
         End::Before(_) | End::Nothing if paid.scheme.name() == "solo" => Some(freeze::finder(block)),
         End::Nothing => Some(Found::default()),
-        End::Winner(place) | End::Before(place) => Some(search::window(shares, &block.pool, place, paid.scheme, paid.window()).await?),
+        End::Winner(place) | End::Before(place) => {
+            Some(tables.searcher.window(shares, &block.pool, place, paid.scheme, paid.window()).await?)
+        }
     })
 }
 

@@ -1,25 +1,30 @@
 //! Finding a block's window in the `shares` table without reading its history: newest row groups first, until it is full.
 //!
 //! Sums of integers do not depend on the order, so a row group that is taken whole is only added up, by dictionary. Where the
-//! window begins and where it ends the shares are walked one by one in the order of their places.
+//! window begins and where it ends the shares are walked one by one in the order of their places. A [`Searcher`] remembers the
+//! sums for the next block.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
+use headframe_sinks::row_group::BATCH_ROWS;
 use headframe_sinks::{DataFile, RowGroup, SinkError, Snapshot, row_groups};
 
 use super::course::Place;
 use super::freeze::Found;
 use super::{Scheme, ShareWork, Step, Walk};
 
+mod memory;
 mod ordered;
 mod sums;
 mod tally;
 
+use memory::Memory;
 use ordered::Ordered;
 use sums::Sums;
-use tally::Tally;
+use tally::{Tally, Total, tally};
 
 /// How long after the candidate its share may become durable, microseconds.
 pub const PATIENCE_US: i64 = 600_000_000;
@@ -39,49 +44,102 @@ pub enum End {
     Unknown,
 }
 
-/// Where the window of this block ends, for a candidate that JetStream stored at `candidate_us`.
-pub async fn end(shares: &Snapshot, pool: &str, hash: &str, candidate_us: i64) -> Result<End, SinkError> {
-    if let Some(place) = winner(shares, pool, hash, candidate_us + PATIENCE_US).await? {
-        return Ok(End::Winner(place));
+/// Searches the windows of one `shares` table. Cheap to clone; clones remember together.
+#[derive(Debug, Clone, Default)]
+pub struct Searcher(Arc<Mutex<Arc<Memory>>>);
+
+impl Searcher {
+    fn memory(&self) -> Arc<Memory> {
+        locked(&self.0).clone()
     }
-    let reached = shares.files.iter().filter_map(|file| file.ranges.get("ingest_time")).map(|range| range.1).max();
-    if reached.is_none_or(|reached| reached <= candidate_us + PATIENCE_US) {
-        return Ok(End::Unknown);
+
+    fn begin(&self) -> Arc<Memory> {
+        let mut memory = locked(&self.0);
+        if memory.begin() {
+            *memory = Arc::default();
+        }
+        memory.clone()
     }
-    let last = last_before(shares, pool, candidate_us).await?;
-    Ok(last.map_or(End::Nothing, End::Before))
+
+    /// Where the window of this block ends, for a candidate that JetStream stored at `candidate_us`.
+    pub async fn end(&self, shares: &Snapshot, pool: &str, hash: &str, candidate_us: i64) -> Result<End, SinkError> {
+        if let Some(place) = self.winner(shares, pool, hash, candidate_us + PATIENCE_US).await? {
+            return Ok(End::Winner(place));
+        }
+        let reached = shares.files.iter().filter_map(|file| file.ranges.get("ingest_time")).map(|range| range.1).max();
+        if reached.is_none_or(|reached| reached <= candidate_us + PATIENCE_US) {
+            return Ok(End::Unknown);
+        }
+        let last = last_before(shares, pool, candidate_us).await?;
+        Ok(last.map_or(End::Nothing, End::Before))
+    }
+
+    /// The accepted share of the pool that made the block, stored no later than `until_us`. Of several with its hash it is the
+    /// earliest: one that is sent again, however late, must not move a window.
+    async fn winner(&self, shares: &Snapshot, pool: &str, hash: &str, until_us: i64) -> Result<Option<Place>, SinkError> {
+        // A file of another program may come without statistics, and then nothing is known of it.
+        let possible = |file: &&Arc<DataFile>| {
+            let no_block = file.nulls.get("block_hash").map_or(!file.nulls.is_empty(), |nulls| *nulls == file.rows);
+            !no_block && file.ranges.get("ingest_time").is_none_or(|range| range.0 <= until_us)
+        };
+        let mut files: Vec<Arc<DataFile>> = shares.files.iter().filter(possible).cloned().collect();
+        files.sort_by_key(|file| file.seq_range());
+        let memory = &self.memory();
+        let holding = |file: Arc<DataFile>| async move { memory.holding(shares, &file, hash).await.map(|groups| (file, groups)) };
+        let mut groups = Box::pin(stream::iter(files).map(holding).buffered(AHEAD));
+        let mut first: Option<Place> = None;
+        while let Some((file, groups)) = groups.try_next().await? {
+            // A file that begins behind what was found has nothing earlier, nor has any after it.
+            if first.zip(file.seq_range()).is_some_and(|(first, range)| range.0 > first.seq) {
+                break;
+            }
+            for group in groups {
+                let rows = ordered::read(&[group], pool, |row| row.block_hash == Some(hash) && row.ingest_time <= until_us).await?;
+                first = first.into_iter().chain(rows.first()).min();
+            }
+        }
+        Ok(first)
+    }
+
+    /// The window of a pool that ends with the share at `end`.
+    pub async fn window(&self, shares: &Snapshot, pool: &str, end: Place, scheme: &dyn Scheme, wanted: u128) -> Result<Found, SinkError> {
+        let memory = &self.begin();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(AHEAD);
+        let older = |file: &&Arc<DataFile>| file.seq_range().is_none_or(|range| range.0 <= end.seq);
+        let files: Vec<Arc<DataFile>> = shares.files.iter().filter(older).cloned().collect();
+        let mut parts = Box::pin(
+            stream::iter(stretches(&files))
+                .map(|files| opened(memory, shares, files, end))
+                .buffered(2)
+                .map_ok(|groups| stream::iter(groups.into_iter().map(Ok)))
+                .try_flatten()
+                .map_ok(|groups| part(memory.clone(), groups, pool.to_owned(), end))
+                .try_buffered(cores),
+        );
+        let walk = scheme.walk(wanted);
+        let mut going = Going { memory, pool, walk, found: Found::default(), sums: Sums::default(), oldest: None };
+        while let Some(part) = parts.try_next().await? {
+            if going.take(part).await? {
+                break;
+            }
+        }
+        // Where the oldest shares that count were only added up, their stretch tells where the window begins.
+        if let Some((groups, rows)) = going.oldest.take() {
+            going.found.edge = ordered::read_rows(&groups, rows, pool, |_| true).await?.first();
+        }
+        memory.end(pool);
+        Ok(Found { window: going.sums.window(&locked(&memory.names)), ..going.found })
+    }
 }
 
-/// The accepted share of the pool that made the block, stored no later than `until_us`. Of several with its hash it is the
-/// earliest: one that is sent again, however late, must not move a window.
-async fn winner(shares: &Snapshot, pool: &str, hash: &str, until_us: i64) -> Result<Option<Place>, SinkError> {
-    // A file of another program may come without statistics, and then nothing is known of it.
-    let possible = |file: &&Arc<DataFile>| {
-        let no_block = file.nulls.get("block_hash").map_or(!file.nulls.is_empty(), |nulls| *nulls == file.rows);
-        !no_block && file.ranges.get("ingest_time").is_none_or(|range| range.0 <= until_us)
-    };
-    let mut files: Vec<Arc<DataFile>> = shares.files.iter().filter(possible).cloned().collect();
-    files.sort_by_key(|file| file.seq_range());
-    let mut groups = Box::pin(stream::iter(files).map(|file| holding(shares, file, hash)).buffered(AHEAD));
-    let mut first: Option<Place> = None;
-    while let Some((file, groups)) = groups.try_next().await? {
-        // A file that begins behind what was found has nothing earlier, nor has any after it.
-        if first.zip(file.seq_range()).is_some_and(|(first, range)| range.0 > first.seq) {
-            break;
-        }
-        for group in groups {
-            let rows = ordered::read(&[group], pool, |row| row.block_hash == Some(hash) && row.ingest_time <= until_us).await?;
-            first = first.into_iter().chain(rows.first()).min();
-        }
+/// The stretches of a stretch of files, newest first, without what is newer than the end.
+async fn opened(memory: &Memory, shares: &Snapshot, files: Vec<Arc<DataFile>>, end: Place) -> Result<Vec<Vec<RowGroup>>, SinkError> {
+    let mut groups = Vec::new();
+    for file in &files {
+        groups.extend(memory.groups(shares, file).await?.iter().cloned());
     }
-    Ok(first)
-}
-
-/// The row groups of a file that may hold the share of a block.
-async fn holding(shares: &Snapshot, file: Arc<DataFile>, hash: &str) -> Result<(Arc<DataFile>, Vec<RowGroup>), SinkError> {
-    let mut groups = row_groups(shares, &file).await?;
-    groups.retain(|group| group.may_hold("block_hash", hash));
-    Ok((file, groups))
+    groups.retain(|group| group.seq_range().is_none_or(|range| range.0 <= end.seq));
+    Ok(apart(groups))
 }
 
 /// The place of the last accepted share of the pool that was stored no later than this.
@@ -103,71 +161,69 @@ async fn last_before(shares: &Snapshot, pool: &str, candidate_us: i64) -> Result
     Ok(None)
 }
 
-/// The window of a pool that ends with the share at `end`.
-pub async fn window(shares: &Snapshot, pool: &str, end: Place, scheme: &dyn Scheme, wanted: u128) -> Result<Found, SinkError> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(AHEAD);
-    let older = |file: &&Arc<DataFile>| file.seq_range().is_none_or(|range| range.0 <= end.seq);
-    let files: Vec<Arc<DataFile>> = shares.files.iter().filter(older).cloned().collect();
-    let mut parts = Box::pin(
-        stream::iter(stretches(&files))
-            .map(|files| opened(shares, files, end))
-            .buffered(2)
-            .map_ok(|groups| stream::iter(groups.into_iter().map(Ok)))
-            .try_flatten()
-            .map_ok(|groups| part(groups, pool.to_owned(), end))
-            .try_buffered(cores),
-    );
-    let mut search = Search { walk: scheme.walk(wanted), found: Found::default(), sums: Sums::default(), oldest: None };
-    while let Some(part) = parts.try_next().await? {
-        if search.take(part, pool).await? {
-            break;
-        }
-    }
-    // Where the oldest shares that count were only added up, their stretch tells where the window begins.
-    if let Some(groups) = search.oldest.take() {
-        search.found.edge = ordered::read(&groups, pool, |_| true).await?.first();
-    }
-    Ok(Found { window: search.sums.window(), ..search.found })
-}
-
 /// A stretch of row groups, as it was read.
 enum Part {
     /// Added up.
-    Sum(Vec<RowGroup>, Tally),
+    Sum(Vec<RowGroup>, Vec<Arc<Tally>>),
     /// Row by row, because the window ends in it.
     Rows(Ordered),
 }
 
-struct Search {
+/// A walk on its way.
+struct Going<'a> {
+    memory: &'a Memory,
+    pool: &'a str,
     walk: Box<dyn Walk>,
     /// Where it begins and ends; its miners are in `sums` until the end.
     found: Found,
     sums: Sums,
-    /// The oldest stretch that was taken whole.
-    oldest: Option<Vec<RowGroup>>,
+    /// The oldest stretch that was taken whole, or the rows of it that were.
+    oldest: Option<(Vec<RowGroup>, Option<Range<usize>>)>,
 }
 
-impl Search {
+impl Going<'_> {
     /// Takes the next older part; true when the window is complete.
-    async fn take(&mut self, part: Part, pool: &str) -> Result<bool, SinkError> {
-        let rows = match part {
-            Part::Rows(rows) => rows,
-            Part::Sum(_, tally) if tally.shares == 0 => return Ok(false),
-            Part::Sum(groups, tally) => {
-                let blocks = groups.iter().any(|group| !group.is_void("block_hash"));
-                if self.walk.stretch(tally.total, blocks) {
-                    self.sums.merge(&tally.sums);
-                    self.oldest = Some(groups);
-                    return Ok(false);
-                }
-                ordered::read(&groups, pool, |_| true).await?
-            }
+    async fn take(&mut self, part: Part) -> Result<bool, SinkError> {
+        let (groups, tallies) = match part {
+            Part::Rows(rows) => return Ok(self.walk_rows(&rows)),
+            Part::Sum(groups, tallies) => (groups, tallies),
         };
-        Ok(self.walk_rows(&rows))
+        let mut total = Total::default();
+        tallies.iter().for_each(|tally| total.add(tally.total));
+        if total.shares == 0 {
+            return Ok(false);
+        }
+        let blocks = groups.iter().any(|group| !group.is_void("block_hash"));
+        if self.walk.stretch(total.weight, blocks) {
+            tallies.iter().for_each(|tally| self.sums.add_all(tally));
+            self.oldest = Some((groups, None));
+            return Ok(false);
+        }
+        match (groups.as_slice(), tallies.as_slice()) {
+            ([group], [tally]) if group.is_ordered() && !tally.chunks.is_empty() => self.take_chunks(group, &tally.chunks, blocks).await,
+            _ => Ok(self.walk_rows(&ordered::read(&groups, self.pool, |_| true).await?)),
+        }
+    }
+
+    /// Takes as many chunks of a row group in order as fit, newest first, and walks the one that does not.
+    async fn take_chunks(&mut self, group: &RowGroup, chunks: &[Total], blocks: bool) -> Result<bool, SinkError> {
+        for (index, chunk) in chunks.iter().enumerate().rev().filter(|(_, chunk)| chunk.shares > 0) {
+            let rows = index * BATCH_ROWS..((index + 1) * BATCH_ROWS).min(group.rows());
+            if self.walk.stretch(chunk.weight, blocks) {
+                self.sums.add_all(&tally(group, rows.clone(), self.pool, &self.memory.names).await?);
+                self.oldest = Some((vec![group.clone()], Some(rows)));
+            } else if self.walk_rows(&ordered::read_rows(std::slice::from_ref(group), Some(rows), self.pool, |_| true).await?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn walk_rows(&mut self, rows: &Ordered) -> bool {
-        let numbers = self.sums.names().numbers(rows.names());
+        let numbers: Vec<u32> = {
+            let mut names = locked(&self.memory.names);
+            rows.names().map(|name| names.number(name)).collect()
+        };
         for (place, number, share) in rows.newest_first() {
             let (weight, last) = match self.walk.step(&share) {
                 Step::Take(weight) => (weight, false),
@@ -188,28 +244,18 @@ impl Search {
     }
 }
 
-/// The stretches of a stretch of files, newest first, without what is newer than the end.
-async fn opened(shares: &Snapshot, files: Vec<Arc<DataFile>>, end: Place) -> Result<Vec<Vec<RowGroup>>, SinkError> {
-    let mut groups = Vec::new();
-    for file in &files {
-        groups.extend(row_groups(shares, file).await?);
-    }
-    groups.retain(|group| group.seq_range().is_none_or(|range| range.0 <= end.seq));
-    Ok(apart(groups))
-}
-
-async fn part(groups: Vec<RowGroup>, pool: String, end: Place) -> Result<Part, SinkError> {
+async fn part(memory: Arc<Memory>, groups: Vec<RowGroup>, pool: String, end: Place) -> Result<Part, SinkError> {
     let whole = groups.iter().all(|group| group.seq_range().is_some_and(|range| range.1 < end.seq));
     // The decoding is what takes time; a task of its own brings it to another core.
     let work = async move {
         if !whole {
             return ordered::read(&groups, &pool, |row| row.place <= end).await.map(Part::Rows);
         }
-        let mut tally = Tally::default();
+        let mut tallies = Vec::with_capacity(groups.len());
         for group in &groups {
-            tally.read(group, &pool).await?;
+            tallies.push(memory.tally(group, &pool).await?);
         }
-        Ok(Part::Sum(groups, tally))
+        Ok(Part::Sum(groups, tallies))
     };
     match tokio::spawn(work).await {
         Ok(part) => part,
@@ -266,6 +312,11 @@ impl Weights {
         }
         known.2
     }
+}
+
+/// What was remembered stays right whatever became of who remembered it.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn hashes(difficulty: i64) -> u64 {

@@ -15,6 +15,7 @@ use headframe_schemas::{Stream, Table};
 use headframe_sinks::{Lake, Snapshot, SnapshotReader, SnapshotTable};
 
 use super::course::{BlockRow, Place};
+use super::search::Searcher;
 use crate::fault::PipelineFault;
 
 /// The tables of one lake.
@@ -28,6 +29,8 @@ pub struct Tables {
     pub windows: SnapshotReader,
     /// Payouts.
     pub payouts: SnapshotReader,
+    /// Searches windows in `shares`.
+    pub searcher: Searcher,
 }
 
 /// A row of `payouts` and where it stands.
@@ -45,7 +48,14 @@ impl Tables {
         let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
         lake.register(session.runtime_env().as_ref());
         let open = |stream: &dyn Stream| SnapshotReader::open(lake, Table::raw(stream));
-        Self { session, blocks: open(&Blocks), shares: open(&Shares), windows: open(&Windows), payouts: open(&Payouts) }
+        Self {
+            session,
+            blocks: open(&Blocks),
+            shares: open(&Shares),
+            windows: open(&Windows),
+            payouts: open(&Payouts),
+            searcher: Searcher::default(),
+        }
     }
 
     /// The good rows of `blocks` after a sequence, in their order.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use headframe_ingest::{Decoder, Message, State};
 use headframe_pipelines::payout::course::{Place, window_of};
-use headframe_pipelines::payout::search::{End, PATIENCE_US, end, window};
+use headframe_pipelines::payout::search::{End, PATIENCE_US, Searcher};
 use headframe_pipelines::payout::{self, Scheme, ShareWork};
 use headframe_schemas::Table;
 use headframe_schemas::stream::shares::{Share, Shares};
@@ -86,6 +86,8 @@ impl Pool {
 async fn every_window_is_that_of_a_walk_over_all_shares() {
     let mut random = StdRng::seed_from_u64(21);
     let mut pool = Pool::new().await;
+    // One that remembers the whole time, and one that has seen nothing.
+    let searcher = Searcher::default();
     let mut found = 0;
     for version in 0..24 {
         let mut messages = Vec::new();
@@ -121,11 +123,13 @@ async fn every_window_is_that_of_a_walk_over_all_shares() {
         let mut seen = std::collections::HashSet::new();
         let winners: Vec<_> = winners.into_iter().filter(|(_, hash)| seen.insert(hash.clone())).collect();
         for (place, hash) in winners.iter().rev().take(3) {
-            assert_eq!(end(&snapshot, "main", hash, START_US).await.unwrap(), End::Winner(*place));
-            assert_eq!(end(&snapshot, "other", hash, START_US).await.unwrap(), End::Unknown);
+            assert_eq!(searcher.end(&snapshot, "main", hash, START_US).await.unwrap(), End::Winner(*place));
+            assert_eq!(Searcher::default().end(&snapshot, "main", hash, START_US).await.unwrap(), End::Winner(*place));
+            assert_eq!(searcher.end(&snapshot, "other", hash, START_US).await.unwrap(), End::Unknown);
             for scheme in payout::ALL {
                 let wanted = window_of([1, 200, 2_000, 30_000, 900_000][random.random_range(0..5)]);
-                let here = window(&snapshot, "main", *place, *scheme, wanted).await.unwrap();
+                let here = searcher.window(&snapshot, "main", *place, *scheme, wanted).await.unwrap();
+                assert_eq!(Searcher::default().window(&snapshot, "main", *place, *scheme, wanted).await.unwrap(), here);
                 let there = pool.walked(*place, *scheme, wanted);
                 assert_eq!(here.window, there, "{} of {wanted} that ends at {place:?}", scheme.name());
                 assert_eq!(here.newest, Some(*place));
@@ -147,7 +151,7 @@ async fn a_winning_share_that_never_came_is_given_up_after_ten_minutes_and_not_b
     pool.commit(&[(at(3), vec![share(3, "a", 5, 10, None)]), (at(4), vec![of_other])]).await;
     let ask = async |pool: &Pool, name: &str| {
         let snapshot = pool.snapshot().await;
-        end(&snapshot, name, &hash(1), at(2)).await.unwrap()
+        Searcher::default().end(&snapshot, name, &hash(1), at(2)).await.unwrap()
     };
     assert_eq!(ask(&pool, "main").await, End::Unknown);
     pool.commit(&[(at(2) + PATIENCE_US, vec![share(4, "a", 5, 10, None)])]).await;
@@ -183,9 +187,9 @@ async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
     writer.commit(Range { first: 2, last: 2 }, &[message(2, share(1, "b", 10, 10, Some(&hash(1))))]).await.unwrap();
     let snapshot = SnapshotReader::open(&lake, Table::raw(&Shares)).refresh().await.unwrap();
     let Place { seq, row } = Place { seq: 2, row: 0 };
-    assert_eq!(end(&snapshot, "main", &hash(1), START_US).await.unwrap(), End::Winner(Place { seq, row }));
+    assert_eq!(Searcher::default().end(&snapshot, "main", &hash(1), START_US).await.unwrap(), End::Winner(Place { seq, row }));
     for scheme in payout::ALL {
-        let found = window(&snapshot, "main", Place { seq, row }, *scheme, window_of(5_000)).await.unwrap();
+        let found = Searcher::default().window(&snapshot, "main", Place { seq, row }, *scheme, window_of(5_000)).await.unwrap();
         assert_eq!(found.window.shares, if scheme.name() == "solo" { 1 } else { 2 }, "{}", scheme.name());
     }
 }
@@ -197,7 +201,7 @@ async fn a_round_that_ends_where_a_file_does_begins_with_that_files_first_share(
     pool.commit(&[(START_US, vec![share(1, "b", 5, 10, None), share(2, "c", 5, 10, None)])]).await;
     pool.commit(&[(START_US, vec![share(3, "d", 5, 10, Some(&hash(2)))])]).await;
     let snapshot = pool.snapshot().await;
-    let found = window(&snapshot, "main", Place { seq: 3, row: 0 }, &payout::prop::Prop, 1).await.unwrap();
+    let found = Searcher::default().window(&snapshot, "main", Place { seq: 3, row: 0 }, &payout::prop::Prop, 1).await.unwrap();
     assert_eq!((found.window.shares, found.newest, found.edge), (3, Some(Place { seq: 3, row: 0 }), Some(Place { seq: 2, row: 0 })));
     assert_eq!(found.window.weights.keys().collect::<Vec<_>>(), ["b", "c", "d"]);
 }
@@ -212,10 +216,11 @@ async fn a_share_that_is_sent_again_moves_no_window() {
     pool.commit(&[(START_US, vec![stale, foreign, share(2, "a", 5, 10, None)])]).await;
     pool.commit(&[(START_US, vec![share(3, "b", 5, 10, None), made(4, "c")])]).await;
     let first = Place { seq: 2, row: 1 };
+    let searcher = Searcher::default();
     let look = async |pool: &Pool| {
         let snapshot = pool.snapshot().await;
-        assert_eq!(end(&snapshot, "main", &hash(1), START_US).await.unwrap(), End::Winner(first));
-        window(&snapshot, "main", first, &payout::pplns::Pplns, window_of(1_200)).await.unwrap()
+        assert_eq!(searcher.end(&snapshot, "main", &hash(1), START_US).await.unwrap(), End::Winner(first));
+        searcher.window(&snapshot, "main", first, &payout::pplns::Pplns, window_of(1_200)).await.unwrap()
     };
     let before = look(&pool).await;
     assert_eq!((before.window.shares, before.window.weights.keys().collect::<Vec<_>>().len()), (3, 3));
@@ -225,4 +230,46 @@ async fn a_share_that_is_sent_again_moves_no_window() {
     assert_eq!(look(&pool).await, before, "in the same file");
     pool.commit(&[(START_US + PATIENCE_US, vec![made(8, "c")]), (START_US + 2 * PATIENCE_US, vec![made(9, "c")])]).await;
     assert_eq!(look(&pool).await, before, "and long after");
+}
+
+/// Row groups of many batches: where a window begins within one, and what is not read a second time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_row_group_is_cut_where_the_window_begins_and_then_remembered() {
+    let mut random = StdRng::seed_from_u64(34);
+    let mut pool = Pool::new().await;
+    for (part, count) in [(0, 4), (1, 14)] {
+        let messages: Vec<_> = (0..count)
+            .map(|_| {
+                let row = |n| {
+                    let outcome = if random.random_range(0..9) == 0 { "stale" } else { "accepted" }.to_owned();
+                    let miner = format!("m{}", random.random_range(0..500));
+                    Share { outcome, ..share(n, &miner, random.random_range(1..5_000), 90_000 + i128::from(part), None) }
+                };
+                (START_US, (0..5_000).map(row).collect())
+            })
+            .collect();
+        pool.commit(&messages).await;
+    }
+    pool.commit(&[(START_US, vec![share(0, "winner", 5, 10, Some(&hash(1)))])]).await;
+    let (place, _) = pool.rows.last().cloned().unwrap();
+    let snapshot = pool.snapshot().await;
+    let searcher = Searcher::default();
+    for blocks in [1, 130, 1_500, 1_770, 9_999] {
+        let wanted = window_of(blocks * 1_000);
+        let found = searcher.window(&snapshot, "main", place, &payout::pplns::Pplns, wanted).await.unwrap();
+        let walked = pool.walked(place, &payout::pplns::Pplns, wanted);
+        assert_eq!(found.window, walked, "{blocks} blocks");
+        let older = pool.rows.iter().rev().filter(|(_, share)| share.outcome == "accepted");
+        assert_eq!(found.edge, older.map(|(at, _)| *at).nth(walked.shares as usize - 1), "{blocks} blocks");
+        assert_eq!(Searcher::default().window(&snapshot, "main", place, &payout::pplns::Pplns, wanted).await.unwrap(), found);
+    }
+    // The long file may be gone: what was added up in whole is known, as long as the last search wanted it.
+    let all = searcher.window(&snapshot, "main", place, &payout::prop::Prop, 1).await.unwrap();
+    for file in &snapshot.files[..] {
+        if file.rows > 10 && file.seq_range().is_some_and(|range| range.1 > 4) {
+            std::fs::remove_file(pool.folder.path().join("shares").join(&file.add.path)).unwrap();
+        }
+    }
+    assert_eq!(searcher.window(&snapshot, "main", place, &payout::prop::Prop, 1).await.unwrap(), all);
+    assert!(Searcher::default().window(&snapshot, "main", place, &payout::prop::Prop, 1).await.is_err());
 }

@@ -40,7 +40,7 @@ async fn readable(snapshot: &Snapshot, file: &Arc<DataFile>, column: &str, hash:
     let mut wanted = Vec::new();
     for group in row_groups(snapshot, file).await.map_err(unreadable)? {
         rows += group.rows() as i64;
-        if group.may_hold(column, hash) {
+        if group.text_bounds(column).may_hold(hash) {
             wanted.push(group);
         }
     }

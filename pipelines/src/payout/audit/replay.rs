@@ -12,7 +12,7 @@ use crate::fault::PipelineFault;
 use crate::payout::Scheme;
 use crate::payout::course::{Courses, Due, Place, Step, window_of};
 use crate::payout::freeze::{self, Found};
-use crate::payout::search::{self, End};
+use crate::payout::search::End;
 use crate::payout::split;
 use crate::payout::tables::Tables;
 
@@ -128,7 +128,7 @@ impl Comparison {
         if stated.zip(oldest).is_some_and(|(stated, oldest)| stated.seq < oldest) {
             return Ok(Err(CUT));
         }
-        let end = search::end(shares, &due.block.pool, &due.block.hash, due.block.ingest_time).await?;
+        let end = tables.searcher.end(shares, &due.block.pool, &due.block.hash, due.block.ingest_time).await?;
         let place = match end {
             End::Winner(place) | End::Before(place) => Some(place),
             End::Nothing => None,
@@ -139,7 +139,7 @@ impl Comparison {
         }
         let would = match place {
             _ if policy.scheme.name() == "solo" && !matches!(end, End::Winner(_)) => freeze::finder(&due.block),
-            Some(place) => search::window(shares, &due.block.pool, place, policy.scheme, window_of(policy.window_milli)).await?,
+            Some(place) => tables.searcher.window(shares, &due.block.pool, place, policy.scheme, window_of(policy.window_milli)).await?,
             None => Found::default(),
         };
         // A window that begins with the oldest share kept may have begun before it.

@@ -1,5 +1,7 @@
 //! The accepted shares of a pool in a stretch of row groups, in the order of their places.
 
+use std::ops::Range;
+
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use futures::TryStreamExt;
@@ -38,10 +40,20 @@ pub struct Ordered {
 
 /// Reads the accepted shares of a pool that the caller wants to keep.
 pub async fn read(groups: &[RowGroup], pool: &str, keep: impl Fn(&Candidate<'_>) -> bool) -> Result<Ordered, SinkError> {
+    read_rows(groups, None, pool, keep).await
+}
+
+/// The same of some rows of each row group.
+pub async fn read_rows(
+    groups: &[RowGroup],
+    rows: Option<Range<usize>>,
+    pool: &str,
+    keep: impl Fn(&Candidate<'_>) -> bool,
+) -> Result<Ordered, SinkError> {
     let columns = ["seq", "row", "ingest_time", "pool", "miner", "outcome", "difficulty", "network_difficulty", "block_hash"];
     let mut ordered = Ordered::default();
     for group in groups {
-        let (mut seen, mut batches) = (Seen::default(), group.read(&columns)?);
+        let (mut seen, mut batches) = (Seen::default(), group.read_rows(&columns, rows.clone().unwrap_or(0..group.rows()))?);
         while let Some(batch) = batches.try_next().await? {
             ordered.add(&batch, pool, &mut seen, &keep)?;
         }

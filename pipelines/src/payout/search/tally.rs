@@ -1,59 +1,132 @@
 //! The sums of a row group: what each miner's accepted shares weigh, without their order.
 
-use arrow::array::{Array, AsArray, DictionaryArray, RecordBatch};
+use std::ops::Range;
+use std::sync::Mutex;
+
+use arrow::array::{Array, AsArray, DictionaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type};
 use futures::TryStreamExt;
+use headframe_sinks::row_group::BATCH_ROWS;
 use headframe_sinks::{RowGroup, SinkError};
 
-use super::sums::{Seen, Sums};
-use super::{Weights, missing};
+use super::sums::{Names, same};
+use super::{Weights, locked, missing};
 
 /// What shares add up to.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Tally {
-    /// The sum of all weights, at most `u128::MAX`.
-    pub total: u128,
-    /// Accepted shares of the pool.
-    pub shares: u64,
-    /// What each miner's come to.
-    pub sums: Sums,
+    /// What each miner's come to: the number of its name, weight, shares. A miner may be there more than once.
+    pub sums: Vec<(u32, u128, u64)>,
+    /// What every `BATCH_ROWS` rows come to, in their order; nothing when the reader cut them otherwise.
+    pub chunks: Vec<Total>,
+    /// What all come to.
+    pub total: Total,
 }
 
-impl Tally {
-    /// Adds the accepted shares that a pool has in a row group.
-    pub async fn read(&mut self, group: &RowGroup, pool: &str) -> Result<(), SinkError> {
-        let columns = ["pool", "miner", "outcome", "difficulty", "network_difficulty"];
-        let (mut weights, mut seen) = (Weights::new(), Seen::default());
-        let mut batches = group.read(&columns)?;
-        while let Some(batch) = batches.try_next().await? {
-            self.add(&batch, pool, &mut weights, &mut seen)?;
-        }
-        Ok(())
-    }
+/// A sum over miners.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Total {
+    /// The sum of the weights, at most `u128::MAX`.
+    pub weight: u128,
+    /// Accepted shares of the pool.
+    pub shares: u64,
+}
 
-    fn add(&mut self, batch: &RecordBatch, pool: &str, weights: &mut Weights, seen: &mut Seen) -> Result<(), SinkError> {
-        let (pools, miners, outcomes) = (texts(batch, "pool")?, texts(batch, "miner")?, texts(batch, "outcome")?);
+impl Total {
+    /// Adds another.
+    pub fn add(&mut self, other: Self) {
+        self.weight = self.weight.saturating_add(other.weight);
+        self.shares += other.shares;
+    }
+}
+
+/// Adds up the accepted shares that a pool has in some rows of a row group.
+pub async fn tally(group: &RowGroup, rows: Range<usize>, pool: &str, names: &Mutex<Names>) -> Result<Tally, SinkError> {
+    // What the footer says of all rows need not be read in each.
+    let (pools, network) = (group.only_text("pool"), group.only_decimal("network_difficulty"));
+    if pools.is_some_and(|only| only != pool) {
+        return Ok(Tally::default());
+    }
+    let mut columns = vec!["miner", "outcome", "difficulty"];
+    columns.extend(pools.is_none().then_some("pool"));
+    columns.extend(network.is_none().then_some("network_difficulty"));
+    let mut adding = Adding { names, network, weights: Weights::new(), miners: None, before: 0, tally: Tally::default() };
+    let mut batches = group.read_rows(&columns, rows)?;
+    let mut aligned = true;
+    while let Some(batch) = batches.try_next().await? {
+        let total = adding.add(&batch, pool)?;
+        adding.tally.chunks.push(total);
+        adding.tally.total.add(total);
+        // Only the last one may be shorter.
+        aligned &= adding.tally.chunks.len() == 1 || adding.before == BATCH_ROWS;
+        adding.before = batch.num_rows();
+    }
+    adding.flush();
+    let mut tally = adding.tally;
+    if !aligned {
+        tally.chunks.clear();
+    }
+    Ok(tally)
+}
+
+struct Adding<'a> {
+    names: &'a Mutex<Names>,
+    network: Option<i128>,
+    weights: Weights,
+    /// The dictionary of the batches so far, and what each of its values has come to. A row group has one, unless it became
+    /// too long for its writer.
+    miners: Option<(StringArray, Vec<(u128, u64)>)>,
+    /// Rows of the batch before.
+    before: usize,
+    tally: Tally,
+}
+
+impl Adding<'_> {
+    fn add(&mut self, batch: &RecordBatch, pool: &str) -> Result<Total, SinkError> {
+        let (miners, outcomes) = (texts(batch, "miner")?, texts(batch, "outcome")?);
+        let pools = batch.column_by_name("pool").map(|_| texts(batch, "pool")).transpose()?;
         let difficulties = batch.column_by_name("difficulty").and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let difficulties = difficulties.ok_or_else(|| missing(batch, "difficulty"))?;
+        let difficulties = difficulties.ok_or_else(|| missing(batch, "difficulty"))?.values();
         let networks = batch.column_by_name("network_difficulty").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
-        let networks = networks.ok_or_else(|| missing(batch, "network_difficulty"))?;
-        let (of_pool, accepted) = (those(pools, pool), those(outcomes, "accepted"));
-        let numbers = seen.numbers(self.sums.names(), miners.values().as_string());
+        let networks = networks.map(|networks| networks.values());
+        if networks.is_none() && self.network.is_none() {
+            return Err(missing(batch, "network_difficulty"));
+        }
+        let values = miners.values().as_string::<i32>();
+        if self.miners.as_ref().is_none_or(|(known, _)| !same(known, values)) {
+            self.flush();
+        }
+        let (_, sums) = self.miners.get_or_insert_with(|| (values.clone(), vec![(0, 0); values.len()]));
+        let (accepted, of_pool) = (those(outcomes, "accepted"), pools.map(|pools| (pools.keys().values(), those(pools, pool))));
         let is = |kept: &[bool], key: i32| kept.get(key as usize).copied().unwrap_or(false);
-        let (pool_keys, miner_keys, outcome_keys) = (pools.keys().values(), miners.keys().values(), outcomes.keys().values());
+        let (miner_keys, outcome_keys) = (miners.keys().values(), outcomes.keys().values());
         // A rejected row has no verdict, and none of the others matters then.
-        let good = |row: usize| outcomes.keys().nulls().is_none_or(|nulls| nulls.is_valid(row));
+        let nulls = outcomes.keys().nulls().filter(|nulls| nulls.null_count() > 0);
+        let mut total = Total::default();
         for row in 0..batch.num_rows() {
-            if !is(&accepted, outcome_keys[row]) || !is(&of_pool, pool_keys[row]) || !good(row) {
+            let counts = is(&accepted, outcome_keys[row])
+                && of_pool.as_ref().is_none_or(|(keys, of_pool)| is(of_pool, keys[row]))
+                && nulls.is_none_or(|nulls| nulls.is_valid(row));
+            if !counts {
                 continue;
             }
-            let weight = weights.of(difficulties.value(row), networks.value(row));
-            self.total = self.total.saturating_add(weight);
-            self.shares += 1;
-            let number = numbers.get(miner_keys[row] as usize).copied().unwrap_or(0);
-            self.sums.add(number, weight, 1);
+            let network = networks.map_or(self.network.unwrap_or(0), |networks| networks[row]);
+            let weight = self.weights.of(difficulties[row], network);
+            total.add(Total { weight, shares: 1 });
+            if let Some(sum) = sums.get_mut(miner_keys[row] as usize) {
+                *sum = (sum.0.saturating_add(weight), sum.1 + 1);
+            }
         }
-        Ok(())
+        Ok(total)
+    }
+
+    /// Puts what the values of the dictionary have come to where the numbers of their names say.
+    fn flush(&mut self) {
+        let Some((values, sums)) = self.miners.take() else { return };
+        let mut names = locked(self.names);
+        for (name, (weight, shares)) in values.iter().zip(sums).filter(|(_, (_, shares))| *shares > 0) {
+            self.tally.sums.push((names.number(name.unwrap_or_default()), weight, shares));
+        }
     }
 }
 

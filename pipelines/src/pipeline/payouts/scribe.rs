@@ -13,7 +13,7 @@ use crate::fault::PipelineFault;
 use crate::payout::course::{Due, Paid, Place, Step};
 use crate::payout::freeze::{self, Found};
 use crate::payout::seal::Key;
-use crate::payout::search::{self, End};
+use crate::payout::search::End;
 use crate::payout::tables::Tables;
 use crate::pipeline::payouts::until_written;
 
@@ -96,7 +96,7 @@ impl<'a> Scribe<'a> {
         let block = &due.block;
         let shares = self.tables.shares.refresh().await?;
         let started = Instant::now();
-        let end = search::end(&shares, &block.pool, &block.hash, block.ingest_time).await?;
+        let end = self.tables.searcher.end(&shares, &block.pool, &block.hash, block.ingest_time).await?;
         let (end, reason) = match end {
             End::Winner(place) => (Some(place), None),
             End::Before(place) => (Some(place), Some("the share that made the block never became durable".to_owned())),
@@ -110,7 +110,7 @@ impl<'a> Scribe<'a> {
         };
         let found = match end {
             _ if reason.is_some() && terms.scheme.name() == "solo" => freeze::finder(block),
-            Some(end) => search::window(&shares, &block.pool, end, terms.scheme, terms.window()).await?,
+            Some(end) => self.tables.searcher.window(&shares, &block.pool, end, terms.scheme, terms.window()).await?,
             None => Found::default(),
         };
         let rows = freeze::windows(block, terms, &found.window);

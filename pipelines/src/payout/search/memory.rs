@@ -1,0 +1,101 @@
+//! What searches remember of data files, which never change: the windows of blocks that follow each other overlap almost whole,
+//! so that only what came since the last block, and the window's far end, is read anew.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use headframe_sinks::{DataFile, RowGroup, SinkError, Snapshot, TextBounds, row_groups};
+
+use super::locked;
+use super::sums::Names;
+use super::tally::{Tally, tally};
+
+/// Sums of one miner in one row group that are remembered, 32 bytes each; beyond that row groups are read again each time.
+const MOST_SUMS: usize = 1 << 21;
+/// Names that are remembered before all is forgotten, so that miners of years ago do not stay.
+const MOST_NAMES: usize = 1 << 20;
+
+/// A pool, a file and a row group's place in it.
+type Part = (String, String, usize);
+
+/// Something, and the last search that used it.
+type Used<T> = (u64, Arc<T>);
+
+/// What is known of the files of one table.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The miners of the tallies. They only become more, because a task that was left behind may still count by them.
+    pub names: Mutex<Names>,
+    /// Counts the searches, to know what the last one used.
+    round: AtomicU64,
+    groups: Mutex<HashMap<String, Used<Vec<RowGroup>>>>,
+    tallies: Mutex<HashMap<Part, Used<Tally>>>,
+    /// Between which the hashes of blocks in a file lie.
+    blocks: Mutex<HashMap<String, TextBounds>>,
+}
+
+impl Memory {
+    /// A search begins; says whether all should be forgotten first, by taking a new memory.
+    pub fn begin(&self) -> bool {
+        self.round.fetch_add(1, Ordering::Relaxed);
+        locked(&self.names).len() > MOST_NAMES
+    }
+
+    /// A search for a window of this pool has ended: what it did not use will hardly be wanted again.
+    pub fn end(&self, pool: &str) {
+        let round = self.round.load(Ordering::Relaxed);
+        locked(&self.tallies).retain(|(of, ..), (used, _)| of != pool || *used == round);
+        locked(&self.groups).retain(|_, (used, _)| *used == round);
+    }
+
+    /// The row groups of a file.
+    pub async fn groups(&self, shares: &Snapshot, file: &Arc<DataFile>) -> Result<Arc<Vec<RowGroup>>, SinkError> {
+        let round = self.round.load(Ordering::Relaxed);
+        if let Some((used, groups)) = locked(&self.groups).get_mut(&file.add.path) {
+            *used = round;
+            return Ok(groups.clone());
+        }
+        let groups = Arc::new(row_groups(shares, file).await?);
+        locked(&self.groups).insert(file.add.path.clone(), (round, groups.clone()));
+        Ok(groups)
+    }
+
+    /// What the shares of a pool in a row group add up to.
+    pub async fn tally(&self, group: &RowGroup, pool: &str) -> Result<Arc<Tally>, SinkError> {
+        let round = self.round.load(Ordering::Relaxed);
+        let part = (pool.to_owned(), group.file().add.path.clone(), group.index());
+        if let Some((used, tally)) = locked(&self.tallies).get_mut(&part) {
+            *used = round;
+            return Ok(tally.clone());
+        }
+        let tally = Arc::new(tally(group, 0..group.rows(), pool, &self.names).await?);
+        let mut tallies = locked(&self.tallies);
+        let sums: usize = tallies.values().map(|(_, tally)| tally.sums.len()).sum();
+        if sums + tally.sums.len() <= MOST_SUMS {
+            tallies.insert(part, (round, tally.clone()));
+        }
+        Ok(tally)
+    }
+
+    /// The row groups of a file that may hold the share of a block.
+    pub async fn holding(&self, shares: &Snapshot, file: &Arc<DataFile>, hash: &str) -> Result<Vec<RowGroup>, SinkError> {
+        let known = locked(&self.blocks).get(&file.add.path).cloned();
+        if known.is_some_and(|bounds| !bounds.may_hold(hash)) {
+            return Ok(Vec::new());
+        }
+        let remembered = locked(&self.groups).get(&file.add.path).map(|(_, groups)| groups.clone());
+        let mut groups = match remembered {
+            Some(groups) => groups.to_vec(),
+            None => row_groups(shares, file).await?,
+        };
+        let bounds = groups.iter().map(|group| group.text_bounds("block_hash")).fold(TextBounds::Empty, TextBounds::join);
+        let mut blocks = locked(&self.blocks);
+        if blocks.len() > 2 * shares.files.len() + 1_000 {
+            blocks.clear();
+        }
+        blocks.insert(file.add.path.clone(), bounds);
+        groups.retain(|group| group.text_bounds("block_hash").may_hold(hash));
+        Ok(groups)
+    }
+}
