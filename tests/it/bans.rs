@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use headframe_ingest::{ManagedServer, ServerConfig, server};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ fn pool(folder: &Path, nats: &ManagedServer, stratum: u16) -> Headframe {
 /// What the pool says to one line, or that it closes without a word.
 fn answer(port: u16, line: &Value) -> Option<Value> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // A pool that has closed already may refuse the line; then there is nothing to read either.
     let _ = writeln!(stream, "{line}");
     let mut text = String::new();

@@ -89,8 +89,9 @@ async fn an_append_that_was_dropped_is_settled_as_one_message() {
 async fn an_answer_lost_with_the_server_is_asked_for_again() {
     let mut bed = Bed::start().await;
     let nats = bed.nats().await;
-    let mut chronicle = open(&nats).await.with_patience(Duration::from_millis(300));
+    let mut chronicle = open(&nats).await;
     chronicle.append(&rows(1, 1)).await.unwrap();
+    let mut chronicle = chronicle.with_patience(Duration::from_millis(300));
     // Sent, then dropped before the answer; the server goes away before anybody asks.
     let cut = tokio::time::timeout(Duration::from_micros(400), chronicle.append(&rows(2, 1))).await;
     bed.down().await;

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
-mod bench;
 mod chronicle;
 mod decode;
 mod door;

@@ -206,7 +206,7 @@ async fn a_missing_stream_and_a_missing_server_are_told_apart() {
     assert!(matches!(error, PublishError::NoStream { .. }), "{error}");
     provision(&nats.js, SENSORS, &StreamSettings::default()).await.unwrap();
     let hasty = Publisher::new(nats.clone(), "hasty", PublisherConfig { deadline_s: 2, ..PublisherConfig::default() });
-    hasty.record(&reading(1)).await.unwrap();
+    lonely.record(&reading(1)).await.unwrap();
     bed.down().await;
     let error = hasty.record(&reading(2)).await.unwrap_err();
     assert!(matches!(error, PublishError::Busy { .. } | PublishError::Unconfirmed { .. }), "{error}");

@@ -191,7 +191,7 @@ async fn a_slow_caller_holds_back_the_server() {
             ack.unwrap().await.unwrap();
         }
     }
-    let config = ReaderConfig { pull_messages: 100, answer_messages: 10, heartbeat: Duration::from_millis(200), ..ReaderConfig::default() };
+    let config = ReaderConfig { pull_messages: 100, answer_messages: 10, ..ReaderConfig::default() };
     let mut reader = Reader::open_with(nats.clone(), SENSORS, ReadFrom::default(), config).await.unwrap();
     let first = reader.next().await.unwrap();
     assert!(!first.is_empty() && first.len() <= 10);

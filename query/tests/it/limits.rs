@@ -20,11 +20,11 @@ const ENDLESS: &str = "SELECT a.value AS n, 'some text to fill the pipe with' AS
 /// A query that works for ever and gives nothing.
 const SILENT: &str = "SELECT count(*) AS n FROM generate_series(1, 1000000000000) AS a WHERE a.value % 7 = 3";
 
-/// Waits for a fact, at most ten seconds.
+/// Waits for a fact, at most a minute.
 async fn until(what: &str, mut fact: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while !fact().await {
-        assert!(tokio::time::Instant::now() < deadline, "{what} did not come true in 10 s");
+        assert!(tokio::time::Instant::now() < deadline, "{what} did not come true in a minute");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -35,6 +35,19 @@ async fn running(router: &Router) -> Vec<Value> {
 
 fn ask(sql: &str) -> Ask {
     Ask { sql: sql.to_owned(), params: Value::Null, at: At::Latest, timeout: None, max_rows: None, query_id: None }
+}
+
+/// The answer to a query whose time is up while rows are sent: a machine that gives none in that time is given more.
+async fn begun(router: &Router, format: &str) -> axum::response::Response {
+    for timeout_ms in [800, 2_400, 7_200, 21_600, 64_800] {
+        let body = json!({"sql": ENDLESS, "format": format, "timeout_ms": timeout_ms}).to_string();
+        let response = router.clone().oneshot(post(body)).await.unwrap();
+        if response.status() != StatusCode::GATEWAY_TIMEOUT {
+            assert_eq!(response.status(), StatusCode::OK, "{format}");
+            return response;
+        }
+    }
+    panic!("no row of {format} came in a minute");
 }
 
 #[tokio::test]
@@ -49,9 +62,9 @@ async fn time_is_up_before_the_first_row() {
 #[tokio::test]
 async fn time_is_up_after_rows_were_sent() {
     let router = small().await;
-    let answer = send(&router, post(json!({"sql": ENDLESS, "format": "ndjson", "timeout_ms": 400}).to_string())).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    let last: Value = serde_json::from_str(answer.text().lines().last().unwrap()).unwrap();
+    let response = begun(&router, "ndjson").await;
+    let text = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let last: Value = serde_json::from_slice(text.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap()).unwrap();
     assert_eq!(last["error"]["code"], "time_limit");
     let answer = send(&router, post(json!({"sql": ENDLESS, "max_rows": 300_000, "format": "json"}).to_string())).await;
     let body = answer.json();
@@ -63,9 +76,7 @@ async fn time_is_up_after_rows_were_sent() {
 async fn formats_without_room_for_words_break_the_connection() {
     let router = small().await;
     for format in ["arrow", "parquet", "csv"] {
-        let body = json!({"sql": ENDLESS, "format": format, "timeout_ms": 800}).to_string();
-        let response = router.clone().oneshot(post(body)).await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK, "{format}");
+        let response = begun(&router, format).await;
         let mut pieces = response.into_body().into_data_stream();
         let mut failed = false;
         while let Some(piece) = pieces.next().await {
@@ -183,7 +194,7 @@ async fn a_server_that_stops_lets_go() {
     let mut socket = request(address, SILENT).await;
     until("the query runs", async || running(&router).await.len() == 1).await;
     stop.cancel();
-    tokio::time::timeout(Duration::from_secs(8), task).await.expect("it stops in time").unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), task).await.expect("it stops in time").unwrap().unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 499") && answer.contains("cancelled"), "{answer}");

@@ -99,7 +99,7 @@ async fn a_full_tail_is_told_and_heals_with_the_next_commit() {
         sql: "SELECT seq FROM shares".to_owned(),
         params: serde_json::Value::Null,
         at: At::Latest,
-        timeout: Some(Duration::from_secs(10)),
+        timeout: Some(Duration::from_secs(60)),
         max_rows: None,
         query_id: None,
     };

@@ -71,6 +71,8 @@ pub(super) enum Leaving {
     Finishing,
     /// It was told where to go, and has until then.
     Told(Instant),
+    /// Its time is over: what is in flight is answered, and then it ends.
+    Over,
 }
 
 impl Leaving {
@@ -78,7 +80,7 @@ impl Leaving {
     pub(super) fn until(self) -> Option<Instant> {
         match self {
             Leaving::Told(until) => Some(until),
-            Leaving::Not | Leaving::Finishing => None,
+            Leaving::Not | Leaving::Finishing | Leaving::Over => None,
         }
     }
 }

@@ -193,8 +193,11 @@ impl Session {
             if leaving == Leaving::Finishing && self.in_flight == 0 {
                 leaving = Leaving::Told(self.send_off().await?);
             }
+            if leaving == Leaving::Over && self.in_flight == 0 {
+                return Err(End::Shutdown);
+            }
             let now = Instant::now();
-            let hears = leaving != Leaving::Finishing && self.in_flight < self.window();
+            let hears = !matches!(leaving, Leaving::Finishing | Leaving::Over) && self.in_flight < self.window();
             let listens = hears && self.tempo.next <= now;
             let throttled = (hears && !listens).then_some(self.tempo.next);
             let tick = (leaving == Leaving::Not).then_some(self.next_tick);
@@ -213,7 +216,7 @@ impl Session {
                 () = &mut stopped, if leaving == Leaving::Not => leaving = Leaving::Finishing,
                 share = self.checked.next() => self.finish(share).await?,
                 () = timer.as_mut() => match leaving {
-                    Leaving::Told(until) if until <= Instant::now() => return Err(End::Shutdown),
+                    Leaving::Told(until) if until <= Instant::now() => leaving = Leaving::Over,
                     Leaving::Not if self.next_tick <= Instant::now() => self.tick().await?,
                     _ => {}
                 },

@@ -14,7 +14,7 @@ use crate::server::{CAPTURED, NONCE, RESULT, is_ok, message};
 use crate::tls;
 
 fn behind(list: &[&str]) -> StratumConfig {
-    StratumConfig { trusted_proxies: list.iter().map(|text| (*text).to_owned()).collect(), login_timeout_s: 2, ..config() }
+    StratumConfig { trusted_proxies: list.iter().map(|text| (*text).to_owned()).collect(), ..config() }
 }
 
 /// A connection that begins with these bytes.
@@ -32,8 +32,8 @@ async fn a_trusted_balancer_speaks_for_its_miners() {
     let mut plain = Client::over(beginning(&stage, &header).await).logged_in().await;
     assert!(is_ok(&plain.submit(NONCE, RESULT).await));
     // The header goes first, the handshake after it.
-    let behind = beginning(&stage, &header).await;
-    let shaken = tls::handshake(behind, stage.fingerprint.as_deref().unwrap(), &rustls::version::TLS13).await.unwrap();
+    let relayed = beginning(&stage, &header).await;
+    let shaken = tls::handshake(relayed, stage.fingerprint.as_deref().unwrap(), &rustls::version::TLS13).await.unwrap();
     assert!(is_ok(&Client::over(shaken).logged_in().await.submit(NONCE, RESULT).await));
     // To everything behind the entrance the connection is the miner's, not the balancer's.
     let came_from = |facts: &Memory| facts.sessions.lock().unwrap().iter().map(|row| row.ip.clone()).collect::<Vec<_>>();
@@ -56,7 +56,9 @@ async fn a_trusted_balancer_speaks_for_its_miners() {
         let refused = Client::over(beginning(&stage, &bytes).await).hear().await;
         assert!(message(&refused).contains(reason), "{refused}");
     }
+    stage.close().await;
     // Half a header: the login time ends it.
+    let stage = Stage::open(Scene::unready(), StratumConfig { login_timeout_s: 1, ..behind(&["127.0.0.0/8"]) }).await;
     assert_eq!(Client::over(beginning(&stage, &header[..20]).await).hear().await, Value::Null);
     stage.close().await;
 }

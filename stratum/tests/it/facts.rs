@@ -52,7 +52,7 @@ impl Memory {
     pub async fn until_arrived(&self, count: u64) {
         let mut arrived = self.arrived.subscribe();
         let wait = arrived.wait_for(|arrived| *arrived >= count);
-        tokio::time::timeout(std::time::Duration::from_secs(30), wait).await.expect("no share came").unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(60), wait).await.expect("no share came").unwrap();
     }
 
     /// Shares that have come to the gate so far.

@@ -144,7 +144,7 @@ async fn our_miner_mines_blocks_that_monerod_takes() {
     }
     // The chain alone tells which blocks are this pool's, and no other pool's or wallet's.
     let search = async |pool: &str| {
-        let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(10)).unwrap().with_mark(Mark::of(pool, MAINNET));
+        let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(60)).unwrap().with_mark(Mark::of(pool, MAINNET));
         let marked = chain.marked(0..=10_000).await.unwrap();
         marked.into_iter().map(|block| (hex::encode(block.hash), block.height as i64, block.reward_atomic as i128)).collect::<Vec<_>>()
     };
@@ -179,7 +179,7 @@ pub fn mined(template: &dyn Template, machine: &Machine, job: u32) -> FoundBlock
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_blocks_at_one_height_the_second_is_an_orphan() {
     let monerod = Monerod::start().await;
-    let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(10)).unwrap();
+    let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(60)).unwrap();
     assert_eq!(chain.tip().await.unwrap().unready, None);
     let template = chain.template().await.unwrap();
     let seed = template.seed();

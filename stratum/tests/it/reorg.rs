@@ -74,7 +74,7 @@ impl Pool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reorganisation_makes_an_orphan_and_brings_it_back_to_maturity() {
     let monerod = Monerod::start_with(1, tempfile::tempdir).await;
-    let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(30)).unwrap();
+    let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(60)).unwrap();
     chain.tip().await.unwrap();
     let parent = generate(&monerod, 1, None).await.remove(0);
     let facts = Arc::new(Memory::new());
@@ -112,7 +112,7 @@ async fn a_reorganisation_makes_an_orphan_and_brings_it_back_to_maturity() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_popped_block_is_missed_only_when_another_has_its_place() {
     let monerod = Monerod::start_with(1, tempfile::tempdir).await;
-    let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(30)).unwrap();
+    let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(60)).unwrap();
     chain.tip().await.unwrap();
     let facts = Arc::new(Memory::new());
     let ours = found(&chain, &facts).await;

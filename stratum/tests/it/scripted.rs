@@ -65,6 +65,13 @@ pub struct ScriptedChain {
     pub marked: Mutex<Vec<Marked>>,
 }
 
+impl Scene {
+    /// A daemon that has no work, so that the pool opens at once and nobody is let in.
+    pub fn unready() -> Self {
+        Self { unready: Some("it has no work".to_owned()), ..Self::default() }
+    }
+}
+
 impl Template for Scene {
     fn height(&self) -> u64 {
         self.height
@@ -225,7 +232,7 @@ impl Stage {
 
     pub async fn close(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(30), self.running).await.expect("the pool did not stop").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), self.running).await.expect("the pool did not stop").unwrap();
     }
 
     pub async fn client(&self) -> Client {
@@ -288,7 +295,7 @@ impl Client {
     /// The next line, `Null` when the connection was closed.
     pub async fn hear(&mut self) -> Value {
         let mut line = String::new();
-        let read = tokio::time::timeout(Duration::from_secs(30), self.stream.read_line(&mut line)).await.expect("no line came");
+        let read = tokio::time::timeout(Duration::from_secs(60), self.stream.read_line(&mut line)).await.expect("no line came");
         // A reset is an end, too: it comes when lines were still unread at the other side.
         if read.unwrap_or(0) == 0 { Value::Null } else { serde_json::from_str(&line).unwrap() }
     }

@@ -235,7 +235,7 @@ async fn other_commands_are_answered_and_the_rest_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_logins_are_refused_with_the_reason() {
-    let stage = Stage::open(Scene::default(), headframe_stratum::StratumConfig { login_timeout_s: 1, ..config() }).await;
+    let stage = Stage::open(Scene::default(), config()).await;
     let cases = [
         (r#"{"id":1,"method":"login","params":{"login":"nobody","pass":"x"}}"#, "Invalid wallet address"),
         (r#"{"id":1,"method":"login","params":{"login":"4A","algo":["cn/r"]}}"#, "needs the algorithm rx/0"),
@@ -252,9 +252,11 @@ async fn bad_logins_are_refused_with_the_reason() {
     let mut endless = stage.client().await;
     endless.send(&"a".repeat(5000)).await;
     assert_eq!(endless.hear().await, Value::Null);
-    let mut silent = stage.client().await;
-    assert_eq!(silent.hear().await, Value::Null);
     assert_eq!(stage.stats.snapshot().sessions, 0);
+    stage.close().await;
+    // Nothing is heard of a silent one, and it is not heard for long.
+    let stage = Stage::open(Scene::unready(), StratumConfig { login_timeout_s: 1, ..config() }).await;
+    assert_eq!(stage.client().await.hear().await, Value::Null);
     stage.close().await;
 }
 
@@ -276,7 +278,8 @@ async fn an_unsynchronised_daemon_stops_jobs_and_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_bounded_and_the_difficulty_follows_the_miner() {
     let mut small = headframe_stratum::StratumConfig { max_sessions: 1, start_difficulty: 1, hashrate_interval_s: 1, ..config() };
-    small.vardiff.target_s = 30.0;
+    // An hour: however slow the machine is, it hashes faster.
+    small.vardiff.target_s = 3600.0;
     let stage = Stage::open(Scene::default(), small).await;
     let mut client = stage.miner().await;
     assert_eq!(stage.client().await.hear().await, Value::Null);
@@ -290,7 +293,7 @@ async fn connections_are_bounded_and_the_difficulty_follows_the_miner() {
         assert!(is_ok(&answer), "{answer}");
         pushed = Some(job);
     }
-    // Six shares within a second of a 30-second aim: the difficulty jumps by the largest step, in a new job.
+    // Six shares where the aim is one an hour: the difficulty jumps by the largest step, in a new job.
     let job = client.hear().await;
     assert_eq!((&job["method"], &job["params"]["target"]), (&json!("job"), &json!("ffffff1f")));
     // The old job stays good, at its own difficulty.

@@ -19,7 +19,7 @@ use crate::scripted;
 const EASY: u32 = 0x207f_ffff;
 
 fn driver(settings: &OpensySettings) -> BitcoinChain {
-    BitcoinChain::new(&settings.rpc_url, WALLET, settings, Duration::from_secs(20)).unwrap()
+    BitcoinChain::new(&settings.rpc_url, WALLET, settings, Duration::from_secs(60)).unwrap()
 }
 
 async fn unready(chain: &BitcoinChain) -> String {
@@ -134,7 +134,7 @@ async fn a_node_that_is_not_fit_to_mine_on_is_named_so() {
     let syncing = StandIn::open(Rules { interval: 4, fork_height: 1, bits: EASY }).await;
     syncing.node().await.mood = Mood { chain: Some("test"), initial_download: true, ..Mood::default() };
     let wallet = "tsyl1qyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zeym0g6";
-    let chain = BitcoinChain::new(&syncing.url, wallet, &settings(&syncing.url, 4, 1), Duration::from_secs(20)).unwrap();
+    let chain = BitcoinChain::new(&syncing.url, wallet, &settings(&syncing.url, 4, 1), Duration::from_secs(60)).unwrap();
     assert!(unready(&chain).await.contains("the node is not synchronised"));
 }
 
@@ -228,11 +228,11 @@ async fn a_long_poll_rings_when_there_is_something_new() {
     let (bell, stop) = (Arc::new(Notify::new()), CancellationToken::new());
     let (rings, ends, asked) = (bell.clone(), stop.clone(), chain.clone());
     let attending = tokio::spawn(async move { asked.attend(rings, ends).await });
-    let rung = async || tokio::time::timeout(Duration::from_secs(30), bell.notified()).await.expect("no ring");
+    let rung = async || tokio::time::timeout(Duration::from_secs(60), bell.notified()).await.expect("no ring");
     rung().await;
     for round in 1..=3 {
         // The question is out, and nothing is new: it is held.
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while stand_in.held() < round {
             assert!(tokio::time::Instant::now() < deadline, "question {round} was not asked");
             tokio::task::yield_now().await;

@@ -58,7 +58,7 @@ impl Pool {
     }
 
     async fn until(&self, what: &str, wanted: impl AsyncFn(&Self) -> bool) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(90);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while !wanted(self).await {
             assert!(tokio::time::Instant::now() < deadline, "{what}: did not happen; {:?}", self.stats.snapshot());
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -78,7 +78,7 @@ impl Pool {
 
     async fn close(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(30), self.running).await.expect("the pool did not stop").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), self.running).await.expect("the pool did not stop").unwrap();
     }
 }
 
@@ -124,7 +124,7 @@ async fn our_miner_makes_blocks_over_two_changes_of_the_key() {
     assert!(miner.logins == 1 && miner.accepted >= 13, "{miner:?}");
     drop(node);
     // The chain alone tells which blocks are this pool's.
-    let chain = BitcoinChain::new(&pool.stand_in.url, WALLET, &settings(&pool.stand_in.url, 4, 1), Duration::from_secs(20)).unwrap();
+    let chain = BitcoinChain::new(&pool.stand_in.url, WALLET, &settings(&pool.stand_in.url, 4, 1), Duration::from_secs(60)).unwrap();
     let chain = chain.with_mark(Mark::of("test", WALLET));
     let marked = chain.marked(0..=1000).await.unwrap();
     let mut found: Vec<_> =
@@ -140,7 +140,7 @@ async fn our_miner_makes_blocks_over_two_changes_of_the_key() {
 async fn ask(stream: &mut BufReader<TcpStream>, request: &Value) -> Value {
     stream.get_mut().write_all(format!("{request}\n").as_bytes()).await.unwrap();
     let mut line = String::new();
-    tokio::time::timeout(Duration::from_secs(30), stream.read_line(&mut line)).await.expect("no line came").unwrap();
+    tokio::time::timeout(Duration::from_secs(60), stream.read_line(&mut line)).await.expect("no line came").unwrap();
     serde_json::from_str(&line).unwrap()
 }
 

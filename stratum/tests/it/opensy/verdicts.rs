@@ -73,7 +73,7 @@ impl Scene {
         let stand_in = StandIn::open(RULES).await;
         let seeds = stand_in.node().await.seeds();
         stand_in.node().await.fill(5);
-        let chain = BitcoinChain::new(&stand_in.url, WALLET, &settings(&stand_in.url, 4, 1), Duration::from_secs(20)).unwrap();
+        let chain = BitcoinChain::new(&stand_in.url, WALLET, &settings(&stand_in.url, 4, 1), Duration::from_secs(60)).unwrap();
         assert_eq!(chain.tip().await.unwrap().unready, None);
         Self { stand_in, chain, seeds }
     }

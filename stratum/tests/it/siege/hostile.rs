@@ -11,8 +11,8 @@ use crate::server::message;
 
 const KEEPALIVED: &str = r#"{"id":77,"method":"keepalived","params":{"id":"x"}}"#;
 
-/// Writes a byte every few milliseconds until the other side has enough; says how many it took.
-async fn drip(stage: &Stage, greeting: &str) -> usize {
+/// Writes a byte every few milliseconds until the other side has enough.
+async fn drip(stage: &Stage, greeting: &str) {
     let mut stream = TcpStream::connect(stage.address).await.unwrap();
     stream.write_all(greeting.as_bytes()).await.unwrap();
     let (mut read, mut write) = stream.into_split();
@@ -24,20 +24,20 @@ async fn drip(stage: &Stage, greeting: &str) -> usize {
     let mut bytes = 0;
     while !ended.is_finished() {
         every.tick().await;
-        assert!(bytes < 10_000, "it listens for ever");
+        assert!(bytes < 12_000, "it listens for ever");
         bytes += usize::from(write.write_all(b" ").await.is_ok());
     }
-    bytes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn those_who_send_a_byte_at_a_time_run_out_of_time() {
-    let config = headframe_stratum::StratumConfig { login_timeout_s: 1, idle_timeout_s: 1, ..config() };
-    let stage = Stage::open(Scene::default(), config).await;
-    assert!(drip(&stage, "{").await > 10);
+    let stage = Stage::open(Scene::unready(), headframe_stratum::StratumConfig { login_timeout_s: 1, ..config() }).await;
+    drip(&stage, "{").await;
+    stage.close().await;
     // After login, too: only whole lines are signs of life.
+    let stage = Stage::open(Scene::default(), headframe_stratum::StratumConfig { idle_timeout_s: 1, ..config() }).await;
     let login = json!({"id": 1, "method": "login", "params": {"login": "4A.slow"}});
-    assert!(drip(&stage, &format!("{login}\n{{")).await > 10);
+    drip(&stage, &format!("{login}\n{{")).await;
     stage.facts.until("the logout", |facts| facts.sessions.lock().unwrap().iter().any(|row| row.reason.is_some())).await;
     assert_eq!(stage.facts.sessions.lock().unwrap()[1].reason.as_deref(), Some("silent for too long"));
     stage.close().await;
@@ -103,7 +103,7 @@ async fn no_line_harms_anybody_but_its_sender() {
     let mut giant = login(&stage, "127.0.0.1", "giant").await.unwrap();
     // The pool stops listening long before the end, so the rest cannot be sent.
     let unending = async { while giant.try_send(&[b'a'; 4096]).await {} };
-    tokio::time::timeout(Duration::from_secs(30), unending).await.expect("a line without end was read on and on");
+    tokio::time::timeout(Duration::from_secs(60), unending).await.expect("a line without end was read on and on");
     // Big numbers and odd ids are answered in kind.
     let mut odd = login(&stage, "127.0.0.1", "odd").await.unwrap();
     for id in [json!(u64::MAX), json!(-1), json!("\u{0}\u{1F4A9}"), json!(0.5), Value::Null, json!(true)] {
