@@ -21,7 +21,7 @@ pub struct Submission {
     pub result: Hash,
 }
 
-/// The five verdicts of the `shares` stream.
+/// The verdicts of the `shares` stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Credited.
@@ -34,11 +34,14 @@ pub enum Outcome {
     LowDifficulty,
     /// Not work at all: malformed, or the claimed hash is not the hash.
     Invalid,
+    /// Not looked at: the pool had too much to verify.
+    Busy,
 }
 
 impl Outcome {
     /// Every outcome, in the order of [`Outcome::index`].
-    pub const ALL: [Outcome; 5] = [Outcome::Accepted, Outcome::Stale, Outcome::Duplicate, Outcome::LowDifficulty, Outcome::Invalid];
+    pub const ALL: [Outcome; 6] =
+        [Outcome::Accepted, Outcome::Stale, Outcome::Duplicate, Outcome::LowDifficulty, Outcome::Invalid, Outcome::Busy];
 
     /// The word in the `shares` stream.
     pub fn word(self) -> &'static str {
@@ -48,6 +51,7 @@ impl Outcome {
             Outcome::Duplicate => "duplicate",
             Outcome::LowDifficulty => "low_difficulty",
             Outcome::Invalid => "invalid",
+            Outcome::Busy => "busy",
         }
     }
 
@@ -76,6 +80,10 @@ pub enum Rejection {
     LowDifficulty,
     /// The claimed hash is not the hash.
     WrongResult,
+    /// Too many shares of strangers wait already.
+    Busy,
+    /// Its address has had too many wrong results hashed.
+    Spent,
 }
 
 impl Rejection {
@@ -91,6 +99,8 @@ impl Rejection {
             Rejection::Throttled => "Throttled down share submission (please increase difficulty)",
             Rejection::LowDifficulty => "Low difficulty share",
             Rejection::WrongResult => "Rejected share: invalid result",
+            Rejection::Busy => "The pool is too busy to check this share; keep mining",
+            Rejection::Spent => "Too many wrong results came from your address; this share was not checked",
         }
     }
 
@@ -101,6 +111,7 @@ impl Rejection {
             Rejection::Duplicate => Outcome::Duplicate,
             Rejection::LowDifficulty | Rejection::Throttled => Outcome::LowDifficulty,
             Rejection::MalformedNonce | Rejection::MalformedResult | Rejection::ForeignNonce | Rejection::WrongResult => Outcome::Invalid,
+            Rejection::Busy | Rejection::Spent => Outcome::Busy,
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct Stats {
     pub low_difficulty: u64,
     /// Malformed or wrong.
     pub invalid: u64,
+    /// Not looked at, because there was too much to verify.
+    pub busy: u64,
     /// Good shares that were refused because they could not be made durable or verified.
     pub unrecorded: u64,
     /// Rows about refused shares, hashrate and blocks that were given up.
@@ -49,7 +51,7 @@ pub struct Stats {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     sessions: AtomicU64,
-    shares: [AtomicU64; 5],
+    shares: [AtomicU64; Outcome::ALL.len()],
     unrecorded: AtomicU64,
     facts_lost: AtomicU64,
     work_hashes: AtomicU64,
@@ -102,6 +104,7 @@ impl StatsHandle {
             duplicate: shares(Outcome::Duplicate),
             low_difficulty: shares(Outcome::LowDifficulty),
             invalid: shares(Outcome::Invalid),
+            busy: shares(Outcome::Busy),
             unrecorded: counters.unrecorded.load(Relaxed),
             facts_lost: counters.facts_lost.load(Relaxed),
             work_hashes: counters.work_hashes.load(Relaxed),

@@ -6,7 +6,7 @@ use crate::column::{Column, Kind, Limits, Unit};
 use crate::stream::{OnGap, Record, Stream, payouts};
 
 /// The verdicts a share can get.
-pub const OUTCOMES: &[&str] = &["accepted", "stale", "duplicate", "low_difficulty", "invalid"];
+pub const OUTCOMES: &[&str] = &["accepted", "stale", "duplicate", "low_difficulty", "invalid", "busy"];
 
 /// The stream of shares.
 pub struct Shares;
@@ -16,7 +16,7 @@ const COLUMNS: &[Column] = &[
     Column::new("pool", Kind::Text, "The pool that checked the share.").required(),
     Column::new("miner", Kind::Text, "The account that is paid: a wallet address.").required().limits(Limits::NoneOf(payouts::RESERVED)),
     Column::new("worker", Kind::Text, "The miner's own name for the machine.").required(),
-    Column::new("outcome", Kind::Text, "The verdict: accepted, stale, duplicate, low_difficulty or invalid.")
+    Column::new("outcome", Kind::Text, "The verdict: accepted, stale, duplicate, low_difficulty, invalid, or busy: not looked at.")
         .required()
         .limits(Limits::OneOf(OUTCOMES)),
     Column::new("difficulty", Kind::Int, "The difficulty of the job the share was found on, which is what it is credited at.")

@@ -128,7 +128,7 @@ impl Offence {
             Rejection::LowDifficulty => Some(Offence::LowDifficulty),
             Rejection::Duplicate => Some(Offence::Duplicate),
             Rejection::Expired => Some(Offence::Stale),
-            Rejection::Throttled => None,
+            Rejection::Throttled | Rejection::Busy | Rejection::Spent => None,
         }
     }
 }

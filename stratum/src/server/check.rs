@@ -12,6 +12,7 @@ use crate::defence::visit::Guest;
 use crate::pool::Pool;
 use crate::protocol::answer;
 use crate::randomx::HashError;
+use crate::randomx::fair::Overload;
 use crate::recorder::Row;
 use crate::share::{Admitted, Outcome, Rejection, judge};
 
@@ -26,20 +27,27 @@ pub(crate) struct Checked {
     pub(crate) answer: String,
     /// Hashes credited; zero when refused.
     pub(crate) credit: u64,
+    /// The pool was too busy to look at it.
+    pub(crate) busy: bool,
     /// What the connection comes to after the answer, if it must end.
     pub(crate) end: Option<End>,
 }
 
 /// Verifies and records one share.
 pub(crate) async fn check(pool: Arc<Pool>, account: Account, guest: Arc<Guest>, id: Value, received_us: i64, share: Admitted) -> Checked {
-    let refuse = |message: &str| Checked { answer: answer::error(&id, message), credit: 0, end: None };
+    let refuse = |message: &str| Checked { answer: answer::error(&id, message), credit: 0, busy: false, end: None };
     let hash = match pool.verifier.verify_share(guest.asker(), share.template.seed(), share.blob(), share.claimed).await {
         Ok(hash) => hash,
-        Err(HashError::Overloaded(_)) => {
-            // Not looked at, so not credited: the row says so, and a miner that is honest sends its next one.
-            pool.counters.share(Rejection::Throttled.outcome());
-            pool.recorder.later(Row::Share(account.share(received_us, Rejection::Throttled.outcome(), share.terms())));
-            return Checked { end: Some(End::Shed), ..refuse(Rejection::Throttled.message()) };
+        Err(HashError::Overloaded(overload)) => {
+            // Not looked at, so neither credited nor held against anybody: a miner that is honest sends its next one. An address
+            // that had us hash for nothing until its budget was gone is sent away, a stranger among too many is not.
+            let (reason, end) = match overload {
+                Overload::Strangers => (Rejection::Busy, None),
+                Overload::Budget => (Rejection::Spent, Some(End::Shed)),
+            };
+            pool.counters.share(reason.outcome());
+            pool.recorder.later(Row::Share(account.share(received_us, reason.outcome(), share.terms())));
+            return Checked { busy: end.is_none(), end, ..refuse(reason.message()) };
         }
         Err(error) => {
             pool.counters.unrecorded();
@@ -72,7 +80,7 @@ pub(crate) async fn check(pool: Arc<Pool>, account: Account, guest: Arc<Guest>, 
                 metrics::counter!("headframe_stratum_shares_late_total").increment(1);
             }
             pool.counters.credited(terms.difficulty);
-            Checked { answer: answer::share_ok(&id), credit: terms.difficulty, end: None }
+            Checked { answer: answer::share_ok(&id), credit: terms.difficulty, busy: false, end: None }
         }
         Ok(Err(error)) => {
             pool.counters.unrecorded();

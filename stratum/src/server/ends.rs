@@ -14,7 +14,7 @@ pub(super) fn reason(end: &End) -> String {
         End::NothingToMine => "the pool had nothing to mine".to_owned(),
         End::Stalled => "did not read".to_owned(),
         End::Banned => "banned".to_owned(),
-        End::Shed => "the pool was overloaded".to_owned(),
+        End::Shed => "too many wrong results came from its address".to_owned(),
         End::Refused(reason) | End::Line(reason) | End::Write(reason) => reason.clone(),
     }
 }

@@ -308,6 +308,11 @@ impl Session {
         self.in_flight -= 1;
         self.credited += u128::from(share.credit);
         self.presence.answered(share.credit);
+        match share.busy {
+            true => self.tempo.busy(),
+            false if share.credit > 0 => self.tempo.calm(),
+            false => {}
+        }
         self.out.send(&share.answer).await?;
         if let Some(end) = share.end {
             return Err(end);

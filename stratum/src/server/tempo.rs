@@ -1,7 +1,8 @@
 //! How fast a connection is read: a burst is taken at once, what is more waits in its own socket.
 //!
 //! Reading and refusing a line costs little, but not nothing, and whoever sends without pause must not get more of the
-//! processor than the others.
+//! processor than the others. Whoever the pool is too busy for is heard less and less often until a share of it is good, so
+//! that strangers gain nothing by asking again at once.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -9,10 +10,15 @@ use tokio::time::Instant;
 use crate::defence::bucket::{Bucket, Rate};
 use crate::defence::settings::Settings;
 
+/// Pauses grow to eight seconds: XMRig leaves a pool that has not answered for twenty.
+const MOST_DOUBLINGS: u8 = 3;
+
 /// The pace of one connection.
 pub(super) struct Tempo {
     rate: Rate,
     bucket: Bucket,
+    /// Shares in a row that the pool was too busy for.
+    busy: u8,
     /// When the next line may be read.
     pub(super) next: Instant,
 }
@@ -21,7 +27,7 @@ impl Tempo {
     /// A connection that has sent nothing yet.
     pub(super) fn new(settings: &Settings, now_ms: u64) -> Self {
         let rate = Rate { per_s: f64::from(settings.lines_per_s), burst: f64::from(settings.lines_burst) };
-        Self { rate, bucket: Bucket::full(rate, now_ms), next: Instant::now() }
+        Self { rate, bucket: Bucket::full(rate, now_ms), busy: 0, next: Instant::now() }
     }
 
     /// A line was read.
@@ -29,7 +35,38 @@ impl Tempo {
         self.bucket.charge(self.rate, 1.0, now_ms);
         let owed = (1.0 - self.bucket.level(self.rate, now_ms)).max(0.0);
         if owed > 0.0 {
-            self.next = Instant::now() + Duration::from_secs_f64(owed / self.rate.per_s);
+            self.next = self.next.max(Instant::now() + Duration::from_secs_f64(owed / self.rate.per_s));
         }
+    }
+
+    /// The pool was too busy for a share of it.
+    pub(super) fn busy(&mut self) {
+        let pause = Duration::from_secs(1 << self.busy.min(MOST_DOUBLINGS));
+        self.busy = self.busy.saturating_add(1);
+        self.next = self.next.max(Instant::now() + pause);
+    }
+
+    /// A share of it was good.
+    pub(super) fn calm(&mut self) {
+        self.busy = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_told_that_the_pool_is_busy_is_heard_less_and_less_until_a_share_is_good() {
+        let mut tempo = Tempo::new(&Settings::default(), 0);
+        let start = Instant::now();
+        let mut pause = |what: fn(&mut Tempo)| {
+            what(&mut tempo);
+            tempo.next.saturating_duration_since(start).as_secs()
+        };
+        assert_eq!([(); 6].map(|()| pause(Tempo::busy)), [1, 2, 4, 8, 8, 8]);
+        assert_eq!(pause(Tempo::calm), 8, "what was said stands");
+        tokio::time::advance(Duration::from_secs(8)).await;
+        assert_eq!(pause(Tempo::busy), 9);
     }
 }

@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::net::TcpSocket;
 
-use crate::scripted::{Client, Scene, Stage};
+use crate::facts::Memory;
+use crate::scripted::{Client, Scene, Stage, submit_line};
 use crate::server::{NONCE, OTHER_NONCE, OTHER_RESULT, RESULT, is_ok, message};
+use crate::xmrig::Xmrig;
 
 /// A pool that offers no new work by itself, so that nothing comes between question and answer.
 fn config() -> StratumConfig {
@@ -129,6 +131,49 @@ async fn an_address_gets_its_share_of_places_and_friends_get_what_they_want() {
         friends.push(login(&stage, "127.0.8.1", &format!("w{number}")).await.unwrap());
     }
     assert_eq!(stage.stats.snapshot().sessions, 8);
+    stage.close().await;
+}
+
+/// Lines that submit shares which are real.
+fn real_shares(job: &Value, count: usize) -> Vec<String> {
+    let vectors: Value = serde_json::from_str(include_str!("../data/randomx-xmrig-vectors.json")).unwrap();
+    let text = |vector: &Value, key: &str| vector[key].as_str().unwrap().to_owned();
+    let vectors = vectors["vectors"].as_array().unwrap()[..count].iter();
+    vectors.map(|vector| submit_line(9, job["job_id"].as_str().unwrap(), &text(vector, "nonce"), &text(vector, "hash"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_for_whom_there_is_no_room_is_told_so_and_stays_and_nothing_is_held_against_it() {
+    let mut config = strict();
+    config.start_difficulty = 1;
+    config.vardiff.max_difficulty = 1;
+    config.defence.verify.queue_unproven = 1;
+    config.defence.verify.in_flight_unproven = 7;
+    // One login, and the sixteen that being thrown out costs, leave none.
+    (config.defence.limits.connections_per_address, config.defence.limits.logins_per_minute_address) = (17, 1);
+    let stage = Stage::open(Scene::default(), config).await;
+    let mut miner = Xmrig::login(dial(&stage, "127.0.7.9").await, Value::Null, |_| {}).await;
+    // Seven at once, where one is hashed and one may wait.
+    miner.client.send(&real_shares(&miner.job, 7).join("\n")).await;
+    let mut busy = 0;
+    for _ in 0..7 {
+        match miner.read().await.expect("an answer").1 {
+            Ok(()) => {}
+            Err(reason) => {
+                assert_eq!(reason, "The pool is too busy to check this share; keep mining");
+                busy += 1;
+            }
+        }
+    }
+    assert!(busy > 0, "all of them were hashed");
+    miner.keepalive().await;
+    assert_eq!(stage.stats.snapshot().busy, busy);
+    let rows = |facts: &Memory| facts.outcomes().iter().filter(|outcome| *outcome == "busy").count() as u64;
+    stage.facts.until("the rows", |facts| rows(facts) == busy).await;
+    assert!(stage.facts.outcomes().iter().all(|outcome| ["accepted", "busy"].contains(&outcome.as_str())));
+    drop(miner);
+    login(&stage, "127.0.7.9", "again").await.expect("it may come again");
+    assert!(stage.facts.bans.lock().unwrap().is_empty());
     stage.close().await;
 }
 

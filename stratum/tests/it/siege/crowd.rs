@@ -242,8 +242,8 @@ fn report(size: Size, stage: &Stage, mut took: [Vec<Duration>; 2], lies: u64, ba
         println!("{what:>9}: {count:>5} honest shares, submit to answer p50 {p50:.1} ms, p99 {p99:.1} ms");
     }
     println!(
-        "     lies: {lies} answered, {} hashed or refused for nothing, {} throttled; {banned} workers banned, no honest one",
-        stats.invalid, stats.low_difficulty
+        "     lies: {lies} answered, {} hashed or refused for nothing, {} not looked at; {banned} workers banned, no honest one",
+        stats.invalid, stats.busy
     );
     let (quiet, attacked) = (percentile(&mut took[0], 99), percentile(&mut took[1], 99));
     println!("    ratio: {:.2} (must be below 2)", attacked / quiet);
