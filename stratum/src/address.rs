@@ -54,6 +54,9 @@ pub enum AddressError {
     /// Valid, elsewhere.
     #[error("address belongs to {0:?}, this pool mines {1:?}")]
     OtherNetwork(Network, Network),
+    /// Valid, but not for a wallet that blocks are to pay.
+    #[error("a subaddress, which no block can pay: monerod makes no template for it; use the primary address of the wallet")]
+    Subaddress,
     /// The chain has not said yet which network it is.
     #[error("the daemon has not said yet which network it is on; try again in a few seconds")]
     NetworkUnknown,

@@ -29,6 +29,9 @@ fn print(file: Option<&Path>) -> String {
     String::from_utf8(printed.stdout).unwrap()
 }
 
+/// A subaddress with the keys of the donation address of Monero's own project.
+pub const SUBADDRESS: &str = "84zPbCjb38gBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGMwZRBo";
+
 /// What a wrong file is answered with.
 fn refusal(text: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -198,6 +201,7 @@ fn a_bad_file_starts_nothing_and_the_key_is_named() {
         ("[query]\nmax_concurrent = 0", "query.max_concurrent"),
         ("[ingest]\nmax_bytes = 1", "ingest.max_bytes is 1"),
         ("roles = [\"stratum\"]", "stratum.wallet"),
+        (&format!("roles = [\"stratum\"]\n[stratum]\nwallet = \"{SUBADDRESS}\""), "use the primary address of the wallet"),
         ("roles = [\"payments\"]", "payments.wallet.kind is none"),
         ("[payments]\ninterval_s = 0", "payments.interval_s is 0"),
         ("[payments]\nfee_policy = \"nobody\"", "unknown variant `nobody`"),

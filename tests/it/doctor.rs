@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::config::SUBADDRESS;
 use crate::monerod::{Monerod, WALLET};
 use crate::server::free_port;
 
@@ -88,6 +89,11 @@ async fn a_wallet_of_another_network_is_named() {
     let (judged, words) = verdict(&findings, "wallet");
     assert!(code == 1 && judged == "fail" && words.contains("Stagenet, but the daemon is on Mainnet"), "{findings:?}");
     assert_eq!(verdict(&findings, "daemon").0, "fail", "{findings:?}");
+    // A subaddress is refused whatever the daemon says, since it would make no template for it.
+    let file = configure(folder.path(), &daemon.url, SUBADDRESS, free_port());
+    let (code, findings, _) = doctor(folder.path(), &["--config", &file]);
+    let (judged, words) = verdict(&findings, "configuration");
+    assert!(code == 1 && judged == "fail" && words.contains("use the primary address of the wallet"), "{findings:?}");
 }
 
 #[test]

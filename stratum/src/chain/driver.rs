@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::bitcoin;
 use super::monero;
 use super::{Chain, ChainError};
-use crate::address::{self, AddressError};
+use crate::address::{self, AddressError, Form};
 use crate::config::StratumConfig;
 
 /// The chains a pool can mine.
@@ -21,10 +21,14 @@ pub enum ChainKind {
 }
 
 impl ChainKind {
-    /// Whether a text is an address of this chain, on whatever network.
+    /// Whether a text is an address that blocks of this chain can pay, on whatever network. monerod takes an integrated address and
+    /// leaves its payment id out, and refuses a subaddress.
     pub fn check_wallet(self, wallet: &str) -> Result<(), AddressError> {
         match self {
-            ChainKind::Monero => address::parse(wallet).map(|_| ()),
+            ChainKind::Monero => match address::parse(wallet)? {
+                (_, Form::Subaddress) => Err(AddressError::Subaddress),
+                (_, Form::Standard | Form::Integrated) => Ok(()),
+            },
             ChainKind::Opensy => Ok(bitcoin::address::parse_any(wallet).map(|_| ())?),
         }
     }

@@ -7,6 +7,7 @@ use headframe_stratum::chain::{Chain, Extranonce, FoundBlock, Submitted, Templat
 use headframe_stratum::miner::{Miner, MinerConfig};
 use headframe_stratum::randomx::{Machine, Memory, Mode};
 use headframe_stratum::{Stratum, StratumConfig};
+use monero::util::address::PaymentId;
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -94,6 +95,21 @@ impl Monerod {
 
     pub async fn call(&self, method: &str, params: Value) -> Value {
         self.try_call(method, params).await.unwrap_or_else(|| panic!("{method} failed"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wallet_is_refused_before_the_start_exactly_where_the_daemon_would_make_no_template_for_it() {
+    let monerod = Monerod::start().await;
+    let primary: monero::Address = MAINNET.parse().unwrap();
+    let (spend, view) = (primary.public_spend, primary.public_view);
+    let integrated = monero::Address::integrated(primary.network, spend, view, PaymentId([7; 8])).to_string();
+    let subaddress = monero::Address::subaddress(primary.network, spend, view).to_string();
+    for (wallet, good) in [(MAINNET, true), (&integrated, true), (&subaddress, false)] {
+        let template = monerod.try_call("get_block_template", json!({"wallet_address": wallet, "reserve_size": 16})).await;
+        assert_eq!(template.is_some(), good, "{wallet}: {template:?}");
+        let config = StratumConfig { wallet: wallet.to_owned(), ..StratumConfig::default() };
+        assert_eq!(config.validate().is_ok(), good, "{wallet}");
     }
 }
 
