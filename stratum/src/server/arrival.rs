@@ -11,7 +11,7 @@ use super::ends;
 use super::greet::meet;
 use super::out::Out;
 use super::session::{Caller, End, Session};
-use super::{socket, wire};
+use super::socket;
 use crate::defence::refusal::Refusal;
 use crate::pool::Pool;
 use crate::protocol::answer;
@@ -32,9 +32,11 @@ pub(super) async fn arrive(
     let mut visit = match pool.defence.enter(caller.peer.ip()) {
         Ok(visit) => visit,
         Err(refusal) => {
-            // Said in plain text, because a handshake would be work for us; over TLS it is only the end.
-            let mut out = Out::new(wire::plain(stream).1, pool.config.write_timeout());
-            return Err(refuse(&mut out, &Value::Null, refusal).await);
+            // Not to the banned: every line to them is work for us. In plain text, because a handshake is work, too; over TLS it is only the end.
+            return Err(match refusal {
+                Refusal::BannedAddress => End::Refused(refusal.to_string()),
+                _ => pool.entrance.dismiss(&mut stream, &refusal.to_string()).await,
+            });
         }
     };
     let met = tokio::select! {
@@ -63,12 +65,8 @@ pub(super) async fn arrive(
     }
 }
 
-/// Says why, except to the banned: every line to them is work for us.
+/// Says why a login is not taken.
 async fn refuse(out: &mut Out, id: &Value, refusal: Refusal) -> End {
-    if refusal != Refusal::BannedAddress
-        && let Err(end) = out.send(&answer::error(id, &refusal.to_string())).await
-    {
-        return end;
-    }
-    End::Refused(refusal.to_string())
+    let said = out.send(&answer::error(id, &refusal.to_string())).await;
+    said.err().unwrap_or_else(|| End::Refused(refusal.to_string()))
 }

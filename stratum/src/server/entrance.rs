@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -23,8 +24,11 @@ use crate::tls::Identity;
 const TLS_HANDSHAKE: u8 = 0x16;
 /// The first byte of a PROXY header.
 const HEADER: u8 = SIGNATURE[0];
-/// How long a refusal may take to be sent to somebody who is going to be dropped anyway.
+/// How long a refusal may take to arrive at somebody who is going to be dropped anyway, and how much of its is read meanwhile.
 const GOODBYE: Duration = Duration::from_secs(1);
+const GOODBYE_BYTES: u64 = 16 * 1024;
+/// How many are seen off like this at once; any more are dropped as soon as they were told.
+const GOODBYES: usize = 64;
 
 /// What the connections need to know before their first line.
 pub(crate) struct Entrance {
@@ -32,12 +36,13 @@ pub(crate) struct Entrance {
     pub(crate) identity: Option<Identity>,
     /// Whether the operator was told of a balancer and this pool that do not agree; one line is enough.
     complained: AtomicBool,
+    goodbyes: Semaphore,
 }
 
 impl Entrance {
     /// An entrance that believes these balancers and serves TLS with this certificate.
     pub(crate) fn new(trusted: Trusted, identity: Option<Identity>) -> Self {
-        Self { trusted, identity, complained: AtomicBool::new(false) }
+        Self { trusted, identity, complained: AtomicBool::new(false), goodbyes: Semaphore::new(GOODBYES) }
     }
 
     /// The miner's own address: the socket's peer, or who a trusted balancer says it is, within `patience`.
@@ -76,9 +81,25 @@ impl Entrance {
         if !self.complained.swap(true, Relaxed) {
             tracing::warn!(%peer, reason, "a connection was refused; further ones like it are only counted");
         }
+        self.dismiss(stream, reason).await
+    }
+
+    /// Says why in plain text. A connection that is closed with something unread is reset, and a reset may take with it what was
+    /// said last: so the other side is told that this was all, and what it still says is read until it goes, too. It is no
+    /// friend, so that is for a moment, so many bytes and so many connections only.
+    pub(super) async fn dismiss(&self, stream: &mut TcpStream, reason: &str) -> End {
         let line = answer::error(&Value::Null, reason);
+        let place = self.goodbyes.try_acquire();
+        let goodbye = async {
+            stream.write_all(line.as_bytes()).await?;
+            stream.shutdown().await?;
+            if place.is_ok() {
+                tokio::io::copy(&mut stream.take(GOODBYE_BYTES), &mut tokio::io::sink()).await?;
+            }
+            std::io::Result::Ok(())
+        };
         // The connection ends whether or not this is read.
-        let _ = timeout(GOODBYE, stream.write_all(line.as_bytes())).await;
+        let _ = timeout(GOODBYE, goodbye).await;
         End::Refused(reason.to_owned())
     }
 }

@@ -4,8 +4,9 @@
 use headframe_stratum::StratumConfig;
 use headframe_stratum::port::PortConfig;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::facts::Memory;
 use crate::proxy;
@@ -19,7 +20,14 @@ fn behind(list: &[&str]) -> StratumConfig {
 
 /// A connection that begins with these bytes.
 async fn beginning(stage: &Stage, bytes: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(stage.address).await.unwrap();
+    beginning_from(stage, "127.0.0.1", bytes).await
+}
+
+/// The same from another address of this machine.
+async fn beginning_from(stage: &Stage, from: &str, bytes: &[u8]) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+    let mut stream = socket.connect(stage.address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     stream
 }
@@ -60,6 +68,34 @@ async fn a_trusted_balancer_speaks_for_its_miners() {
     // Half a header: the login time ends it.
     let stage = Stage::open(Scene::unready(), StratumConfig { login_timeout_s: 1, ..behind(&["127.0.0.0/8"]) }).await;
     assert_eq!(Client::over(beginning(&stage, &header[..20]).await).hear().await, Value::Null);
+    stage.close().await;
+}
+
+/// What the pool says to this, to its very end; an error where the connection is reset, which may take what was said with it.
+async fn last_words(stage: &Stage, bytes: &[u8]) -> std::io::Result<String> {
+    let (mut stream, mut said) = (beginning(stage, bytes).await, String::new());
+    stream.read_to_string(&mut said).await.map(|_| said)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_arrives_though_more_was_sent_than_read() {
+    let login = CAPTURED.lines().next().unwrap().as_bytes();
+    let text = [b"PROXY TCP4 203.0.113.7 10.0.0.1 51234 3333\r\n", login, b"\n"].concat();
+    let header = [&proxy::from("203.0.113.7:51234".parse().unwrap(), &[])[..], login, b"\n"].concat();
+    let trusting = Stage::open(Scene::unready(), behind(&["127.0.0.0/8"])).await;
+    assert!(last_words(&trusting, &text).await.unwrap().contains("version 1 (text) is not supported"));
+    trusting.close().await;
+    let mut strict = behind(&["10.0.0.7"]);
+    strict.defence.allow = vec![];
+    strict.defence.limits.connections_per_address = 1;
+    let stage = Stage::open(Scene::default(), strict).await;
+    assert!(last_words(&stage, &header).await.unwrap().contains("stratum.trusted_proxies"));
+    // One that is let in, and from its address one too many.
+    let _inside = Client::over(beginning_from(&stage, "127.0.0.9", b"").await).logged_in().await;
+    let mut outside = beginning_from(&stage, "127.0.0.9", &[login, b"\n"].concat()).await;
+    let mut said = String::new();
+    outside.read_to_string(&mut said).await.unwrap();
+    assert!(said.contains("Too many connections from your address"), "{said}");
     stage.close().await;
 }
 
