@@ -30,7 +30,7 @@ impl Monerod {
     pub async fn start() -> Self {
         for _ in 0..5 {
             let mut monerod = Self::spawn();
-            if monerod.until(Instant::now() + PATIENCE).await {
+            if monerod.until(Instant::now() + 3 * PATIENCE).await {
                 return monerod;
             }
         }

@@ -48,7 +48,7 @@ impl Monerod {
     pub async fn start_with(difficulty: u64, data: impl Fn() -> std::io::Result<tempfile::TempDir>) -> Self {
         for _ in 0..5 {
             let mut monerod = Self::spawn(difficulty, data().unwrap());
-            if monerod.until(Instant::now() + Duration::from_secs(60)).await {
+            if monerod.until(Instant::now() + Duration::from_secs(180)).await {
                 return monerod;
             }
         }
