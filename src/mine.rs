@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use headframe_stratum::miner::{Miner, MinerConfig, MinerHandle, MinerStats};
+use headframe_stratum::miner::{Miner, MinerConfig, MinerEvent, MinerHandle, MinerJob, MinerStats};
 use headframe_stratum::randomx::plan::Wish;
 use headframe_stratum::randomx::{Seeds, Settings};
 use tokio::sync::mpsc;
@@ -17,14 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::duration;
 use crate::system::stop_signal;
-use heard::Job;
-use wire::{Event, Wire};
-
-mod heard;
-mod wire;
 
 /// Between status lines.
 const STATUS: Duration = Duration::from_secs(10);
+/// Characters of a pool's words that are shown.
+const MAX_WORDS: usize = 300;
 
 /// What to mine, where and as whom.
 #[derive(Debug, Clone, Args)]
@@ -73,20 +70,19 @@ impl Memory {
     }
 }
 
-/// Mines until told to stop. An error when the pool refuses the first login.
+/// Mines until told to stop. An error when the pool refuses the first login for good.
 pub async fn run(mine: Mine) -> anyhow::Result<()> {
     let started = Instant::now();
     let seeds = Arc::new(Seeds::with(&Settings { mode: mine.mode.wish(), ..Settings::default() }));
     let threads = mine.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let choice = seeds.choice();
     println!("mining at {} with {threads} threads in {} mode ({}); Ctrl-C ends", mine.pool, choice.mode.name(), choice.reason);
-    let (wire, events) = Wire::open(mine.pool.clone()).await.context("cannot listen on 127.0.0.1 for the miner's own connection")?;
-    let config = MinerConfig { pool: wire.address.to_string(), login: mine.user, pass: mine.pass, rigid: mine.rigid, threads };
+    let config = MinerConfig { pool: mine.pool.clone(), login: mine.user, pass: mine.pass, rigid: mine.rigid, threads };
     let (miner, handle) = Miner::new(config, seeds.clone());
+    let (miner, events) = miner.watched();
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(miner.run(stop.clone()));
-    tasks.spawn(wire.run(stop.clone()));
     let (builder, stopped) = (seeds.clone(), stop.clone());
     tasks.spawn(async move {
         builder.build_datasets(stopped).await;
@@ -98,7 +94,7 @@ pub async fn run(mine: Mine) -> anyhow::Result<()> {
             None => std::future::pending().await,
         }
     };
-    let mut show = Show { pool: mine.pool, seeds, handle: handle.clone(), job: None, admitted: false, refused: false };
+    let mut show = Show { pool: mine.pool, seeds, handle: handle.clone(), job: None, admitted: false };
     let ended = tokio::select! {
         () = end => Ok(()),
         () = stop_signal() => Ok(()),
@@ -121,23 +117,22 @@ struct Show {
     seeds: Arc<Seeds>,
     handle: MinerHandle,
     /// The work in hand; none without a login.
-    job: Option<Job>,
-    /// Whether the pool has ever let us in; before that a refusal is the end, because it is most likely a mistyped login.
+    job: Option<MinerJob>,
+    /// Whether the pool has ever let us in; before that a refusal for good is the end, because it is most likely a mistyped login.
     admitted: bool,
-    /// Whether it just sent us away, so that the end of the connection is no news.
-    refused: bool,
 }
 
 impl Show {
-    /// Tells what happens, and a status line now and then, for ever or until the first login is refused.
-    async fn run(&mut self, mut events: mpsc::Receiver<Event>) -> anyhow::Result<()> {
+    /// Tells what happens, and a status line now and then, for ever or until the first login is refused for good.
+    async fn run(&mut self, mut events: mpsc::Receiver<MinerEvent>) -> anyhow::Result<()> {
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + STATUS, STATUS);
         let mut before = (Instant::now(), 0);
         loop {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(event) => self.hear(event)?,
-                    None => return Ok(()),
+                    // The miner itself has ended, which its task tells.
+                    None => std::future::pending().await,
                 },
                 _ = ticks.tick() => {
                     let stats = self.handle.stats();
@@ -149,35 +144,33 @@ impl Show {
         }
     }
 
-    fn hear(&mut self, event: Event) -> anyhow::Result<()> {
+    fn hear(&mut self, event: MinerEvent) -> anyhow::Result<()> {
         let pool = &self.pool;
         match event {
-            Event::LoggedIn(job) => {
-                say(&format!("logged in at {pool}: {} at difficulty {}", job.algo, job.difficulty));
+            MinerEvent::LoggedIn(job) => {
+                say(&format!("logged in at {pool}: {} at difficulty {}", shown(&job.algo), job.difficulty));
                 self.admitted = true;
                 self.work(job);
             }
-            Event::Job(job) => self.work(job),
-            Event::Refused(reason) if !self.admitted => bail!("the pool {pool} refused the login: {reason}"),
-            Event::Refused(reason) => {
-                say(&format!("the pool {pool} refused the login: {reason}; trying again"));
-                self.refused = true;
-            }
-            Event::Lost(reason) => {
-                let reason = reason.or_else(|| self.handle.stats().last_error).unwrap_or_default();
-                if !std::mem::take(&mut self.refused) {
-                    say(&format!("no connection to {pool}: {reason}; trying again"));
+            MinerEvent::Job(job) => self.work(job),
+            MinerEvent::Refused { reason, for_good } => {
+                let said = format!("the pool {pool} refused the login: {}", shown(&reason));
+                if for_good && !self.admitted {
+                    bail!(said);
                 }
+                say(&format!("{said}; trying again"));
+                self.job = None;
+            }
+            MinerEvent::Lost(reason) => {
+                say(&format!("no connection to {pool}: {}; trying again", shown(&reason)));
                 self.job = None;
             }
         }
         Ok(())
     }
 
-    fn work(&mut self, job: Job) {
-        if let Some(seed) = job.seed {
-            self.seeds.want(seed, job.next_seed);
-        }
+    fn work(&mut self, job: MinerJob) {
+        self.seeds.want(job.seed, job.next_seed);
         self.job = Some(job);
     }
 
@@ -189,7 +182,7 @@ impl Show {
     }
 }
 
-fn status(rate: f64, stats: &MinerStats, job: Option<&Job>) -> String {
+fn status(rate: f64, stats: &MinerStats, job: Option<&MinerJob>) -> String {
     let place = match job {
         Some(job) => {
             let height = job.height.map(|height| format!(" · height {height}")).unwrap_or_default();
@@ -198,6 +191,11 @@ fn status(rate: f64, stats: &MinerStats, job: Option<&Job>) -> String {
         None => "no connection".to_owned(),
     };
     format!("{rate:.1} H/s · accepted {} · rejected {} · {place}", stats.accepted, stats.rejected)
+}
+
+/// A stranger's words must not steer the terminal that they are shown on.
+fn shown(words: &str) -> String {
+    words.chars().take(MAX_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// A line that stays; on a terminal it takes the place of the status line.
@@ -237,11 +235,17 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_s_words_cannot_steer_a_terminal() {
+        assert_eq!(shown("no\u{1b}[2J such wallet"), "no [2J such wallet");
+        assert_eq!(shown(&"x".repeat(1_000)).len(), MAX_WORDS);
+    }
+
+    #[test]
     fn the_status_line_says_what_is_known() {
         let stats = MinerStats { accepted: 3, rejected: 1, ..MinerStats::default() };
         assert_eq!(status(12.34, &stats, None), "12.3 H/s · accepted 3 · rejected 1 · no connection");
-        let job = Job { algo: "rx/0".to_owned(), height: Some(7), difficulty: 50, seed: None, next_seed: None };
+        let job = MinerJob { algo: "rx/0".to_owned(), height: Some(7), difficulty: 50, seed: [0; 32], next_seed: None };
         assert!(status(0.0, &stats, Some(&job)).ends_with("difficulty 50 · height 7"));
-        assert!(status(0.0, &stats, Some(&Job { height: None, ..job })).ends_with("difficulty 50"));
+        assert!(status(0.0, &stats, Some(&MinerJob { height: None, ..job })).ends_with("difficulty 50"));
     }
 }

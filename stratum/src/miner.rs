@@ -18,21 +18,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::protocol::line::{LineError, LineReader};
 use crate::randomx::{HashError, Seeds};
+pub use event::{MinerEvent, MinerJob};
 use said::{Said, WireJob};
 use threads::{Found, Hashers, Task};
 
+mod event;
 mod said;
 mod threads;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// A pool that says nothing for so long is gone: it has been sent two keepalives by then.
+const SILENCE: Duration = Duration::from_secs(150);
+/// A connection that held for so long was a good one, and the next is tried soon.
+const SETTLED: Duration = Duration::from_secs(30);
+/// Seconds between two tries at most.
+const LONGEST_WAIT_S: u64 = 30;
 /// XMRig's own limit for a line from a pool.
 const MAX_LINE: usize = 64 * 1024;
 /// What it can do, best first: RandomX over Monero's blobs, and over the headers of Bitcoin-shaped chains.
 const ALGOS: [&str; 2] = ["rx/0", "rx/opensy"];
 /// Solutions waiting for the socket.
 const FOUND_QUEUE: usize = 64;
+/// Events that nobody has looked at yet; a pool that causes more has to wait.
+const EVENTS: usize = 64;
 
 /// What to mine, where and as whom.
 #[derive(Debug, Clone)]
@@ -105,6 +114,7 @@ pub struct Miner {
     seeds: Arc<Seeds>,
     counters: Arc<Counters>,
     algos: Vec<String>,
+    events: Option<mpsc::Sender<MinerEvent>>,
 }
 
 /// Why a connection to a pool ended.
@@ -114,8 +124,12 @@ enum Broken {
     Connect(String, String),
     #[error("the pool refused the login: {0}")]
     Login(String),
+    #[error("the pool gives work for the algorithm {0:?}, which this miner does not have")]
+    Algo(String),
     #[error("the pool sent what XMRig would not accept: {0}")]
     Protocol(&'static str),
+    #[error("the pool said nothing for {} s", SILENCE.as_secs())]
+    Silent,
     #[error("the pool closed the connection")]
     Closed,
     #[error(transparent)]
@@ -126,12 +140,23 @@ enum Broken {
     Hash(#[from] HashError),
 }
 
+impl Broken {
+    fn event(&self) -> MinerEvent {
+        match self {
+            Broken::Login(reason) => MinerEvent::Refused { reason: reason.clone(), for_good: event::is_for_good(reason) },
+            Broken::Algo(_) => MinerEvent::Refused { reason: self.to_string(), for_good: true },
+            Broken::Connect(_, reason) => MinerEvent::Lost(reason.clone()),
+            other => MinerEvent::Lost(other.to_string()),
+        }
+    }
+}
+
 impl Miner {
     /// A miner over `seeds`, which it may share with a pool in the same process.
     pub fn new(config: MinerConfig, seeds: Arc<Seeds>) -> (Self, MinerHandle) {
         let counters = Arc::new(Counters::default());
         let algos = ALGOS.map(str::to_owned).to_vec();
-        (Self { config, seeds, counters: counters.clone(), algos }, MinerHandle(counters))
+        (Self { config, seeds, counters: counters.clone(), algos, events: None }, MinerHandle(counters))
     }
 
     /// Offers other names for what it can do: RandomX, with the nonce where the job says.
@@ -140,11 +165,21 @@ impl Miner {
         self
     }
 
-    /// Mines until `stop`, reconnecting as often as needed. Fails only if its threads cannot be started.
+    /// Tells what happens. Whoever listens must go on listening, or let the receiver go.
+    pub fn watched(mut self) -> (Self, mpsc::Receiver<MinerEvent>) {
+        let (events, told) = mpsc::channel(EVENTS);
+        self.events = Some(events);
+        (self, told)
+    }
+
+    /// Mines until `stop`, reconnecting as often as needed, to a pool that is away less and less often. Fails only if its threads
+    /// cannot be started.
     pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
         let (sender, mut found) = mpsc::channel(FOUND_QUEUE);
         let hashers = Hashers::start(self.config.threads, self.counters.hashes.clone(), sender)?;
+        let mut failures = 0_u32;
         while !stop.is_cancelled() {
+            let (started, logins) = (Instant::now(), self.counters.logins.load(Relaxed));
             let broken = tokio::select! {
                 () = stop.cancelled() => break,
                 broken = self.connection(&hashers, &mut found) => broken,
@@ -153,9 +188,15 @@ impl Miner {
             hashers.pause();
             tracing::warn!(pool = %self.config.pool, reason = %broken, "miner lost its pool");
             self.note(broken.to_string());
+            let was_good = self.counters.logins.load(Relaxed) > logins && started.elapsed() >= SETTLED;
+            failures = if was_good { 0 } else { failures.saturating_add(1) };
+            let pause = async {
+                self.tell(broken.event()).await;
+                tokio::time::sleep(wait(failures)).await;
+            };
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep(RECONNECT_PAUSE) => {}
+                () = pause => {}
             }
         }
         self.counters.connected.store(false, Relaxed);
@@ -185,6 +226,13 @@ impl Miner {
         Ok((LineReader::new(read), write))
     }
 
+    async fn tell(&self, event: MinerEvent) {
+        if let Some(events) = &self.events {
+            // Whoever let the receiver go does not want to know.
+            let _ = events.send(event).await;
+        }
+    }
+
     fn note(&self, error: String) {
         *self.counters.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
@@ -204,14 +252,17 @@ struct Talk<'a> {
 impl Talk<'_> {
     async fn run(&mut self, mut lines: LineReader<OwnedReadHalf>, found: &mut mpsc::Receiver<Found>) -> Result<(), Broken> {
         self.login().await?;
-        let mut quiet_since = Instant::now();
+        let mut heard = Instant::now();
+        let mut quiet_since = heard;
         loop {
             tokio::select! {
                 line = lines.next(MAX_LINE) => {
                     let line = line?.ok_or(Broken::Closed)?;
-                    quiet_since = Instant::now();
                     self.hear(&line).await?;
+                    heard = Instant::now();
+                    quiet_since = heard;
                 }
+                () = tokio::time::sleep_until(heard + SILENCE) => return Err(Broken::Silent),
                 Some(found) = found.recv() => self.submit(found).await?,
                 () = tokio::time::sleep_until(quiet_since + KEEPALIVE) => {
                     quiet_since = Instant::now();
@@ -239,9 +290,13 @@ impl Talk<'_> {
                 self.session = session;
                 counters.connected.store(true, Relaxed);
                 counters.logins.fetch_add(1, Relaxed);
+                self.miner.tell(MinerEvent::LoggedIn(job.shown())).await;
                 self.mine(job).await
             }
-            Said::Job(job) => self.mine(job).await,
+            Said::Job(job) => {
+                self.miner.tell(MinerEvent::Job(job.shown())).await;
+                self.mine(job).await
+            }
             Said::LoginRefused(reason) => Err(Broken::Login(reason)),
             Said::Answer { id, refusal } => {
                 // An answer to a keepalive counts for nothing.
@@ -289,5 +344,22 @@ impl Talk<'_> {
         let mut line = message.to_string();
         line.push('\n');
         Ok(self.out.write_all(line.as_bytes()).await?)
+    }
+}
+
+/// How long to wait before the pool is called again after so many failures in a row.
+fn wait(failures: u32) -> Duration {
+    let seconds = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(LONGEST_WAIT_S).clamp(1, LONGEST_WAIT_S);
+    Duration::from_secs(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_that_is_away_is_called_less_and_less() {
+        let waits = [0, 1, 2, 3, 4, 5, 6, 7, 70, u32::MAX].map(|failures| wait(failures).as_secs());
+        assert_eq!(waits, [1, 1, 2, 4, 8, 16, 30, 30, 30, 30]);
     }
 }

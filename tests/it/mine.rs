@@ -14,6 +14,8 @@ use crate::monerod::{Monerod, WALLET};
 use crate::roles::told;
 use crate::server::{Headframe, PATIENCE, free_port, signal};
 
+mod opensy;
+
 /// A miner whose words go to a file.
 struct Mine {
     child: Child,

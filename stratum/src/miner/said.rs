@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Broken;
+use super::{Broken, MinerJob};
 use crate::chain::{Hash, USUAL_NONCE_OFFSET};
 use crate::difficulty::target_from_hex;
 
@@ -33,6 +33,22 @@ pub(super) struct WireJob {
     pub(super) nonce_offset: usize,
     pub(super) target: u64,
     pub(super) seed: Hash,
+    /// The seed of the next epoch, if the pool says.
+    next_seed: Option<Hash>,
+    height: Option<u64>,
+}
+
+impl WireJob {
+    /// What is told of it.
+    pub(super) fn shown(&self) -> MinerJob {
+        MinerJob {
+            algo: self.algo.clone(),
+            height: self.height,
+            difficulty: u64::MAX / self.target,
+            seed: self.seed,
+            next_seed: self.next_seed,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -58,6 +74,11 @@ struct Job {
     /// Our own pools say it for headers whose nonce is elsewhere; XMRig knows it by the algorithm.
     nonce_offset: Option<usize>,
     seed_hash: String,
+    /// These two are only told on, so that odd ones are no reason to stop mining.
+    #[serde(default)]
+    next_seed_hash: Value,
+    #[serde(default)]
+    height: Value,
 }
 
 #[derive(Deserialize)]
@@ -102,7 +123,7 @@ fn answer(id: u64, line: Line, algos: &[String]) -> Result<Said, Broken> {
 fn decode(job: Job, algos: &[String]) -> Result<WireJob, Broken> {
     let algo = job.algo.unwrap_or_else(|| USUAL_ALGO.to_owned());
     if !algos.contains(&algo) {
-        return Err(Broken::Protocol("a job's algorithm was not offered"));
+        return Err(Broken::Algo(algo));
     }
     let blob = hex::decode(&job.blob).ok().filter(|blob| BLOB_LEN.contains(&blob.len()));
     let blob = blob.ok_or(Broken::Protocol("a blob is not hex of 43 to 407 bytes"))?;
@@ -110,8 +131,7 @@ fn decode(job: Job, algos: &[String]) -> Result<WireJob, Broken> {
     if nonce_offset.checked_add(NONCE_LEN).is_none_or(|end| end > blob.len()) {
         return Err(Broken::Protocol("a nonce_offset lies outside the blob"));
     }
-    let mut seed = [0; 32];
-    hex::decode_to_slice(&job.seed_hash, &mut seed).map_err(|_| Broken::Protocol("a seed_hash is not 64 hex digits"))?;
+    let seed = hash(&job.seed_hash).ok_or(Broken::Protocol("a seed_hash is not 64 hex digits"))?;
     Ok(WireJob {
         job_id: job.job_id,
         algo,
@@ -119,5 +139,52 @@ fn decode(job: Job, algos: &[String]) -> Result<WireJob, Broken> {
         nonce_offset,
         target: target_from_hex(&job.target).ok_or(Broken::Protocol("a target is not 8 or 16 hex digits, or is zero"))?,
         seed,
+        next_seed: job.next_seed_hash.as_str().and_then(hash),
+        height: job.height.as_u64(),
     })
+}
+
+/// 64 hex digits.
+fn hash(text: &str) -> Option<Hash> {
+    let mut hash = [0; 32];
+    hex::decode_to_slice(text, &mut hash).ok()?;
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn said(line: &Value) -> Result<Said, Broken> {
+        parse(line.to_string().as_bytes(), &["rx/0".to_owned(), "rx/opensy".to_owned()])
+    }
+
+    #[test]
+    fn work_of_both_kinds_of_chains_is_told_on() {
+        let (seed, blob) = ("0f".repeat(32), "00".repeat(80));
+        let monero = json!({"blob": blob, "job_id": "1", "target": "285c8f02", "height": 9, "seed_hash": seed, "next_seed_hash": ""});
+        let login = said(&json!({"id": 1, "error": null, "result": {"id": "s", "job": monero, "status": "OK"}}));
+        let Ok(Said::LoggedIn { job, .. }) = login else { panic!("{login:?}") };
+        let expected = MinerJob { algo: "rx/0".to_owned(), height: Some(9), difficulty: 100, seed: [15; 32], next_seed: None };
+        assert_eq!(job.shown(), expected);
+        let opensy = json!({
+            "blob": blob, "job_id": "1", "target": "ffffffffffffff7f", "algo": "rx/opensy", "seed_hash": seed, "next_seed_hash": seed,
+            "nonce_offset": 76, "height": "nine",
+        });
+        let pushed = said(&json!({"jsonrpc": "2.0", "method": "job", "params": opensy}));
+        let Ok(Said::Job(job)) = pushed else { panic!("{pushed:?}") };
+        let expected = MinerJob { algo: "rx/opensy".to_owned(), height: None, difficulty: 2, seed: [15; 32], next_seed: Some([15; 32]) };
+        assert_eq!(job.shown(), expected);
+        let other = json!({"blob": blob, "job_id": "1", "target": "285c8f02", "algo": "kawpow", "seed_hash": seed});
+        let refused = said(&json!({"jsonrpc": "2.0", "method": "job", "params": other}));
+        assert!(matches!(&refused, Err(Broken::Algo(algo)) if algo == "kawpow"), "{refused:?}");
+    }
+
+    #[test]
+    fn a_refusal_is_the_login_s_alone() {
+        let refusal = |id: u64| said(&json!({"id": id, "error": {"code": -1, "message": "no such wallet"}}));
+        assert!(matches!(refusal(1), Ok(Said::LoginRefused(reason)) if reason == "no such wallet"));
+        assert!(matches!(refusal(2), Ok(Said::Answer { id: 2, refusal: Some(_) })), "a share was refused");
+    }
 }

@@ -1,0 +1,70 @@
+//! `headframe mine` as a process at an OpenSY pool: it waits until the pool has work, and makes blocks that the node takes.
+//!
+//! The node is the stand-in of the stratum room, which judges blocks as a real one does and shares no code with the pool.
+
+use std::path::Path;
+
+use headframe_ingest::{ManagedServer, ServerConfig, server};
+
+use self::http::StandIn;
+use self::node::Rules;
+use super::Mine;
+use crate::roles::told;
+use crate::server::{Headframe, free_port, signal};
+
+#[allow(dead_code, reason = "the tests of the stratum room use more of it")]
+#[path = "../../../stratum/tests/it/opensy/http.rs"]
+mod http;
+#[allow(dead_code, reason = "the tests of the stratum room use more of it")]
+#[path = "../../../stratum/tests/it/opensy/node.rs"]
+mod node;
+
+/// A key's hash of twenty twos, on regtest.
+const WALLET: &str = "rsyl1qyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zug64cy";
+/// On average four hashes make a block.
+const RULES: Rules = Rules { interval: 4, fork_height: 1, bits: 0x203f_ffff };
+
+/// A pool over a node at `url`, on a port that was free.
+async fn pool(folder: &Path, nats: &ManagedServer, url: &str) -> (Headframe, u16) {
+    let stratum = free_port();
+    let more = format!(
+        "[stratum]\nlisten = \"127.0.0.1:{stratum}\"\nchain = \"opensy\"\nwallet = \"{WALLET}\"\nstart_difficulty = 2\npoll_ms = 100\n\
+         randomx = {{ mode = \"light\" }}\n[stratum.vardiff]\nmin_difficulty = 1\n\
+         [stratum.opensy]\nrpc_url = \"{url}\"\nkey_interval = 4\nfork_height = 1\n"
+    );
+    let pool = Headframe::start_with(folder, nats.url(), free_port(), "stratum", &more);
+    told(&pool.url, "/live", |status, _| status == 200).await;
+    (pool, stratum)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_own_miner_waits_for_a_pool_without_work_and_then_makes_blocks_of_opensy() {
+    let folder = tempfile::tempdir().unwrap();
+    let nats = ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"))).await.unwrap();
+    let node = StandIn::open(RULES).await;
+    node.node().await.mood.initial_download = true;
+    let (pool, port) = pool(folder.path(), &nats, &node.url).await;
+    let user = format!("{WALLET}.rig");
+    let miner = Mine::start(folder.path(), "miner", port, &user, &[]);
+    let no_work = "refused the login: The pool has nothing to mine yet: it waits for its daemon; try again later; trying again";
+    miner.until(|said| said.matches(no_work).count() >= 2).await;
+
+    node.node().await.mood.initial_download = false;
+    let said = miner.until(|said| said.contains("logged in at ")).await;
+    assert!(said.contains("rx/opensy at difficulty 2"), "{said}");
+    let accepted = |text: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix("headframe_stratum_blocks_total{status=\"accepted\"} "));
+        line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
+    };
+    // Over the first change of the key, which is the genesis block's up to block 7.
+    told(&pool.url, "/metrics", |_, text| accepted(text) >= 9).await;
+    assert!(node.node().await.tip().0 >= 9, "the node took them");
+
+    let (code, words) = Mine::start(folder.path(), "mistyped", port, "rsyl1qyg3.rig", &[]).end();
+    assert!(code == Some(1) && words.contains("refused the login: Invalid wallet address: "), "{code:?}: {words}");
+    signal(miner.child.id(), "INT");
+    let (code, words) = miner.end();
+    assert!(code == Some(0) && words.contains(" 0 rejected"), "{code:?}: {words}");
+    pool.kill();
+    nats.shutdown().await;
+}
