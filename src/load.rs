@@ -147,9 +147,9 @@ impl Source {
                 "outcome" => Arc::new(made.iter().map(|row| Some(row.2)).collect::<StringViewArray>()),
                 "difficulty" => Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.3))),
                 "height" => Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.4))),
-                "network_difficulty" => {
-                    Arc::new(Decimal128Array::from_iter_values(made.iter().map(|row| network_difficulty(row.4))).with_data_type(work_type()))
-                }
+                "network_difficulty" => Arc::new(
+                    Decimal128Array::from_iter_values(made.iter().map(|row| network_difficulty(row.4))).with_data_type(work_type()),
+                ),
                 _ => Arc::new(made.iter().map(|_| None::<&str>).collect::<StringViewArray>()),
             }
         };

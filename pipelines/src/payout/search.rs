@@ -205,18 +205,33 @@ impl Going<'_> {
         }
     }
 
-    /// Takes as many chunks of a row group in order as fit, newest first, and walks the one that does not.
+    /// Takes as many chunks of a row group in order as fit, newest first, and walks those that do not.
     async fn take_chunks(&mut self, group: &RowGroup, chunks: &[Total], blocks: bool) -> Result<bool, SinkError> {
+        let mut whole: Option<Range<usize>> = None;
+        let mut complete = false;
         for (index, chunk) in chunks.iter().enumerate().rev().filter(|(_, chunk)| chunk.shares > 0) {
             let rows = index * BATCH_ROWS..((index + 1) * BATCH_ROWS).min(group.rows());
             if self.walk.stretch(chunk.weight, blocks) {
-                self.sums.add_all(&tally(group, rows.clone(), self.pool, &self.memory.names).await?);
+                // Neighbours are read at once, for what lies before them must be skipped.
+                let end = whole.take_if(|newer| newer.start == rows.end).map_or(rows.end, |newer| newer.end);
+                self.add_rows(group, whole.replace(rows.start..end)).await?;
                 self.oldest = Some((vec![group.clone()], Some(rows)));
-            } else if self.walk_rows(&ordered::read_rows(std::slice::from_ref(group), Some(rows), self.pool, |_| true).await?) {
-                return Ok(true);
+                continue;
+            }
+            complete = self.walk_rows(&ordered::read_rows(std::slice::from_ref(group), Some(rows), self.pool, |_| true).await?);
+            if complete {
+                break;
             }
         }
-        Ok(false)
+        self.add_rows(group, whole).await?;
+        Ok(complete)
+    }
+
+    async fn add_rows(&mut self, group: &RowGroup, rows: Option<Range<usize>>) -> Result<(), SinkError> {
+        if let Some(rows) = rows {
+            self.sums.add_all(&tally(group, rows, self.pool, &self.memory.names).await?);
+        }
+        Ok(())
     }
 
     fn walk_rows(&mut self, rows: &Ordered) -> bool {
