@@ -49,7 +49,7 @@ impl Demo {
 
     async fn until(&self, statement: &str, enough: i64) {
         // Some of it takes sixty blocks, each of them real work.
-        let deadline = Instant::now() + 4 * PATIENCE;
+        let deadline = Instant::now() + 8 * PATIENCE;
         loop {
             let number = self.sql(statement);
             if number.as_ref().is_ok_and(|number| *number >= enough) {
