@@ -31,10 +31,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Why rows were not, or are not known to be, appended.
 #[derive(Debug, thiserror::Error)]
 pub enum ChronicleError {
-    /// Nothing was stored: the stream went on without this writer.
-    #[error(
-        "cannot append to stream {stream} after sequence {expected}: it goes on to {found}, written by somebody else; read it again first, and let only one process write it"
-    )]
+    /// Nothing was stored: the stream went on without this writer, or is not what it was.
+    #[error("cannot append to stream {stream} after sequence {expected}: {}", rival(.stream, *.found, *.lost))]
     Conflict {
         /// Which stream.
         stream: &'static str,
@@ -42,6 +40,8 @@ pub enum ChronicleError {
         expected: u64,
         /// The last sequence there is.
         found: u64,
+        /// Whether it was created anew, or has lost what it had acknowledged. Then reading it again does not help.
+        lost: bool,
     },
     /// The rows may be stored or not.
     #[error(
@@ -89,6 +89,8 @@ struct Pending {
     payload: Bytes,
     /// The sequence it must follow.
     follows: u64,
+    /// In the stream that was created then, nanoseconds since 1970.
+    created_ns: i64,
     /// Attempts begun so far: only the answer to a first one can be a last word.
     attempts: u32,
 }
@@ -96,7 +98,7 @@ struct Pending {
 /// What one attempt, or a look into the stream, tells of a message.
 enum Fate {
     Stored(u64),
-    Conflict(u64),
+    Conflict { found: u64, lost: bool },
     Refused(PublishError),
     Open(String),
 }
@@ -166,7 +168,8 @@ impl Chronicle {
         }
         self.written += 1;
         let id = format!("{}/{}", self.writer, self.written);
-        self.pending = Some(Pending { subject: subject(self.stream, key), id, payload, follows: self.last, attempts: 0 });
+        let (subject, created_ns) = (subject(self.stream, key), self.identity.created_ns);
+        self.pending = Some(Pending { subject, id, payload, follows: self.last, created_ns, attempts: 0 });
         Ok(self.settle().await?.unwrap_or(self.last))
     }
 
@@ -194,10 +197,10 @@ impl Chronicle {
                     (self.last, self.pending) = (seq, None);
                     return Ok(Some(seq));
                 }
-                Fate::Conflict(found) => {
+                Fate::Conflict { found, lost } => {
                     self.pending = None;
                     metrics::counter!("headframe_chronicle_conflicts_total", "stream" => stream).increment(1);
-                    return Err(ChronicleError::Conflict { stream, expected, found });
+                    return Err(ChronicleError::Conflict { stream, expected, found, lost });
                 }
                 Fate::Refused(error) => {
                     self.pending = None;
@@ -211,8 +214,23 @@ impl Chronicle {
     /// Takes the stream's present end as known, after a conflict. What was written up to there must be learned first or next.
     pub async fn refresh(&mut self) -> Result<u64, ChronicleError> {
         self.nothing_pending()?;
-        self.last = end(&self.nats, self.stream).await?;
+        self.last = self.verify().await?;
         Ok(self.last)
+    }
+
+    /// The stream's present end, of the stream that was opened. One that was created anew since, or that ends before what this
+    /// writer knows, is a [`ChronicleError::Conflict`] that is `lost`.
+    pub async fn verify(&self) -> Result<u64, ChronicleError> {
+        let (stream, expected) = (self.stream.name(), self.last);
+        let found = inspect(&self.nats.js, self.stream).await?;
+        let same = |now: &StreamIdentity| now.created_ns == self.identity.created_ns && now.last_seq >= expected;
+        match found {
+            Some(now) if same(&now) => Ok(now.last_seq),
+            other => {
+                let found = other.map_or(0, |now| now.last_seq);
+                Err(ChronicleError::Conflict { stream, expected, found, lost: true })
+            }
+        }
     }
 
     fn nothing_pending(&self) -> Result<(), ChronicleError> {
@@ -236,10 +254,13 @@ fn encode<R: Record>(rows: &[R]) -> Result<Bytes, PublishError> {
     Ok(text.into())
 }
 
-async fn end(nats: &Nats, stream: &'static dyn Stream) -> Result<u64, ProvisionError> {
-    match inspect(&nats.js, stream).await? {
-        Some(identity) => Ok(identity.last_seq),
-        None => Err(ProvisionError::Nats { attempt: "look up", stream: stream.name().to_owned(), reason: "it is gone".to_owned() }),
+/// Who took the place, in words.
+fn rival(stream: &str, found: u64, lost: bool) -> String {
+    match lost {
+        true => format!(
+            "it was created anew or has lost messages that it had acknowledged, and ends at {found}; restore it, or decide with `headframe adopt {stream}`"
+        ),
+        false => format!("it goes on to {found}, written by somebody else; read it again first, and let only one process write it"),
     }
 }
 
@@ -280,15 +301,17 @@ async fn look(nats: &Nats, stream: &'static str, pending: &Pending) -> Fate {
         Ok(handle) => handle,
         Err(error) => return Fate::Open(error.to_string()),
     };
-    let found = handle.cached_info().state.last_sequence;
-    if found < wanted {
-        // The stream is shorter than we knew it, so that no attempt of ours can have been taken.
-        return Fate::Conflict(found);
+    let info = handle.cached_info();
+    let (found, created) = (info.state.last_sequence, info.created.unix_timestamp_nanos());
+    let lost = created != i128::from(pending.created_ns) || found < pending.follows;
+    if lost || found < wanted {
+        // It is not the stream we knew, or shorter than that, so that no attempt of ours can have been taken.
+        return Fate::Conflict { found, lost };
     }
     match handle.get_raw_message(wanted).await {
         Ok(stored) if stored.headers.get(NATS_MESSAGE_ID).is_some_and(|id| id.as_str() == pending.id) => Fate::Stored(wanted),
-        Ok(_) => Fate::Conflict(found),
-        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound && pending.attempts == 1 => Fate::Conflict(found),
+        Ok(_) => Fate::Conflict { found, lost },
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound && pending.attempts == 1 => Fate::Conflict { found, lost },
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {
             Fate::Open(format!("message {wanted}, which would tell, has left the stream; start again from the table"))
         }

@@ -13,6 +13,7 @@ pub mod batch;
 pub mod books;
 pub mod entry;
 pub mod journal;
+pub mod kept;
 pub mod lake;
 pub mod pages;
 pub mod payer;
@@ -24,6 +25,7 @@ pub use batch::{Batch, Status};
 pub use books::{Books, Broken, Payout};
 pub use entry::{Account, Entry};
 pub use journal::{Journal, JournalError};
+pub use kept::Kept;
 pub use payer::Payer;
 pub use state::{PayerState, StateHandle};
 

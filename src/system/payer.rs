@@ -1,5 +1,6 @@
 //! The payer as a task of this process: opened when tables and streams are there, then left to itself.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use anyhow::Context as _;
 use headframe_ingest::{Nats, StreamSettings};
 use headframe_pipelines::Payer;
 use headframe_pipelines::payment::lake::LakeJournal;
-use headframe_pipelines::payment::{PaymentConfig, StateHandle};
+use headframe_pipelines::payment::payer::now_us;
+use headframe_pipelines::payment::{JournalError, Kept, PaymentConfig, StateHandle, kept};
 use headframe_sinks::wallet::vault::{FolderVault, Vault};
 use headframe_sinks::{Lake, Wallet};
 use tokio_util::sync::CancellationToken;
@@ -25,13 +27,16 @@ pub struct Opened {
     nats: Nats,
     wallet: Arc<dyn Wallet>,
     vault: Arc<dyn Vault>,
+    /// Where the vault's files are.
+    folder: PathBuf,
     state: StateHandle,
 }
 
 /// Checks what can be checked at the start; the wallet itself may come later.
 pub fn open(config: &Config, lake: &Lake, nats: &Nats, state: StateHandle) -> anyhow::Result<Opened> {
     let wallet = config.payments.wallet.open()?.context("payments.wallet.kind is none")?;
-    let vault = FolderVault::open(&config.data_dir.join("payments"))?;
+    let folder = config.data_dir.join("payments");
+    let vault = FolderVault::open(&folder)?;
     Ok(Opened {
         config: config.payments.clone(),
         settings: config.streams.clone(),
@@ -39,6 +44,7 @@ pub fn open(config: &Config, lake: &Lake, nats: &Nats, state: StateHandle) -> an
         nats: nats.clone(),
         wallet,
         vault: Arc::new(vault),
+        folder,
         state,
     })
 }
@@ -46,16 +52,36 @@ pub fn open(config: &Config, lake: &Lake, nats: &Nats, state: StateHandle) -> an
 impl Opened {
     /// Pays until shutdown.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { config, settings, lake, nats, wallet, vault, state } = self;
-        loop {
-            match LakeJournal::open(&lake, nats.clone(), &settings, &config.pool).await {
-                Ok(journal) => return Payer::new(config, journal, wallet, vault, state).run(stop).await,
-                Err(error) => tracing::warn!(%error, "payments cannot begin, trying again"),
+        let mut said = None;
+        while !stop.is_cancelled() {
+            let error = match self.begin().await {
+                // It ends before shutdown when the stream was replaced under it.
+                Ok(payer) => {
+                    said = None;
+                    payer.run(stop.clone()).await;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            self.state.cannot_begin(&error, now_us());
+            let why = Some(error.to_string());
+            if why != said {
+                tracing::warn!(%error, "payments cannot begin, trying again");
+                said = why;
             }
             tokio::select! {
                 () = tokio::time::sleep(AGAIN) => {}
                 () = stop.cancelled() => return,
             }
         }
+    }
+
+    async fn begin(&self) -> Result<Payer<LakeJournal>, JournalError> {
+        let pool = &self.config.pool;
+        let journal = LakeJournal::open(&self.lake, self.nats.clone(), &self.settings, pool).await?;
+        let kept: Vec<Kept> = kept::kept(&self.folder, pool)
+            .map_err(|error| JournalError::Away(format!("the folder {} cannot be listed: {error}", self.folder.display())))?;
+        let (wallet, vault) = (self.wallet.clone(), self.vault.clone());
+        Ok(Payer::new(self.config.clone(), journal, wallet, vault, self.state.clone()).with_kept(kept))
     }
 }

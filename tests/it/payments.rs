@@ -2,6 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
+use headframe_ingest::{Nats, NatsConfig, provision};
+use headframe_schemas::stream::payments::Payments;
 use serde_json::{Value, json};
 
 use crate::money::Money;
@@ -145,7 +147,25 @@ async fn the_wallets_own_history_shows_exactly_what_payments_says() {
     a_threshold_takes_a_signature(&pool, &main).await;
     instructions_are_taken_or_refused_with_a_reason(&pool, &main).await;
     pool.view_and_books_agree().await;
+    another_stream_stops_payments(&pool).await;
     pool.headframe.take().unwrap().kill();
+}
+
+/// Nothing is paid into a stream that takes the place of `payments`, and whoever asks is told so.
+async fn another_stream_stops_payments(pool: &Pool) {
+    let nats = Nats::connect(&NatsConfig { url: pool.nats.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
+    nats.js.delete_stream("payments").await.unwrap();
+    provision(&nats.js, &Payments, &Default::default()).await.unwrap();
+    until("the payer says so", async || {
+        let (_, state) = pool.get("/api/v1/payments/state").await;
+        state["stopped"].as_str().is_some_and(|why| why.starts_with("stream: ") && why.contains("headframe adopt payments"))
+    })
+    .await;
+    let (status, ready) = pool.get("/ready").await;
+    let missing = ready["missing"].as_array().cloned().unwrap_or_default();
+    let told = missing.iter().filter_map(Value::as_str).any(|line| line.starts_with("payments: ") && line.contains("stream"));
+    assert!(status == 503 && told, "{ready}");
+    assert_eq!(provision(&nats.js, &Payments, &Default::default()).await.unwrap().last_seq, 0, "nothing was written");
 }
 
 /// Only the owner of an address, or the operator, sets its threshold.

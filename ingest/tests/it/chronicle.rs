@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headframe_ingest::{Chronicle, ChronicleError, Message, Nats, PublishError, Reader, StreamSettings};
+use headframe_ingest::{Chronicle, ChronicleError, Message, Nats, PublishError, Reader, StreamSettings, provision};
 use headframe_schemas::stream::sensors::Reading;
 
 use crate::fixture::{Bed, PATIENCE, SENSORS, publisher, read_through, reading};
@@ -155,4 +155,35 @@ async fn what_does_not_fit_is_refused_before_it_is_sent() {
     assert!(matches!(chronicle.append::<Reading>(&[]).await, Err(ChronicleError::Refused(PublishError::Encode(_)))));
     let mixed = [reading(1), Reading { site: "south".to_owned(), ..reading(2) }];
     assert!(matches!(chronicle.append(&mixed).await, Err(ChronicleError::Refused(PublishError::Encode(_)))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_made_anew_is_not_taken_for_the_old_one() {
+    let bed = Bed::start().await;
+    let nats = bed.nats().await;
+    let mut chronicle = open(&nats).await;
+    for n in 1..=2 {
+        chronicle.append(&rows(n, 1)).await.unwrap();
+    }
+    assert_eq!(chronicle.verify().await.unwrap(), 2);
+    nats.js.delete_stream(SENSORS.name()).await.unwrap();
+    let gone = chronicle.verify().await;
+    assert!(matches!(gone, Err(ChronicleError::Conflict { expected: 2, found: 0, lost: true, .. })), "{gone:?}");
+    provision(&nats.js, SENSORS, &StreamSettings::default()).await.unwrap();
+    for length in 1..=3 {
+        // Shorter than the old one, as long, and longer.
+        publisher(&nats).record(&reading(length)).await.unwrap();
+        for told in [chronicle.verify().await, chronicle.refresh().await] {
+            let found = u64::try_from(length).unwrap();
+            let right = matches!(told, Err(ChronicleError::Conflict { expected: 2, found: now, lost: true, .. }) if now == found);
+            assert!(right, "{told:?}");
+        }
+        if length != 2 {
+            let told = chronicle.append(&rows(9, 1)).await.unwrap_err();
+            assert!(matches!(told, ChronicleError::Conflict { expected: 2, lost: true, .. }), "{told}");
+            assert!(told.to_string().contains("headframe adopt sensors"), "{told}");
+        }
+    }
+    assert_eq!(chronicle.last(), 2);
+    assert_eq!(stored(&nats, 3).await.len(), 3, "nothing of the old writer is in it");
 }

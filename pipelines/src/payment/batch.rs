@@ -35,7 +35,7 @@ impl Status {
     /// Whether the step may follow this status.
     fn allows(self, step: &str) -> bool {
         match self {
-            Self::Reserved => matches!(step, "submitting" | "released"),
+            Self::Reserved => matches!(step, "submitting" | "released" | "review"),
             Self::Submitting => matches!(step, "submitted" | "released" | "review"),
             Self::Submitted => matches!(step, "confirmed" | "review"),
             Self::Review => matches!(step, "submitted" | "confirmed" | "released"),
@@ -58,6 +58,8 @@ pub struct Batch {
     pub tx_id: Option<String>,
     /// Why, when under review.
     pub reason: Option<String>,
+    /// It was begun in a stream that another one has replaced since, so that steps of it may be missing.
+    pub parted: bool,
     /// Its destinations as of the last step.
     pub rows: Vec<Payment>,
 }
@@ -73,6 +75,7 @@ impl Batch {
             reserved: first.event_time,
             tx_id: None,
             reason: None,
+            parted: false,
             rows: rows.to_vec(),
         })
     }

@@ -3,13 +3,14 @@
 //! Facts of different streams come in any order and the sums are the same; within a stream they come in the stream's order.
 //! What breaks a rule is remembered for good, and nobody is paid from broken books.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_schemas::stream::payments::Payment;
 
 use crate::payment::batch::{self, Batch};
 use crate::payment::entry::{Account, Entry};
+use crate::payment::kept::{self, Kept};
 
 /// A row of `payouts`, as far as it is about money.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,18 +62,12 @@ pub struct Owner {
     pub resumed: i64,
     /// When and why the wallet refused to pay it.
     pub refused: Option<(i64, String)>,
-    /// When a payment to it was last reserved, microseconds since 1970.
+    /// When a payment to it was last reserved, microseconds since 1970; 0 when it need not wait for the next interval.
     pub last_reserved: i64,
+    /// When it was last taken out of a payment that was to be tried again, microseconds since 1970: then others go first.
+    pub put_back: i64,
     /// How far below zero its balance may be, since blocks it was paid for were orphaned or an operator said so.
     overdraft: i128,
-}
-
-impl Owner {
-    /// Why nothing is paid to it, if so.
-    pub fn blocked(&self) -> Option<&str> {
-        let refused = self.refused.as_ref().filter(|(since, _)| *since >= self.resumed).map(|(_, reason)| reason.as_str());
-        self.hold.as_deref().or(refused)
-    }
 }
 
 /// An operator's word on a payment under review.
@@ -98,7 +93,11 @@ pub struct Books {
     owners: BTreeMap<String, Owner>,
     batches: BTreeMap<String, Batch>,
     resolutions: BTreeMap<String, Resolution>,
+    /// Payments of which a signed transaction is kept and no row was read.
+    unclaimed: BTreeSet<String>,
     hold: Option<String>,
+    /// When all were last resumed, microseconds since 1970.
+    resumed: i64,
     broken: Option<Broken>,
 }
 
@@ -138,9 +137,45 @@ impl Books {
         self.hold.as_deref()
     }
 
+    /// Why nothing is paid to this account, if so: an operator holds it, or the wallet refused it since it was last resumed.
+    pub fn blocked(&self, account: &str) -> Option<&str> {
+        let owner = self.owners.get(account)?;
+        owner.hold.as_deref().or_else(|| self.refusal(owner))
+    }
+
+    fn refusal<'a>(&self, owner: &'a Owner) -> Option<&'a str> {
+        let since = owner.refused.as_ref().filter(|(since, _)| *since >= owner.resumed.max(self.resumed));
+        since.map(|(_, reason)| reason.as_str())
+    }
+
+    /// Accounts that the wallet refused to pay, and why, until somebody resumes them.
+    pub fn refused(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.owners.iter().filter_map(|(account, owner)| Some((account.as_str(), self.refusal(owner)?)))
+    }
+
+    /// Accounts that an operator holds, and why.
+    pub fn holds(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.owners.iter().filter_map(|(account, owner)| Some((account.as_str(), owner.hold.as_deref()?)))
+    }
+
     /// The operator's word on this payment, given after it came under review.
     pub fn resolution(&self, batch: &Batch) -> Option<&Resolution> {
         self.resolutions.get(&batch.id).filter(|resolution| resolution.time >= batch.since)
+    }
+
+    /// Expects rows of the payments of which signed transactions are kept; to be called before any row is taken.
+    pub fn expect(&mut self, kept: &[Kept]) {
+        self.unclaimed.extend(kept.iter().map(|one| one.payment.clone()));
+    }
+
+    /// A payment of which a signed transaction is kept, and that no row speaks of.
+    pub fn unclaimed(&self) -> Option<&str> {
+        self.unclaimed.first().map(String::as_str)
+    }
+
+    /// What comes next comes from another stream than everything before.
+    pub fn part(&mut self) {
+        self.batches.values_mut().for_each(|batch| batch.parted = true);
     }
 
     /// Takes rows of `payouts`, in order.
@@ -245,6 +280,9 @@ impl Books {
             let why = rows.first().map_or_else(String::new, |row| format!("payment {} begins with {}", row.payment, row.step));
             return self.fault("steps", why);
         };
+        if !self.unclaimed.is_empty() {
+            self.unclaimed.remove(&kept::file_name(&batch.id));
+        }
         for row in rows {
             self.post(&batch::reserve(row));
             let owner = self.owners.entry(row.account.clone()).or_default();
@@ -257,7 +295,7 @@ impl Books {
         let owner = self.owners.entry(row.account.clone()).or_default();
         match &row.reason {
             Some(reason) if reason.starts_with(REFUSED) => owner.refused = Some((row.event_time, reason.clone())),
-            Some(reason) if reason.starts_with(LATER) => owner.last_reserved = 0,
+            Some(reason) if reason.starts_with(LATER) => (owner.last_reserved, owner.put_back) = (0, row.event_time),
             _ => {}
         }
     }
@@ -273,7 +311,7 @@ impl Books {
                 let owner = self.owners.entry(account.to_owned()).or_default();
                 (owner.hold, owner.resumed) = (None, owner.resumed.max(row.event_time));
             }
-            ("resume", None, _) => self.hold = None,
+            ("resume", None, _) => (self.hold, self.resumed) = (None, self.resumed.max(row.event_time)),
             ("adjust", Some(account), Some(_)) => {
                 let amount = row.amount_atomic.unwrap_or_default();
                 self.owners.entry(account.to_owned()).or_default().overdraft += (-amount).max(0);

@@ -14,6 +14,10 @@ pub enum JournalError {
     /// It may have been written or not; reading tells.
     #[error("whether a step of a payment was written is not known yet: {0}")]
     Unknown(String),
+    /// Nothing was written, and nothing may be until an operator has decided: the stream is not the one that the table goes on
+    /// from, or it has lost messages, so that payments which were made may be missing.
+    #[error("the stream payments cannot be trusted: {0}")]
+    Astray(String),
     /// Nothing was written, or nothing could be read.
     #[error("the facts about payments cannot be read or written: {0}")]
     Away(String),

@@ -3,6 +3,8 @@
 //! Only committed tables are read, since streams forget after days and tables do not. A step that was just written is known
 //! without reading it again; after a conflict or a lost answer the table is waited for until it has everything.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use async_trait::async_trait;
@@ -11,7 +13,7 @@ use headframe_ingest::{Chronicle, ChronicleError, Nats, StreamSettings};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_schemas::stream::payments::{Payment, Payments};
 use headframe_schemas::{Table, stream};
-use headframe_sinks::Lake;
+use headframe_sinks::{Binding, Lake, Snapshot};
 
 use crate::payment::books::{Books, Payout};
 use crate::payment::journal::{Journal, JournalError};
@@ -20,8 +22,10 @@ use crate::payment::pages::{PAGE, Pages};
 /// Tables and stream.
 pub struct LakeJournal {
     chronicle: Chronicle,
-    /// What is added to a sequence of the stream `payments` to get the table's.
-    base: i64,
+    /// Which stream the table `payments` goes on from, and what is added to its sequences to get the table's.
+    binding: Binding,
+    /// Whether the books know which payments were begun in the stream before that one.
+    parted: bool,
     payouts: Pages,
     payments: Pages,
     instructions: Pages,
@@ -32,7 +36,8 @@ fn away(error: impl std::fmt::Display) -> JournalError {
 }
 
 impl LakeJournal {
-    /// Of one pool. The raw tables of the three streams are written by the pipelines, in this process or another.
+    /// Of one pool. The raw tables of the three streams are written by the pipelines, in this process or another. A stream that
+    /// the table `payments` does not go on from is [`JournalError::Astray`].
     pub async fn open(lake: &Lake, nats: Nats, settings: &StreamSettings, pool: &str) -> Result<Self, JournalError> {
         Self::open_with(lake, nats, settings, pool, PAGE).await
     }
@@ -45,41 +50,78 @@ impl LakeJournal {
             let stream = stream::find(name).ok_or_else(|| away(format!("there is no stream {name}")))?;
             Ok(Pages::open(&session, lake, Table::raw(stream), pool, columns, page))
         };
-        let chronicle = Chronicle::open(nats, &Payments, settings).await.map_err(away)?;
         let (payouts, payments) = (pages("payouts", PAYOUT)?, pages("payments", PAYMENT)?);
         let instructions = pages("instructions", INSTRUCTION)?;
-        let base = payments.refresh().await?.binding.map_or(0, |binding| binding.base);
-        Ok(Self { chronicle, base, payouts, payments, instructions })
+        // The table before the stream: what it has committed, a sound stream holds or has held.
+        let snapshot = payments.refresh().await?;
+        let binding = bound(&snapshot)?;
+        let chronicle = Chronicle::open(nats, &Payments, settings).await.map_err(away)?;
+        let journal = Self { chronicle, binding, parted: false, payouts, payments, instructions };
+        journal.trust(&snapshot, journal.chronicle.last())?;
+        Ok(journal)
     }
 
     /// The last message of `payments`, as the table counts.
     fn last(&self) -> i64 {
-        self.base + i64::try_from(self.chronicle.last()).unwrap_or(i64::MAX)
+        self.binding.base + i64::try_from(self.chronicle.last()).unwrap_or(i64::MAX)
     }
 
-    async fn read_payments(&mut self, books: &mut Books) -> Result<(), JournalError> {
+    /// Whether the table goes on from the stream that was opened, which ends at `last`.
+    fn trust(&self, snapshot: &Snapshot, last: u64) -> Result<(), JournalError> {
+        let (found, created) = (bound(snapshot)?, self.chronicle.identity().created_ns);
+        let through = snapshot.offset.map_or(0, |offset| offset - found.base);
+        let why = if found.created_ns != created {
+            format!(
+                "the table payments goes on from the stream created at {} (ns), this one was created at {created}; find out what the old one held, then decide with `headframe adopt payments`",
+                found.created_ns
+            )
+        } else if found != self.binding {
+            "the table payments was adopted a moment ago".to_owned()
+        } else if u64::try_from(through).is_ok_and(|through| through > last) {
+            format!(
+                "the table payments holds its message {through}, it ends at {last}: it has lost messages; restore it, or decide with `headframe adopt payments`"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(JournalError::Astray(why))
+    }
+
+    /// Hands one message over. What is open when the first message of the present stream comes was begun in another one.
+    fn hand_over(&mut self, books: &mut Books, seq: i64, message: &[Payment]) {
+        if !self.parted && seq > self.binding.base {
+            self.parted = true;
+            books.part();
+        }
+        books.payment(message);
+    }
+
+    async fn read_payments(&mut self, snapshot: &Arc<Snapshot>, books: &mut Books) -> Result<(), JournalError> {
         let last = self.last();
         // Nobody but this writer can have written more, and what it wrote it knows.
         if self.payments.through().is_some_and(|through| through >= last) {
             return Ok(());
         }
-        let snapshot = self.payments.refresh().await?;
-        let offset = snapshot.offset;
-        if last > self.base && offset.unwrap_or(self.base) < last {
+        let (offset, base) = (snapshot.offset, self.binding.base);
+        if last > base && offset.unwrap_or(base) < last {
             return Err(away(format!("the table payments has not committed the stream's last message yet ({offset:?} of {last})")));
         }
-        while let Some(page) = self.payments.next(&snapshot).await? {
+        while let Some(page) = self.payments.next(snapshot).await? {
             let mut message: Vec<Payment> = Vec::new();
-            let mut at = None;
+            let mut at = 0;
             for (seq, row) in page.iter().flat_map(payments) {
-                if at.is_some_and(|at| at != seq) {
-                    books.payment(&message);
+                if at != seq && !message.is_empty() {
+                    self.hand_over(books, at, &message);
                     message.clear();
                 }
-                at = Some(seq);
+                at = seq;
                 message.push(row);
             }
-            books.payment(&message);
+            self.hand_over(books, at, &message);
+        }
+        if !self.parted {
+            self.parted = true;
+            books.part();
         }
         if offset.is_some() {
             self.payments.pass(last);
@@ -94,13 +136,17 @@ impl Journal for LakeJournal {
         // What became of a message whose answer was lost, before anything else.
         match self.chronicle.settle().await {
             Ok(_) => {}
-            Err(ChronicleError::Conflict { .. }) => {
-                self.chronicle.refresh().await.map_err(away)?;
+            Err(ChronicleError::Conflict { lost: false, .. }) => {
+                self.chronicle.refresh().await.map_err(meaning)?;
             }
             Err(error) => return Err(meaning(error)),
         }
+        // Each time, since a stream may be replaced under a running process: the table first, for the reason given above.
+        let snapshot = self.payments.refresh().await?;
+        let last = self.chronicle.verify().await.map_err(meaning)?;
+        self.trust(&snapshot, last)?;
         // Payments first: those that are read rest on payouts that are then committed, too.
-        self.read_payments(books).await?;
+        self.read_payments(&snapshot, books).await?;
         let snapshot = self.instructions.refresh().await?;
         while let Some(page) = self.instructions.next(&snapshot).await? {
             page.iter().flat_map(instructions).for_each(|row| books.instruction(&row));
@@ -118,8 +164,8 @@ impl Journal for LakeJournal {
                 self.payments.pass(self.last());
                 Ok(())
             }
-            Err(error @ ChronicleError::Conflict { .. }) => {
-                self.chronicle.refresh().await.map_err(away)?;
+            Err(error @ ChronicleError::Conflict { lost: false, .. }) => {
+                self.chronicle.refresh().await.map_err(meaning)?;
                 Err(meaning(error))
             }
             Err(error) => Err(meaning(error)),
@@ -131,8 +177,14 @@ impl Journal for LakeJournal {
     }
 }
 
+/// Which stream the table goes on from.
+fn bound(snapshot: &Snapshot) -> Result<Binding, JournalError> {
+    snapshot.binding.ok_or_else(|| away("there is no table payments yet; a process with the role pipelines makes it"))
+}
+
 fn meaning(error: ChronicleError) -> JournalError {
     match error {
+        ChronicleError::Conflict { lost: true, .. } => JournalError::Astray(error.to_string()),
         ChronicleError::Conflict { .. } => JournalError::Conflict(error.to_string()),
         ChronicleError::Unknown { .. } => JournalError::Unknown(error.to_string()),
         ChronicleError::Refused(_) | ChronicleError::Provision(_) => away(error),

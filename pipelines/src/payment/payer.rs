@@ -1,7 +1,7 @@
 //! The payer: carries payments out between a journal and a wallet, one move at a time, and may die between any two of them.
 //!
 //! What it knows beside the books is little and may be lost: which addresses the wallet takes, since when it looks for a
-//! payment in vain, and whether it wrote `submitting` itself and has not asked the wallet yet.
+//! payment in vain, what it reserved itself, and whether it wrote `submitting` itself and has not asked the wallet yet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,21 +9,22 @@ use std::time::Duration;
 
 use headframe_schemas::stream::payments::Payment;
 use headframe_sinks::wallet::vault::Vault;
-use headframe_sinks::wallet::{Fitness, Prepared, Wallet, WalletError};
+use headframe_sinks::wallet::{Fitness, Found, Wallet, WalletError};
 use tokio_util::sync::CancellationToken;
 
 use crate::payment::batch::{Batch, Status};
-use crate::payment::books::{Books, Broken, LATER, REFUSED};
+use crate::payment::books::{Books, Broken, LATER, REFUSED, Resolution};
 use crate::payment::journal::{Journal, JournalError};
+use crate::payment::kept::Kept;
 use crate::payment::plan::{self, Means, Move};
 use crate::payment::select;
-use crate::payment::state::{PayerState, StateHandle};
+use crate::payment::state::{KEPT, PayerState, STREAM, StateHandle};
 use crate::payment::{FeePolicy, PaymentConfig};
+
+mod prepare;
 
 /// Accounts that are named as due, at most.
 const NAMED: usize = 1_000;
-/// A fee is asked for again when the miners' amounts were reduced by it; more often than this it does not settle.
-const FEE_ROUNDS: usize = 3;
 
 /// Why nothing more is done in this round.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +38,11 @@ pub enum Pause {
     /// The wallet.
     #[error(transparent)]
     Wallet(#[from] WalletError),
+    /// A payment was begun of which nothing is in the ledger.
+    #[error(
+        "a signed transaction of payment {0} is kept in the folder payments of the data folder, and the ledger has no such payment: find out whether it was sent, have the ledger say so (headframe payments adjust), move the file away, start again"
+    )]
+    Unclaimed(String),
     /// Anything else that passes or that an operator ends.
     #[error("{0}")]
     Waiting(String),
@@ -49,6 +55,9 @@ pub struct Payer<J> {
     wallet: Arc<dyn Wallet>,
     vault: Arc<dyn Vault>,
     books: Books,
+    kept: Vec<Kept>,
+    /// The payment that this process reserved last.
+    begun: Option<String>,
     fresh: Option<String>,
     missing: BTreeMap<String, i64>,
     fitness: BTreeMap<String, Fitness>,
@@ -58,8 +67,16 @@ pub struct Payer<J> {
 impl<J: Journal> Payer<J> {
     /// A payer that knows nothing yet; the journal tells it.
     pub fn new(config: PaymentConfig, journal: J, wallet: Arc<dyn Wallet>, vault: Arc<dyn Vault>, state: StateHandle) -> Self {
-        let (books, fresh) = (Books::default(), None);
-        Self { config, journal, wallet, vault, books, fresh, missing: BTreeMap::new(), fitness: BTreeMap::new(), state }
+        let (books, kept, begun, fresh) = (Books::default(), Vec::new(), None, None);
+        Self { config, journal, wallet, vault, books, kept, begun, fresh, missing: BTreeMap::new(), fitness: BTreeMap::new(), state }
+    }
+
+    /// The same payer, which knows what lay in the vault when it began.
+    #[must_use]
+    pub fn with_kept(mut self, kept: Vec<Kept>) -> Self {
+        self.books.expect(&kept);
+        self.kept = kept;
+        self
     }
 
     /// What the payer knows.
@@ -67,7 +84,7 @@ impl<J: Journal> Payer<J> {
         &self.books
     }
 
-    /// Pays until shutdown.
+    /// Pays until shutdown, or until the stream turns out to be another one: then the journal must be opened anew.
     pub async fn run(mut self, stop: CancellationToken) {
         let pause = Duration::from_millis(self.config.poll_ms);
         let mut said = None;
@@ -81,6 +98,9 @@ impl<J: Journal> Payer<J> {
                     None => tracing::info!("payments go on"),
                 }
                 said = why;
+            }
+            if matches!(ended, Err(Pause::Journal(JournalError::Astray(_)))) {
+                return;
             }
             // While there is something to do, the next move follows at once.
             if ended == Ok(true) {
@@ -104,6 +124,9 @@ impl<J: Journal> Payer<J> {
     async fn round(&mut self, now: i64) -> Result<bool, Pause> {
         self.journal.catch_up(&mut self.books).await?;
         self.books.check()?;
+        if let Some(payment) = self.books.unclaimed() {
+            return Err(Pause::Unclaimed(payment.to_owned()));
+        }
         self.missing.retain(|id, _| self.books.batch(id).is_some());
         let open: Vec<String> = self.books.open().map(|batch| batch.id.clone()).collect();
         let mut wrote = false;
@@ -133,9 +156,13 @@ impl<J: Journal> Payer<J> {
     /// One move of an open payment.
     async fn look_after(&mut self, id: &str, now: i64) -> Result<bool, Pause> {
         let Some(batch) = self.books.batch(id).cloned() else { return Ok(false) };
-        let word = self.books.resolution(&batch).cloned();
-        if let Some(told) = word.and_then(|word| plan::resolved(&batch, word.paid, word.tx_id.as_deref(), &word.reason)) {
-            return self.carry_out(&batch, told, None, now).await;
+        if let Some(word) = self.books.resolution(&batch).cloned()
+            && let Some(told) = plan::resolved(&batch, word.paid, word.tx_id.as_deref(), &word.reason)
+        {
+            return match word.paid {
+                true => self.carry_out(&batch, told, None, now).await,
+                false => self.give_back(&batch, &word, told, now).await,
+            };
         }
         if batch.status == Status::Reserved {
             return self.prepare(&batch, now).await;
@@ -143,81 +170,42 @@ impl<J: Journal> Payer<J> {
         self.send(&batch, now).await
     }
 
-    /// Makes a reserved payment ready and writes that it is about to be sent; then sends it.
-    async fn prepare(&mut self, batch: &Batch, now: i64) -> Result<bool, Pause> {
-        if let Some(reason) = self.books.held() {
-            return Err(Pause::Waiting(format!("payments are held: {reason}")));
-        }
-        if self.config.dry_run {
-            return Err(Pause::Waiting(format!("dry run: payment {} stays reserved", batch.id)));
-        }
-        let (outputs, prepared) = match self.ready(batch).await {
-            Ok(ready) => ready,
-            Err(error) => return self.not_ready(batch, error, now).await,
+    /// An operator calls a payment unpaid: `told` is done about it if the wallet's history says nothing else. A wallet that does
+    /// not answer is waited for.
+    async fn give_back(&mut self, batch: &Batch, word: &Resolution, told: Move, now: i64) -> Result<bool, Pause> {
+        let Some(found) = self.search(batch).await? else {
+            return self.carry_out(batch, told, None, now).await;
         };
-        let tx_id = prepared.tx_id.as_deref();
-        if let (Some(signed), Some(tx_id)) = (&prepared.signed, tx_id) {
-            self.vault.put(&batch.id, tx_id, signed).await?;
+        let Found { tx_id, confirmations, .. } = &found;
+        let said = format!(
+            "not given back: an operator called it unpaid ({}), and the wallet's history has it in transaction {tx_id}, with {confirmations} blocks on it",
+            word.reason
+        );
+        match self.after_finding(batch, &found, now).await? {
+            Move::Write { step, tx_id, fee, .. } => {
+                tracing::error!(payment = batch.id, said, "a payment that was called unpaid was sent");
+                self.carry_out(batch, Move::Write { step, tx_id, fee, reason: Some(said) }, None, now).await
+            }
+            _ => Err(Pause::Waiting(format!("payment {}: {said}", batch.id))),
         }
-        self.write(plan::submitting(batch, &outputs, tx_id, prepared.fee, now)).await?;
-        self.fresh = Some(batch.id.clone());
-        let Some(batch) = self.books.batch(&batch.id).cloned() else { return Ok(true) };
-        self.send(&batch, now).await?;
-        Ok(true)
     }
 
-    /// The outputs, and the transaction that the wallet made of them.
-    async fn ready(&self, batch: &Batch) -> Result<(Vec<headframe_sinks::wallet::Output>, Prepared), WalletError> {
-        let mut fee = 0;
-        let mut outputs = plan::outputs(batch, self.config.fee_policy, fee);
-        let mut prepared = self.wallet.prepare(&batch.id, &outputs).await?;
-        for _ in 0..FEE_ROUNDS {
-            if self.config.fee_policy == FeePolicy::Pool || prepared.fee == fee {
-                break;
-            }
-            fee = prepared.fee;
-            outputs = plan::outputs(batch, self.config.fee_policy, fee);
-            if let Some(poor) = outputs.iter().find(|output| output.amount == 0) {
-                let reason = "the balance does not cover its part of the network's fee".to_owned();
-                return Err(WalletError::Address { address: poor.address.clone(), reason });
-            }
-            prepared = self.wallet.prepare(&batch.id, &outputs).await?;
+    /// What follows from what the history has. Its amount leaves out what went to the wallet's own address.
+    async fn after_finding(&self, batch: &Batch, found: &Found, now: i64) -> Result<Move, Pause> {
+        let mut means = Means::default();
+        if u128::try_from(batch.sent()) != Ok(found.amount) {
+            let own = match &self.config.wallet.address {
+                Some(address) => Some(address.clone()),
+                None => self.wallet.funds().await?.address,
+            };
+            let to_own = batch.rows.iter().filter(|row| Some(&row.address) == own.as_ref());
+            means.own = u128::try_from(to_own.map(|row| row.sent_atomic).sum::<i128>()).unwrap_or_default();
         }
-        Ok((outputs, prepared))
-    }
-
-    /// Nothing was sent. What stands in the way of all is waited for; what stands in the way of some is taken out.
-    async fn not_ready(&mut self, batch: &Batch, error: WalletError, now: i64) -> Result<bool, Pause> {
-        let patience = i64::try_from(self.config.settle_s).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000);
-        let late = now.saturating_sub(batch.since) >= patience;
-        let all = batch.rows_for("released", now, None, Some(&error.to_string()));
-        let half = || -> Vec<Payment> {
-            let later = format!("{LATER}{error}");
-            batch.rows_for("released", now, None, Some(&later)).split_off(batch.rows.len() / 2)
-        };
-        let refused = |address: Option<&str>| -> Vec<Payment> {
-            let rows = batch.rows_for("released", now, None, Some(&format!("{REFUSED}{error}")));
-            rows.into_iter().filter(|row| address.is_none_or(|address| row.address == address)).collect()
-        };
-        let rows = match &error {
-            WalletError::Address { address, .. } => refused(Some(address)),
-            WalletError::TooLarge(_) if batch.rows.len() > 1 => half(),
-            WalletError::TooLarge(_) => refused(None),
-            WalletError::NotEnough(_) if late => all,
-            WalletError::Refused { .. } if late && batch.rows.len() > 1 => half(),
-            WalletError::Refused { .. } if late => refused(None),
-            _ => Vec::new(),
-        };
-        if rows.is_empty() {
-            return Err(error.into());
-        }
-        tracing::warn!(payment = batch.id, destinations = rows.len(), %error, "taken out of a payment");
-        self.write(rows).await?;
-        Ok(true)
+        Ok(plan::after_looking(batch, Some(found), means, &self.config, now, now))
     }
 
     /// Follows a payment that may have been sent.
-    async fn send(&mut self, batch: &Batch, now: i64) -> Result<bool, Pause> {
+    pub(super) async fn send(&mut self, batch: &Batch, now: i64) -> Result<bool, Pause> {
         let fresh = self.fresh.as_deref() == Some(batch.id.as_str());
         let signed = match batch.tx_id.as_deref() {
             Some(tx_id) => self.vault.get(&batch.id, tx_id).await?,
@@ -227,12 +215,14 @@ impl<J: Journal> Payer<J> {
             true => None,
             false => self.wallet.find(&batch.id, batch.tx_id.as_deref(), batch.reserved).await?,
         };
-        let missing = match found {
-            Some(_) => self.missing.remove(&batch.id).unwrap_or(now),
-            None => *self.missing.entry(batch.id.clone()).or_insert(now),
-        };
-        let means = Means { fresh, signed: signed.is_some() };
-        let next = plan::after_looking(batch, found.as_ref(), means, &self.config, missing, now);
+        if let Some(found) = found {
+            self.missing.remove(&batch.id);
+            let next = self.after_finding(batch, &found, now).await?;
+            return self.carry_out(batch, next, signed.as_deref(), now).await;
+        }
+        let missing = *self.missing.entry(batch.id.clone()).or_insert(now);
+        let means = Means { fresh, signed: signed.is_some(), own: 0 };
+        let next = plan::after_looking(batch, None, means, &self.config, missing, now);
         self.carry_out(batch, next, signed.as_deref(), now).await
     }
 
@@ -248,9 +238,6 @@ impl<J: Journal> Payer<J> {
             Move::Write { step, tx_id, fee, reason } => {
                 let rows = batch.rows_for(step, now, tx_id.as_deref(), reason.as_deref());
                 self.write(fee.map_or(rows.clone(), |fee| plan::with_fee(rows, fee))).await?;
-                if matches!(step, "confirmed" | "released") {
-                    self.vault.remove(&batch.id).await?;
-                }
                 Ok(true)
             }
         }
@@ -329,11 +316,12 @@ impl<J: Journal> Payer<J> {
         }
         let id = format!("{}-{}-{now}", self.config.pool, self.journal.position() + 1);
         self.write(select::rows(&chosen, &self.config.pool, &id, now)).await?;
+        self.begun = Some(id);
         Ok(true)
     }
 
     /// Writes a step and learns it. Whatever the journal could not promise is read from it in the next round.
-    async fn write(&mut self, rows: Vec<Payment>) -> Result<(), Pause> {
+    pub(super) async fn write(&mut self, rows: Vec<Payment>) -> Result<(), Pause> {
         self.journal.append(&rows).await?;
         if let Some(first) = rows.first() {
             let (payment, step) = (first.payment.as_str(), first.step.as_str());
@@ -341,25 +329,35 @@ impl<J: Journal> Payer<J> {
             metrics::counter!("headframe_payment_steps_total", "step" => first.step.clone()).increment(1);
         }
         self.books.payment(&rows);
-        Ok(())
+        match rows.first() {
+            // What was signed for a payment that is over is not to be sent any more.
+            Some(first) if self.books.batch(&first.payment).is_none() => Ok(self.vault.remove(&first.payment).await?),
+            _ => Ok(()),
+        }
     }
 
     fn tell(&self, pause: Option<&Pause>, now: i64) {
         let stopped = match pause {
             Some(Pause::Broken(broken)) => Some((broken.rule, broken.why.clone())),
+            Some(Pause::Journal(error @ JournalError::Astray(_))) => Some((STREAM, error.to_string())),
+            Some(error @ Pause::Unclaimed(_)) => Some((KEPT, error.to_string())),
             _ => None,
         };
         let due = select::candidates(&self.books, &self.config, now).into_iter().take(NAMED).map(|one| (one.account, one.amount));
-        let refused = self.fitness.iter().filter_map(|(account, fitness)| match fitness {
+        let unfit = self.fitness.iter().filter_map(|(account, fitness)| match fitness {
             Fitness::Refused(reason) => Some((account.clone(), reason.clone())),
             _ => None,
         });
+        let owned = |account: &str, reason: &str| (account.to_owned(), reason.to_owned());
+        let refused: Vec<_> = self.books.refused().map(|(account, reason)| owned(account, reason)).chain(unfit).take(NAMED).collect();
+        let held: Vec<_> = self.books.holds().map(|(account, reason)| owned(account, reason)).take(NAMED).collect();
         let state = PayerState {
             waiting: pause.filter(|_| stopped.is_none()).map(ToString::to_string),
             stopped,
             dry_run: self.config.dry_run,
             due: due.collect(),
-            refused: refused.take(NAMED).collect(),
+            refused,
+            held,
             at: now,
         };
         self.state.set(state);

@@ -17,6 +17,8 @@ pub struct Means {
     pub fresh: bool,
     /// It has the signed transaction, which pays once however often it is sent.
     pub signed: bool,
+    /// How much of it goes to the wallet's own address, atomic units: a wallet that was scanned anew leaves that out of its history.
+    pub own: u128,
 }
 
 /// What is done next.
@@ -42,15 +44,16 @@ pub enum Move {
 /// What follows from the wallet's history. `missing_since` is when this process first looked in vain, microseconds since 1970.
 pub fn after_looking(batch: &Batch, found: Option<&Found>, means: Means, config: &PaymentConfig, missing_since: i64, now: i64) -> Move {
     match found {
-        Some(found) => seen(batch, found, config),
+        Some(found) => seen(batch, found, means, config),
         None => unseen(batch, means, config, missing_since, now),
     }
 }
 
-fn seen(batch: &Batch, found: &Found, config: &PaymentConfig) -> Move {
+fn seen(batch: &Batch, found: &Found, means: Means, config: &PaymentConfig) -> Move {
     let sent = batch.sent();
     let write = |step, reason| Move::Write { step, tx_id: Some(found.tx_id.clone()), fee: Some(found.fee), reason };
-    if u128::try_from(sent) != Ok(found.amount) {
+    let whole = u128::try_from(sent).unwrap_or_default();
+    if found.amount != whole && found.amount != whole.saturating_sub(means.own) {
         let reason = format!("the wallet's history has {} atomic units in transaction {}, not {sent}", found.amount, found.tx_id);
         return match batch.status {
             Status::Review => Move::Wait(reason),

@@ -48,7 +48,7 @@ pub fn due(books: &Books, config: &PaymentConfig, account: &str, now: i64) -> Re
     if amount < threshold {
         return Err(Waiting::BelowThreshold(threshold));
     }
-    if let Some(reason) = books.held().or_else(|| owner.and_then(|owner| owner.blocked())) {
+    if let Some(reason) = books.held().or_else(|| books.blocked(account)) {
         return Err(Waiting::Held(reason.to_owned()));
     }
     let last = owner.map_or(0, |owner| owner.last_reserved);
@@ -58,14 +58,16 @@ pub fn due(books: &Books, config: &PaymentConfig, account: &str, now: i64) -> Re
     Ok(Candidate { account: account.to_owned(), amount })
 }
 
-/// Everybody who could be paid at `now`: who waits longest first, then by address.
+/// Everybody who could be paid at `now`: who waits longest first, then by address. Who was taken out of a payment goes behind
+/// those who were not, so that one destination that spoils every payment does not spoil the others' for ever.
 pub fn candidates(books: &Books, config: &PaymentConfig, now: i64) -> Vec<Candidate> {
     let names = books.accounts().filter_map(|(account, balance)| match account {
         Account::Miner(name) if balance > 0 => Some(name),
         _ => None,
     });
     let mut found: Vec<Candidate> = names.filter_map(|name| due(books, config, name, now).ok()).collect();
-    found.sort_by_cached_key(|one| (books.owner(&one.account).map_or(0, |owner| owner.last_reserved), one.account.clone()));
+    let since = |account: &str| books.owner(account).map_or(0, |owner| owner.last_reserved.max(owner.put_back));
+    found.sort_by_cached_key(|one| (since(&one.account), one.account.clone()));
     found
 }
 

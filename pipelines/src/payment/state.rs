@@ -4,6 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::payment::journal::JournalError;
+
+/// The rule that the stream `payments` is the one that the table goes on from.
+pub(crate) const STREAM: &str = "stream";
+/// The rule that every signed transaction that is kept belongs to a payment in the ledger.
+pub(crate) const KEPT: &str = "kept";
+
 /// A moment of the payer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PayerState {
@@ -15,8 +22,10 @@ pub struct PayerState {
     pub dry_run: bool,
     /// Who would be paid now, and how much in atomic units; the first thousand.
     pub due: Vec<(String, i128)>,
-    /// Addresses that the wallet refuses, and why.
+    /// Addresses that the wallet refuses, or refused to pay and nobody has resumed since, and why; the first thousand.
     pub refused: Vec<(String, String)>,
+    /// Accounts that an operator holds, and why; the first thousand.
+    pub held: Vec<(String, String)>,
     /// When this was true, microseconds since 1970; 0 before the first look.
     pub at: i64,
 }
@@ -37,10 +46,21 @@ impl StateHandle {
         self.0.borrow().clone()
     }
 
+    /// Tells that the payer cannot begin: it waits, or is stopped until an operator has decided.
+    pub fn cannot_begin(&self, error: &JournalError, at: i64) {
+        let why = error.to_string();
+        self.set(match error {
+            JournalError::Astray(_) => PayerState { stopped: Some((STREAM, why)), at, ..PayerState::default() },
+            _ => PayerState { waiting: Some(why), at, ..PayerState::default() },
+        });
+    }
+
     pub(crate) fn set(&self, state: PayerState) {
         metrics::gauge!("headframe_payments_stopped").set(f64::from(u8::from(state.stopped.is_some())));
         metrics::gauge!("headframe_payments_waiting").set(f64::from(u8::from(state.waiting.is_some())));
         metrics::gauge!("headframe_payments_due_accounts").set(state.due.len() as f64);
+        metrics::gauge!("headframe_payments_blocked_accounts", "why" => "refused").set(state.refused.len() as f64);
+        metrics::gauge!("headframe_payments_blocked_accounts", "why" => "held").set(state.held.len() as f64);
         self.0.send_replace(state);
     }
 }

@@ -2,9 +2,12 @@
 
 mod books;
 mod crashes;
+mod delays;
 mod law;
+mod lost;
 mod pages;
 mod plan;
 mod rules;
 mod select;
+mod words;
 mod world;

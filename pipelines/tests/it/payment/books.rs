@@ -135,9 +135,9 @@ fn every_rule_can_be_broken_and_has_a_name() {
     let mut books = credited_and_matured();
     books.payment(&[payment("reserved", "a", 701)]);
     assert_eq!(broken(&books), "overdrawn");
-    for steps in
-        [&["submitted"][..], &["reserved", "confirmed"], &["reserved", "submitted"], &["reserved", "reserved"], &["reserved", "review"]]
-    {
+    // A reservation may come under review, since later steps of it may be lost with a stream; never go on from there as if it had not.
+    let stray = ["reserved", "review", "submitting"];
+    for steps in [&["submitted"][..], &["reserved", "confirmed"], &["reserved", "submitted"], &["reserved", "reserved"], &stray] {
         let mut books = credited_and_matured();
         steps.iter().for_each(|step| books.payment(&[payment(step, "a", 700)]));
         assert_eq!(broken(&books), "steps", "{steps:?}");

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use datafusion::prelude::SessionContext;
+use headframe_ingest::{Nats, provision};
 use headframe_pipelines::payment::lake::LakeJournal;
 use headframe_pipelines::payment::pages::{PAGE, Pages};
 use headframe_pipelines::payment::{Account, Books, Journal, JournalError};
@@ -192,11 +193,19 @@ fn step(payment: &str, step: &str, miners: std::ops::Range<i64>, amount: i128) -
     miners.map(row).collect()
 }
 
+/// The table of payments as the pipelines make it at their start.
+async fn table_of_payments(lake: &Lake, nats: &Nats) {
+    let stream = provision(&nats.js, &Payments, &Default::default()).await.unwrap();
+    let binding = Binding { created_ns: stream.created_ns, base: 0 };
+    TableWriter::open(lake, Table::raw(&Payments), binding, CancellationToken::new()).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_read_in_pages_says_what_its_writer_knows() {
     let fixture = Fixture::new(&Payments).await;
     let mut stored = Stored::new(fixture.folder.path().join("tables")).await;
     stored.commit(&(1..=15).flat_map(block).collect::<Vec<_>>(), 30).await;
+    table_of_payments(&stored.lake, &fixture.nats()).await;
     let settings = Default::default();
     let journal = async |page| LakeJournal::open_with(&stored.lake, fixture.nats(), &settings, "main", page).await.unwrap();
     let (mut writer, mut books) = (journal(3).await, Books::default());
@@ -250,6 +259,7 @@ async fn a_start_after_years_keeps_accounts_and_not_rows() {
         stored.commit(&(first..=last).flat_map(block).collect::<Vec<_>>(), 2 * last).await;
     }
     let server = Fixture::new(&Payments).await;
+    table_of_payments(&stored.lake, &server.nats()).await;
     let mut journal = LakeJournal::open(&stored.lake, server.nats(), &Default::default(), "main").await.unwrap();
     let mut books = Books::default();
     peak_kb();

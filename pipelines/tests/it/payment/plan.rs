@@ -44,7 +44,7 @@ fn found(amount: u128, confirmations: u64) -> Found {
 
 /// The next move in a word, for a payment that this process first looked for in vain at second 100.
 fn next(steps: &[&str], found: Option<&Found>, fresh: bool, signed: bool, second: i64) -> String {
-    match plan::after_looking(&batch(steps), found, Means { fresh, signed }, &config(), 100 * SECOND, second * SECOND) {
+    match plan::after_looking(&batch(steps), found, Means { fresh, signed, own: 0 }, &config(), 100 * SECOND, second * SECOND) {
         Move::Submit => "submit".to_owned(),
         Move::Write { step, .. } => step.to_owned(),
         Move::Wait(_) => "wait".to_owned(),

@@ -58,8 +58,17 @@ pub struct Inside {
     pub refused: BTreeSet<String>,
     /// More destinations than these are too many for one transaction just now.
     pub fitting: usize,
+    /// Until when the wallet makes no transaction at all and does not say which destination is to blame, microseconds since 1970.
+    pub hiccup: i64,
+    /// A destination that makes every transaction fail without being named.
+    pub spoils: Option<String>,
     /// The wallet's main address, when it says one.
     pub address: Option<String>,
+    /// It was scanned anew: its history leaves out what went to its main address.
+    pub rescanned: bool,
+    /// The stream was lost and another one took its place: so many messages are of the one before. Others may be gone.
+    pub former: usize,
+    pub lost: bool,
     /// Failures in a hundred calls.
     pub trouble: u32,
     pub calls: u64,
@@ -91,6 +100,10 @@ impl Inside {
     /// Every fact there is.
     pub fn facts(&self) -> Facts<'_> {
         Facts { payouts: &self.payouts, payments: &self.payments, instructions: &self.instructions }
+    }
+
+    fn left_out(&self, output: &Output) -> bool {
+        self.rescanned && self.address.as_ref() == Some(&output.address)
     }
 
     fn send(&mut self, payment: &str, tx_id: &str, outputs: &[Output]) {
@@ -130,7 +143,12 @@ impl World {
             sent: Vec::new(),
             refused: BTreeSet::new(),
             fitting: MOST,
+            hiccup: 0,
+            spoils: None,
             address: None,
+            rescanned: false,
+            former: 0,
+            lost: false,
             trouble,
             calls: 0,
         };
@@ -181,7 +199,8 @@ impl SimJournal {
             payments: &inside.payments,
             instructions: &inside.instructions[..self.instructions],
         };
-        let moment = Moment { kind: inside.kind, now: inside.now, born: self.born, sent: &inside.sent, vault: &inside.vault };
+        let Inside { kind, now, sent, vault, lost, .. } = &*inside;
+        let moment = Moment { kind: *kind, now: *now, born: self.born, sent, vault, lost: *lost };
         law::uphold(&read, &moment, &inside.config, rows);
         inside.payments.push(rows.to_vec());
     }
@@ -193,7 +212,12 @@ impl Journal for SimJournal {
         give_way().await;
         {
             let inside = self.world.inside();
-            inside.payments[self.payments..].iter().for_each(|rows| books.payment(rows));
+            let former = inside.former.max(self.payments);
+            inside.payments[self.payments..former].iter().for_each(|rows| books.payment(rows));
+            if self.payments == 0 {
+                books.part();
+            }
+            inside.payments[former..].iter().for_each(|rows| books.payment(rows));
             self.payments = inside.payments.len();
             inside.instructions[self.instructions..].iter().for_each(|row| books.instruction(row));
             self.instructions = inside.instructions.len();
@@ -278,6 +302,11 @@ impl Wallet for World {
             if let Some(bad) = outputs.iter().find(|output| inside.refused.contains(&output.address)) {
                 return Err(WalletError::Address { address: bad.address.clone(), reason: "not of this network".to_owned() });
             }
+            let spoilt = outputs.iter().any(|output| inside.spoils.as_ref() == Some(&output.address));
+            if inside.now < inside.hiccup || spoilt {
+                let message = "failed to get output distribution".to_owned();
+                return Err(WalletError::Refused { method: "transfer", code: -4, message });
+            }
             if outputs.len() > inside.fitting || (outputs.len() > 3 && inside.random.random_ratio(1, 3)) {
                 return Err(WalletError::TooLarge("too many inputs".to_owned()));
             }
@@ -337,7 +366,7 @@ impl Wallet for World {
             inside.sent.iter().find(known).map(|sent| Found {
                 tx_id: sent.tx_id.clone(),
                 confirmations: u64::try_from((now - sent.at) / 60_000_000).unwrap(),
-                amount: sent.outputs.iter().map(|output| output.amount).sum(),
+                amount: sent.outputs.iter().filter(|output| !inside.left_out(output)).map(|output| output.amount).sum(),
                 fee: FEE,
             })
         })
