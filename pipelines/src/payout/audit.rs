@@ -9,7 +9,7 @@ use std::sync::Arc;
 use datafusion::prelude::{col, lit};
 use headframe_schemas::stream::payouts::{Frozen, Payout};
 use headframe_schemas::stream::windows::WindowRow;
-use headframe_sinks::{DataFile, Lake, Snapshot};
+use headframe_sinks::{DataFile, Lake, Snapshot, SnapshotReader};
 
 use super::course::{Courses, Due, Step};
 use super::freeze::{self, Found};
@@ -76,10 +76,11 @@ pub async fn block(lake: &Lake, hash: &str, trusted: Option<&str>) -> Result<Rep
     let tables = Tables::open(lake);
     let mut report = Report::default();
     let looked = Looked {
-        blocks: tables.blocks.refresh().await?,
-        windows: tables.windows.refresh().await?,
-        payouts: tables.payouts.refresh().await?,
+        blocks: newest(lake, &tables.blocks).await?,
+        windows: newest(lake, &tables.windows).await?,
+        payouts: newest(lake, &tables.payouts).await?,
     };
+    newest(lake, &tables.shares).await?;
     for (snapshot, column) in [(&looked.blocks, "hash"), (&looked.windows, "block_hash"), (&looked.payouts, "block_hash")] {
         files::check(snapshot, column, hash, &mut report).await;
     }
@@ -95,6 +96,19 @@ pub async fn block(lake: &Lake, hash: &str, trusted: Option<&str>) -> Result<Rep
         }
     }
     Ok(report)
+}
+
+/// The newest version of a table. Where its log cannot be read, the error names the entry that is to blame.
+async fn newest(lake: &Lake, table: &SnapshotReader) -> Result<Arc<Snapshot>, PipelineFault> {
+    let error = match table.refresh().await {
+        Ok(snapshot) => return Ok(snapshot),
+        Err(error) => error,
+    };
+    let name = &table.table().name;
+    match files::broken_entries(&lake.table(name)).await.as_slice() {
+        [] => Err(error.into()),
+        broken => Err(PipelineFault::plan("reading the log", name)(format!("{} cannot be read: {error}", broken.join(", ")))),
+    }
 }
 
 /// The versions of the tables that are audited.

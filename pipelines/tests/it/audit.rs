@@ -123,6 +123,24 @@ async fn a_flipped_bit_is_named_with_its_file() {
     fixture.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_of_a_log_that_cannot_be_read_is_named() {
+    let fixture = paid().await;
+    for table in ["blocks", "shares", "windows", "payouts"] {
+        let folder = copied(&fixture.folder.path().join("tables"));
+        let entries = std::fs::read_dir(folder.path().join(table).join("_delta_log")).unwrap().map(|entry| entry.unwrap().path());
+        let newest = entries.filter(|path| path.extension().is_some_and(|extension| extension == "json")).max().unwrap();
+        let mut bytes = std::fs::read(&newest).unwrap();
+        // The brace that opens the entry.
+        bytes[0] ^= 1;
+        std::fs::write(&newest, bytes).unwrap();
+        let fault = audit(&lake(folder.path()), &hash(1), None).await.unwrap_err().to_string();
+        let name = newest.file_name().unwrap().to_str().unwrap();
+        assert!(fault.contains(table) && fault.contains(name), "{fault}");
+    }
+    fixture.end().await;
+}
+
 /// Files of an older version have no checksum in their names: then the figures themselves tell.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_figure_is_named_without_a_checksum() {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use headframe_sinks::{DataFile, SinkError, Snapshot, checksum, row_groups};
+use headframe_schemas::codec;
+use headframe_sinks::{DataFile, SinkError, Snapshot, TableLocation, checksum, row_groups};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
 
 use super::Report;
 
@@ -30,6 +33,22 @@ pub(super) async fn intact(snapshot: &Snapshot, files: impl Iterator<Item = &Arc
             }
         }
     }
+}
+
+/// The entries of a table's log that are not lines of JSON, by their paths. Empty as well when the storage is away.
+pub(super) async fn broken_entries(location: &TableLocation) -> Vec<String> {
+    let listed: Vec<_> = location.store.list(Some(&Path::from("_delta_log"))).try_collect().await.unwrap_or_default();
+    let mut broken = Vec::new();
+    for path in listed.into_iter().map(|entry| entry.location).filter(|path| path.extension() == Some("json")) {
+        let Ok(entry) = location.store.get(&path).await else { continue };
+        let Ok(bytes) = entry.bytes().await else { continue };
+        let is_json = |line: &[u8]| serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line).is_ok();
+        if !codec::lines(&bytes).all(|(_, line)| is_json(line)) {
+            broken.push(path.to_string());
+        }
+    }
+    broken.sort();
+    broken
 }
 
 /// The rows its footer tells of.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use headframe_ingest::Chronicle;
-use headframe_schemas::Record;
 use headframe_schemas::stream::payouts::Payout;
 use headframe_schemas::stream::windows::WindowRow;
+use headframe_schemas::{Record, codec};
 
 use crate::fault::PipelineFault;
 use crate::payout::course::{Due, Paid, Place, Step};
@@ -124,6 +124,8 @@ impl<'a> Scribe<'a> {
                 return Err(PipelineFault::astray("windows", &what));
             }
         };
+        // Nothing of a window is said unless all of it can be: what is credited rests on this row.
+        acceptable(std::slice::from_ref(&row))?;
         append(&mut self.windows, &rows[begun.min(rows.len())..]).await?;
         append(&mut self.payouts, std::slice::from_ref(&row)).await?;
         tracing::info!(block = block.hash, shares = found.window.shares, miners = rows.len(), "window frozen");
@@ -175,6 +177,7 @@ fn position(rows: &[Payout], said: &Payout) -> Option<usize> {
 
 /// Appends rows in as many messages as they need.
 async fn append<R: Record>(chronicle: &mut Chronicle, mut rows: &[R]) -> Result<(), PipelineFault> {
+    acceptable(rows)?;
     while !rows.is_empty() {
         let (now, later) = rows.split_at(chronicle.fitting(rows)?);
         chronicle.append(now).await?;
@@ -183,13 +186,25 @@ async fn append<R: Record>(chronicle: &mut Chronicle, mut rows: &[R]) -> Result<
     Ok(())
 }
 
+/// Whether the table will take these rows: one that it refused would be missing in all that is derived from it.
+fn acceptable<R: Record>(rows: &[R]) -> Result<(), PipelineFault> {
+    let fault = || PipelineFault::plan("stating rows", R::STREAM.name());
+    let lines = rows.iter().map(serde_json::to_vec).collect::<Result<Vec<_>, _>>().map_err(|error| fault()(error.to_string()))?;
+    let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+    match codec::decode_ndjson(R::STREAM, &lines).rejects.first() {
+        Some(reject) => Err(fault()(format!("row {} of {} would be refused: {}", reject.line + 1, rows.len(), reject.reason))),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn row(account: &str, amount: i128) -> Payout {
         Payout {
-            event_time: 1,
+            event_time: 1_790_000_000_000_000,
             pool: "main".to_owned(),
             block_hash: "ab".repeat(32),
             height: 1,
@@ -211,5 +226,12 @@ mod tests {
         assert_eq!(position(&rows, &row("fee", 5)), Some(2), "two rows are still to be said");
         assert_eq!(position(&rows, &row("z", 3)), Some(3));
         assert_eq!(position(&rows, &row("z", 4)), None, "an amount that the window does not give");
+    }
+
+    #[test]
+    fn a_row_that_the_table_would_refuse_is_not_said() {
+        assert!(acceptable(&[row("a", 10_i128.pow(38) - 1)]).is_ok());
+        let fault = acceptable(&[row("a", 1), row("b", i128::MAX)]).unwrap_err().to_string();
+        assert!(fault.contains("payouts") && fault.contains("row 2 of 2 would be refused"), "{fault}");
     }
 }
