@@ -170,7 +170,7 @@ impl Config {
             self.pipelines.validate(),
             self.maintenance.validate(),
             self.query.validate().map_err(|error| error.to_string()),
-            Guard::from_file(self.query.token_file.as_deref()).map(|_| ()).map_err(|error| format!("query.token_file: {error}")),
+            Guard::of(&self.query).map(|_| ()).map_err(|error| error.to_string()),
             self.ingest.validate(),
             self.payouts.validate(),
             self.check_payments(),

@@ -1,83 +1,147 @@
-//! Who may ask: everyone on this machine, or whoever carries the token.
+//! Who may ask: everyone on this machine, or whoever carries a token.
 //!
 //! Without a token the server listens on loopback only. Even there a web page the user happens to visit could send requests, so
-//! a request that names a foreign host or origin is refused.
+//! a request that names a foreign host or origin is refused. To read and to give orders are two things, with a token each:
+//! whoever may see the figures may not move money. The pool's pages can be opened to everybody.
 
 use std::net::IpAddr;
 use std::path::Path;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::auth::need::Need;
+use crate::config::QueryConfig;
 use crate::error::{Code, QueryError};
 
-/// Paths that answer without a token, so that probes need none; they tell nothing about the data.
-const OPEN_PATHS: &[&str] = &["/live", "/ready", "/health"];
+mod need;
 
-/// What a request must carry.
-#[derive(Clone)]
-pub enum Guard {
-    /// Nothing, but it must come from this machine's own programs.
-    Loopback,
-    /// This bearer token.
-    Token(String),
+/// The environment variable with the operator's token.
+pub const OPERATOR_VARIABLE: &str = "HEADFRAME_OPERATOR_TOKEN";
+
+/// What requests must carry.
+#[derive(Clone, Default)]
+pub struct Guard {
+    /// The token to read with; without one, requests must come from this machine's own programs.
+    reader: Option<String>,
+    /// The token to change something with; it reads as well.
+    operator: Option<String>,
+    /// Whether the pool's pages are for everybody.
+    public: bool,
 }
 
-/// Why a token file cannot be used.
+/// Why a token cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// It cannot be read.
-    #[error("cannot read the bearer token from {path}: {source}; put a token of at least 16 characters into its first line")]
+    #[error("{key}: cannot read the bearer token from {path}: {source}; put a token of at least 16 characters into its first line")]
     Read {
+        /// The configuration's key.
+        key: &'static str,
         /// The file.
         path: String,
         /// The system's error.
         source: std::io::Error,
     },
-    /// Its token can be guessed.
-    #[error("the first line of {path} has {length} characters; a bearer token needs at least 16, none of them blank")]
+    /// It can be guessed.
+    #[error("{key}: the token has {length} characters; a bearer token needs at least 16, none of them blank")]
     Weak {
-        /// The file.
-        path: String,
-        /// Characters in its first line.
+        /// The configuration's key, or the variable.
+        key: &'static str,
+        /// Characters in it.
         length: usize,
     },
+    /// Then every reader would be an operator.
+    #[error("query.token_file and query.operator_token_file (or {OPERATOR_VARIABLE}) hold the same token; make another one for operators")]
+    Same,
 }
 
 impl Guard {
-    /// The guard for a token file, or for loopback without one.
-    pub fn from_file(path: Option<&Path>) -> Result<Self, TokenError> {
-        let Some(path) = path else { return Ok(Guard::Loopback) };
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| TokenError::Read { path: name.clone(), source })?;
-        let token = text.lines().next().unwrap_or_default().trim().to_owned();
-        if token.len() < 16 || token.contains(char::is_whitespace) {
-            return Err(TokenError::Weak { path: name, length: token.len() });
+    /// The guard that the configuration and the environment ask for.
+    pub fn of(config: &QueryConfig) -> Result<Self, TokenError> {
+        Self::with(config, std::env::var(OPERATOR_VARIABLE).ok())
+    }
+
+    /// The same with the operator's token of another environment.
+    pub fn with(config: &QueryConfig, operator: Option<String>) -> Result<Self, TokenError> {
+        let reader = config.token_file.as_deref().map(|path| from_file("query.token_file", path)).transpose()?;
+        let operator = match (operator, config.operator_token_file.as_deref()) {
+            (Some(token), _) => Some(strong(OPERATOR_VARIABLE, &token)?),
+            (None, Some(path)) => Some(from_file("query.operator_token_file", path)?),
+            (None, None) => None,
+        };
+        if reader.is_some() && reader == operator {
+            return Err(TokenError::Same);
         }
-        Ok(Guard::Token(token))
+        Ok(Self { reader, operator, public: config.public_pages })
     }
 
     /// Whether a request may pass.
-    pub fn check(&self, path: &str, headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
-        match self {
-            Guard::Loopback => from_this_machine(headers, uri),
-            Guard::Token(_) if OPEN_PATHS.contains(&path) => Ok(()),
-            Guard::Token(token) => match bearer(headers) {
-                Some(given) if same(given.as_bytes(), token.as_bytes()) => Ok(()),
-                given => {
-                    let what = if given.is_some() { "the bearer token is wrong" } else { "a bearer token is needed" };
-                    Err(QueryError::new(Code::Unauthorized, what, "send Authorization: Bearer <token>, the first line of query.token_file"))
-                }
-            },
+    pub fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), QueryError> {
+        let need = need::of(method, uri.path());
+        if need == Need::Page && self.public {
+            return Ok(());
+        }
+        match &self.reader {
+            None => from_this_machine(headers, uri)?,
+            Some(_) if need == Need::Probe => return Ok(()),
+            Some(_) => {}
+        }
+        let carries = |token: &Option<String>| match (token, bearer(headers)) {
+            (Some(token), Some(given)) => same(given.as_bytes(), token.as_bytes()),
+            _ => false,
+        };
+        let operator = carries(&self.operator);
+        let allowed = match need {
+            Need::Operator if self.operator.is_none() => self.reader.is_none(),
+            Need::Operator => operator,
+            _ => self.reader.is_none() || operator || carries(&self.reader),
+        };
+        let refused = |code, message: &str, hint: &str| Err(QueryError::new(code, message, hint));
+        match need {
+            _ if allowed => Ok(()),
+            Need::Operator if self.operator.is_none() => refused(
+                Code::NoOperator,
+                "this server takes no orders: it has no operator's token",
+                "write a token of its own into a file, name it as query.operator_token_file (or set HEADFRAME_OPERATOR_TOKEN), and start again",
+            ),
+            Need::Operator => refused(
+                Code::Unauthorized,
+                "the operator's bearer token is needed",
+                "send Authorization: Bearer <token>, the first line of query.operator_token_file",
+            ),
+            _ if bearer(headers).is_some() => refused(
+                Code::Unauthorized,
+                "the bearer token is wrong",
+                "send Authorization: Bearer <token>, the first line of query.token_file",
+            ),
+            _ => refused(
+                Code::Unauthorized,
+                "a bearer token is needed",
+                "send Authorization: Bearer <token>, the first line of query.token_file",
+            ),
         }
     }
+}
+
+fn from_file(key: &'static str, path: &Path) -> Result<String, TokenError> {
+    let text = std::fs::read_to_string(path).map_err(|source| TokenError::Read { key, path: path.display().to_string(), source })?;
+    strong(key, text.lines().next().unwrap_or_default())
+}
+
+fn strong(key: &'static str, token: &str) -> Result<String, TokenError> {
+    let token = token.trim();
+    if token.len() < 16 || token.contains(char::is_whitespace) {
+        return Err(TokenError::Weak { key, length: token.len() });
+    }
+    Ok(token.to_owned())
 }
 
 /// The middleware that asks the guard.
 pub async fn layer(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.check(request.uri().path(), request.headers(), request.uri()) {
+    match guard.check(request.method(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }

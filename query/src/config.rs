@@ -17,6 +17,11 @@ pub struct QueryConfig {
     pub listen: SocketAddr,
     /// A file whose first line is the bearer token every request must carry.
     pub token_file: Option<PathBuf>,
+    /// A file whose first line is the bearer token of requests that change something, such as orders about payments and bans; it
+    /// reads as well. Off loopback there are no such requests without it. `HEADFRAME_OPERATOR_TOKEN` in the environment goes before it.
+    pub operator_token_file: Option<PathBuf>,
+    /// Whether the pool's pages are for everybody: pool, blocks and their payouts, and miners by address.
+    pub public_pages: bool,
     /// Queries that may run at the same time; the next one gets 429.
     pub max_concurrent: usize,
     /// The longest a query may run, in seconds; a request may ask for less.
@@ -44,6 +49,8 @@ impl Default for QueryConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             token_file: None,
+            operator_token_file: None,
+            public_pages: false,
             max_concurrent: 8,
             timeout_s: 30,
             memory_mib: 1024,

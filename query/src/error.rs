@@ -39,6 +39,8 @@ pub enum Code {
     Parameters,
     /// 401: no or a wrong bearer token.
     Unauthorized,
+    /// 403: an order, and the server has no operator's token that it could ask for.
+    NoOperator,
     /// 403: the statement would change something, or the request comes from a foreign web page.
     ReadOnly,
     /// 403: the request comes from a web page of another site.
@@ -77,6 +79,7 @@ impl Code {
             Code::SqlExecution => ("sql_execution", 400),
             Code::Parameters => ("parameters", 400),
             Code::Unauthorized => ("unauthorized", 401),
+            Code::NoOperator => ("no_operator_token", 403),
             Code::ReadOnly => ("read_only", 403),
             Code::ForeignOrigin => ("foreign_origin", 403),
             Code::NotFound => ("not_found", 404),

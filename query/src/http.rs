@@ -130,7 +130,7 @@ impl Server {
     /// Checks the configuration, then listens.
     pub async fn bind(config: QueryConfig, wiring: Wiring) -> Result<Bound, BindError> {
         config.validate()?;
-        let guard = Guard::from_file(config.token_file.as_deref())?;
+        let guard = Guard::of(&config)?;
         let address = config.listen;
         let listen = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;

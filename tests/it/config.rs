@@ -198,6 +198,7 @@ fn a_bad_file_starts_nothing_and_the_key_is_named() {
         ("[maintenance.retention_days]\nstocks = 10", "maintenance.retention_days.stocks: there is no such table"),
         ("[query]\nlisten = \"0.0.0.0:8080\"", "token_file"),
         ("[query]\ntoken_file = \"gone\"", "query.token_file"),
+        ("[query]\noperator_token_file = \"gone\"", "query.operator_token_file"),
         ("[query]\nmax_concurrent = 0", "query.max_concurrent"),
         ("[ingest]\nmax_bytes = 1", "ingest.max_bytes is 1"),
         ("roles = [\"stratum\"]", "stratum.wallet"),

@@ -1,7 +1,7 @@
 //! Payments over HTTP: `GET /api/v1/payments`, `/api/v1/ledger`, `/api/v1/miners/{address}/payments`, and the doors for instructions.
 //!
-//! Whoever may ask this server is an operator to it, as with SQL: without a token that is this machine alone. A miner's own
-//! wish needs no token of ours beyond that but a signature by the address it is about.
+//! The guard lets only operators hand in instructions. A miner's own wish needs no token of theirs but a signature by the
+//! address it is about.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use axum::routing::post as on_post;
+use headframe_query::auth::{Guard, TokenError};
 use headframe_query::{BindError, Probe, QueryConfig, Server, Wiring};
 use serde_json::json;
 
@@ -76,6 +77,117 @@ async fn strangers_need_the_token() {
     assert_eq!(send(&router, request("/live", None)).await.status, StatusCode::OK);
 }
 
+const READER: &str = "a-token-of-20-letters";
+const OPERATOR: &str = "another-token-of-24-chars";
+
+/// Orders, and what only an operator may write.
+const ORDERS: &[(&str, &str)] = &[
+    ("POST", "/api/v1/payments/instructions"),
+    ("POST", "/api/v1/bans"),
+    ("DELETE", "/api/v1/bans"),
+    ("POST", "/api/v1/ingest/shares"),
+    ("POST", "/api/v1/ingest/blocks"),
+    ("PUT", "/nowhere"),
+];
+
+/// The status and `error.code` of a stranger's request.
+async fn asked(router: &Router, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
+    let mut request = Request::builder().method(method).uri(path).header("host", "mine.example.org");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let answer = send(router, request.body(Body::empty()).unwrap()).await;
+    let code = serde_json::from_str::<serde_json::Value>(&answer.text()).ok();
+    let code = code.and_then(|body| body["error"]["code"].as_str().map(str::to_owned)).unwrap_or_default();
+    (answer.status.as_u16(), code)
+}
+
+#[tokio::test]
+async fn whoever_may_read_may_not_give_orders() {
+    let (reader, operator) = (token_file(READER), token_file(OPERATOR));
+    let plain = QueryConfig { listen: "0.0.0.0:0".parse().unwrap(), token_file: Some(reader.path().to_owned()), ..config() };
+    let router = bind(plain.clone(), wiring()).await;
+    for (method, path) in ORDERS {
+        for token in [None, Some(READER), Some(OPERATOR)] {
+            assert_eq!(asked(&router, method, path, token).await, (403, "no_operator_token".to_owned()), "{method} {path} {token:?}");
+        }
+    }
+    let request = Request::post("/api/v1/bans").header("authorization", format!("Bearer {READER}")).body(Body::empty()).unwrap();
+    let told = send(&router, request).await.text();
+    assert!(told.contains("query.operator_token_file") && told.contains("HEADFRAME_OPERATOR_TOKEN"), "{told}");
+
+    let both = QueryConfig { operator_token_file: Some(operator.path().to_owned()), ..plain.clone() };
+    let router = bind(both.clone(), wiring()).await;
+    for (method, path) in ORDERS {
+        for token in [None, Some(READER), Some("another-token-of-24-charz")] {
+            assert_eq!(asked(&router, method, path, token).await, (401, "unauthorized".to_owned()), "{method} {path} {token:?}");
+        }
+        let passed = asked(&router, method, path, Some(OPERATOR)).await;
+        assert!(!matches!(passed.0, 401 | 403), "{method} {path}: {passed:?}");
+    }
+    // Both read, and who reads may end a question of his.
+    for token in [READER, OPERATOR] {
+        assert_eq!(asked(&router, "GET", "/api/v1/sql?q=SELECT+1", Some(token)).await.0, 200);
+        assert_eq!(asked(&router, "DELETE", "/api/v1/sql/nobody", Some(token)).await, (404, "not_found".to_owned()));
+    }
+
+    // On this machine alone, orders are free until there is a token for them.
+    let here = QueryConfig { operator_token_file: both.operator_token_file.clone(), ..config() };
+    let order = |token: Option<&str>| {
+        let request = Request::post("/api/v1/ingest/shares").header("host", "127.0.0.1");
+        let request = token.iter().fold(request, |request, token| request.header("authorization", format!("Bearer {token}")));
+        request.body(Body::empty()).unwrap()
+    };
+    assert_eq!(send(&bind(config(), wiring()).await, order(None)).await.status, StatusCode::OK);
+    let router = bind(here, wiring()).await;
+    assert_eq!(send(&router, order(None)).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(send(&router, order(Some(OPERATOR))).await.status, StatusCode::OK);
+    assert_eq!(send(&router, get("/api/v1/sql?q=SELECT%201")).await.status, StatusCode::OK);
+
+    // From the environment it goes before the file's, and it is never the reader's.
+    assert!(Guard::with(&both, Some("short".to_owned())).err().unwrap().to_string().contains("HEADFRAME_OPERATOR_TOKEN"));
+    assert!(matches!(Guard::with(&both, Some(format!("{READER}\n"))), Err(TokenError::Same)));
+    let guard = Guard::with(&both, Some("a-third-token-of-26-letters".to_owned())).unwrap();
+    let check = |token: &str| {
+        let headers = [("authorization".parse().unwrap(), format!("Bearer {token}").parse().unwrap())].into_iter().collect();
+        guard.check(&Method::POST, &"/api/v1/bans".parse().unwrap(), &headers)
+    };
+    assert!(check("a-third-token-of-26-letters").is_ok() && check(OPERATOR).is_err());
+}
+
+#[tokio::test]
+async fn the_pools_pages_can_be_for_everybody_and_nothing_else_is() {
+    let reader = token_file(READER);
+    let closed = QueryConfig { listen: "0.0.0.0:0".parse().unwrap(), token_file: Some(reader.path().to_owned()), ..config() };
+    let open = bind(QueryConfig { public_pages: true, ..closed.clone() }, wiring()).await;
+    // Behind a proxy of this machine, too.
+    let behind = bind(QueryConfig { public_pages: true, ..config() }, wiring()).await;
+    let closed = bind(closed, wiring()).await;
+    let pages = [
+        ("GET", "/api/v1/pool"),
+        ("GET", "/api/v1/blocks"),
+        ("GET", "/api/v1/blocks/ab/payouts"),
+        ("GET", "/api/v1/payouts/key"),
+        ("GET", "/api/v1/miners/4A"),
+        ("GET", "/api/v1/miners/4A/workers"),
+        ("GET", "/api/v1/miners/4A/payouts"),
+        ("GET", "/api/v1/miners/4A/payments"),
+        ("POST", "/api/v1/miners/4A/threshold"),
+    ];
+    for (method, path) in pages {
+        assert_eq!(asked(&closed, method, path, None).await.0, 401, "{path}");
+        for router in [&open, &behind] {
+            let passed = asked(router, method, path, None).await;
+            assert!(!matches!(passed.0, 401 | 403), "{method} {path}: {passed:?}");
+        }
+    }
+    for path in ["/api/v1/sql?q=SELECT+1", "/metrics", "/api/v1/ledger", "/api/v1/payments", "/api/v1/payments/state", "/api/v1/bans"] {
+        assert_eq!(asked(&open, "GET", path, None).await.0, 401, "{path}");
+        assert_eq!(asked(&behind, "GET", path, None).await, (403, "foreign_origin".to_owned()), "{path}");
+    }
+    assert_eq!(asked(&open, "POST", "/api/v1/payments/instructions", None).await.0, 403);
+}
+
 #[tokio::test]
 async fn a_server_without_a_good_token_does_not_start() {
     let open = QueryConfig { listen: "0.0.0.0:0".parse().unwrap(), ..config() };
@@ -88,6 +200,10 @@ async fn a_server_without_a_good_token_does_not_start() {
     }
     let gone = QueryConfig { token_file: Some("/nowhere/token".into()), ..open };
     assert!(matches!(Server::bind(gone, wiring()).await, Err(BindError::Token(_))));
+    let file = token_file("short\n");
+    let weak = QueryConfig { operator_token_file: Some(file.path().to_owned()), ..config() };
+    let error = Server::bind(weak, wiring()).await.err().unwrap();
+    assert!(error.to_string().contains("query.operator_token_file"), "{error}");
 }
 
 #[tokio::test]
