@@ -44,9 +44,9 @@ pub enum Action {
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Move money between the pool's reserve and an account.
+    /// Move money between the pool's reserve and an account: a miner's, or the pool's fee to book it out.
     Adjust {
-        /// The miner's address.
+        /// The miner's address, or fee.
         account: String,
         /// What the account gains, atomic units; negative when it loses.
         #[arg(allow_hyphen_values = true)]

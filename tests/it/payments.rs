@@ -151,6 +151,19 @@ async fn the_wallets_own_history_shows_exactly_what_payments_says() {
     pool.headframe.take().unwrap().kill();
 }
 
+/// The fee leaves its account by an operator's word, as far as it is there.
+async fn the_fee_is_booked_out(pool: &Pool) {
+    let path = "/api/v1/payments/instructions";
+    let before = pool.ledger_is_balanced().await;
+    let adjust = |amount: i128| json!({"kind": "adjust", "account": "fee", "amount_atomic": amount.to_string(), "reason": "withdrawn"});
+    let (status, told) = pool.post(path, adjust(-before["fee"] - 1)).await;
+    assert!(status == 400 && told.to_string().contains("account fee of pool main holds"), "{told}");
+    assert_eq!(pool.post(path, adjust(-before["fee"])).await.0, 200);
+    pool.running().until("SELECT count(*) AS n FROM ledger WHERE cause_kind = 'adjustment'", |row| number(row) == 3).await;
+    let after = pool.ledger_is_balanced().await;
+    assert_eq!((after["fee"], after["reserve"]), (0, before["reserve"] + before["fee"]));
+}
+
 /// Nothing is paid into a stream that takes the place of `payments`, and whoever asks is told so.
 async fn another_stream_stops_payments(pool: &Pool) {
     let nats = Nats::connect(&NatsConfig { url: pool.nats.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
@@ -194,6 +207,7 @@ async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str
         json!({"kind": "hold"}),
         json!({"kind": "resolve", "payment": "p", "verdict": "perhaps", "reason": "r"}),
         json!({"kind": "steal"}),
+        json!({"kind": "adjust", "account": "fee", "amount_atomic": i128::MIN.to_string(), "reason": "r"}),
     ] {
         assert_eq!(pool.post(path, bad.clone()).await.0, 400, "{bad}");
     }
@@ -223,6 +237,7 @@ async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str
     pool.running().until("SELECT count(*) AS n FROM ledger WHERE cause_kind = 'adjustment'", |row| number(row) == 2).await;
     assert!(command(&["dry-run"]).contains(&format!("refused  {FOREIGN}")));
     assert_eq!(pool.ledger_is_balanced().await["reserve"], reserve);
+    the_fee_is_booked_out(pool).await;
     // Nobody writes money's facts through the door for rows.
     let door = reqwest::Client::new().post(format!("{}/api/v1/ingest/payments", pool.running().url)).body("{}");
     assert_eq!(door.header("Content-Type", "application/x-ndjson").send().await.unwrap().status(), 403);

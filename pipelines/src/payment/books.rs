@@ -315,7 +315,7 @@ impl Books {
             ("adjust", Some(account), Some(_)) => {
                 let amount = row.amount_atomic.unwrap_or_default();
                 self.owners.entry(account.to_owned()).or_default().overdraft += (-amount).max(0);
-                self.post(&Entry::new(Account::Reserve, Account::Miner(account.to_owned()), amount));
+                self.post(&Entry::new(Account::Reserve, Account::of(account, true), amount));
             }
             ("resolve", _, Some(reason)) => {
                 let (Some(payment), Some(verdict)) = (&row.payment, &row.verdict) else { return };

@@ -124,8 +124,8 @@ fn ledger() -> String {
             name,
             &paid(&format!("network_fee_atomic > {kept}")),
         ),
-        part(time, "'reserve'", miner, "amount_atomic", "'adjustment'", "account", &format!("{adjusted} AND amount_atomic > 0")),
-        part(time, miner, "'reserve'", "-amount_atomic", "'adjustment'", "account", &format!("{adjusted} AND amount_atomic < 0")),
+        part(time, "'reserve'", mature, "amount_atomic", "'adjustment'", "account", &format!("{adjusted} AND amount_atomic > 0")),
+        part(time, mature, "'reserve'", "-amount_atomic", "'adjustment'", "account", &format!("{adjusted} AND amount_atomic < 0")),
     ]
     .join(" UNION ALL ")
 }

@@ -119,6 +119,7 @@ async fn instruct(State(app): State<Arc<App>>, body: Result<Json<Order>, JsonRej
     let refuse = |why: &str| Err(QueryError::bad_request(why, "docs/payments.md lists the kinds and what each needs"));
     let amount = match order.amount_atomic.as_deref().map(str::parse::<i128>) {
         Some(Err(_)) => return refuse("amount_atomic must be a whole number of atomic units, as text"),
+        Some(Ok(amount)) if amount.unsigned_abs() >= 10_u128.pow(38) => return refuse("amount_atomic has more than 38 digits"),
         amount => amount.and_then(Result::ok),
     };
     let reason = order.reason.filter(|reason| !reason.trim().is_empty());
@@ -132,9 +133,13 @@ async fn instruct(State(app): State<Arc<App>>, body: Result<Json<Order>, JsonRej
         (kind, ..) if !KINDS.contains(&kind) => return refuse("kind must be threshold, hold, resume, adjust or resolve"),
         _ => return refuse("something that this kind needs is missing, or something it does not take is there"),
     }
+    let pool = desk.rules().pool;
+    if order.kind == "adjust" && order.account.as_deref() == Some("fee") {
+        covered(&app, &pool, amount.unwrap_or_default()).await?;
+    }
     let instruction = Instruction {
         event_time: now_us(),
-        pool: desk.rules().pool,
+        pool,
         kind: order.kind,
         account: order.account,
         amount_atomic: amount,
@@ -147,6 +152,19 @@ async fn instruct(State(app): State<Arc<App>>, body: Result<Json<Order>, JsonRej
     };
     desk.instruct(instruction).await.map_err(away)?;
     Ok(Json(json!({"done": true})).into_response())
+}
+
+/// The fee cannot be booked out before it is there.
+async fn covered(app: &App, pool: &str, amount: i128) -> Result<(), QueryError> {
+    if amount >= 0 {
+        return Ok(());
+    }
+    let held = payments::balance(&app.engine, pool, "fee").await?.unwrap_or_default();
+    if held + amount >= 0 {
+        return Ok(());
+    }
+    let message = format!("the account fee of pool {pool} holds {held} atomic units, so that {} cannot be taken from it", -amount);
+    Err(QueryError::bad_request(message, "the part of blocks that cannot be spent yet is in immature:fee; /api/v1/ledger shows both"))
 }
 
 /// A miner's wish for its own account.

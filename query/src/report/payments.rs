@@ -79,6 +79,13 @@ pub async fn miner(engine: &Engine, rules: &PayRules, payer: Option<&PayerNow>, 
     }))
 }
 
+/// What an account holds now, atomic units; nothing when it was never used.
+pub async fn balance(engine: &Engine, pool: &str, account: &str) -> Result<Option<i128>, QueryError> {
+    let sql = "SELECT CAST(balance_atomic AS VARCHAR) AS balance FROM balances WHERE pool = $1 AND account = $2";
+    let found = rows(engine, sql.to_owned(), json!([pool, account])).await?;
+    Ok(found.first().and_then(|row| row["balance"].as_str()?.parse().ok()))
+}
+
 /// Whether this signature was taken before; a second time it would be somebody's repetition.
 pub async fn used(engine: &Engine, proof: &str) -> Result<bool, QueryError> {
     let sql = "SELECT 1 AS n FROM instructions WHERE proof = $1 LIMIT 1";

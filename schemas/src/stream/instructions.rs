@@ -20,11 +20,11 @@ const COLUMNS: &[Column] = &[
         "kind",
         Kind::Text,
         "threshold (the least amount worth a payment to the account), hold (pay nothing to the account, or to nobody), resume, \
-         adjust (move money between the pool's reserve and the account), or resolve (end the review of a payment).",
+         adjust (move money between the pool's reserve and the account, which may be fee), or resolve (end the review of a payment).",
     )
     .required()
     .limits(Limits::OneOf(KINDS)),
-    Column::new("account", Kind::Text, "The miner it is about; absent in a hold or resume of everybody."),
+    Column::new("account", Kind::Text, "The miner it is about, or fee; absent in a hold or resume of everybody."),
     Column::new(
         "amount_atomic",
         Kind::Decimal,

@@ -117,6 +117,39 @@ fn a_block_that_matured_long_ago_is_still_known() {
 }
 
 #[test]
+fn the_fee_is_booked_out_by_a_word_and_the_ledger_stays_balanced() {
+    let mut books = Books::default();
+    books.payouts(&[payout("frozen", None, 1_000, false)]);
+    for step in ["credited", "matured"] {
+        books.payouts(&[payout(step, Some("a"), 900, false), payout(step, Some("fee"), 100, false)]);
+    }
+    let word = |account: &str, amount: i128, reason: Option<&str>| Instruction {
+        event_time: 5,
+        kind: "adjust".to_owned(),
+        account: Some(account.to_owned()),
+        amount_atomic: Some(amount),
+        reason: reason.map(str::to_owned),
+        ..Instruction::default()
+    };
+    books.instruction(&word("fee", -60, None));
+    assert_eq!(books.balance(&Account::Fee), 100, "without a reason it is void");
+    books.instruction(&word("fee", -60, Some("withdrawn")));
+    books.check().unwrap();
+    assert_eq!((books.balance(&Account::Fee), books.balance(&Account::Reserve)), (40, 60));
+    assert_eq!(books.balance(&Account::Miner("fee".to_owned())), 0, "the fee is nobody's address");
+    // By way of an account it is paid out like anybody's balance.
+    books.instruction(&word("fee", -40, Some("to the operator")));
+    books.instruction(&word("operators-address", 100, Some("the fee")));
+    books.check().unwrap();
+    assert_eq!((books.balance(&Account::Fee), books.balance(&Account::Reserve)), (0, 0));
+    assert_eq!(books.balance(&Account::Miner("operators-address".to_owned())), 100);
+    // A block that is orphaned afterwards takes back what was booked out already, and breaks nothing.
+    books.payouts(&[payout("reversed", Some("a"), 900, true), payout("reversed", Some("fee"), 100, true)]);
+    books.check().unwrap();
+    assert_eq!(books.balance(&Account::Fee), -100);
+}
+
+#[test]
 fn every_rule_can_be_broken_and_has_a_name() {
     let broken = |books: &Books| books.check().unwrap_err().rule;
     let mut books = Books::default();

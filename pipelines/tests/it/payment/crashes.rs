@@ -111,6 +111,7 @@ fn event(world: &World) {
                 8..10 => instruction("hold", Some(miner), 0),
                 10..12 => instruction("resume", Some(miner), 0),
                 12 => instruction("hold", None, 0),
+                13 => instruction("adjust", Some("fee"), amount),
                 _ => instruction("resume", None, 0),
             };
             inside.instructions.push(next);
@@ -171,6 +172,7 @@ fn audit(world: &World) -> Books {
     for miner in MINERS {
         assert_eq!(books.balance(&Account::Miner(miner.to_owned())), law::owed(&inside.facts(), miner), "{miner}");
     }
+    assert_eq!(books.balance(&Account::Fee), law::owed(&inside.facts(), "fee"));
     for batch in books.open().filter(|_| inside.kind == Kind::Relay) {
         let kept = |id: &String| inside.vault.contains_key(&(batch.id.clone(), id.clone()));
         assert!(batch.tx_id.as_ref().is_none_or(kept), "nobody could send it again: {batch:?}");
