@@ -112,8 +112,11 @@ pub async fn run(payments: Payments) -> anyhow::Result<()> {
 }
 
 async fn send(remote: &Remote, order: Value) -> anyhow::Result<()> {
-    remote.send(remote.post("/api/v1/payments/instructions")?.json(&order)).await?;
+    let answer = remote.send(remote.post("/api/v1/payments/instructions")?.json(&order)).await?;
     println!("written; it holds as soon as the payer has read it, within seconds");
+    if let Some(note) = answer["note"].as_str() {
+        println!("note: {note}");
+    }
     Ok(())
 }
 
@@ -133,8 +136,18 @@ async fn dry_run(remote: &Remote) -> anyhow::Result<()> {
     for row in state["due"].as_array().into_iter().flatten() {
         println!("{}  {}", row["amount_atomic"].as_str().unwrap_or_default(), row["account"].as_str().unwrap_or_default());
     }
-    for row in state["refused"].as_array().into_iter().flatten() {
-        println!("refused  {}: {}", row["account"].as_str().unwrap_or_default(), row["reason"].as_str().unwrap_or_default());
+    for kind in ["refused", "held"] {
+        for row in state[kind].as_array().into_iter().flatten() {
+            println!("{kind}  {}: {}", row["account"].as_str().unwrap_or_default(), row["reason"].as_str().unwrap_or_default());
+        }
+    }
+    if let Some(wallet) = state["wallet"].as_object() {
+        let figure = |key: &str| wallet.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let [total, unlocked, owed] = ["total_atomic", "unlocked_atomic", "owed_atomic"].map(figure);
+        println!("the wallet holds {total} atomic units, {unlocked} of them unlocked; the ledger owes {owed}");
+        if let Some(shortage) = wallet.get("shortage").and_then(Value::as_str) {
+            println!("short: {shortage}");
+        }
     }
     if let Some(why) = state["waiting"].as_str() {
         println!("waiting: {why}");

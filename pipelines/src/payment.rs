@@ -27,7 +27,7 @@ pub use entry::{Account, Entry};
 pub use journal::{Journal, JournalError};
 pub use kept::Kept;
 pub use payer::Payer;
-pub use state::{PayerState, StateHandle};
+pub use state::{PayerState, Purse, StateHandle};
 
 /// Who bears the network's fee.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

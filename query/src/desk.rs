@@ -16,8 +16,25 @@ pub struct PayerNow {
     pub due: Vec<(String, i128)>,
     /// Addresses that the wallet refuses, and why.
     pub refused: Vec<(String, String)>,
+    /// Accounts that an operator holds, and why.
+    pub held: Vec<(String, String)>,
+    /// The wallet's money beside what the ledger owes, when the wallet answered.
+    pub purse: Option<PurseNow>,
     /// Microseconds since 1970.
     pub at: i64,
+}
+
+/// The wallet's money beside what the ledger owes, atomic units.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PurseNow {
+    /// What the wallet could spend at once.
+    pub unlocked: u128,
+    /// All that it has.
+    pub total: u128,
+    /// What it must have for everybody to be paid.
+    pub owed: u128,
+    /// What is missing, in words.
+    pub shortage: Option<String>,
 }
 
 /// The rules that instructions and answers need.

@@ -33,7 +33,7 @@ pub mod union;
 pub use catalog::Catalog;
 pub use config::QueryConfig;
 pub use delta::DeltaTables;
-pub use desk::{Desk, DeskError, PayRules, PayerNow};
+pub use desk::{Desk, DeskError, PayRules, PayerNow, PurseNow};
 pub use engine::{Answer, Ask, Engine};
 pub use error::{Code, QueryError};
 pub use http::{BindError, Bound, Server, Wiring};

@@ -17,6 +17,19 @@ pub trait Probe: Send + Sync {
     fn name(&self) -> &str;
     /// Whether all is well, or what is wrong or missing.
     async fn check(&self) -> Result<(), String>;
+    /// What should be known although all is well.
+    async fn note(&self) -> Option<String> {
+        None
+    }
+}
+
+/// What the probes have to say beside their answers, each with its name.
+pub async fn notes(probes: &[Arc<dyn Probe>]) -> Vec<String> {
+    let said = join_all(probes.iter().map(|probe| async move {
+        let note = tokio::time::timeout(PATIENCE, probe.note()).await.ok().flatten()?;
+        Some(format!("{}: {note}", probe.name()))
+    }));
+    said.await.into_iter().flatten().collect()
 }
 
 /// Asks every probe at once. True when all is well; the JSON has one entry a probe, `ok` or what is wrong.

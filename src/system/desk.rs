@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use headframe_ingest::Publisher;
 use headframe_pipelines::PaymentConfig;
 use headframe_pipelines::payment::{self, StateHandle};
-use headframe_query::{Desk, DeskError, PayRules, PayerNow};
+use headframe_query::{Desk, DeskError, PayRules, PayerNow, PurseNow};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_sinks::Wallet;
 
@@ -42,6 +42,13 @@ impl Desk for PaymentDesk {
             dry_run: state.dry_run,
             due: state.due,
             refused: state.refused,
+            held: state.held,
+            purse: state.purse.map(|purse| PurseNow {
+                unlocked: purse.unlocked,
+                total: purse.total,
+                owed: purse.owed,
+                shortage: purse.shortage(),
+            }),
             at: state.at,
         })
     }

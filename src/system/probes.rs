@@ -74,6 +74,9 @@ impl Probe for PaymentProbe {
             None => Ok(()),
         }
     }
+    async fn note(&self) -> Option<String> {
+        self.0.get().purse?.shortage()
+    }
 }
 
 /// Did a work of this process stop.

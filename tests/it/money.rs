@@ -46,6 +46,12 @@ impl Money {
         Headframe::start_with(self.folder.path(), self.nats.url(), free_port(), roles, &self.more)
     }
 
+    /// A process that answers questions on the same tables and streams, and believes to pay for another pool.
+    pub fn start_believing(&self, pool: &str) -> Headframe {
+        let more = self.more.replacen("[payments]\n", &format!("[payments]\npool = {pool:?}\n"), 1);
+        Headframe::start_with(self.folder.path(), self.nats.url(), free_port(), "query", &more)
+    }
+
     pub fn running(&self) -> &Headframe {
         self.headframe.as_ref().unwrap()
     }

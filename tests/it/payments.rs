@@ -147,11 +147,12 @@ async fn the_wallets_own_history_shows_exactly_what_payments_says() {
     a_threshold_takes_a_signature(&pool, &main).await;
     instructions_are_taken_or_refused_with_a_reason(&pool, &main).await;
     pool.view_and_books_agree().await;
+    a_mistyped_pool_is_named(&pool).await;
     another_stream_stops_payments(&pool).await;
     pool.headframe.take().unwrap().kill();
 }
 
-/// The fee leaves its account by an operator's word, as far as it is there.
+/// The fee leaves its account by an operator's word, as far as it is there, and the wallet has more than the ledger owes.
 async fn the_fee_is_booked_out(pool: &Pool) {
     let path = "/api/v1/payments/instructions";
     let before = pool.ledger_is_balanced().await;
@@ -162,6 +163,28 @@ async fn the_fee_is_booked_out(pool: &Pool) {
     pool.running().until("SELECT count(*) AS n FROM ledger WHERE cause_kind = 'adjustment'", |row| number(row) == 3).await;
     let after = pool.ledger_is_balanced().await;
     assert_eq!((after["fee"], after["reserve"]), (0, before["reserve"] + before["fee"]));
+    until("the wallet is weighed", async || {
+        let (_, state) = pool.get("/api/v1/payments/state").await;
+        let figure = |key: &str| state["wallet"][key].as_str().and_then(|text| text.parse::<i128>().ok());
+        let (Some(total), Some(owed)) = (figure("total_atomic"), figure("owed_atomic")) else { return false };
+        total > owed && owed == after[&format!("miner:{FOREIGN}")] && state["wallet"]["shortage"].is_null()
+    })
+    .await;
+}
+
+/// Where the configuration names another pool, a miner whom this one owes is not told that there is nothing.
+async fn a_mistyped_pool_is_named(pool: &Pool) {
+    let other = pool.start_believing("mian");
+    let path = format!("{}/api/v1/miners/{FOREIGN}/payments", other.url);
+    until("it says who owes", async || {
+        let Ok(answer) = reqwest::get(&path).await else { return false };
+        let said: Value = answer.json().await.unwrap_or_default();
+        let mut why = said["why"].as_array().into_iter().flatten();
+        let text = |reason: &Value| reason["text"].as_str().unwrap_or_default().to_owned();
+        said["pool"] == "mian" && why.any(|reason| reason["code"] == "other_pool" && text(reason).starts_with("pool main owes it"))
+    })
+    .await;
+    other.kill();
 }
 
 /// Nothing is paid into a stream that takes the place of `payments`, and whoever asks is told so.
@@ -237,6 +260,11 @@ async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str
     pool.running().until("SELECT count(*) AS n FROM ledger WHERE cause_kind = 'adjustment'", |row| number(row) == 2).await;
     assert!(command(&["dry-run"]).contains(&format!("refused  {FOREIGN}")));
     assert_eq!(pool.ledger_is_balanced().await["reserve"], reserve);
+    // What cannot be meant, and what may be a slip.
+    let (status, told) = pool.post(path, json!({"kind": "resolve", "payment": "nosuch", "verdict": "paid", "reason": "r"})).await;
+    assert!(status == 400 && told.to_string().contains("no payment"), "{told}");
+    assert!(command(&["hold", "4nobody", "--reason", "not paid"]).contains("note: the ledger of pool main has never heard of 4nobody"));
+    until("it is shown", async || command(&["dry-run"]).contains("held  4nobody: not paid")).await;
     the_fee_is_booked_out(pool).await;
     // Nobody writes money's facts through the door for rows.
     let door = reqwest::Client::new().post(format!("{}/api/v1/ingest/payments", pool.running().url)).body("{}");

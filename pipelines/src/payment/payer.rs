@@ -18,10 +18,11 @@ use crate::payment::journal::{Journal, JournalError};
 use crate::payment::kept::Kept;
 use crate::payment::plan::{self, Means, Move};
 use crate::payment::select;
-use crate::payment::state::{KEPT, PayerState, STREAM, StateHandle};
+use crate::payment::state::{KEPT, PayerState, Purse, STREAM, StateHandle};
 use crate::payment::{FeePolicy, PaymentConfig};
 
 mod prepare;
+pub mod purse;
 
 /// Accounts that are named as due, at most.
 const NAMED: usize = 1_000;
@@ -61,6 +62,9 @@ pub struct Payer<J> {
     fresh: Option<String>,
     missing: BTreeMap<String, i64>,
     fitness: BTreeMap<String, Fitness>,
+    /// When the wallet was last asked what it has, and what it answered.
+    weighed: Option<i64>,
+    purse: Option<Purse>,
     state: StateHandle,
 }
 
@@ -68,7 +72,8 @@ impl<J: Journal> Payer<J> {
     /// A payer that knows nothing yet; the journal tells it.
     pub fn new(config: PaymentConfig, journal: J, wallet: Arc<dyn Wallet>, vault: Arc<dyn Vault>, state: StateHandle) -> Self {
         let (books, kept, begun, fresh) = (Books::default(), Vec::new(), None, None);
-        Self { config, journal, wallet, vault, books, kept, begun, fresh, missing: BTreeMap::new(), fitness: BTreeMap::new(), state }
+        let (missing, fitness, weighed, purse) = (BTreeMap::new(), BTreeMap::new(), None, None);
+        Self { config, journal, wallet, vault, books, kept, begun, fresh, missing, fitness, weighed, purse, state }
     }
 
     /// The same payer, which knows what lay in the vault when it began.
@@ -117,6 +122,10 @@ impl<J: Journal> Payer<J> {
     /// whether anything was written.
     pub async fn tick(&mut self, now: i64) -> Result<bool, Pause> {
         let ended = self.round(now).await;
+        // From books that were not read to their end nothing follows.
+        if !matches!(ended, Err(Pause::Journal(_))) {
+            self.weigh(now).await;
+        }
         self.tell(ended.as_ref().err(), now);
         ended
     }
@@ -358,6 +367,7 @@ impl<J: Journal> Payer<J> {
             due: due.collect(),
             refused,
             held,
+            purse: self.purse,
             at: now,
         };
         self.state.set(state);

@@ -11,6 +11,35 @@ pub(crate) const STREAM: &str = "stream";
 /// The rule that every signed transaction that is kept belongs to a payment in the ledger.
 pub(crate) const KEPT: &str = "kept";
 
+/// The wallet's money beside what the ledger owes, atomic units.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Purse {
+    /// What the wallet could spend at once.
+    pub unlocked: u128,
+    /// All that it has.
+    pub total: u128,
+    /// What it must have for everybody to be paid: mature balances, the fee, payments that are reserved or under review.
+    pub owed: u128,
+}
+
+impl Purse {
+    /// How much is missing.
+    pub fn shortfall(&self) -> u128 {
+        self.owed.saturating_sub(self.total)
+    }
+
+    /// The same in words; nothing when nothing is missing.
+    pub fn shortage(&self) -> Option<String> {
+        let Self { total, owed, .. } = self;
+        (self.shortfall() > 0).then(|| {
+            format!(
+                "the wallet holds {total} atomic units and the ledger owes {owed}: {} are missing; find out where they are",
+                self.shortfall()
+            )
+        })
+    }
+}
+
 /// A moment of the payer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PayerState {
@@ -26,6 +55,8 @@ pub struct PayerState {
     pub refused: Vec<(String, String)>,
     /// Accounts that an operator holds, and why; the first thousand.
     pub held: Vec<(String, String)>,
+    /// What the wallet has and owes, by its last answer of about a minute; nothing when it did not answer.
+    pub purse: Option<Purse>,
     /// When this was true, microseconds since 1970; 0 before the first look.
     pub at: i64,
 }
@@ -61,6 +92,11 @@ impl StateHandle {
         metrics::gauge!("headframe_payments_due_accounts").set(state.due.len() as f64);
         metrics::gauge!("headframe_payments_blocked_accounts", "why" => "refused").set(state.refused.len() as f64);
         metrics::gauge!("headframe_payments_blocked_accounts", "why" => "held").set(state.held.len() as f64);
+        let figure = |of: fn(&Purse) -> u128| state.purse.as_ref().map_or(f64::NAN, |purse| of(purse) as f64);
+        metrics::gauge!("headframe_payments_wallet_atomic", "what" => "unlocked").set(figure(|purse| purse.unlocked));
+        metrics::gauge!("headframe_payments_wallet_atomic", "what" => "total").set(figure(|purse| purse.total));
+        metrics::gauge!("headframe_payments_owed_atomic").set(figure(|purse| purse.owed));
+        metrics::gauge!("headframe_payments_shortfall_atomic").set(figure(Purse::shortfall));
         self.0.send_replace(state);
     }
 }

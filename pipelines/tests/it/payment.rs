@@ -7,6 +7,7 @@ mod law;
 mod lost;
 mod pages;
 mod plan;
+mod purse;
 mod rules;
 mod select;
 mod words;

@@ -62,10 +62,15 @@ async fn state(State(app): State<Arc<App>>) -> Result<Response, QueryError> {
         ));
     };
     let due: Vec<_> = now.due.iter().map(|(account, amount)| json!({"account": account, "amount_atomic": amount.to_string()})).collect();
-    let refused: Vec<_> = now.refused.iter().map(|(account, why)| json!({"account": account, "reason": why})).collect();
+    let named =
+        |list: &[(String, String)]| -> Vec<_> { list.iter().map(|(account, why)| json!({"account": account, "reason": why})).collect() };
+    let purse = now.purse.map(|purse| {
+        let [unlocked, total, owed] = [purse.unlocked, purse.total, purse.owed].map(|amount| amount.to_string());
+        json!({"unlocked_atomic": unlocked, "total_atomic": total, "owed_atomic": owed, "shortage": purse.shortage})
+    });
     let answer = json!({
-        "pool": desk.rules().pool, "stopped": now.stopped, "waiting": now.waiting, "dry_run": now.dry_run, "due": due, "refused": refused,
-        "at": now.at,
+        "pool": desk.rules().pool, "stopped": now.stopped, "waiting": now.waiting, "dry_run": now.dry_run, "due": due,
+        "refused": named(&now.refused), "held": named(&now.held), "wallet": purse, "at": now.at,
     });
     Ok(Json(answer).into_response())
 }
@@ -134,9 +139,12 @@ async fn instruct(State(app): State<Arc<App>>, body: Result<Json<Order>, JsonRej
         _ => return refuse("something that this kind needs is missing, or something it does not take is there"),
     }
     let pool = desk.rules().pool;
-    if order.kind == "adjust" && order.account.as_deref() == Some("fee") {
-        covered(&app, &pool, amount.unwrap_or_default()).await?;
-    }
+    let note = match (order.kind.as_str(), order.account.as_deref(), order.payment.as_deref()) {
+        ("adjust", Some("fee"), _) => covered(&app, &pool, amount.unwrap_or_default()).await?,
+        ("resolve", _, Some(payment)) => known_payment(&app, &pool, payment).await?,
+        (_, Some(account), _) => stranger(&app, &pool, account).await,
+        _ => None,
+    };
     let instruction = Instruction {
         event_time: now_us(),
         pool,
@@ -151,20 +159,36 @@ async fn instruct(State(app): State<Arc<App>>, body: Result<Json<Order>, JsonRej
         proof: None,
     };
     desk.instruct(instruction).await.map_err(away)?;
-    Ok(Json(json!({"done": true})).into_response())
+    Ok(Json(json!({"done": true, "note": note})).into_response())
 }
 
 /// The fee cannot be booked out before it is there.
-async fn covered(app: &App, pool: &str, amount: i128) -> Result<(), QueryError> {
+async fn covered(app: &App, pool: &str, amount: i128) -> Result<Option<String>, QueryError> {
     if amount >= 0 {
-        return Ok(());
+        return Ok(None);
     }
     let held = payments::balance(&app.engine, pool, "fee").await?.unwrap_or_default();
     if held + amount >= 0 {
-        return Ok(());
+        return Ok(None);
     }
     let message = format!("the account fee of pool {pool} holds {held} atomic units, so that {} cannot be taken from it", -amount);
     Err(QueryError::bad_request(message, "the part of blocks that cannot be spent yet is in immature:fee; /api/v1/ledger shows both"))
+}
+
+/// A word about a payment that never was is a slip of the pen.
+async fn known_payment(app: &App, pool: &str, payment: &str) -> Result<Option<String>, QueryError> {
+    if payments::exists(&app.engine, pool, payment).await? {
+        return Ok(None);
+    }
+    let message = format!("pool {pool} has no payment {payment:?}");
+    Err(QueryError::bad_request(message, "`headframe payments list --step review` names those that wait for a word"))
+}
+
+/// What is said of an account that has never had anything: it may be a new miner's, or mistyped.
+async fn stranger(app: &App, pool: &str, account: &str) -> Option<String> {
+    // An order is taken even when the tables cannot be read.
+    let known = payments::known(&app.engine, pool, account).await.unwrap_or(true);
+    (!known).then(|| format!("the ledger of pool {pool} has never heard of {account}; the order holds all the same, should it come"))
 }
 
 /// A miner's wish for its own account.

@@ -18,7 +18,7 @@ pub(crate) fn route() -> Route {
 
 async fn ready(State(app): State<Arc<App>>) -> Response {
     let probes: Vec<_> = app.health.iter().chain(&app.ready).cloned().collect();
-    let (well, checks) = probe::ask(&probes).await;
+    let ((well, checks), notes) = tokio::join!(probe::ask(&probes), probe::notes(&probes));
     let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let missing: Vec<String> = checks
         .as_object()
@@ -27,5 +27,5 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         .filter(|(_, answer)| answer.as_str() != Some("ok"))
         .map(|(name, answer)| format!("{name}: {}", answer.as_str().unwrap_or_default()))
         .collect();
-    (status, Json::<Value>(json!({"ready": well, "missing": missing, "checks": checks}))).into_response()
+    (status, Json::<Value>(json!({"ready": well, "missing": missing, "notes": notes, "checks": checks}))).into_response()
 }

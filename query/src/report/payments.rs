@@ -67,6 +67,11 @@ pub async fn miner(engine: &Engine, rules: &PayRules, payer: Option<&PayerNow>, 
         list: &list,
         interval_s: rules.interval_s,
     };
+    // Only who has nothing here is looked for elsewhere.
+    let elsewhere = match (found.is_empty(), list.is_empty()) {
+        (true, true) => elsewhere(engine, pool, miner).await?,
+        _ => Vec::new(),
+    };
     Ok(json!({
         "pool": pool,
         "miner": miner,
@@ -74,7 +79,7 @@ pub async fn miner(engine: &Engine, rules: &PayRules, payer: Option<&PayerNow>, 
         "immature_atomic": facts.immature.to_string(),
         "threshold_atomic": threshold.to_string(),
         "paid_atomic": paid.and_then(|row| row["paid"].as_str().map(str::to_owned)).unwrap_or_else(|| "0".to_owned()),
-        "why": why(&facts, payer, miner),
+        "why": why(&facts, payer, miner, elsewhere),
         "payments": list,
     }))
 }
@@ -84,6 +89,31 @@ pub async fn balance(engine: &Engine, pool: &str, account: &str) -> Result<Optio
     let sql = "SELECT CAST(balance_atomic AS VARCHAR) AS balance FROM balances WHERE pool = $1 AND account = $2";
     let found = rows(engine, sql.to_owned(), json!([pool, account])).await?;
     Ok(found.first().and_then(|row| row["balance"].as_str()?.parse().ok()))
+}
+
+/// Whether the ledger has an account of this miner's.
+pub async fn known(engine: &Engine, pool: &str, miner: &str) -> Result<bool, QueryError> {
+    let sql = "SELECT 1 AS n FROM balances WHERE pool = $1 AND account IN ($2, $3) LIMIT 1";
+    let names = json!([pool, format!("miner:{miner}"), format!("immature:{miner}")]);
+    Ok(!rows(engine, sql.to_owned(), names).await?.is_empty())
+}
+
+/// Whether there is a payment of this name.
+pub async fn exists(engine: &Engine, pool: &str, payment: &str) -> Result<bool, QueryError> {
+    let sql = "SELECT 1 AS n FROM payments WHERE pool = $1 AND payment = $2 LIMIT 1";
+    Ok(!rows(engine, sql.to_owned(), json!([pool, payment])).await?.is_empty())
+}
+
+/// What other pools' ledgers owe this miner, in words.
+async fn elsewhere(engine: &Engine, pool: &str, miner: &str) -> Result<Vec<String>, QueryError> {
+    let sql = "SELECT pool, CAST(sum(balance_atomic) AS VARCHAR) AS owed FROM balances \
+               WHERE pool <> $1 AND account IN ($2, $3) GROUP BY pool HAVING sum(balance_atomic) > 0 ORDER BY pool";
+    let found = rows(engine, sql.to_owned(), json!([pool, format!("miner:{miner}"), format!("immature:{miner}")])).await?;
+    let text = |row: &Row| {
+        let (other, owed) = (row["pool"].as_str().unwrap_or_default(), row["owed"].as_str().unwrap_or_default());
+        format!("pool {other} owes it {owed} atomic units, and here only pool {pool} is paid for; is payments.pool right?")
+    };
+    Ok(found.iter().map(text).collect())
 }
 
 /// Whether this signature was taken before; a second time it would be somebody's repetition.
@@ -103,8 +133,8 @@ struct Facts<'a> {
 }
 
 /// Why this miner has not got all it has coming: a word a program can read and a sentence, the nearest reason first.
-fn why(facts: &Facts, payer: Option<&PayerNow>, miner: &str) -> Vec<Value> {
-    let mut reasons: Vec<(&str, String)> = Vec::new();
+fn why(facts: &Facts, payer: Option<&PayerNow>, miner: &str, elsewhere: Vec<String>) -> Vec<Value> {
+    let mut reasons: Vec<(&str, String)> = elsewhere.into_iter().map(|text| ("other_pool", text)).collect();
     for row in facts.list {
         let (step, payment) = (row["step"].as_str().unwrap_or_default(), row["payment"].as_str().unwrap_or_default());
         let text = match step {
@@ -163,6 +193,9 @@ fn payable(facts: &Facts, payer: Option<&PayerNow>, miner: &str) -> Vec<(&'stati
         };
         reasons.push((code, why.clone()));
     }
+    if let Some(shortage) = payer.purse.as_ref().and_then(|purse| purse.shortage.clone()) {
+        reasons.push(("wallet_short", shortage));
+    }
     if payer.dry_run {
         reasons.push(("dry_run", "payments are only named, not made".to_owned()));
     }
@@ -174,4 +207,23 @@ fn payable(facts: &Facts, payer: Option<&PayerNow>, miner: &str) -> Vec<(&'stati
         reasons.push(("due", text));
     }
     reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desk::PurseNow;
+
+    #[test]
+    fn a_wallet_that_is_short_is_a_reason() {
+        let facts = Facts { payable: 10, immature: 0, threshold: 5, said: &[], list: &[], interval_s: 60 };
+        let codes = |shortage: Option<&str>| -> Vec<String> {
+            let purse = Some(PurseNow { shortage: shortage.map(str::to_owned), ..PurseNow::default() });
+            let payer = PayerNow { purse, due: vec![("a".to_owned(), 10)], ..PayerNow::default() };
+            let reasons = why(&facts, Some(&payer), "a", Vec::new());
+            reasons.iter().filter_map(|reason| reason["code"].as_str().map(str::to_owned)).collect()
+        };
+        assert_eq!(codes(None), ["due"]);
+        assert_eq!(codes(Some("5 are missing")), ["wallet_short"]);
+    }
 }

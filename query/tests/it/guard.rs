@@ -23,6 +23,9 @@ impl Probe for Fixed {
     async fn check(&self) -> Result<(), String> {
         self.1.clone()
     }
+    async fn note(&self) -> Option<String> {
+        (self.0 == "payments").then(|| "the wallet is short".to_owned())
+    }
 }
 
 async fn bind(config: QueryConfig, wiring: Wiring) -> Router {
@@ -249,6 +252,11 @@ async fn probes_say_what_is_missing() {
     let ready = send(&router, get("/ready")).await;
     assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(ready.json()["missing"], json!(["pipeline shares: it has not read its offset yet"]));
+
+    // What is only worth knowing is said, and makes nothing unready.
+    let short = bind(config(), Wiring { ready: vec![probe("payments", Ok(()))], ..wiring() }).await;
+    let ready = send(&short, get("/ready")).await;
+    assert_eq!((ready.status, &ready.json()["notes"]), (StatusCode::OK, &json!(["payments: the wallet is short"])));
 
     let sick = Wiring { health: vec![probe("storage", Err("disk full"))], ..wiring() };
     let router = bind(config(), sick).await;

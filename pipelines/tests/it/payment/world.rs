@@ -62,6 +62,8 @@ pub struct Inside {
     pub hiccup: i64,
     /// A destination that makes every transaction fail without being named.
     pub spoils: Option<String>,
+    /// All that the wallet has.
+    pub total: u128,
     /// The wallet's main address, when it says one.
     pub address: Option<String>,
     /// It was scanned anew: its history leaves out what went to its main address.
@@ -145,6 +147,7 @@ impl World {
             fitting: MOST,
             hiccup: 0,
             spoils: None,
+            total: 2_000_000_000,
             address: None,
             rescanned: false,
             former: 0,
@@ -284,9 +287,9 @@ impl Wallet for World {
     }
 
     async fn funds(&self) -> Result<Funds, WalletError> {
-        let look = |inside: &mut Inside| (inside.trouble > 0 && inside.random.random_ratio(1, 30), inside.address.clone());
-        let (locked, address) = self.effect("funds", look).await?;
-        let funds = Funds { unlocked: 1_000_000_000, total: 2_000_000_000, address };
+        let look = |inside: &mut Inside| (inside.trouble > 0 && inside.random.random_ratio(1, 30), inside.total, inside.address.clone());
+        let (locked, total, address) = self.effect("funds", look).await?;
+        let funds = Funds { unlocked: total.min(1_000_000_000), total, address };
         if locked { Err(WalletError::Locked("its passphrase is needed".to_owned())) } else { Ok(funds) }
     }
 
