@@ -46,7 +46,7 @@ def frozen(us, number, window_milli):
                          "window_milli": window_milli, "fee_bp": 60}])
     while (after := seconds(us))[1] == before[1]:
         time.sleep(0.05)
-    query = f"SELECT shares, miners, winning_seq, winning_row, CAST(total_weight AS VARCHAR) AS weight FROM payouts WHERE step = 'frozen' AND block_hash = '{digest}'"
+    query = f"SELECT shares, miners, winning_seq, winning_row, edge_seq, CAST(total_weight AS VARCHAR) AS weight FROM payouts WHERE step = 'frozen' AND block_hash = '{digest}'"
     while not (rows := us.sql(query)):
         time.sleep(0.05)
     return (after[0] - before[0]) * 1e3, rows[0]
@@ -79,13 +79,14 @@ def ours(binary, folder, rows, sizes):
 
 
 def peer(folder, tables, row, repeats=3):
-    """The same window in PostgreSQL: (sorted milliseconds, miners)."""
+    """The same window in PostgreSQL, which gets the rows from where it begins: (sorted milliseconds, miners)."""
     import duckdb
     from deltalake import DeltaTable
     server = Postgres(folder)
     try:
         files, path = DeltaTable(str(tables / "shares")).file_uris(), pathlib.Path(folder).parent / "shares.csv"
-        duckdb.sql(f"""COPY (SELECT seq, "row", miner, outcome, difficulty FROM read_parquet({files!r}, union_by_name = true)) TO '{path}' (HEADER false)""")
+        duckdb.sql(f"""COPY (SELECT seq, "row", miner, outcome, difficulty FROM read_parquet({files!r}, union_by_name = true)
+                       WHERE seq > {row['edge_seq'] - 100}) TO '{path}' (HEADER false)""")
         with server.connect() as connection, connection.cursor() as cursor:
             cursor.execute('CREATE UNLOGGED TABLE shares (seq bigint, "row" integer, miner text, outcome text, difficulty bigint)')
             with open(path) as lines:

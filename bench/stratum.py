@@ -2,7 +2,7 @@
 
 Everything is real: nats-server that syncs every acknowledgement, monerod on a private chain, `headframe up --roles stratum`, and
 `headframe load stratum` as the miners, all on this machine. Exit code 0 when everything ran, whatever the figures are."""
-import argparse, json, os, pathlib, resource, shutil, signal, subprocess, sys, tempfile, time, urllib.error, urllib.request
+import argparse, asyncio, json, os, pathlib, resource, shutil, signal, ssl, subprocess, sys, tempfile, time, urllib.error, urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from ours import NATS, cpu_s, free_port
@@ -155,6 +155,54 @@ def crowd(binary, folder, idle, active, rate, seconds):
     return said
 
 
+def resident(pid):
+    for text in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if text.startswith("VmRSS"):
+            return int(text.split()[1]) * 1024
+    raise SystemExit("bench: the pool is gone")
+
+
+async def logged_in(address, names, context, at_once=32):
+    """Connections that have been answered a login each, with their first job."""
+    host, port = address.split(":")
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(name):
+        async with gate:
+            reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
+            params = {"login": f"{WALLET}.{name}", "pass": "x", "agent": "XMRig/6.26.0", "algo": ["rx/0"]}
+            writer.write(json.dumps({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params}).encode() + b"\n")
+            said = json.loads(await asyncio.wait_for(reader.readline(), 60))
+            if said.get("error") or "job" not in said["result"]:
+                raise SystemExit(f"bench: a login was refused: {said}")
+            return reader, writer
+
+    return await asyncio.gather(*(one(name) for name in names))
+
+
+def encrypted(binary, folder, count):
+    """The same number of idle miners twice, plain and over TLS, each against a fresh pool; the miners are this process."""
+    say(f"{count:,} idle miners over TLS, beside as many without")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    each = {}
+    for kind, tls in (("plain", None), ("TLS", context)):
+        with Pool(binary, folder / kind, 100, more="template_refresh_s = 3600\n[stratum.defence]\nnames = { workers_per_wallet = 20000 }\n") as pool:
+            async def crowd(pool=pool, tls=tls):
+                warm = await logged_in(pool.address, [f"warm{n}" for n in range(200)], tls)
+                before = resident(pool.process.pid)
+                all_of_them = await logged_in(pool.address, [f"w{n}" for n in range(count)], tls)
+                await asyncio.sleep(3)  # What a handshake needed is given back by then.
+                after = resident(pool.process.pid)
+                for _, writer in warm + all_of_them:
+                    writer.transport.abort()
+                return (after - before) / count
+            each[kind] = asyncio.run(crowd())
+        line(f"resident memory a connection, {kind}", f"{each[kind]:,.0f}", "B")
+    say()
+    return each
+
+
 def verification(binary, folder, shares, rounds):
     threads = os.cpu_count()
     say(f"verification, {MODE} mode: {threads} threads hash with the bare library, then the pool verifies the same shares, {rounds} times in turn")
@@ -204,7 +252,7 @@ def main():
     parser.add_argument("--shares", type=int, default=50, help="shares a miner in each round of the verification")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--mode", choices=["light", "full"], default="light", help="RandomX memory, 256 MiB or 2.3 GiB a process")
-    parser.add_argument("--only", default="crowd,verification,epoch")
+    parser.add_argument("--only", default="crowd,encrypted,verification,epoch")
     parser.add_argument("--keep", help="a file for the raw figures")
     options = parser.parse_args()
     global MODE
@@ -219,6 +267,8 @@ def main():
         folder = pathlib.Path(name)
         if "crowd" in only:
             raw["crowd"] = crowd(binary, folder / "crowd", options.idle, options.active, options.rate, options.seconds)
+        if "encrypted" in only:
+            raw["encrypted"] = encrypted(binary, folder / "encrypted", 2_000)
         if "verification" in only:
             raw["verification"] = verification(binary, folder / "verification", options.shares, options.rounds)
         if "epoch" in only:

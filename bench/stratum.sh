@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The pool under 15,000 idle and 2,000 active miners: figures beside the goals, a few minutes. Part of `make bench`, also alone.
 #
-# usage: bench/stratum.sh [--only crowd,verification,epoch] [--idle N] [--active N] [--mode light|full]
+# usage: bench/stratum.sh [--only crowd,encrypted,verification,epoch] [--idle N] [--active N] [--mode light|full]
 # The binary is target/release/headframe or $HEADFRAME. The report is printed and kept in target/stratum-report.txt.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
