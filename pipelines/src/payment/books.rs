@@ -137,6 +137,11 @@ impl Books {
         self.hold.as_deref()
     }
 
+    /// When this account, or all, were last resumed, microseconds since 1970; 0 for never.
+    pub fn resumed(&self, account: &str) -> i64 {
+        self.owner(account).map_or(0, |owner| owner.resumed).max(self.resumed)
+    }
+
     /// Why nothing is paid to this account, if so: an operator holds it, or the wallet refused it since it was last resumed.
     pub fn blocked(&self, account: &str) -> Option<&str> {
         let owner = self.owners.get(account)?;

@@ -27,6 +27,9 @@ pub mod purse;
 /// Accounts that are named as due, at most.
 const NAMED: usize = 1_000;
 
+/// After so long the wallet is asked again about an address that it did not take, microseconds.
+const ASK_AGAIN_US: i64 = 3_600_000_000;
+
 /// Why nothing more is done in this round.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Pause {
@@ -62,6 +65,8 @@ pub struct Payer<J> {
     fresh: Option<String>,
     missing: BTreeMap<String, i64>,
     fitness: BTreeMap<String, Fitness>,
+    /// When the wallet refused an address by its form, microseconds since 1970: it is asked again after a while.
+    unfit: BTreeMap<String, i64>,
     /// When the wallet was last asked what it has, and what it answered.
     weighed: Option<i64>,
     purse: Option<Purse>,
@@ -72,8 +77,8 @@ impl<J: Journal> Payer<J> {
     /// A payer that knows nothing yet; the journal tells it.
     pub fn new(config: PaymentConfig, journal: J, wallet: Arc<dyn Wallet>, vault: Arc<dyn Vault>, state: StateHandle) -> Self {
         let (books, kept, begun, fresh) = (Books::default(), Vec::new(), None, None);
-        let (missing, fitness, weighed, purse) = (BTreeMap::new(), BTreeMap::new(), None, None);
-        Self { config, journal, wallet, vault, books, kept, begun, fresh, missing, fitness, weighed, purse, state }
+        let (missing, fitness, unfit, weighed, purse) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), None, None);
+        Self { config, journal, wallet, vault, books, kept, begun, fresh, missing, fitness, unfit, weighed, purse, state }
     }
 
     /// The same payer, which knows what lay in the vault when it began.
@@ -222,7 +227,7 @@ impl<J: Journal> Payer<J> {
         };
         let found = match fresh {
             true => None,
-            false => self.wallet.find(&batch.id, batch.tx_id.as_deref(), batch.reserved).await?,
+            false => self.search(batch).await?,
         };
         if let Some(found) = found {
             self.missing.remove(&batch.id);
@@ -275,9 +280,14 @@ impl<J: Journal> Payer<J> {
                     WalletError::Address { address, .. } => Some(address.clone()),
                     _ => None,
                 };
-                // Without enough money the same would happen again at once.
-                let begins = if matches!(error, WalletError::NotEnough(_)) { "" } else { LATER };
-                let mut rows = batch.rows_for("released", now, None, Some(&format!("{begins}{error}")));
+                // The same would happen again at once. Of several destinations the first half is tried by itself, so that one that
+                // spoils all is left alone in the end; whoever is put back goes behind the others.
+                let named = refused.is_some();
+                let alone = batch.rows.len().div_ceil(2) * usize::from(batch.rows.len() > 1);
+                let mut rows = batch.rows_for("released", now, None, Some(&error.to_string()));
+                for row in rows.iter_mut().take(if named { batch.rows.len() } else { alone }) {
+                    row.reason = Some(format!("{LATER}{error}").chars().take(250).collect());
+                }
                 for row in rows.iter_mut().filter(|row| refused.as_ref() == Some(&row.address)) {
                     row.reason = Some(format!("{REFUSED}{error}").chars().take(250).collect());
                 }
@@ -302,12 +312,23 @@ impl<J: Journal> Payer<J> {
                 "the wallet's address is {found}, payments.wallet.address is {wanted}: it is another wallet"
             )));
         }
+        // The fault may have been the wallet's, such as one of another network: an operator's word, or some time, has it asked again.
+        let stale = |account: &str, asked: i64| asked <= self.books.resumed(account) || now.saturating_sub(asked) >= ASK_AGAIN_US;
+        let again: Vec<String> =
+            self.unfit.iter().filter(|(account, asked)| stale(account, **asked)).map(|(account, _)| account.clone()).collect();
+        for account in again {
+            self.unfit.remove(&account);
+            self.fitness.remove(&account);
+        }
         let room = self.wallet.most_outputs();
         let enough = self.config.batch_size.min(room);
         let mut payable = 0;
         for candidate in &candidates {
             if !self.fitness.contains_key(&candidate.account) {
                 let fitness = self.wallet.examine(&candidate.account).await?;
+                if matches!(fitness, Fitness::Refused(_)) {
+                    self.unfit.insert(candidate.account.clone(), now);
+                }
                 self.fitness.insert(candidate.account.clone(), fitness);
             }
             payable += usize::from(self.fitness.get(&candidate.account) == Some(&Fitness::Payable));

@@ -10,6 +10,8 @@ use crate::wallet::rpc::{Refusal, Rpc};
 use crate::wallet::{Fitness, Found, Funds, Output, Prepared, Wallet, WalletConfig, WalletError};
 
 /// A transaction of so many outputs stays far below the size that nodes relay.
+/// Blocks on a conflicting transaction after which the conflict is believed to last.
+const BURIED: i64 = 20;
 const MOST_OUTPUTS: usize = 500;
 /// Entries of the history that are read at once.
 const PAGE: usize = 500;
@@ -74,8 +76,13 @@ impl BitcoinWallet {
             Err(Refusal { code: ADDRESS, .. }) => return Ok(None),
             Err(refusal) => return Err(meaning(method, refusal)),
         };
-        // A conflict is said as a negative number; such a transaction waits, and does not count as gone.
-        let confirmations = whole["confirmations"].as_i64().and_then(|depth| u64::try_from(depth).ok()).unwrap_or_default();
+        // A conflict is said as a negative number: how deep the other one lies that spends the same coins. Such a transaction waits
+        // until that is buried, and counts as gone then; what becomes of it is for an operator to say.
+        let depth = whole["confirmations"].as_i64().unwrap_or_default();
+        if depth <= -BURIED {
+            return Ok(None);
+        }
+        let confirmations = u64::try_from(depth).unwrap_or_default();
         let mut found = Found { tx_id: tx_id.to_owned(), confirmations, amount: 0, fee: 0 };
         let sent = |entry: &&Value| entry["category"] == "send" && entry["abandoned"] != true;
         let entries: Vec<&Value> = whole["details"].as_array().into_iter().flatten().filter(sent).collect();

@@ -11,6 +11,7 @@ use crate::payment::FeePolicy;
 use crate::payment::batch::Batch;
 use crate::payment::books::{LATER, REFUSED};
 use crate::payment::journal::Journal;
+use crate::payment::kept;
 use crate::payment::plan;
 
 /// A fee is asked for again when the miners' amounts were reduced by it; more often than this it does not settle.
@@ -63,6 +64,8 @@ impl<J: Journal> Payer<J> {
         };
         let tx_id = prepared.tx_id.as_deref();
         if let (Some(signed), Some(tx_id)) = (&prepared.signed, tx_id) {
+            let terms = kept::terms(&outputs, prepared.fee);
+            self.vault.put(&batch.id, &kept::terms_of(tx_id), &terms).await?;
             self.vault.put(&batch.id, tx_id, signed).await?;
         }
         self.write(plan::submitting(batch, &outputs, tx_id, prepared.fee, now)).await?;
@@ -80,17 +83,46 @@ impl<J: Journal> Payer<J> {
             tracing::error!(payment = batch.id, tx_id = found.tx_id, "the ledger has forgotten that this payment was sent");
             return Ok(Some(plan::submitting(batch, &outputs, Some(&found.tx_id), found.fee, now)));
         }
-        if !batch.parted {
-            return Ok(None);
+        let kept: Vec<&str> = self.kept_of(batch).collect();
+        let review = |tx_id: Option<&str>, reason: &str| Ok(Some(batch.rows_for("review", now, tx_id, Some(reason))));
+        match kept.as_slice() {
+            _ if batch.parted => {
+                let reason = "it was reserved in a stream that another one has replaced; whether it was sent may be lost with that one";
+                review(kept.last().copied(), reason)
+            }
+            [] => Ok(None),
+            [_] if !self.held(batch, now).is_empty() => {
+                review(kept.first().copied(), "a transaction of it was signed, and perhaps sent, and an account in it is held")
+            }
+            [tx_id] => self.kept_again(batch, tx_id, now).await.map(Some),
+            _ => review(None, "several transactions of it were signed, and it is not known which was sent"),
         }
-        let tx_id = self.kept_of(batch).last().map(str::to_owned);
-        let reason = "it was reserved in a stream that another one has replaced; whether it was sent may be lost with that one";
-        Ok(Some(batch.rows_for("review", now, tx_id.as_deref(), Some(reason))))
+    }
+
+    /// A transaction was signed for a payment by an earlier process, and nobody knows whether it was sent: the payment goes on with the
+    /// very same one, which pays once however often it is sent. Another one is never made.
+    async fn kept_again(&self, batch: &Batch, tx_id: &str, now: i64) -> Result<Vec<Payment>, Pause> {
+        let signed = self.vault.get(&batch.id, tx_id).await?;
+        let terms = self.vault.get(&batch.id, &kept::terms_of(tx_id)).await?;
+        match terms.and_then(|terms| kept::agreed(&terms, batch)) {
+            Some((outputs, fee)) if signed.is_some() => {
+                tracing::warn!(payment = batch.id, tx_id, "goes on with the transaction that was signed before the start");
+                Ok(plan::submitting(batch, &outputs, Some(tx_id), fee, now))
+            }
+            _ => {
+                let reason = "a transaction that was signed for it before, and perhaps sent, is gone or pays something else than what is reserved now";
+                Ok(batch.rows_for("review", now, Some(tx_id), Some(reason)))
+            }
+        }
+    }
+
+    fn patience(&self) -> i64 {
+        i64::try_from(self.config.settle_s).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000)
     }
 
     /// The transactions that were signed for a payment before this process began.
     fn kept_of<'a>(&'a self, batch: &Batch) -> impl Iterator<Item = &'a str> {
-        let name = crate::payment::kept::file_name(&batch.id);
+        let name = kept::file_name(&batch.id);
         self.kept.iter().filter(move |one| one.payment == name).map(|one| one.tx_id.as_str())
     }
 
@@ -142,14 +174,15 @@ impl<J: Journal> Payer<J> {
     /// Nothing was sent. What stands in the way of all is waited for; what stands in the way of some is taken out. Only an
     /// address that the wallet names, and what no transaction can hold, is not tried again by itself.
     async fn not_ready(&mut self, batch: &Batch, error: WalletError, now: i64) -> Result<bool, Pause> {
-        let patience = i64::try_from(self.config.settle_s).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000);
-        let late = now.saturating_sub(batch.since) >= patience;
+        let late = now.saturating_sub(batch.since) >= self.patience();
         let released = |begins: &str| batch.rows_for("released", now, None, Some(&format!("{begins}{error}")));
         let many = batch.rows.len() > 1;
         let rows = match &error {
             WalletError::Address { address, .. } => released(REFUSED).into_iter().filter(|row| row.address == *address).collect(),
             WalletError::TooLarge(_) if many => released(LATER).split_off(batch.rows.len() / 2),
             WalletError::TooLarge(_) => released(REFUSED),
+            // A part of it may be within what the wallet has, or fit into a transaction: some wallets say both in one word.
+            WalletError::NotEnough(_) if late && many => released(LATER).split_off(batch.rows.len() / 2),
             WalletError::NotEnough(_) if late => released(""),
             // The cause may be the wallet's, or one destination's that it does not name: by halves that one is left alone.
             WalletError::Refused { .. } if late && many => released(LATER).split_off(batch.rows.len() / 2),

@@ -46,7 +46,7 @@ pub fn payer(world: &World) -> Payer<SimJournal> {
 pub fn payer_telling(world: &World, state: StateHandle) -> Payer<SimJournal> {
     let (wallet, config) = (Arc::new(world.clone()), world.inside().config.clone());
     let name = |(payment, tx_id): &(String, String)| Kept { payment: file_name(payment), tx_id: tx_id.clone() };
-    let kept = world.inside().vault.keys().map(name).collect();
+    let kept = world.inside().vault.keys().filter(|(_, tx_id)| !tx_id.contains('-')).map(name).collect();
     Payer::new(config, SimJournal::new(world), wallet.clone(), wallet, state).with_kept(kept)
 }
 

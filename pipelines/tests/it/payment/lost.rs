@@ -230,6 +230,25 @@ fn a_stream_that_lost_its_end_without_a_trace_is_still_contradicted_by_the_histo
 }
 
 #[test]
+fn a_transaction_that_was_signed_before_is_sent_again_and_never_another_one() {
+    // The same stream without its end, and a wallet that has forgotten what it sent: only the file is left to tell.
+    let world = only_reserved(Kind::Relay);
+    let first = {
+        let mut inside = world.inside();
+        inside.former = 0;
+        inside.sent[0].forgotten = true;
+        inside.sent[0].tx_id.clone()
+    };
+    for _ in 0..2 {
+        assert_eq!(round(&world), Ok(true));
+    }
+    assert_eq!(steps(&world), ["reserved", "submitting", "submitted"]);
+    let inside = world.inside();
+    assert_eq!(inside.payments[1][0].tx_id.as_ref(), Some(&first), "it goes on with the one that is kept");
+    assert_eq!(inside.sent.len(), 1, "nobody is paid twice");
+}
+
+#[test]
 fn a_signed_transaction_that_the_ledger_does_not_know_stops_the_payer() {
     let world = only_reserved(Kind::Relay);
     let name = world.inside().payments[0][0].payment.clone();

@@ -188,11 +188,14 @@ pub struct SimJournal {
     payments: usize,
     instructions: usize,
     born: i64,
+    /// The transactions that lay in the vault then.
+    kept: BTreeSet<String>,
 }
 
 impl SimJournal {
     pub fn new(world: &World) -> Self {
-        Self { world: world.clone(), payouts: 0, payments: 0, instructions: 0, born: world.inside().now }
+        let kept = world.inside().vault.keys().map(|(_, tx_id)| tx_id.clone()).filter(|name| !name.contains('-')).collect();
+        Self { world: world.clone(), payouts: 0, payments: 0, instructions: 0, born: world.inside().now, kept }
     }
 
     /// Stores a step, which must be right by what was read so far.
@@ -203,7 +206,7 @@ impl SimJournal {
             instructions: &inside.instructions[..self.instructions],
         };
         let Inside { kind, now, sent, vault, lost, .. } = &*inside;
-        let moment = Moment { kind: *kind, now: *now, born: self.born, sent, vault, lost: *lost };
+        let moment = Moment { kind: *kind, now: *now, born: self.born, kept: &self.kept, sent, vault, lost: *lost };
         law::uphold(&read, &moment, &inside.config, rows);
         inside.payments.push(rows.to_vec());
     }
