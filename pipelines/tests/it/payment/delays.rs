@@ -108,3 +108,51 @@ fn whom_the_wallet_refused_is_listed_and_resumed_with_all_others() {
     assert_eq!((names(&state.get().refused), names(&state.get().held)), (vec![], vec!["c".to_owned()]), "a hold stays");
     assert!(round(&world).is_ok());
 }
+
+#[test]
+fn a_wallet_with_a_little_too_little_pays_whom_it_can() {
+    let world = reserved(Kind::Relay);
+    // Both fit, but not with the fee of 7.
+    world.inside().total = 1_004;
+    pass(&world, 320);
+    assert_eq!(paid(&world), [("a".to_owned(), 700)], "the other half is taken out");
+    pass(&world, 600);
+    assert_eq!(paid(&world), [("a".to_owned(), 700), ("b".to_owned(), 300)]);
+}
+
+#[test]
+fn a_definite_refusal_of_all_is_not_tried_without_a_pause_and_keeps_nobody_for_ever() {
+    let world = reserved(Kind::SendMany);
+    world.inside().spoils = Some("a".to_owned());
+    pass(&world, 100);
+    let tried = steps(&world).iter().filter(|step| *step == "submitting").count();
+    assert!(tried <= 5, "{:?}", steps(&world));
+    pass(&world, 1_000);
+    assert_eq!(paid(&world), [("b".to_owned(), 300)]);
+    // Twice an interval at most: all of them, and a half.
+    let tried = steps(&world).iter().filter(|step| *step == "submitting").count();
+    assert!(tried <= 2 * (1_100 / 120 + 2), "{tried} times");
+}
+
+#[test]
+fn an_address_that_the_wallet_takes_for_none_is_asked_about_again() {
+    let world = reserved(Kind::Relay);
+    world.inside().payments.clear();
+    world.inside().unfit.insert("a".to_owned());
+    let mut payer = payer(&world);
+    let mut rounds = |seconds: i64| {
+        for _ in 0..seconds / 10 {
+            world.inside().now += 10_000_000;
+            let now = world.inside().now;
+            let _ = poll(payer.tick(now), u32::MAX).expect("nothing dies here");
+        }
+    };
+    rounds(300);
+    assert_eq!(paid(&world), [("b".to_owned(), 300)]);
+    world.inside().unfit.clear();
+    rounds(300);
+    assert_eq!(paid(&world).len(), 1, "it is not asked all the time");
+    instruct(&world, "resume", Some("a"));
+    rounds(300);
+    assert_eq!(paid(&world), [("a".to_owned(), 700), ("b".to_owned(), 300)], "without a restart");
+}

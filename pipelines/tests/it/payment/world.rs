@@ -62,6 +62,8 @@ pub struct Inside {
     pub hiccup: i64,
     /// A destination that makes every transaction fail without being named.
     pub spoils: Option<String>,
+    /// Addresses that the wallet takes for none.
+    pub unfit: BTreeSet<String>,
     /// All that the wallet has.
     pub total: u128,
     /// The wallet's main address, when it says one.
@@ -147,6 +149,7 @@ impl World {
             fitting: MOST,
             hiccup: 0,
             spoils: None,
+            unfit: BTreeSet::new(),
             total: 2_000_000_000,
             address: None,
             rescanned: false,
@@ -297,8 +300,12 @@ impl Wallet for World {
     }
 
     async fn examine(&self, address: &str) -> Result<Fitness, WalletError> {
-        let fitness = if address.starts_with("alone") { Fitness::Alone } else { Fitness::Payable };
-        self.effect("examine", |_| fitness).await
+        self.effect("examine", |inside| match address {
+            _ if inside.unfit.contains(address) => Fitness::Refused("not an address of this network".to_owned()),
+            _ if address.starts_with("alone") => Fitness::Alone,
+            _ => Fitness::Payable,
+        })
+        .await
     }
 
     async fn prepare(&self, _payment: &str, outputs: &[Output]) -> Result<Prepared, WalletError> {
@@ -308,7 +315,7 @@ impl Wallet for World {
             if let Some(bad) = outputs.iter().find(|output| inside.refused.contains(&output.address)) {
                 return Err(WalletError::Address { address: bad.address.clone(), reason: "not of this network".to_owned() });
             }
-            let spoilt = outputs.iter().any(|output| inside.spoils.as_ref() == Some(&output.address));
+            let spoilt = inside.kind == Kind::Relay && outputs.iter().any(|output| inside.spoils.as_ref() == Some(&output.address));
             if inside.now < inside.hiccup || spoilt {
                 let message = "failed to get output distribution".to_owned();
                 return Err(WalletError::Refused { method: "transfer", code: -4, message });
@@ -318,6 +325,9 @@ impl Wallet for World {
             }
             if inside.kind == Kind::SendMany {
                 return Ok(Prepared::default());
+            }
+            if outputs.iter().map(|output| output.amount).sum::<u128>() + FEE > inside.total {
+                return Err(WalletError::NotEnough("not enough money".to_owned()));
             }
             let tx_id = format!("tx{}", inside.prepared.len());
             inside.prepared.insert(tx_id.clone(), outputs.to_vec());
@@ -329,6 +339,9 @@ impl Wallet for World {
     async fn submit(&self, payment: &str, outputs: &[Output], signed: Option<&[u8]>) -> Result<String, WalletError> {
         self.effect("submit", |inside| {
             if inside.kind == Kind::SendMany {
+                if outputs.iter().any(|output| inside.spoils.as_ref() == Some(&output.address)) {
+                    return Err(WalletError::NotEnough("one of them cannot be paid".to_owned()));
+                }
                 if inside.trouble > 0 && inside.random.random_ratio(1, 20) {
                     return Err(WalletError::NotEnough("spent by somebody else".to_owned()));
                 }
