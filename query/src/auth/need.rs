@@ -21,11 +21,21 @@ pub(super) enum Need {
 /// The streams that money follows from: whoever can write them can credit himself.
 const MONEY: &[&str] = &["shares", "blocks"];
 
-/// What this request needs.
+/// Whether rows of this stream are anybody's who may read. What is not the plain name of a stream is not.
+fn harmless(stream: &str) -> bool {
+    let plain = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'_';
+    !stream.is_empty() && stream.bytes().all(plain) && !MONEY.contains(&stream)
+}
+
+/// What this request needs. The path is the one that was sent: whoever answers decodes it only later, so that an encoded one, which
+/// could turn into any other, is nobody's but the operator's where something changes.
 pub(super) fn of(method: &Method, path: &str) -> Need {
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     if reads && matches!(path, "/live" | "/ready" | "/health") {
         return Need::Probe;
+    }
+    if !reads && path.contains('%') {
+        return Need::Operator;
     }
     let parts: Vec<&str> = path.strip_prefix("/api/v1/").map(|rest| rest.split('/').collect()).unwrap_or_default();
     match (reads, parts.as_slice()) {
@@ -37,7 +47,7 @@ pub(super) fn of(method: &Method, path: &str) -> Need {
         // SQL only reads; who may ask a question may end it.
         (false, ["sql"]) if method == Method::POST => Need::Reader,
         (false, ["sql", _]) if method == Method::DELETE => Need::Reader,
-        (false, ["ingest", stream]) if method == Method::POST && !MONEY.contains(stream) => Need::Reader,
+        (false, ["ingest", stream]) if method == Method::POST && harmless(stream) => Need::Reader,
         (false, _) => Need::Operator,
     }
 }
@@ -70,6 +80,15 @@ mod tests {
             (Method::POST, "/api/v1/ingest/sensors", Need::Reader),
             (Method::POST, "/api/v1/ingest/shares", Need::Operator),
             (Method::POST, "/api/v1/ingest/blocks", Need::Operator),
+            (Method::POST, "/api/v1/ingest/%73hares", Need::Operator),
+            (Method::POST, "/api/v1/ingest/bl%6fcks", Need::Operator),
+            (Method::POST, "/api/v1/ingest/%2573hares", Need::Operator),
+            (Method::POST, "/api/v1/%69ngest/sensors", Need::Operator),
+            (Method::POST, "/api/v1/ingest/Shares", Need::Operator),
+            (Method::POST, "/api/v1/ingest/shares/", Need::Operator),
+            (Method::POST, "/api/v1/ingest/", Need::Operator),
+            (Method::POST, "/api/v1/miners/4%41/threshold", Need::Operator),
+            (Method::DELETE, "/api/v1/sql/q%31", Need::Operator),
             (Method::POST, "/api/v1/payments/instructions", Need::Operator),
             (Method::POST, "/api/v1/bans", Need::Operator),
             (Method::DELETE, "/api/v1/bans", Need::Operator),

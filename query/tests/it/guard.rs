@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Path;
 use axum::http::{Method, Request, StatusCode};
 use axum::routing::post as on_post;
 use headframe_query::auth::{Guard, TokenError};
@@ -33,7 +34,8 @@ async fn bind(config: QueryConfig, wiring: Wiring) -> Router {
 }
 
 fn wiring() -> Wiring {
-    Wiring { sources: vec![shares()], routes: Router::new().route("/api/v1/ingest/shares", on_post(async || "taken")), ..Wiring::default() }
+    let door = on_post(async |Path(stream): Path<String>| format!("taken: {stream}"));
+    Wiring { sources: vec![shares()], routes: Router::new().route("/api/v1/ingest/{stream}", door), ..Wiring::default() }
 }
 
 fn token_file(text: &str) -> tempfile::NamedTempFile {
@@ -90,6 +92,9 @@ const ORDERS: &[(&str, &str)] = &[
     ("DELETE", "/api/v1/bans"),
     ("POST", "/api/v1/ingest/shares"),
     ("POST", "/api/v1/ingest/blocks"),
+    // The router decodes these to the same.
+    ("POST", "/api/v1/ingest/%73hares"),
+    ("POST", "/api/v1/ingest/bl%6fcks"),
     ("PUT", "/nowhere"),
 ];
 
@@ -128,6 +133,10 @@ async fn whoever_may_read_may_not_give_orders() {
         let passed = asked(&router, method, path, Some(OPERATOR)).await;
         assert!(!matches!(passed.0, 401 | 403), "{method} {path}: {passed:?}");
     }
+    // However it is written, a name that means shares reaches the door by the operator's token alone.
+    let encoded = Request::post("/api/v1/ingest/%73hares").header("authorization", format!("Bearer {OPERATOR}"));
+    assert_eq!(send(&router, encoded.body(Body::empty()).unwrap()).await.text(), "taken: shares");
+    assert_eq!(asked(&router, "POST", "/api/v1/ingest/sensors", Some(READER)).await.0, 200);
     // Both read, and who reads may end a question of his.
     for token in [READER, OPERATOR] {
         assert_eq!(asked(&router, "GET", "/api/v1/sql?q=SELECT+1", Some(token)).await.0, 200);
