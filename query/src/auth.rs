@@ -21,6 +21,15 @@ mod need;
 /// The environment variable with the operator's token.
 pub const OPERATOR_VARIABLE: &str = "HEADFRAME_OPERATOR_TOKEN";
 
+/// Who asks, for answers that do not tell everybody the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Somebody without a token, to whom the pool's pages or the probes are open.
+    Stranger,
+    /// Whoever may read everything.
+    Reader,
+}
+
 /// What requests must carry.
 #[derive(Clone, Default)]
 pub struct Guard {
@@ -78,22 +87,23 @@ impl Guard {
         Ok(Self { reader, operator, public: config.public_pages })
     }
 
-    /// Whether a request may pass.
-    pub fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), QueryError> {
+    /// Whether a request may pass, and whose it is.
+    pub fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Who, QueryError> {
         let need = need::of(method, uri.path());
-        if need == Need::Page && self.public {
-            return Ok(());
-        }
-        match &self.reader {
-            None => from_this_machine(headers, uri)?,
-            Some(_) if need == Need::Probe => return Ok(()),
-            Some(_) => {}
-        }
         let carries = |token: &Option<String>| match (token, bearer(headers)) {
             (Some(token), Some(given)) => same(given.as_bytes(), token.as_bytes()),
             _ => false,
         };
         let operator = carries(&self.operator);
+        if need == Need::Page && self.public {
+            // Behind a proxy the host tells nothing about who asks.
+            return Ok(if operator || carries(&self.reader) { Who::Reader } else { Who::Stranger });
+        }
+        match &self.reader {
+            None => from_this_machine(headers, uri)?,
+            Some(_) if need == Need::Probe => return Ok(Who::Stranger),
+            Some(_) => {}
+        }
         let allowed = match need {
             Need::Operator if self.operator.is_none() => self.reader.is_none(),
             Need::Operator => operator,
@@ -101,7 +111,7 @@ impl Guard {
         };
         let refused = |code, message: &str, hint: &str| Err(QueryError::new(code, message, hint));
         match need {
-            _ if allowed => Ok(()),
+            _ if allowed => Ok(Who::Reader),
             Need::Operator if self.operator.is_none() => refused(
                 Code::NoOperator,
                 "this server takes no orders: it has no operator's token",
@@ -140,9 +150,12 @@ fn strong(key: &'static str, token: &str) -> Result<String, TokenError> {
 }
 
 /// The middleware that asks the guard.
-pub async fn layer(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+pub async fn layer(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     match guard.check(request.method(), request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(who) => {
+            request.extensions_mut().insert(who);
+            next.run(request).await
+        }
         Err(error) => error.into_response(),
     }
 }

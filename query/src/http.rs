@@ -38,6 +38,7 @@ mod health;
 mod live;
 mod metrics_page;
 mod miner;
+mod orders;
 mod payments;
 mod payouts;
 mod pool;
@@ -84,6 +85,7 @@ pub(crate) struct App {
     pools: pool::Kept,
     payout_key: Option<String>,
     desk: Option<Arc<dyn Desk>>,
+    orders: orders::Orders,
 }
 
 /// A path and what answers there.
@@ -138,8 +140,8 @@ impl Server {
         let Wiring { sources, stores, health, ready, metrics, machine, payout_key, desk, routes } = wiring;
         let answers = !sources.is_empty();
         let engine = Engine::new(config, sources, stores)?;
-        let (figures, pools) = (Figures::new(), pool::Kept::default());
-        let app = Arc::new(App { engine, health, ready, metrics, machine, figures, pools, payout_key, desk });
+        let (figures, pools, orders) = (Figures::new(), pool::Kept::default(), orders::Orders::default());
+        let app = Arc::new(App { engine, health, ready, metrics, machine, figures, pools, payout_key, desk, orders });
         let router = router(app.clone(), answers, routes, guard);
         Ok(Bound { listener, address, router, app, answers })
     }

@@ -8,7 +8,7 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use async_trait::async_trait;
 use headframe_ingest::{Nats, TailView, provision};
 use headframe_pipelines::StreamHandle;
-use headframe_pipelines::payment::StateHandle;
+use headframe_pipelines::payment::{Purse, StateHandle};
 use headframe_query::Probe;
 use headframe_schemas::stream;
 use headframe_sinks::Lake;
@@ -75,8 +75,13 @@ impl Probe for PaymentProbe {
         }
     }
     async fn note(&self) -> Option<String> {
-        self.0.get().purse?.shortage()
+        short(&self.0.get().purse?)
     }
+}
+
+/// What `/ready`, which anybody may ask, says of a wallet that is short: no figures.
+fn short(purse: &Purse) -> Option<String> {
+    (purse.shortfall() > 0).then(|| "the wallet holds less than is owed; GET /api/v1/payments/state has the figures".to_owned())
 }
 
 /// Did a work of this process stop.
@@ -216,6 +221,14 @@ mod tests {
         let batch = RecordBatch::try_from_iter([("seq", seqs), ("ingest_time", times)]).unwrap();
         let through = rows.last().map_or(after, |row| row.0);
         TailView { batches: vec![batch], after, through, truncated: false }
+    }
+
+    #[test]
+    fn a_wallet_that_is_short_is_told_without_figures() {
+        let purse = |total| Purse { unlocked: 0, total, owed: 7_654 };
+        assert_eq!(short(&purse(7_654)), None);
+        let said = short(&purse(1_234)).unwrap();
+        assert!(said.contains("payments/state") && !["7654", "1234", "6420"].iter().any(|figure| said.contains(figure)), "{said}");
     }
 
     #[test]

@@ -6,22 +6,27 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Json};
 use headframe_schemas::stream::instructions::{Instruction, KINDS};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::auth::Who;
 use crate::desk::{Desk, DeskError};
 use crate::error::{Code, QueryError};
+use crate::http::orders::Turn;
 use crate::http::{App, Asked, Route, asked};
 use crate::report::payments;
 
 /// How old a signed wish may be, in seconds; an older one could be somebody's repetition.
-const FRESH_S: i64 = 3_600;
+const FRESH_S: u64 = 3_600;
+
+/// The most that one order may be about, atomic units: more than any coin has, and so little that sums of orders stay exact.
+const MOST: u128 = 10_u128.pow(30);
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
@@ -96,12 +101,13 @@ struct MinerRequest {
 
 async fn miner(
     State(app): State<Arc<App>>,
+    Extension(who): Extension<Who>,
     Path(address): Path<String>,
     Asked(request): Asked<MinerRequest>,
 ) -> Result<Response, QueryError> {
     let desk = desk(&app)?;
     let (address, limit) = (asked::miner(&address)?, asked::limit(request.limit, 50)?);
-    Ok(Json(payments::miner(&app.engine, &desk.rules(), desk.payer().as_ref(), address, limit).await?).into_response())
+    Ok(Json(payments::miner(&app.engine, &desk.rules(), desk.payer().as_ref(), address, limit, who).await?).into_response())
 }
 
 /// An operator's instruction.
@@ -124,7 +130,9 @@ async fn instruct(State(app): State<Arc<App>>, body: Result<Json<Order>, JsonRej
     let refuse = |why: &str| Err(QueryError::bad_request(why, "docs/payments.md lists the kinds and what each needs"));
     let amount = match order.amount_atomic.as_deref().map(str::parse::<i128>) {
         Some(Err(_)) => return refuse("amount_atomic must be a whole number of atomic units, as text"),
-        Some(Ok(amount)) if amount.unsigned_abs() >= 10_u128.pow(38) => return refuse("amount_atomic has more than 38 digits"),
+        Some(Ok(amount)) if amount.unsigned_abs() > MOST => {
+            return refuse("amount_atomic is beyond 10^30 atomic units, more than any coin has");
+        }
         amount => amount.and_then(Result::ok),
     };
     let reason = order.reason.filter(|reason| !reason.trim().is_empty());
@@ -139,14 +147,20 @@ async fn instruct(State(app): State<Arc<App>>, body: Result<Json<Order>, JsonRej
         _ => return refuse("something that this kind needs is missing, or something it does not take is there"),
     }
     let pool = desk.rules().pool;
-    let note = match (order.kind.as_str(), order.account.as_deref(), order.payment.as_deref()) {
-        ("adjust", Some("fee"), _) => covered(&app, &pool, amount.unwrap_or_default()).await?,
-        ("resolve", _, Some(payment)) => known_payment(&app, &pool, payment).await?,
-        (_, Some(account), _) => stranger(&app, &pool, account).await,
+    // Those about the fee go one at a time, from the look at the tables to the acknowledged word; a hold waits for nobody.
+    let mut turn = match order.account.as_deref() {
+        Some("fee") => Some(app.orders.turn().await),
+        _ => None,
+    };
+    let event_time = turn.as_mut().map_or_else(now_us, |turn| turn.time(now_us()));
+    let note = match (order.kind.as_str(), turn.as_deref_mut(), order.account.as_deref(), order.payment.as_deref()) {
+        ("adjust", Some(turn), ..) => covered(&app, turn, &pool, event_time, amount.unwrap_or_default()).await?,
+        ("resolve", _, _, Some(payment)) => under_review(&app, &pool, payment).await?,
+        (_, _, Some(account), _) => stranger(&app, &pool, account).await,
         _ => None,
     };
     let instruction = Instruction {
-        event_time: now_us(),
+        event_time,
         pool,
         kind: order.kind,
         account: order.account,
@@ -159,28 +173,41 @@ async fn instruct(State(app): State<Arc<App>>, body: Result<Json<Order>, JsonRej
         proof: None,
     };
     desk.instruct(instruction).await.map_err(away)?;
+    if let Some(turn) = turn.as_deref_mut() {
+        turn.done(event_time);
+    }
     Ok(Json(json!({"done": true, "note": note})).into_response())
 }
 
-/// The fee cannot be booked out before it is there.
-async fn covered(app: &App, pool: &str, amount: i128) -> Result<Option<String>, QueryError> {
+/// The fee cannot be booked out before it is there, nor twice.
+async fn covered(app: &App, turn: &mut Turn, pool: &str, event_time: i64, amount: i128) -> Result<Option<String>, QueryError> {
     if amount >= 0 {
         return Ok(None);
     }
+    let taken = match turn.since() {
+        Some(since) => turn.taken(&payments::adjusted(&app.engine, pool, "fee", since).await?, event_time),
+        None => 0,
+    };
     let held = payments::balance(&app.engine, pool, "fee").await?.unwrap_or_default();
-    if held + amount >= 0 {
+    if held - taken + amount >= 0 {
+        turn.begin(event_time, amount);
         return Ok(None);
     }
-    let message = format!("the account fee of pool {pool} holds {held} atomic units, so that {} cannot be taken from it", -amount);
+    let just = if taken > 0 { format!(", of which {taken} were taken a moment ago") } else { String::new() };
+    let message = format!("the account fee of pool {pool} holds {held} atomic units{just}, so that {} cannot be taken from it", -amount);
     Err(QueryError::bad_request(message, "the part of blocks that cannot be spent yet is in immature:fee; /api/v1/ledger shows both"))
 }
 
-/// A word about a payment that never was is a slip of the pen.
-async fn known_payment(app: &App, pool: &str, payment: &str) -> Result<Option<String>, QueryError> {
-    if payments::exists(&app.engine, pool, payment).await? {
+/// A word about a payment that never was is a slip of the pen, and the payer passes over one about a payment that is not under review.
+async fn under_review(app: &App, pool: &str, payment: &str) -> Result<Option<String>, QueryError> {
+    let steps = payments::steps(&app.engine, pool, payment).await?;
+    if steps.iter().any(|step| step == "review") {
         return Ok(None);
     }
-    let message = format!("pool {pool} has no payment {payment:?}");
+    let message = match steps.is_empty() {
+        true => format!("pool {pool} has no payment {payment:?}"),
+        false => format!("payment {payment:?} of pool {pool} is not under review, it is {}", steps.join(" and ")),
+    };
     Err(QueryError::bad_request(message, "`headframe payments list --step review` names those that wait for a word"))
 }
 
@@ -220,7 +247,7 @@ async fn threshold(
     let Some(signature) = wish.signature else {
         return Ok(Json(json!({"sign": text})).into_response());
     };
-    if (now_us() / 1_000_000 - wish.time).abs() > FRESH_S {
+    if (now_us() / 1_000_000).abs_diff(wish.time) > FRESH_S {
         return Err(QueryError::bad_request(
             "the signed time is more than an hour away from now",
             "sign the text anew with the present time",

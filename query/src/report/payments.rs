@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::auth::Who;
 use crate::desk::{PayRules, PayerNow};
 use crate::engine::Engine;
 use crate::error::QueryError;
@@ -39,8 +40,15 @@ pub async fn ledger(engine: &Engine, pool: &str, account: Option<&str>, limit: u
     Ok(json!({"pool": pool, "balances": balances, "entries": entries}))
 }
 
-/// One miner: balances, payments, and the reasons why the rest is not paid.
-pub async fn miner(engine: &Engine, rules: &PayRules, payer: Option<&PayerNow>, miner: &str, limit: usize) -> Result<Value, QueryError> {
+/// One miner: balances, payments, and the reasons why the rest is not paid. A stranger gets no words of the operator's or the wallet's.
+pub async fn miner(
+    engine: &Engine,
+    rules: &PayRules,
+    payer: Option<&PayerNow>,
+    miner: &str,
+    limit: usize,
+    who: Who,
+) -> Result<Value, QueryError> {
     let pool = &rules.pool;
     let sql = "SELECT account, CAST(balance_atomic AS VARCHAR) AS balance_atomic FROM balances WHERE pool = $1 AND account IN ($2, $3)";
     let found = rows(engine, sql.to_owned(), json!([pool, format!("miner:{miner}"), format!("immature:{miner}")])).await?;
@@ -48,7 +56,7 @@ pub async fn miner(engine: &Engine, rules: &PayRules, payer: Option<&PayerNow>, 
         let row = found.iter().find(|row| row["account"].as_str().is_some_and(|name| name.starts_with(kind)));
         row.and_then(|row| row["balance_atomic"].as_str()?.parse().ok()).unwrap_or_default()
     };
-    let list = rows(engine, format!("{} LIMIT {limit}", payments_sql("pool = $1 AND account = $2")), json!([pool, miner])).await?;
+    let mut list = rows(engine, format!("{} LIMIT {limit}", payments_sql("pool = $1 AND account = $2")), json!([pool, miner])).await?;
     let sql = "SELECT kind, account, CAST(amount_atomic AS VARCHAR) AS amount_atomic, reason, event_time FROM instructions \
                WHERE pool = $1 AND (account = $2 OR account IS NULL) AND kind IN ('threshold', 'hold', 'resume') ORDER BY seq, \"row\"";
     let said = rows(engine, sql.to_owned(), json!([pool, miner])).await?;
@@ -72,14 +80,21 @@ pub async fn miner(engine: &Engine, rules: &PayRules, payer: Option<&PayerNow>, 
         (true, true) => elsewhere(engine, pool, miner).await?,
         _ => Vec::new(),
     };
+    let why = why(&facts, payer, miner, elsewhere, who);
+    let (payable, immature) = (facts.payable, facts.immature);
+    if who == Who::Stranger {
+        for row in &mut list {
+            row.insert("reason".to_owned(), Value::Null);
+        }
+    }
     Ok(json!({
         "pool": pool,
         "miner": miner,
-        "balance_atomic": facts.payable.to_string(),
-        "immature_atomic": facts.immature.to_string(),
+        "balance_atomic": payable.to_string(),
+        "immature_atomic": immature.to_string(),
         "threshold_atomic": threshold.to_string(),
         "paid_atomic": paid.and_then(|row| row["paid"].as_str().map(str::to_owned)).unwrap_or_else(|| "0".to_owned()),
-        "why": why(&facts, payer, miner, elsewhere),
+        "why": why,
         "payments": list,
     }))
 }
@@ -98,10 +113,19 @@ pub async fn known(engine: &Engine, pool: &str, miner: &str) -> Result<bool, Que
     Ok(!rows(engine, sql.to_owned(), names).await?.is_empty())
 }
 
-/// Whether there is a payment of this name.
-pub async fn exists(engine: &Engine, pool: &str, payment: &str) -> Result<bool, QueryError> {
-    let sql = "SELECT 1 AS n FROM payments WHERE pool = $1 AND payment = $2 LIMIT 1";
-    Ok(!rows(engine, sql.to_owned(), json!([pool, payment])).await?.is_empty())
+/// The steps that the destinations of a payment are in, each once; none when there is no such payment.
+pub async fn steps(engine: &Engine, pool: &str, payment: &str) -> Result<Vec<String>, QueryError> {
+    let sql = format!("SELECT DISTINCT step FROM ({}) ORDER BY step", payments_sql("pool = $1 AND payment = $2"));
+    let found = rows(engine, sql, json!([pool, payment])).await?;
+    Ok(found.iter().filter_map(|row| row["step"].as_str().map(str::to_owned)).collect())
+}
+
+/// The adjustments of an account since a time, microseconds since 1970: the time of each and what the account gained, atomic units.
+pub async fn adjusted(engine: &Engine, pool: &str, account: &str, since: i64) -> Result<Vec<(i64, i128)>, QueryError> {
+    let sql = "SELECT CAST(event_time AS BIGINT) AS at, CAST(amount_atomic AS VARCHAR) AS amount FROM instructions \
+               WHERE pool = $1 AND account = $2 AND kind = 'adjust' AND CAST(event_time AS BIGINT) >= $3";
+    let found = rows(engine, sql.to_owned(), json!([pool, account, since])).await?;
+    Ok(found.iter().filter_map(|row| Some((row["at"].as_i64()?, row["amount"].as_str()?.parse().ok()?))).collect())
 }
 
 /// What other pools' ledgers owe this miner, in words.
@@ -133,7 +157,7 @@ struct Facts<'a> {
 }
 
 /// Why this miner has not got all it has coming: a word a program can read and a sentence, the nearest reason first.
-fn why(facts: &Facts, payer: Option<&PayerNow>, miner: &str, elsewhere: Vec<String>) -> Vec<Value> {
+fn why(facts: &Facts, payer: Option<&PayerNow>, miner: &str, elsewhere: Vec<String>, who: Who) -> Vec<Value> {
     let mut reasons: Vec<(&str, String)> = elsewhere.into_iter().map(|text| ("other_pool", text)).collect();
     for row in facts.list {
         let (step, payment) = (row["step"].as_str().unwrap_or_default(), row["payment"].as_str().unwrap_or_default());
@@ -160,7 +184,25 @@ fn why(facts: &Facts, payer: Option<&PayerNow>, miner: &str, elsewhere: Vec<Stri
     if reasons.is_empty() {
         reasons.push(("nothing", "there is nothing to pay".to_owned()));
     }
-    reasons.into_iter().map(|(code, text)| json!({"code": code, "text": text})).collect()
+    let told = |code, text| if who == Who::Stranger { for_strangers(code).map_or(text, str::to_owned) } else { text };
+    reasons.into_iter().map(|(code, text)| json!({"code": code, "text": told(code, text)})).collect()
+}
+
+/// What a stranger reads instead of the reason's own text; nothing where that tells only of the miner itself.
+fn for_strangers(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "in_transit" | "review" | "below_threshold" | "immature" | "due" | "dry_run" | "unknown" | "nothing" => return None,
+        "held" => "payments are held by the pool's operator",
+        "released" => "the last payment was taken back, and its amount is on the balance again",
+        "refused" => "the pool's wallet refuses the address",
+        "stopped" => "the pool's payments are stopped until its operator has decided",
+        "wallet_locked" => "the pool's wallet is locked",
+        "wallet_unsynced" => "the pool's wallet or its daemon is not synchronised",
+        "wallet_short" => "the pool's wallet does not hold enough for everybody",
+        "waiting" => "the pool's payments wait",
+        "other_pool" => "another pool of the same operator owes it something",
+        _ => "the pool's operator knows more",
+    })
 }
 
 fn payable(facts: &Facts, payer: Option<&PayerNow>, miner: &str) -> Vec<(&'static str, String)> {
@@ -220,10 +262,33 @@ mod tests {
         let codes = |shortage: Option<&str>| -> Vec<String> {
             let purse = Some(PurseNow { shortage: shortage.map(str::to_owned), ..PurseNow::default() });
             let payer = PayerNow { purse, due: vec![("a".to_owned(), 10)], ..PayerNow::default() };
-            let reasons = why(&facts, Some(&payer), "a", Vec::new());
+            let reasons = why(&facts, Some(&payer), "a", Vec::new(), Who::Reader);
             reasons.iter().filter_map(|reason| reason["code"].as_str().map(str::to_owned)).collect()
         };
         assert_eq!(codes(None), ["due"]);
         assert_eq!(codes(Some("5 are missing")), ["wallet_short"]);
+    }
+
+    #[test]
+    fn a_stranger_gets_codes_and_no_words_of_the_operators_or_the_wallets() {
+        let row = |value: Value| value.as_object().cloned().unwrap_or_default();
+        let said = [row(json!({"kind": "hold", "account": null, "reason": "SECRET"}))];
+        let list = [row(json!({"step": "released", "payment": "p1", "reason": "SECRET"}))];
+        let facts = Facts { payable: 3, immature: 2, threshold: 5, said: &said, list: &list, interval_s: 60 };
+        let secret = || Some("SECRET".to_owned());
+        let mut payer = PayerNow { stopped: secret(), refused: vec![("a".to_owned(), "SECRET".to_owned())], ..PayerNow::default() };
+        payer.purse = Some(PurseNow { shortage: secret(), ..PurseNow::default() });
+        for (waiting, code) in [("SECRET", "waiting"), ("SECRET locked", "wallet_locked"), ("SECRET synchronised", "wallet_unsynced")] {
+            payer.waiting = Some(waiting.to_owned());
+            let ask = |who| why(&facts, Some(&payer), "a", vec!["SECRET".to_owned()], who);
+            let codes = |reasons: &[Value]| reasons.iter().map(|reason| reason["code"].clone()).collect::<Vec<_>>();
+            let (stranger, reader) = (ask(Who::Stranger), ask(Who::Reader));
+            let all = ["other_pool", "held", "below_threshold", "released", "stopped", "refused", code, "wallet_short", "immature"];
+            assert_eq!(codes(&stranger), all);
+            assert_eq!(codes(&reader), all);
+            assert_eq!(json!(reader).to_string().matches("SECRET").count(), 7);
+            assert!(!json!(stranger).to_string().contains("SECRET"), "{stranger:?}");
+            assert_eq!(stranger[2]["text"], reader[2]["text"], "what tells of the miner alone");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod guard;
 mod intern;
 mod limits;
 mod past;
+mod payments;
 mod read_only;
 mod rest;
 mod rollups;
