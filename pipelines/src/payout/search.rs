@@ -286,12 +286,12 @@ fn stretches(files: &[Arc<DataFile>]) -> Vec<Vec<Arc<DataFile>>> {
     gather(files, |before, next| range(next).1 >= range(before).0)
 }
 
-/// The same for row groups. Neighbours in a file that share one message are still in order.
+/// The same for row groups. Neighbours in a file whose writer saw its rows in order are in order, also where they share a message.
 fn apart(mut groups: Vec<RowGroup>) -> Vec<Vec<RowGroup>> {
     let range = |group: &RowGroup| group.seq_range().unwrap_or((i64::MIN, i64::MAX));
     groups.sort_by_key(|group| std::cmp::Reverse((range(group).1, range(group).0, group.index())));
     gather(groups, |newer, older| {
-        let neighbours = newer.file().add.path == older.file().add.path && newer.index() == older.index() + 1;
+        let neighbours = newer.is_ordered() && newer.file().add.path == older.file().add.path && newer.index() == older.index() + 1;
         let (low, high) = (range(newer).0, range(older).1);
         high > low || (high == low && !neighbours)
     })
