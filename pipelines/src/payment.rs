@@ -89,6 +89,10 @@ impl Default for PaymentConfig {
     }
 }
 
+fn micros(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000)
+}
+
 impl PaymentConfig {
     /// Refuses values that cannot work, each with its key.
     pub fn validate(&self) -> Result<(), String> {
@@ -122,6 +126,16 @@ impl PaymentConfig {
             );
         }
         self.wallet.validate()
+    }
+
+    /// `settle_s` in microseconds.
+    pub fn settle_us(&self) -> i64 {
+        micros(self.settle_s)
+    }
+
+    /// `interval_s` in microseconds.
+    pub fn interval_us(&self) -> i64 {
+        micros(self.interval_s)
     }
 
     /// The threshold of an account that asked for `own`; 0 asks for the pool's.

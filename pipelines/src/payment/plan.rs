@@ -68,8 +68,7 @@ fn seen(batch: &Batch, found: &Found, means: Means, config: &PaymentConfig) -> M
 }
 
 fn unseen(batch: &Batch, means: Means, config: &PaymentConfig, missing_since: i64, now: i64) -> Move {
-    let patience = i64::try_from(config.settle_s).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000);
-    let late = now.saturating_sub(missing_since.max(batch.since)) >= patience;
+    let late = now.saturating_sub(missing_since.max(batch.since)) >= config.settle_us();
     match batch.status {
         Status::Review => Move::Wait("an operator must say what became of it".to_owned()),
         Status::Submitting if means.fresh => Move::Submit,

@@ -33,8 +33,7 @@ pub enum Waiting {
 
 /// The beginning of the interval that a moment lies in. Intervals are counted from 1970, so that a restart changes nothing.
 fn slot(config: &PaymentConfig, time_us: i64) -> i64 {
-    let length = i64::try_from(config.interval_s).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000).max(1);
-    time_us.div_euclid(length)
+    time_us.div_euclid(config.interval_us().max(1))
 }
 
 /// Whether this account could be paid at `now`, microseconds since 1970.

@@ -116,10 +116,6 @@ impl<J: Journal> Payer<J> {
         }
     }
 
-    fn patience(&self) -> i64 {
-        i64::try_from(self.config.settle_s).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000)
-    }
-
     /// The transactions that were signed for a payment before this process began.
     fn kept_of<'a>(&'a self, batch: &Batch) -> impl Iterator<Item = &'a str> {
         let name = kept::file_name(&batch.id);
@@ -174,7 +170,7 @@ impl<J: Journal> Payer<J> {
     /// Nothing was sent. What stands in the way of all is waited for; what stands in the way of some is taken out. Only an
     /// address that the wallet names, and what no transaction can hold, is not tried again by itself.
     async fn not_ready(&mut self, batch: &Batch, error: WalletError, now: i64) -> Result<bool, Pause> {
-        let late = now.saturating_sub(batch.since) >= self.patience();
+        let late = now.saturating_sub(batch.since) >= self.config.settle_us();
         let released = |begins: &str| batch.rows_for("released", now, None, Some(&format!("{begins}{error}")));
         let many = batch.rows.len() > 1;
         let rows = match &error {
