@@ -29,7 +29,9 @@ impl Tables {
         let config = Config::load(self.config.as_deref())?;
         let url = self.tables.clone().unwrap_or_else(|| config.lake_url());
         if !url.starts_with("s3://") && !PathBuf::from(url.trim_start_matches("file://")).is_dir() {
-            bail!("there are no tables at {url}; name their folder with --tables, or the configuration with --config");
+            bail!(
+                "there are no tables at {url}; name their folder with --tables, or the configuration with --config"
+            );
         }
         Ok(Lake::open(&url, &config.lake.options)?)
     }
@@ -44,7 +46,8 @@ pub struct Audit {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Compute a block's window and every amount again from the tables, and name each difference; exit code 1 unless everything was checked and agrees.
+    /// Compute a block's window and every amount again from the tables, and name each difference;
+    /// exit code 1 unless everything was checked and agrees.
     Block {
         /// The block's hash, 64 hex digits.
         hash: String,
@@ -54,7 +57,8 @@ enum What {
         #[command(flatten)]
         tables: Tables,
     },
-    /// Write the proof that a miner is in a block's window (with --block), or check one without tables or network.
+    /// Write the proof that a miner is in a block's window (with --block), or check one without
+    /// tables or network.
     Miner {
         /// The miner's address.
         address: String,
@@ -81,28 +85,52 @@ pub async fn run(audit: Audit) -> anyhow::Result<()> {
             println!("block {hash}\n{report}");
             match (report.differences.len(), report.unchecked.len()) {
                 (0, 0) => Ok(()),
-                (0, _) => bail!("the audit of block {hash} is incomplete: not everything could be checked"),
-                (count, _) => bail!("the tables do not agree with each other about block {hash}: {count} differences"),
+                (0, _) => bail!(
+                    "the audit of block {hash} is incomplete: not everything could be checked"
+                ),
+                (count, _) => bail!(
+                    "the tables do not agree with each other about block {hash}: {count} differences"
+                ),
             }
         }
-        What::Miner { address, block: Some(hash), proof: file, key: _, tables } => {
-            let proof = proof::make(&tables.open()?, &hash.to_ascii_lowercase(), &address).await?.map_err(anyhow::Error::msg)?;
+        What::Miner {
+            address,
+            block: Some(hash),
+            proof: file,
+            key: _,
+            tables,
+        } => {
+            let proof = proof::make(&tables.open()?, &hash.to_ascii_lowercase(), &address)
+                .await?
+                .map_err(anyhow::Error::msg)?;
             let text = serde_json::to_string_pretty(&proof)? + "\n";
-            std::fs::write(&file, text).with_context(|| format!("cannot write the proof to {}", file.display()))?;
+            std::fs::write(&file, text)
+                .with_context(|| format!("cannot write the proof to {}", file.display()))?;
             println!("{}", said(&proof));
             println!("the proof is in {}", file.display());
             Ok(())
         }
-        What::Miner { address, block: None, proof: file, key, .. } => {
-            let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read the proof {}", file.display()))?;
-            let proof: Proof = serde_json::from_str(&text).with_context(|| format!("{} is no proof", file.display()))?;
+        What::Miner {
+            address,
+            block: None,
+            proof: file,
+            key,
+            ..
+        } => {
+            let text = std::fs::read_to_string(&file)
+                .with_context(|| format!("cannot read the proof {}", file.display()))?;
+            let proof: Proof = serde_json::from_str(&text)
+                .with_context(|| format!("{} is no proof", file.display()))?;
             if let Err(why) = proof::check(&proof, &address, key.as_deref()) {
                 bail!("the proof does not hold: {why}");
             }
             println!("{}", said(&proof));
             match key {
                 Some(_) => println!("the proof holds, signed by the trusted key"),
-                None => println!("the proof holds, signed by key {}; compare it with the one the pool publishes", proof.public_key),
+                None => println!(
+                    "the proof holds, signed by key {}; compare it with the one the pool publishes",
+                    proof.public_key
+                ),
             }
             Ok(())
         }
@@ -110,7 +138,17 @@ pub async fn run(audit: Audit) -> anyhow::Result<()> {
 }
 
 fn said(proof: &Proof) -> String {
-    let Proof { miner, amount_atomic, reward_atomic, block_hash, height, shares, weight, total_weight, .. } = proof;
+    let Proof {
+        miner,
+        amount_atomic,
+        reward_atomic,
+        block_hash,
+        height,
+        shares,
+        weight,
+        total_weight,
+        ..
+    } = proof;
     format!(
         "{miner} gets {amount_atomic} of {reward_atomic} atomic units of block {block_hash} (height {height}): {shares} shares, weight {weight} of {total_weight}"
     )

@@ -31,15 +31,23 @@ pub async fn run(bans: Bans) -> anyhow::Result<()> {
     match action {
         Action::List => {
             let answer = remote.send(remote.get(PATH)?).await?;
-            let all = answer["bans"].as_array().context("the answer lists no bans; is that a pool of this version?")?;
+            let all = answer["bans"]
+                .as_array()
+                .context("the answer lists no bans; is that a pool of this version?")?;
             for ban in all {
                 println!("{}", line(ban));
             }
             println!("{} in force", all.len());
         }
-        Action::Add(order) => println!("banned: {}", line(&remote.send(remote.post(PATH)?.json(&order)).await?)),
+        Action::Add(order) => println!(
+            "banned: {}",
+            line(&remote.send(remote.post(PATH)?.json(&order)).await?)
+        ),
         Action::Lift(whom) => {
-            let lifted = remote.send(remote.delete(PATH)?.query(&whom)).await.map_err(by_flags)?;
+            let lifted = remote
+                .send(remote.delete(PATH)?.query(&whom))
+                .await
+                .map_err(by_flags)?;
             println!("lifted: {}", line(&lifted));
         }
     }
@@ -51,7 +59,11 @@ fn by_flags(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<Refused>() {
         Ok(refused) if refused.message == NO_SUCH_BAN => {
             let hint = "name the ban as `headframe bans list` shows it: its address, and --wallet and --worker for one miner";
-            Refused { hint: Some(hint.to_owned()), ..refused }.into()
+            Refused {
+                hint: Some(hint.to_owned()),
+                ..refused
+            }
+            .into()
         }
         Ok(refused) => refused.into(),
         Err(error) => error,
@@ -65,15 +77,26 @@ fn line(ban: &Value) -> String {
         Some(wallet) => format!("{} at {} of {wallet}", text("worker"), text("address")),
         None => text("address").to_owned(),
     };
-    let until = ban["until_ms"].as_u64().map_or_else(|| "until lifted".to_owned(), |until| format!("for {}", left(until)));
-    let hand = if ban["manual"] == Value::Bool(true) { "by hand" } else { "by the pool" };
+    let until = ban["until_ms"].as_u64().map_or_else(
+        || "until lifted".to_owned(),
+        |until| format!("for {}", left(until)),
+    );
+    let hand = if ban["manual"] == Value::Bool(true) {
+        "by hand"
+    } else {
+        "by the pool"
+    };
     format!("{whom}\t{until}\t{hand}\t{}", text("reason"))
 }
 
 /// What is left until a time, in milliseconds since 1970.
 fn left(until_ms: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let seconds = until_ms.saturating_sub(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)).div_ceil(1000);
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let seconds = until_ms
+        .saturating_sub(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+        .div_ceil(1000);
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),

@@ -21,9 +21,11 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run everything on real parts: nats-server, monerod on a private chain, the pool, one miner, pipelines and SQL.
+    /// Run everything on real parts: nats-server, monerod on a private chain, the pool, one miner,
+    /// pipelines and SQL.
     Demo {
-        /// Stop after this long, as 90s or 5m, and report; exit code 0 only if every stage produced rows.
+        /// Stop after this long, as 90s or 5m, and report; exit code 0 only if every stage produced
+        /// rows.
         #[arg(long = "for", value_parser = duration)]
         for_: Option<Duration>,
         /// Where everything is kept; a later demo goes on from there.
@@ -35,8 +37,8 @@ pub enum Command {
         /// Where miners connect.
         #[arg(long, default_value = "127.0.0.1:3333")]
         stratum: std::net::SocketAddr,
-        /// Hashes a block costs on the private chain: at 30, about a second for one thread without the big dataset, so that the
-        /// first blocks can be spent after a minute or two.
+        /// Hashes a block costs on the private chain: at 30, about a second for one thread without
+        /// the big dataset, so that the first blocks can be spent after a minute or two.
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
         difficulty: u64,
     },
@@ -65,9 +67,11 @@ pub enum Command {
     Bans(bans::Bans),
     /// See what a running pool pays and why, and instruct it.
     Payments(payments::Payments),
-    /// Publish made-up shares to measure an installation; never on a stream that real money depends on.
+    /// Publish made-up shares to measure an installation; never on a stream that real money depends
+    /// on.
     Load(load::Load),
-    /// Look at everything a pool and its pipelines need, and say what to do; exit code 1 when something will not work.
+    /// Look at everything a pool and its pipelines need, and say what to do; exit code 1 when
+    /// something will not work.
     Doctor(doctor::Doctor),
     /// Check payouts without trusting this program's servers.
     Audit(audit::Audit),
@@ -79,7 +83,8 @@ pub enum Command {
         #[command(subcommand)]
         action: ConfigAction,
     },
-    /// Continue a table from a stream that was deleted and made anew, or that lost its newest messages.
+    /// Continue a table from a stream that was deleted and made anew, or that lost its newest
+    /// messages.
     Adopt {
         /// The stream, which is also the table.
         stream: String,
@@ -117,23 +122,43 @@ impl Command {
             | Self::Audit(_)
             | Self::Whatif(_)
             | Self::Config { .. } => "warn,async_nats=error",
-            // The command tells of its connection itself, with the pool's address and not with that of its own line.
+            // The command tells of its connection itself, with the pool's address and not with that
+            // of its own line.
             Self::Mine(_) => "warn,headframe_stratum::miner=error",
-            Self::Up { .. } | Self::Adopt { .. } => "info,async_nats=warn,buoyant_kernel=warn,deltalake_core=warn",
+            Self::Up { .. } | Self::Adopt { .. } => {
+                "info,async_nats=warn,buoyant_kernel=warn,deltalake_core=warn"
+            }
         }
     }
 
     /// Does it.
     pub async fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Demo { for_, data, listen, stratum, difficulty } => {
-                demo::run(demo::Demo { for_, data, listen, stratum, difficulty }).await
+            Self::Demo {
+                for_,
+                data,
+                listen,
+                stratum,
+                difficulty,
+            } => {
+                demo::run(demo::Demo {
+                    for_,
+                    data,
+                    listen,
+                    stratum,
+                    difficulty,
+                })
+                .await
             }
             Self::Up { config, roles } => {
                 let config = Config::load_for(Some(&config), roles)?;
                 Box::pin(system::up(config)).await
             }
-            Self::Sql { statement, remote, format } => sql::ask(&remote, &statement, &format).await,
+            Self::Sql {
+                statement,
+                remote,
+                format,
+            } => sql::ask(&remote, &statement, &format).await,
             Self::Mine(mine) => mine::run(mine).await,
             Self::Bans(bans) => bans::run(bans).await,
             Self::Payments(payments) => payments::run(payments).await,
@@ -141,25 +166,35 @@ impl Command {
             Self::Doctor(doctor) => doctor::run(doctor).await,
             Self::Audit(audit) => audit::run(audit).await,
             Self::Whatif(asked) => whatif::run(asked).await,
-            Self::Config { action: ConfigAction::Check { file } } => {
+            Self::Config {
+                action: ConfigAction::Check { file },
+            } => {
                 Config::load(Some(&file))?;
                 println!("{} is fine", file.display());
                 Ok(())
             }
-            Self::Config { action: ConfigAction::Print { file } } => {
+            Self::Config {
+                action: ConfigAction::Print { file },
+            } => {
                 print!("{}", Config::print(file.as_deref())?);
                 Ok(())
             }
-            Self::Adopt { stream, config } => system::adopt(Config::load(Some(&config))?, &stream).await,
+            Self::Adopt { stream, config } => {
+                system::adopt(Config::load(Some(&config))?, &stream).await
+            }
         }
     }
 }
 
 /// 90s, 5m or 1h; a bare number is seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| format!("{text:?} is not a duration; write 90s, 5m or 1h"))?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("{text:?} is not a duration; write 90s, 5m or 1h"))?;
     let seconds = match unit {
         "" | "s" => 1,
         "m" => 60,

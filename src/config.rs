@@ -1,7 +1,8 @@
 //! The one configuration file: a section a room, every key with a default, unknown keys refused.
 //!
-//! Every key can be overridden by the environment: `HEADFRAME__QUERY__LISTEN=127.0.0.1:9000` sets `listen` in `[query]`.
-//! Secrets are no part of it: they come from files it names, or from variables of their own.
+//! Every key can be overridden by the environment: `HEADFRAME__QUERY__LISTEN=127.0.0.1:9000` sets
+//! `listen` in `[query]`. Secrets are no part of it: they come from files it names, or from
+//! variables of their own.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -51,11 +52,13 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where the managed nats-server keeps its streams, and the tables when `[lake]` names no other place.
+    /// Where the managed nats-server keeps its streams, and the tables when `[lake]` names no other
+    /// place.
     pub data_dir: PathBuf,
     /// What this process runs.
     pub roles: Vec<Role>,
-    /// Whether this process starts and supervises nats-server itself; otherwise `[nats]` says where it is.
+    /// Whether this process starts and supervises nats-server itself; otherwise `[nats]` says where
+    /// it is.
     pub managed_nats: bool,
     /// Port of the managed nats-server on 127.0.0.1; 0 takes a free one.
     pub nats_port: u16,
@@ -95,8 +98,14 @@ pub struct LakeConfig {
 }
 
 /// The same options are always printed the same.
-fn sorted<S: serde::Serializer>(options: &HashMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
-    options.iter().collect::<BTreeMap<_, _>>().serialize(serializer)
+fn sorted<S: serde::Serializer>(
+    options: &HashMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    options
+        .iter()
+        .collect::<BTreeMap<_, _>>()
+        .serialize(serializer)
 }
 
 impl Default for Config {
@@ -129,13 +138,20 @@ impl Config {
 
     /// [`Config::load`] with other roles than the configuration's own.
     pub fn load_for(file: Option<&Path>, roles: Option<Vec<Role>>) -> anyhow::Result<Self> {
-        let what = file.map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
+        let what = file.map_or_else(
+            || "the environment".to_owned(),
+            |file| file.display().to_string(),
+        );
         let merged = layers::merged(file)?;
         // The parser ends its text in a line feed.
-        let parsed = merged.try_into().map_err(|error: toml::de::Error| anyhow!("{}", error.to_string().trim_end().replace('\n', " ")));
+        let parsed = merged.try_into().map_err(|error: toml::de::Error| {
+            anyhow!("{}", error.to_string().trim_end().replace('\n', " "))
+        });
         let mut config: Self = parsed.with_context(|| format!("{what} cannot be used"))?;
         config.roles = roles.unwrap_or(config.roles);
-        config.validate().with_context(|| format!("{what} cannot be used"))?;
+        config
+            .validate()
+            .with_context(|| format!("{what} cannot be used"))?;
         Ok(config)
     }
 
@@ -170,7 +186,9 @@ impl Config {
             self.pipelines.validate(),
             self.maintenance.validate(),
             self.query.validate().map_err(|error| error.to_string()),
-            Guard::of(&self.query).map(|_| ()).map_err(|error| error.to_string()),
+            Guard::of(&self.query)
+                .map(|_| ())
+                .map_err(|error| error.to_string()),
             self.ingest.validate(),
             self.payouts.validate(),
             self.check_payments(),
@@ -191,7 +209,10 @@ impl Config {
             return Err("roles is empty; name at least one of stratum, pipelines, maintenance, query, payments".to_owned());
         }
         if self.data_dir.as_os_str().is_empty() || self.data_dir.is_file() {
-            return Err(format!("data_dir is {:?}; it must name a folder, which is made when it is not there", self.data_dir));
+            return Err(format!(
+                "data_dir is {:?}; it must name a folder, which is made when it is not there",
+                self.data_dir
+            ));
         }
         Ok(())
     }
@@ -200,15 +221,24 @@ impl Config {
         if self.roles.contains(&Role::Payments) && self.payments.wallet.kind == WalletKind::None {
             return Err("roles has payments but payments.wallet.kind is none; name the wallet, or leave the role out".to_owned());
         }
-        if self.roles.contains(&Role::Payments) && self.roles.contains(&Role::Stratum) && self.payments.pool != self.stratum.pool {
-            return Err(format!("payments.pool is {:?} but stratum.pool is {:?}", self.payments.pool, self.stratum.pool));
+        if self.roles.contains(&Role::Payments)
+            && self.roles.contains(&Role::Stratum)
+            && self.payments.pool != self.stratum.pool
+        {
+            return Err(format!(
+                "payments.pool is {:?} but stratum.pool is {:?}",
+                self.payments.pool, self.stratum.pool
+            ));
         }
         self.payments.validate()
     }
 
     fn check_nats(&self) -> Result<(), String> {
         if self.managed_nats && self.nats.url != NatsConfig::default().url {
-            return Err(format!("nats.url is {} but managed_nats is true; say managed_nats = false to use that server", self.nats.url));
+            return Err(format!(
+                "nats.url is {} but managed_nats is true; say managed_nats = false to use that server",
+                self.nats.url
+            ));
         }
         if !self.managed_nats && self.nats_port != 0 {
             return Err("nats_port is set but managed_nats is false; nats.url says where a server of yours is".to_owned());
@@ -221,19 +251,28 @@ impl Config {
         self.roles.iter().any(|role| *role != Role::Stratum)
     }
 
-    /// How long a stop may take before what still runs is dropped; a kill is safe, only slower to come back from. A pool has as
-    /// long as it was given for the shares in flight, and some seconds to make them durable.
+    /// How long a stop may take before what still runs is dropped; a kill is safe, only slower to
+    /// come back from. A pool has as long as it was given for the shares in flight, and some
+    /// seconds to make them durable.
     pub fn drain(&self) -> Duration {
         match self.roles.contains(&Role::Stratum) {
-            true => DRAIN.max(Duration::from_secs(self.stratum.drain_s.saturating_add(DRAIN_MARGIN_S))),
+            true => DRAIN.max(Duration::from_secs(
+                self.stratum.drain_s.saturating_add(DRAIN_MARGIN_S),
+            )),
             false => DRAIN,
         }
     }
 
     /// The roles, separated by commas.
     pub fn role_list(&self) -> String {
-        let names = self.roles.iter().filter_map(clap::ValueEnum::to_possible_value);
-        names.map(|name| name.get_name().to_owned()).collect::<Vec<_>>().join(",")
+        let names = self
+            .roles
+            .iter()
+            .filter_map(clap::ValueEnum::to_possible_value);
+        names
+            .map(|name| name.get_name().to_owned())
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     /// Where the tables are.
@@ -252,13 +291,20 @@ mod tests {
     #[test]
     fn a_stop_waits_as_long_as_the_pool_was_given() {
         let drain = |roles: &[Role], drain_s| {
-            let mut config = Config { roles: roles.to_vec(), ..Config::default() };
+            let mut config = Config {
+                roles: roles.to_vec(),
+                ..Config::default()
+            };
             config.stratum.drain_s = drain_s;
             config.drain().as_secs()
         };
         assert_eq!(drain(&[Role::Stratum], 10), 15);
         assert_eq!(drain(&[Role::Stratum], 40), 45);
         assert_eq!(drain(&[Role::Stratum, Role::Query], u64::MAX), u64::MAX);
-        assert_eq!(drain(&[Role::Query], 40), 15, "without a pool its key means nothing");
+        assert_eq!(
+            drain(&[Role::Query], 40),
+            15,
+            "without a pool its key means nothing"
+        );
     }
 }

@@ -24,7 +24,8 @@ pub struct Daemon {
 impl Daemon {
     /// Starts monerod in the folder and waits until it answers.
     pub async fn start(folder: &Path, difficulty: u64) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
         stop_orphan(&folder.join(PID_FILE), folder).await;
         let binary = std::env::var_os("HEADFRAME_MONEROD").unwrap_or_else(|| "monerod".into());
         let (rpc, p2p) = (free_port()?, free_port()?);
@@ -45,9 +46,18 @@ impl Daemon {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {binary:?}; install Debian's package monero or set HEADFRAME_MONEROD"))?;
-        std::fs::write(folder.join(PID_FILE), child.id().unwrap_or_default().to_string())?;
-        let mut daemon = Self { child, url: format!("http://127.0.0.1:{rpc}") };
-        daemon.wait().await.with_context(|| format!("see {}", folder.join("monerod.out").display()))?;
+        std::fs::write(
+            folder.join(PID_FILE),
+            child.id().unwrap_or_default().to_string(),
+        )?;
+        let mut daemon = Self {
+            child,
+            url: format!("http://127.0.0.1:{rpc}"),
+        };
+        daemon
+            .wait()
+            .await
+            .with_context(|| format!("see {}", folder.join("monerod.out").display()))?;
         Ok(daemon)
     }
 
@@ -58,7 +68,11 @@ impl Daemon {
             if let Some(status) = self.child.try_wait()? {
                 bail!("monerod ended with {status} while starting");
             }
-            let answer = client.get(format!("{}/get_info", self.url)).timeout(Duration::from_secs(2)).send().await;
+            let answer = client
+                .get(format!("{}/get_info", self.url))
+                .timeout(Duration::from_secs(2))
+                .send()
+                .await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(());
             }
@@ -67,9 +81,12 @@ impl Daemon {
         bail!("monerod did not answer within {} s", START.as_secs())
     }
 
-    /// Makes blocks that pay to the address until the chain has so many. Cheap only at a difficulty of 1.
+    /// Makes blocks that pay to the address until the chain has so many. Cheap only at a difficulty
+    /// of 1.
     pub async fn grow(&self, height: u64, address: &str) -> anyhow::Result<()> {
-        let have = self.call("get_block_count", json!({})).await?["count"].as_u64().context("no block count")?;
+        let have = self.call("get_block_count", json!({})).await?["count"]
+            .as_u64()
+            .context("no block count")?;
         if have < height {
             let wanted = json!({"amount_of_blocks": height - have, "wallet_address": address, "starting_nonce": 0});
             self.call("generateblocks", wanted).await?;
@@ -79,14 +96,25 @@ impl Daemon {
 
     async fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
         let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
-        let answer = reqwest::Client::new().post(format!("{}/json_rpc", self.url)).json(&body).send().await?;
+        let answer = reqwest::Client::new()
+            .post(format!("{}/json_rpc", self.url))
+            .json(&body)
+            .send()
+            .await?;
         let answer: Value = answer.error_for_status()?.json().await?;
-        answer.get("result").cloned().with_context(|| format!("monerod refused {method}: {}", answer["error"]))
+        answer
+            .get("result")
+            .cloned()
+            .with_context(|| format!("monerod refused {method}: {}", answer["error"]))
     }
 
     /// Asks it to stop, and kills it when it does not.
     pub async fn stop(mut self) {
-        let asked = reqwest::Client::new().post(format!("{}/stop_daemon", self.url)).timeout(Duration::from_secs(5)).send().await;
+        let asked = reqwest::Client::new()
+            .post(format!("{}/stop_daemon", self.url))
+            .timeout(Duration::from_secs(5))
+            .send()
+            .await;
         if asked.is_err() || tokio::time::timeout(STOP, self.child.wait()).await.is_err() {
             // It may have ended by itself meanwhile, which is as good.
             let _ = self.child.kill().await;
@@ -94,12 +122,18 @@ impl Daemon {
     }
 }
 
-/// A child that a killed parent left behind would hold the chain, or the wallet. Only one that was started on this very folder is stopped.
+/// A child that a killed parent left behind would hold the chain, or the wallet. Only one that was
+/// started on this very folder is stopped.
 pub async fn stop_orphan(pid_file: &Path, folder: &Path) {
-    let Ok(pid) = std::fs::read_to_string(pid_file) else { return };
+    let Ok(pid) = std::fs::read_to_string(pid_file) else {
+        return;
+    };
     let ours = || {
         let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.contains("monero") && line.split('\0').any(|part| Path::new(part).starts_with(folder))
+        line.contains("monero")
+            && line
+                .split('\0')
+                .any(|part| Path::new(part).starts_with(folder))
     };
     if pid.parse::<u32>().is_err() || !ours() {
         return;
@@ -108,7 +142,10 @@ pub async fn stop_orphan(pid_file: &Path, folder: &Path) {
     let deadline = tokio::time::Instant::now() + STOP;
     for signal in ["-TERM", "-KILL"] {
         // It may end by itself meanwhile.
-        let _ = Command::new("kill").args([signal, pid.as_str()]).status().await;
+        let _ = Command::new("kill")
+            .args([signal, pid.as_str()])
+            .status()
+            .await;
         while ours() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -117,5 +154,8 @@ pub async fn stop_orphan(pid_file: &Path, folder: &Path) {
 
 /// A port of 127.0.0.1 that nobody has at this moment.
 pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?.local_addr()?.port())
+    Ok(TcpListener::bind(("127.0.0.1", 0))
+        .context("no free port on 127.0.0.1")?
+        .local_addr()?
+        .port())
 }

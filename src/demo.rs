@@ -1,4 +1,5 @@
-//! `headframe demo`: the whole way of a share on real parts, with one status line and a report at the end.
+//! `headframe demo`: the whole way of a share on real parts, with one status line and a report at
+//! the end.
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -22,7 +23,8 @@ use wallets::DemoWallet;
 
 /// Some shares for each block, and as many a second as the eye can follow.
 const SHARE_DIFFICULTY: u64 = 10;
-/// Whom the chain's first blocks pay: a mainnet-format address, which regtest takes; nobody's coins are at stake on a private chain.
+/// Whom the chain's first blocks pay: a mainnet-format address, which regtest takes; nobody's coins
+/// are at stake on a private chain.
 const FOUNDER: &str = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
 
 /// What is asked of a demo.
@@ -42,7 +44,8 @@ pub struct Demo {
 /// How long the pool may take to get its first template.
 const READY: Duration = Duration::from_secs(60);
 
-/// A wallet hides each coin that it spends among fifteen others, which must be there already and sixty blocks old. Some more, as not all are fit.
+/// A wallet hides each coin that it spends among fifteen others, which must be there already and
+/// sixty blocks old. Some more, as not all are fit.
 const FIRST_BLOCKS: u64 = 30;
 
 /// A miner is paid when it has 1 XMR to get, and at most every 15 s: soon enough to be seen.
@@ -69,7 +72,9 @@ impl Chain {
         let folder = demo.data.join("monerod");
         let grown = folder.join("first-blocks");
         if !grown.exists() {
-            println!("making the first {FIRST_BLOCKS} blocks of the chain, among whose coins a wallet can hide its own");
+            println!(
+                "making the first {FIRST_BLOCKS} blocks of the chain, among whose coins a wallet can hide its own"
+            );
             let daemon = Daemon::start(&folder, 1).await?;
             let made = daemon.grow(FIRST_BLOCKS, FOUNDER).await;
             daemon.stop().await;
@@ -80,8 +85,15 @@ impl Chain {
         let wallets = demo.data.join("wallets");
         let (pool, miner) = (wallets.join("pool"), wallets.join("miner"));
         // What was started is ended when it is dropped.
-        let (pool, miner) = tokio::try_join!(DemoWallet::start(&pool, &daemon.url), DemoWallet::start(&miner, &daemon.url))?;
-        Ok(Self { daemon, pool, miner })
+        let (pool, miner) = tokio::try_join!(
+            DemoWallet::start(&pool, &daemon.url),
+            DemoWallet::start(&miner, &daemon.url)
+        )?;
+        Ok(Self {
+            daemon,
+            pool,
+            miner,
+        })
     }
 
     async fn stop(self) {
@@ -93,7 +105,10 @@ impl Chain {
 /// Runs it. An error when a stage produced no rows.
 pub async fn run(demo: Demo) -> anyhow::Result<()> {
     let started = Instant::now();
-    println!("starting monerod (regtest), two wallets, nats-server, pool, pipelines, payer and SQL in {}", demo.data.display());
+    println!(
+        "starting monerod (regtest), two wallets, nats-server, pool, pipelines, payer and SQL in {}",
+        demo.data.display()
+    );
     let running = tokio::select! {
         running = Box::pin(start(&demo)) => running?,
         () = stop_signal() => bail!("stopped before everything was up"),
@@ -109,8 +124,14 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
         () = stop_signal() => println!("ended at once; the next start takes up what was not committed"),
     }
     if shown.is_ok() {
-        println!("everything is kept in {0}: start again to go on from there, or remove the folder", demo.data.display());
-        println!("the tables are plain Delta tables, for DuckDB: SELECT count(*) FROM delta_scan('{}')", shares_table(&demo));
+        println!(
+            "everything is kept in {0}: start again to go on from there, or remove the folder",
+            demo.data.display()
+        );
+        println!(
+            "the tables are plain Delta tables, for DuckDB: SELECT count(*) FROM delta_scan('{}')",
+            shares_table(&demo)
+        );
     }
     shown
 }
@@ -129,7 +150,11 @@ async fn start(demo: &Demo) -> anyhow::Result<Running> {
         anyhow::Ok((system, before))
     };
     match Box::pin(begun).await {
-        Ok((system, before)) => Ok(Running { chain, system, before }),
+        Ok((system, before)) => Ok(Running {
+            chain,
+            system,
+            before,
+        }),
         Err(error) => {
             chain.stop().await;
             Err(error)
@@ -138,8 +163,17 @@ async fn start(demo: &Demo) -> anyhow::Result<Running> {
 }
 
 fn configuration(demo: &Demo, chain: &Chain) -> Config {
-    let mut config = Config { data_dir: demo.data.clone(), ..Config::default() };
-    config.roles = vec![Role::Stratum, Role::Pipelines, Role::Maintenance, Role::Query, Role::Payments];
+    let mut config = Config {
+        data_dir: demo.data.clone(),
+        ..Config::default()
+    };
+    config.roles = vec![
+        Role::Stratum,
+        Role::Pipelines,
+        Role::Maintenance,
+        Role::Query,
+        Role::Payments,
+    ];
     config.query.listen = demo.listen;
     config.stratum.listen = demo.stratum;
     config.stratum.wallet.clone_from(&chain.pool.address);
@@ -166,7 +200,10 @@ async fn pool_ready(system: &System) -> anyhow::Result<()> {
     let deadline = Instant::now() + READY;
     while let Some(why) = stats.snapshot().unready {
         if Instant::now() > deadline {
-            bail!("the pool has nothing to mine after {} s: {why}", READY.as_secs());
+            bail!(
+                "the pool has nothing to mine after {} s: {why}",
+                READY.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -175,11 +212,26 @@ async fn pool_ready(system: &System) -> anyhow::Result<()> {
 
 async fn show(demo: &Demo, running: &Running, started: Instant) -> anyhow::Result<()> {
     let http = running.system.http;
-    let pool = running.system.pool.as_ref().context("the pool is not there")?;
-    let Pool { address, stats, seeds, .. } = pool;
+    let pool = running
+        .system
+        .pool
+        .as_ref()
+        .context("the pool is not there")?;
+    let Pool {
+        address,
+        stats,
+        seeds,
+        ..
+    } = pool;
     let miner_wallet = &running.chain.miner;
     let login = format!("{}.demo", miner_wallet.address);
-    let config = MinerConfig { pool: address.to_string(), login, pass: "x".to_owned(), rigid: None, threads: 1 };
+    let config = MinerConfig {
+        pool: address.to_string(),
+        login,
+        pass: "x".to_owned(),
+        rigid: None,
+        threads: 1,
+    };
     let (miner, handle) = Miner::new(config, seeds.clone());
     let stop = CancellationToken::new();
     let mining = tokio::spawn(miner.run(stop.clone()));
@@ -199,33 +251,58 @@ async fn show(demo: &Demo, running: &Running, started: Instant) -> anyhow::Resul
     // A miner that panicked has nothing to hand over; its missing rows tell.
     let _ = mining.await;
     let after = Counts::settled(http).await?;
-    println!("\nafter {} s{:>36}{:>12}", started.elapsed().as_secs(), "in this run", "in all");
+    println!(
+        "\nafter {} s{:>36}{:>12}",
+        started.elapsed().as_secs(),
+        "in this run",
+        "in all"
+    );
     let complete = after.report(&running.before, http).await;
-    // In this order the wallet knows at least what the tables say, for a transaction is sent before its row says so.
+    // In this order the wallet knows at least what the tables say, for a transaction is sent before
+    // its row says so.
     let sent = u128::try_from(stages::sent(http).await?).unwrap_or_default();
     let received = miner_wallet.received().await?;
     let coins = |milli: u128| format!("{}.{:03} XMR", milli / 1_000, milli % 1_000);
-    println!("payments say that the miner was sent {}; its own wallet says that it got {}", coins(sent), coins(received / 1_000_000_000));
+    println!(
+        "payments say that the miner was sent {}; its own wallet says that it got {}",
+        coins(sent),
+        coins(received / 1_000_000_000)
+    );
     complete
 }
 
 /// What to try next, as it can be copied.
 fn invite(http: SocketAddr, pool: &Pool, miner: &str) {
-    let program = std::env::args().next().unwrap_or_else(|| "headframe".to_owned());
-    let url = if http.port() == 8080 { String::new() } else { format!(" --url http://{http}") };
-    println!("miners connect to {}, SQL is answered at http://{http}; Ctrl-C ends with a report", pool.address);
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "headframe".to_owned());
+    let url = if http.port() == 8080 {
+        String::new()
+    } else {
+        format!(" --url http://{http}")
+    };
+    println!(
+        "miners connect to {}, SQL is answered at http://{http}; Ctrl-C ends with a report",
+        pool.address
+    );
     if let Some(fingerprint) = &pool.tls_fingerprint {
         println!("with TLS on the same port; its fingerprint for XMRig is {fingerprint}");
     }
     println!("try in another terminal:");
     println!("  {program} sql{url} \"SELECT worker, outcome, count(*) FROM shares GROUP BY 1, 2\"");
-    println!("  {program} sql{url} \"SELECT * FROM pool_hashrate_1m ORDER BY window_start DESC LIMIT 5\"");
+    println!(
+        "  {program} sql{url} \"SELECT * FROM pool_hashrate_1m ORDER BY window_start DESC LIMIT 5\""
+    );
     println!("  {program} payments{url} why {miner}");
     println!("  curl 'http://{http}/api/v1/sql?q=SELECT%20*%20FROM%20blocks%20LIMIT%203'");
     println!("  curl http://{http}/ready");
 }
 
-async fn status_lines(http: SocketAddr, stats: &headframe_stratum::StatsHandle, miner: &MinerHandle) {
+async fn status_lines(
+    http: SocketAddr,
+    stats: &headframe_stratum::StatsHandle,
+    miner: &MinerHandle,
+) {
     let mut before = (Instant::now(), miner.stats().hashes);
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -236,8 +313,14 @@ async fn status_lines(http: SocketAddr, stats: &headframe_stratum::StatsHandle, 
         let asked = Instant::now();
         let sql = match stages::shares(http).await {
             Ok((rows, why)) => {
-                let fresh = why.map_or_else(|| "all that JetStream has".to_owned(), |why| format!("incomplete: {why}"));
-                format!("{rows} rows in SQL, {fresh}, in {} ms", asked.elapsed().as_millis())
+                let fresh = why.map_or_else(
+                    || "all that JetStream has".to_owned(),
+                    |why| format!("incomplete: {why}"),
+                );
+                format!(
+                    "{rows} rows in SQL, {fresh}, in {} ms",
+                    asked.elapsed().as_millis()
+                )
             }
             Err(error) => format!("no answer in SQL: {error:#}"),
         };
@@ -246,11 +329,17 @@ async fn status_lines(http: SocketAddr, stats: &headframe_stratum::StatsHandle, 
             pool.height,
             pool.accepted,
             pool.blocks_accepted,
-            pool.unready.map(|why| format!(" · {why}")).unwrap_or_default(),
+            pool.unready
+                .map(|why| format!(" · {why}"))
+                .unwrap_or_default(),
         );
         let mut out = std::io::stdout();
         // A closed pipe must not end the demo.
-        let _ = if out.is_terminal() { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
+        let _ = if out.is_terminal() {
+            write!(out, "\r\x1b[K{line}")
+        } else {
+            writeln!(out, "{line}")
+        };
         let _ = out.flush();
     }
 }

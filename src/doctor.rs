@@ -1,6 +1,8 @@
-//! `headframe doctor`: looks at everything a pool and its pipelines need before they are started, and says what to do.
+//! `headframe doctor`: looks at everything a pool and its pipelines need before they are started,
+//! and says what to do.
 //!
-//! It changes nothing and leaves nothing behind. One check a file; a check that has no business on this machine says nothing.
+//! It changes nothing and leaves nothing behind. One check a file; a check that has no business on
+//! this machine says nothing.
 
 use std::path::PathBuf;
 
@@ -81,15 +83,27 @@ struct Finding {
 
 impl Finding {
     fn ok(found: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Ok, found: found.into(), todo: None }
+        Self {
+            verdict: Verdict::Ok,
+            found: found.into(),
+            todo: None,
+        }
     }
 
     fn warn(found: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Warn, found: found.into(), todo: Some(todo.into()) }
+        Self {
+            verdict: Verdict::Warn,
+            found: found.into(),
+            todo: Some(todo.into()),
+        }
     }
 
     fn fail(found: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Fail, found: found.into(), todo: Some(todo.into()) }
+        Self {
+            verdict: Verdict::Fail,
+            found: found.into(),
+            todo: Some(todo.into()),
+        }
     }
 }
 
@@ -111,11 +125,23 @@ struct Patient {
 
 impl Patient {
     fn new(file: Option<PathBuf>) -> Self {
-        let Some(file) = file else { return Self { config: Config::default(), file: None } };
+        let Some(file) = file else {
+            return Self {
+                config: Config::default(),
+                file: None,
+            };
+        };
         match Config::load(Some(&file)) {
-            Ok(config) => Self { config, file: Some((file, None)) },
-            // What could be read of it would not be what a process starts with, so only the machine is left to look at.
-            Err(error) => Self { config: Config::default(), file: Some((file, Some(format!("{error:#}")))) },
+            Ok(config) => Self {
+                config,
+                file: Some((file, None)),
+            },
+            // What could be read of it would not be what a process starts with, so only the machine
+            // is left to look at.
+            Err(error) => Self {
+                config: Config::default(),
+                file: Some((file, Some(format!("{error:#}")))),
+            },
         }
     }
 
@@ -154,17 +180,28 @@ pub async fn run(doctor: Doctor) -> anyhow::Result<()> {
         }
     }
     if doctor.format == Output::Json {
-        let told: Vec<Told> = findings.iter().map(|(check, finding)| Told { check, finding }).collect();
+        let told: Vec<Told> = findings
+            .iter()
+            .map(|(check, finding)| Told { check, finding })
+            .collect();
         println!("{}", serde_json::to_string_pretty(&told)?);
     }
-    let count = |verdict| findings.iter().filter(|(_, finding)| finding.verdict == verdict).count();
+    let count = |verdict| {
+        findings
+            .iter()
+            .filter(|(_, finding)| finding.verdict == verdict)
+            .count()
+    };
     match (count(Verdict::Fail), count(Verdict::Warn)) {
         (0, 0) => Ok(()),
         (0, warnings) => {
             eprintln!("{warnings} of {} findings could be better", findings.len());
             Ok(())
         }
-        (failures, _) => bail!("{failures} of {} findings will keep it from working", findings.len()),
+        (failures, _) => bail!(
+            "{failures} of {} findings will keep it from working",
+            findings.len()
+        ),
     }
 }
 
@@ -174,6 +211,10 @@ fn line(check: &str, finding: &Finding) -> String {
         Verdict::Warn => "warn",
         Verdict::Fail => "FAIL",
     };
-    let todo = finding.todo.as_ref().map(|todo| format!("      {:<14} → {todo}\n", "")).unwrap_or_default();
+    let todo = finding
+        .todo
+        .as_ref()
+        .map(|todo| format!("      {:<14} → {todo}\n", ""))
+        .unwrap_or_default();
     format!("{verdict:<5} {check:<14} {}\n{todo}", finding.found)
 }

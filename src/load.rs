@@ -1,4 +1,5 @@
-//! Publishes made-up shares as fast as the stream takes them: the load of `make bench`, and an operator's way to learn what a machine can do.
+//! Publishes made-up shares as fast as the stream takes them: the load of `make bench`, and an
+//! operator's way to learn what a machine can do.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+};
 use clap::{Args, Subcommand, ValueEnum};
 use futures::StreamExt;
 use headframe_ingest::{Nats, Publisher, PublisherConfig, provision};
@@ -42,7 +45,8 @@ pub struct Load {
     /// How many workers they come from.
     #[arg(long, default_value_t = 1_000)]
     workers: u64,
-    /// Spread the shares over this many seconds that end now, instead of stamping each with the present.
+    /// Spread the shares over this many seconds that end now, instead of stamping each with the
+    /// present.
     #[arg(long, default_value_t = 0)]
     span_s: u64,
     /// Rows of one batch.
@@ -56,14 +60,16 @@ pub struct Load {
 /// Other loads.
 #[derive(Debug, Clone, Subcommand)]
 enum Other {
-    /// Connect many scripted miners to a pool and measure logins, jobs, answers and the pool's memory.
+    /// Connect many scripted miners to a pool and measure logins, jobs, answers and the pool's
+    /// memory.
     Stratum(stratum::StratumLoad),
 }
 
 /// How rows are handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
-    /// One by one, each with its own acknowledgement; the publisher gathers them into NDJSON messages.
+    /// One by one, each with its own acknowledgement; the publisher gathers them into NDJSON
+    /// messages.
     Records,
     /// As Arrow batches.
     Batches,
@@ -80,7 +86,13 @@ struct Source {
     step_ns: i64,
 }
 
-const OUTCOMES: [&str; 5] = ["accepted", "stale", "duplicate", "low_difficulty", "invalid"];
+const OUTCOMES: [&str; 5] = [
+    "accepted",
+    "stale",
+    "duplicate",
+    "low_difficulty",
+    "invalid",
+];
 const DIFFICULTIES: [i64; 4] = [10_000, 20_000, 40_000, 80_000];
 const NETWORK_DIFFICULTY: i128 = 600_000_000_000;
 
@@ -92,12 +104,18 @@ fn network_difficulty(height: i64) -> i128 {
 impl Source {
     fn new(load: &Load, seed: u64) -> Self {
         let workers = load.workers.max(1);
-        let span_us = i64::try_from(load.span_s).unwrap_or(0).saturating_mul(1_000_000);
+        let span_us = i64::try_from(load.span_s)
+            .unwrap_or(0)
+            .saturating_mul(1_000_000);
         let rows = i64::try_from(load.rows.max(1)).unwrap_or(i64::MAX);
         Self {
             rng: SmallRng::seed_from_u64(seed),
-            miners: (0..workers).map(|worker| format!("4{:094}", worker / 5)).collect(),
-            names: (0..workers).map(|worker| format!("worker-{worker}")).collect(),
+            miners: (0..workers)
+                .map(|worker| format!("4{:094}", worker / 5))
+                .collect(),
+            names: (0..workers)
+                .map(|worker| format!("worker-{worker}"))
+                .collect(),
             start_us: now_us() - span_us,
             step_ns: span_us.saturating_mul(1_000) / rows,
         }
@@ -106,17 +124,37 @@ impl Source {
     /// The same names and times with other dice.
     fn again(&self, seed: u64) -> Self {
         let (miners, names) = (self.miners.clone(), self.names.clone());
-        Self { rng: SmallRng::seed_from_u64(seed), miners, names, start_us: self.start_us, step_ns: self.step_ns }
+        Self {
+            rng: SmallRng::seed_from_u64(seed),
+            miners,
+            names,
+            start_us: self.start_us,
+            step_ns: self.step_ns,
+        }
     }
 
     /// (event time, worker, outcome, difficulty, height) of share number `index`.
     fn next(&mut self, index: u64) -> (i64, usize, &'static str, i64, i64) {
         let place = i64::try_from(index).unwrap_or(i64::MAX);
-        let event_time = if self.step_ns == 0 { now_us() } else { self.start_us + place.saturating_mul(self.step_ns) / 1_000 };
+        let event_time = if self.step_ns == 0 {
+            now_us()
+        } else {
+            self.start_us + place.saturating_mul(self.step_ns) / 1_000
+        };
         let worker = self.rng.random_range(0..self.names.len());
-        let outcome = if self.rng.random_range(0..100) < 98 { OUTCOMES[0] } else { OUTCOMES[self.rng.random_range(1..OUTCOMES.len())] };
+        let outcome = if self.rng.random_range(0..100) < 98 {
+            OUTCOMES[0]
+        } else {
+            OUTCOMES[self.rng.random_range(1..OUTCOMES.len())]
+        };
         let difficulty = DIFFICULTIES[self.rng.random_range(0..DIFFICULTIES.len())];
-        (event_time, worker, outcome, difficulty, 3_300_000 + place / 100_000)
+        (
+            event_time,
+            worker,
+            outcome,
+            difficulty,
+            3_300_000 + place / 100_000,
+        )
     }
 
     fn share(&mut self, index: u64) -> Share {
@@ -135,25 +173,54 @@ impl Source {
     }
 
     fn batch(&mut self, first: u64, rows: u64) -> anyhow::Result<RecordBatch> {
-        let made: Vec<_> = (first..first + rows).map(|index| self.next(index)).collect();
-        let text =
-            |names: &[String]| -> ArrayRef { Arc::new(StringViewArray::from_iter_values(made.iter().map(|row| names[row.1].as_str()))) };
+        let made: Vec<_> = (first..first + rows)
+            .map(|index| self.next(index))
+            .collect();
+        let text = |names: &[String]| -> ArrayRef {
+            Arc::new(StringViewArray::from_iter_values(
+                made.iter().map(|row| names[row.1].as_str()),
+            ))
+        };
         let column = |name: &str| -> ArrayRef {
             match name {
-                "event_time" => Arc::new(TimestampMicrosecondArray::from_iter_values(made.iter().map(|row| row.0)).with_timezone("UTC")),
-                "pool" => Arc::new(made.iter().map(|_| Some("main")).collect::<StringViewArray>()),
+                "event_time" => Arc::new(
+                    TimestampMicrosecondArray::from_iter_values(made.iter().map(|row| row.0))
+                        .with_timezone("UTC"),
+                ),
+                "pool" => Arc::new(
+                    made.iter()
+                        .map(|_| Some("main"))
+                        .collect::<StringViewArray>(),
+                ),
                 "miner" => text(&self.miners),
                 "worker" => text(&self.names),
-                "outcome" => Arc::new(made.iter().map(|row| Some(row.2)).collect::<StringViewArray>()),
-                "difficulty" => Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.3))),
+                "outcome" => Arc::new(
+                    made.iter()
+                        .map(|row| Some(row.2))
+                        .collect::<StringViewArray>(),
+                ),
+                "difficulty" => {
+                    Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.3)))
+                }
                 "height" => Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.4))),
                 "network_difficulty" => Arc::new(
-                    Decimal128Array::from_iter_values(made.iter().map(|row| network_difficulty(row.4))).with_data_type(work_type()),
+                    Decimal128Array::from_iter_values(
+                        made.iter().map(|row| network_difficulty(row.4)),
+                    )
+                    .with_data_type(work_type()),
                 ),
-                _ => Arc::new(made.iter().map(|_| None::<&str>).collect::<StringViewArray>()),
+                _ => Arc::new(
+                    made.iter()
+                        .map(|_| None::<&str>)
+                        .collect::<StringViewArray>(),
+                ),
             }
         };
-        let columns = Shares.columns().iter().map(|known| column(known.name)).collect();
+        let columns = Shares
+            .columns()
+            .iter()
+            .map(|known| column(known.name))
+            .collect();
         Ok(RecordBatch::try_new(Shares.schema(), columns)?)
     }
 }
@@ -163,11 +230,14 @@ fn work_type() -> arrow::datatypes::DataType {
 }
 
 fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Publishes and prints one line of JSON: rows, seconds, rows a second, and how long acknowledgements took.
+/// Publishes and prints one line of JSON: rows, seconds, rows a second, and how long
+/// acknowledgements took.
 pub async fn run(load: Load) -> anyhow::Result<()> {
     if let Some(Other::Stratum(load)) = load.other {
         return stratum::run(load).await;
@@ -177,9 +247,15 @@ pub async fn run(load: Load) -> anyhow::Result<()> {
     }
     let config = Config::load(load.config.as_deref())?;
     let nats = Nats::connect(&config.nats).await?;
-    provision(&nats.js, &Shares, &config.streams).await.context("the stream shares")?;
+    provision(&nats.js, &Shares, &config.streams)
+        .await
+        .context("the stream shares")?;
     let publisher = match load.mode {
-        Mode::Messages => PublisherConfig { max_rows: 1, in_flight: 4_096, ..config.publisher },
+        Mode::Messages => PublisherConfig {
+            max_rows: 1,
+            in_flight: 4_096,
+            ..config.publisher
+        },
         _ => config.publisher,
     };
     let publisher = Publisher::new(nats, "load", publisher);
@@ -190,7 +266,11 @@ pub async fn run(load: Load) -> anyhow::Result<()> {
     };
     let seconds = began.elapsed().as_secs_f64();
     waits.sort_unstable();
-    let at = |share: f64| waits.get(((waits.len().max(1) - 1) as f64 * share) as usize).map_or(0.0, |wait| wait.as_secs_f64() * 1e3);
+    let at = |share: f64| {
+        waits
+            .get(((waits.len().max(1) - 1) as f64 * share) as usize)
+            .map_or(0.0, |wait| wait.as_secs_f64() * 1e3)
+    };
     println!(
         "{{\"rows\":{},\"seconds\":{seconds:.3},\"rows_per_s\":{:.0},\"ack_p50_ms\":{:.2},\"ack_p99_ms\":{:.2},\"ack_max_ms\":{:.2}}}",
         load.rows,
@@ -211,7 +291,11 @@ async fn pace(load: &Load, began: Instant, index: u64) {
 }
 
 /// As many callers as may wait at a time, each with one record after the other.
-async fn records(load: &Load, publisher: &Publisher, began: Instant) -> anyhow::Result<Vec<Duration>> {
+async fn records(
+    load: &Load,
+    publisher: &Publisher,
+    began: Instant,
+) -> anyhow::Result<Vec<Duration>> {
     let next = Arc::new(AtomicU64::new(0));
     let source = Source::new(load, 0);
     let mut work: JoinSet<anyhow::Result<Vec<Duration>>> = JoinSet::new();
@@ -240,7 +324,11 @@ async fn records(load: &Load, publisher: &Publisher, began: Instant) -> anyhow::
     Ok(waits)
 }
 
-async fn batches(load: &Load, publisher: &Publisher, began: Instant) -> anyhow::Result<Vec<Duration>> {
+async fn batches(
+    load: &Load,
+    publisher: &Publisher,
+    began: Instant,
+) -> anyhow::Result<Vec<Duration>> {
     let mut source = Source::new(load, 0);
     let starts = (0..load.rows).step_by(usize::try_from(load.batch_rows).unwrap_or(usize::MAX));
     let send = |first: u64| {
@@ -252,7 +340,8 @@ async fn batches(load: &Load, publisher: &Publisher, began: Instant) -> anyhow::
             Ok::<_, anyhow::Error>(asked.elapsed())
         }
     };
-    let mut answers = futures::stream::iter(starts.map(send)).buffer_unordered(load.in_flight.unwrap_or(16).max(1));
+    let mut answers = futures::stream::iter(starts.map(send))
+        .buffer_unordered(load.in_flight.unwrap_or(16).max(1));
     let mut waits = Vec::new();
     while let Some(wait) = answers.next().await {
         waits.push(wait?);

@@ -1,6 +1,7 @@
 //! `headframe mine`: our own RandomX worker at any pool, for chains that stock miners cannot hash.
 //!
-//! An OpenSY pool names an algorithm of its own and a place of the nonce that XMRig does not know, so it needs a miner that does.
+//! An OpenSY pool names an algorithm of its own and a place of the nonce that XMRig does not know,
+//! so it needs a miner that does.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -29,7 +30,8 @@ pub struct Mine {
     /// The pool, as HOST:PORT; without TLS.
     #[arg(long, value_parser = pool_address)]
     pool: String,
-    /// Whom the work pays, as ADDRESS.WORKER; ADDRESS.WORKER+DIFFICULTY asks for a fixed difficulty.
+    /// Whom the work pays, as ADDRESS.WORKER; ADDRESS.WORKER+DIFFICULTY asks for a fixed
+    /// difficulty.
     #[arg(long)]
     user: String,
     /// The pool's password; most want x.
@@ -73,11 +75,28 @@ impl Memory {
 /// Mines until told to stop. An error when the pool refuses the first login for good.
 pub async fn run(mine: Mine) -> anyhow::Result<()> {
     let started = Instant::now();
-    let seeds = Arc::new(Seeds::with(&Settings { mode: mine.mode.wish(), ..Settings::default() }));
-    let threads = mine.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let seeds = Arc::new(Seeds::with(&Settings {
+        mode: mine.mode.wish(),
+        ..Settings::default()
+    }));
+    let threads = mine.threads.map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    );
     let choice = seeds.choice();
-    println!("mining at {} with {threads} threads in {} mode ({}); Ctrl-C ends", mine.pool, choice.mode.name(), choice.reason);
-    let config = MinerConfig { pool: mine.pool.clone(), login: mine.user, pass: mine.pass, rigid: mine.rigid, threads };
+    println!(
+        "mining at {} with {threads} threads in {} mode ({}); Ctrl-C ends",
+        mine.pool,
+        choice.mode.name(),
+        choice.reason
+    );
+    let config = MinerConfig {
+        pool: mine.pool.clone(),
+        login: mine.user,
+        pass: mine.pass,
+        rigid: mine.rigid,
+        threads,
+    };
     let (miner, handle) = Miner::new(config, seeds.clone());
     let (miner, events) = miner.watched();
     let stop = CancellationToken::new();
@@ -94,7 +113,13 @@ pub async fn run(mine: Mine) -> anyhow::Result<()> {
             None => std::future::pending().await,
         }
     };
-    let mut show = Show { pool: mine.pool, seeds, handle: handle.clone(), job: None, admitted: false };
+    let mut show = Show {
+        pool: mine.pool,
+        seeds,
+        handle: handle.clone(),
+        job: None,
+        admitted: false,
+    };
     let ended = tokio::select! {
         () = end => Ok(()),
         () = stop_signal() => Ok(()),
@@ -106,8 +131,16 @@ pub async fn run(mine: Mine) -> anyhow::Result<()> {
         () = async { while tasks.join_next().await.is_some() {} } => {}
         () = stop_signal() => {}
     }
-    let MinerStats { hashes, accepted, rejected, .. } = handle.stats();
-    say(&format!("{hashes} hashes in {} s, {accepted} shares accepted, {rejected} rejected", started.elapsed().as_secs()));
+    let MinerStats {
+        hashes,
+        accepted,
+        rejected,
+        ..
+    } = handle.stats();
+    say(&format!(
+        "{hashes} hashes in {} s, {accepted} shares accepted, {rejected} rejected",
+        started.elapsed().as_secs()
+    ));
     ended
 }
 
@@ -118,12 +151,14 @@ struct Show {
     handle: MinerHandle,
     /// The work in hand; none without a login.
     job: Option<MinerJob>,
-    /// Whether the pool has ever let us in; before that a refusal for good is the end, because it is most likely a mistyped login.
+    /// Whether the pool has ever let us in; before that a refusal for good is the end, because it
+    /// is most likely a mistyped login.
     admitted: bool,
 }
 
 impl Show {
-    /// Tells what happens, and a status line now and then, for ever or until the first login is refused for good.
+    /// Tells what happens, and a status line now and then, for ever or until the first login is
+    /// refused for good.
     async fn run(&mut self, mut events: mpsc::Receiver<MinerEvent>) -> anyhow::Result<()> {
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + STATUS, STATUS);
         let mut before = (Instant::now(), 0);
@@ -148,7 +183,11 @@ impl Show {
         let pool = &self.pool;
         match event {
             MinerEvent::LoggedIn(job) => {
-                say(&format!("logged in at {pool}: {} at difficulty {}", shown(&job.algo), job.difficulty));
+                say(&format!(
+                    "logged in at {pool}: {} at difficulty {}",
+                    shown(&job.algo),
+                    job.difficulty
+                ));
                 self.admitted = true;
                 self.work(job);
             }
@@ -162,7 +201,10 @@ impl Show {
                 self.job = None;
             }
             MinerEvent::Lost(reason) => {
-                say(&format!("no connection to {pool}: {}; trying again", shown(&reason)));
+                say(&format!(
+                    "no connection to {pool}: {}; trying again",
+                    shown(&reason)
+                ));
                 self.job = None;
             }
         }
@@ -177,7 +219,11 @@ impl Show {
     fn status(&self, line: &str) {
         let mut out = std::io::stdout();
         // A closed pipe must not end the mining.
-        let _ = if out.is_terminal() { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
+        let _ = if out.is_terminal() {
+            write!(out, "\r\x1b[K{line}")
+        } else {
+            writeln!(out, "{line}")
+        };
         let _ = out.flush();
     }
 }
@@ -185,17 +231,27 @@ impl Show {
 fn status(rate: f64, stats: &MinerStats, job: Option<&MinerJob>) -> String {
     let place = match job {
         Some(job) => {
-            let height = job.height.map(|height| format!(" · height {height}")).unwrap_or_default();
+            let height = job
+                .height
+                .map(|height| format!(" · height {height}"))
+                .unwrap_or_default();
             format!("difficulty {}{height}", job.difficulty)
         }
         None => "no connection".to_owned(),
     };
-    format!("{rate:.1} H/s · accepted {} · rejected {} · {place}", stats.accepted, stats.rejected)
+    format!(
+        "{rate:.1} H/s · accepted {} · rejected {} · {place}",
+        stats.accepted, stats.rejected
+    )
 }
 
 /// A stranger's words must not steer the terminal that they are shown on.
 fn shown(words: &str) -> String {
-    words.chars().take(MAX_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    words
+        .chars()
+        .take(MAX_WORDS)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// A line that stays; on a terminal it takes the place of the status line.
@@ -213,7 +269,10 @@ fn pool_address(text: &str) -> Result<String, String> {
     if plain.contains("://") {
         return Err("write it as HOST:PORT; TLS is not spoken here, and a headframe pool takes both on one port".to_owned());
     }
-    let port = plain.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+    let port = plain
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty())
+        .and_then(|(_, port)| port.parse::<u16>().ok());
     match port {
         Some(port) if port > 0 => Ok(plain.to_owned()),
         _ => Err("write it as HOST:PORT, e.g. pool.example.org:3333".to_owned()),
@@ -226,10 +285,27 @@ mod tests {
 
     #[test]
     fn a_pool_is_a_host_and_a_port() {
-        for good in ["pool.example.org:3333", "127.0.0.1:1", "[::1]:3333", "stratum+tcp://a:3333"] {
-            assert!(pool_address(good).is_ok_and(|address| good.ends_with(&address)), "{good}");
+        for good in [
+            "pool.example.org:3333",
+            "127.0.0.1:1",
+            "[::1]:3333",
+            "stratum+tcp://a:3333",
+        ] {
+            assert!(
+                pool_address(good).is_ok_and(|address| good.ends_with(&address)),
+                "{good}"
+            );
         }
-        for bad in ["", "pool", "pool:", ":3333", "pool:0", "pool:65536", "stratum+ssl://pool:3333", "http://pool:1"] {
+        for bad in [
+            "",
+            "pool",
+            "pool:",
+            ":3333",
+            "pool:0",
+            "pool:65536",
+            "stratum+ssl://pool:3333",
+            "http://pool:1",
+        ] {
             assert!(pool_address(bad).is_err(), "{bad}");
         }
     }
@@ -242,10 +318,33 @@ mod tests {
 
     #[test]
     fn the_status_line_says_what_is_known() {
-        let stats = MinerStats { accepted: 3, rejected: 1, ..MinerStats::default() };
-        assert_eq!(status(12.34, &stats, None), "12.3 H/s · accepted 3 · rejected 1 · no connection");
-        let job = MinerJob { algo: "rx/0".to_owned(), height: Some(7), difficulty: 50, seed: [0; 32], next_seed: None };
+        let stats = MinerStats {
+            accepted: 3,
+            rejected: 1,
+            ..MinerStats::default()
+        };
+        assert_eq!(
+            status(12.34, &stats, None),
+            "12.3 H/s · accepted 3 · rejected 1 · no connection"
+        );
+        let job = MinerJob {
+            algo: "rx/0".to_owned(),
+            height: Some(7),
+            difficulty: 50,
+            seed: [0; 32],
+            next_seed: None,
+        };
         assert!(status(0.0, &stats, Some(&job)).ends_with("difficulty 50 · height 7"));
-        assert!(status(0.0, &stats, Some(&MinerJob { height: None, ..job })).ends_with("difficulty 50"));
+        assert!(
+            status(
+                0.0,
+                &stats,
+                Some(&MinerJob {
+                    height: None,
+                    ..job
+                })
+            )
+            .ends_with("difficulty 50")
+        );
     }
 }

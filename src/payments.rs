@@ -1,4 +1,5 @@
-//! `headframe payments`: what a running pool pays, why somebody is not paid, and an operator's instructions.
+//! `headframe payments`: what a running pool pays, why somebody is not paid, and an operator's
+//! instructions.
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -44,7 +45,8 @@ pub enum Action {
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Move money between the pool's reserve and an account: a miner's, or the pool's fee to book it out.
+    /// Move money between the pool's reserve and an account: a miner's, or the pool's fee to book
+    /// it out.
     Adjust {
         /// The miner's address, or fee.
         account: String,
@@ -62,7 +64,8 @@ pub enum Action {
         /// Atomic units; 0 for the pool's own.
         amount_atomic: u64,
     },
-    /// End the review of a payment, once the wallet and the chain were looked at: what is called unpaid is paid again.
+    /// End the review of a payment, once the wallet and the chain were looked at: what is called
+    /// unpaid is paid again.
     Resolve {
         /// The payment.
         payment: String,
@@ -95,24 +98,58 @@ pub async fn run(payments: Payments) -> anyhow::Result<()> {
         Action::List { step, limit } => list(&remote, step.as_deref(), limit).await,
         Action::DryRun => dry_run(&remote).await,
         Action::Why { account } => why(&remote, &account).await,
-        Action::Hold { account, reason } => send(&remote, order("hold", json!({"account": account, "reason": reason}))).await,
-        Action::Resume { account, reason } => send(&remote, order("resume", json!({"account": account, "reason": reason}))).await,
-        Action::Adjust { account, amount_atomic, reason } => {
+        Action::Hold { account, reason } => {
+            send(
+                &remote,
+                order("hold", json!({"account": account, "reason": reason})),
+            )
+            .await
+        }
+        Action::Resume { account, reason } => {
+            send(
+                &remote,
+                order("resume", json!({"account": account, "reason": reason})),
+            )
+            .await
+        }
+        Action::Adjust {
+            account,
+            amount_atomic,
+            reason,
+        } => {
             let rest = json!({"account": account, "amount_atomic": amount_atomic.to_string(), "reason": reason});
             send(&remote, order("adjust", rest)).await
         }
-        Action::Threshold { account, amount_atomic } => {
-            send(&remote, order("threshold", json!({"account": account, "amount_atomic": amount_atomic.to_string()}))).await
+        Action::Threshold {
+            account,
+            amount_atomic,
+        } => {
+            send(
+                &remote,
+                order(
+                    "threshold",
+                    json!({"account": account, "amount_atomic": amount_atomic.to_string()}),
+                ),
+            )
+            .await
         }
-        Action::Resolve { payment, verdict, tx_id, reason } => {
-            let rest = json!({"payment": payment, "verdict": verdict, "tx_id": tx_id, "reason": reason});
+        Action::Resolve {
+            payment,
+            verdict,
+            tx_id,
+            reason,
+        } => {
+            let rest =
+                json!({"payment": payment, "verdict": verdict, "tx_id": tx_id, "reason": reason});
             send(&remote, order("resolve", rest)).await
         }
     }
 }
 
 async fn send(remote: &Remote, order: Value) -> anyhow::Result<()> {
-    let answer = remote.send(remote.post("/api/v1/payments/instructions")?.json(&order)).await?;
+    let answer = remote
+        .send(remote.post("/api/v1/payments/instructions")?.json(&order))
+        .await?;
     println!("written; it holds as soon as the payer has read it, within seconds");
     if let Some(note) = answer["note"].as_str() {
         println!("note: {note}");
@@ -122,10 +159,21 @@ async fn send(remote: &Remote, order: Value) -> anyhow::Result<()> {
 
 async fn list(remote: &Remote, step: Option<&str>, limit: usize) -> anyhow::Result<()> {
     let step = step.map(|step| format!("&step={step}")).unwrap_or_default();
-    let answer = remote.send(remote.get(&format!("/api/v1/payments?limit={limit}{step}"))?).await?;
+    let answer = remote
+        .send(remote.get(&format!("/api/v1/payments?limit={limit}{step}"))?)
+        .await?;
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("-").to_owned();
     for row in answer["payments"].as_array().into_iter().flatten() {
-        let keys = ["updated_at", "payment", "step", "amount_atomic", "network_fee_atomic", "account", "tx_id", "reason"];
+        let keys = [
+            "updated_at",
+            "payment",
+            "step",
+            "amount_atomic",
+            "network_fee_atomic",
+            "account",
+            "tx_id",
+            "reason",
+        ];
         println!("{}", keys.map(|key| text(row, key)).join("  "));
     }
     Ok(())
@@ -134,17 +182,34 @@ async fn list(remote: &Remote, step: Option<&str>, limit: usize) -> anyhow::Resu
 async fn dry_run(remote: &Remote) -> anyhow::Result<()> {
     let state = remote.send(remote.get("/api/v1/payments/state")?).await?;
     for row in state["due"].as_array().into_iter().flatten() {
-        println!("{}  {}", row["amount_atomic"].as_str().unwrap_or_default(), row["account"].as_str().unwrap_or_default());
+        println!(
+            "{}  {}",
+            row["amount_atomic"].as_str().unwrap_or_default(),
+            row["account"].as_str().unwrap_or_default()
+        );
     }
     for kind in ["refused", "held"] {
         for row in state[kind].as_array().into_iter().flatten() {
-            println!("{kind}  {}: {}", row["account"].as_str().unwrap_or_default(), row["reason"].as_str().unwrap_or_default());
+            println!(
+                "{kind}  {}: {}",
+                row["account"].as_str().unwrap_or_default(),
+                row["reason"].as_str().unwrap_or_default()
+            );
         }
     }
     if let Some(wallet) = state["wallet"].as_object() {
-        let figure = |key: &str| wallet.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let [total, unlocked, owed] = ["total_atomic", "unlocked_atomic", "owed_atomic"].map(figure);
-        println!("the wallet holds {total} atomic units, {unlocked} of them unlocked; the ledger owes {owed}");
+        let figure = |key: &str| {
+            wallet
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let [total, unlocked, owed] =
+            ["total_atomic", "unlocked_atomic", "owed_atomic"].map(figure);
+        println!(
+            "the wallet holds {total} atomic units, {unlocked} of them unlocked; the ledger owes {owed}"
+        );
         if let Some(shortage) = wallet.get("shortage").and_then(Value::as_str) {
             println!("short: {shortage}");
         }
@@ -159,12 +224,23 @@ async fn dry_run(remote: &Remote) -> anyhow::Result<()> {
 }
 
 async fn why(remote: &Remote, account: &str) -> anyhow::Result<()> {
-    let answer = remote.send(remote.get(&format!("/api/v1/miners/{account}/payments"))?).await?;
-    for key in ["balance_atomic", "immature_atomic", "threshold_atomic", "paid_atomic"] {
+    let answer = remote
+        .send(remote.get(&format!("/api/v1/miners/{account}/payments"))?)
+        .await?;
+    for key in [
+        "balance_atomic",
+        "immature_atomic",
+        "threshold_atomic",
+        "paid_atomic",
+    ] {
         println!("{key:<18}{}", answer[key].as_str().unwrap_or_default());
     }
     for reason in answer["why"].as_array().into_iter().flatten() {
-        println!("{}: {}", reason["code"].as_str().unwrap_or_default(), reason["text"].as_str().unwrap_or_default());
+        println!(
+            "{}: {}",
+            reason["code"].as_str().unwrap_or_default(),
+            reason["text"].as_str().unwrap_or_default()
+        );
     }
     Ok(())
 }

@@ -35,9 +35,11 @@ impl Remote {
     }
 
     fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
-        let mut request = reqwest::Client::new().request(method, format!("{}{path}", self.url.trim_end_matches('/')));
+        let mut request = reqwest::Client::new()
+            .request(method, format!("{}{path}", self.url.trim_end_matches('/')));
         if let Some(file) = &self.token_file {
-            let token = std::fs::read_to_string(file).with_context(|| format!("cannot read the token file {}", file.display()))?;
+            let token = std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read the token file {}", file.display()))?;
             request = request.bearer_auth(token.lines().next().unwrap_or_default());
         }
         Ok(request)
@@ -45,7 +47,10 @@ impl Remote {
 
     /// Sends; a refusal of the server is an error with its words.
     pub async fn answer(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         if !answer.status().is_success() {
             return Err(Refused::read(&answer.text().await?).into());
         }
@@ -54,7 +59,11 @@ impl Remote {
 
     /// [`Remote::answer`], read as JSON.
     pub async fn send(&self, request: RequestBuilder) -> anyhow::Result<Value> {
-        self.answer(request).await?.json().await.with_context(|| format!("what answers at {} does not speak JSON", self.url))
+        self.answer(request)
+            .await?
+            .json()
+            .await
+            .with_context(|| format!("what answers at {} does not speak JSON", self.url))
     }
 
     /// What to do when there is no answer at all.
@@ -91,8 +100,14 @@ impl Refused {
         let parsed: Value = serde_json::from_str(body).unwrap_or_default();
         let error = &parsed["error"];
         match error["message"].as_str() {
-            Some(message) => Self { message: message.to_owned(), hint: error["hint"].as_str().map(str::to_owned) },
-            None => Self { message: body.trim_end().to_owned(), hint: None },
+            Some(message) => Self {
+                message: message.to_owned(),
+                hint: error["hint"].as_str().map(str::to_owned),
+            },
+            None => Self {
+                message: body.trim_end().to_owned(),
+                hint: None,
+            },
         }
     }
 }

@@ -10,7 +10,9 @@ use crate::remote::Remote;
 pub async fn ask(remote: &Remote, statement: &str, format: &str) -> anyhow::Result<()> {
     let format = if format == "table" { "text" } else { format };
     let body = serde_json::json!({"sql": statement, "format": format});
-    let answer = remote.answer(remote.post("/api/v1/sql")?.json(&body)).await?;
+    let answer = remote
+        .answer(remote.post("/api/v1/sql")?.json(&body))
+        .await?;
     let mut bytes = answer.bytes_stream();
     let mut out = std::io::stdout().lock();
     while let Some(part) = bytes.next().await {

@@ -108,11 +108,16 @@ pub async fn stop_signal() {
 }
 
 impl System {
-    /// Starts the roles. Everything is checked and bound before anything works, and doors open when what they need is there.
+    /// Starts the roles. Everything is checked and bound before anything works, and doors open when
+    /// what they need is there.
     pub async fn start(mut config: Config) -> anyhow::Result<Self> {
         config.validate()?;
         config.stratum.tls = config.stratum.tls.in_folder(&config.data_dir.join("tls"));
-        config.stratum.defence.bans_file.get_or_insert_with(|| config.data_dir.join("stratum/bans.ndjson"));
+        config
+            .stratum
+            .defence
+            .bans_file
+            .get_or_insert_with(|| config.data_dir.join("stratum/bans.ndjson"));
         let recorder = recorder();
         let nats_server = start_nats(&mut config).await?;
         let parts = Parts::open(config).await?;
@@ -166,18 +171,33 @@ impl System {
     fn spawn_pipelines(&mut self, parts: &Parts, lake: &Lake, feeds: &[Feed]) {
         let (config, settings) = (parts.config.pipelines.clone(), parts.config.streams.clone());
         let keys = parts.config.data_dir.join("keys");
-        let context = Context { nats: parts.nats.clone(), lake: lake.clone(), config, settings, keys };
+        let context = Context {
+            nats: parts.nats.clone(),
+            lake: lake.clone(),
+            config,
+            settings,
+            keys,
+        };
         for feed in feeds {
-            for pipeline in pipeline::ALL.iter().filter(|pipeline| pipeline.takes(feed.handle.stream)) {
+            for pipeline in pipeline::ALL
+                .iter()
+                .filter(|pipeline| pipeline.takes(feed.handle.stream))
+            {
                 let kind = Work::of_pipeline(pipeline.name());
-                let (of, faults, stop) = (feed.handle.stream.name(), parts.faults.clone(), self.pipelines.clone());
-                let work = pipeline.run(context.clone(), feed.handle.clone(), self.pipelines.clone());
+                let (of, faults, stop) = (
+                    feed.handle.stream.name(),
+                    parts.faults.clone(),
+                    self.pipelines.clone(),
+                );
+                let work =
+                    pipeline.run(context.clone(), feed.handle.clone(), self.pipelines.clone());
                 self.tasks.spawn(async move {
                     if let Err(fault) = work.await
                         && !fault.is_shutdown()
                     {
                         faults.note(kind, of, &fault.to_string());
-                        // The other pipelines go on; readiness tells of this one until an operator has decided.
+                        // The other pipelines go on; readiness tells of this one until an operator
+                        // has decided.
                         stop.cancelled().await;
                     }
                     Ok(())
@@ -188,8 +208,17 @@ impl System {
 
     fn spawn_followers(&mut self, parts: &Parts, lake: &Lake, feeds: &[Feed]) {
         for feed in feeds {
-            let Feed { handle, acknowledged } = feed.clone();
-            let follower = Follower { nats: parts.nats.clone(), lake: lake.clone(), handle, acknowledged, faults: parts.faults.clone() };
+            let Feed {
+                handle,
+                acknowledged,
+            } = feed.clone();
+            let follower = Follower {
+                nats: parts.nats.clone(),
+                lake: lake.clone(),
+                handle,
+                acknowledged,
+                faults: parts.faults.clone(),
+            };
             let stop = self.pipelines.clone();
             self.tasks.spawn(async move {
                 follower.run(stop).await;
@@ -215,7 +244,8 @@ impl System {
 
     fn spawn_doors(&mut self, http: Bound, pool: Option<(headframe_stratum::Bound, Spooler)>) {
         let stop = self.doors.clone();
-        self.tasks.spawn(async move { http.run(stop).await.context("the HTTP server stopped") });
+        self.tasks
+            .spawn(async move { http.run(stop).await.context("the HTTP server stopped") });
         if let Some((pool, spooler)) = pool {
             let stop = self.doors.clone();
             self.tasks.spawn(async move {
@@ -230,7 +260,9 @@ impl System {
     pub async fn stop(mut self) {
         self.doors.cancel();
         self.pipelines.cancel();
-        let drained = tokio::time::timeout(self.drain, async { while self.tasks.join_next().await.is_some() {} });
+        let drained = tokio::time::timeout(self.drain, async {
+            while self.tasks.join_next().await.is_some() {}
+        });
         if drained.await.is_err() {
             self.tasks.abort_all();
         }
@@ -259,12 +291,22 @@ impl Parts {
             }
             None => None,
         };
-        Ok(Self { config, nats, publisher, faults, payer: StateHandle::default(), tables })
+        Ok(Self {
+            config,
+            nats,
+            publisher,
+            faults,
+            payer: StateHandle::default(),
+            tables,
+        })
     }
 
     /// The pool, and what makes its facts durable.
     async fn pool(&self) -> anyhow::Result<(headframe_stratum::Bound, Spooler)> {
-        let config = StratumConfig { terms: self.config.payouts.terms(), ..self.config.stratum.clone() };
+        let config = StratumConfig {
+            terms: self.config.payouts.terms(),
+            ..self.config.stratum.clone()
+        };
         let folder = self.config.data_dir.join("stratum/spool");
         let (facts, spooler) = DurableFacts::open(self.publisher.clone(), &config.spool, &folder)?;
         Ok((Stratum::bind(config, Arc::new(facts)).await?, spooler))
@@ -277,28 +319,46 @@ impl Parts {
     /// What the HTTP server needs: health always, SQL and the ingest door in the query role.
     fn wiring(&self, pool: Option<&StatsHandle>, metrics: Option<PrometheusHandle>) -> Wiring {
         let machine = Arc::new(Host::new(self.config.data_dir.clone()));
-        let mut wiring = Wiring { metrics, machine: Some(machine), ..Wiring::default() };
+        let mut wiring = Wiring {
+            metrics,
+            machine: Some(machine),
+            ..Wiring::default()
+        };
         wiring.health.push(Arc::new(NatsProbe(self.nats.clone())));
         if let Some(pool) = pool {
             wiring.ready.push(Arc::new(PoolProbe(pool.clone())));
         }
         if self.runs(Role::Pipelines) {
-            // A key that cannot be used ends the pipeline with its own words; here it is only not shown.
-            wiring.payout_key = Key::open(&self.config.data_dir.join("keys/payouts.key")).ok().map(|key| key.public_hex());
+            // A key that cannot be used ends the pipeline with its own words; here it is only not
+            // shown.
+            wiring.payout_key = Key::open(&self.config.data_dir.join("keys/payouts.key"))
+                .ok()
+                .map(|key| key.public_hex());
         }
-        let Some((lake, feeds)) = &self.tables else { return wiring };
+        let Some((lake, feeds)) = &self.tables else {
+            return wiring;
+        };
         wiring.health.push(Arc::new(StorageProbe(lake.clone())));
         wiring.ready.extend(self.work_probes());
         if self.runs(Role::Payments) {
-            wiring.ready.push(Arc::new(PaymentProbe(self.payer.clone())));
+            wiring
+                .ready
+                .push(Arc::new(PaymentProbe(self.payer.clone())));
         }
         if self.runs(Role::Query) || self.runs(Role::Pipelines) {
-            wiring.ready.extend(feeds.iter().map(|feed| self.stream_probe(feed)));
+            wiring
+                .ready
+                .extend(feeds.iter().map(|feed| self.stream_probe(feed)));
         }
         if self.runs(Role::Query) {
             let source = |feed: &Feed| -> Arc<dyn Source> {
                 let tables = Arc::new(DeltaTables::open(lake, feed.handle.stream));
-                Arc::new(StreamSource::new(feed.handle.stream, feed.handle.tail.clone(), tables, feed.acknowledged.clone()))
+                Arc::new(StreamSource::new(
+                    feed.handle.stream,
+                    feed.handle.tail.clone(),
+                    tables,
+                    feed.acknowledged.clone(),
+                ))
             };
             wiring.sources = feeds.iter().map(source).collect();
             wiring.stores = vec![(lake.object_store_url(), lake.store().clone())];
@@ -313,65 +373,122 @@ impl Parts {
         // What is wrong with the wallet's settings was told at the start.
         let wallet = config.wallet.open().ok().flatten();
         let payer = self.runs(Role::Payments).then(|| self.payer.clone());
-        PaymentDesk { config, publisher: self.publisher.clone(), wallet, payer }
+        PaymentDesk {
+            config,
+            publisher: self.publisher.clone(),
+            wallet,
+            payer,
+        }
     }
 
     fn work_probes(&self) -> Vec<Arc<dyn Probe>> {
         let kinds: [(Role, &'static str, &'static [Work]); 3] = [
-            (Role::Pipelines, "pipelines", &[Work::RawTable, Work::Rollups, Work::Payouts]),
+            (
+                Role::Pipelines,
+                "pipelines",
+                &[Work::RawTable, Work::Rollups, Work::Payouts],
+            ),
             (Role::Maintenance, "maintenance", &[Work::Maintenance]),
             (Role::Query, "tails", &[Work::Tail]),
         ];
         let wanted = kinds.into_iter().filter(|(role, ..)| self.runs(*role));
-        wanted.map(|(_, name, kinds)| Arc::new(WorkProbe { name, kinds, faults: self.faults.clone() }) as Arc<dyn Probe>).collect()
+        wanted
+            .map(|(_, name, kinds)| {
+                Arc::new(WorkProbe {
+                    name,
+                    kinds,
+                    faults: self.faults.clone(),
+                }) as Arc<dyn Probe>
+            })
+            .collect()
     }
 
     fn stream_probe(&self, feed: &Feed) -> Arc<dyn Probe> {
-        let patience = Duration::from_secs(30).max(Duration::from_millis(self.config.pipelines.commit_ms) * 10);
+        let patience = Duration::from_secs(30)
+            .max(Duration::from_millis(self.config.pipelines.commit_ms) * 10);
         let commit = self.runs(Role::Pipelines).then_some(patience);
-        Arc::new(StreamProbe::new(self.nats.clone(), feed.handle.clone(), feed.acknowledged.clone(), commit))
+        Arc::new(StreamProbe::new(
+            self.nats.clone(),
+            feed.handle.clone(),
+            feed.acknowledged.clone(),
+            commit,
+        ))
     }
 }
 
-/// Keeps the figures that `/metrics` shows; times as histograms, which can be added up over processes.
+/// Keeps the figures that `/metrics` shows; times as histograms, which can be added up over
+/// processes.
 fn recorder() -> Option<PrometheusHandle> {
-    const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+    const SECONDS: [f64; 14] = [
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    ];
     let times = Matcher::Suffix("_seconds".to_owned());
     // A second system in one process, as tests have it, shares the figures of the first.
-    PrometheusBuilder::new().set_buckets_for_metric(times, &SECONDS).ok()?.install_recorder().ok()
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(times, &SECONDS)
+        .ok()?
+        .install_recorder()
+        .ok()
 }
 
-/// Starts nats-server when this process is to supervise it, and says in the configuration where it is.
+/// Starts nats-server when this process is to supervise it, and says in the configuration where it
+/// is.
 async fn start_nats(config: &mut Config) -> anyhow::Result<Option<ManagedServer>> {
-    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("cannot make data_dir {}", config.data_dir.display()))?;
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot make data_dir {}", config.data_dir.display()))?;
     if !config.managed_nats {
         return Ok(None);
     }
-    let wanted = ServerConfig { port: config.nats_port, ..ServerConfig::new(server::find_binary()?, config.data_dir.join("nats")) };
+    let wanted = ServerConfig {
+        port: config.nats_port,
+        ..ServerConfig::new(server::find_binary()?, config.data_dir.join("nats"))
+    };
     let server = ManagedServer::start(wanted).await?;
     server.url().clone_into(&mut config.nats.url);
     Ok(Some(server))
 }
 
-async fn feeds(lake: &Lake, nats: &Nats, config: &Config, faults: &Faults) -> anyhow::Result<Vec<Feed>> {
+async fn feeds(
+    lake: &Lake,
+    nats: &Nats,
+    config: &Config,
+    faults: &Faults,
+) -> anyhow::Result<Vec<Feed>> {
     let mut feeds = Vec::new();
     for stream in stream::ALL {
-        let snapshot = SnapshotReader::open(lake, Table::raw(*stream)).refresh().await?;
+        let snapshot = SnapshotReader::open(lake, Table::raw(*stream))
+            .refresh()
+            .await?;
         let base = snapshot.binding.map_or(0, |binding| binding.base);
         let handle = StreamHandle::new(*stream, snapshot.offset.unwrap_or(base), &config.pipelines);
         handle.set_base(base);
-        let acknowledged = Arc::new(Acknowledged::new(nats.clone(), lake, *stream, faults.clone()));
-        feeds.push(Feed { handle, acknowledged });
+        let acknowledged = Arc::new(Acknowledged::new(
+            nats.clone(),
+            lake,
+            *stream,
+            faults.clone(),
+        ));
+        feeds.push(Feed {
+            handle,
+            acknowledged,
+        });
     }
     Ok(feeds)
 }
 
-async fn maintain(lake: &Lake, table: Table, config: MaintenanceConfig, stop: &CancellationToken) -> Result<(), SinkError> {
+async fn maintain(
+    lake: &Lake,
+    table: Table,
+    config: MaintenanceConfig,
+    stop: &CancellationToken,
+) -> Result<(), SinkError> {
     loop {
         match Maintenance::open(lake, table.clone(), config.clone()).await {
             Ok(Some(owner)) => return owner.run(stop.clone()).await,
             Ok(None) => {}
-            Err(error) if error.is_transient() => tracing::warn!(table = %table.name, %error, "upkeep cannot begin, trying again"),
+            Err(error) if error.is_transient() => {
+                tracing::warn!(table = %table.name, %error, "upkeep cannot begin, trying again")
+            }
             Err(error) => return Err(error),
         }
         tokio::select! {
@@ -381,16 +498,27 @@ async fn maintain(lake: &Lake, table: Table, config: MaintenanceConfig, stop: &C
     }
 }
 
-/// Continues a table from the stream there is now, after its offset. Messages that are lost stay lost.
+/// Continues a table from the stream there is now, after its offset. Messages that are lost stay
+/// lost.
 pub async fn adopt(mut config: Config, stream: &str) -> anyhow::Result<()> {
-    let Some(stream): Option<&'static dyn Stream> = stream::find(stream) else { bail!("there is no stream {stream:?}") };
+    let Some(stream): Option<&'static dyn Stream> = stream::find(stream) else {
+        bail!("there is no stream {stream:?}")
+    };
     let lake = Lake::open(&config.lake_url(), &config.lake.options)?;
     let managed = start_nats(&mut config).await?;
     let nats = Nats::connect(&config.nats).await?;
     let identity = provision(&nats.js, stream, &config.streams).await?;
-    let mut writer = TableWriter::open_to_rebind(&lake, Table::raw(stream), CancellationToken::new()).await?;
-    let binding = writer.rebind(identity.created_ns, identity.first_seq.max(1)).await?;
-    println!("table {} continues from stream sequence {} with base {}", stream.name(), identity.first_seq.max(1), binding.base);
+    let mut writer =
+        TableWriter::open_to_rebind(&lake, Table::raw(stream), CancellationToken::new()).await?;
+    let binding = writer
+        .rebind(identity.created_ns, identity.first_seq.max(1))
+        .await?;
+    println!(
+        "table {} continues from stream sequence {} with base {}",
+        stream.name(),
+        identity.first_seq.max(1),
+        binding.base
+    );
     if let Some(server) = managed {
         server.shutdown().await;
     }

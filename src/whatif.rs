@@ -1,4 +1,5 @@
-//! `headframe whatif`: the blocks of a time paid on other terms, and who would have got more or less.
+//! `headframe whatif`: the blocks of a time paid on other terms, and who would have got more or
+//! less.
 
 use anyhow::{Context as _, anyhow, bail};
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
@@ -38,14 +39,27 @@ pub struct Whatif {
 pub async fn run(asked: Whatif) -> anyhow::Result<()> {
     let scheme = payout::find(&asked.scheme).ok_or_else(|| {
         let names: Vec<&str> = payout::ALL.iter().map(|scheme| scheme.name()).collect();
-        anyhow!("there is no scheme {:?}; there are {}", asked.scheme, names.join(", "))
+        anyhow!(
+            "there is no scheme {:?}; there are {}",
+            asked.scheme,
+            names.join(", ")
+        )
     })?;
-    let policy = Policy { scheme, window_milli: asked.window, fee_bp: asked.fee };
-    let (from, to) = (asked.from.unwrap_or(EARLIEST_EVENT_US), asked.to.unwrap_or(LATEST_EVENT_US));
+    let policy = Policy {
+        scheme,
+        window_milli: asked.window,
+        fee_bp: asked.fee,
+    };
+    let (from, to) = (
+        asked.from.unwrap_or(EARLIEST_EVENT_US),
+        asked.to.unwrap_or(LATEST_EVENT_US),
+    );
     if from >= to {
         bail!("--from must be before --to");
     }
-    let comparison = replay(&asked.tables.open()?, policy, from, to).await.context("replaying history")?;
+    let comparison = replay(&asked.tables.open()?, policy, from, to)
+        .await
+        .context("replaying history")?;
     print!("{}", page(&comparison, asked.limit));
     Ok(())
 }
@@ -57,23 +71,49 @@ fn page(comparison: &Comparison, limit: usize) -> String {
     if left_out > 0 {
         text.push_str(&format!("; {left_out} more are left out"));
     }
-    let mut lines: Vec<(&str, u128, u128)> = comparison.miners.iter().map(|(miner, (was, would))| (miner.as_str(), *was, *would)).collect();
+    let mut lines: Vec<(&str, u128, u128)> = comparison
+        .miners
+        .iter()
+        .map(|(miner, (was, would))| (miner.as_str(), *was, *would))
+        .collect();
     lines.sort_by_key(|(miner, was, would)| (std::cmp::Reverse(was.abs_diff(*would)), *miner));
-    let (gain, lose) = (lines.iter().filter(|line| line.2 > line.1).count(), lines.iter().filter(|line| line.2 < line.1).count());
-    text.push_str(&format!("; {gain} miners gain, {lose} lose, {} stay\n", lines.len() - gain - lose));
+    let (gain, lose) = (
+        lines.iter().filter(|line| line.2 > line.1).count(),
+        lines.iter().filter(|line| line.2 < line.1).count(),
+    );
+    text.push_str(&format!(
+        "; {gain} miners gain, {lose} lose, {} stay\n",
+        lines.len() - gain - lose
+    ));
     for (why, hashes) in &comparison.skipped {
-        let shown = hashes.iter().take(limit).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let shown = hashes
+            .iter()
+            .take(limit)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
         let more = if hashes.len() > limit { ", ..." } else { "" };
         text.push_str(&format!("left out, because {why}: {shown}{more}\n"));
     }
     let shown = lines.len().min(limit);
     lines.truncate(shown);
     lines.push(("fee", comparison.fee.0, comparison.fee.1));
-    let width = lines.iter().map(|line| line.0.len()).max().unwrap_or(0).max(7);
-    text.push_str(&format!("{:width$} {:>24} {:>24} {:>24}\n", "account", "was", "would be", "change"));
+    let width = lines
+        .iter()
+        .map(|line| line.0.len())
+        .max()
+        .unwrap_or(0)
+        .max(7);
+    text.push_str(&format!(
+        "{:width$} {:>24} {:>24} {:>24}\n",
+        "account", "was", "would be", "change"
+    ));
     for (account, was, would) in lines {
         let sign = if would >= was { "+" } else { "-" };
-        text.push_str(&format!("{account:width$} {was:>24} {would:>24} {:>24}\n", format!("{sign}{}", was.abs_diff(would))));
+        text.push_str(&format!(
+            "{account:width$} {was:>24} {would:>24} {:>24}\n",
+            format!("{sign}{}", was.abs_diff(would))
+        ));
     }
     text
 }
@@ -81,7 +121,12 @@ fn page(comparison: &Comparison, limit: usize) -> String {
 /// A decimal number as its thousandths, exactly.
 fn milli(text: &str) -> Result<i64, String> {
     let milli = scaled(text, 3).filter(|milli| (1..=MAX_WINDOW_MILLI).contains(milli));
-    milli.ok_or_else(|| format!("{text:?} is no window; write blocks with at most three decimals, 0.001 to {}", MAX_WINDOW_MILLI / 1_000))
+    milli.ok_or_else(|| {
+        format!(
+            "{text:?} is no window; write blocks with at most three decimals, 0.001 to {}",
+            MAX_WINDOW_MILLI / 1_000
+        )
+    })
 }
 
 fn basis_points(text: &str) -> Result<u16, String> {
@@ -90,11 +135,16 @@ fn basis_points(text: &str) -> Result<u16, String> {
         (None, Some(percent)) => scaled(percent, 2),
         (None, None) => None,
     };
-    let points = points.filter(|points| (0..=MAX_FEE_BP).contains(points)).and_then(|points| u16::try_from(points).ok());
-    points.ok_or_else(|| format!("{text:?} is no fee; write hundredths of a percent as 50bp, or percent as 0.5%"))
+    let points = points
+        .filter(|points| (0..=MAX_FEE_BP).contains(points))
+        .and_then(|points| u16::try_from(points).ok());
+    points.ok_or_else(|| {
+        format!("{text:?} is no fee; write hundredths of a percent as 50bp, or percent as 0.5%")
+    })
 }
 
-/// A decimal number times ten to the power of `digits`; `None` when it has more decimals or is no number.
+/// A decimal number times ten to the power of `digits`; `None` when it has more decimals or is no
+/// number.
 fn scaled(text: &str, digits: usize) -> Option<i64> {
     let (whole, part) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
     let plain = |text: &str| text.chars().all(|c| c.is_ascii_digit());
@@ -106,7 +156,8 @@ fn scaled(text: &str, digits: usize) -> Option<i64> {
 
 /// Microseconds since 1970.
 fn time(text: &str) -> Result<i64, String> {
-    let nanos = string_to_timestamp_nanos(text).map_err(|error| format!("{error}; write 2026-03-01 or 2026-03-01T12:00:00Z"))?;
+    let nanos = string_to_timestamp_nanos(text)
+        .map_err(|error| format!("{error}; write 2026-03-01 or 2026-03-01T12:00:00Z"))?;
     Ok(nanos.div_euclid(1_000))
 }
 
@@ -117,8 +168,18 @@ mod tests {
 
     #[test]
     fn numbers_are_read_exactly_or_not_at_all() {
-        assert_eq!((milli("1.5"), milli("2"), milli("0.001")), (Ok(1_500), Ok(2_000), Ok(1)));
-        assert_eq!((basis_points("50bp"), basis_points("0.5%"), basis_points("100%")), (Ok(50), Ok(50), Ok(10_000)));
+        assert_eq!(
+            (milli("1.5"), milli("2"), milli("0.001")),
+            (Ok(1_500), Ok(2_000), Ok(1))
+        );
+        assert_eq!(
+            (
+                basis_points("50bp"),
+                basis_points("0.5%"),
+                basis_points("100%")
+            ),
+            (Ok(50), Ok(50), Ok(10_000))
+        );
         for wrong in ["0", "1.0005", "", ".5", "-1", "1e3", "1000.001"] {
             assert!(milli(wrong).is_err(), "{wrong}");
         }
@@ -131,14 +192,29 @@ mod tests {
 
     #[test]
     fn the_largest_changes_come_first_and_the_fee_last() {
-        let miners = [("a", (100, 90)), ("b", (50, 80)), ("c", (7, 7))].map(|(miner, both)| (miner.to_owned(), both));
-        let comparison =
-            Comparison { blocks: 2, skipped: [("they are gone", vec!["ab".to_owned()])].into(), fee: (3, 0), miners: miners.into() };
+        let miners = [("a", (100, 90)), ("b", (50, 80)), ("c", (7, 7))]
+            .map(|(miner, both)| (miner.to_owned(), both));
+        let comparison = Comparison {
+            blocks: 2,
+            skipped: [("they are gone", vec!["ab".to_owned()])].into(),
+            fee: (3, 0),
+            miners: miners.into(),
+        };
         let page = page(&comparison, 2);
-        let first: Vec<&str> = page.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        let first: Vec<&str> = page
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
         assert_eq!(first, ["2", "left", "account", "b", "a", "fee"]);
-        assert!(page.contains("left out, because they are gone: ab\n"), "{page}");
-        assert!(page.starts_with("2 blocks; 1 more are left out") && page.contains("1 miners gain, 1 lose, 1 stay"), "{page}");
+        assert!(
+            page.contains("left out, because they are gone: ab\n"),
+            "{page}"
+        );
+        assert!(
+            page.starts_with("2 blocks; 1 more are left out")
+                && page.contains("1 miners gain, 1 lose, 1 stay"),
+            "{page}"
+        );
         assert!(page.contains("+30") && page.contains("-10"), "{page}");
     }
 }

@@ -1,8 +1,10 @@
-//! A stream that one writer derives from others: each message says which one it follows, so that nothing is written twice.
+//! A stream that one writer derives from others: each message says which one it follows, so that
+//! nothing is written twice.
 //!
-//! Facts about money must not be doubled by a repetition, a zombie or a second process. Every message carries the sequence
-//! it expects to follow, and JetStream refuses it once the stream went on. An answer that got lost is asked for again under
-//! the same message id, which is this writer's alone: equal rows of another writer are another fact, and one of the two loses.
+//! Facts about money must not be doubled by a repetition, a zombie or a second process. Every
+//! message carries the sequence it expects to follow, and JetStream refuses it once the stream went
+//! on. An answer that got lost is asked for again under the same message id, which is this writer's
+//! alone: equal rows of another writer are another fact, and one of the two loses.
 
 use std::fmt;
 use std::time::Duration;
@@ -40,7 +42,8 @@ pub enum ChronicleError {
         expected: u64,
         /// The last sequence there is.
         found: u64,
-        /// Whether it was created anew, or has lost what it had acknowledged. Then reading it again does not help.
+        /// Whether it was created anew, or has lost what it had acknowledged. Then reading it again
+        /// does not help.
         lost: bool,
     },
     /// The rows may be stored or not.
@@ -77,7 +80,13 @@ pub struct Chronicle {
 
 impl fmt::Debug for Chronicle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Chronicle({} after {}, {})", self.stream.name(), self.last, self.writer)
+        write!(
+            f,
+            "Chronicle({} after {}, {})",
+            self.stream.name(),
+            self.last,
+            self.writer
+        )
     }
 }
 
@@ -104,14 +113,31 @@ enum Fate {
 }
 
 impl Chronicle {
-    /// Creates the stream if it is missing and takes its end as known. Whoever opens it must then learn what it holds up
-    /// to [`Self::last`] before appending: what the table of the stream says, once it has committed that far.
-    pub async fn open(nats: Nats, stream: &'static dyn Stream, settings: &StreamSettings) -> Result<Self, ChronicleError> {
+    /// Creates the stream if it is missing and takes its end as known. Whoever opens it must then
+    /// learn what it holds up to [`Self::last`] before appending: what the table of the stream
+    /// says, once it has committed that far.
+    pub async fn open(
+        nats: Nats,
+        stream: &'static dyn Stream,
+        settings: &StreamSettings,
+    ) -> Result<Self, ChronicleError> {
         let identity = provision(&nats.js, stream, settings).await?;
-        let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let started = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis();
         let writer = format!("chronicle.{started:x}{:08x}", rand::random::<u32>());
         let last = identity.last_seq;
-        Ok(Self { nats, stream, writer, identity, last, written: 0, patience: PATIENCE, pending: None })
+        Ok(Self {
+            nats,
+            stream,
+            writer,
+            identity,
+            last,
+            written: 0,
+            patience: PATIENCE,
+            pending: None,
+        })
     }
 
     /// The same writer, which gives an open question up sooner or later than after 30 s.
@@ -133,34 +159,48 @@ impl Chronicle {
 
     /// Bytes of rows that one message takes.
     pub fn room(&self) -> usize {
-        // Before the first connection the client does not know the limit; ours and the server's headers need some of it.
+        // Before the first connection the client does not know the limit; ours and the server's
+        // headers need some of it.
         match self.nats.client.max_payload() {
             0 => 1024 * 1024 - 4096,
             bytes => bytes.saturating_sub(4096).max(1024),
         }
     }
 
-    /// How many of the first rows fit into one message together: as many as there are, or fewer, but never none.
+    /// How many of the first rows fit into one message together: as many as there are, or fewer,
+    /// but never none.
     pub fn fitting<R: Record>(&self, rows: &[R]) -> Result<usize, ChronicleError> {
         let (mut size, room) = (0, self.room());
         for (index, row) in rows.iter().enumerate() {
             size += encode(std::slice::from_ref(row))?.len();
             if size > room {
-                return if index > 0 { Ok(index) } else { Err(self.too_large(size)) };
+                return if index > 0 {
+                    Ok(index)
+                } else {
+                    Err(self.too_large(size))
+                };
             }
         }
         Ok(rows.len())
     }
 
-    /// Appends rows of one key as one message, so that all of them are stored or none, and answers its sequence.
+    /// Appends rows of one key as one message, so that all of them are stored or none, and answers
+    /// its sequence.
     ///
-    /// After [`ChronicleError::Unknown`] every call but [`Self::settle`] answers the same until that has found out. A call that is
-    /// dropped half way leaves the same state behind. After [`ChronicleError::Conflict`] each append fails until [`Self::refresh`].
+    /// After [`ChronicleError::Unknown`] every call but [`Self::settle`] answers the same until
+    /// that has found out. A call that is dropped half way leaves the same state behind. After
+    /// [`ChronicleError::Conflict`] each append fails until [`Self::refresh`].
     pub async fn append<R: Record>(&mut self, rows: &[R]) -> Result<u64, ChronicleError> {
         self.nothing_pending()?;
-        let key = rows.first().map(Record::key).ok_or_else(|| PublishError::Encode("there are no rows".to_owned()))?;
+        let key = rows
+            .first()
+            .map(Record::key)
+            .ok_or_else(|| PublishError::Encode("there are no rows".to_owned()))?;
         if let Some(other) = rows.iter().map(Record::key).find(|other| *other != key) {
-            return Err(PublishError::Encode(format!("rows of {key:?} and of {other:?} cannot be one message")).into());
+            return Err(PublishError::Encode(format!(
+                "rows of {key:?} and of {other:?} cannot be one message"
+            ))
+            .into());
         }
         let payload = encode(rows)?;
         if payload.len() > self.room() {
@@ -169,12 +209,20 @@ impl Chronicle {
         self.written += 1;
         let id = format!("{}/{}", self.writer, self.written);
         let (subject, created_ns) = (subject(self.stream, key), self.identity.created_ns);
-        self.pending = Some(Pending { subject, id, payload, follows: self.last, created_ns, attempts: 0 });
+        self.pending = Some(Pending {
+            subject,
+            id,
+            payload,
+            follows: self.last,
+            created_ns,
+            attempts: 0,
+        });
         Ok(self.settle().await?.unwrap_or(self.last))
     }
 
-    /// Finds out what became of the message whose fate is open: its sequence once it is certainly stored, `None` when there
-    /// is no such message. It is sent again if need be, under the same id and for the same place.
+    /// Finds out what became of the message whose fate is open: its sequence once it is certainly
+    /// stored, `None` when there is no such message. It is sent again if need be, under the same id
+    /// and for the same place.
     pub async fn settle(&mut self) -> Result<Option<u64>, ChronicleError> {
         let stream = self.stream.name();
         let until = Instant::now() + self.patience;
@@ -191,7 +239,13 @@ impl Chronicle {
                 Fate::Open("there is no connection".to_owned())
             };
             match fate {
-                Fate::Open(reason) if Instant::now() >= until => return Err(ChronicleError::Unknown { stream, expected, reason }),
+                Fate::Open(reason) if Instant::now() >= until => {
+                    return Err(ChronicleError::Unknown {
+                        stream,
+                        expected,
+                        reason,
+                    });
+                }
                 Fate::Open(_) => tokio::time::sleep(PAUSE).await,
                 Fate::Stored(seq) => {
                     (self.last, self.pending) = (seq, None);
@@ -199,8 +253,14 @@ impl Chronicle {
                 }
                 Fate::Conflict { found, lost } => {
                     self.pending = None;
-                    metrics::counter!("headframe_chronicle_conflicts_total", "stream" => stream).increment(1);
-                    return Err(ChronicleError::Conflict { stream, expected, found, lost });
+                    metrics::counter!("headframe_chronicle_conflicts_total", "stream" => stream)
+                        .increment(1);
+                    return Err(ChronicleError::Conflict {
+                        stream,
+                        expected,
+                        found,
+                        lost,
+                    });
                 }
                 Fate::Refused(error) => {
                     self.pending = None;
@@ -211,44 +271,63 @@ impl Chronicle {
         Ok(None)
     }
 
-    /// Takes the stream's present end as known, after a conflict. What was written up to there must be learned first or next.
+    /// Takes the stream's present end as known, after a conflict. What was written up to there must
+    /// be learned first or next.
     pub async fn refresh(&mut self) -> Result<u64, ChronicleError> {
         self.nothing_pending()?;
         self.last = self.verify().await?;
         Ok(self.last)
     }
 
-    /// The stream's present end, of the stream that was opened. One that was created anew since, or that ends before what this
-    /// writer knows, is a [`ChronicleError::Conflict`] that is `lost`.
+    /// The stream's present end, of the stream that was opened. One that was created anew since, or
+    /// that ends before what this writer knows, is a [`ChronicleError::Conflict`] that is `lost`.
     pub async fn verify(&self) -> Result<u64, ChronicleError> {
         let (stream, expected) = (self.stream.name(), self.last);
         let found = inspect(&self.nats.js, self.stream).await?;
-        let same = |now: &StreamIdentity| now.created_ns == self.identity.created_ns && now.last_seq >= expected;
+        let same = |now: &StreamIdentity| {
+            now.created_ns == self.identity.created_ns && now.last_seq >= expected
+        };
         match found {
             Some(now) if same(&now) => Ok(now.last_seq),
             other => {
                 let found = other.map_or(0, |now| now.last_seq);
-                Err(ChronicleError::Conflict { stream, expected, found, lost: true })
+                Err(ChronicleError::Conflict {
+                    stream,
+                    expected,
+                    found,
+                    lost: true,
+                })
             }
         }
     }
 
     fn nothing_pending(&self) -> Result<(), ChronicleError> {
-        let Some(pending) = &self.pending else { return Ok(()) };
+        let Some(pending) = &self.pending else {
+            return Ok(());
+        };
         let reason = "an earlier message is not settled".to_owned();
-        Err(ChronicleError::Unknown { stream: self.stream.name(), expected: pending.follows, reason })
+        Err(ChronicleError::Unknown {
+            stream: self.stream.name(),
+            expected: pending.follows,
+            reason,
+        })
     }
 
     fn too_large(&self, size: usize) -> ChronicleError {
         let reason = format!("{size} bytes of rows, the limit is {}", self.room());
-        PublishError::TooLarge { stream: self.stream.name(), reason }.into()
+        PublishError::TooLarge {
+            stream: self.stream.name(),
+            reason,
+        }
+        .into()
     }
 }
 
 fn encode<R: Record>(rows: &[R]) -> Result<Bytes, PublishError> {
     let mut text = Vec::new();
     for row in rows {
-        serde_json::to_writer(&mut text, row).map_err(|error| PublishError::Encode(error.to_string()))?;
+        serde_json::to_writer(&mut text, row)
+            .map_err(|error| PublishError::Encode(error.to_string()))?;
         text.push(b'\n');
     }
     Ok(text.into())
@@ -260,7 +339,9 @@ fn rival(stream: &str, found: u64, lost: bool) -> String {
         true => format!(
             "it was created anew or has lost messages that it had acknowledged, and ends at {found}; restore it, or decide with `headframe adopt {stream}`"
         ),
-        false => format!("it goes on to {found}, written by somebody else; read it again first, and let only one process write it"),
+        false => format!(
+            "it goes on to {found}, written by somebody else; read it again first, and let only one process write it"
+        ),
     }
 }
 
@@ -268,26 +349,37 @@ async fn attempt(nats: &Nats, stream: &'static str, pending: &Pending) -> Fate {
     let mut headers = HeaderMap::new();
     headers.insert(NATS_MESSAGE_ID, pending.id.as_str());
     headers.insert(header::CONTENT_TYPE, header::NDJSON);
-    let message = PublishMessage::build().payload(pending.payload.clone()).headers(headers).expected_last_sequence(pending.follows);
+    let message = PublishMessage::build()
+        .payload(pending.payload.clone())
+        .headers(headers)
+        .expected_last_sequence(pending.follows);
     let answer = match nats.js.send_publish(pending.subject.clone(), message).await {
         Ok(ack) => ack.await,
         Err(error) => Err(error),
     };
     let error = match answer {
-        // A repeated id is answered with the sequence of the first one, and nobody else has our ids.
+        // A repeated id is answered with the sequence of the first one, and nobody else has our
+        // ids.
         Ok(ack) => return Fate::Stored(ack.sequence),
         Err(error) => error,
     };
     match code(&error) {
-        Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) => look(nats, stream, pending).await,
+        Some(
+            ErrorCode::STREAM_WRONG_LAST_SEQUENCE | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT,
+        ) => look(nats, stream, pending).await,
         // An attempt of ours is being stored at this moment.
         Some(ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT) => Fate::Open(error.to_string()),
         _ => match judge(stream, &error) {
             Verdict::Final(error) if pending.attempts == 1 => Fate::Refused(error),
             Verdict::Final(error) => Fate::Open(error.to_string()),
             Verdict::NoStream => Fate::Open("no stream answers".to_owned()),
-            Verdict::Open(reason) => match nats.take_denied().filter(|denied| denied.contains(pending.subject.as_str())) {
-                Some(reason) if pending.attempts == 1 => Fate::Refused(PublishError::Denied { stream, reason }),
+            Verdict::Open(reason) => match nats
+                .take_denied()
+                .filter(|denied| denied.contains(pending.subject.as_str()))
+            {
+                Some(reason) if pending.attempts == 1 => {
+                    Fate::Refused(PublishError::Denied { stream, reason })
+                }
                 _ => Fate::Open(reason),
             },
         },
@@ -302,19 +394,34 @@ async fn look(nats: &Nats, stream: &'static str, pending: &Pending) -> Fate {
         Err(error) => return Fate::Open(error.to_string()),
     };
     let info = handle.cached_info();
-    let (found, created) = (info.state.last_sequence, info.created.unix_timestamp_nanos());
+    let (found, created) = (
+        info.state.last_sequence,
+        info.created.unix_timestamp_nanos(),
+    );
     let lost = created != i128::from(pending.created_ns) || found < pending.follows;
     if lost || found < wanted {
-        // It is not the stream we knew, or shorter than that, so that no attempt of ours can have been taken.
+        // It is not the stream we knew, or shorter than that, so that no attempt of ours can have
+        // been taken.
         return Fate::Conflict { found, lost };
     }
     match handle.get_raw_message(wanted).await {
-        Ok(stored) if stored.headers.get(NATS_MESSAGE_ID).is_some_and(|id| id.as_str() == pending.id) => Fate::Stored(wanted),
-        Ok(_) => Fate::Conflict { found, lost },
-        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound && pending.attempts == 1 => Fate::Conflict { found, lost },
-        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {
-            Fate::Open(format!("message {wanted}, which would tell, has left the stream; start again from the table"))
+        Ok(stored)
+            if stored
+                .headers
+                .get(NATS_MESSAGE_ID)
+                .is_some_and(|id| id.as_str() == pending.id) =>
+        {
+            Fate::Stored(wanted)
         }
+        Ok(_) => Fate::Conflict { found, lost },
+        Err(error)
+            if error.kind() == RawMessageErrorKind::NoMessageFound && pending.attempts == 1 =>
+        {
+            Fate::Conflict { found, lost }
+        }
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Fate::Open(format!(
+            "message {wanted}, which would tell, has left the stream; start again from the table"
+        )),
         Err(error) => Fate::Open(error.to_string()),
     }
 }

@@ -1,7 +1,9 @@
-//! Turns messages into rows of the raw table, as a pure function of what was seen before and the messages.
+//! Turns messages into rows of the raw table, as a pure function of what was seen before and the
+//! messages.
 //!
-//! Nothing fails here: what cannot be read becomes a rejected row with its bytes and a reason. The same messages cut into
-//! other calls give the same rows, so that every process that reads a stream agrees on them.
+//! Nothing fails here: what cannot be read becomes a rejected row with its bytes and a reason. The
+//! same messages cut into other calls give the same rows, so that every process that reads a stream
+//! agrees on them.
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -24,7 +26,8 @@ pub struct Chunk {
     pub first: i64,
     /// The table sequence of the last message, inclusive; below `first` when there was no message.
     pub last: i64,
-    /// Exactly the raw table's schema, in the order of (seq, row): good and rejected rows, duplicates dropped.
+    /// Exactly the raw table's schema, in the order of (seq, row): good and rejected rows,
+    /// duplicates dropped.
     pub batch: RecordBatch,
     /// Rows dropped because they were taken before.
     pub duplicates: u64,
@@ -42,14 +45,22 @@ pub struct Decoder {
 
 impl std::fmt::Debug for Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Decoder").field("stream", &self.stream.name()).field("base", &self.base).finish_non_exhaustive()
+        f.debug_struct("Decoder")
+            .field("stream", &self.stream.name())
+            .field("base", &self.base)
+            .finish_non_exhaustive()
     }
 }
 
 impl Decoder {
     /// A decoder that continues from `state`. Table sequence = `base` + stream sequence.
     pub fn new(stream: &'static dyn Stream, base: i64, state: State) -> Self {
-        Self { stream, schema: Table::raw(stream).schema(), base, state }
+        Self {
+            stream,
+            schema: Table::raw(stream).schema(),
+            base,
+            state,
+        }
     }
 
     /// What must be kept to continue after the last message.
@@ -64,9 +75,12 @@ impl Decoder {
         let mut from = 0;
         while from < messages.len() {
             let format = Format::from_content_type(messages[from].content_type.as_deref());
-            let same = |message: &&Message| Format::from_content_type(message.content_type.as_deref()) == format;
+            let same = |message: &&Message| {
+                Format::from_content_type(message.content_type.as_deref()) == format
+            };
             let count = match &format {
-                // Lines of neighbours are read together: the JSON reader is far cheaper a batch than a message.
+                // Lines of neighbours are read together: the JSON reader is far cheaper a batch
+                // than a message.
                 Ok(Format::Ndjson) => messages[from..].iter().take_while(same).count(),
                 _ => 1,
             };
@@ -79,7 +93,9 @@ impl Decoder {
             parts.push(self.assemble(&messages[from..from + count], rows, &mut counts));
             from += count;
         }
-        let place = |message: &Message| self.base + i64::try_from(message.seq).unwrap_or(i64::MAX - self.base.max(0));
+        let place = |message: &Message| {
+            self.base + i64::try_from(message.seq).unwrap_or(i64::MAX - self.base.max(0))
+        };
         let after = self.base + self.state.guard.as_ref().map_or(0, |guard| guard.seq);
         let (first, last) = match (messages.first(), messages.last()) {
             (Some(first), Some(last)) => (place(first), place(last)),
@@ -91,9 +107,16 @@ impl Decoder {
         // Every part has this very schema, which is all that joining asks for.
         let batch = match parts.len() {
             1 => parts.remove(0),
-            _ => concat_batches(&self.schema, &parts).unwrap_or_else(|_| RecordBatch::new_empty(self.schema.clone())),
+            _ => concat_batches(&self.schema, &parts)
+                .unwrap_or_else(|_| RecordBatch::new_empty(self.schema.clone())),
         };
-        Chunk { first, last, batch, duplicates: counts.duplicates, rejected: counts.rejected }
+        Chunk {
+            first,
+            last,
+            batch,
+            duplicates: counts.duplicates,
+            rejected: counts.rejected,
+        }
     }
 
     /// Drops duplicates and builds the columns.
@@ -104,19 +127,38 @@ impl Decoder {
         while at < entries.len() {
             let index = entries[at].message;
             let message = &messages[index];
-            let end = at + entries[at..].iter().take_while(|entry| entry.message == index).count();
+            let end = at
+                + entries[at..]
+                    .iter()
+                    .take_while(|entry| entry.message == index)
+                    .count();
             self.claim(message, &mut entries[at..end], named.as_ref());
             at = end;
         }
         let before = entries.len();
         entries.retain(|entry| entry.fresh);
         counts.duplicates += (before - entries.len()) as u64;
-        counts.rejected += entries.iter().filter(|entry| matches!(entry.origin, Origin::Bad { .. })).count() as u64;
-        columns::build(&self.schema, self.base, messages, batch.as_ref(), &entries, named.as_ref())
+        counts.rejected += entries
+            .iter()
+            .filter(|entry| matches!(entry.origin, Origin::Bad { .. }))
+            .count() as u64;
+        columns::build(
+            &self.schema,
+            self.base,
+            messages,
+            batch.as_ref(),
+            &entries,
+            named.as_ref(),
+        )
     }
 
     /// Marks the rows of one message that were taken before.
-    fn claim(&mut self, message: &Message, entries: &mut [rows::Entry], named: Option<&columns::Identities>) {
+    fn claim(
+        &mut self,
+        message: &Message,
+        entries: &mut [rows::Entry],
+        named: Option<&columns::Identities>,
+    ) {
         let seen = &mut self.state.seen;
         // The usual message: numbered by its headers, complete, and new as a whole.
         // Decided by this message alone: its neighbours in the call must not matter.
@@ -140,7 +182,10 @@ impl Decoder {
 
 /// Whether the rows are 0, 1, 2, …
 fn contiguous(entries: &[rows::Entry]) -> bool {
-    entries.iter().enumerate().all(|(index, entry)| entry.row == index)
+    entries
+        .iter()
+        .enumerate()
+        .all(|(index, entry)| entry.row == index)
 }
 
 #[derive(Debug, Default)]

@@ -12,8 +12,9 @@
 //! | 502 | JetStream refuses the rows for good; an operator must act |
 //! | 503 | JetStream is full, away, or did not confirm; `Retry-After` says when to come back |
 //!
-//! A client that retries after 429, 503 or a lost answer sends `Headframe-Producer` (its own name, unique to one run) and
-//! `Headframe-Seq` (its number of the first row, rising by one a row): rows that were stored already are then dropped.
+//! A client that retries after 429, 503 or a lost answer sends `Headframe-Producer` (its own name,
+//! unique to one run) and `Headframe-Seq` (its number of the first row, rising by one a row): rows
+//! that were stored already are then dropped.
 
 use std::sync::Arc;
 
@@ -55,7 +56,12 @@ pub struct DoorConfig {
 
 impl Default for DoorConfig {
     fn default() -> Self {
-        Self { max_body_bytes: 16 * 1024 * 1024, max_requests: 256, max_bytes: 128 * 1024 * 1024, token: None }
+        Self {
+            max_body_bytes: 16 * 1024 * 1024,
+            max_requests: 256,
+            max_bytes: 128 * 1024 * 1024,
+            token: None,
+        }
     }
 }
 
@@ -63,10 +69,15 @@ impl DoorConfig {
     /// Refuses a door that lets nothing in. The reason names the key.
     pub fn validate(&self) -> Result<(), String> {
         if self.max_body_bytes == 0 || self.max_requests == 0 {
-            return Err("ingest.max_body_bytes and ingest.max_requests must be at least 1".to_owned());
+            return Err(
+                "ingest.max_body_bytes and ingest.max_requests must be at least 1".to_owned(),
+            );
         }
         if self.max_bytes < self.max_body_bytes {
-            return Err(format!("ingest.max_bytes is {}; it must not be less than ingest.max_body_bytes", self.max_bytes));
+            return Err(format!(
+                "ingest.max_bytes is {}; it must not be less than ingest.max_body_bytes",
+                self.max_bytes
+            ));
         }
         Ok(())
     }
@@ -82,8 +93,18 @@ struct Door {
 /// The route. Nest it beside the other routes of the server; it has its own limits.
 pub fn router(publisher: Publisher, config: DoorConfig) -> Router {
     let requests = Semaphore::new(config.max_requests.max(1));
-    let bytes = Semaphore::new(config.max_bytes.max(config.max_body_bytes).min(Semaphore::MAX_PERMITS));
-    let door = Arc::new(Door { publisher, config, requests, bytes });
+    let bytes = Semaphore::new(
+        config
+            .max_bytes
+            .max(config.max_body_bytes)
+            .min(Semaphore::MAX_PERMITS),
+    );
+    let door = Arc::new(Door {
+        publisher,
+        config,
+        requests,
+        bytes,
+    });
     Router::new()
         .route(PATH, post(ingest))
         // The body is limited while it is unpacked, which axum's own limit would not see.
@@ -122,11 +143,19 @@ struct Refusal {
 
 impl Refusal {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after_s: None }
+        Self {
+            status,
+            message: message.into(),
+            retry_after_s: None,
+        }
     }
 
     fn busy(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::TOO_MANY_REQUESTS, message: message.into(), retry_after_s: Some(1) }
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            message: message.into(),
+            retry_after_s: Some(1),
+        }
     }
 }
 
@@ -139,46 +168,79 @@ impl From<PublishError> for Refusal {
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         let retry_after_s = error.retry_after().map(|wait| wait.as_secs().max(1));
-        Self { status, message: error.to_string(), retry_after_s }
+        Self {
+            status,
+            message: error.to_string(),
+            retry_after_s,
+        }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(serde_json::json!({ "error": self.message }))).into_response();
+        let mut response = (
+            self.status,
+            Json(serde_json::json!({ "error": self.message })),
+        )
+            .into_response();
         if let Some(seconds) = self.retry_after_s {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
 }
 
-async fn ingest(State(door): State<Arc<Door>>, Path(name): Path<String>, headers: HeaderMap, body: Body) -> Response {
+async fn ingest(
+    State(door): State<Arc<Door>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let result = handle(&door, &name, &headers, body).await;
-    let status = result.as_ref().map_or_else(|refusal| refusal.status, |_| StatusCode::OK);
-    metrics::counter!("headframe_door_requests_total", "status" => status.as_str().to_owned()).increment(1);
+    let status = result
+        .as_ref()
+        .map_or_else(|refusal| refusal.status, |_| StatusCode::OK);
+    metrics::counter!("headframe_door_requests_total", "status" => status.as_str().to_owned())
+        .increment(1);
     match result {
         Ok(accepted) => Json(accepted).into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn handle(door: &Door, name: &str, headers: &HeaderMap, body: Body) -> Result<Accepted, Refusal> {
+async fn handle(
+    door: &Door,
+    name: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Accepted, Refusal> {
     authorize(door, headers)?;
     let Some(stream) = stream::find(name) else {
         let open = stream::ALL.iter().filter(|stream| !stream.derived());
         let names: Vec<&str> = open.map(|stream| stream.name()).collect();
-        return Err(Refusal::new(StatusCode::NOT_FOUND, format!("there is no stream {name:?}; there are {}", names.join(", "))));
+        return Err(Refusal::new(
+            StatusCode::NOT_FOUND,
+            format!(
+                "there is no stream {name:?}; there are {}",
+                names.join(", ")
+            ),
+        ));
     };
     if stream.derived() {
-        let reason = format!("the rows of {name:?} are derived from other streams; nobody can send any");
+        let reason =
+            format!("the rows of {name:?} are derived from other streams; nobody can send any");
         return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
     }
     let format = format(headers)?;
     let encoding = read::Encoding::of(headers)?;
     let identity = identity(headers)?;
     let Ok(_request) = door.requests.try_acquire() else {
-        return Err(Refusal::busy(format!("{} requests are being worked on already", door.config.max_requests)));
+        return Err(Refusal::busy(format!(
+            "{} requests are being worked on already",
+            door.config.max_requests
+        )));
     };
     if door.publisher.load() > 0.95 {
         return Err(Refusal::busy("the queue to JetStream is full"));
@@ -189,20 +251,34 @@ async fn handle(door: &Door, name: &str, headers: &HeaderMap, body: Body) -> Res
 }
 
 fn authorize(door: &Door, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(token) = &door.config.token else { return Ok(()) };
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer "));
+    let Some(token) = &door.config.token else {
+        return Ok(());
+    };
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
     // Hashes compare in constant time and hide the length.
-    if given.is_some_and(|given| blake3::hash(given.trim().as_bytes()) == blake3::hash(token.as_bytes())) {
+    if given.is_some_and(|given| {
+        blake3::hash(given.trim().as_bytes()) == blake3::hash(token.as_bytes())
+    }) {
         return Ok(());
     }
-    Err(Refusal::new(StatusCode::UNAUTHORIZED, "send the token as \"Authorization: Bearer …\""))
+    Err(Refusal::new(
+        StatusCode::UNAUTHORIZED,
+        "send the token as \"Authorization: Bearer …\"",
+    ))
 }
 
 fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let unknown = |reason: String| Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
     // curl's default for -d says nothing about the body.
-    if content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded") || value.starts_with("text/plain")) {
+    if content_type.is_some_and(|value| {
+        value.starts_with("application/x-www-form-urlencoded") || value.starts_with("text/plain")
+    }) {
         return Ok(Format::Ndjson);
     }
     match Format::from_content_type(content_type).map_err(unknown)? {
@@ -213,19 +289,33 @@ fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
 
 fn identity(headers: &HeaderMap) -> Result<Option<(String, i64)>, Refusal> {
     let bad = |what: &str| Refusal::new(StatusCode::BAD_REQUEST, what.to_owned());
-    let (producer, number) = (headers.get(message::PRODUCER), headers.get(message::PRODUCER_SEQ));
+    let (producer, number) = (
+        headers.get(message::PRODUCER),
+        headers.get(message::PRODUCER_SEQ),
+    );
     let (Some(producer), Some(number)) = (producer, number) else {
         return if producer.is_none() && number.is_none() {
             Ok(None)
         } else {
-            Err(bad("Headframe-Producer and Headframe-Seq belong together; send both or neither"))
+            Err(bad(
+                "Headframe-Producer and Headframe-Seq belong together; send both or neither",
+            ))
         };
     };
-    let producer = producer.to_str().ok().filter(|name| !name.is_empty() && name.len() <= crate::message::MAX_PRODUCER_BYTES);
-    let number = number.to_str().ok().and_then(|text| text.trim().parse::<i64>().ok()).filter(|number| *number >= 0);
+    let producer = producer
+        .to_str()
+        .ok()
+        .filter(|name| !name.is_empty() && name.len() <= crate::message::MAX_PRODUCER_BYTES);
+    let number = number
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse::<i64>().ok())
+        .filter(|number| *number >= 0);
     match (producer, number) {
         (Some(producer), Some(number)) => Ok(Some((producer.to_owned(), number))),
-        (None, _) => Err(bad("Headframe-Producer must be 1 to 256 visible ASCII characters")),
+        (None, _) => Err(bad(
+            "Headframe-Producer must be 1 to 256 visible ASCII characters",
+        )),
         (_, None) => Err(bad("Headframe-Seq must be a whole number from 0")),
     }
 }
@@ -240,18 +330,43 @@ async fn parse(
     let work = move || intake::parse(stream, format, &body, identity);
     let parsed = match tokio::task::spawn_blocking(work).await {
         Ok(parsed) => parsed,
-        Err(error) => return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot parse the body: {error}"))),
+        Err(error) => {
+            return Err(Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("cannot parse the body: {error}"),
+            ));
+        }
     };
     parsed.map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))
 }
 
-async fn store(door: &Door, stream: &'static dyn Stream, intake: intake::Intake) -> Result<Accepted, Refusal> {
+async fn store(
+    door: &Door,
+    stream: &'static dyn Stream,
+    intake: intake::Intake,
+) -> Result<Accepted, Refusal> {
     let accepted = intake.good_rows();
-    let (good, bad) = tokio::try_join!(intake.publish_good(&door.publisher, stream), intake.publish_bad(&door.publisher, stream))?;
+    let (good, bad) = tokio::try_join!(
+        intake.publish_good(&door.publisher, stream),
+        intake.publish_bad(&door.publisher, stream)
+    )?;
     let seqs = || good.iter().chain(&bad).map(|receipt| receipt.seq);
     let (first_seq, last_seq) = (seqs().min(), seqs().max());
     metrics::counter!("headframe_door_rows_total", "stream" => stream.name(), "result" => "accepted").increment(accepted as u64);
     metrics::counter!("headframe_door_rows_total", "stream" => stream.name(), "result" => "rejected").increment(intake.bad.len() as u64);
-    let rejected = intake.bad.into_iter().map(|bad| RejectedRow { line: bad.line, reason: bad.reason }).collect();
-    Ok(Accepted { stream: stream.name(), accepted, rejected, first_seq, last_seq })
+    let rejected = intake
+        .bad
+        .into_iter()
+        .map(|bad| RejectedRow {
+            line: bad.line,
+            reason: bad.reason,
+        })
+        .collect();
+    Ok(Accepted {
+        stream: stream.name(),
+        accepted,
+        rejected,
+        first_seq,
+        last_seq,
+    })
 }

@@ -1,7 +1,7 @@
 //! Keeps a [`Tail`] up to date where no pipeline runs: a reader and a decoder of its own.
 //!
-//! It starts from the state of a committed snapshot and, because decoding is a pure function, makes the very rows the
-//! pipeline will commit.
+//! It starts from the state of a committed snapshot and, because decoding is a pure function, makes
+//! the very rows the pipeline will commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,11 @@ use crate::tail::Tail;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Reads, decodes and pushes until cancelled (`Ok`) or until the stream has a fault nobody here can decide.
+/// Reads, decodes and pushes until cancelled (`Ok`) or until the stream has a fault nobody here can
+/// decide.
 ///
-/// `from.next` must be the sequence after `state`'s guard, and `base` the table's binding to the stream.
+/// `from.next` must be the sequence after `state`'s guard, and `base` the table's binding to the
+/// stream.
 pub async fn follow(
     nats: Nats,
     stream: &'static dyn Stream,

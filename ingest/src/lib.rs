@@ -1,8 +1,10 @@
 //! How a fact gets into a stream, and out again, in order: the only room that knows JetStream.
 //!
-//! In: [`Publisher`], the HTTP [`door`], and [`Chronicle`] for streams of one writer. Out: [`Reader`] hands over contiguous
-//! messages and stops with a named fault rather than skip one; [`Decoder`] turns them into rows of the raw table, as a pure function, so that every process that
-//! reads the same messages makes the same rows. [`Tail`] keeps the rows no committed snapshot has yet.
+//! In: [`Publisher`], the HTTP [`door`], and [`Chronicle`] for streams of one writer. Out:
+//! [`Reader`] hands over contiguous messages and stops with a named fault rather than skip one;
+//! [`Decoder`] turns them into rows of the raw table, as a pure function, so that every process
+//! that reads the same messages makes the same rows. [`Tail`] keeps the rows no committed snapshot
+//! has yet.
 
 pub mod chronicle;
 pub mod decode;

@@ -1,4 +1,5 @@
-//! One connection to NATS, with TLS and credentials, that reconnects for ever and tells when it did.
+//! One connection to NATS, with TLS and credentials, that reconnects for ever and tells when it
+//! did.
 //!
 //! Secrets come from files or from the environment, never from the configuration file itself.
 
@@ -66,9 +67,13 @@ impl NatsConfig {
     /// Refuses what could only fail while connecting. The reason names the key.
     pub fn validate(&self) -> Result<(), String> {
         for url in self.url.split(',').map(str::trim) {
-            let address: ServerAddr = url.parse().map_err(|error| format!("nats.url names {url:?}: {error}; write nats://host:port"))?;
+            let address: ServerAddr = url.parse().map_err(|error| {
+                format!("nats.url names {url:?}: {error}; write nats://host:port")
+            })?;
             if address.has_user_pass() {
-                return Err(format!("nats.url carries a password; set nats.user, and nats.password_file or {PASSWORD_ENV}"));
+                return Err(format!(
+                    "nats.url carries a password; set nats.user, and nats.password_file or {PASSWORD_ENV}"
+                ));
             }
         }
         let files = [
@@ -78,20 +83,40 @@ impl NatsConfig {
             ("tls_cert", &self.tls_cert),
             ("tls_key", &self.tls_key),
         ];
-        for (key, path) in files.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))) {
-            std::fs::read(path).map_err(|error| format!("nats.{key} is {}, which cannot be read: {error}", path.display()))?;
+        for (key, path) in files
+            .into_iter()
+            .filter_map(|(key, path)| Some((key, path.as_ref()?)))
+        {
+            std::fs::read(path).map_err(|error| {
+                format!(
+                    "nats.{key} is {}, which cannot be read: {error}",
+                    path.display()
+                )
+            })?;
         }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
-            return Err("nats.tls_cert and nats.tls_key belong together; give both or neither".to_owned());
+            return Err(
+                "nats.tls_cert and nats.tls_key belong together; give both or neither".to_owned(),
+            );
         }
         if self.credentials_file.is_some() && self.user.is_some() {
-            return Err("nats.credentials_file and nats.user are two ways to log in; give one of them".to_owned());
+            return Err(
+                "nats.credentials_file and nats.user are two ways to log in; give one of them"
+                    .to_owned(),
+            );
         }
-        if self.user.is_some() && self.password_file.is_none() && std::env::var_os(PASSWORD_ENV).is_none() {
-            return Err(format!("nats.user is set but no password: set nats.password_file or {PASSWORD_ENV}"));
+        if self.user.is_some()
+            && self.password_file.is_none()
+            && std::env::var_os(PASSWORD_ENV).is_none()
+        {
+            return Err(format!(
+                "nats.user is set but no password: set nats.password_file or {PASSWORD_ENV}"
+            ));
         }
         if self.user.is_none() && self.password_file.is_some() {
-            return Err("nats.password_file is set but nats.user is not; whose password is it".to_owned());
+            return Err(
+                "nats.password_file is set but nats.user is not; whose password is it".to_owned(),
+            );
         }
         if self.connect_timeout_s == 0 {
             return Err("nats.connect_timeout_s is 0; it must be at least 1".to_owned());
@@ -117,7 +142,9 @@ pub enum NatsError {
     #[error("nats configuration: {0}")]
     Config(String),
     /// The server cannot be reached or refuses us.
-    #[error("cannot connect to NATS at {url}: {source}; check that the server runs and the credentials are right")]
+    #[error(
+        "cannot connect to NATS at {url}: {source}; check that the server runs and the credentials are right"
+    )]
     Connect {
         /// Where.
         url: String,
@@ -140,7 +167,8 @@ pub struct Nats {
 impl Nats {
     /// Connects. Later disconnections are repaired in the background, for ever.
     pub async fn connect(config: &NatsConfig) -> Result<Self, NatsError> {
-        // More than one provider is linked into the product and rustls will not choose; an earlier choice of the process stands.
+        // More than one provider is linked into the product and rustls will not choose; an earlier
+        // choice of the process stands.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (connects, connected) = watch::channel(0_u64);
         let denied = Arc::new(Mutex::new(None));
@@ -149,19 +177,39 @@ impl Nats {
             note(&event, &connects, &denials);
             async {}
         });
-        let servers: Vec<String> = config.url.split(',').map(|url| url.trim().to_owned()).collect();
-        let client = options.connect(servers).await.map_err(|source| NatsError::Connect { url: config.url.clone(), source })?;
-        let js = ContextBuilder::new().timeout(Duration::from_secs(5)).ack_timeout(Duration::from_secs(5)).build(client.clone());
-        Ok(Self { client, js, connected, denied })
+        let servers: Vec<String> = config
+            .url
+            .split(',')
+            .map(|url| url.trim().to_owned())
+            .collect();
+        let client = options
+            .connect(servers)
+            .await
+            .map_err(|source| NatsError::Connect {
+                url: config.url.clone(),
+                source,
+            })?;
+        let js = ContextBuilder::new()
+            .timeout(Duration::from_secs(5))
+            .ack_timeout(Duration::from_secs(5))
+            .build(client.clone());
+        Ok(Self {
+            client,
+            js,
+            connected,
+            denied,
+        })
     }
 
-    /// How often this client has connected so far. It rises before the first byte of the new connection is handed to
-    /// anyone, so whoever sees the same number before and after has read from one connection.
+    /// How often this client has connected so far. It rises before the first byte of the new
+    /// connection is handed to anyone, so whoever sees the same number before and after has read
+    /// from one connection.
     pub fn connects(&self) -> u64 {
         self.client.statistics().connects.load(Ordering::Relaxed)
     }
 
-    /// Whether there is a connection at this moment; without one the client is trying to get it back.
+    /// Whether there is a connection at this moment; without one the client is trying to get it
+    /// back.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
@@ -173,7 +221,10 @@ impl Nats {
 
     /// The server's last complaint about missing permissions, taken away by the call.
     pub fn take_denied(&self) -> Option<String> {
-        self.denied.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+        self.denied
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
     }
 }
 
@@ -188,10 +239,14 @@ fn note(event: &Event, connects: &watch::Sender<u64>, denied: &Mutex<Option<Stri
             let text = error.to_string();
             tracing::warn!(error = %text, "nats server reports an error");
             if text.to_ascii_lowercase().contains("permissions violation") {
-                *denied.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text);
+                *denied
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(text);
             }
         }
-        Event::SlowConsumer(sid) => tracing::warn!(sid, "nats client dropped messages of a slow subscription"),
+        Event::SlowConsumer(sid) => {
+            tracing::warn!(sid, "nats client dropped messages of a slow subscription")
+        }
         other => tracing::debug!(event = %other, "nats event"),
     }
     metrics::counter!("headframe_nats_events_total", "event" => kind(event)).increment(1);
@@ -212,10 +267,18 @@ async fn options(config: &NatsConfig) -> Result<ConnectOptions, NatsError> {
         .name(&config.name)
         .connection_timeout(Duration::from_secs(config.connect_timeout_s.max(1)))
         .ping_interval(Duration::from_secs(10))
-        .reconnect_delay_callback(|attempts| Duration::from_millis((20_u64 << attempts.min(6)).min(1_000)));
+        .reconnect_delay_callback(|attempts| {
+            Duration::from_millis((20_u64 << attempts.min(6)).min(1_000))
+        });
     if let Some(path) = &config.credentials_file {
         let text = read("credentials file", path).await?;
-        options = options.credentials(&text).map_err(|source| NatsError::File { what: "credentials file", path: path.clone(), source })?;
+        options = options
+            .credentials(&text)
+            .map_err(|source| NatsError::File {
+                what: "credentials file",
+                path: path.clone(),
+                source,
+            })?;
     } else if let Some(user) = &config.user {
         options = options.user_and_password(user.clone(), password(config).await?);
     } else if let Ok(token) = std::env::var(TOKEN_ENV) {
@@ -232,19 +295,39 @@ async fn options(config: &NatsConfig) -> Result<ConnectOptions, NatsError> {
             options = options.add_client_certificate(cert.clone(), key.clone());
         }
         (None, None) => {}
-        _ => return Err(NatsError::Config("tls_cert and tls_key belong together; give both or neither".to_owned())),
+        _ => {
+            return Err(NatsError::Config(
+                "tls_cert and tls_key belong together; give both or neither".to_owned(),
+            ));
+        }
     }
-    Ok(if config.tls_required { options.require_tls(true) } else { options })
+    Ok(if config.tls_required {
+        options.require_tls(true)
+    } else {
+        options
+    })
 }
 
 async fn password(config: &NatsConfig) -> Result<String, NatsError> {
     match &config.password_file {
-        Some(path) => Ok(read("password file", path).await?.trim_end_matches(['\r', '\n']).to_owned()),
-        None => std::env::var(PASSWORD_ENV)
-            .map_err(|_| NatsError::Config(format!("a user is set but no password: set password_file or {PASSWORD_ENV}"))),
+        Some(path) => Ok(read("password file", path)
+            .await?
+            .trim_end_matches(['\r', '\n'])
+            .to_owned()),
+        None => std::env::var(PASSWORD_ENV).map_err(|_| {
+            NatsError::Config(format!(
+                "a user is set but no password: set password_file or {PASSWORD_ENV}"
+            ))
+        }),
     }
 }
 
 async fn read(what: &'static str, path: &PathBuf) -> Result<String, NatsError> {
-    tokio::fs::read_to_string(path).await.map_err(|source| NatsError::File { what, path: path.clone(), source })
+    tokio::fs::read_to_string(path)
+        .await
+        .map_err(|source| NatsError::File {
+            what,
+            path: path.clone(),
+            source,
+        })
 }

@@ -1,8 +1,9 @@
 //! Puts rows into streams and returns when JetStream holds them durably.
 //!
-//! One task per stream gathers the rows of concurrent callers into messages, keeps several messages in flight, and repeats
-//! a message under the same id after any failure that leaves its fate open. A caller that goes away takes nothing with it:
-//! its rows are already part of a message whose composition never changes.
+//! One task per stream gathers the rows of concurrent callers into messages, keeps several messages
+//! in flight, and repeats a message under the same id after any failure that leaves its fate open.
+//! A caller that goes away takes nothing with it: its rows are already part of a message whose
+//! composition never changes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,8 +45,9 @@ pub struct PublisherConfig {
     pub queue: usize,
     /// Bytes waiting or in flight, over all streams; beyond it callers wait.
     pub queue_bytes: usize,
-    /// How long a message is repeated before its callers are told that its fate is unknown, in seconds. Must stay below
-    /// the stream's duplicate window, or JetStream itself could store it twice (the decoder would still drop the second).
+    /// How long a message is repeated before its callers are told that its fate is unknown, in
+    /// seconds. Must stay below the stream's duplicate window, or JetStream itself could store it
+    /// twice (the decoder would still drop the second).
     pub deadline_s: u64,
 }
 
@@ -77,13 +79,22 @@ impl PublisherConfig {
             return Err(format!("publisher.{key} is 0; it must be at least 1"));
         }
         if self.linger_ms > 10_000 {
-            return Err(format!("publisher.linger_ms is {}; it must be at most 10000, for every caller waits that long", self.linger_ms));
+            return Err(format!(
+                "publisher.linger_ms is {}; it must be at most 10000, for every caller waits that long",
+                self.linger_ms
+            ));
         }
         if self.queue_bytes < self.max_bytes {
-            return Err(format!("publisher.queue_bytes is {}; it must not be less than publisher.max_bytes", self.queue_bytes));
+            return Err(format!(
+                "publisher.queue_bytes is {}; it must not be less than publisher.max_bytes",
+                self.queue_bytes
+            ));
         }
         if self.deadline_s >= duplicate_window_s {
-            return Err(format!("publisher.deadline_s is {}; it must be less than streams.duplicate_window_s", self.deadline_s));
+            return Err(format!(
+                "publisher.deadline_s is {}; it must be less than streams.duplicate_window_s",
+                self.deadline_s
+            ));
         }
         Ok(())
     }
@@ -98,7 +109,8 @@ pub struct Receipt {
     pub duplicate: bool,
 }
 
-/// Publishes rows. Clones share the queues; the tasks end after the last clone is dropped and its rows are settled.
+/// Publishes rows. Clones share the queues; the tasks end after the last clone is dropped and its
+/// rows are settled.
 #[derive(Debug, Clone)]
 pub struct Publisher {
     inner: Arc<Inner>,
@@ -114,16 +126,34 @@ struct Inner {
 }
 
 impl Publisher {
-    /// A publisher. `name` says who we are; an epoch unique to this run is appended, so that row numbers start afresh.
+    /// A publisher. `name` says who we are; an epoch unique to this run is appended, so that row
+    /// numbers start afresh.
     ///
     /// Must be called inside a Tokio runtime. Streams must have been provisioned.
     pub fn new(nats: Nats, name: &str, config: PublisherConfig) -> Self {
-        let clean: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).take(64).collect();
-        let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let clean: String = name
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            .take(64)
+            .collect();
+        let started = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis();
         let producer = format!("{clean}.{started:x}{:08x}", rand::random::<u32>());
-        let room = Arc::new(Semaphore::new(config.queue_bytes.clamp(1, Semaphore::MAX_PERMITS)));
+        let room = Arc::new(Semaphore::new(
+            config.queue_bytes.clamp(1, Semaphore::MAX_PERMITS),
+        ));
         let lanes = Mutex::default();
-        Self { inner: Arc::new(Inner { nats, config, producer: producer.into(), room, lanes }) }
+        Self {
+            inner: Arc::new(Inner {
+                nats,
+                config,
+                producer: producer.into(),
+                room,
+                lanes,
+            }),
+        }
     }
 
     /// The producer id of this run, as it stands in the `producer` column.
@@ -149,50 +179,96 @@ impl Publisher {
 
     /// Publishes one typed row.
     pub async fn record<R: Record>(&self, record: &R) -> Result<Receipt, PublishError> {
-        let line = serde_json::to_vec(record).map_err(|error| PublishError::Encode(error.to_string()))?;
+        let line =
+            serde_json::to_vec(record).map_err(|error| PublishError::Encode(error.to_string()))?;
         self.line(R::STREAM, record.key(), line.into()).await
     }
 
-    /// Publishes one row given as a JSON object. `key` is the value of its stream's key column: the pool or the site.
-    pub async fn line(&self, stream: &'static dyn Stream, key: &str, line: Bytes) -> Result<Receipt, PublishError> {
-        let line = if line.contains(&b'\n') { without_newlines(&line) } else { line };
-        self.enqueue(stream, subject(stream, key), Body::Lines { text: line, rows: 1 }, None).await
+    /// Publishes one row given as a JSON object. `key` is the value of its stream's key column: the
+    /// pool or the site.
+    pub async fn line(
+        &self,
+        stream: &'static dyn Stream,
+        key: &str,
+        line: Bytes,
+    ) -> Result<Receipt, PublishError> {
+        let line = if line.contains(&b'\n') {
+            without_newlines(&line)
+        } else {
+            line
+        };
+        self.enqueue(
+            stream,
+            subject(stream, key),
+            Body::Lines {
+                text: line,
+                rows: 1,
+            },
+            None,
+        )
+        .await
     }
 
-    /// Publishes a batch with the stream's columns, and `producer` and `producer_seq` when it has them.
+    /// Publishes a batch with the stream's columns, and `producer` and `producer_seq` when it has
+    /// them.
     ///
-    /// It becomes one message per key and size limit; when the answer is an error, some of them may be stored.
-    pub async fn batch(&self, stream: &'static dyn Stream, batch: RecordBatch) -> Result<Receipt, PublishError> {
+    /// It becomes one message per key and size limit; when the answer is an error, some of them may
+    /// be stored.
+    pub async fn batch(
+        &self,
+        stream: &'static dyn Stream,
+        batch: RecordBatch,
+    ) -> Result<Receipt, PublishError> {
         let receipts = self.messages(stream, &batch).await?;
-        let last = Receipt { seq: 0, duplicate: true };
-        Ok(receipts
-            .into_iter()
-            .fold(last, |last, next| Receipt { seq: last.seq.max(next.seq), duplicate: last.duplicate && next.duplicate }))
+        let last = Receipt {
+            seq: 0,
+            duplicate: true,
+        };
+        Ok(receipts.into_iter().fold(last, |last, next| Receipt {
+            seq: last.seq.max(next.seq),
+            duplicate: last.duplicate && next.duplicate,
+        }))
     }
 
     /// Publishes a batch and answers the receipt of each message it became.
-    pub(crate) async fn messages(&self, stream: &'static dyn Stream, batch: &RecordBatch) -> Result<Vec<Receipt>, PublishError> {
+    pub(crate) async fn messages(
+        &self,
+        stream: &'static dyn Stream,
+        batch: &RecordBatch,
+    ) -> Result<Vec<Receipt>, PublishError> {
         if batch.num_rows() == 0 {
             return Err(PublishError::Encode("the batch has no rows".to_owned()));
         }
         let hard = self.max_payload();
         let parts = batch::split(stream, batch, self.inner.config.max_bytes.min(hard), hard)?;
         let sends = parts.into_iter().map(|part| {
-            let body = Body::Arrow { bytes: part.bytes, rows: part.rows };
+            let body = Body::Arrow {
+                bytes: part.bytes,
+                rows: part.rows,
+            };
             self.enqueue(stream, part.subject, body, None)
         });
         futures::future::try_join_all(sends).await
     }
 
-    /// Publishes lines that the decoder will reject, many a message, so that they appear among the dead letters.
-    pub(crate) async fn bad_lines(&self, stream: &'static dyn Stream, lines: Vec<Bytes>) -> Result<Vec<Receipt>, PublishError> {
+    /// Publishes lines that the decoder will reject, many a message, so that they appear among the
+    /// dead letters.
+    pub(crate) async fn bad_lines(
+        &self,
+        stream: &'static dyn Stream,
+        lines: Vec<Bytes>,
+    ) -> Result<Vec<Receipt>, PublishError> {
         let limit = self.inner.config.max_bytes;
         let mut sends = Vec::new();
         let mut text: Vec<u8> = Vec::new();
         let mut rows = 0;
         for line in &lines {
-            if rows > 0 && (text.len() + line.len() >= limit || rows >= self.inner.config.max_rows) {
-                let body = Body::Lines { text: std::mem::take(&mut text).into(), rows };
+            if rows > 0 && (text.len() + line.len() >= limit || rows >= self.inner.config.max_rows)
+            {
+                let body = Body::Lines {
+                    text: std::mem::take(&mut text).into(),
+                    rows,
+                };
                 sends.push(self.enqueue(stream, subject(stream, "refused"), body, None));
                 rows = 0;
             }
@@ -203,13 +279,22 @@ impl Publisher {
             rows += 1;
         }
         if rows > 0 {
-            sends.push(self.enqueue(stream, subject(stream, "refused"), Body::Lines { text: text.into(), rows }, None));
+            sends.push(self.enqueue(
+                stream,
+                subject(stream, "refused"),
+                Body::Lines {
+                    text: text.into(),
+                    rows,
+                },
+                None,
+            ));
         }
         futures::future::try_join_all(sends).await
     }
 
-    /// Keeps a row that was refused at the door, so that it appears among the dead letters. `identity` is the producer and
-    /// number its sender gave it, if any. Bytes beyond what one message takes are cut off, and the reason says so.
+    /// Keeps a row that was refused at the door, so that it appears among the dead letters.
+    /// `identity` is the producer and number its sender gave it, if any. Bytes beyond what one
+    /// message takes are cut off, and the reason says so.
     pub async fn refused(
         &self,
         stream: &'static dyn Stream,
@@ -218,13 +303,26 @@ impl Publisher {
         identity: Option<(String, i64)>,
     ) -> Result<Receipt, PublishError> {
         let limit = self.max_payload().saturating_sub(8 * 1024);
-        let mut reason: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+        let mut reason: String = reason
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(500)
+            .collect();
         let cut = raw.len() > limit;
         if cut {
-            reason.push_str(&format!(" (only the first {limit} of {} bytes are kept)", raw.len()));
+            reason.push_str(&format!(
+                " (only the first {limit} of {} bytes are kept)",
+                raw.len()
+            ));
         }
         let bytes = if cut { raw.slice(..limit) } else { raw };
-        self.enqueue(stream, subject(stream, "refused"), Body::Refused { bytes, reason }, identity).await
+        self.enqueue(
+            stream,
+            subject(stream, "refused"),
+            Body::Refused { bytes, reason },
+            identity,
+        )
+        .await
     }
 
     fn max_payload(&self) -> usize {
@@ -246,23 +344,40 @@ impl Publisher {
         let size = body.size().clamp(1, inner.config.queue_bytes.max(1));
         let permits = u32::try_from(size).unwrap_or(u32::MAX);
         let (reply, answer) = oneshot::channel();
-        let job = |room| Job { subject, body, identity, reply, room };
+        let job = |room| Job {
+            subject,
+            body,
+            identity,
+            reply,
+            room,
+        };
         let admitted = match inner.room.clone().try_acquire_many_owned(permits) {
             // Usually there is room, and then nothing needs a clock.
             Ok(room) => match self.lane(stream).try_send(job(room)) {
                 Ok(()) => Ok(()),
-                Err(TrySendError::Full(job)) => self.wait_for(async move |lane| lane.send(job).await.ok(), stream).await,
-                Err(TrySendError::Closed(_)) => Err(PublishError::Stopped { stream: stream.name() }),
+                Err(TrySendError::Full(job)) => {
+                    self.wait_for(async move |lane| lane.send(job).await.ok(), stream)
+                        .await
+                }
+                Err(TrySendError::Closed(_)) => Err(PublishError::Stopped {
+                    stream: stream.name(),
+                }),
             },
             Err(_) => {
                 let room = inner.room.clone();
-                let queue = async move |lane: mpsc::Sender<Job>| lane.send(job(room.acquire_many_owned(permits).await.ok()?)).await.ok();
+                let queue = async move |lane: mpsc::Sender<Job>| {
+                    lane.send(job(room.acquire_many_owned(permits).await.ok()?))
+                        .await
+                        .ok()
+                };
                 self.wait_for(queue, stream).await
             }
         };
         admitted?;
         // Once queued, the answer always comes: the lane gives each message a deadline.
-        answer.await.unwrap_or(Err(PublishError::Stopped { stream: stream.name() }))
+        answer.await.unwrap_or(Err(PublishError::Stopped {
+            stream: stream.name(),
+        }))
     }
 
     /// Waits for a place in a lane's queue, with the deadline of a message.
@@ -273,8 +388,12 @@ impl Publisher {
     ) -> Result<(), PublishError> {
         let wait = Duration::from_secs(self.inner.config.deadline_s);
         match tokio::time::timeout(wait, queue(self.lane(stream))).await {
-            Err(_) => Err(PublishError::Busy { stream: stream.name() }),
-            Ok(None) => Err(PublishError::Stopped { stream: stream.name() }),
+            Err(_) => Err(PublishError::Busy {
+                stream: stream.name(),
+            }),
+            Ok(None) => Err(PublishError::Stopped {
+                stream: stream.name(),
+            }),
             Ok(Some(())) => Ok(()),
         }
     }
@@ -284,14 +403,30 @@ impl Publisher {
         let mut lanes = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let start = || {
             let (sender, receiver) = mpsc::channel(inner.config.queue.max(1));
-            tokio::spawn(lane::run(inner.nats.clone(), inner.config.clone(), inner.producer.clone(), stream.name(), receiver));
+            tokio::spawn(lane::run(
+                inner.nats.clone(),
+                inner.config.clone(),
+                inner.producer.clone(),
+                stream.name(),
+                receiver,
+            ));
             sender
         };
         lanes.entry(stream.name()).or_insert_with(start).clone()
     }
 }
 
-/// A line break inside a JSON object is white space or an error; as a blank it stays what it was and stays one line.
+/// A line break inside a JSON object is white space or an error; as a blank it stays what it was
+/// and stays one line.
 fn without_newlines(line: &[u8]) -> Bytes {
-    line.iter().map(|&byte| if byte == b'\n' || byte == b'\r' { b' ' } else { byte }).collect::<Vec<u8>>().into()
+    line.iter()
+        .map(|&byte| {
+            if byte == b'\n' || byte == b'\r' {
+                b' '
+            } else {
+                byte
+            }
+        })
+        .collect::<Vec<u8>>()
+        .into()
 }

@@ -1,8 +1,9 @@
 //! Reads a stream in order, from a place, without a gap, or stops and says by name what is wrong.
 //!
-//! An ephemeral pull consumer without acknowledgements delivers; the offset lives in the table, not in JetStream. The
-//! sequence numbers prove that nothing is missing. On every connect, before anything more is handed out, the stream must
-//! prove that it still is the one that was read: created at the same time, not shorter, the same message at the last place.
+//! An ephemeral pull consumer without acknowledgements delivers; the offset lives in the table, not
+//! in JetStream. The sequence numbers prove that nothing is missing. On every connect, before
+//! anything more is handed out, the stream must prove that it still is the one that was read:
+//! created at the same time, not shorter, the same message at the last place.
 
 use std::time::Duration;
 
@@ -48,7 +49,8 @@ pub struct ReaderConfig {
     pub answer_bytes: usize,
     /// The server's sign of life while there is nothing to send; twice this without one is a stall.
     pub heartbeat: Duration,
-    /// How long signs of life without messages are believed before the stream is asked whether it has more.
+    /// How long signs of life without messages are believed before the stream is asked whether it
+    /// has more.
     pub progress: Duration,
 }
 
@@ -80,7 +82,8 @@ pub enum ReadFault {
         /// What is there.
         found: i64,
     },
-    /// The stream lost its newest messages: sequences that were read are gone or hold something else.
+    /// The stream lost its newest messages: sequences that were read are gone or hold something
+    /// else.
     #[error(
         "stream {stream} regressed at sequence {seq}: {reason}; acknowledged messages were lost; restore the stream, or stop headframe and run `headframe adopt {stream}` to go on with what it holds now"
     )]
@@ -168,20 +171,39 @@ pub struct Reader {
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("stream", &self.stream.name()).field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("Reader")
+            .field("stream", &self.stream.name())
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 
 impl Reader {
     /// Checks the stream and stands ready at `from.next`.
-    pub async fn open(nats: Nats, stream: &'static dyn Stream, from: ReadFrom) -> Result<Self, ReadFault> {
+    pub async fn open(
+        nats: Nats,
+        stream: &'static dyn Stream,
+        from: ReadFrom,
+    ) -> Result<Self, ReadFault> {
         Self::open_with(nats, stream, from, ReaderConfig::default()).await
     }
 
     /// [`Reader::open`] with other limits.
-    pub async fn open_with(nats: Nats, stream: &'static dyn Stream, from: ReadFrom, config: ReaderConfig) -> Result<Self, ReadFault> {
+    pub async fn open_with(
+        nats: Nats,
+        stream: &'static dyn Stream,
+        from: ReadFrom,
+        config: ReaderConfig,
+    ) -> Result<Self, ReadFault> {
         let next = from.next.max(1);
-        let identity = check::check(&nats, stream, next, from.expect.created_ns, from.expect.guard.as_ref()).await?;
+        let identity = check::check(
+            &nats,
+            stream,
+            next,
+            from.expect.created_ns,
+            from.expect.guard.as_ref(),
+        )
+        .await?;
         Ok(Self {
             nats,
             stream,
@@ -211,16 +233,20 @@ impl Reader {
         self.last_seq.max(self.next - 1)
     }
 
-    /// The next messages, at least one, contiguous with those before. Waits as long as there is none.
+    /// The next messages, at least one, contiguous with those before. Waits as long as there is
+    /// none.
     ///
-    /// May be dropped at any time without losing a message. After [`ReadFault::Nats`] it may be called again; after any
-    /// other fault the reader answers the same fault until somebody decides.
+    /// May be dropped at any time without losing a message. After [`ReadFault::Nats`] it may be
+    /// called again; after any other fault the reader answers the same fault until somebody
+    /// decides.
     pub async fn next(&mut self) -> Result<Vec<Message>, ReadFault> {
         loop {
             if self.pull.is_none() {
                 self.pull = Some(self.start().await?);
             }
-            let Some(pull) = self.pull.as_mut() else { continue };
+            let Some(pull) = self.pull.as_mut() else {
+                continue;
+            };
             let delivery = pull.take(&self.nats, &self.config).await;
             let current = pull.connects() == self.nats.connects();
             match delivery {
@@ -230,12 +256,18 @@ impl Reader {
                         return Ok(answer);
                     }
                 }
-                // These came through a connection that has been replaced: the stream must be checked first.
+                // These came through a connection that has been replaced: the stream must be
+                // checked first.
                 Delivery::Messages(_) => self.pull = None,
                 Delivery::Silent => self.question_silence().await?,
                 Delivery::Stalled(reason) => {
                     metrics::counter!("headframe_reader_restarts_total", "stream" => self.stream.name()).increment(1);
-                    tracing::info!(stream = self.stream.name(), next = self.next, reason, "consumer restarts");
+                    tracing::info!(
+                        stream = self.stream.name(),
+                        next = self.next,
+                        reason,
+                        "consumer restarts"
+                    );
                     self.pull = None;
                 }
             }
@@ -245,14 +277,30 @@ impl Reader {
     async fn start(&mut self) -> Result<Pull, ReadFault> {
         tokio::time::sleep(self.backoff).await;
         self.backoff = (self.backoff * 2).clamp(Duration::from_millis(20), Duration::from_secs(1));
-        // Counted first: a connect that happens during the check makes the pull outdated at its first message.
+        // Counted first: a connect that happens during the check makes the pull outdated at its
+        // first message.
         let connects = self.nats.connects();
-        let identity = check::check(&self.nats, self.stream, self.next, Some(self.created_ns), self.guard.as_ref()).await?;
+        let identity = check::check(
+            &self.nats,
+            self.stream,
+            self.next,
+            Some(self.created_ns),
+            self.guard.as_ref(),
+        )
+        .await?;
         self.last_seq = identity.last_seq;
-        Pull::create(&self.nats, self.stream.name(), self.next, connects, &self.config).await
+        Pull::create(
+            &self.nats,
+            self.stream.name(),
+            self.next,
+            connects,
+            &self.config,
+        )
+        .await
     }
 
-    /// Keeps what continues the sequence. A jump is first blamed on the way here: the client may have dropped messages.
+    /// Keeps what continues the sequence. A jump is first blamed on the way here: the client may
+    /// have dropped messages.
     fn accept(&mut self, messages: Vec<Message>) -> Result<Vec<Message>, ReadFault> {
         let mut answer = Vec::with_capacity(messages.len());
         for message in messages {
@@ -261,7 +309,11 @@ impl Reader {
             }
             if message.seq > self.next {
                 if answer.is_empty() && self.suspect == Some(self.next) {
-                    return Err(ReadFault::Gap { stream: self.stream.name(), from: self.next, to: message.seq - 1 });
+                    return Err(ReadFault::Gap {
+                        stream: self.stream.name(),
+                        from: self.next,
+                        to: message.seq - 1,
+                    });
                 }
                 self.suspect = Some(self.next);
                 self.pull = None;
@@ -280,12 +332,21 @@ impl Reader {
         Ok(answer)
     }
 
-    /// Signs of life but no messages for long: asks the stream, and starts over when it does hold more.
+    /// Signs of life but no messages for long: asks the stream, and starts over when it does hold
+    /// more.
     async fn question_silence(&mut self) -> Result<(), ReadFault> {
-        let identity = check::check(&self.nats, self.stream, self.next, Some(self.created_ns), self.guard.as_ref()).await?;
+        let identity = check::check(
+            &self.nats,
+            self.stream,
+            self.next,
+            Some(self.created_ns),
+            self.guard.as_ref(),
+        )
+        .await?;
         self.last_seq = identity.last_seq;
         if identity.last_seq >= self.next {
-            metrics::counter!("headframe_reader_stuck_total", "stream" => self.stream.name()).increment(1);
+            metrics::counter!("headframe_reader_stuck_total", "stream" => self.stream.name())
+                .increment(1);
             tracing::error!(
                 stream = self.stream.name(),
                 next = self.next,

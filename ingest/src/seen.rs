@@ -1,9 +1,11 @@
-//! Which rows of which producers were taken already: an exact set of numbers per producer, kept as intervals.
+//! Which rows of which producers were taken already: an exact set of numbers per producer, kept as
+//! intervals.
 //!
-//! A high-water mark would lose a row that arrives after a younger one, which a retry makes normal. The set is bounded:
-//! beyond [`MAX_INTERVALS`] the lowest interval of a producer is forgotten, beyond [`MAX_PRODUCERS`] the producers that were
-//! silent longest by stream time. Forgetting may let an old duplicate through and never drops a row that is new.
-//! Everything depends on the calls alone, not on clocks or hashing, so that a replay forgets the same.
+//! A high-water mark would lose a row that arrives after a younger one, which a retry makes normal.
+//! The set is bounded: beyond [`MAX_INTERVALS`] the lowest interval of a producer is forgotten,
+//! beyond [`MAX_PRODUCERS`] the producers that were silent longest by stream time. Forgetting may
+//! let an old duplicate through and never drops a row that is new. Everything depends on the calls
+//! alone, not on clocks or hashing, so that a replay forgets the same.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub const MAX_INTERVALS: usize = 1_024;
 /// Producers kept.
 pub const MAX_PRODUCERS: usize = 8_192;
-/// How many producers are left when there were too many: forgetting in bulk keeps the cost per row constant.
+/// How many producers are left when there were too many: forgetting in bulk keeps the cost per row
+/// constant.
 const KEPT_PRODUCERS: usize = MAX_PRODUCERS / 4 * 3;
 
 /// The set.
@@ -42,9 +45,14 @@ impl Seen {
         fresh
     }
 
-    /// Adds `count` rows from `first` on and tells whether all of them were new. When not, nothing is added.
+    /// Adds `count` rows from `first` on and tells whether all of them were new. When not, nothing
+    /// is added.
     pub fn insert_run(&mut self, producer: &str, first: i64, count: usize, time_ns: i64) -> bool {
-        let Some(last) = i64::try_from(count).ok().filter(|&count| count > 0).and_then(|count| first.checked_add(count - 1)) else {
+        let Some(last) = i64::try_from(count)
+            .ok()
+            .filter(|&count| count > 0)
+            .and_then(|count| first.checked_add(count - 1))
+        else {
             return false;
         };
         let entry = self.entry(producer, time_ns);
@@ -62,7 +70,10 @@ impl Seen {
 
     /// How many intervals are remembered.
     pub fn intervals(&self) -> usize {
-        self.producers.values().map(|producer| producer.intervals.len()).sum()
+        self.producers
+            .values()
+            .map(|producer| producer.intervals.len())
+            .sum()
     }
 
     fn entry(&mut self, name: &str, time_ns: i64) -> &mut Producer {
@@ -70,7 +81,13 @@ impl Seen {
             self.forget_oldest();
         }
         if !self.producers.contains_key(name) {
-            self.producers.insert(name.to_owned(), Producer { last_ns: time_ns, intervals: Vec::new() });
+            self.producers.insert(
+                name.to_owned(),
+                Producer {
+                    last_ns: time_ns,
+                    intervals: Vec::new(),
+                },
+            );
         }
         let entry = self.producers.entry(name.to_owned()).or_default();
         entry.last_ns = entry.last_ns.max(time_ns);
@@ -78,10 +95,17 @@ impl Seen {
     }
 
     fn forget_oldest(&mut self) {
-        let mut ages: Vec<(i64, &String)> = self.producers.iter().map(|(name, producer)| (producer.last_ns, name)).collect();
+        let mut ages: Vec<(i64, &String)> = self
+            .producers
+            .iter()
+            .map(|(name, producer)| (producer.last_ns, name))
+            .collect();
         ages.sort_unstable();
         let surplus = ages.len().saturating_sub(KEPT_PRODUCERS);
-        let old: Vec<String> = ages[..surplus].iter().map(|(_, name)| (*name).clone()).collect();
+        let old: Vec<String> = ages[..surplus]
+            .iter()
+            .map(|(_, name)| (*name).clone())
+            .collect();
         for name in &old {
             self.producers.remove(name);
         }
@@ -95,7 +119,12 @@ impl Producer {
         match self.intervals.last() {
             // Nearly every row comes right after the last one.
             Some(&(low, _)) if number >= low => {
-                self.intervals.len() - usize::from(self.intervals.last().is_some_and(|&(_, high)| high >= number))
+                self.intervals.len()
+                    - usize::from(
+                        self.intervals
+                            .last()
+                            .is_some_and(|&(_, high)| high >= number),
+                    )
             }
             _ => self.intervals.partition_point(|&(_, high)| high < number),
         }
@@ -111,7 +140,10 @@ impl Producer {
             return false;
         }
         let joins_left = at > 0 && self.intervals[at - 1].1.checked_add(1) == Some(first);
-        let joins_right = self.intervals.get(at).is_some_and(|&(low, _)| last.checked_add(1) == Some(low));
+        let joins_right = self
+            .intervals
+            .get(at)
+            .is_some_and(|&(low, _)| last.checked_add(1) == Some(low));
         match (joins_left, joins_right) {
             (true, true) => {
                 self.intervals[at - 1].1 = self.intervals[at].1;
@@ -130,7 +162,11 @@ type Row = (String, i64, Vec<(i64, i64)>);
 
 impl Serialize for Seen {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.producers.iter().map(|(name, producer)| (name, producer.last_ns, &producer.intervals)))
+        serializer.collect_seq(
+            self.producers
+                .iter()
+                .map(|(name, producer)| (name, producer.last_ns, &producer.intervals)),
+        )
     }
 }
 
@@ -139,9 +175,12 @@ impl<'de> Deserialize<'de> for Seen {
         let rows: Vec<Row> = Deserialize::deserialize(deserializer)?;
         let mut producers = BTreeMap::new();
         for (name, last_ns, intervals) in rows {
-            let rising = intervals.windows(2).all(|pair| pair[0].1 < pair[1].0) && intervals.iter().all(|(low, high)| low <= high);
+            let rising = intervals.windows(2).all(|pair| pair[0].1 < pair[1].0)
+                && intervals.iter().all(|(low, high)| low <= high);
             if !rising {
-                return Err(D::Error::custom(format!("the intervals of producer {name:?} are not rising")));
+                return Err(D::Error::custom(format!(
+                    "the intervals of producer {name:?} are not rising"
+                )));
             }
             producers.insert(name, Producer { last_ns, intervals });
         }
@@ -191,7 +230,10 @@ mod tests {
         assert!(seen.insert("a", i64::MAX, 0));
         assert!(!seen.insert("a", i64::MAX, 0));
         assert!(seen.insert("a", i64::MIN, 0));
-        assert!(!seen.insert_run("a", i64::MAX, 2, 0), "a run past the end is not new");
+        assert!(
+            !seen.insert_run("a", i64::MAX, 2, 0),
+            "a run past the end is not new"
+        );
         assert!(!seen.insert_run("a", 5, 0, 0));
     }
 

@@ -1,7 +1,9 @@
-//! Our own `nats-server`: configured for durability, started, watched, started again when it dies, stopped gently.
+//! Our own `nats-server`: configured for durability, started, watched, started again when it dies,
+//! stopped gently.
 //!
-//! It is a child process in a data folder. A lock file keeps two of us out of one folder; a server left over by a killed
-//! parent is stopped first, because two servers in one store would destroy it.
+//! It is a child process in a data folder. A lock file keeps two of us out of one folder; a server
+//! left over by a killed parent is stopped first, because two servers in one store would destroy
+//! it.
 
 use std::fs::{File, TryLockError};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -55,7 +57,9 @@ impl ServerConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// No binary was found.
-    #[error("cannot find nats-server: set {BINARY_ENV}, put it at .parts/bin/nats-server, or install it on PATH")]
+    #[error(
+        "cannot find nats-server: set {BINARY_ENV}, put it at .parts/bin/nats-server, or install it on PATH"
+    )]
     NoBinary,
     /// A file could not be handled.
     #[error("cannot {attempt} {path}: {source}")]
@@ -95,17 +99,28 @@ pub struct ManagedServer {
     _lock: File,
 }
 
-/// The binary: `$HEADFRAME_NATS_SERVER`, else `.parts/bin/nats-server` in the current folder or above, else on `PATH`.
+/// The binary: `$HEADFRAME_NATS_SERVER`, else `.parts/bin/nats-server` in the current folder or
+/// above, else on `PATH`.
 pub fn find_binary() -> Result<PathBuf, ServerError> {
     if let Some(path) = std::env::var_os(BINARY_ENV) {
         let path = PathBuf::from(path);
-        return if path.is_file() { Ok(path) } else { Err(ServerError::NoBinary) };
+        return if path.is_file() {
+            Ok(path)
+        } else {
+            Err(ServerError::NoBinary)
+        };
     }
     let here = std::env::current_dir().unwrap_or_default();
-    let near = here.ancestors().map(|folder| folder.join(".parts/bin/nats-server"));
+    let near = here
+        .ancestors()
+        .map(|folder| folder.join(".parts/bin/nats-server"));
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    let on_path: Vec<PathBuf> = std::env::split_paths(&paths).map(|folder| folder.join("nats-server")).collect();
-    near.chain(on_path).find(|path| path.is_file()).ok_or(ServerError::NoBinary)
+    let on_path: Vec<PathBuf> = std::env::split_paths(&paths)
+        .map(|folder| folder.join("nats-server"))
+        .collect();
+    near.chain(on_path)
+        .find(|path| path.is_file())
+        .ok_or(ServerError::NoBinary)
 }
 
 impl ManagedServer {
@@ -114,7 +129,11 @@ impl ManagedServer {
         let files = files::Files::create(&config.data_dir)?;
         let lock = lock(&files.lock)?;
         stop_orphan(&config, &files).await?;
-        let mut port = if config.port == 0 { None } else { Some(config.port) };
+        let mut port = if config.port == 0 {
+            None
+        } else {
+            Some(config.port)
+        };
         files.write_config(port, config.max_payload)?;
         let mut child = spawn(&config, &files)?;
         let found = match wait_ready(&config, &files, port, &mut child).await {
@@ -132,7 +151,13 @@ impl ManagedServer {
         let task = tokio::spawn(supervise(config, files, found, child, pid_tx, stop.clone()));
         let url = format!("nats://127.0.0.1:{found}");
         tracing::info!(url, "nats-server runs");
-        Ok(Self { url, pid, stop, task, _lock: lock })
+        Ok(Self {
+            url,
+            pid,
+            stop,
+            task,
+            _lock: lock,
+        })
     }
 
     /// Where clients connect.
@@ -165,8 +190,17 @@ impl Drop for ManagedServer {
 }
 
 fn lock(path: &Path) -> Result<File, ServerError> {
-    let wrap = |source| ServerError::File { attempt: "lock", path: path.to_owned(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(wrap)?;
+    let wrap = |source| ServerError::File {
+        attempt: "lock",
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(wrap)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(ServerError::Locked(path.to_owned())),
@@ -185,13 +219,27 @@ fn spawn(config: &ServerConfig, files: &files::Files) -> Result<Child, ServerErr
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|source| ServerError::File { attempt: "run", path: config.binary.clone(), source })
+        .map_err(|source| ServerError::File {
+            attempt: "run",
+            path: config.binary.clone(),
+            source,
+        })
 }
 
-/// Waits for the greeting; answers the port. The port is read from the ports file when it was left open.
-async fn wait_ready(config: &ServerConfig, files: &files::Files, port: Option<u16>, child: &mut Child) -> Result<u16, ServerError> {
+/// Waits for the greeting; answers the port. The port is read from the ports file when it was left
+/// open.
+async fn wait_ready(
+    config: &ServerConfig,
+    files: &files::Files,
+    port: Option<u16>,
+    child: &mut Child,
+) -> Result<u16, ServerError> {
     let deadline = Instant::now() + config.start_timeout;
-    let failed = |reason: String| ServerError::Start { seconds: config.start_timeout.as_secs(), reason, log: files.log.clone() };
+    let failed = |reason: String| ServerError::Start {
+        seconds: config.start_timeout.as_secs(),
+        reason,
+        log: files.log.clone(),
+    };
     let pid = child.id().unwrap_or_default();
     loop {
         if let Ok(Some(status)) = child.try_wait() {
@@ -218,7 +266,11 @@ async fn greets(port: u16) -> bool {
         let read = stream.try_read(&mut greeting).ok()?;
         (greeting[..read] == *b"INFO ").then_some(())
     };
-    tokio::time::timeout(Duration::from_secs(1), attempt).await.ok().flatten().is_some()
+    tokio::time::timeout(Duration::from_secs(1), attempt)
+        .await
+        .ok()
+        .flatten()
+        .is_some()
 }
 
 async fn supervise(
@@ -270,7 +322,10 @@ async fn end(config: &ServerConfig, child: &mut Child) {
     if let Some(pid) = child.id() {
         signal(&config.binary, "term", pid).await;
     }
-    if tokio::time::timeout(config.stop_timeout, child.wait()).await.is_err() {
+    if tokio::time::timeout(config.stop_timeout, child.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("nats-server does not stop; killing it");
         child.kill().await.ok();
     }
@@ -278,7 +333,11 @@ async fn end(config: &ServerConfig, child: &mut Child) {
 
 /// Sends a signal through `nats-server --signal`, which needs no unsafe code.
 async fn signal(binary: &Path, name: &str, pid: u32) {
-    let result = Command::new(binary).arg("--signal").arg(format!("{name}={pid}")).output().await;
+    let result = Command::new(binary)
+        .arg("--signal")
+        .arg(format!("{name}={pid}"))
+        .output()
+        .await;
     if let Err(error) = result {
         tracing::warn!(%error, pid, "cannot signal nats-server");
     }
@@ -286,7 +345,9 @@ async fn signal(binary: &Path, name: &str, pid: u32) {
 
 /// Stops a server that an earlier, killed parent left behind in this folder.
 async fn stop_orphan(config: &ServerConfig, files: &files::Files) -> Result<(), ServerError> {
-    let Some(pid) = files.orphan() else { return Ok(()) };
+    let Some(pid) = files.orphan() else {
+        return Ok(());
+    };
     tracing::warn!(pid, "stopping a nats-server left over in the data folder");
     for name in ["term", "stop"] {
         signal(&config.binary, name, pid).await;

@@ -1,4 +1,5 @@
-//! What decoding remembers between messages: which rows were seen, and the last message as proof of place.
+//! What decoding remembers between messages: which rows were seen, and the last message as proof of
+//! place.
 //!
 //! The bytes are versioned. Their checksum is the business of whoever stores them.
 
@@ -9,7 +10,8 @@ use crate::seen::Seen;
 
 const VERSION: u32 = 1;
 
-/// Identifies the last message that was taken: if the stream holds another one there, it lost its tail and grew again.
+/// Identifies the last message that was taken: if the stream holds another one there, it lost its
+/// tail and grew again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
     /// Stream sequence.
@@ -29,7 +31,12 @@ impl Guard {
         hash.copy_from_slice(&blake3::hash(&message.payload).as_bytes()[..16]);
         // JetStream counts from 1 and would need centuries to pass i64.
         let seq = i64::try_from(message.seq).unwrap_or(i64::MAX);
-        Self { seq, time_ns: message.time_ns, msg_id: message.msg_id.clone(), hash }
+        Self {
+            seq,
+            time_ns: message.time_ns,
+            msg_id: message.msg_id.clone(),
+            hash,
+        }
     }
 }
 
@@ -49,7 +56,9 @@ pub enum StateError {
     #[error("cannot read a decoder state: {0}; use an older state file and replay from there")]
     Broken(String),
     /// Another version of the program wrote them.
-    #[error("decoder state has version {0}, this program reads {VERSION}; use an older state file or the program that wrote it")]
+    #[error(
+        "decoder state has version {0}, this program reads {VERSION}; use an older state file or the program that wrote it"
+    )]
     Version(u32),
 }
 
@@ -63,18 +72,28 @@ struct Envelope<S> {
 impl State {
     /// The state as bytes; equal states give equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let envelope = Envelope { version: VERSION, guard: self.guard.clone(), seen: &self.seen };
-        // Plain numbers, strings and lists always serialise; an empty answer would be refused by `from_bytes`.
+        let envelope = Envelope {
+            version: VERSION,
+            guard: self.guard.clone(),
+            seen: &self.seen,
+        };
+        // Plain numbers, strings and lists always serialise; an empty answer would be refused by
+        // `from_bytes`.
         serde_json::to_vec(&envelope).unwrap_or_default()
     }
 
     /// Reads what [`State::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
-        let envelope: Envelope<serde_json::Value> = serde_json::from_slice(bytes).map_err(|error| StateError::Broken(error.to_string()))?;
+        let envelope: Envelope<serde_json::Value> =
+            serde_json::from_slice(bytes).map_err(|error| StateError::Broken(error.to_string()))?;
         if envelope.version != VERSION {
             return Err(StateError::Version(envelope.version));
         }
-        let seen = Seen::deserialize(envelope.seen).map_err(|error| StateError::Broken(error.to_string()))?;
-        Ok(Self { seen, guard: envelope.guard })
+        let seen = Seen::deserialize(envelope.seen)
+            .map_err(|error| StateError::Broken(error.to_string()))?;
+        Ok(Self {
+            seen,
+            guard: envelope.guard,
+        })
     }
 }

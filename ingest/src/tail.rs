@@ -1,7 +1,8 @@
-//! The rows that no committed snapshot holds yet, in memory, so that an answer can be complete up to now.
+//! The rows that no committed snapshot holds yet, in memory, so that an answer can be complete up
+//! to now.
 //!
-//! Bounded by bytes: what does not fit is not held, and the view says through which sequence it is complete. Once commits
-//! have passed what is missing, the view is whole again.
+//! Bounded by bytes: what does not fit is not held, and the view says through which sequence it is
+//! complete. Once commits have passed what is missing, the view is whole again.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,8 @@ const MERGE_ROWS: usize = 32_768;
 /// What a query reads.
 #[derive(Debug, Clone)]
 pub struct TailView {
-    /// Rows of the raw table's schema, in order. They may begin before `after`: filter `seq > S` of the snapshot used.
+    /// Rows of the raw table's schema, in order. They may begin before `after`: filter `seq > S` of
+    /// the snapshot used.
     pub batches: Vec<RecordBatch>,
     /// Rows up to here are in committed snapshots.
     pub after: i64,
@@ -32,8 +34,9 @@ pub struct TailView {
 
 /// The rows of one stream. Shared by reference; every method takes a moment.
 ///
-/// A query takes the view first and refreshes its snapshot after: then the snapshot holds at least everything up to `after`
-/// and the view the rest, with no gap. [`Tail::committed`] must be called only after the commit is visible to readers.
+/// A query takes the view first and refreshes its snapshot after: then the snapshot holds at least
+/// everything up to `after` and the view the rest, with no gap. [`Tail::committed`] must be called
+/// only after the commit is visible to readers.
 #[derive(Debug)]
 pub struct Tail {
     held: Mutex<Held>,
@@ -63,7 +66,11 @@ struct Piece {
 impl Tail {
     /// An empty tail after the committed table sequence `after`, holding at most `capacity` bytes.
     pub fn new(after: i64, capacity: usize) -> Self {
-        Self { held: Mutex::new(Held::empty(after)), capacity, version: watch::channel(0).0 }
+        Self {
+            held: Mutex::new(Held::empty(after)),
+            capacity,
+            version: watch::channel(0).0,
+        }
     }
 
     /// Adds the next rows. Rows that are held or committed already are ignored.
@@ -77,7 +84,8 @@ impl Tail {
             if empty || held.bytes + piece.bytes <= self.capacity {
                 held.append(piece);
             } else {
-                metrics::counter!("headframe_tail_dropped_rows_total").increment(piece.batch.num_rows() as u64);
+                metrics::counter!("headframe_tail_dropped_rows_total")
+                    .increment(piece.batch.num_rows() as u64);
             }
         }
         account(before, held.bytes);
@@ -91,7 +99,11 @@ impl Tail {
         let before = held.bytes;
         held.after = held.after.max(table_seq);
         held.newest = held.newest.max(table_seq);
-        while held.chunks.front().is_some_and(|piece| piece.last <= held.after) {
+        while held
+            .chunks
+            .front()
+            .is_some_and(|piece| piece.last <= held.after)
+        {
             if let Some(piece) = held.chunks.pop_front() {
                 held.bytes -= piece.bytes;
             }
@@ -101,7 +113,8 @@ impl Tail {
         self.version.send_modify(|version| *version += 1);
     }
 
-    /// Forgets everything and begins anew after `after`: the table's sequences count in another stream now.
+    /// Forgets everything and begins anew after `after`: the table's sequences count in another
+    /// stream now.
     pub fn reset(&self, after: i64) {
         let mut held = self.lock();
         account(held.bytes, 0);
@@ -129,7 +142,12 @@ impl Tail {
                 batches.push(piece.batch.clone());
             }
         }
-        TailView { batches, after: held.after, through, truncated: held.newest > through }
+        TailView {
+            batches,
+            after: held.after,
+            through,
+            truncated: held.newest > through,
+        }
     }
 
     /// Waits until the view reaches `table_seq`; `false` when it does not by the deadline.
@@ -159,7 +177,13 @@ impl Tail {
 
 impl Held {
     fn empty(after: i64) -> Self {
-        Self { chunks: VecDeque::new(), after, newest: after, pushed: after, bytes: 0 }
+        Self {
+            chunks: VecDeque::new(),
+            after,
+            newest: after,
+            pushed: after,
+            bytes: 0,
+        }
     }
 
     fn through(&self) -> i64 {
@@ -173,15 +197,21 @@ impl Held {
         through
     }
 
-    /// Appends and merges neighbours of similar size, so that each row is copied a logarithmic number of times.
+    /// Appends and merges neighbours of similar size, so that each row is copied a logarithmic
+    /// number of times.
     fn append(&mut self, piece: Piece) {
         self.bytes += piece.bytes;
         self.chunks.push_back(piece);
         while self.chunks.len() >= 2 {
-            let (Some(right), Some(left)) = (self.chunks.pop_back(), self.chunks.pop_back()) else { return };
+            let (Some(right), Some(left)) = (self.chunks.pop_back(), self.chunks.pop_back()) else {
+                return;
+            };
             let rows = left.batch.num_rows() + right.batch.num_rows();
-            let similar = left.batch.num_rows() <= right.batch.num_rows() * 2 || right.batch.num_rows() == 0;
-            let merged = (left.last + 1 == right.first && rows <= MERGE_ROWS && similar).then(|| merge(&left, &right)).flatten();
+            let similar =
+                left.batch.num_rows() <= right.batch.num_rows() * 2 || right.batch.num_rows() == 0;
+            let merged = (left.last + 1 == right.first && rows <= MERGE_ROWS && similar)
+                .then(|| merge(&left, &right))
+                .flatten();
             match merged {
                 Some(piece) => {
                     self.bytes = self.bytes + piece.bytes - left.bytes - right.bytes;
@@ -204,22 +234,43 @@ fn merge(left: &Piece, right: &Piece) -> Option<Piece> {
         (0, _) => right.batch.clone(),
         _ => concat_batches(&left.batch.schema(), [&left.batch, &right.batch]).ok()?,
     };
-    Some(Piece { first, last, bytes: size(&batch), batch })
+    Some(Piece {
+        first,
+        last,
+        bytes: size(&batch),
+        batch,
+    })
 }
 
 /// The part of a chunk that is neither committed nor held.
 fn fresh_part(held: &Held, chunk: &Chunk) -> Option<Piece> {
-    let known = held.chunks.back().map_or(held.after, |piece| piece.last.max(held.after));
+    let known = held
+        .chunks
+        .back()
+        .map_or(held.after, |piece| piece.last.max(held.after));
     if chunk.last < chunk.first || chunk.last <= known {
         return None;
     }
     if chunk.first > known {
-        return Some(Piece { first: chunk.first, last: chunk.last, batch: chunk.batch.clone(), bytes: size(&chunk.batch) });
+        return Some(Piece {
+            first: chunk.first,
+            last: chunk.last,
+            batch: chunk.batch.clone(),
+            bytes: size(&chunk.batch),
+        });
     }
-    let seqs = chunk.batch.column_by_name("seq")?.as_primitive_opt::<Int64Type>()?;
+    let seqs = chunk
+        .batch
+        .column_by_name("seq")?
+        .as_primitive_opt::<Int64Type>()?;
     let mask: BooleanArray = seqs.values().iter().map(|&seq| Some(seq > known)).collect();
     let batch = filter_record_batch(&chunk.batch, &mask).ok()?;
-    Some(Piece { first: known + 1, last: chunk.last, bytes: size(&batch), batch })
+    Some(Piece {
+        first: known + 1,
+        last: chunk.last,
+        bytes: size(&batch),
+        batch,
+    })
 }
 
 impl Drop for Tail {
@@ -234,5 +285,9 @@ fn account(before: usize, after: usize) {
 }
 
 fn size(batch: &RecordBatch) -> usize {
-    if batch.num_rows() == 0 { 0 } else { batch.get_array_memory_size() }
+    if batch.num_rows() == 0 {
+        0
+    } else {
+        batch.get_array_memory_size()
+    }
 }

@@ -14,7 +14,8 @@ use crate::pipeline::payouts;
 /// Pause before something that is away is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Why a pipeline stopped. None of these passes by itself, but for those of [`PipelineFault::is_transient`], on which it never stops.
+/// Why a pipeline stopped. None of these passes by itself, but for those of
+/// [`PipelineFault::is_transient`], on which it never stops.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineFault {
     /// The stream cannot be read on.
@@ -58,17 +59,33 @@ pub enum PipelineFault {
 }
 
 impl PipelineFault {
-    pub(crate) fn plan<E: std::fmt::Display>(action: &'static str, table: &str) -> impl FnOnce(E) -> Self {
+    pub(crate) fn plan<E: std::fmt::Display>(
+        action: &'static str,
+        table: &str,
+    ) -> impl FnOnce(E) -> Self {
         let table = table.to_owned();
-        move |error| Self::Plan { action, table, why: error.to_string() }
+        move |error| Self::Plan {
+            action,
+            table,
+            why: error.to_string(),
+        }
     }
 
-    /// The same for an error of the query engine, which may be one of the storage that it read from.
+    /// The same for an error of the query engine, which may be one of the storage that it read
+    /// from.
     pub(crate) fn query(action: &'static str, table: &str) -> impl FnOnce(DataFusionError) -> Self {
         let table = table.to_owned();
         move |error| match of_storage(&error) {
-            true => Self::Storage { action, table, why: error.to_string() },
-            false => Self::Plan { action, table, why: error.to_string() },
+            true => Self::Storage {
+                action,
+                table,
+                why: error.to_string(),
+            },
+            false => Self::Plan {
+                action,
+                table,
+                why: error.to_string(),
+            },
         }
     }
 
@@ -119,16 +136,28 @@ mod tests {
 
     #[test]
     fn an_error_of_the_storage_is_found_under_those_of_the_engine() {
-        let away = || object_store::Error::Generic { store: "S3", source: "connection refused".into() };
-        let read = DataFusionError::ParquetError(Box::new(datafusion::parquet::errors::ParquetError::External(Box::new(away()))));
+        let away = || object_store::Error::Generic {
+            store: "S3",
+            source: "connection refused".into(),
+        };
+        let read = DataFusionError::ParquetError(Box::new(
+            datafusion::parquet::errors::ParquetError::External(Box::new(away())),
+        ));
         for (error, passes) in [
             (DataFusionError::ObjectStore(Box::new(away())), true),
             (read.context("reading a file"), true),
             (DataFusionError::External(Box::new(away())), true),
-            (DataFusionError::Execution("division by zero".to_owned()), false),
+            (
+                DataFusionError::Execution("division by zero".to_owned()),
+                false,
+            ),
         ] {
             let said = error.to_string();
-            assert_eq!(PipelineFault::query("adding up windows", "hashrate_rollups")(error).is_transient(), passes, "{said}");
+            assert_eq!(
+                PipelineFault::query("adding up windows", "hashrate_rollups")(error).is_transient(),
+                passes,
+                "{said}"
+            );
         }
     }
 }

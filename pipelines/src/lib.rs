@@ -1,7 +1,8 @@
 //! Which stream feeds which plan feeds which table: the only room that decides anything.
 //!
-//! A pipeline is a function of a stream: from closed ranges of sequences to rows, committed with their offset. Raw tables
-//! come first; everything else is computed from them, so that recovery and back-filling are the same code as normal work.
+//! A pipeline is a function of a stream: from closed ranges of sequences to rows, committed with
+//! their offset. Raw tables come first; everything else is computed from them, so that recovery and
+//! back-filling are the same code as normal work.
 
 pub mod fault;
 pub mod partials;

@@ -1,6 +1,8 @@
-//! Payments: who is owed what, who is paid next, and what is done about a payment whose fate is not known.
+//! Payments: who is owed what, who is paid next, and what is done about a payment whose fate is not
+//! known.
 //!
-//! Everything that decides is a function of the facts in `payouts`, `payments` and `instructions`: [`Books`] adds them up,
+//! Everything that decides is a function of the facts in `payouts`, `payments` and `instructions`:
+//! [`Books`] adds them up,
 //! [`select`] picks who is paid, [`plan`] says what happens to an open payment. [`Payer`] carries it out between a journal and a
 //! wallet, and may be killed at any moment: what it is about to do is durable before it is done.
 
@@ -60,7 +62,8 @@ pub struct PaymentConfig {
     pub fee_policy: FeePolicy,
     /// A transaction is final with so many blocks on it, its own included.
     pub confirmations: u64,
-    /// After so many seconds without a trace of a payment in the wallet's history, an operator must look.
+    /// After so many seconds without a trace of a payment in the wallet's history, an operator must
+    /// look.
     pub settle_s: u64,
     /// Pause between two looks at tables and wallet, in milliseconds.
     pub poll_ms: u64,
@@ -90,7 +93,9 @@ impl Default for PaymentConfig {
 }
 
 fn micros(seconds: u64) -> i64 {
-    i64::try_from(seconds).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000)
+    i64::try_from(seconds)
+        .unwrap_or(i64::MAX / 1_000_000)
+        .saturating_mul(1_000_000)
 }
 
 impl PaymentConfig {
@@ -113,12 +118,22 @@ impl PaymentConfig {
         if self.least_threshold_atomic > self.most_threshold_atomic {
             return Err("payments.least_threshold_atomic must not be more than payments.most_threshold_atomic".to_owned());
         }
-        let most = if self.wallet.kind == WalletKind::Monero { 15 } else { 500 };
+        let most = if self.wallet.kind == WalletKind::Monero {
+            15
+        } else {
+            500
+        };
         if self.batch_size > most {
-            return Err(format!("payments.batch_size is {}; a transaction of this wallet takes at most {most}", self.batch_size));
+            return Err(format!(
+                "payments.batch_size is {}; a transaction of this wallet takes at most {most}",
+                self.batch_size
+            ));
         }
         if !(10..=600_000).contains(&self.poll_ms) {
-            return Err(format!("payments.poll_ms is {}; it must be from 10 to 600000", self.poll_ms));
+            return Err(format!(
+                "payments.poll_ms is {}; it must be from 10 to 600000",
+                self.poll_ms
+            ));
         }
         if self.fee_policy == FeePolicy::Miner && self.wallet.kind == WalletKind::Bitcoin {
             return Err(
@@ -141,13 +156,19 @@ impl PaymentConfig {
     /// The threshold of an account that asked for `own`; 0 asks for the pool's.
     pub fn threshold(&self, own: Option<i128>) -> i128 {
         match own {
-            Some(own) if own > 0 => own.clamp(i128::from(self.least_threshold_atomic), i128::from(self.most_threshold_atomic)),
+            Some(own) if own > 0 => own.clamp(
+                i128::from(self.least_threshold_atomic),
+                i128::from(self.most_threshold_atomic),
+            ),
             _ => i128::from(self.threshold_atomic),
         }
     }
 }
 
-/// The text that a miner signs to set its own threshold; it names everything that must not be replayed elsewhere.
+/// The text that a miner signs to set its own threshold; it names everything that must not be
+/// replayed elsewhere.
 pub fn threshold_text(pool: &str, address: &str, threshold_atomic: u64, time_s: i64) -> String {
-    format!("headframe payment threshold\npool {pool}\naddress {address}\nthreshold_atomic {threshold_atomic}\ntime {time_s}")
+    format!(
+        "headframe payment threshold\npool {pool}\naddress {address}\nthreshold_atomic {threshold_atomic}\ntime {time_s}"
+    )
 }

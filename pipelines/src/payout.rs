@@ -1,7 +1,8 @@
 //! Payouts: which shares a found block pays, and how much each miner gets, to the last atomic unit.
 //!
-//! Everything here is a function of rows, in integers, so that anyone with the tables gets the same figures. A scheme walks
-//! back from the winning share and says what each share weighs; [`split`] adds up a miner's weights and divides the reward.
+//! Everything here is a function of rows, in integers, so that anyone with the tables gets the same
+//! figures. A scheme walks back from the winning share and says what each share weighs; [`split`]
+//! adds up a miner's weights and divides the reward.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +21,8 @@ pub mod tables;
 /// One in fixed point: a weight of `ONE` is the work that a block costs on average.
 pub const ONE: u128 = 1 << 64;
 
-/// What one share weighs at most, 65536 blocks: far beyond any honest share, and so little that the sum over 2⁴⁶ shares still
-/// fits into the 38 digits of its column.
+/// What one share weighs at most, 65536 blocks: far beyond any honest share, and so little that the
+/// sum over 2⁴⁶ shares still fits into the 38 digits of its column.
 pub const MAX_WEIGHT: u128 = ONE << 16;
 
 /// An accepted share, as the schemes see it.
@@ -38,7 +39,8 @@ pub struct ShareWork<'a> {
 }
 
 impl ShareWork<'_> {
-    /// ⌊difficulty · 2⁶⁴ ÷ network difficulty⌋: the share of an average block that this work is, at most [`MAX_WEIGHT`].
+    /// ⌊difficulty · 2⁶⁴ ÷ network difficulty⌋: the share of an average block that this work is, at
+    /// most [`MAX_WEIGHT`].
     pub fn weight(&self) -> u128 {
         ((u128::from(self.difficulty) << 64) / self.network_difficulty.max(1)).min(MAX_WEIGHT)
     }
@@ -60,8 +62,9 @@ pub trait Walk: Send {
     /// The next older accepted share of the pool; the first one is the winning share itself.
     fn step(&mut self, share: &ShareWork<'_>) -> Step;
 
-    /// Takes many next older shares at once if each of them would be taken whole, and says whether it did. `weight` is the sum
-    /// of their weights; `blocks` says whether any may have made a block.
+    /// Takes many next older shares at once if each of them would be taken whole, and says whether
+    /// it did. `weight` is the sum of their weights; `blocks` says whether any may have made a
+    /// block.
     fn stretch(&mut self, weight: u128, blocks: bool) -> bool;
 }
 
@@ -71,7 +74,8 @@ pub trait Scheme: Sync {
     fn name(&self) -> &'static str;
     /// One sentence for the users.
     fn doc(&self) -> &'static str;
-    /// A walk that begins at the winning share. `window` is the amount of work wanted, [`ONE`] being a block's.
+    /// A walk that begins at the winning share. `window` is the amount of work wanted, [`ONE`]
+    /// being a block's.
     fn walk(&self, window: u128) -> Box<dyn Walk>;
 }
 
@@ -97,7 +101,8 @@ pub struct Terms {
 pub struct Window {
     /// Miner and weight; no weight is zero.
     pub weights: BTreeMap<String, u128>,
-    /// Miner and shares that count, the trimmed one included; also of miners whose shares weigh nothing.
+    /// Miner and shares that count, the trimmed one included; also of miners whose shares weigh
+    /// nothing.
     pub counts: BTreeMap<String, u64>,
     /// Shares that count, the trimmed one included.
     pub shares: u64,
@@ -119,8 +124,13 @@ impl Window {
     }
 }
 
-/// Walks back from the winning share. `newest_first` begins with it and has accepted shares of one pool only.
-pub fn window<'a>(scheme: &dyn Scheme, wanted: u128, newest_first: impl IntoIterator<Item = ShareWork<'a>>) -> Window {
+/// Walks back from the winning share. `newest_first` begins with it and has accepted shares of one
+/// pool only.
+pub fn window<'a>(
+    scheme: &dyn Scheme,
+    wanted: u128,
+    newest_first: impl IntoIterator<Item = ShareWork<'a>>,
+) -> Window {
     let mut walk = scheme.walk(wanted);
     let mut window = Window::default();
     for share in newest_first {
@@ -152,7 +162,13 @@ pub fn split(window: &Window, reward: u128, fee_bp: u16) -> Split {
     let weights: Vec<u128> = window.weights.values().copied().collect();
     let amounts = divide::divide(reward - fee, &weights);
     if amounts.is_empty() {
-        return Split { fee: reward, amounts: Vec::new() };
+        return Split {
+            fee: reward,
+            amounts: Vec::new(),
+        };
     }
-    Split { fee, amounts: window.weights.keys().cloned().zip(amounts).collect() }
+    Split {
+        fee,
+        amounts: window.weights.keys().cloned().zip(amounts).collect(),
+    }
 }

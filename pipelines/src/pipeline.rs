@@ -63,7 +63,9 @@ impl PipelineConfig {
         ];
         match positive.iter().find(|(_, value)| *value == 0) {
             Some((key, _)) => Err(format!("pipelines.{key} must be more than 0")),
-            None if self.commit_ms > 600_000 => Err("pipelines.commit_ms must be at most 600000 (ten minutes)".to_owned()),
+            None if self.commit_ms > 600_000 => {
+                Err("pipelines.commit_ms must be at most 600000 (ten minutes)".to_owned())
+            }
             None => Ok(()),
         }
     }
@@ -87,7 +89,9 @@ pub struct StreamHandle {
 
 impl std::fmt::Debug for StreamHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamHandle").field("stream", &self.stream.name()).finish_non_exhaustive()
+        f.debug_struct("StreamHandle")
+            .field("stream", &self.stream.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -95,7 +99,13 @@ impl StreamHandle {
     /// A handle whose tail begins after table sequence `after`.
     pub fn new(stream: &'static dyn Stream, after: i64, config: &PipelineConfig) -> Arc<Self> {
         let tail = Arc::new(Tail::new(after, config.tail_bytes));
-        Arc::new(Self { stream, tail, committed: watch::channel(after).0, base: AtomicI64::new(0), writers: Mutex::default() })
+        Arc::new(Self {
+            stream,
+            tail,
+            committed: watch::channel(after).0,
+            base: AtomicI64::new(0),
+            writers: Mutex::default(),
+        })
     }
 
     /// What is added to a stream sequence to get the table's.
@@ -108,10 +118,14 @@ impl StreamHandle {
         self.base.store(base, Ordering::Release);
     }
 
-    /// Since when a batch of this stream's tables waits for a store that is away or full, and why; `None` while all is well.
+    /// Since when a batch of this stream's tables waits for a store that is away or full, and why;
+    /// `None` while all is well.
     pub fn held(&self) -> Option<Held> {
         let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
-        writers.iter().filter_map(|writer| writer.borrow().clone()).min_by_key(|held| held.since)
+        writers
+            .iter()
+            .filter_map(|writer| writer.borrow().clone())
+            .min_by_key(|held| held.since)
     }
 
     /// Watches a writer of one of this stream's tables for as long as it lives.
@@ -152,7 +166,12 @@ pub trait Pipeline: Sync {
     /// Whether it has anything to do with this stream.
     fn takes(&self, stream: &dyn Stream) -> bool;
     /// Works until shutdown (`Ok`) or a fault that nobody here can decide.
-    async fn run(&self, context: Context, handle: Arc<StreamHandle>, stop: CancellationToken) -> Result<(), PipelineFault>;
+    async fn run(
+        &self,
+        context: Context,
+        handle: Arc<StreamHandle>,
+        stop: CancellationToken,
+    ) -> Result<(), PipelineFault>;
 }
 
 /// Every pipeline.

@@ -1,8 +1,9 @@
 //! Who may ask: everyone on this machine, or whoever carries a token.
 //!
-//! Without a token the server listens on loopback only. Even there a web page the user happens to visit could send requests, so
-//! a request that names a foreign host or origin is refused. To read and to give orders are two things, with a token each:
-//! whoever may see the figures may not move money. The pool's pages can be opened to everybody.
+//! Without a token the server listens on loopback only. Even there a web page the user happens to
+//! visit could send requests, so a request that names a foreign host or origin is refused. To read
+//! and to give orders are two things, with a token each: whoever may see the figures may not move
+//! money. The pool's pages can be opened to everybody.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -45,7 +46,9 @@ pub struct Guard {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// It cannot be read.
-    #[error("{key}: cannot read the bearer token from {path}: {source}; put a token of at least 16 characters into its first line")]
+    #[error(
+        "{key}: cannot read the bearer token from {path}: {source}; put a token of at least 16 characters into its first line"
+    )]
     Read {
         /// The configuration's key.
         key: &'static str,
@@ -55,7 +58,9 @@ pub enum TokenError {
         source: std::io::Error,
     },
     /// It can be guessed.
-    #[error("{key}: the token has {length} characters; a bearer token needs at least 16, none of them blank")]
+    #[error(
+        "{key}: the token has {length} characters; a bearer token needs at least 16, none of them blank"
+    )]
     Weak {
         /// The configuration's key, or the variable.
         key: &'static str,
@@ -63,7 +68,9 @@ pub enum TokenError {
         length: usize,
     },
     /// Then every reader would be an operator.
-    #[error("query.token_file and query.operator_token_file (or {OPERATOR_VARIABLE}) hold the same token; make another one for operators")]
+    #[error(
+        "query.token_file and query.operator_token_file (or {OPERATOR_VARIABLE}) hold the same token; make another one for operators"
+    )]
     Same,
 }
 
@@ -75,7 +82,11 @@ impl Guard {
 
     /// The same with the operator's token of another environment.
     pub fn with(config: &QueryConfig, operator: Option<String>) -> Result<Self, TokenError> {
-        let reader = config.token_file.as_deref().map(|path| from_file("query.token_file", path)).transpose()?;
+        let reader = config
+            .token_file
+            .as_deref()
+            .map(|path| from_file("query.token_file", path))
+            .transpose()?;
         let operator = match (operator, config.operator_token_file.as_deref()) {
             (Some(token), _) => Some(strong(OPERATOR_VARIABLE, &token)?),
             (None, Some(path)) => Some(from_file("query.operator_token_file", path)?),
@@ -84,11 +95,20 @@ impl Guard {
         if reader.is_some() && reader == operator {
             return Err(TokenError::Same);
         }
-        Ok(Self { reader, operator, public: config.public_pages })
+        Ok(Self {
+            reader,
+            operator,
+            public: config.public_pages,
+        })
     }
 
     /// Whether a request may pass, and whose it is.
-    pub fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Who, QueryError> {
+    pub fn check(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Who, QueryError> {
         let need = need::of(method, uri.path());
         let carries = |token: &Option<String>| match (token, bearer(headers)) {
             (Some(token), Some(given)) => same(given.as_bytes(), token.as_bytes()),
@@ -97,7 +117,11 @@ impl Guard {
         let operator = carries(&self.operator);
         if need == Need::Page && self.public {
             // Behind a proxy the host tells nothing about who asks.
-            return Ok(if operator || carries(&self.reader) { Who::Reader } else { Who::Stranger });
+            return Ok(if operator || carries(&self.reader) {
+                Who::Reader
+            } else {
+                Who::Stranger
+            });
         }
         match &self.reader {
             None => from_this_machine(headers, uri)?,
@@ -137,14 +161,21 @@ impl Guard {
 }
 
 fn from_file(key: &'static str, path: &Path) -> Result<String, TokenError> {
-    let text = std::fs::read_to_string(path).map_err(|source| TokenError::Read { key, path: path.display().to_string(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| TokenError::Read {
+        key,
+        path: path.display().to_string(),
+        source,
+    })?;
     strong(key, text.lines().next().unwrap_or_default())
 }
 
 fn strong(key: &'static str, token: &str) -> Result<String, TokenError> {
     let token = token.trim();
     if token.len() < 16 || token.contains(char::is_whitespace) {
-        return Err(TokenError::Weak { key, length: token.len() });
+        return Err(TokenError::Weak {
+            key,
+            length: token.len(),
+        });
     }
     Ok(token.to_owned())
 }
@@ -177,16 +208,31 @@ fn same(given: &[u8], token: &[u8]) -> bool {
 }
 
 fn from_this_machine(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
-    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).or_else(|| uri.host());
-    let origin = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok());
+    let host = headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+        .or_else(|| uri.host());
+    let origin = headers
+        .get(header::ORIGIN)
+        .and_then(|value| value.to_str().ok());
     let foreign = match (host, origin) {
         (Some(host), _) if !is_loopback(host) => Some(host),
-        (_, Some(origin)) => origin.split_once("://").map_or(Some(origin), |(_, host)| (!is_loopback(host)).then_some(host)),
+        (_, Some(origin)) => origin.split_once("://").map_or(Some(origin), |(_, host)| {
+            (!is_loopback(host)).then_some(host)
+        }),
         _ => None,
     };
-    let Some(foreign) = foreign else { return Ok(()) };
-    let message = format!("this server answers programs on its own machine only, and the request names {foreign}");
-    Err(QueryError::new(Code::ForeignOrigin, message, "ask 127.0.0.1 directly, or set query.token_file"))
+    let Some(foreign) = foreign else {
+        return Ok(());
+    };
+    let message = format!(
+        "this server answers programs on its own machine only, and the request names {foreign}"
+    );
+    Err(QueryError::new(
+        Code::ForeignOrigin,
+        message,
+        "ask 127.0.0.1 directly, or set query.token_file",
+    ))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -194,7 +240,8 @@ fn is_loopback(host: &str) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -204,17 +251,37 @@ mod tests {
     #[test]
     fn tokens_are_equal_only_when_they_are() {
         assert!(same(b"0123456789abcdef", b"0123456789abcdef"));
-        for wrong in [&b""[..], b"0123456789abcde", b"0123456789abcdef0", b"1123456789abcdef", b"0123456789abcdeF"] {
+        for wrong in [
+            &b""[..],
+            b"0123456789abcde",
+            b"0123456789abcdef0",
+            b"1123456789abcdef",
+            b"0123456789abcdeF",
+        ] {
             assert!(!same(wrong, b"0123456789abcdef"), "{wrong:?}");
         }
     }
 
     #[test]
     fn only_loopback_names_are_this_machine() {
-        for name in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080", "[::1]"] {
+        for name in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1:8080",
+            "127.9.9.9",
+            "[::1]:8080",
+            "[::1]",
+        ] {
             assert!(is_loopback(name), "{name}");
         }
-        for name in ["example.org", "10.0.0.1:8080", "localhost.example.org", "[fe80::1]:80", "127.0.0.1.example.org", ""] {
+        for name in [
+            "example.org",
+            "10.0.0.1:8080",
+            "localhost.example.org",
+            "[fe80::1]:80",
+            "127.0.0.1.example.org",
+            "",
+        ] {
             assert!(!is_loopback(name), "{name}");
         }
     }

@@ -1,7 +1,9 @@
-//! The tables a statement sees: raw tables, dead letters, rollup views and `information_schema`, made anew for each query.
+//! The tables a statement sees: raw tables, dead letters, rollup views and `information_schema`,
+//! made anew for each query.
 //!
-//! Only what the statement names is set up, so that a query on shares never touches energy. Every table of a stream comes from
-//! the same look at it, so that a join of `shares` with `hashrate_1m` compares like with like.
+//! Only what the statement names is set up, so that a query on shares never touches energy. Every
+//! table of a stream comes from the same look at it, so that a join of `shares` with `hashrate_1m`
+//! compares like with like.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,8 +11,8 @@ use std::time::Duration;
 
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
-    TableProvider,
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    MemorySchemaProvider, SchemaProvider, TableProvider,
 };
 use datafusion::common::TableReference;
 use datafusion::error::Result as EngineResult;
@@ -71,23 +73,40 @@ struct Need {
 impl Catalog {
     /// Over these streams; a stream that is absent has no tables.
     pub fn new(sources: Vec<Arc<dyn Source>>) -> EngineResult<Self> {
-        Ok(Self { sources, dictionary: dictionary::schema()? })
+        Ok(Self {
+            sources,
+            dictionary: dictionary::schema()?,
+        })
     }
 
-    /// Sets up the tables that `references` name. Names that are not ours are left for the planner to complain about.
-    pub async fn prepare(&self, base: &SessionState, references: &[TableReference], moment: Moment) -> Result<Prepared, QueryError> {
+    /// Sets up the tables that `references` name. Names that are not ours are left for the planner
+    /// to complain about.
+    pub async fn prepare(
+        &self,
+        base: &SessionState,
+        references: &[TableReference],
+        moment: Moment,
+    ) -> Result<Prepared, QueryError> {
         let needs = needs(references);
-        let used: Vec<&Arc<dyn Source>> = self.sources.iter().filter(|source| needs.contains_key(source.stream().name())).collect();
+        let used: Vec<&Arc<dyn Source>> = self
+            .sources
+            .iter()
+            .filter(|source| needs.contains_key(source.stream().name()))
+            .collect();
         if let (At::Version(_), [first, second, ..]) = (moment.at, used.as_slice()) {
             let message = format!(
                 "as_of names a version, but the statement reads {} and {}, whose versions are not the same",
                 first.stream().name(),
                 second.stream().name()
             );
-            return Err(QueryError::bad_request(message, "name a time instead, such as 2026-01-31T12:00:00Z"));
+            return Err(QueryError::bad_request(
+                message,
+                "name a time instead, such as 2026-01-31T12:00:00Z",
+            ));
         }
         let takes = used.iter().map(|source| {
-            let rollups: Vec<&'static dyn Rollup> = rollups_of(&needs[source.stream().name()], source.stream().name());
+            let rollups: Vec<&'static dyn Rollup> =
+                rollups_of(&needs[source.stream().name()], source.stream().name());
             async move { Taken::take(source.as_ref(), &rollups, moment.at, moment.wait).await }
         });
         let taken = try_join_all(takes).await?;
@@ -96,7 +115,8 @@ impl Catalog {
         for (source, taken) in used.iter().zip(&taken) {
             let need = &needs[source.stream().name()];
             if need.rows {
-                let table = raw::good_rows(source.stream(), taken.rows_after(None)?, taken.all_good())?;
+                let table =
+                    raw::good_rows(source.stream(), taken.rows_after(None)?, taken.all_good())?;
                 schema.register_table(source.stream().name().to_owned(), table)?;
             }
             if need.rejects {
@@ -107,15 +127,21 @@ impl Catalog {
             }
         }
         for view in money_views(references) {
-            // The view is planned over the very tables of this statement, so that all of it is one moment.
-            let plan = session(base, schema.clone(), None)?.create_logical_plan(&(view.sql)()).await?;
+            // The view is planned over the very tables of this statement, so that all of it is one
+            // moment.
+            let plan = session(base, schema.clone(), None)?
+                .create_logical_plan(&(view.sql)())
+                .await?;
             schema.register_table(view.name.to_owned(), Arc::new(ViewTable::new(plan, None)))?;
         }
         if !rejects.is_empty() {
             schema.register_table(raw::DEAD_LETTERS.to_owned(), raw::dead_letters(&rejects)?)?;
         }
         let state = session(base, schema, Some(self.dictionary.clone()))?;
-        Ok(Prepared { state, coverage: taken.into_iter().map(|taken| taken.coverage).collect() })
+        Ok(Prepared {
+            state,
+            coverage: taken.into_iter().map(|taken| taken.coverage).collect(),
+        })
     }
 }
 
@@ -132,14 +158,21 @@ fn session(
     }
     let list = Arc::new(MemoryCatalogProviderList::new());
     list.register_catalog(CATALOG.to_owned(), catalog);
-    let mut state = SessionStateBuilder::new_from_existing(base.clone()).with_catalog_list(list).build();
-    // `now()` and its kin are one moment for the whole statement; unmarked, they stay functions that nobody can evaluate.
+    let mut state = SessionStateBuilder::new_from_existing(base.clone())
+        .with_catalog_list(list)
+        .build();
+    // `now()` and its kin are one moment for the whole statement; unmarked, they stay functions
+    // that nobody can evaluate.
     state.mark_start_execution();
     Ok(state)
 }
 
 /// Plans `sql` over these relations and nothing else.
-async fn plan(base: &SessionState, relations: Vec<(&str, Arc<dyn TableProvider>)>, sql: &str) -> EngineResult<LogicalPlan> {
+async fn plan(
+    base: &SessionState,
+    relations: Vec<(&str, Arc<dyn TableProvider>)>,
+    sql: &str,
+) -> EngineResult<LogicalPlan> {
     let schema = Arc::new(MemorySchemaProvider::new());
     for (name, table) in relations {
         schema.register_table(name.to_owned(), table)?;
@@ -149,16 +182,23 @@ async fn plan(base: &SessionState, relations: Vec<(&str, Arc<dyn TableProvider>)
 
 /// The same session with another runtime, which brings its own memory pool.
 pub fn with_runtime(base: &SessionState, runtime: Arc<RuntimeEnv>) -> SessionState {
-    SessionStateBuilder::new_from_existing(base.clone()).with_runtime_env(runtime).build()
+    SessionStateBuilder::new_from_existing(base.clone())
+        .with_runtime_env(runtime)
+        .build()
 }
 
 /// The views about money that these name.
 fn money_views(references: &[TableReference]) -> impl Iterator<Item = &'static money::MoneyView> {
-    money::ALL.iter().filter(|view| references.iter().any(|reference| ours(reference) && reference.table() == view.name))
+    money::ALL.iter().filter(|view| {
+        references
+            .iter()
+            .any(|reference| ours(reference) && reference.table() == view.name)
+    })
 }
 
 fn ours(reference: &TableReference) -> bool {
-    reference.catalog().is_none_or(|catalog| catalog == CATALOG) && reference.schema().is_none_or(|schema| schema == SCHEMA)
+    reference.catalog().is_none_or(|catalog| catalog == CATALOG)
+        && reference.schema().is_none_or(|schema| schema == SCHEMA)
 }
 
 fn needs(references: &[TableReference]) -> BTreeMap<&'static str, Need> {
@@ -178,13 +218,27 @@ fn needs(references: &[TableReference]) -> BTreeMap<&'static str, Need> {
             }
         } else if let Some(stream) = stream::find(name) {
             needs.entry(stream.name()).or_default().rows = true;
-        } else if let Some(rollup) = rollup::ALL.iter().find(|rollup| rollup.views().iter().any(|view| view.name == name)) {
-            needs.entry(rollup.stream().name()).or_default().views.insert(name.to_owned());
+        } else if let Some(rollup) = rollup::ALL
+            .iter()
+            .find(|rollup| rollup.views().iter().any(|view| view.name == name))
+        {
+            needs
+                .entry(rollup.stream().name())
+                .or_default()
+                .views
+                .insert(name.to_owned());
         }
     }
     needs
 }
 
 fn rollups_of(need: &Need, stream: &str) -> Vec<&'static dyn Rollup> {
-    rollup::of_stream(stream).filter(|rollup| rollup.views().iter().any(|view| need.views.contains(&view.name))).collect()
+    rollup::of_stream(stream)
+        .filter(|rollup| {
+            rollup
+                .views()
+                .iter()
+                .any(|view| need.views.contains(&view.name))
+        })
+        .collect()
 }

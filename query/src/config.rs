@@ -1,7 +1,8 @@
-//! The `query` section of the configuration: where the server listens and what one question may cost.
+//! The `query` section of the configuration: where the server listens and what one question may
+//! cost.
 //!
-//! Every limit has a default that a small machine can bear, and [`QueryConfig::validate`] refuses what cannot work before
-//! any port is bound.
+//! Every limit has a default that a small machine can bear, and [`QueryConfig::validate`] refuses
+//! what cannot work before any port is bound.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,10 +18,12 @@ pub struct QueryConfig {
     pub listen: SocketAddr,
     /// A file whose first line is the bearer token every request must carry.
     pub token_file: Option<PathBuf>,
-    /// A file whose first line is the bearer token of requests that change something, such as orders about payments and bans; it
-    /// reads as well. Off loopback there are no such requests without it. `HEADFRAME_OPERATOR_TOKEN` in the environment goes before it.
+    /// A file whose first line is the bearer token of requests that change something, such as
+    /// orders about payments and bans; it reads as well. Off loopback there are no such requests
+    /// without it. `HEADFRAME_OPERATOR_TOKEN` in the environment goes before it.
     pub operator_token_file: Option<PathBuf>,
-    /// Whether the pool's pages are for everybody: pool, blocks and their payouts, and miners by address.
+    /// Whether the pool's pages are for everybody: pool, blocks and their payouts, and miners by
+    /// address.
     pub public_pages: bool,
     /// Queries that may run at the same time; the next one gets 429.
     pub max_concurrent: usize,
@@ -34,11 +37,14 @@ pub struct QueryConfig {
     pub spill_mib: u64,
     /// Memory for the metadata of files read before, in MiB.
     pub metadata_cache_mib: usize,
-    /// Rows in an answer as JSON or as a text table; the streamed formats have no such limit unless the request sets one.
+    /// Rows in an answer as JSON or as a text table; the streamed formats have no such limit unless
+    /// the request sets one.
     pub max_rows: usize,
-    /// How long a query waits for rows that JetStream holds but the tail has not read yet, in milliseconds.
+    /// How long a query waits for rows that JetStream holds but the tail has not read yet, in
+    /// milliseconds.
     pub freshness_wait_ms: u64,
-    /// Seconds between two rounds of the figures of pools and miners on `/metrics`; 0 leaves them out.
+    /// Seconds between two rounds of the figures of pools and miners on `/metrics`; 0 leaves them
+    /// out.
     pub figures_s: u64,
     /// Miners that have lines of their own on `/metrics`: those with the most work of a day.
     pub figures_miners: usize,
@@ -100,18 +106,35 @@ impl QueryConfig {
             ("max_rows", self.max_rows as u64),
         ];
         if let Some((key, value)) = positive.into_iter().find(|(_, value)| *value == 0) {
-            return Err(ConfigError::Limit { key, value, rule: "it must be at least 1" });
+            return Err(ConfigError::Limit {
+                key,
+                value,
+                rule: "it must be at least 1",
+            });
         }
         if self.query_memory_mib > self.memory_mib {
             let value = self.query_memory_mib as u64;
-            return Err(ConfigError::Limit { key: "query_memory_mib", value, rule: "it must not be more than query.memory_mib" });
+            return Err(ConfigError::Limit {
+                key: "query_memory_mib",
+                value,
+                rule: "it must not be more than query.memory_mib",
+            });
         }
         if self.figures_miners > 1_000 {
-            let rule = "it must not be more than 1000: each miner is five series for Prometheus to keep";
-            return Err(ConfigError::Limit { key: "figures_miners", value: self.figures_miners as u64, rule });
+            let rule =
+                "it must not be more than 1000: each miner is five series for Prometheus to keep";
+            return Err(ConfigError::Limit {
+                key: "figures_miners",
+                value: self.figures_miners as u64,
+                rule,
+            });
         }
         if self.timeout_s > 86_400 {
-            return Err(ConfigError::Limit { key: "timeout_s", value: self.timeout_s, rule: "it must not be more than a day, 86400" });
+            return Err(ConfigError::Limit {
+                key: "timeout_s",
+                value: self.timeout_s,
+                rule: "it must not be more than a day, 86400",
+            });
         }
         Ok(())
     }
@@ -136,13 +159,41 @@ mod tests {
     fn defaults_are_valid_and_strangers_need_a_token() {
         let config = QueryConfig::default();
         assert_eq!(config.validate(), Ok(()));
-        let open = QueryConfig { listen: "0.0.0.0:8080".parse().unwrap(), ..config.clone() };
-        assert!(open.validate().unwrap_err().to_string().contains("token_file"));
-        let guarded = QueryConfig { token_file: Some("token".into()), ..open };
+        let open = QueryConfig {
+            listen: "0.0.0.0:8080".parse().unwrap(),
+            ..config.clone()
+        };
+        assert!(
+            open.validate()
+                .unwrap_err()
+                .to_string()
+                .contains("token_file")
+        );
+        let guarded = QueryConfig {
+            token_file: Some("token".into()),
+            ..open
+        };
         assert_eq!(guarded.validate(), Ok(()));
-        let greedy = QueryConfig { query_memory_mib: 4096, ..config.clone() };
-        assert!(greedy.validate().unwrap_err().to_string().contains("query.query_memory_mib is 4096"));
-        let none = QueryConfig { max_concurrent: 0, ..config };
-        assert!(none.validate().unwrap_err().to_string().contains("at least 1"));
+        let greedy = QueryConfig {
+            query_memory_mib: 4096,
+            ..config.clone()
+        };
+        assert!(
+            greedy
+                .validate()
+                .unwrap_err()
+                .to_string()
+                .contains("query.query_memory_mib is 4096")
+        );
+        let none = QueryConfig {
+            max_concurrent: 0,
+            ..config
+        };
+        assert!(
+            none.validate()
+                .unwrap_err()
+                .to_string()
+                .contains("at least 1")
+        );
     }
 }

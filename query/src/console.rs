@@ -1,6 +1,7 @@
 //! Rows as a table for the terminal: what `headframe sql` prints and `format=text` answers.
 //!
-//! Numbers are set to the right, everything else to the left. No value is cut: a table that lies is worse than a wide one.
+//! Numbers are set to the right, everything else to the left. No value is cut: a table that lies is
+//! worse than a wide one.
 
 use std::fmt::Write;
 
@@ -9,12 +10,30 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-/// The rows as a table with a header and a last line that counts them. Every line ends in a line feed.
+/// The rows as a table with a header and a last line that counts them. Every line ends in a line
+/// feed.
 pub fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String, ArrowError> {
-    let columns = schema.fields().iter().enumerate().map(|(index, field)| texts(index, field.name(), batches));
+    let columns = schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| texts(index, field.name(), batches));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    let widths: Vec<usize> = columns.iter().map(|column| column.iter().map(|text| text.chars().count()).max().unwrap_or(0)).collect();
-    let right: Vec<bool> = schema.fields().iter().map(|field| is_number(field.data_type())).collect();
+    let widths: Vec<usize> = columns
+        .iter()
+        .map(|column| {
+            column
+                .iter()
+                .map(|text| text.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let right: Vec<bool> = schema
+        .fields()
+        .iter()
+        .map(|field| is_number(field.data_type()))
+        .collect();
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     let mut out = String::new();
     for row in 0..=rows {
@@ -23,7 +42,11 @@ pub fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String, Arro
             let (text, width) = (&column[row], widths[index]);
             line.push_str(if index == 0 { " " } else { " | " });
             let pad = " ".repeat(width - text.chars().count());
-            let (before, after) = if right[index] { (pad.as_str(), "") } else { ("", pad.as_str()) };
+            let (before, after) = if right[index] {
+                (pad.as_str(), "")
+            } else {
+                ("", pad.as_str())
+            };
             line.push_str(before);
             line.push_str(text);
             line.push_str(after);
@@ -41,7 +64,8 @@ pub fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String, Arro
     Ok(out)
 }
 
-/// A column's name and values as text. Line feeds and other control characters would break the table, so they are escaped.
+/// A column's name and values as text. Line feeds and other control characters would break the
+/// table, so they are escaped.
 fn texts(index: usize, name: &str, batches: &[RecordBatch]) -> Result<Vec<String>, ArrowError> {
     let options = FormatOptions::default();
     let mut texts = vec![clean(name.to_owned())];
@@ -58,7 +82,15 @@ fn clean(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
     }
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
 }
 
 fn is_number(kind: &DataType) -> bool {
@@ -76,7 +108,11 @@ mod tests {
 
     #[test]
     fn numbers_stand_right_and_control_characters_are_shown() {
-        let workers: ArrayRef = Arc::new(StringArray::from(vec![Some("rig-1"), Some("a\nb\u{1b}[31m"), None]));
+        let workers: ArrayRef = Arc::new(StringArray::from(vec![
+            Some("rig-1"),
+            Some("a\nb\u{1b}[31m"),
+            None,
+        ]));
         let shares: ArrayRef = Arc::new(Int64Array::from(vec![7, 1234, 0]));
         let batch = RecordBatch::try_from_iter([("worker", workers), ("shares", shares)]).unwrap();
         let expected = [
@@ -88,7 +124,10 @@ mod tests {
             "(3 rows)\n",
         ];
         let expected = expected.join("\n");
-        assert_eq!(table(&batch.schema(), std::slice::from_ref(&batch)).unwrap(), expected);
+        assert_eq!(
+            table(&batch.schema(), std::slice::from_ref(&batch)).unwrap(),
+            expected
+        );
         assert!(table(&batch.schema(), &[]).unwrap().ends_with("(0 rows)\n"));
     }
 }

@@ -1,18 +1,27 @@
 //! `date_trunc`, fast in UTC.
 //!
-//! The engine's own goes through a calendar for every value that has a time zone. All our times are UTC, where hours and days are
-//! plain multiples, so that the zone is taken off before and put back after: the same answers, ten times as fast on shares by the hour.
+//! The engine's own goes through a calendar for every value that has a time zone. All our times are
+//! UTC, where hours and days are plain multiples, so that the zone is taken off before and put back
+//! after: the same answers, ten times as fast on shares by the hour.
 
 use arrow::array::{Array, AsArray, PrimitiveArray};
-use arrow::datatypes::{ArrowTimestampType, DataType, FieldRef, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType};
+use arrow::datatypes::{
+    ArrowTimestampType, DataType, FieldRef, TimeUnit, TimestampMicrosecondType,
+    TimestampNanosecondType,
+};
 use datafusion::error::Result;
 use datafusion::functions::datetime::date_trunc;
-use datafusion::logical_expr::{ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature,
+};
 use std::sync::Arc;
 
 /// The function, to be registered over the engine's.
 pub fn udf() -> ScalarUDF {
-    ScalarUDF::new_from_impl(UtcDateTrunc { inner: date_trunc() })
+    ScalarUDF::new_from_impl(UtcDateTrunc {
+        inner: date_trunc(),
+    })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -48,7 +57,9 @@ impl ScalarUDFImpl for UtcDateTrunc {
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let zone = match args.args.get(1) {
             Some(ColumnarValue::Array(array)) => match array.data_type() {
-                DataType::Timestamp(unit, Some(zone)) if is_utc(zone) => Some((*unit, zone.clone())),
+                DataType::Timestamp(unit, Some(zone)) if is_utc(zone) => {
+                    Some((*unit, zone.clone()))
+                }
                 _ => None,
             },
             _ => None,

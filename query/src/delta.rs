@@ -1,4 +1,5 @@
-//! The tables of one stream in the lake, as queries open them: each asks its log for the newest version when a query comes.
+//! The tables of one stream in the lake, as queries open them: each asks its log for the newest
+//! version when a query comes.
 
 use crate::source::{At, SourceError, Stored, StoredRows};
 use crate::stream_source::Tables;
@@ -16,8 +17,13 @@ pub struct DeltaTables {
 impl DeltaTables {
     pub fn open(lake: &Lake, stream: &'static dyn Stream) -> Self {
         let reader = |table: Table| SnapshotReader::open(lake, table);
-        let rollups = rollup::of_stream(stream.name()).map(|rollup| (rollup.family(), reader(Table::rollup(rollup)))).collect();
-        Self { raw: reader(Table::raw(stream)), rollups }
+        let rollups = rollup::of_stream(stream.name())
+            .map(|rollup| (rollup.family(), reader(Table::rollup(rollup))))
+            .collect();
+        Self {
+            raw: reader(Table::raw(stream)),
+            rollups,
+        }
     }
 }
 
@@ -28,7 +34,11 @@ impl Tables for DeltaTables {
     }
     async fn rollup(&self, rollup: &'static dyn Rollup, at: At) -> Result<Stored, SourceError> {
         // Every rollup of the stream was opened at the start.
-        match self.rollups.iter().find(|(family, _)| *family == rollup.family()) {
+        match self
+            .rollups
+            .iter()
+            .find(|(family, _)| *family == rollup.family())
+        {
             Some((_, reader)) => open(reader, at).await,
             None => Err(SourceError::Unavailable {
                 action: "opening the table",
@@ -47,17 +57,30 @@ async fn open(reader: &SnapshotReader, at: At) -> Result<Stored, SourceError> {
     };
     snapshot.map(stored).map_err(|error| match error {
         SinkError::NoSuchVersion { table, what } => SourceError::NoSuchVersion { table, what },
-        other => SourceError::Unavailable { action: "reading the table", stream: String::new(), why: other.to_string() },
+        other => SourceError::Unavailable {
+            action: "reading the table",
+            stream: String::new(),
+            why: other.to_string(),
+        },
     })
 }
 
 fn stored(snapshot: Arc<Snapshot>) -> Stored {
-    let newest = snapshot.files.iter().filter_map(|file| file.ranges.get("ingest_time").map(|range| range.1)).max();
-    let all_good = snapshot.files.iter().all(|file| file.nulls.get("reject_reason") == Some(&file.rows));
+    let newest = snapshot
+        .files
+        .iter()
+        .filter_map(|file| file.ranges.get("ingest_time").map(|range| range.1))
+        .max();
+    let all_good = snapshot
+        .files
+        .iter()
+        .all(|file| file.nulls.get("reject_reason") == Some(&file.rows));
     Stored {
         version: snapshot.version,
         committed_us: snapshot.timestamp_ms * 1_000,
-        offset: snapshot.offset.or(snapshot.binding.as_ref().map(|binding| binding.base)),
+        offset: snapshot
+            .offset
+            .or(snapshot.binding.as_ref().map(|binding| binding.base)),
         newest_us: newest,
         all_good,
         rows: Arc::new(Rows(snapshot)),

@@ -1,4 +1,5 @@
-//! The desk: where the HTTP server hands in instructions about payments and hears what the payer does.
+//! The desk: where the HTTP server hands in instructions about payments and hears what the payer
+//! does.
 
 use async_trait::async_trait;
 use headframe_schemas::stream::instructions::Instruction;

@@ -1,7 +1,7 @@
 //! Runs one statement within its limits and gives its rows as a stream.
 //!
-//! Whatever ends a query early (time, memory, rows, a cancel, a client that hung up), dropping [`Rows`] ends its work and frees
-//! its slot.
+//! Whatever ends a query early (time, memory, rows, a cancel, a client that hung up), dropping
+//! [`Rows`] ends its work and frees its slot.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -92,7 +92,8 @@ impl Engine {
         stores: Vec<(ObjectStoreUrl, Arc<dyn ObjectStore>)>,
     ) -> Result<Self, QueryError> {
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(config.memory_mib * MIB));
-        let disk = DiskManagerBuilder::default().with_max_temp_directory_size(config.spill_mib << 20);
+        let disk =
+            DiskManagerBuilder::default().with_max_temp_directory_size(config.spill_mib << 20);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(pool.clone())
             .with_disk_manager_builder(disk)
@@ -107,13 +108,25 @@ impl Engine {
             .with_information_schema(false)
             .with_create_default_catalog_and_schema(false)
             .with_default_catalog_and_schema(CATALOG, SCHEMA);
-        let mut base = SessionStateBuilder::new().with_config(session).with_runtime_env(runtime.clone()).with_default_features().build();
+        let mut base = SessionStateBuilder::new()
+            .with_config(session)
+            .with_runtime_env(runtime.clone())
+            .with_default_features()
+            .build();
         base.register_udf(Arc::new(date_trunc::udf()))?;
         growth::bound(&mut base)?;
         base.add_analyzer_rule(Arc::new(shadow::NameInputs));
         let slots = Arc::new(Semaphore::new(config.max_concurrent));
         let catalog = Catalog::new(sources)?;
-        Ok(Self { config, base, runtime, pool, catalog, slots, running: Arc::new(Registry::default()) })
+        Ok(Self {
+            config,
+            base,
+            runtime,
+            pool,
+            catalog,
+            slots,
+            running: Arc::new(Registry::default()),
+        })
     }
 
     /// The queries that run now.
@@ -129,13 +142,22 @@ impl Engine {
     /// Starts a statement. Dropping the future or the answer ends it.
     pub async fn ask(&self, ask: Ask) -> Result<Answer, QueryError> {
         let slot = self.slots.clone().try_acquire_owned().map_err(|_| {
-            let message = format!("{} queries run already, which is the limit", self.config.max_concurrent);
-            QueryError::new(Code::ConcurrencyLimit, message, "try again in a second, or raise query.max_concurrent")
+            let message = format!(
+                "{} queries run already, which is the limit",
+                self.config.max_concurrent
+            );
+            QueryError::new(
+                Code::ConcurrencyLimit,
+                message,
+                "try again in a second, or raise query.max_concurrent",
+            )
         })?;
         let limit = self.config.timeout();
         let timeout = ask.timeout.map_or(limit, |asked| asked.min(limit));
         let deadline = tokio::time::Instant::now() + timeout;
-        let ticket = self.running.enter(ask.query_id.as_deref(), &ask.sql, slot)?;
+        let ticket = self
+            .running
+            .enter(ask.query_id.as_deref(), &ask.sql, slot)?;
         let cancelled = ticket.cancelled();
         let started = tokio::select! {
             biased;
@@ -155,23 +177,66 @@ impl Engine {
             seen: 0,
             ticket,
         };
-        Ok(Answer { id: rows.ticket.id().to_owned(), schema, coverage, rows, pool })
+        Ok(Answer {
+            id: rows.ticket.id().to_owned(),
+            schema,
+            coverage,
+            rows,
+            pool,
+        })
     }
 
-    async fn start(&self, ask: &Ask) -> Result<(SendableRecordBatchStream, Vec<Coverage>, Arc<dyn MemoryPool>), QueryError> {
+    async fn start(
+        &self,
+        ask: &Ask,
+    ) -> Result<
+        (
+            SendableRecordBatchStream,
+            Vec<Coverage>,
+            Arc<dyn MemoryPool>,
+        ),
+        QueryError,
+    > {
         let begun = Instant::now();
         let statement = statement::parse(&self.base, &ask.sql)?;
         let references = self.base.resolve_table_references(&statement)?;
-        let pool: Arc<dyn MemoryPool> = Arc::new(QueryPool::new(self.pool.clone(), self.config.query_memory_mib * MIB));
-        let runtime = RuntimeEnvBuilder::from_runtime_env(&self.runtime).with_memory_pool(pool.clone()).build_arc()?;
-        let moment = Moment { at: ask.at, now_us: now_us(), wait: self.config.freshness_wait() };
-        let prepared = self.catalog.prepare(&with_runtime(&self.base, runtime), &references, moment).await?;
+        let pool: Arc<dyn MemoryPool> = Arc::new(QueryPool::new(
+            self.pool.clone(),
+            self.config.query_memory_mib * MIB,
+        ));
+        let runtime = RuntimeEnvBuilder::from_runtime_env(&self.runtime)
+            .with_memory_pool(pool.clone())
+            .build_arc()?;
+        let moment = Moment {
+            at: ask.at,
+            now_us: now_us(),
+            wait: self.config.freshness_wait(),
+        };
+        let prepared = self
+            .catalog
+            .prepare(&with_runtime(&self.base, runtime), &references, moment)
+            .await?;
         let mut plan = prepared.state.statement_to_plan(statement).await?;
-        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        read_only.verify_plan(&plan).map_err(|error| statement::read_only(error.strip_backtrace()))?;
-        let parameters = |error: String| QueryError::new(Code::Parameters, error, "give every placeholder a value in params");
+        let read_only = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        read_only
+            .verify_plan(&plan)
+            .map_err(|error| statement::read_only(error.strip_backtrace()))?;
+        let parameters = |error: String| {
+            QueryError::new(
+                Code::Parameters,
+                error,
+                "give every placeholder a value in params",
+            )
+        };
         match params::from_json(&ask.params)? {
-            Some(values) => plan = plan.with_param_values(values).map_err(|error| parameters(error.strip_backtrace()))?,
+            Some(values) => {
+                plan = plan
+                    .with_param_values(values)
+                    .map_err(|error| parameters(error.strip_backtrace()))?
+            }
             None => {
                 if let Some(name) = plan.get_parameter_names()?.iter().min() {
                     return Err(parameters(format!("placeholder {name} has no value")));
@@ -181,9 +246,14 @@ impl Engine {
         let mut state = prepared.state;
         let plan = state.optimize(&plan)?;
         if let Some(rows) = growth::batch_rows(&plan, state.config().batch_size())? {
-            state = SessionStateBuilder::new_from_existing(state.clone()).with_config(state.config().clone().with_batch_size(rows)).build();
+            state = SessionStateBuilder::new_from_existing(state.clone())
+                .with_config(state.config().clone().with_batch_size(rows))
+                .build();
         }
-        let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+        let physical = state
+            .query_planner()
+            .create_physical_plan(&plan, &state)
+            .await?;
         let stream = execute_stream(intern::groups(physical, &pool)?, state.task_ctx())?;
         metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
         Ok((stream, prepared.coverage, pool))
@@ -213,7 +283,10 @@ impl Rows {
         self.seen += batch.num_rows();
         self.ticket.saw(batch.num_rows());
         if self.seen > self.max_rows {
-            let message = format!("the answer has more than {} rows, which is the limit", self.max_rows);
+            let message = format!(
+                "the answer has more than {} rows, which is the limit",
+                self.max_rows
+            );
             let hint = "add a LIMIT or a WHERE, raise max_rows, or ask for ndjson, csv, arrow or parquet, which have no limit of their own";
             return Err(QueryError::new(Code::RowLimit, message, hint));
         }
@@ -229,7 +302,9 @@ impl Stream for Rows {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        let Some(inner) = &mut this.inner else {
+            return Poll::Ready(None);
+        };
         if this.cancelled.as_mut().poll(cx).is_ready() {
             let error = cancel_error(this.ticket.id());
             return this.end(error);
@@ -254,17 +329,30 @@ impl Stream for Rows {
 }
 
 fn cancel_error(id: &str) -> QueryError {
-    QueryError::new(Code::Cancelled, format!("query {id} was cancelled"), "someone sent DELETE /api/v1/sql/{id}, or the server is stopping")
+    QueryError::new(
+        Code::Cancelled,
+        format!("query {id} was cancelled"),
+        "someone sent DELETE /api/v1/sql/{id}, or the server is stopping",
+    )
 }
 
 fn time_error(timeout: Duration) -> QueryError {
-    let message = format!("the query ran longer than {} ms, which is the limit", timeout.as_millis());
-    QueryError::new(Code::TimeLimit, message, "read a shorter time or a coarser rollup, or raise timeout_ms or query.timeout_s")
+    let message = format!(
+        "the query ran longer than {} ms, which is the limit",
+        timeout.as_millis()
+    );
+    QueryError::new(
+        Code::TimeLimit,
+        message,
+        "read a shorter time or a coarser rollup, or raise timeout_ms or query.timeout_s",
+    )
 }
 
 fn now_us() -> i64 {
     // A clock before 1970 or after the year 292,000 would be wrong anyway.
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -279,7 +367,11 @@ fn unique_names(schema: &SchemaRef) -> SchemaRef {
             name = format!("{}_{number}", field.name());
             number += 1;
         }
-        fields.push(if name == *field.name() { field.clone() } else { Arc::new(field.as_ref().clone().with_name(name)) });
+        fields.push(if name == *field.name() {
+            field.clone()
+        } else {
+            Arc::new(field.as_ref().clone().with_name(name))
+        });
     }
     Arc::new(Schema::new(fields))
 }

@@ -1,6 +1,7 @@
 //! What can go wrong with a question, each with a code, a status and a hint what to do.
 //!
-//! A client reads `error.code`; a person reads `error.message` and `error.hint`. A limit always says which one it was.
+//! A client reads `error.code`; a person reads `error.message` and `error.hint`. A limit always
+//! says which one it was.
 
 use arrow::error::ArrowError;
 use axum::Json;
@@ -105,7 +106,11 @@ impl Code {
 impl QueryError {
     /// An error of this code.
     pub fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: hint.into() }
+        Self {
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 
     /// A request that is not understood.
@@ -135,21 +140,42 @@ impl QueryError {
             ),
             DataFusionError::SQL(error, _) => {
                 let message = match error.as_ref() {
-                    ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.clone(),
-                    ParserError::RecursionLimitExceeded => "the statement is nested too deeply".to_owned(),
+                    ParserError::TokenizerError(text) | ParserError::ParserError(text) => {
+                        text.clone()
+                    }
+                    ParserError::RecursionLimitExceeded => {
+                        "the statement is nested too deeply".to_owned()
+                    }
                 };
-                Self::new(Code::SqlSyntax, message, "the SQL is DataFusion's, close to PostgreSQL's")
+                Self::new(
+                    Code::SqlSyntax,
+                    message,
+                    "the SQL is DataFusion's, close to PostgreSQL's",
+                )
             }
-            DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => {
-                Self::new(Code::SqlPlan, text, "SHOW TABLES lists the tables, DESCRIBE <table> its columns")
-            }
-            DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => Self::storage(&text),
-            DataFusionError::ArrowError(error, _) if matches!(**error, ArrowError::IoError(..) | ArrowError::ParquetError(_)) => {
+            DataFusionError::Plan(_)
+            | DataFusionError::SchemaError(..)
+            | DataFusionError::NotImplemented(_) => Self::new(
+                Code::SqlPlan,
+                text,
+                "SHOW TABLES lists the tables, DESCRIBE <table> its columns",
+            ),
+            DataFusionError::ObjectStore(_)
+            | DataFusionError::IoError(_)
+            | DataFusionError::ParquetError(_) => Self::storage(&text),
+            DataFusionError::ArrowError(error, _)
+                if matches!(
+                    **error,
+                    ArrowError::IoError(..) | ArrowError::ParquetError(_)
+                ) =>
+            {
                 Self::storage(&text)
             }
-            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
-                Self::new(Code::SqlExecution, text, "the statement fails on some row; try_cast and nullif avoid most of these")
-            }
+            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => Self::new(
+                Code::SqlExecution,
+                text,
+                "the statement fails on some row; try_cast and nullif avoid most of these",
+            ),
             DataFusionError::External(source) => match source.downcast_ref::<SourceError>() {
                 Some(error) => error.clone().into(),
                 None => Self::storage(&text),
@@ -160,12 +186,20 @@ impl QueryError {
 
     /// Tables that cannot be read.
     fn storage(why: &str) -> Self {
-        Self::new(Code::Storage, format!("the tables cannot be read: {why}"), "see /ready; the query may be tried again")
+        Self::new(
+            Code::Storage,
+            format!("the tables cannot be read: {why}"),
+            "see /ready; the query may be tried again",
+        )
     }
 
     /// An error that is ours.
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(Code::Internal, message, "this is a defect of Headframe; please report the statement")
+        Self::new(
+            Code::Internal,
+            message,
+            "this is a defect of Headframe; please report the statement",
+        )
     }
 }
 
@@ -178,10 +212,16 @@ impl From<DataFusionError> for QueryError {
 impl From<SourceError> for QueryError {
     fn from(error: SourceError) -> Self {
         match error {
-            SourceError::NoSuchVersion { .. } => {
-                Self::new(Code::NoSuchVersion, error.to_string(), "leave as_of out, or name a later version or time")
-            }
-            SourceError::Unavailable { .. } => Self::new(Code::Storage, error.to_string(), "see /ready; the query may be tried again"),
+            SourceError::NoSuchVersion { .. } => Self::new(
+                Code::NoSuchVersion,
+                error.to_string(),
+                "leave as_of out, or name a later version or time",
+            ),
+            SourceError::Unavailable { .. } => Self::new(
+                Code::Storage,
+                error.to_string(),
+                "see /ready; the query may be tried again",
+            ),
         }
     }
 }
@@ -189,13 +229,18 @@ impl From<SourceError> for QueryError {
 impl IntoResponse for QueryError {
     fn into_response(self) -> Response {
         // Every code's number is a valid status, so the fallback is never used.
-        let status = StatusCode::from_u16(self.code.parts().1).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.code.parts().1).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self.to_json())).into_response();
         if let Some(seconds) = self.code.retry_after() {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         if self.code == Code::Unauthorized {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -1,8 +1,9 @@
-//! The figures of pools and miners on the metrics page, under the names that dashboards of earlier systems ask for.
+//! The figures of pools and miners on the metrics page, under the names that dashboards of earlier
+//! systems ask for.
 //!
-//! They are made from the same facts as the REST answers, in the background at an interval, so that a scrape costs nothing; and
-//! written by us instead of through the recorder, so that a miner who is gone leaves no line behind. Only the hardest working
-//! miners have lines of their own.
+//! They are made from the same facts as the REST answers, in the background at an interval, so that
+//! a scrape costs nothing; and written by us instead of through the recorder, so that a miner who
+//! is gone leaves no line behind. Only the hardest working miners have lines of their own.
 
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -19,7 +20,8 @@ mod page;
 
 use page::Page;
 
-/// After so many failures in a row the figures are taken off the page: none are better than old ones.
+/// After so many failures in a row the figures are taken off the page: none are better than old
+/// ones.
 const PATIENCE: u32 = 4;
 
 /// The figures' part of the page.
@@ -30,12 +32,18 @@ pub(crate) struct Figures {
 
 impl Figures {
     pub(crate) fn new() -> Self {
-        Self { text: RwLock::default(), started: Instant::now() }
+        Self {
+            text: RwLock::default(),
+            started: Instant::now(),
+        }
     }
 
     /// As of the last round; empty before the first.
     pub(crate) fn text(&self) -> String {
-        self.text.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.text
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn set(&self, text: String) {
@@ -71,11 +79,21 @@ impl Figures {
         }
     }
 
-    async fn make(&self, engine: &Engine, machine: Option<&dyn Machine>, config: &QueryConfig) -> Result<String, QueryError> {
+    async fn make(
+        &self,
+        engine: &Engine,
+        machine: Option<&dyn Machine>,
+        config: &QueryConfig,
+    ) -> Result<String, QueryError> {
         let usage = machine.map(Machine::usage).unwrap_or_default();
         let pools = pools::answer(engine).await?;
         let miners = top::miners(engine, config.figures_miners).await?;
-        Ok(write(&usage, self.started.elapsed().as_secs(), &pools, &miners))
+        Ok(write(
+            &usage,
+            self.started.elapsed().as_secs(),
+            &pools,
+            &miners,
+        ))
     }
 }
 
@@ -151,26 +169,52 @@ const OF_MINERS: [Figure<Row>; 5] = [
 fn write(usage: &Usage, uptime_s: u64, pools: &Value, miners: &[Row]) -> String {
     let mut page = Page::default();
     let machine = [
-        ("pool_cpu_usage", "CPU in use on the machine of this process, in percent.", usage.cpu),
-        ("pool_memory_usage", "Memory in use on the machine of this process, in percent.", usage.memory),
-        ("pool_disk_usage", "Space in use on the disk of the data folder, in percent.", usage.disk),
-        ("pool_uptime_seconds", "Seconds since this process began.", Some(uptime_s as f64)),
+        (
+            "pool_cpu_usage",
+            "CPU in use on the machine of this process, in percent.",
+            usage.cpu,
+        ),
+        (
+            "pool_memory_usage",
+            "Memory in use on the machine of this process, in percent.",
+            usage.memory,
+        ),
+        (
+            "pool_disk_usage",
+            "Space in use on the disk of the data folder, in percent.",
+            usage.disk,
+        ),
+        (
+            "pool_uptime_seconds",
+            "Seconds since this process began.",
+            Some(uptime_s as f64),
+        ),
     ];
     for (name, help, value) in machine {
         page.family(name, "gauge", help);
-        value.into_iter().for_each(|value| page.line(name, &[], value));
+        value
+            .into_iter()
+            .for_each(|value| page.line(name, &[], value));
     }
     for figure in OF_POOLS {
         page.family(figure.name, figure.kind, figure.help);
         for pool in pools["pools"].as_array().into_iter().flatten() {
-            page.line(figure.name, &[("pool", text(&pool["pool"]))], (figure.read)(pool));
+            page.line(
+                figure.name,
+                &[("pool", text(&pool["pool"]))],
+                (figure.read)(pool),
+            );
         }
     }
     for figure in OF_MINERS {
         page.family(figure.name, figure.kind, figure.help);
         for row in miners {
             let label = |key: &str| row.get(key).map_or("", text);
-            page.line(figure.name, &[("pool", label("pool")), ("miner", label("miner"))], (figure.read)(row));
+            page.line(
+                figure.name,
+                &[("pool", label("pool")), ("miner", label("miner"))],
+                (figure.read)(row),
+            );
         }
     }
     page.finish()
@@ -195,8 +239,15 @@ mod tests {
         let pools = json!({"pools": [{"pool": "main", "miners": 2, "hashrate_hs": 1.5e6, "shares_per_s": 0.25, "blocks": {"found": 7}}]});
         let row = json!({"pool": "main", "miner": "4A\"\n\\", "accepted": 9, "refused": 1, "hashrate_hs": 120.5});
         let gone = json!({"pool": "main", "miner": "4B", "accepted": 3, "refused": 0, "hashrate_hs": null});
-        let rows: Vec<Row> = [row, gone].iter().filter_map(|row| row.as_object().cloned()).collect();
-        let usage = Usage { cpu: Some(12.5), memory: None, disk: Some(40.0) };
+        let rows: Vec<Row> = [row, gone]
+            .iter()
+            .filter_map(|row| row.as_object().cloned())
+            .collect();
+        let usage = Usage {
+            cpu: Some(12.5),
+            memory: None,
+            disk: Some(40.0),
+        };
         let page = write(&usage, 61, &pools, &rows);
         let kinds = [
             ("pool_cpu_usage", "gauge"),
@@ -214,8 +265,16 @@ mod tests {
             ("miner_online", "gauge"),
         ];
         for (name, kind) in kinds {
-            assert_eq!(page.matches(&format!("# TYPE {name} {kind}\n")).count(), 1, "{name}\n{page}");
-            assert_eq!(page.matches(&format!("# HELP {name} ")).count(), 1, "{name}\n{page}");
+            assert_eq!(
+                page.matches(&format!("# TYPE {name} {kind}\n")).count(),
+                1,
+                "{name}\n{page}"
+            );
+            assert_eq!(
+                page.matches(&format!("# HELP {name} ")).count(),
+                1,
+                "{name}\n{page}"
+            );
         }
         for line in [
             "pool_cpu_usage 12.5\n",
@@ -229,6 +288,9 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line}{page}");
         }
-        assert!(!page.contains("\npool_memory_usage "), "what is not known has no line: {page}");
+        assert!(
+            !page.contains("\npool_memory_usage "),
+            "what is not known has no line: {page}"
+        );
     }
 }

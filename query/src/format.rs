@@ -1,7 +1,7 @@
 //! A format: how an answer becomes bytes, a piece at a time.
 //!
-//! An error after the first piece was sent must not look like the end of the rows: formats with room for it say so in their last
-//! line, the others let the connection break.
+//! An error after the first piece was sent must not look like the end of the rows: formats with
+//! room for it say so in their last line, the others let the connection break.
 
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ pub trait Format: Sync {
     fn name(&self) -> &'static str;
     /// The content type of the answer, first, and others it is asked for by.
     fn media_types(&self) -> &'static [&'static str];
-    /// Whether `query.max_rows` holds: such answers are made for people or kept whole by their readers.
+    /// Whether `query.max_rows` holds: such answers are made for people or kept whole by their
+    /// readers.
     fn is_for_people(&self) -> bool {
         false
     }
@@ -67,49 +68,94 @@ pub struct Head {
 }
 
 /// Every format; the first is what a client gets that does not say.
-pub const ALL: &[&dyn Format] =
-    &[&json_object::Json, &ndjson::Ndjson, &csv::Csv, &arrow_stream::ArrowStream, &parquet_file::Parquet, &text::Text];
+pub const ALL: &[&dyn Format] = &[
+    &json_object::Json,
+    &ndjson::Ndjson,
+    &csv::Csv,
+    &arrow_stream::ArrowStream,
+    &parquet_file::Parquet,
+    &text::Text,
+];
 
 /// The format that `format` names, or else the first that `accept` allows.
-pub fn choose(format: Option<&str>, accept: Option<&str>) -> Result<&'static dyn Format, QueryError> {
-    let names = || ALL.iter().map(|format| format.name()).collect::<Vec<_>>().join(", ");
+pub fn choose(
+    format: Option<&str>,
+    accept: Option<&str>,
+) -> Result<&'static dyn Format, QueryError> {
+    let names = || {
+        ALL.iter()
+            .map(|format| format.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     if let Some(name) = format {
-        let found = ALL.iter().copied().find(|format| format.name().eq_ignore_ascii_case(name));
-        let error = || QueryError::new(Code::NotAcceptable, format!("there is no format {name:?}"), format!("formats are {}", names()));
+        let found = ALL
+            .iter()
+            .copied()
+            .find(|format| format.name().eq_ignore_ascii_case(name));
+        let error = || {
+            QueryError::new(
+                Code::NotAcceptable,
+                format!("there is no format {name:?}"),
+                format!("formats are {}", names()),
+            )
+        };
         return found.ok_or_else(error);
     }
-    let Some(accept) = accept else { return Ok(ALL[0]) };
-    let mut wanted: Vec<(f32, &str)> = accept.split(',').map(quality).filter(|(quality, _)| *quality > 0.0).collect();
+    let Some(accept) = accept else {
+        return Ok(ALL[0]);
+    };
+    let mut wanted: Vec<(f32, &str)> = accept
+        .split(',')
+        .map(quality)
+        .filter(|(quality, _)| *quality > 0.0)
+        .collect();
     // The sort is stable, so that among equals the one named first is taken.
     wanted.sort_by(|a, b| b.0.total_cmp(&a.0));
     let found = wanted.iter().find_map(|(_, media)| match *media {
         "*/*" | "application/*" => Some(ALL[0]),
         "text/*" => ALL.iter().copied().find(|format| format.name() == "text"),
-        media => ALL.iter().copied().find(|format| format.media_types().contains(&media)),
+        media => ALL
+            .iter()
+            .copied()
+            .find(|format| format.media_types().contains(&media)),
     });
     found.ok_or_else(|| {
         let message = format!("none of {accept:?} is spoken here");
-        QueryError::new(Code::NotAcceptable, message, format!("pass format= one of {}", names()))
+        QueryError::new(
+            Code::NotAcceptable,
+            message,
+            format!("pass format= one of {}", names()),
+        )
     })
 }
 
 fn quality(entry: &str) -> (f32, &str) {
     let mut parts = entry.split(';').map(str::trim);
     let media = parts.next().unwrap_or_default();
-    let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
+    let quality = parts
+        .find_map(|part| part.strip_prefix("q=")?.parse().ok())
+        .unwrap_or(1.0);
     (quality, media)
 }
 
 impl Head {
     /// The head of an answer.
     pub fn of(answer: &Answer) -> Self {
-        Self { query_id: answer.id.clone(), schema: answer.schema.clone(), coverage: answer.coverage.clone(), pool: answer.pool.clone() }
+        Self {
+            query_id: answer.id.clone(),
+            schema: answer.schema.clone(),
+            coverage: answer.coverage.clone(),
+            pool: answer.pool.clone(),
+        }
     }
 
-    /// Whether everything acknowledged is in the answer; `None` for an answer of the past or of no stream.
+    /// Whether everything acknowledged is in the answer; `None` for an answer of the past or of no
+    /// stream.
     pub fn complete(&self) -> Option<bool> {
         let all: Option<Vec<bool>> = self.coverage.iter().map(|stream| stream.complete).collect();
-        all.filter(|all| !all.is_empty()).map(|all| all.iter().all(|complete| *complete))
+        all.filter(|all| !all.is_empty())
+            .map(|all| all.iter().all(|complete| *complete))
     }
 
     /// What was read, as JSON.
@@ -135,9 +181,15 @@ pub fn sql_type(kind: &DataType) -> String {
         DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "VARCHAR".to_owned(),
         DataType::Binary | DataType::BinaryView | DataType::LargeBinary => "BYTEA".to_owned(),
         DataType::Date32 => "DATE".to_owned(),
-        DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond, zone) => {
-            if zone.is_some() { "TIMESTAMP WITH TIME ZONE" } else { "TIMESTAMP" }.to_owned()
+        DataType::Timestamp(
+            TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond,
+            zone,
+        ) => if zone.is_some() {
+            "TIMESTAMP WITH TIME ZONE"
+        } else {
+            "TIMESTAMP"
         }
+        .to_owned(),
         DataType::Decimal128(precision, scale) => format!("DECIMAL({precision},{scale})"),
         other => other.to_string(),
     }
@@ -153,12 +205,18 @@ fn plain(schema: &SchemaRef) -> SchemaRef {
         };
         field.as_ref().clone().with_data_type(kind)
     };
-    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        schema.fields().iter().map(field).collect::<Vec<_>>(),
+    ))
 }
 
 /// A batch in the layout of [`plain`].
 fn to_plain(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, QueryError> {
-    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| arrow::compute::cast(column, field.data_type()));
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| arrow::compute::cast(column, field.data_type()));
     let columns = columns.collect::<Result<Vec<_>, _>>().map_err(encoding)?;
     RecordBatch::try_new(schema.clone(), columns).map_err(encoding)
 }
@@ -166,5 +224,9 @@ fn to_plain(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, Quer
 /// An answer that a format cannot carry.
 fn encoding(error: impl std::fmt::Display) -> QueryError {
     let message = format!("the answer cannot be written in this format: {error}");
-    QueryError::new(Code::SqlExecution, message, "cast the column to VARCHAR or ask for another format")
+    QueryError::new(
+        Code::SqlExecution,
+        message,
+        "cast the column to VARCHAR or ask for another format",
+    )
 }

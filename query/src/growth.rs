@@ -1,8 +1,9 @@
 //! Values that are larger than what they are made of: refused before they are made.
 //!
-//! The memory limit counts what operators keep, not what functions make. `repeat('x', 2000000000)` asks for two gigabytes in one
-//! step, a long constant is copied into each of 8,192 rows, and an allocation that fails ends the whole process. So functions that
-//! make large values out of small ones say first what they would make, and batches are the shorter the longer constants are.
+//! The memory limit counts what operators keep, not what functions make. `repeat('x', 2000000000)`
+//! asks for two gigabytes in one step, a long constant is copied into each of 8,192 rows, and an
+//! allocation that fails ends the whole process. So functions that make large values out of small
+//! ones say first what they would make, and batches are the shorter the longer constants are.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The server: routes, the guard before them, limits around them.
 //!
-//! It binds first and answers later, so that a port in use ends the start and not the run. One file a route in `http/`.
+//! It binds first and answers later, so that a port in use ends the start and not the run. One file
+//! a route in `http/`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -64,7 +65,8 @@ pub struct Wiring {
     pub ready: Vec<Arc<dyn Probe>>,
     /// What `/metrics` shows; without it the page is not there.
     pub metrics: Option<PrometheusHandle>,
-    /// Where instructions about payments are handed in; without it the routes about payments answer that they know nothing.
+    /// Where instructions about payments are handed in; without it the routes about payments answer
+    /// that they know nothing.
     pub desk: Option<Arc<dyn Desk>>,
     /// Who tells how busy the machine is, for `/metrics`.
     pub machine: Option<Arc<dyn Machine>>,
@@ -104,7 +106,9 @@ pub enum BindError {
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; set query.listen to another address, or stop what listens there")]
+    #[error(
+        "cannot listen on {address}: {source}; set query.listen to another address, or stop what listens there"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -137,13 +141,44 @@ impl Server {
         let listen = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let Wiring { sources, stores, health, ready, metrics, machine, payout_key, desk, routes } = wiring;
+        let Wiring {
+            sources,
+            stores,
+            health,
+            ready,
+            metrics,
+            machine,
+            payout_key,
+            desk,
+            routes,
+        } = wiring;
         let answers = !sources.is_empty();
         let engine = Engine::new(config, sources, stores)?;
-        let (figures, pools, orders) = (Figures::new(), pool::Kept::default(), orders::Orders::default());
-        let app = Arc::new(App { engine, health, ready, metrics, machine, figures, pools, payout_key, desk, orders });
+        let (figures, pools, orders) = (
+            Figures::new(),
+            pool::Kept::default(),
+            orders::Orders::default(),
+        );
+        let app = Arc::new(App {
+            engine,
+            health,
+            ready,
+            metrics,
+            machine,
+            figures,
+            pools,
+            payout_key,
+            desk,
+            orders,
+        });
         let router = router(app.clone(), answers, routes, guard);
-        Ok(Bound { listener, address, router, app, answers })
+        Ok(Bound {
+            listener,
+            address,
+            router,
+            app,
+            answers,
+        })
     }
 }
 
@@ -158,7 +193,8 @@ impl Bound {
         self.router.clone()
     }
 
-    /// Answers until `stop`, then lets requests end, cancels the queries that still run, and returns.
+    /// Answers until `stop`, then lets requests end, cancels the queries that still run, and
+    /// returns.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
         tracing::info!(address = %self.address, "sql server listens");
         let (app, answers) = (self.app, self.answers);
@@ -169,7 +205,8 @@ impl Bound {
             }
         };
         let asked = stop.clone();
-        let serve = axum::serve(self.listener, self.router).with_graceful_shutdown(async move { asked.cancelled().await });
+        let serve = axum::serve(self.listener, self.router)
+            .with_graceful_shutdown(async move { asked.cancelled().await });
         let late = async {
             stop.cancelled().await;
             tokio::time::sleep(DRAIN / 2).await;
@@ -185,16 +222,38 @@ impl Bound {
 }
 
 fn router(app: Arc<App>, answers: bool, others: Router, guard: Guard) -> Router {
-    let told = [health::route(), ready::route(), live::route(), metrics_page::route()];
+    let told = [
+        health::route(),
+        ready::route(),
+        live::route(),
+        metrics_page::route(),
+    ];
     let paid = [payouts::of_miner(), payouts::of_block(), payouts::key()];
-    let facts = [pool::route(), miner::route(), workers::route(), blocks::route()].into_iter().chain(paid).chain(payments::routes());
-    let asked = if answers { [sql::route(), cancel::route()].into_iter().chain(facts).collect() } else { Vec::new() };
+    let facts = [
+        pool::route(),
+        miner::route(),
+        workers::route(),
+        blocks::route(),
+    ]
+    .into_iter()
+    .chain(paid)
+    .chain(payments::routes());
+    let asked = if answers {
+        [sql::route(), cancel::route()]
+            .into_iter()
+            .chain(facts)
+            .collect()
+    } else {
+        Vec::new()
+    };
     let mut router = Router::new();
     for route in told.into_iter().chain(asked) {
         router = router.route(route.path, route.methods);
     }
     // Compressed formats gain nothing by being compressed again.
-    let worth = DefaultPredicate::new().and(NotForContentType::const_new("application/vnd.apache.parquet"));
+    let worth = DefaultPredicate::new().and(NotForContentType::const_new(
+        "application/vnd.apache.parquet",
+    ));
     router
         .layer(DefaultBodyLimit::max(2 * MAX_SQL_BYTES))
         .with_state(app)

@@ -1,9 +1,11 @@
 //! Grouping by names as if they were numbers.
 //!
-//! Most questions about mining group by miner, worker or site: long strings, of which there are few. Stored files keep them as
-//! dictionaries, and a decoded column of them is a list of views that point to the same few places. Here each distinct string gets a
-//! number before rows are grouped, found by the place it lies at and not by its bytes, and the strings come back after the groups
-//! are made. The numbers are shared by all parts of a plan, so that partial groups meet under the same number.
+//! Most questions about mining group by miner, worker or site: long strings, of which there are
+//! few. Stored files keep them as dictionaries, and a decoded column of them is a list of views
+//! that point to the same few places. Here each distinct string gets a number before rows are
+//! grouped, found by the place it lies at and not by its bytes, and the strings come back after the
+//! groups are made. The numbers are shared by all parts of a plan, so that partial groups meet
+//! under the same number.
 
 use std::fmt::{Debug, Display, Formatter};
 use std::hash::{Hash, Hasher};
@@ -38,7 +40,10 @@ const MAX_HELD_BYTES: usize = 8 << 20;
 const ENTRY_BYTES: usize = 64;
 
 /// The plan with every grouping by text columns done by number. `pool` pays for the names.
-pub fn groups(plan: Arc<dyn ExecutionPlan>, pool: &Arc<dyn MemoryPool>) -> Result<Arc<dyn ExecutionPlan>> {
+pub fn groups(
+    plan: Arc<dyn ExecutionPlan>,
+    pool: &Arc<dyn MemoryPool>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| match rewritten(&node, pool)? {
         Some(better) => Ok(Transformed::yes(better)),
         None => Ok(Transformed::no(node)),
@@ -46,29 +51,43 @@ pub fn groups(plan: Arc<dyn ExecutionPlan>, pool: &Arc<dyn MemoryPool>) -> Resul
     .data()
 }
 
-/// The two halves of a grouping, or its only one twice, and what lies between them, outermost first.
+/// The two halves of a grouping, or its only one twice, and what lies between them, outermost
+/// first.
 fn halves(top: &AggregateExec) -> Option<(&AggregateExec, Vec<&Arc<dyn ExecutionPlan>>)> {
     match top.mode() {
         AggregateMode::Single | AggregateMode::SinglePartitioned => Some((top, Vec::new())),
         AggregateMode::Final | AggregateMode::FinalPartitioned => {
             let mut between = Vec::new();
             let mut at = top.input();
-            while at.downcast_ref::<RepartitionExec>().is_some() || at.downcast_ref::<CoalescePartitionsExec>().is_some() {
+            while at.downcast_ref::<RepartitionExec>().is_some()
+                || at.downcast_ref::<CoalescePartitionsExec>().is_some()
+            {
                 between.push(at);
                 at = at.children().first().copied()?;
             }
-            let bottom = at.downcast_ref::<AggregateExec>().filter(|bottom| *bottom.mode() == AggregateMode::Partial)?;
+            let bottom = at
+                .downcast_ref::<AggregateExec>()
+                .filter(|bottom| *bottom.mode() == AggregateMode::Partial)?;
             Some((bottom, between))
         }
         _ => None,
     }
 }
 
-fn rewritten(node: &Arc<dyn ExecutionPlan>, pool: &Arc<dyn MemoryPool>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let Some(top) = node.downcast_ref::<AggregateExec>() else { return Ok(None) };
-    let Some((bottom, between)) = halves(top) else { return Ok(None) };
+fn rewritten(
+    node: &Arc<dyn ExecutionPlan>,
+    pool: &Arc<dyn MemoryPool>,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some(top) = node.downcast_ref::<AggregateExec>() else {
+        return Ok(None);
+    };
+    let Some((bottom, between)) = halves(top) else {
+        return Ok(None);
+    };
     let plain = |half: &AggregateExec| {
-        half.group_expr().is_single() && half.limit_options().is_none() && *half.input_order_mode() == InputOrderMode::Linear
+        half.group_expr().is_single()
+            && half.limit_options().is_none()
+            && *half.input_order_mode() == InputOrderMode::Linear
     };
     if !plain(top) || !plain(bottom) {
         return Ok(None);
@@ -78,25 +97,48 @@ fn rewritten(node: &Arc<dyn ExecutionPlan>, pool: &Arc<dyn MemoryPool>) -> Resul
         return Ok(None);
     }
     let schema = bottom.input().schema();
-    let interners: Vec<Option<Arc<Interner>>> = names.iter().map(|name| name.map(|_| Arc::new(Interner::new(pool)))).collect();
+    let interners: Vec<Option<Arc<Interner>>> = names
+        .iter()
+        .map(|name| name.map(|_| Arc::new(Interner::new(pool))))
+        .collect();
     let numbered = schema.fields().iter().enumerate().map(|(index, field)| {
         let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
-        let interner = names.iter().position(|name| *name == Some(index)).and_then(|group| interners[group].clone());
+        let interner = names
+            .iter()
+            .position(|name| *name == Some(index))
+            .and_then(|group| interners[group].clone());
         let expr = match interner {
             Some(interner) => Arc::new(Number { column, interner }) as Arc<dyn PhysicalExpr>,
             None => column,
         };
         (expr, field.name().clone())
     });
-    let input: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(numbered.collect::<Vec<_>>(), bottom.input().clone())?);
+    let input: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(
+        numbered.collect::<Vec<_>>(),
+        bottom.input().clone(),
+    )?);
     let over = |half: &AggregateExec, child: Arc<dyn ExecutionPlan>| {
-        let (groups, aggregates, filters) = (half.group_expr().clone(), half.aggr_expr().to_vec(), half.filter_expr().to_vec());
-        AggregateExec::try_new(*half.mode(), groups, aggregates, filters, child, input.schema())
+        let (groups, aggregates, filters) = (
+            half.group_expr().clone(),
+            half.aggr_expr().to_vec(),
+            half.filter_expr().to_vec(),
+        );
+        AggregateExec::try_new(
+            *half.mode(),
+            groups,
+            aggregates,
+            filters,
+            child,
+            input.schema(),
+        )
     };
     let mut plan: Arc<dyn ExecutionPlan> = Arc::new(over(bottom, input.clone())?);
     if !std::ptr::eq(top, bottom) {
         for step in between.into_iter().rev() {
-            plan = step.clone().replace_children(vec![plan], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))?;
+            plan = step.clone().replace_children(
+                vec![plan],
+                ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+            )?;
         }
         plan = Arc::new(over(top, plan)?);
     }
@@ -104,15 +146,23 @@ fn rewritten(node: &Arc<dyn ExecutionPlan>, pool: &Arc<dyn MemoryPool>) -> Resul
     let named = fields.fields().iter().enumerate().map(|(index, field)| {
         let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
         let expr = match interners.get(index).cloned().flatten() {
-            Some(interner) => Arc::new(Name { column, interner, field: field.clone() }) as Arc<dyn PhysicalExpr>,
+            Some(interner) => Arc::new(Name {
+                column,
+                interner,
+                field: field.clone(),
+            }) as Arc<dyn PhysicalExpr>,
             None => column,
         };
         (expr, field.name().clone())
     });
-    Ok(Some(Arc::new(ProjectionExec::try_new(named.collect::<Vec<_>>(), plan)?)))
+    Ok(Some(Arc::new(ProjectionExec::try_new(
+        named.collect::<Vec<_>>(),
+        plan,
+    )?)))
 }
 
-/// For each group expression, the text column of the input that it is; `None` where it is anything else or is read elsewhere too.
+/// For each group expression, the text column of the input that it is; `None` where it is anything
+/// else or is read elsewhere too.
 fn names(bottom: &AggregateExec) -> Vec<Option<usize>> {
     let groups = bottom.group_expr().expr();
     let schema = bottom.input().schema();
@@ -125,12 +175,20 @@ fn names(bottom: &AggregateExec) -> Vec<Option<usize>> {
         all.args.into_iter().chain(all.order_by_exprs)
     });
     let filters = bottom.filter_expr().iter().flatten().cloned();
-    let other_groups = groups.iter().filter(|(expr, _)| column(expr).is_none()).map(|(expr, _)| expr.clone());
-    let elsewhere: Vec<usize> =
-        aggregates.chain(filters).chain(other_groups).flat_map(|expr| collect_columns(&expr)).map(|column| column.index()).collect();
+    let other_groups = groups
+        .iter()
+        .filter(|(expr, _)| column(expr).is_none())
+        .map(|(expr, _)| expr.clone());
+    let elsewhere: Vec<usize> = aggregates
+        .chain(filters)
+        .chain(other_groups)
+        .flat_map(|expr| collect_columns(&expr))
+        .map(|column| column.index())
+        .collect();
     let mut seen = Vec::new();
     let once = |(expr, _): &(Arc<dyn PhysicalExpr>, String)| {
-        let index = column(expr).filter(|index| !elsewhere.contains(index) && !seen.contains(index))?;
+        let index =
+            column(expr).filter(|index| !elsewhere.contains(index) && !seen.contains(index))?;
         seen.push(index);
         Some(index)
     };
@@ -159,14 +217,31 @@ struct Cache {
 impl Interner {
     fn new(pool: &Arc<dyn MemoryPool>) -> Self {
         let memory = MemoryConsumer::new("names").register(pool);
-        let cache = || Mutex::new(Cache { held: Vec::new(), held_bytes: 0, slots: Vec::new() });
-        Self { known: Mutex::new(Known { numbers: HashMap::new(), names: Vec::new(), memory }), caches: std::array::from_fn(|_| cache()) }
+        let cache = || {
+            Mutex::new(Cache {
+                held: Vec::new(),
+                held_bytes: 0,
+                slots: Vec::new(),
+            })
+        };
+        Self {
+            known: Mutex::new(Known {
+                numbers: HashMap::new(),
+                names: Vec::new(),
+                memory,
+            }),
+            caches: std::array::from_fn(|_| cache()),
+        }
     }
 
     fn numbers(&self, names: &StringViewArray) -> Result<UInt32Array> {
         let mut cache = self.cache();
         cache.hold(names.data_buffers());
-        let starts: Vec<u64> = names.data_buffers().iter().map(|buffer| buffer.as_ptr() as u64).collect();
+        let starts: Vec<u64> = names
+            .data_buffers()
+            .iter()
+            .map(|buffer| buffer.as_ptr() as u64)
+            .collect();
         let mut known: Option<MutexGuard<'_, Known>> = None;
         let mut numbers = Vec::with_capacity(names.len());
         for (row, view) in names.views().iter().enumerate() {
@@ -179,7 +254,12 @@ impl Interner {
             let mixed = (place as u64 ^ (place >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let slot = &mut cache.slots[(mixed >> 52) as usize % SLOTS];
             if slot.0 != place {
-                *slot = (place, known.get_or_insert_with(|| lock(&self.known)).number(names.value(row))?);
+                *slot = (
+                    place,
+                    known
+                        .get_or_insert_with(|| lock(&self.known))
+                        .number(names.value(row))?,
+                );
             }
             numbers.push(slot.1);
         }
@@ -189,17 +269,27 @@ impl Interner {
     fn names(&self, numbers: &UInt32Array) -> StringViewArray {
         let known = lock(&self.known);
         // Every number was given out by this interner.
-        numbers.iter().map(|number| number.and_then(|number| known.names.get(number as usize)).map(|name| name.as_ref())).collect()
+        numbers
+            .iter()
+            .map(|number| {
+                number
+                    .and_then(|number| known.names.get(number as usize))
+                    .map(|name| name.as_ref())
+            })
+            .collect()
     }
 
     /// A cache nobody uses now, or the first one in turn.
     fn cache(&self) -> MutexGuard<'_, Cache> {
-        self.caches.iter().find_map(|cache| cache.try_lock().ok()).unwrap_or_else(|| lock(&self.caches[0]))
+        self.caches
+            .iter()
+            .find_map(|cache| cache.try_lock().ok())
+            .unwrap_or_else(|| lock(&self.caches[0]))
     }
 }
 
-/// What tells a name from all others as long as its buffer lives: its length and first letters, and the rest of a short one or the
-/// address of a long one.
+/// What tells a name from all others as long as its buffer lives: its length and first letters, and
+/// the rest of a short one or the address of a long one.
 fn place(view: u128, starts: &[u64]) -> u128 {
     if view as u32 <= MAX_INLINE_VIEW_LEN {
         return view;
@@ -213,8 +303,11 @@ fn place(view: u128, starts: &[u64]) -> u128 {
 impl Cache {
     /// Holds these buffers too; forgets everything when that would be too many.
     fn hold(&mut self, buffers: &[Buffer]) {
-        let new =
-            |held: &[Buffer], buffer: &Buffer| !held.iter().any(|held| held.as_ptr() == buffer.as_ptr() && held.len() == buffer.len());
+        let new = |held: &[Buffer], buffer: &Buffer| {
+            !held
+                .iter()
+                .any(|held| held.as_ptr() == buffer.as_ptr() && held.len() == buffer.len())
+        };
         if self.slots.is_empty() || self.held.len() > MAX_HELD || self.held_bytes > MAX_HELD_BYTES {
             // No view has this length.
             self.slots.clear();
@@ -236,7 +329,8 @@ impl Known {
         if let Some(number) = self.numbers.get(name) {
             return Ok(*number);
         }
-        let number = u32::try_from(self.names.len()).map_err(|_| DataFusionError::Execution("more than 4 billion names".to_owned()))?;
+        let number = u32::try_from(self.names.len())
+            .map_err(|_| DataFusionError::Execution("more than 4 billion names".to_owned()))?;
         self.memory.try_grow(name.len() + ENTRY_BYTES)?;
         let name: Arc<str> = name.into();
         self.numbers.insert(name.clone(), number);
@@ -264,7 +358,9 @@ struct Name {
 
 /// What a column must be, or an error that no user can cause.
 fn typed<'a, T>(array: &'a ArrayRef, column: Option<&'a T>) -> Result<&'a T> {
-    column.ok_or_else(|| DataFusionError::Internal(format!("a grouped column is {}", array.data_type())))
+    column.ok_or_else(|| {
+        DataFusionError::Internal(format!("a grouped column is {}", array.data_type()))
+    })
 }
 
 macro_rules! same_column {
@@ -298,19 +394,31 @@ same_column!(Name, "name");
 impl PhysicalExpr for Number {
     fn return_field(&self, schema: &Schema) -> Result<FieldRef> {
         let field = self.column.return_field(schema)?;
-        Ok(Arc::new(Field::new(field.name(), DataType::UInt32, field.is_nullable())))
+        Ok(Arc::new(Field::new(
+            field.name(),
+            DataType::UInt32,
+            field.is_nullable(),
+        )))
     }
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         let array = self.column.evaluate(batch)?.into_array(batch.num_rows())?;
-        let numbers = self.interner.numbers(typed(&array, array.as_string_view_opt())?)?;
+        let numbers = self
+            .interner
+            .numbers(typed(&array, array.as_string_view_opt())?)?;
         Ok(ColumnarValue::Array(Arc::new(numbers)))
     }
     fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
         vec![&self.column]
     }
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
         let column = children.pop().unwrap_or_else(|| self.column.clone());
-        Ok(Arc::new(Self { column, interner: self.interner.clone() }))
+        Ok(Arc::new(Self {
+            column,
+            interner: self.interner.clone(),
+        }))
     }
     fn fmt_sql(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         Display::fmt(self, f)
@@ -323,15 +431,24 @@ impl PhysicalExpr for Name {
     }
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         let array = self.column.evaluate(batch)?.into_array(batch.num_rows())?;
-        let names = self.interner.names(typed(&array, array.as_primitive_opt::<UInt32Type>())?);
+        let names = self
+            .interner
+            .names(typed(&array, array.as_primitive_opt::<UInt32Type>())?);
         Ok(ColumnarValue::Array(Arc::new(names)))
     }
     fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
         vec![&self.column]
     }
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
         let column = children.pop().unwrap_or_else(|| self.column.clone());
-        Ok(Arc::new(Self { column, interner: self.interner.clone(), field: self.field.clone() }))
+        Ok(Arc::new(Self {
+            column,
+            interner: self.interner.clone(),
+            field: self.field.clone(),
+        }))
     }
     fn fmt_sql(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         Display::fmt(self, f)

@@ -1,6 +1,7 @@
 //! SQL over stored tables and the rows that are not stored yet, answered over HTTP.
 //!
-//! Knows tables, sequences and wire formats. It never writes a table and never decides anything about a row.
+//! Knows tables, sequences and wire formats. It never writes a table and never decides anything
+//! about a row.
 
 pub mod auth;
 pub mod catalog;

@@ -1,13 +1,15 @@
 //! Memory of one query: its own limit inside the limit of all queries.
 //!
-//! Without the inner limit one careless join would starve every dashboard; without the outer one eight modest queries would
-//! together be too much.
+//! Without the inner limit one careless join would starve every dashboard; without the outer one
+//! eight modest queries would together be too much.
 
 use std::fmt;
 use std::sync::Arc;
 
 use datafusion::error::Result;
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{
+    FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+};
 
 /// A pool for one query that also counts in a pool shared by all.
 #[derive(Debug)]
@@ -20,7 +22,11 @@ pub struct QueryPool {
 impl QueryPool {
     /// A pool of `bytes` inside `shared`.
     pub fn new(shared: Arc<dyn MemoryPool>, bytes: usize) -> Self {
-        Self { shared, own: FairSpillPool::new(bytes), bytes }
+        Self {
+            shared,
+            own: FairSpillPool::new(bytes),
+            bytes,
+        }
     }
 }
 
@@ -51,7 +57,9 @@ impl MemoryPool for QueryPool {
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         self.shared.try_grow(reservation, additional)?;
-        self.own.try_grow(reservation, additional).inspect_err(|_| self.shared.shrink(reservation, additional))
+        self.own
+            .try_grow(reservation, additional)
+            .inspect_err(|_| self.shared.shrink(reservation, additional))
     }
 
     fn reserved(&self) -> usize {

@@ -1,8 +1,9 @@
 //! How deep a statement nests, told from its tokens alone.
 //!
-//! The parser, the planner and the evaluation of expressions go into a statement by recursion, in places without a guard of their
-//! own, and a stack that overflows ends the whole process. `1+1+1+…` nests as deep as it is long, so that brackets are not
-//! all there is to count. Lists, however long, do not nest.
+//! The parser, the planner and the evaluation of expressions go into a statement by recursion, in
+//! places without a guard of their own, and a stack that overflows ends the whole process.
+//! `1+1+1+…` nests as deep as it is long, so that brackets are not all there is to count. Lists,
+//! however long, do not nest.
 
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -27,19 +28,30 @@ struct Level {
     case: bool,
 }
 
-/// The depth that the statement may reach at most; 0 when it cannot be cut into tokens, which the parser will say better.
+/// The depth that the statement may reach at most; 0 when it cannot be cut into tokens, which the
+/// parser will say better.
 pub fn depth(sql: &str) -> usize {
-    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else { return 0 };
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else {
+        return 0;
+    };
     let mut levels = vec![Level::default()];
     let (mut open, mut deepest) = (0, 0);
     for token in &tokens {
         match step(token) {
             Step::Open => {
                 open += levels.last().map_or(0, Level::depth);
-                levels.push(Level { case: matches!(token, Token::Word(_)), ..Level::default() });
+                levels.push(Level {
+                    case: matches!(token, Token::Word(_)),
+                    ..Level::default()
+                });
             }
             // A column may be called "end": only a CASE is closed by it.
-            Step::Close if levels.len() > 1 && levels.last().is_some_and(|level| level.case || !matches!(token, Token::Word(_))) => {
+            Step::Close
+                if levels.len() > 1
+                    && levels
+                        .last()
+                        .is_some_and(|level| level.case || !matches!(token, Token::Word(_))) =>
+            {
                 levels.pop();
                 open -= levels.last().map_or(0, Level::depth);
                 // What follows an index or a call may nest it again.
@@ -110,9 +122,10 @@ fn step(token: &Token) -> Step {
         | Token::Placeholder(_)
         | Token::SemiColon
         | Token::EOF => Step::Leaf,
-        Token::SingleQuotedString(_) | Token::DoubleQuotedString(_) | Token::NationalStringLiteral(_) | Token::HexStringLiteral(_) => {
-            Step::Leaf
-        }
+        Token::SingleQuotedString(_)
+        | Token::DoubleQuotedString(_)
+        | Token::NationalStringLiteral(_)
+        | Token::HexStringLiteral(_) => Step::Leaf,
         _ => Step::Operator,
     }
 }
@@ -125,14 +138,33 @@ fn keyword(keyword: Keyword) -> Step {
         Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => Step::Union,
         Keyword::JOIN => Step::Join,
         Keyword::FROM => Step::From,
-        Keyword::SELECT | Keyword::WHERE | Keyword::GROUP | Keyword::ORDER | Keyword::HAVING | Keyword::LIMIT | Keyword::QUALIFY => {
-            Step::Clause
-        }
-        Keyword::AND | Keyword::OR | Keyword::XOR | Keyword::NOT | Keyword::IS | Keyword::IN | Keyword::BETWEEN | Keyword::DIV => {
-            Step::Operator
-        }
-        Keyword::LIKE | Keyword::ILIKE | Keyword::RLIKE | Keyword::REGEXP | Keyword::SIMILAR | Keyword::COLLATE => Step::Operator,
-        Keyword::AT | Keyword::OVERLAPS | Keyword::INTERVAL | Keyword::EXPLAIN | Keyword::DESCRIBE | Keyword::DESC => Step::Operator,
+        Keyword::SELECT
+        | Keyword::WHERE
+        | Keyword::GROUP
+        | Keyword::ORDER
+        | Keyword::HAVING
+        | Keyword::LIMIT
+        | Keyword::QUALIFY => Step::Clause,
+        Keyword::AND
+        | Keyword::OR
+        | Keyword::XOR
+        | Keyword::NOT
+        | Keyword::IS
+        | Keyword::IN
+        | Keyword::BETWEEN
+        | Keyword::DIV => Step::Operator,
+        Keyword::LIKE
+        | Keyword::ILIKE
+        | Keyword::RLIKE
+        | Keyword::REGEXP
+        | Keyword::SIMILAR
+        | Keyword::COLLATE => Step::Operator,
+        Keyword::AT
+        | Keyword::OVERLAPS
+        | Keyword::INTERVAL
+        | Keyword::EXPLAIN
+        | Keyword::DESCRIBE
+        | Keyword::DESC => Step::Operator,
         _ => Step::Leaf,
     }
 }

@@ -8,18 +8,27 @@ use crate::error::{Code, QueryError};
 
 /// Turns JSON into parameter values; `None` when there are none.
 ///
-/// Whole numbers become BIGINT (or DECIMAL(38,0) when they are larger), other numbers DOUBLE, strings VARCHAR; a string that is
-/// compared with a time is read as one.
+/// Whole numbers become BIGINT (or DECIMAL(38,0) when they are larger), other numbers DOUBLE,
+/// strings VARCHAR; a string that is compared with a time is read as one.
 pub fn from_json(value: &Value) -> Result<Option<ParamValues>, QueryError> {
     match value {
         Value::Null => Ok(None),
         Value::Array(values) => {
-            let values = values.iter().enumerate().map(|(index, value)| scalar(&format!("${}", index + 1), value));
-            Ok(Some(ParamValues::from(values.collect::<Result<Vec<_>, _>>()?)))
+            let values = values
+                .iter()
+                .enumerate()
+                .map(|(index, value)| scalar(&format!("${}", index + 1), value));
+            Ok(Some(ParamValues::from(
+                values.collect::<Result<Vec<_>, _>>()?,
+            )))
         }
         Value::Object(values) => {
-            let values = values.iter().map(|(name, value)| Ok((name.clone(), scalar(&format!("${name}"), value)?)));
-            Ok(Some(ParamValues::from(values.collect::<Result<std::collections::HashMap<_, _>, QueryError>>()?)))
+            let values = values
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), scalar(&format!("${name}"), value)?)));
+            Ok(Some(ParamValues::from(
+                values.collect::<Result<std::collections::HashMap<_, _>, QueryError>>()?,
+            )))
         }
         _ => Err(QueryError::new(
             Code::Parameters,

@@ -1,7 +1,9 @@
-//! The fixed questions about pools, miners and blocks, which the REST routes and the metrics page answer.
+//! The fixed questions about pools, miners and blocks, which the REST routes and the metrics page
+//! answer.
 //!
-//! They are statements to the engine like anybody's, over the same tables and live tail, so there is no second truth. Each has a
-//! time and a row limit of its own. Now is measured over the raw shares of ten minutes, everything longer over rollups.
+//! They are statements to the engine like anybody's, over the same tables and live tail, so there
+//! is no second truth. Each has a time and a row limit of its own. Now is measured over the raw
+//! shares of ten minutes, everything longer over rollups.
 
 use std::time::Duration;
 
@@ -22,7 +24,8 @@ pub mod span;
 pub mod top;
 pub mod workers;
 
-/// Seconds of shares that tell the hashrate of now; a miner without an accepted one among them counts as gone.
+/// Seconds of shares that tell the hashrate of now; a miner without an accepted one among them
+/// counts as gone.
 pub const NOW_S: i64 = 600;
 /// The longest a statement may run.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,16 +35,29 @@ const MAX_ROWS: usize = 10_000;
 /// A row as JSON has it.
 pub type Row = Map<String, Value>;
 
-/// The rows of one statement. Exact amounts are to be cast to text in it, because readers of JSON round large numbers.
+/// The rows of one statement. Exact amounts are to be cast to text in it, because readers of JSON
+/// round large numbers.
 async fn rows(engine: &Engine, sql: String, params: Value) -> Result<Vec<Row>, QueryError> {
-    let ask = Ask { sql, params, at: At::Latest, timeout: Some(TIMEOUT), max_rows: Some(MAX_ROWS), query_id: None };
+    let ask = Ask {
+        sql,
+        params,
+        at: At::Latest,
+        timeout: Some(TIMEOUT),
+        max_rows: Some(MAX_ROWS),
+        query_id: None,
+    };
     let mut answer = engine.ask(ask).await?;
     let mut rows = Vec::new();
     while let Some(batch) = answer.rows.next().await.transpose()? {
         if batch.num_rows() > 0 {
             let lines = ndjson::lines(&batch)?;
-            for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                rows.push(serde_json::from_slice(line).map_err(|error| QueryError::internal(format!("a row is not JSON: {error}")))?);
+            for line in lines
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+            {
+                rows.push(serde_json::from_slice(line).map_err(|error| {
+                    QueryError::internal(format!("a row is not JSON: {error}"))
+                })?);
             }
         }
     }
@@ -50,17 +66,23 @@ async fn rows(engine: &Engine, sql: String, params: Value) -> Result<Vec<Row>, Q
 
 /// A number of a row; 0 where there is none, as sums over nothing give.
 fn number(row: Option<&Row>, name: &str) -> f64 {
-    row.and_then(|row| row.get(name)).and_then(Value::as_f64).unwrap_or(0.0)
+    row.and_then(|row| row.get(name))
+        .and_then(Value::as_f64)
+        .unwrap_or(0.0)
 }
 
 /// A count of a row; 0 where there is none.
 fn count(row: Option<&Row>, name: &str) -> i64 {
-    row.and_then(|row| row.get(name)).and_then(Value::as_i64).unwrap_or(0)
+    row.and_then(|row| row.get(name))
+        .and_then(Value::as_i64)
+        .unwrap_or(0)
 }
 
 /// A value of a row; null where there is none.
 fn value(row: Option<&Row>, name: &str) -> Value {
-    row.and_then(|row| row.get(name)).cloned().unwrap_or(Value::Null)
+    row.and_then(|row| row.get(name))
+        .cloned()
+        .unwrap_or(Value::Null)
 }
 
 /// The verdicts of a row with the columns `accepted`, `stale` and `rejected`.

@@ -38,23 +38,44 @@ pub struct RunningQuery {
 }
 
 impl Registry {
-    /// Enters a query under the client's id or a new one. The ticket keeps it listed and holds its slot.
-    pub fn enter(self: &Arc<Self>, id: Option<&str>, sql: &str, slot: OwnedSemaphorePermit) -> Result<Ticket, QueryError> {
+    /// Enters a query under the client's id or a new one. The ticket keeps it listed and holds its
+    /// slot.
+    pub fn enter(
+        self: &Arc<Self>,
+        id: Option<&str>,
+        sql: &str,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<Ticket, QueryError> {
         let id = match id {
             Some(id) => checked(id)?.to_owned(),
             None => uuid::Uuid::now_v7().simple().to_string(),
         };
         let cancel = CancellationToken::new();
-        let entry = Arc::new(Entry { sql: sql.to_owned(), started: Instant::now(), rows: AtomicU64::new(0), cancel });
+        let entry = Arc::new(Entry {
+            sql: sql.to_owned(),
+            started: Instant::now(),
+            rows: AtomicU64::new(0),
+            cancel,
+        });
         let mut entries = self.lock();
         if entries.contains_key(&id) {
             let message = format!("a query with the id {id} is running");
-            return Err(QueryError::new(Code::IdInUse, message, "take another query_id, or none and one is made"));
+            return Err(QueryError::new(
+                Code::IdInUse,
+                message,
+                "take another query_id, or none and one is made",
+            ));
         }
         entries.insert(id.clone(), entry.clone());
         metrics::gauge!("headframe_queries_running").set(entries.len() as f64);
         drop(entries);
-        Ok(Ticket { registry: self.clone(), id, entry, outcome: OnceLock::new(), _slot: slot })
+        Ok(Ticket {
+            registry: self.clone(),
+            id,
+            entry,
+            outcome: OnceLock::new(),
+            _slot: slot,
+        })
     }
 
     /// Cancels a query; false when none of this id runs.
@@ -89,7 +110,8 @@ impl Registry {
         list
     }
 
-    /// The map is whole between any two statements, so that a panic elsewhere cannot have left it half changed.
+    /// The map is whole between any two statements, so that a panic elsewhere cannot have left it
+    /// half changed.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,9 +160,15 @@ impl Drop for Ticket {
 }
 
 fn checked(id: &str) -> Result<&str, QueryError> {
-    let fits = (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    let fits = (1..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
     if fits {
         return Ok(id);
     }
-    Err(QueryError::bad_request("query_id must be 1 to 64 letters, digits, - or _", "leave it out and one is made"))
+    Err(QueryError::bad_request(
+        "query_id must be 1 to 64 letters, digits, - or _",
+        "leave it out and one is made",
+    ))
 }

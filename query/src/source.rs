@@ -1,7 +1,8 @@
 //! Where a query's rows come from: for each stream its stored tables and the rows newer than them.
 //!
-//! A query knows nothing of Delta logs or JetStream consumers; it knows sequences. That is enough to join a stored table that
-//! is complete through `S` with newer rows, without a gap and without an overlap.
+//! A query knows nothing of Delta logs or JetStream consumers; it knows sequences. That is enough
+//! to join a stored table that is complete through `S` with newer rows, without a gap and without
+//! an overlap.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,9 +43,9 @@ pub struct Stored {
 
 /// Rows of one version of a stored table.
 pub trait StoredRows: Send + Sync {
-    /// The rows as a table with the physical columns. Of a raw table only those with `after < seq` and `seq <= through`, so that
-    /// files outside need not be opened; a bound that is `None` does not bind. A rollup's table has no `seq` and is asked
-    /// without bounds.
+    /// The rows as a table with the physical columns. Of a raw table only those with `after < seq`
+    /// and `seq <= through`, so that files outside need not be opened; a bound that is `None` does
+    /// not bind. A rollup's table has no `seq` and is asked without bounds.
     fn between(&self, after: Option<i64>, through: Option<i64>) -> Arc<dyn TableProvider>;
 }
 
@@ -93,7 +94,8 @@ pub trait Source: Send + Sync {
     /// The sequence of the last message JetStream has acknowledged to anyone.
     async fn last_seq(&self) -> Result<i64, SourceError>;
 
-    /// Waits until the tail holds, or the stored table has, every row through `seq`; false when the deadline passed first.
+    /// Waits until the tail holds, or the stored table has, every row through `seq`; false when the
+    /// deadline passed first.
     async fn wait_through(&self, seq: i64, deadline: Duration) -> bool;
 
     /// The rows held in memory now.
@@ -108,7 +110,10 @@ pub trait Source: Send + Sync {
 
 impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stored").field("version", &self.version).field("offset", &self.offset).finish_non_exhaustive()
+        f.debug_struct("Stored")
+            .field("version", &self.version)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,9 +126,11 @@ pub struct Coverage {
     pub version: u64,
     /// Every row through this sequence is in the answer; `None` when the stream has never had one.
     pub through: Option<i64>,
-    /// The last sequence JetStream had acknowledged when the query began; `None` for an answer of the past or when it is unknown.
+    /// The last sequence JetStream had acknowledged when the query began; `None` for an answer of
+    /// the past or when it is unknown.
     pub acknowledged: Option<i64>,
-    /// Whether everything acknowledged is in the answer; `None` for an answer of the past, which is not asked that.
+    /// Whether everything acknowledged is in the answer; `None` for an answer of the past, which is
+    /// not asked that.
     pub complete: Option<bool>,
     /// Why it is not complete.
     pub reason: Option<String>,

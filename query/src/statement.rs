@@ -1,7 +1,7 @@
 //! Reads a statement and refuses those that would do more than read.
 //!
-//! The plan is checked once more later; this check comes first so that the error names what was written, not what the planner
-//! made of it.
+//! The plan is checked once more later; this check comes first so that the error names what was
+//! written, not what the planner made of it.
 
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
@@ -16,27 +16,48 @@ pub const MAX_SQL_BYTES: usize = 1 << 20;
 /// Parses exactly one statement that reads.
 pub fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryError> {
     if sql.trim().is_empty() {
-        return Err(QueryError::bad_request("the statement is empty", "send SQL as text/plain, as {\"sql\": …} or as ?q="));
+        return Err(QueryError::bad_request(
+            "the statement is empty",
+            "send SQL as text/plain, as {\"sql\": …} or as ?q=",
+        ));
     }
     if sql.len() > MAX_SQL_BYTES {
-        let message = format!("the statement has {} bytes, more than {MAX_SQL_BYTES}", sql.len());
-        return Err(QueryError::bad_request(message, "pass long lists as a parameter or join with a table"));
+        let message = format!(
+            "the statement has {} bytes, more than {MAX_SQL_BYTES}",
+            sql.len()
+        );
+        return Err(QueryError::bad_request(
+            message,
+            "pass long lists as a parameter or join with a table",
+        ));
     }
     let depth = nesting::depth(sql);
     if depth > nesting::MAX_DEPTH {
-        let message = format!("the statement nests {depth} deep, more than {}", nesting::MAX_DEPTH);
+        let message = format!(
+            "the statement nests {depth} deep, more than {}",
+            nesting::MAX_DEPTH
+        );
         return Err(QueryError::bad_request(
             message,
             "write a long OR as IN (...), and a long chain of joins or unions as several statements",
         ));
     }
     let dialect = state.config().options().sql_parser.dialect;
-    let statement = state.sql_to_statement(sql, &dialect).map_err(|error| match error.find_root() {
-        datafusion::error::DataFusionError::NotImplemented(text) if text.contains("single") => {
-            QueryError::new(Code::SqlSyntax, text.clone(), "send one statement a request")
-        }
-        _ => QueryError::from_engine(error),
-    })?;
+    let statement =
+        state
+            .sql_to_statement(sql, &dialect)
+            .map_err(|error| match error.find_root() {
+                datafusion::error::DataFusionError::NotImplemented(text)
+                    if text.contains("single") =>
+                {
+                    QueryError::new(
+                        Code::SqlSyntax,
+                        text.clone(),
+                        "send one statement a request",
+                    )
+                }
+                _ => QueryError::from_engine(error),
+            })?;
     check(&statement)?;
     Ok(statement)
 }

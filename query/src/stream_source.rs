@@ -1,4 +1,5 @@
-//! A stream's source as the product wires it: the shared tail, the tables in the lake, and JetStream's last sequence.
+//! A stream's source as the product wires it: the shared tail, the tables in the lake, and
+//! JetStream's last sequence.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,10 +36,20 @@ pub struct StreamSource {
 }
 
 impl StreamSource {
-    /// `tail` must be fed by the stream's pipeline or by [`headframe_ingest::follow`], and be told of commits only after
-    /// `tables` can see them.
-    pub fn new(stream: &'static dyn Stream, tail: Arc<headframe_ingest::Tail>, tables: Arc<dyn Tables>, last: Arc<dyn LastSeq>) -> Self {
-        Self { stream, tail, tables, last }
+    /// `tail` must be fed by the stream's pipeline or by [`headframe_ingest::follow`], and be told
+    /// of commits only after `tables` can see them.
+    pub fn new(
+        stream: &'static dyn Stream,
+        tail: Arc<headframe_ingest::Tail>,
+        tables: Arc<dyn Tables>,
+        last: Arc<dyn LastSeq>,
+    ) -> Self {
+        Self {
+            stream,
+            tail,
+            tables,
+            last,
+        }
     }
 }
 
@@ -49,8 +60,11 @@ impl Source for StreamSource {
     }
 
     async fn last_seq(&self) -> Result<i64, SourceError> {
-        let unavailable =
-            |why| SourceError::Unavailable { action: "asking JetStream for the last sequence", stream: self.stream.name().to_owned(), why };
+        let unavailable = |why| SourceError::Unavailable {
+            action: "asking JetStream for the last sequence",
+            stream: self.stream.name().to_owned(),
+            why,
+        };
         self.last.last_seq().await.map_err(unavailable)
     }
 
@@ -73,6 +87,11 @@ impl Source for StreamSource {
 
 impl From<TailView> for Tail {
     fn from(view: TailView) -> Self {
-        Self { batches: view.batches, after: view.after, through: view.through, truncated: view.truncated }
+        Self {
+            batches: view.batches,
+            after: view.after,
+            through: view.through,
+            truncated: view.truncated,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A table that is stored rows and newer rows in memory, read as one.
 //!
-//! A `UNION ALL` in SQL would do, but this keeps one scan: filters and projections reach the Parquet files as if the tail were not
-//! there.
+//! A `UNION ALL` in SQL would do, but this keeps one scan: filters and projections reach the
+//! Parquet files as if the tail were not there.
 
 use std::sync::Arc;
 
@@ -27,8 +27,16 @@ pub struct UnionTable {
 
 impl UnionTable {
     /// `stored` and every batch of `tail` must have `schema`.
-    pub fn new(schema: SchemaRef, stored: Option<Arc<dyn TableProvider>>, tail: Vec<RecordBatch>) -> Self {
-        Self { schema, stored, tail }
+    pub fn new(
+        schema: SchemaRef,
+        stored: Option<Arc<dyn TableProvider>>,
+        tail: Vec<RecordBatch>,
+    ) -> Self {
+        Self {
+            schema,
+            stored,
+            tail,
+        }
     }
 }
 
@@ -36,11 +44,15 @@ impl UnionTable {
 pub fn newer_than(batches: &[RecordBatch], after: i64) -> Result<Vec<RecordBatch>> {
     let mut kept = Vec::with_capacity(batches.len());
     for batch in batches {
-        let column = batch.column_by_name("seq").ok_or_else(|| DataFusionError::Internal("a tail batch has no seq".to_owned()))?;
-        let seqs = column
-            .as_primitive_opt::<Int64Type>()
-            .ok_or_else(|| DataFusionError::Internal(format!("a tail batch has {} as seq", column.data_type())))?;
-        let (Some(first), Some(last)) = (min(seqs), max(seqs)) else { continue };
+        let column = batch
+            .column_by_name("seq")
+            .ok_or_else(|| DataFusionError::Internal("a tail batch has no seq".to_owned()))?;
+        let seqs = column.as_primitive_opt::<Int64Type>().ok_or_else(|| {
+            DataFusionError::Internal(format!("a tail batch has {} as seq", column.data_type()))
+        })?;
+        let (Some(first), Some(last)) = (min(seqs), max(seqs)) else {
+            continue;
+        };
         if first > after {
             kept.push(batch.clone());
         } else if last > after {
@@ -61,10 +73,17 @@ impl TableProvider for UnionTable {
         TableType::Base
     }
 
-    /// What the stored side applies exactly, the rows in memory have not: every filter is applied once more above the union.
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+    /// What the stored side applies exactly, the rows in memory have not: every filter is applied
+    /// once more above the union.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
         let Some(stored) = &self.stored else {
-            return Ok(vec![TableProviderFilterPushDown::Unsupported; filters.len()]);
+            return Ok(vec![
+                TableProviderFilterPushDown::Unsupported;
+                filters.len()
+            ]);
         };
         let mut support = stored.supports_filters_pushdown(filters)?;
         if !self.tail.is_empty() {
@@ -89,8 +108,16 @@ impl TableProvider for UnionTable {
             sides.push(stored.scan(state, projection, filters, limit).await?);
         }
         if !self.tail.is_empty() || sides.is_empty() {
-            sides.push(MemorySourceConfig::try_new_exec(std::slice::from_ref(&self.tail), self.schema.clone(), projection.cloned())?);
+            sides.push(MemorySourceConfig::try_new_exec(
+                std::slice::from_ref(&self.tail),
+                self.schema.clone(),
+                projection.cloned(),
+            )?);
         }
-        if sides.len() == 1 { Ok(sides.remove(0)) } else { UnionExec::try_new(sides) }
+        if sides.len() == 1 {
+            Ok(sides.remove(0))
+        } else {
+            UnionExec::try_new(sides)
+        }
     }
 }

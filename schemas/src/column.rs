@@ -1,7 +1,8 @@
-//! One column: its name, type, unit, limits and meaning, from which every other description is made.
+//! One column: its name, type, unit, limits and meaning, from which every other description is
+//! made.
 //!
-//! The Arrow schema, the Delta schema, validation, `information_schema` and the docs all read the same value, so they
-//! cannot disagree.
+//! The Arrow schema, the Delta schema, validation, `information_schema` and the docs all read the
+//! same value, so they cannot disagree.
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
@@ -117,7 +118,8 @@ impl Unit {
 /// What values a column accepts; a row outside is rejected with a reason.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Limits {
-    /// Anything of the type. Text is still held to [`Column::MAX_TEXT_BYTES`] and floats must be finite.
+    /// Anything of the type. Text is still held to [`Column::MAX_TEXT_BYTES`] and floats must be
+    /// finite.
     Any,
     /// Integers and timestamps within the bounds, both included.
     Int(i64, i64),
@@ -125,7 +127,8 @@ pub enum Limits {
     Float(f64, f64),
     /// Text that is one of these words.
     OneOf(&'static [&'static str]),
-    /// Text that is none of these words, which mean something else. Held to [`Column::MAX_TEXT_BYTES`] as any other.
+    /// Text that is none of these words, which mean something else. Held to
+    /// [`Column::MAX_TEXT_BYTES`] as any other.
     NoneOf(&'static [&'static str]),
 }
 
@@ -155,7 +158,15 @@ impl Column {
     /// An optional column of this type without a unit.
     pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
         let few_values = matches!(kind, Kind::Text | Kind::Bytes);
-        Self { name, kind, unit: Unit::None, required: false, limits: Limits::Any, few_values, doc }
+        Self {
+            name,
+            kind,
+            unit: Unit::None,
+            required: false,
+            limits: Limits::Any,
+            few_values,
+            doc,
+        }
     }
 
     /// An optional timestamp within the years a clock can honestly say.

@@ -1,7 +1,8 @@
 //! The contracts of Headframe: what a stream, a row, a table and a rollup look like, with units.
 //!
-//! Nothing here reads a clock, opens a file or talks to a server. Every other room knows this one and this one knows none.
-//! Adding a stream is one file in `stream/`, adding a rollup one file in `rollup/`, each with one line in its `ALL`.
+//! Nothing here reads a clock, opens a file or talks to a server. Every other room knows this one
+//! and this one knows none. Adding a stream is one file in `stream/`, adding a rollup one file in
+//! `rollup/`, each with one line in its `ALL`.
 
 pub mod arrow_stream;
 pub mod codec;

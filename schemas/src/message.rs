@@ -28,15 +28,27 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format a content type names; `None` stands for an absent header. An unknown type is an error that names it.
+    /// The format a content type names; `None` stands for an absent header. An unknown type is an
+    /// error that names it.
     pub fn from_content_type(content_type: Option<&str>) -> Result<Self, String> {
-        let Some(content_type) = content_type else { return Ok(Format::Ndjson) };
-        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let Some(content_type) = content_type else {
+            return Ok(Format::Ndjson);
+        };
+        let essence = content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         match essence.as_str() {
-            "" | NDJSON | "application/ndjson" | "application/jsonl" | "application/json" => Ok(Format::Ndjson),
+            "" | NDJSON | "application/ndjson" | "application/jsonl" | "application/json" => {
+                Ok(Format::Ndjson)
+            }
             ARROW => Ok(Format::Arrow),
             REFUSED => Ok(Format::Refused),
-            _ => Err(format!("content type {essence:?} is not one of {NDJSON}, {ARROW}")),
+            _ => Err(format!(
+                "content type {essence:?} is not one of {NDJSON}, {ARROW}"
+            )),
         }
     }
 }

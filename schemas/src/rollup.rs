@@ -1,7 +1,9 @@
-//! A rollup: what a family of time windows holds, as SQL that both the pipeline and a live query run.
+//! A rollup: what a family of time windows holds, as SQL that both the pipeline and a live query
+//! run.
 //!
-//! A rollup table holds partial rows that add up: a late row is one more partial row for an old window, an append and never
-//! a rewrite. Sums are integers, so the order in which partial rows are added cannot change an answer.
+//! A rollup table holds partial rows that add up: a late row is one more partial row for an old
+//! window, an append and never a rewrite. Sums are integers, so the order in which partial rows are
+//! added cannot change an answer.
 
 use crate::column::{Column, Kind, Unit};
 use crate::stream::Stream;
@@ -10,7 +12,8 @@ pub mod energy;
 pub mod hashrate;
 pub mod sensors;
 
-/// How long after a window's end rows are still expected; a window is marked complete when this has passed.
+/// How long after a window's end rows are still expected; a window is marked complete when this has
+/// passed.
 pub const LATENESS_SECONDS: i64 = 10;
 
 /// A width of windows.
@@ -24,10 +27,22 @@ pub struct Tier {
 
 /// Every tier, the finest first; each divides the next.
 pub const TIERS: &[Tier] = &[
-    Tier { name: "10s", seconds: 10 },
-    Tier { name: "1m", seconds: 60 },
-    Tier { name: "1h", seconds: 3_600 },
-    Tier { name: "1d", seconds: 86_400 },
+    Tier {
+        name: "10s",
+        seconds: 10,
+    },
+    Tier {
+        name: "1m",
+        seconds: 60,
+    },
+    Tier {
+        name: "1h",
+        seconds: 3_600,
+    },
+    Tier {
+        name: "1d",
+        seconds: 86_400,
+    },
 ];
 
 /// How two partial values of one measure become one.
@@ -53,15 +68,22 @@ pub struct Measure {
 impl Measure {
     /// A measure that is added.
     pub const fn sum(name: &'static str, kind: Kind, unit: Unit, doc: &'static str) -> Self {
-        Self { column: Column::new(name, kind, doc).unit(unit).few_values(), merge: Merge::Sum }
+        Self {
+            column: Column::new(name, kind, doc).unit(unit).few_values(),
+            merge: Merge::Sum,
+        }
     }
 
     /// A measure of which the smallest or largest is kept.
     pub const fn extreme(name: &'static str, unit: Unit, merge: Merge, doc: &'static str) -> Self {
-        Self { column: Column::new(name, Kind::Float, doc).unit(unit), merge }
+        Self {
+            column: Column::new(name, Kind::Float, doc).unit(unit),
+            merge,
+        }
     }
 
-    /// The SQL aggregate that merges this measure over partial rows, with the measure's own type and name.
+    /// The SQL aggregate that merges this measure over partial rows, with the measure's own type
+    /// and name.
     pub fn merge_sql(&self) -> String {
         let name = self.column.name;
         match (self.merge, self.column.kind) {
@@ -80,7 +102,8 @@ pub struct View {
     pub name: String,
     /// One sentence for the users.
     pub doc: String,
-    /// SQL over the relation `partials`; `{complete_to}` stands for the time up to which windows are complete, a SQL timestamp.
+    /// SQL over the relation `partials`; `{complete_to}` stands for the time up to which windows
+    /// are complete, a SQL timestamp.
     pub sql: String,
     /// Meaning and units of its columns.
     pub columns: Vec<Column>,
@@ -98,17 +121,20 @@ pub trait Rollup: Sync {
     fn keys(&self) -> &'static [Column];
     /// What a window holds.
     fn measures(&self) -> &'static [Measure];
-    /// SQL for the finest partial rows (`bin`, keys, measures) over the relations `rows`, good raw rows that are new, and
-    /// `context`, good raw rows already counted that lie within [`Rollup::reach_us`] of a new one.
+    /// SQL for the finest partial rows (`bin`, keys, measures) over the relations `rows`, good raw
+    /// rows that are new, and `context`, good raw rows already counted that lie within
+    /// [`Rollup::reach_us`] of a new one.
     fn finest_sql(&self) -> &'static str;
-    /// How far, in event time, a row can change what its neighbours contribute; `None` when each row stands alone.
+    /// How far, in event time, a row can change what its neighbours contribute; `None` when each
+    /// row stands alone.
     fn reach_us(&self) -> Option<i64> {
         None
     }
     /// The views for the users.
     fn views(&self) -> Vec<View>;
-    /// The version of what its partial rows mean. Raise it with every change to the SQL or the columns: partial rows of two
-    /// meanings must not be added up, so each version has a table of its own, filled from the raw table from the beginning.
+    /// The version of what its partial rows mean. Raise it with every change to the SQL or the
+    /// columns: partial rows of two meanings must not be added up, so each version has a table of
+    /// its own, filled from the raw table from the beginning.
     fn version(&self) -> u32 {
         1
     }
@@ -126,8 +152,16 @@ pub trait Rollup: Sync {
         let mut columns = vec![Column::time("bin", "Start of the window.")];
         columns.extend_from_slice(self.keys());
         columns.extend(self.measures().iter().map(|measure| measure.column));
-        columns.push(Column::new("tier", Kind::Text, "Width of the window: 10s, 1m, 1h or 1d; a partition."));
-        columns.push(Column::new("month", Kind::Text, "UTC month of the window, as 2026-01; a partition."));
+        columns.push(Column::new(
+            "tier",
+            Kind::Text,
+            "Width of the window: 10s, 1m, 1h or 1d; a partition.",
+        ));
+        columns.push(Column::new(
+            "month",
+            Kind::Text,
+            "UTC month of the window, as 2026-01; a partition.",
+        ));
         columns
     }
 
@@ -135,33 +169,55 @@ pub trait Rollup: Sync {
     fn coarser_sql(&self, tier: Tier) -> String {
         let keys = self.key_list();
         let measures: Vec<String> = self.measures().iter().map(Measure::merge_sql).collect();
-        format!("SELECT {} AS bin, {keys}, {} FROM finer GROUP BY 1, {keys}", bin_sql("bin", tier), measures.join(", "))
+        format!(
+            "SELECT {} AS bin, {keys}, {} FROM finer GROUP BY 1, {keys}",
+            bin_sql("bin", tier),
+            measures.join(", ")
+        )
     }
 
-    /// SQL that folds partial rows, the relation `partials`, to one a window and key, as compaction does.
+    /// SQL that folds partial rows, the relation `partials`, to one a window and key, as compaction
+    /// does.
     fn fold_sql(&self) -> String {
         let keys = self.key_list();
         let measures: Vec<String> = self.measures().iter().map(Measure::merge_sql).collect();
-        format!("SELECT bin, {keys}, {} FROM partials GROUP BY bin, {keys}", measures.join(", "))
+        format!(
+            "SELECT bin, {keys}, {} FROM partials GROUP BY bin, {keys}",
+            measures.join(", ")
+        )
     }
 
     /// The key columns, comma-separated.
     fn key_list(&self) -> String {
-        self.keys().iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
+        self.keys()
+            .iter()
+            .map(|column| column.name)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
 /// Every rollup.
-pub const ALL: &[&dyn Rollup] = &[&hashrate::HashrateRollup, &energy::EnergyRollup, &sensors::SensorsRollup];
+pub const ALL: &[&dyn Rollup] = &[
+    &hashrate::HashrateRollup,
+    &energy::EnergyRollup,
+    &sensors::SensorsRollup,
+];
 
 /// The rollups computed from this stream.
 pub fn of_stream(stream: &str) -> impl Iterator<Item = &'static dyn Rollup> {
-    ALL.iter().copied().filter(move |rollup| rollup.stream().name() == stream)
+    ALL.iter()
+        .copied()
+        .filter(move |rollup| rollup.stream().name() == stream)
 }
 
-/// SQL for the start of the window of this tier that a timestamp lies in; windows are aligned to 1970 UTC.
+/// SQL for the start of the window of this tier that a timestamp lies in; windows are aligned to
+/// 1970 UTC.
 pub fn bin_sql(time: &str, tier: Tier) -> String {
-    format!("date_bin(INTERVAL '{} seconds', {time}, TIMESTAMP '1970-01-01T00:00:00Z')", tier.seconds)
+    format!(
+        "date_bin(INTERVAL '{} seconds', {time}, TIMESTAMP '1970-01-01T00:00:00Z')",
+        tier.seconds
+    )
 }
 
 /// The head of a view's SQL: window, and whether it is complete.
@@ -177,6 +233,10 @@ fn window_columns() -> Vec<Column> {
     vec![
         Column::time("window_start", "Start of the window, included."),
         Column::time("window_end", "End of the window, excluded."),
-        Column::new("complete", Kind::Bool, "False while rows of the window are still expected."),
+        Column::new(
+            "complete",
+            Kind::Bool,
+            "False while rows of the window are still expected.",
+        ),
     ]
 }

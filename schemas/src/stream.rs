@@ -1,4 +1,5 @@
-//! A stream: a kind of raw fact as it travels through JetStream, and the typed record our own producers write.
+//! A stream: a kind of raw fact as it travels through JetStream, and the typed record our own
+//! producers write.
 
 use arrow::datatypes::{Schema, SchemaRef};
 use serde::Serialize;
@@ -29,7 +30,8 @@ pub enum OnGap {
 
 /// A kind of raw fact.
 pub trait Stream: Sync {
-    /// Plural noun; the name of the JetStream stream, of its subject's first token and of its raw table.
+    /// Plural noun; the name of the JetStream stream, of its subject's first token and of its raw
+    /// table.
     fn name(&self) -> &'static str;
     /// One sentence for the users.
     fn doc(&self) -> &'static str;
@@ -39,18 +41,22 @@ pub trait Stream: Sync {
     fn key(&self) -> &'static str;
     /// What to do when messages vanished.
     fn on_gap(&self) -> OnGap;
-    /// Whether only a part of this program derives its rows from other streams; nobody else may send any.
+    /// Whether only a part of this program derives its rows from other streams; nobody else may
+    /// send any.
     fn derived(&self) -> bool {
         false
     }
-    /// Whether its table keeps every row: money can be asked about for ever, so no retention drops it.
+    /// Whether its table keeps every row: money can be asked about for ever, so no retention drops
+    /// it.
     fn for_ever(&self) -> bool {
         self.derived()
     }
 
     /// The Arrow schema of the columns a producer fills.
     fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.columns().iter().map(Column::field).collect::<Vec<_>>()))
+        Arc::new(Schema::new(
+            self.columns().iter().map(Column::field).collect::<Vec<_>>(),
+        ))
     }
 }
 
@@ -84,8 +90,18 @@ pub fn find(name: &str) -> Option<&'static dyn Stream> {
 
 /// The subject a row with this key is published to. Characters that NATS reserves become `_`.
 pub fn subject(stream: &dyn Stream, key: &str) -> String {
-    let clean = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+    let clean = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
+            c
+        } else {
+            '_'
+        }
+    };
     let token: String = key.chars().take(64).map(clean).collect();
-    let token = if token.is_empty() { "none".to_owned() } else { token };
+    let token = if token.is_empty() {
+        "none".to_owned()
+    } else {
+        token
+    };
     format!("{}.{token}", stream.name())
 }

@@ -13,19 +13,38 @@ use crate::stream::{self, Stream};
 pub const DEFAULT_RETENTION_DAYS: u32 = 730;
 
 /// The stream sequence of the row's message: with `row`, the row's identity and order.
-pub const SEQ: Column =
-    Column::new("seq", Kind::Int, "Sequence of the row's message in the stream; with row, the row's identity and order.");
+pub const SEQ: Column = Column::new(
+    "seq",
+    Kind::Int,
+    "Sequence of the row's message in the stream; with row, the row's identity and order.",
+);
 /// The row's index in its message.
 pub const ROW: Column = Column::new("row", Kind::SmallInt, "Index of the row in its message.");
 /// JetStream's time of the message.
-pub const INGEST_TIME: Column =
-    Column::new("ingest_time", Kind::Timestamp, "When JetStream stored the row's message.").unit(Unit::Microseconds);
+pub const INGEST_TIME: Column = Column::new(
+    "ingest_time",
+    Kind::Timestamp,
+    "When JetStream stored the row's message.",
+)
+.unit(Unit::Microseconds);
 /// The reason a row was rejected; null for good rows.
-pub const REJECT_REASON: Column = Column::new("reject_reason", Kind::Text, "Why the row was rejected; null for a good row.");
+pub const REJECT_REASON: Column = Column::new(
+    "reject_reason",
+    Kind::Text,
+    "Why the row was rejected; null for a good row.",
+);
 /// The bytes of a rejected row.
-pub const PAYLOAD: Column = Column::new("payload", Kind::Bytes, "The bytes of a rejected row, as they came; null for a good row.");
+pub const PAYLOAD: Column = Column::new(
+    "payload",
+    Kind::Bytes,
+    "The bytes of a rejected row, as they came; null for a good row.",
+);
 /// The partition of a raw table.
-pub const INGEST_DATE: Column = Column::new("ingest_date", Kind::Date, "The UTC day of ingest_time; the partition.");
+pub const INGEST_DATE: Column = Column::new(
+    "ingest_date",
+    Kind::Date,
+    "The UTC day of ingest_time; the partition.",
+);
 
 /// A Delta table.
 #[derive(Debug, Clone)]
@@ -75,7 +94,9 @@ impl Table {
 
     /// The Arrow schema of every column.
     pub fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>()))
+        Arc::new(Schema::new(
+            self.columns.iter().map(Column::field).collect::<Vec<_>>(),
+        ))
     }
 
     /// The columns stored inside the files.

@@ -20,10 +20,15 @@ pub struct Fault {
 pub fn faults(columns: &[Column], batch: &RecordBatch) -> Vec<Fault> {
     let mut found: Vec<Fault> = Vec::new();
     for column in columns {
-        let Some(array) = batch.column_by_name(column.name) else { continue };
+        let Some(array) = batch.column_by_name(column.name) else {
+            continue;
+        };
         if column.required && array.null_count() > 0 {
             let missing = (0..array.len()).filter(|&row| array.is_null(row));
-            found.extend(missing.map(|row| Fault { row, reason: format!("column {} is missing", column.name) }));
+            found.extend(missing.map(|row| Fault {
+                row,
+                reason: format!("column {} is missing", column.name),
+            }));
         }
         check_limits(column, array.as_ref(), &mut found);
     }
@@ -47,32 +52,54 @@ fn check_limits(column: &Column, array: &dyn Array, found: &mut Vec<Fault>) {
         (Kind::Timestamp, Limits::Int(low, high)) => {
             let values = array.as_primitive::<TimestampMicrosecondType>();
             scan(values.iter(), found, |value| {
-                (!(low..=high).contains(&value)).then(|| format!("column {name}: {value} µs is before 2009 or after 2099"))
+                (!(low..=high).contains(&value))
+                    .then(|| format!("column {name}: {value} µs is before 2009 or after 2099"))
             });
         }
         (Kind::Int, Limits::Int(low, high)) => {
             let values = array.as_primitive::<Int64Type>();
             scan(values.iter(), found, |value| {
-                (!(low..=high).contains(&value)).then(|| format!("column {name}: {value} is outside {low} to {high}"))
+                (!(low..=high).contains(&value))
+                    .then(|| format!("column {name}: {value} is outside {low} to {high}"))
             });
         }
         (Kind::Float, limits) => {
-            let (low, high) = if let Limits::Float(low, high) = limits { (low, high) } else { (f64::MIN, f64::MAX) };
+            let (low, high) = if let Limits::Float(low, high) = limits {
+                (low, high)
+            } else {
+                (f64::MIN, f64::MAX)
+            };
             scan(array.as_primitive::<Float64Type>().iter(), found, |value| {
-                (!(low..=high).contains(&value)).then(|| format!("column {name}: {value} is outside {low} to {high}"))
+                (!(low..=high).contains(&value))
+                    .then(|| format!("column {name}: {value} is outside {low} to {high}"))
             });
         }
         (Kind::Text, Limits::OneOf(words)) => {
             scan(array.as_string_view().iter(), found, |value| {
-                (!words.contains(&value)).then(|| format!("column {name}: {:?} is not one of {}", clip(value), words.join(", ")))
+                (!words.contains(&value)).then(|| {
+                    format!(
+                        "column {name}: {:?} is not one of {}",
+                        clip(value),
+                        words.join(", ")
+                    )
+                })
             });
         }
         (Kind::Text, limits) => {
             let limit = Column::MAX_TEXT_BYTES;
-            let taken = if let Limits::NoneOf(words) = limits { words } else { &[] };
+            let taken = if let Limits::NoneOf(words) = limits {
+                words
+            } else {
+                &[]
+            };
             scan(array.as_string_view().iter(), found, |value| match value {
-                word if taken.contains(&word) => Some(format!("column {name}: {word:?} is a reserved name")),
-                long if long.len() > limit => Some(format!("column {name}: {} bytes are more than {limit}", long.len())),
+                word if taken.contains(&word) => {
+                    Some(format!("column {name}: {word:?} is a reserved name"))
+                }
+                long if long.len() > limit => Some(format!(
+                    "column {name}: {} bytes are more than {limit}",
+                    long.len()
+                )),
                 _ => None,
             });
         }
@@ -80,7 +107,11 @@ fn check_limits(column: &Column, array: &dyn Array, found: &mut Vec<Fault>) {
     }
 }
 
-fn scan<T>(values: impl Iterator<Item = Option<T>>, found: &mut Vec<Fault>, fault: impl Fn(T) -> Option<String>) {
+fn scan<T>(
+    values: impl Iterator<Item = Option<T>>,
+    found: &mut Vec<Fault>,
+    fault: impl Fn(T) -> Option<String>,
+) {
     for (row, value) in values.enumerate() {
         if let Some(reason) = value.and_then(&fault) {
             found.push(Fault { row, reason });

@@ -1,6 +1,7 @@
 //! The actions of Delta's transaction log that our tables use, as the protocol writes them in JSON.
 //!
-//! Only the features of reader version 1 and writer version 2 appear, so that every reader of Delta can read our tables.
+//! Only the features of reader version 1 and writer version 2 appear, so that every reader of Delta
+//! can read our tables.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +44,10 @@ pub struct Protocol {
 }
 
 /// What every table of ours needs.
-pub const PROTOCOL: Protocol = Protocol { min_reader_version: 1, min_writer_version: 2 };
+pub const PROTOCOL: Protocol = Protocol {
+    min_reader_version: 1,
+    min_writer_version: 2,
+};
 
 /// The table's identity, schema and properties.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
@@ -126,32 +130,53 @@ impl Line {
             "operationParameters": parameters,
             "engineInfo": concat!("headframe/", env!("CARGO_PKG_VERSION")),
         });
-        Self { commit_info: Some(info), ..Self::default() }
+        Self {
+            commit_info: Some(info),
+            ..Self::default()
+        }
     }
 
     /// A line that sets an application's offset.
     pub fn txn(app_id: &str, version: i64) -> Self {
-        Self { txn: Some(Txn { app_id: app_id.to_owned(), version }), ..Self::default() }
+        Self {
+            txn: Some(Txn {
+                app_id: app_id.to_owned(),
+                version,
+            }),
+            ..Self::default()
+        }
     }
 
     /// A line that adds a file.
     pub fn add(add: Add) -> Self {
-        Self { add: Some(add), ..Self::default() }
+        Self {
+            add: Some(add),
+            ..Self::default()
+        }
     }
 
     /// A line that removes a file.
     pub fn remove(remove: Remove) -> Self {
-        Self { remove: Some(remove), ..Self::default() }
+        Self {
+            remove: Some(remove),
+            ..Self::default()
+        }
     }
 
     /// A line that sets identity, schema and properties.
     pub fn meta_data(meta_data: MetaData) -> Self {
-        Self { meta_data: Some(meta_data), ..Self::default() }
+        Self {
+            meta_data: Some(meta_data),
+            ..Self::default()
+        }
     }
 
     /// The line that states the protocol.
     pub fn protocol() -> Self {
-        Self { protocol: Some(PROTOCOL), ..Self::default() }
+        Self {
+            protocol: Some(PROTOCOL),
+            ..Self::default()
+        }
     }
 }
 
@@ -175,8 +200,18 @@ pub fn schema_string(table: &Table) -> String {
 /// Name and type of each column of a Delta schema string.
 pub fn schema_types(schema_string: &str) -> Option<Vec<(String, String)>> {
     let schema: Value = serde_json::from_str(schema_string).ok()?;
-    let field = |field: &Value| Some((field.get("name")?.as_str()?.to_owned(), field.get("type")?.as_str()?.to_owned()));
-    schema.get("fields")?.as_array()?.iter().map(field).collect()
+    let field = |field: &Value| {
+        Some((
+            field.get("name")?.as_str()?.to_owned(),
+            field.get("type")?.as_str()?.to_owned(),
+        ))
+    };
+    schema
+        .get("fields")?
+        .as_array()?
+        .iter()
+        .map(field)
+        .collect()
 }
 
 /// The Delta name of a type.

@@ -1,7 +1,8 @@
-//! The checksum in a data file's name, by which anyone can tell that the file is, to the last bit, the one that was written.
+//! The checksum in a data file's name, by which anyone can tell that the file is, to the last bit,
+//! the one that was written.
 //!
-//! Parquet itself does not notice most flipped bits: a number that changed is a number. A name outlives every rewrite of the
-//! log, and `b3sum` checks it without this program.
+//! Parquet itself does not notice most flipped bits: a number that changed is a number. A name
+//! outlives every rewrite of the log, and `b3sum` checks it without this program.
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -20,18 +21,27 @@ pub fn of(bytes: &[u8]) -> String {
     digits
 }
 
-/// The checksum that a path carries; `None` for files of before names had any, and for those of other programs.
+/// The checksum that a path carries; `None` for files of before names had any, and for those of
+/// other programs.
 pub fn of_path(path: &str) -> Option<&str> {
     let (_, digits) = path.strip_suffix(".parquet")?.rsplit_once("-b3")?;
-    (digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digits)
+    (digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .then_some(digits)
 }
 
 /// Whether a file still has the bytes it was written with; `None` when its name does not tell.
-pub async fn is_intact(location: &TableLocation, file: &DataFile) -> Result<Option<bool>, SinkError> {
-    let Some(wanted) = of_path(&file.add.path) else { return Ok(None) };
+pub async fn is_intact(
+    location: &TableLocation,
+    file: &DataFile,
+) -> Result<Option<bool>, SinkError> {
+    let Some(wanted) = of_path(&file.add.path) else {
+        return Ok(None);
+    };
     let path = Path::from(file.add.path.as_str());
     let bytes = async { location.store.get(&path).await?.bytes().await };
-    let bytes = bytes.await.map_err(SinkError::store("reading a data file", &location.name))?;
+    let bytes = bytes
+        .await
+        .map_err(SinkError::store("reading a data file", &location.name))?;
     Ok(Some(of(&bytes) == wanted))
 }
 
@@ -42,10 +52,18 @@ mod tests {
     #[test]
     fn a_name_tells_the_checksum_or_nothing() {
         let digits = of(b"rows");
-        assert_eq!(of_path(&format!("ingest_date=2026-03-01/part-7-uuid-b3{digits}.parquet")), Some(digits.as_str()));
-        for path in
-            ["part-7-uuid.parquet", "part-b3abc.parquet", &format!("part-b3{digits}"), &format!("part-b3{}.parquet", "z".repeat(32))]
-        {
+        assert_eq!(
+            of_path(&format!(
+                "ingest_date=2026-03-01/part-7-uuid-b3{digits}.parquet"
+            )),
+            Some(digits.as_str())
+        );
+        for path in [
+            "part-7-uuid.parquet",
+            "part-b3abc.parquet",
+            &format!("part-b3{digits}"),
+            &format!("part-b3{}.parquet", "z".repeat(32)),
+        ] {
             assert_eq!(of_path(path), None, "{path}");
         }
     }

@@ -1,14 +1,18 @@
 //! A Parquet file of a table: how it is written, and what the log knows of it.
 //!
-//! Encodings are chosen per column: sequences and times as deltas, floats split by byte, text and other columns of few values
-//! as dictionaries. For shares that is a third of what the usual defaults take.
+//! Encodings are chosen per column: sequences and times as deltas, floats split by byte, text and
+//! other columns of few values as dictionaries. For shares that is a third of what the usual
+//! defaults take.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, max, min, partition, take_record_batch};
-use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit,
+    TimestampMicrosecondType,
+};
 use arrow::temporal_conversions::{date32_to_datetime, timestamp_us_to_datetime};
 use bytes::Bytes;
 use headframe_schemas::{Column, Kind, Table};
@@ -27,12 +31,14 @@ use crate::error::SinkError;
 /// Rows in one row group at most.
 const ROW_GROUP_ROWS: usize = 1_000_000;
 
-/// Bytes of the distinct values of a column in a row group, beyond which they are written plainly: room for the addresses of
-/// some 40,000 miners, which as plain text would take ninety bytes a share.
+/// Bytes of the distinct values of a column in a row group, beyond which they are written plainly:
+/// room for the addresses of some 40,000 miners, which as plain text would take ninety bytes a
+/// share.
 const DICTIONARY_BYTES: usize = 4 << 20;
 
-/// The footer's note about the order of a file's rows, and what it says when they stand in the order of sequence and row. Who
-/// wants the newest rows of a large file need not read the others then.
+/// The footer's note about the order of a file's rows, and what it says when they stand in the
+/// order of sequence and row. Who wants the newest rows of a large file need not read the others
+/// then.
 pub const ORDER: &str = "headframe.order";
 pub const BY_PLACE: &str = "seq,row";
 
@@ -53,17 +59,38 @@ pub struct DataFile {
 }
 
 impl DataFile {
-    /// Reads the statistics of a log entry. Entries without statistics have unknown ranges and zero rows.
+    /// Reads the statistics of a log entry. Entries without statistics have unknown ranges and zero
+    /// rows.
     pub fn from_add(add: Add) -> Self {
-        let stats: Value = add.stats.as_deref().and_then(|stats| serde_json::from_str(stats).ok()).unwrap_or_default();
+        let stats: Value = add
+            .stats
+            .as_deref()
+            .and_then(|stats| serde_json::from_str(stats).ok())
+            .unwrap_or_default();
         let rows = stats.get("numRecords").and_then(Value::as_i64).unwrap_or(0);
         let empty = Map::new();
-        let object = |key: &str| stats.get(key).and_then(Value::as_object).cloned().unwrap_or_else(|| empty.clone());
+        let object = |key: &str| {
+            stats
+                .get(key)
+                .and_then(Value::as_object)
+                .cloned()
+                .unwrap_or_else(|| empty.clone())
+        };
         let (low, high) = (object("minValues"), object("maxValues"));
-        let range = |(name, value): (&String, &Value)| Some((name.clone(), (micros(value)?, micros(high.get(name)?)?)));
+        let range = |(name, value): (&String, &Value)| {
+            Some((name.clone(), (micros(value)?, micros(high.get(name)?)?)))
+        };
         let ranges = low.iter().filter_map(range).collect();
-        let nulls = object("nullCount").iter().filter_map(|(name, value)| Some((name.clone(), value.as_i64()?))).collect();
-        Self { add, rows, ranges, nulls }
+        let nulls = object("nullCount")
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.as_i64()?)))
+            .collect();
+        Self {
+            add,
+            rows,
+            ranges,
+            nulls,
+        }
     }
 
     /// The smallest and largest sequence in the file, when it has that column.
@@ -110,7 +137,8 @@ impl Effort {
     }
 }
 
-/// Splits batches by partition and encodes one file a partition. `tag` becomes part of the path; `data_change` goes into the entry.
+/// Splits batches by partition and encodes one file a partition. `tag` becomes part of the path;
+/// `data_change` goes into the entry.
 pub fn encode(
     table: &Table,
     batches: &[RecordBatch],
@@ -125,9 +153,23 @@ pub fn encode(
             parts.entry(key).or_default().push(part);
         }
     }
-    let names = || table.partition_columns().iter().map(|column| column.name.to_owned());
-    let file =
-        |(key, part): (Key, Vec<RecordBatch>)| encode_part(table, names().zip(key).collect(), &part, tag, effort, now_ms, data_change);
+    let names = || {
+        table
+            .partition_columns()
+            .iter()
+            .map(|column| column.name.to_owned())
+    };
+    let file = |(key, part): (Key, Vec<RecordBatch>)| {
+        encode_part(
+            table,
+            names().zip(key).collect(),
+            &part,
+            tag,
+            effort,
+            now_ms,
+            data_change,
+        )
+    };
     parts.into_iter().map(file).collect()
 }
 
@@ -148,7 +190,8 @@ pub fn encode_part(
     encoder.finish(partition_values, tag, now_ms, data_change)
 }
 
-/// Encodes a file batch by batch, so that a large one needs no more memory than its compressed bytes and a row group.
+/// Encodes a file batch by batch, so that a large one needs no more memory than its compressed
+/// bytes and a row group.
 pub struct FileEncoder<'a> {
     table: &'a Table,
     effort: Effort,
@@ -163,21 +206,38 @@ pub struct FileEncoder<'a> {
 impl<'a> FileEncoder<'a> {
     /// A file without rows.
     pub fn new(table: &'a Table, effort: Effort) -> Result<Self, SinkError> {
-        // Without the Arrow schema in the footer every reader sees plain Parquet types, not string views.
-        let options = ArrowWriterOptions::new().with_properties(properties(table, effort)).with_skip_arrow_metadata(true);
+        // Without the Arrow schema in the footer every reader sees plain Parquet types, not string
+        // views.
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(table, effort))
+            .with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(Vec::new(), file_schema(table), options)
             .map_err(SinkError::encode("encoding a file", &table.name))?;
-        Ok(Self { table, effort, writer, rows: 0, columns: vec![(None, None, 0); table.file_columns().len()], last: Some((i64::MIN, 0)) })
+        Ok(Self {
+            table,
+            effort,
+            writer,
+            rows: 0,
+            columns: vec![(None, None, 0); table.file_columns().len()],
+            last: Some((i64::MIN, 0)),
+        })
     }
 
     /// Adds rows, given without the partition columns.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
-        self.writer.write(batch).map_err(SinkError::encode("encoding a file", &self.table.name))?;
+        self.writer
+            .write(batch)
+            .map_err(SinkError::encode("encoding a file", &self.table.name))?;
         self.rows += batch.num_rows();
-        for (column, (low, high, nulls)) in self.table.file_columns().iter().zip(&mut self.columns) {
-            let Some(array) = batch.column_by_name(column.name) else { continue };
+        for (column, (low, high, nulls)) in self.table.file_columns().iter().zip(&mut self.columns)
+        {
+            let Some(array) = batch.column_by_name(column.name) else {
+                continue;
+            };
             *nulls += array.null_count();
-            let Some(values) = integers(column.kind, array) else { continue };
+            let Some(values) = integers(column.kind, array) else {
+                continue;
+            };
             let values = values.as_primitive::<Int64Type>();
             *low = [*low, min(values)].into_iter().flatten().min();
             *high = [*high, max(values)].into_iter().flatten().max();
@@ -199,14 +259,39 @@ impl<'a> FileEncoder<'a> {
         now_ms: i64,
         data_change: bool,
     ) -> Result<EncodedFile, SinkError> {
-        let Self { table, effort, mut writer, rows, columns, last } = self;
+        let Self {
+            table,
+            effort,
+            mut writer,
+            rows,
+            columns,
+            last,
+        } = self;
         if last.is_some() {
             writer.append_key_value_metadata(KeyValue::new(ORDER.to_owned(), BY_PLACE.to_owned()));
         }
-        let bytes = writer.into_inner().map(Bytes::from).map_err(SinkError::encode("encoding a file", &table.name))?;
-        let value = |name: &str| partition_values.get(name).cloned().flatten().unwrap_or_else(|| "__HIVE_DEFAULT_PARTITION__".to_owned());
-        let folder: String = table.partition_columns().iter().map(|column| format!("{}={}/", column.name, value(column.name))).collect();
-        let path = format!("{folder}{}-{tag}-{}-b3{}.parquet", effort.prefix(), uuid::Uuid::new_v4().simple(), checksum::of(&bytes));
+        let bytes = writer
+            .into_inner()
+            .map(Bytes::from)
+            .map_err(SinkError::encode("encoding a file", &table.name))?;
+        let value = |name: &str| {
+            partition_values
+                .get(name)
+                .cloned()
+                .flatten()
+                .unwrap_or_else(|| "__HIVE_DEFAULT_PARTITION__".to_owned())
+        };
+        let folder: String = table
+            .partition_columns()
+            .iter()
+            .map(|column| format!("{}={}/", column.name, value(column.name)))
+            .collect();
+        let path = format!(
+            "{folder}{}-{tag}-{}-b3{}.parquet",
+            effort.prefix(),
+            uuid::Uuid::new_v4().simple(),
+            checksum::of(&bytes)
+        );
         let (mut lows, mut highs, mut null_counts) = (Map::new(), Map::new(), Map::new());
         for (column, (low, high, nulls)) in table.file_columns().iter().zip(columns) {
             null_counts.insert(column.name.to_owned(), json!(nulls));
@@ -217,39 +302,75 @@ impl<'a> FileEncoder<'a> {
         }
         let stats = json!({"numRecords": rows, "minValues": lows, "maxValues": highs, "nullCount": null_counts}).to_string();
         let size = bytes.len() as i64;
-        Ok(EncodedFile { add: Add { path, partition_values, size, modification_time: now_ms, data_change, stats: Some(stats) }, bytes })
+        Ok(EncodedFile {
+            add: Add {
+                path,
+                partition_values,
+                size,
+                modification_time: now_ms,
+                data_change,
+                stats: Some(stats),
+            },
+            bytes,
+        })
     }
 }
 
 /// The Arrow schema inside a table's files. Text is plain UTF-8 there, which every reader knows.
 pub fn file_schema(table: &Table) -> SchemaRef {
-    Arc::new(Schema::new(table.file_columns().iter().map(Column::field).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        table
+            .file_columns()
+            .iter()
+            .map(Column::field)
+            .collect::<Vec<_>>(),
+    ))
 }
 
 /// The place of a batch's last row, if its rows follow each other and `last`.
 fn last_in_order(batch: &RecordBatch, last: (i64, i64)) -> Option<(i64, i64)> {
-    let seqs = batch.column_by_name("seq")?.as_primitive_opt::<Int64Type>()?;
-    let rows = batch.column_by_name("row")?.as_primitive_opt::<Int32Type>()?;
-    let mut places = seqs.values().iter().zip(rows.values()).map(|(seq, row)| (*seq, i64::from(*row)));
+    let seqs = batch
+        .column_by_name("seq")?
+        .as_primitive_opt::<Int64Type>()?;
+    let rows = batch
+        .column_by_name("row")?
+        .as_primitive_opt::<Int32Type>()?;
+    let mut places = seqs
+        .values()
+        .iter()
+        .zip(rows.values())
+        .map(|(seq, row)| (*seq, i64::from(*row)));
     places.try_fold(last, |before, place| (before < place).then_some(place))
 }
 
 fn split(table: &Table, batch: &RecordBatch) -> Result<Vec<(Key, RecordBatch)>, SinkError> {
     let error = || SinkError::encode("splitting a batch by partition", &table.name);
     let width = table.columns.len() - table.partitions;
-    let keys: Vec<ArrayRef> = (width..table.columns.len()).map(|index| batch.column(index).clone()).collect();
-    let files = batch.project(&(0..width).collect::<Vec<_>>()).map_err(error())?;
+    let keys: Vec<ArrayRef> = (width..table.columns.len())
+        .map(|index| batch.column(index).clone())
+        .collect();
+    let files = batch
+        .project(&(0..width).collect::<Vec<_>>())
+        .map_err(error())?;
     let mut parts = Vec::new();
     let mut rows: BTreeMap<Key, Vec<u32>> = BTreeMap::new();
     for range in partition(&keys).map_err(error())?.ranges() {
-        let key: Key = keys.iter().map(|column| partition_text(column, range.start)).collect();
+        let key: Key = keys
+            .iter()
+            .map(|column| partition_text(column, range.start))
+            .collect();
         if range.len() == batch.num_rows() {
             return Ok(vec![(key, files)]);
         }
-        rows.entry(key).or_default().extend(range.start as u32..range.end as u32);
+        rows.entry(key)
+            .or_default()
+            .extend(range.start as u32..range.end as u32);
     }
     for (key, rows) in rows {
-        parts.push((key, take_record_batch(&files, &UInt32Array::from(rows)).map_err(error())?));
+        parts.push((
+            key,
+            take_record_batch(&files, &UInt32Array::from(rows)).map_err(error())?,
+        ));
     }
     Ok(parts)
 }
@@ -283,7 +404,9 @@ fn properties(table: &Table, effort: Effort) -> WriterProperties {
             continue;
         }
         builder = match column.kind {
-            Kind::Timestamp | Kind::Date | Kind::Int | Kind::SmallInt => builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+            Kind::Timestamp | Kind::Date | Kind::Int | Kind::SmallInt => {
+                builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
+            }
             Kind::Float => builder.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT),
             _ => builder,
         };
@@ -296,7 +419,11 @@ fn integers(kind: Kind, array: &ArrayRef) -> Option<ArrayRef> {
         Kind::Int | Kind::SmallInt => cast(array, &DataType::Int64).ok(),
         Kind::Timestamp => {
             let micros = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None)).ok()?;
-            debug_assert!(micros.as_primitive_opt::<TimestampMicrosecondType>().is_some());
+            debug_assert!(
+                micros
+                    .as_primitive_opt::<TimestampMicrosecondType>()
+                    .is_some()
+            );
             cast(&micros, &DataType::Int64).ok()
         }
         _ => None,
@@ -316,5 +443,7 @@ fn micros(value: &Value) -> Option<i64> {
         return Some(number);
     }
     let text = value.as_str()?;
-    arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text).ok().map(|nanos| nanos.div_euclid(1_000))
+    arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text)
+        .ok()
+        .map(|nanos| nanos.div_euclid(1_000))
 }

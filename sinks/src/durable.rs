@@ -1,7 +1,8 @@
 //! A local folder as an object store whose `put` has reached the disk when it returns.
 //!
-//! `object_store`'s own local store never calls `fsync`, so a power cut could leave a committed log entry that names an empty
-//! file. Here a file is written aside, synced, put in place in one step (hard link or rename) and its folder synced.
+//! `object_store`'s own local store never calls `fsync`, so a power cut could leave a committed log
+//! entry that names an empty file. Here a file is written aside, synced, put in place in one step
+//! (hard link or rename) and its folder synced.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -17,8 +18,8 @@ use futures::{StreamExt, TryFutureExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 /// A [`LocalFileSystem`] with durable puts.
@@ -32,10 +33,15 @@ pub struct DurableStore {
 impl DurableStore {
     /// `inner` must be rooted at `root`.
     pub fn new(inner: LocalFileSystem, root: PathBuf) -> Self {
-        Self { inner, root, staged: AtomicU64::new(0) }
+        Self {
+            inner,
+            root,
+            staged: AtomicU64::new(0),
+        }
     }
 
-    /// A name beside `target` that listings skip: `object_store` ignores names that end in `#` and digits.
+    /// A name beside `target` that listings skip: `object_store` ignores names that end in `#` and
+    /// digits.
     fn staging_path(&self, target: &FsPath) -> PathBuf {
         let number = self.staged.fetch_add(1, Ordering::Relaxed);
         let mut name = target.as_os_str().to_owned();
@@ -52,7 +58,12 @@ impl fmt::Display for DurableStore {
 
 #[async_trait]
 impl ObjectStore for DurableStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         let create = match opts.mode {
             PutMode::Create => true,
             PutMode::Overwrite => false,
@@ -61,18 +72,33 @@ impl ObjectStore for DurableStore {
         let target = self.inner.path_to_filesystem(location)?;
         let staged = self.staging_path(&target);
         let path = location.to_string();
-        let written = tokio::task::spawn_blocking(move || put_durably(&staged, &target, &payload, create)).await;
+        let written =
+            tokio::task::spawn_blocking(move || put_durably(&staged, &target, &payload, create))
+                .await;
         match written {
-            Ok(Ok(())) => Ok(PutResult { e_tag: None, version: None }),
+            Ok(Ok(())) => Ok(PutResult {
+                e_tag: None,
+                version: None,
+            }),
             Ok(Err(error)) if create && error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(Error::AlreadyExists { path, source: Box::new(error) })
+                Err(Error::AlreadyExists {
+                    path,
+                    source: Box::new(error),
+                })
             }
-            Ok(Err(error)) => Err(Error::Generic { store: "DurableStore", source: Box::new(error) }),
+            Ok(Err(error)) => Err(Error::Generic {
+                store: "DurableStore",
+                source: Box::new(error),
+            }),
             Err(error) => Err(Error::JoinError { source: error }),
         }
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.inner.put_multipart_opts(location, opts).await
     }
 
@@ -84,7 +110,10 @@ impl ObjectStore for DurableStore {
         self.inner.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(locations)
     }
 
@@ -107,15 +136,28 @@ impl ObjectStore for DurableStore {
     }
 }
 
-fn put_durably(staged: &FsPath, target: &FsPath, payload: &PutPayload, create: bool) -> io::Result<()> {
-    let folder = target.parent().ok_or_else(|| io::Error::other("a file needs a folder"))?;
+fn put_durably(
+    staged: &FsPath,
+    target: &FsPath,
+    payload: &PutPayload,
+    create: bool,
+) -> io::Result<()> {
+    let folder = target
+        .parent()
+        .ok_or_else(|| io::Error::other("a file needs a folder"))?;
     if !folder.is_dir() {
         fs::create_dir_all(folder)?;
         if let Some(parent) = folder.parent() {
             File::open(parent)?.sync_all()?;
         }
     }
-    let placed = stage(staged, payload).and_then(|()| if create { fs::hard_link(staged, target) } else { fs::rename(staged, target) });
+    let placed = stage(staged, payload).and_then(|()| {
+        if create {
+            fs::hard_link(staged, target)
+        } else {
+            fs::rename(staged, target)
+        }
+    });
     if create || placed.is_err() {
         // The staged name is ours alone; a leftover costs space, not correctness.
         let _ = fs::remove_file(staged);

@@ -6,7 +6,9 @@ use object_store::Error as StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// Another writer took the table over; this one must stop.
-    #[error("table {table}: another writer holds fence {theirs}, ours is {ours}; this process stops writing it")]
+    #[error(
+        "table {table}: another writer holds fence {theirs}, ours is {ours}; this process stops writing it"
+    )]
     Fenced {
         /// The table.
         table: String,
@@ -28,7 +30,9 @@ pub enum SinkError {
         found: Option<i64>,
     },
     /// The table at this place is not the one that was opened.
-    #[error("table {table}: its identity was {bound} and is now {found}; it was dropped and made anew, restart to use the new one")]
+    #[error(
+        "table {table}: its identity was {bound} and is now {found}; it was dropped and made anew, restart to use the new one"
+    )]
     Replaced {
         /// The table.
         table: String,
@@ -59,7 +63,9 @@ pub enum SinkError {
         found: i64,
     },
     /// The rows of a compaction did not add up; nothing was committed.
-    #[error("table {table}: {before} before and {after} after rewriting its files; the rewrite was not committed")]
+    #[error(
+        "table {table}: {before} before and {after} after rewriting its files; the rewrite was not committed"
+    )]
     RowsDiffer {
         /// The table.
         table: String,
@@ -109,7 +115,9 @@ pub enum SinkError {
         why: String,
     },
     /// There is no such version, or its log was trimmed.
-    #[error("table {table} has no {what}; its log is kept for a limited time, see the table's retention")]
+    #[error(
+        "table {table} has no {what}; its log is kept for a limited time, see the table's retention"
+    )]
     NoSuchVersion {
         /// The table.
         table: String,
@@ -137,16 +145,34 @@ impl SinkError {
 
     pub(crate) fn store(action: &'static str, table: &str) -> impl FnOnce(StoreError) -> Self {
         let table = table.to_owned();
-        move |source| Self::Store { action, table, source }
+        move |source| Self::Store {
+            action,
+            table,
+            source,
+        }
     }
 
-    pub(crate) fn delta(action: &'static str, table: &str) -> impl FnOnce(deltalake_core::DeltaTableError) -> Self {
+    pub(crate) fn delta(
+        action: &'static str,
+        table: &str,
+    ) -> impl FnOnce(deltalake_core::DeltaTableError) -> Self {
         let table = table.to_owned();
-        move |source| Self::Delta { action, table, source: Box::new(source) }
+        move |source| Self::Delta {
+            action,
+            table,
+            source: Box::new(source),
+        }
     }
 
-    pub(crate) fn encode<E: std::fmt::Display>(action: &'static str, table: &str) -> impl FnOnce(E) -> Self {
+    pub(crate) fn encode<E: std::fmt::Display>(
+        action: &'static str,
+        table: &str,
+    ) -> impl FnOnce(E) -> Self {
         let table = table.to_owned();
-        move |error| Self::Encode { action, table, why: error.to_string() }
+        move |error| Self::Encode {
+            action,
+            table,
+            why: error.to_string(),
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! A table's transaction log: its state at a version, moving forward, and putting the next version.
 //!
-//! The newest commits are read and written here directly, one small file each, so that a commit costs the same however long
-//! the table lives. The Delta library reads what lies behind the last checkpoint.
+//! The newest commits are read and written here directly, one small file each, so that a commit
+//! costs the same however long the table lives. The Delta library reads what lies behind the last
+//! checkpoint.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use crate::data_file::DataFile;
 use crate::error::SinkError;
 use crate::lake::TableLocation;
 
-/// After this long without a look at the log, its state is read anew: entries may have been trimmed meanwhile.
+/// After this long without a look at the log, its state is read anew: entries may have been trimmed
+/// meanwhile.
 const TRUSTED_FOR: Duration = Duration::from_secs(60);
 
 /// The state of a table at one version.
@@ -52,12 +54,17 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn now() -> Self {
-        Self { steady: Instant::now(), wall: SystemTime::now() }
+        Self {
+            steady: Instant::now(),
+            wall: SystemTime::now(),
+        }
     }
 
     /// By the clock that runs on while the machine sleeps and by the one nobody can set.
     pub(crate) fn age(&self) -> Duration {
-        self.steady.elapsed().max(self.wall.elapsed().unwrap_or_default())
+        self.steady
+            .elapsed()
+            .max(self.wall.elapsed().unwrap_or_default())
     }
 }
 
@@ -72,7 +79,9 @@ pub enum Put {
 
 /// Milliseconds since 1970, for log entries; never for rows.
 pub fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
 }
 
 /// The path of a version's log entry.
@@ -83,38 +92,76 @@ pub fn entry_path(version: i64) -> Path {
 /// The table as the Delta library knows it, not yet loaded.
 pub fn delta_table(location: &TableLocation) -> Result<DeltaTable, SinkError> {
     // The store is rooted at the table, so that an address without a path fits every kind of store.
-    let url = Url::parse("memory:///").map_err(SinkError::encode("naming the table", &location.name))?;
+    let url =
+        Url::parse("memory:///").map_err(SinkError::encode("naming the table", &location.name))?;
     DeltaTableBuilder::from_url(url.clone())
-        .and_then(|builder| builder.with_storage_backend(location.store.clone(), url).build())
+        .and_then(|builder| {
+            builder
+                .with_storage_backend(location.store.clone(), url)
+                .build()
+        })
         .map_err(SinkError::delta("opening", &location.name))
 }
 
 impl LogState {
-    /// The newest state, or `None` when there is no table. `apps` names the applications whose offsets are wanted.
-    pub async fn load(location: &TableLocation, apps: &[String]) -> Result<Option<Self>, SinkError> {
+    /// The newest state, or `None` when there is no table. `apps` names the applications whose
+    /// offsets are wanted.
+    pub async fn load(
+        location: &TableLocation,
+        apps: &[String],
+    ) -> Result<Option<Self>, SinkError> {
         let seen = Seen::now();
         let mut table = delta_table(location)?;
-        if !table.verify_deltatable_existence().await.map_err(SinkError::delta("looking for the log", &location.name))? {
+        if !table
+            .verify_deltatable_existence()
+            .await
+            .map_err(SinkError::delta("looking for the log", &location.name))?
+        {
             return Ok(None);
         }
-        table.load().await.map_err(SinkError::delta("loading the log", &location.name))?;
-        Self::from_delta(location, &table, apps, seen).await.map(Some)
+        table
+            .load()
+            .await
+            .map_err(SinkError::delta("loading the log", &location.name))?;
+        Self::from_delta(location, &table, apps, seen)
+            .await
+            .map(Some)
     }
 
     /// The state at a version.
-    pub async fn load_version(location: &TableLocation, version: u64, apps: &[String]) -> Result<Self, SinkError> {
+    pub async fn load_version(
+        location: &TableLocation,
+        version: u64,
+        apps: &[String],
+    ) -> Result<Self, SinkError> {
         let mut table = delta_table(location)?;
-        let missing = |_| SinkError::NoSuchVersion { table: location.name.clone(), what: format!("version {version}") };
-        table.load_version(version as Version).await.map_err(missing)?;
+        let missing = |_| SinkError::NoSuchVersion {
+            table: location.name.clone(),
+            what: format!("version {version}"),
+        };
+        table
+            .load_version(version as Version)
+            .await
+            .map_err(missing)?;
         if table.version().map(i64::try_from) != Some(Ok(version as i64)) {
-            return Err(SinkError::NoSuchVersion { table: location.name.clone(), what: format!("version {version}") });
+            return Err(SinkError::NoSuchVersion {
+                table: location.name.clone(),
+                what: format!("version {version}"),
+            });
         }
         Self::from_delta(location, &table, apps, Seen::now()).await
     }
 
-    async fn from_delta(location: &TableLocation, table: &DeltaTable, apps: &[String], seen: Seen) -> Result<Self, SinkError> {
+    async fn from_delta(
+        location: &TableLocation,
+        table: &DeltaTable,
+        apps: &[String],
+        seen: Seen,
+    ) -> Result<Self, SinkError> {
         let name = &location.name;
-        let snapshot = table.snapshot().map_err(SinkError::delta("reading the log", name))?;
+        let snapshot = table
+            .snapshot()
+            .map_err(SinkError::delta("reading the log", name))?;
         let meta_data = serde_json::to_value(snapshot.metadata()).and_then(serde_json::from_value);
         let protocol = serde_json::to_value(snapshot.protocol()).and_then(serde_json::from_value);
         let mut files = BTreeMap::new();
@@ -131,13 +178,18 @@ impl LogState {
         }
         let mut txns = HashMap::new();
         for app in apps {
-            let version = snapshot.transaction_version(table.log_store().as_ref(), app).await;
+            let version = snapshot
+                .transaction_version(table.log_store().as_ref(), app)
+                .await;
             if let Some(version) = version.map_err(SinkError::delta("reading an offset", name))? {
                 txns.insert(app.clone(), version);
             }
         }
-        let version = i64::try_from(snapshot.version()).map_err(SinkError::encode("reading the version", name))?;
-        let timestamp_ms = snapshot.version_timestamp(snapshot.version()).unwrap_or_default();
+        let version = i64::try_from(snapshot.version())
+            .map_err(SinkError::encode("reading the version", name))?;
+        let timestamp_ms = snapshot
+            .version_timestamp(snapshot.version())
+            .unwrap_or_default();
         Ok(Self {
             version,
             timestamp_ms,
@@ -151,7 +203,11 @@ impl LogState {
     }
 
     /// Moves to the newest version.
-    pub async fn advance(&mut self, location: &TableLocation, apps: &[String]) -> Result<(), SinkError> {
+    pub async fn advance(
+        &mut self,
+        location: &TableLocation,
+        apps: &[String],
+    ) -> Result<(), SinkError> {
         if self.adrift || self.seen.age() > TRUSTED_FOR {
             return self.reload(location, apps).await;
         }
@@ -159,7 +215,10 @@ impl LogState {
             let seen = Seen::now();
             match location.store.get(&entry_path(self.version + 1)).await {
                 Ok(found) => {
-                    let bytes = found.bytes().await.map_err(SinkError::store("reading the log", &location.name))?;
+                    let bytes = found
+                        .bytes()
+                        .await
+                        .map_err(SinkError::store("reading the log", &location.name))?;
                     self.apply(&bytes, location)?;
                     self.seen = seen;
                 }
@@ -167,7 +226,9 @@ impl LogState {
                     self.seen = seen;
                     return Ok(());
                 }
-                Err(error) => return Err(SinkError::store("reading the log", &location.name)(error)),
+                Err(error) => {
+                    return Err(SinkError::store("reading the log", &location.name)(error));
+                }
             }
         }
     }
@@ -185,8 +246,13 @@ impl LogState {
 
     /// Puts the next version. [`Put::Done`] also moves this state there.
     ///
-    /// An error means that nobody knows whether the version is there; move forward and look at the offsets.
-    pub async fn put(&mut self, location: &TableLocation, lines: &[Line]) -> Result<Put, SinkError> {
+    /// An error means that nobody knows whether the version is there; move forward and look at the
+    /// offsets.
+    pub async fn put(
+        &mut self,
+        location: &TableLocation,
+        lines: &[Line],
+    ) -> Result<Put, SinkError> {
         if !self.still_there(location).await? {
             self.adrift = true;
             return Ok(Put::Taken);
@@ -197,25 +263,38 @@ impl LogState {
             if let Some(Value::Object(info)) = line.commit_info.as_mut() {
                 info.insert("tableId".to_owned(), Value::from(self.meta_data.id.clone()));
             }
-            serde_json::to_writer(&mut body, &line).map_err(SinkError::encode("writing a log entry", &location.name))?;
+            serde_json::to_writer(&mut body, &line)
+                .map_err(SinkError::encode("writing a log entry", &location.name))?;
             body.push(b'\n');
         }
         let options = PutOptions::from(PutMode::Create);
         let bytes = bytes::Bytes::from(body);
-        match location.store.put_opts(&entry_path(self.version + 1), bytes.clone().into(), options).await {
+        match location
+            .store
+            .put_opts(&entry_path(self.version + 1), bytes.clone().into(), options)
+            .await
+        {
             Ok(_) => {}
-            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => return Ok(Put::Taken),
-            Err(error) => return Err(SinkError::store("putting a log entry", &location.name)(error)),
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                return Ok(Put::Taken);
+            }
+            Err(error) => {
+                return Err(SinkError::store("putting a log entry", &location.name)(
+                    error,
+                ));
+            }
         }
         if self.seen.age() > TRUSTED_FOR * 5 {
-            // This process was stopped between looking and putting: the entry may lie behind a checkpoint where nobody reads it.
+            // This process was stopped between looking and putting: the entry may lie behind a
+            // checkpoint where nobody reads it.
             return Ok(Put::Taken);
         }
         self.apply(&bytes, location)?;
         Ok(Put::Done)
     }
 
-    /// Whether the entry this state stands on is there. If not, only reading everything anew can tell a trimmed log from a dropped table.
+    /// Whether the entry this state stands on is there. If not, only reading everything anew can
+    /// tell a trimmed log from a dropped table.
     async fn still_there(&self, location: &TableLocation) -> Result<bool, SinkError> {
         match location.store.head(&entry_path(self.version)).await {
             Ok(_) => Ok(true),
@@ -225,32 +304,51 @@ impl LogState {
     }
 
     fn replaced(&self, location: &TableLocation, found: &str) -> SinkError {
-        SinkError::Replaced { table: location.name.clone(), bound: self.meta_data.id.clone(), found: found.to_owned() }
+        SinkError::Replaced {
+            table: location.name.clone(),
+            bound: self.meta_data.id.clone(),
+            found: found.to_owned(),
+        }
     }
 
-    /// Whether it is so long since the log was looked at that the state must be read anew before anything is put.
+    /// Whether it is so long since the log was looked at that the state must be read anew before
+    /// anything is put.
     pub fn is_stale(&self) -> bool {
         self.seen.age() > TRUSTED_FOR
     }
 
     fn apply(&mut self, entry: &[u8], location: &TableLocation) -> Result<(), SinkError> {
         let table = location.name.as_str();
-        for line in entry.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            let line: Line = serde_json::from_slice(line).map_err(SinkError::encode("reading a log entry", table))?;
+        for line in entry
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let line: Line = serde_json::from_slice(line)
+                .map_err(SinkError::encode("reading a log entry", table))?;
             let info = line.commit_info.as_ref();
-            let owner = info.and_then(|info| info.get("tableId")).and_then(Value::as_str);
-            let id = line.meta_data.as_ref().map(|meta_data| meta_data.id.as_str()).or(owner);
+            let owner = info
+                .and_then(|info| info.get("tableId"))
+                .and_then(Value::as_str);
+            let id = line
+                .meta_data
+                .as_ref()
+                .map(|meta_data| meta_data.id.as_str())
+                .or(owner);
             if let Some(id) = id.filter(|id| *id != self.meta_data.id) {
                 return Err(self.replaced(location, id));
             }
-            if let Some(time) = info.and_then(|info| info.get("timestamp")).and_then(Value::as_i64) {
+            if let Some(time) = info
+                .and_then(|info| info.get("timestamp"))
+                .and_then(Value::as_i64)
+            {
                 self.timestamp_ms = time;
             }
             if let Some(remove) = line.remove {
                 self.files.remove(&remove.path);
             }
             if let Some(add) = line.add {
-                self.files.insert(add.path.clone(), Arc::new(DataFile::from_add(add)));
+                self.files
+                    .insert(add.path.clone(), Arc::new(DataFile::from_add(add)));
             }
             if let Some(txn) = line.txn {
                 self.txns.insert(txn.app_id, txn.version);
@@ -270,21 +368,40 @@ impl LogState {
 /// Puts version 0 of a new table. [`Put::Taken`] means that another process made it first.
 pub async fn create(location: &TableLocation, lines: &[Line]) -> Result<Put, SinkError> {
     let body: Result<Vec<String>, _> = lines.iter().map(serde_json::to_string).collect();
-    let body = body.map_err(SinkError::encode("writing a log entry", &location.name))?.join("\n");
-    match location.store.put_opts(&entry_path(0), body.into_bytes().into(), PutOptions::from(PutMode::Create)).await {
+    let body = body
+        .map_err(SinkError::encode("writing a log entry", &location.name))?
+        .join("\n");
+    match location
+        .store
+        .put_opts(
+            &entry_path(0),
+            body.into_bytes().into(),
+            PutOptions::from(PutMode::Create),
+        )
+        .await
+    {
         Ok(_) => Ok(Put::Done),
         Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(Put::Taken),
         Err(error) => Err(SinkError::store("making the table", &location.name)(error)),
     }
 }
 
-/// The version that was the newest at a time in milliseconds since 1970, by the store's time of its entries.
+/// The version that was the newest at a time in milliseconds since 1970, by the store's time of its
+/// entries.
 pub async fn version_at(location: &TableLocation, time_ms: i64) -> Result<Option<u64>, SinkError> {
     let prefix = Path::from("_delta_log");
     let mut best: Option<u64> = None;
     let mut entries = location.store.list(Some(&prefix));
-    while let Some(entry) = entries.try_next().await.map_err(SinkError::store("listing the log", &location.name))? {
-        let version = entry.location.filename().and_then(|name| name.strip_suffix(".json")).and_then(|name| name.parse().ok());
+    while let Some(entry) = entries
+        .try_next()
+        .await
+        .map_err(SinkError::store("listing the log", &location.name))?
+    {
+        let version = entry
+            .location
+            .filename()
+            .and_then(|name| name.strip_suffix(".json"))
+            .and_then(|name| name.parse().ok());
         if let Some(version) = version
             && entry.last_modified.timestamp_millis() <= time_ms
         {

@@ -1,8 +1,8 @@
 //! The upkeep of one table: few large files, a short log, old rows dropped, orphans removed.
 //!
-//! There is one owner a table, fenced like the writer. A rewrite is committed as removes and adds with `data_change = false`
-//! only when the log is where it was looked at and every file it replaces is still live, so two rewrites can never both count. Rows are
-//! counted before and after.
+//! There is one owner a table, fenced like the writer. A rewrite is committed as removes and adds
+//! with `data_change = false` only when the log is where it was looked at and every file it
+//! replaces is still live, so two rewrites can never both count. Rows are counted before and after.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ use crate::writer::{check, fence_app, maintenance_app, offset_app, put_files};
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Rows of one file after a rewrite at most, however small they are: readers share a table's work by files.
+/// Rows of one file after a rewrite at most, however small they are: readers share a table's work
+/// by files.
 const MAX_ROWS: i64 = 16_000_000;
 /// The same for a rollup, whose rows are folded in memory.
 const MAX_FOLDED_ROWS: i64 = 1_000_000;
@@ -48,11 +49,13 @@ pub struct MaintenanceConfig {
     pub checkpoint_commits: i64,
     /// Log entries older than this and behind a checkpoint are removed.
     pub log_kept: Duration,
-    /// Files that left the table are removed after this long, and never before 24 hours have passed.
+    /// Files that left the table are removed after this long, and never before 24 hours have
+    /// passed.
     pub files_kept: Duration,
     /// Raw rows older than this many days are compressed harder.
     pub cold_after_days: u32,
-    /// Rows older than this are dropped; the table's own when `None`. Without effect on a table that is kept for ever.
+    /// Rows older than this are dropped; the table's own when `None`. Without effect on a table
+    /// that is kept for ever.
     pub retention_days: Option<u32>,
 }
 
@@ -96,24 +99,45 @@ pub struct Maintenance {
 
 impl Maintenance {
     /// Takes the upkeep of a table over. `None` when there is no such table yet.
-    pub async fn open(lake: &Lake, table: Table, config: MaintenanceConfig) -> Result<Option<Self>, SinkError> {
+    pub async fn open(
+        lake: &Lake,
+        table: Table,
+        config: MaintenanceConfig,
+    ) -> Result<Option<Self>, SinkError> {
         let location = lake.table(&table.name);
-        let apps = vec![offset_app(&table.name), fence_app(&table.name), maintenance_app(&table.name)];
-        let Some(state) = LogState::load(&location, &apps).await? else { return Ok(None) };
+        let apps = vec![
+            offset_app(&table.name),
+            fence_app(&table.name),
+            maintenance_app(&table.name),
+        ];
+        let Some(state) = LogState::load(&location, &apps).await? else {
+            return Ok(None);
+        };
         check(&table, &state)?;
-        let mut owner = Self { table, location, config, apps, state, epoch: 0, checkpoint: 0 };
+        let mut owner = Self {
+            table,
+            location,
+            config,
+            apps,
+            state,
+            epoch: 0,
+            checkpoint: 0,
+        };
         owner.claim().await?;
         owner.checkpoint = owner.last_checkpoint().await?;
         Ok(Some(owner))
     }
 
-    /// Rounds until shutdown. Failures of the store are logged and tried again next round; losing the table ends it with an error.
+    /// Rounds until shutdown. Failures of the store are logged and tried again next round; losing
+    /// the table ends it with an error.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), SinkError> {
         loop {
             match self.round(now_ms()).await {
                 Ok(round) if round == Round::default() => {}
                 Ok(round) => tracing::debug!(table = %self.table.name, ?round, "maintained"),
-                Err(error) if error.is_transient() => tracing::warn!(table = %self.table.name, %error, "maintenance failed, trying again"),
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(table = %self.table.name, %error, "maintenance failed, trying again")
+                }
                 Err(error) => return Err(error),
             }
             tokio::select! {
@@ -126,7 +150,10 @@ impl Maintenance {
     /// One round at the given time, milliseconds since 1970.
     pub async fn round(&mut self, now: i64) -> Result<Round, SinkError> {
         self.state.advance(&self.location, &self.apps).await?;
-        let mut round = Round { expired: self.expire(now).await?, ..Round::default() };
+        let mut round = Round {
+            expired: self.expire(now).await?,
+            ..Round::default()
+        };
         let files: Vec<Arc<DataFile>> = self.state.files.values().cloned().collect();
         for (partition, files) in by_partition(&files) {
             for (group, effort) in self.groups(&partition, files, now) {
@@ -142,18 +169,34 @@ impl Maintenance {
         Ok(round)
     }
 
-    /// Which files of a partition to rewrite together: its small ones when there are many, and its old ones once.
+    /// Which files of a partition to rewrite together: its small ones when there are many, and its
+    /// old ones once.
     fn groups(
         &self,
         partition: &BTreeMap<String, Option<String>>,
         files: Vec<Arc<DataFile>>,
         now: i64,
     ) -> Vec<(Vec<Arc<DataFile>>, Effort)> {
-        let old = partition.get("ingest_date").cloned().flatten().and_then(|day| day_ms(&day));
-        let cold = old.is_some_and(|day| now - day > (i64::from(self.config.cold_after_days) + 1) * DAY_MS);
-        let is_cold = |file: &DataFile| file.add.path.contains(&format!("/{}-", Effort::Cold.prefix()));
-        let max_rows = if self.is_rollup() { MAX_FOLDED_ROWS } else { MAX_ROWS };
-        let is_small = |file: &DataFile| file.add.size < self.config.target_bytes / 4 && file.rows < max_rows / 4;
+        let old = partition
+            .get("ingest_date")
+            .cloned()
+            .flatten()
+            .and_then(|day| day_ms(&day));
+        let cold = old
+            .is_some_and(|day| now - day > (i64::from(self.config.cold_after_days) + 1) * DAY_MS);
+        let is_cold = |file: &DataFile| {
+            file.add
+                .path
+                .contains(&format!("/{}-", Effort::Cold.prefix()))
+        };
+        let max_rows = if self.is_rollup() {
+            MAX_FOLDED_ROWS
+        } else {
+            MAX_ROWS
+        };
+        let is_small = |file: &DataFile| {
+            file.add.size < self.config.target_bytes / 4 && file.rows < max_rows / 4
+        };
         let chosen = |file: &Arc<DataFile>| if cold { !is_cold(file) } else { is_small(file) };
         let mut chosen: Vec<Arc<DataFile>> = files.into_iter().filter(chosen).collect();
         chosen.sort_by_key(|file| file.seq_range());
@@ -173,7 +216,11 @@ impl Maintenance {
             }
         }
         let effort = if cold { Effort::Cold } else { Effort::Fresh };
-        groups.into_iter().filter(|group| cold || group.len() > 1).map(|group| (group, effort)).collect()
+        groups
+            .into_iter()
+            .filter(|group| cold || group.len() > 1)
+            .map(|group| (group, effort))
+            .collect()
     }
 
     async fn rewrite(
@@ -191,11 +238,18 @@ impl Maintenance {
             for batch in self.read(file).await? {
                 let batch = batch?;
                 before += batch.num_rows();
-                if self.is_rollup() { partials.push(batch) } else { encoder.write(&batch)? }
+                if self.is_rollup() {
+                    partials.push(batch)
+                } else {
+                    encoder.write(&batch)?
+                }
             }
         }
         if before as i64 != logged {
-            return Err(self.differ(format!("{logged} rows in the log"), format!("{before} rows in the files")));
+            return Err(self.differ(
+                format!("{logged} rows in the log"),
+                format!("{before} rows in the files"),
+            ));
         }
         if let Some(rollup) = self.rollup() {
             for batch in self.fold(rollup, partials).await? {
@@ -206,11 +260,16 @@ impl Maintenance {
         }
         let file = encoder.finish(partition.clone(), "merged", now, false)?;
         put_files(&self.location, std::slice::from_ref(&file)).await?;
-        self.replace(files, vec![file], "OPTIMIZE", false, now).await
+        self.replace(files, vec![file], "OPTIMIZE", false, now)
+            .await
     }
 
     fn differ(&self, before: String, after: String) -> SinkError {
-        SinkError::RowsDiffer { table: self.table.name.clone(), before, after }
+        SinkError::RowsDiffer {
+            table: self.table.name.clone(),
+            before,
+            after,
+        }
     }
 
     fn is_rollup(&self) -> bool {
@@ -218,29 +277,62 @@ impl Maintenance {
     }
 
     fn rollup(&self) -> Option<&'static dyn Rollup> {
-        rollup::ALL.iter().copied().find(|rollup| rollup.table() == self.table.name)
+        rollup::ALL
+            .iter()
+            .copied()
+            .find(|rollup| rollup.table() == self.table.name)
     }
 
     /// Partial rows of a rollup become one a window and key. Sums must not change.
-    async fn fold(&self, rollup: &dyn Rollup, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, SinkError> {
+    async fn fold(
+        &self,
+        rollup: &dyn Rollup,
+        batches: Vec<RecordBatch>,
+    ) -> Result<Vec<RecordBatch>, SinkError> {
         let error = || SinkError::encode("folding partial rows", &self.table.name);
         let schema = file_schema(&self.table);
         let context = SessionContext::new();
         let partials = MemTable::try_new(schema.clone(), vec![batches.clone()]).map_err(error())?;
-        context.register_table("partials", Arc::new(partials)).map_err(error())?;
+        context
+            .register_table("partials", Arc::new(partials))
+            .map_err(error())?;
         let sql = format!("{} ORDER BY bin, {}", rollup.fold_sql(), rollup.key_list());
-        let folded = context.sql(&sql).await.map_err(error())?.collect().await.map_err(error())?;
-        let folded = folded.iter().map(|batch| codec::conform(&schema, batch)).collect::<Result<Vec<_>, _>>();
+        let folded = context
+            .sql(&sql)
+            .await
+            .map_err(error())?
+            .collect()
+            .await
+            .map_err(error())?;
+        let folded = folded
+            .iter()
+            .map(|batch| codec::conform(&schema, batch))
+            .collect::<Result<Vec<_>, _>>();
         let folded = folded.map_err(SinkError::encode("folding partial rows", &self.table.name))?;
-        let sums = rollup.measures().iter().filter(|measure| measure.merge == headframe_schemas::Merge::Sum);
-        let sums: Vec<String> = sums.map(|measure| format!("sum({})", measure.column.name)).collect();
+        let sums = rollup
+            .measures()
+            .iter()
+            .filter(|measure| measure.merge == headframe_schemas::Merge::Sum);
+        let sums: Vec<String> = sums
+            .map(|measure| format!("sum({})", measure.column.name))
+            .collect();
         let total = async |rows: Vec<RecordBatch>| -> datafusion::common::Result<String> {
             let context = SessionContext::new();
-            context.register_table("rows", Arc::new(MemTable::try_new(schema.clone(), vec![rows])?))?;
-            let answer = context.sql(&format!("SELECT {} FROM rows", sums.join(", "))).await?.collect().await?;
+            context.register_table(
+                "rows",
+                Arc::new(MemTable::try_new(schema.clone(), vec![rows])?),
+            )?;
+            let answer = context
+                .sql(&format!("SELECT {} FROM rows", sums.join(", ")))
+                .await?
+                .collect()
+                .await?;
             Ok(arrow::util::pretty::pretty_format_batches(&answer)?.to_string())
         };
-        let (before, after) = (total(batches).await.map_err(error())?, total(folded.clone()).await.map_err(error())?);
+        let (before, after) = (
+            total(batches).await.map_err(error())?,
+            total(folded.clone()).await.map_err(error())?,
+        );
         if before != after {
             return Err(self.differ(before, after));
         }
@@ -248,27 +340,49 @@ impl Maintenance {
     }
 
     /// The rows of a file, decoded as they are asked for.
-    async fn read(&self, file: &DataFile) -> Result<impl Iterator<Item = Result<RecordBatch, SinkError>>, SinkError> {
+    async fn read(
+        &self,
+        file: &DataFile,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, SinkError>>, SinkError> {
         let name = self.table.name.clone();
         let path = Path::from(file.add.path.as_str());
         let bytes = async { self.location.store.get(&path).await?.bytes().await };
-        let bytes = bytes.await.map_err(SinkError::store("reading a data file", &name))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|builder| builder.with_batch_size(65_536).build());
+        let bytes = bytes
+            .await
+            .map_err(SinkError::store("reading a data file", &name))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+            .and_then(|builder| builder.with_batch_size(65_536).build());
         let schema = file_schema(&self.table);
-        Ok(reader.map_err(SinkError::encode("reading a data file", &name))?.map(move |batch| {
-            let batch = batch.map_err(SinkError::encode("reading a data file", &name))?;
-            codec::conform(&schema, &batch).map_err(SinkError::encode("reading a data file", &name))
-        }))
+        Ok(reader
+            .map_err(SinkError::encode("reading a data file", &name))?
+            .map(move |batch| {
+                let batch = batch.map_err(SinkError::encode("reading a data file", &name))?;
+                codec::conform(&schema, &batch)
+                    .map_err(SinkError::encode("reading a data file", &name))
+            }))
     }
 
     /// Drops whole files whose newest row is past the retention.
     async fn expire(&mut self, now: i64) -> Result<usize, SinkError> {
         // No setting outlives a table that is kept for ever.
-        let Some(own) = self.table.retention_days else { return Ok(0) };
+        let Some(own) = self.table.retention_days else {
+            return Ok(0);
+        };
         let days = i64::from(self.config.retention_days.unwrap_or(own));
-        let newest = |file: &DataFile| file.ranges.get("ingest_time").or_else(|| file.ranges.get("bin")).map(|range| range.1);
+        let newest = |file: &DataFile| {
+            file.ranges
+                .get("ingest_time")
+                .or_else(|| file.ranges.get("bin"))
+                .map(|range| range.1)
+        };
         // A clock that jumped ahead must not delete: time has come no further than the newest row.
-        let reached_us = self.state.files.values().filter_map(|file| newest(file)).max().unwrap_or(i64::MAX);
+        let reached_us = self
+            .state
+            .files
+            .values()
+            .filter_map(|file| newest(file))
+            .max()
+            .unwrap_or(i64::MAX);
         let cutoff_us = (now * 1_000).min(reached_us) - days * DAY_MS * 1_000;
         let old = |file: &&Arc<DataFile>| newest(file).is_some_and(|newest| newest < cutoff_us);
         let old: Vec<Arc<DataFile>> = self.state.files.values().filter(old).cloned().collect();
@@ -278,7 +392,8 @@ impl Maintenance {
         self.replace(&old, Vec::new(), "DELETE", true, now).await
     }
 
-    /// Commits the replacement of files, or nothing: when the log moved, the files must still be live.
+    /// Commits the replacement of files, or nothing: when the log moved, the files must still be
+    /// live.
     async fn replace(
         &mut self,
         old: &[Arc<DataFile>],
@@ -287,7 +402,10 @@ impl Maintenance {
         data_change: bool,
         now: i64,
     ) -> Result<usize, SinkError> {
-        let mut lines = vec![Line::commit_info(operation, now, json!({})), Line::txn(&self.apps[2], self.epoch)];
+        let mut lines = vec![
+            Line::commit_info(operation, now, json!({})),
+            Line::txn(&self.apps[2], self.epoch),
+        ];
         lines.extend(old.iter().map(|file| {
             Line::remove(Remove {
                 path: file.add.path.clone(),
@@ -302,7 +420,10 @@ impl Maintenance {
         loop {
             self.state.advance(&self.location, &self.apps).await?;
             self.check_fence()?;
-            if old.iter().any(|file| !self.state.files.contains_key(&file.add.path)) {
+            if old
+                .iter()
+                .any(|file| !self.state.files.contains_key(&file.add.path))
+            {
                 return Ok(0);
             }
             if self.state.put(&self.location, &lines).await? == Put::Done {
@@ -312,17 +433,35 @@ impl Maintenance {
     }
 
     fn check_fence(&self) -> Result<(), SinkError> {
-        let found = self.state.txns.get(&self.apps[2]).copied().unwrap_or_default();
+        let found = self
+            .state
+            .txns
+            .get(&self.apps[2])
+            .copied()
+            .unwrap_or_default();
         if found == self.epoch {
             return Ok(());
         }
-        Err(SinkError::Fenced { table: self.table.name.clone(), ours: self.epoch, theirs: found })
+        Err(SinkError::Fenced {
+            table: self.table.name.clone(),
+            ours: self.epoch,
+            theirs: found,
+        })
     }
 
     async fn claim(&mut self) -> Result<(), SinkError> {
         loop {
-            let epoch = self.state.txns.get(&self.apps[2]).copied().unwrap_or_default() + 1;
-            let lines = [Line::commit_info("CLAIM MAINTENANCE", now_ms(), json!({})), Line::txn(&self.apps[2], epoch)];
+            let epoch = self
+                .state
+                .txns
+                .get(&self.apps[2])
+                .copied()
+                .unwrap_or_default()
+                + 1;
+            let lines = [
+                Line::commit_info("CLAIM MAINTENANCE", now_ms(), json!({})),
+                Line::txn(&self.apps[2], epoch),
+            ];
             if self.state.put(&self.location, &lines).await? == Put::Done {
                 self.epoch = epoch;
                 return Ok(());
@@ -334,15 +473,28 @@ impl Maintenance {
     async fn write_checkpoint(&mut self) -> Result<(), SinkError> {
         let mut table = delta_table(&self.location)?;
         let name = &self.table.name;
-        table.load().await.map_err(SinkError::delta("loading the log", name))?;
-        deltalake_core::checkpoints::create_checkpoint(&table, None).await.map_err(SinkError::delta("writing a checkpoint", name))?;
-        self.checkpoint = table.version().and_then(|version| i64::try_from(version).ok()).unwrap_or(self.checkpoint);
+        table
+            .load()
+            .await
+            .map_err(SinkError::delta("loading the log", name))?;
+        deltalake_core::checkpoints::create_checkpoint(&table, None)
+            .await
+            .map_err(SinkError::delta("writing a checkpoint", name))?;
+        self.checkpoint = table
+            .version()
+            .and_then(|version| i64::try_from(version).ok())
+            .unwrap_or(self.checkpoint);
         Ok(())
     }
 
     async fn last_checkpoint(&self) -> Result<i64, SinkError> {
         let names = self.log_entries().await?;
-        Ok(names.iter().filter(|(name, _)| name.contains(".checkpoint")).filter_map(|(name, _)| version_of(name)).max().unwrap_or(0))
+        Ok(names
+            .iter()
+            .filter(|(name, _)| name.contains(".checkpoint"))
+            .filter_map(|(name, _)| version_of(name))
+            .max()
+            .unwrap_or(0))
     }
 
     async fn log_entries(&self) -> Result<Vec<(String, i64)>, SinkError> {
@@ -353,30 +505,48 @@ impl Maintenance {
             .try_collect()
             .await
             .map_err(SinkError::store("listing the log", &self.table.name))?;
-        let entry = |meta: &object_store::ObjectMeta| Some((meta.location.filename()?.to_owned(), meta.last_modified.timestamp_millis()));
+        let entry = |meta: &object_store::ObjectMeta| {
+            Some((
+                meta.location.filename()?.to_owned(),
+                meta.last_modified.timestamp_millis(),
+            ))
+        };
         Ok(listed.iter().filter_map(entry).collect())
     }
 
     /// Removes log entries behind the checkpoint that are past their time.
     async fn trim_log(&self, now: i64) -> Result<(), SinkError> {
-        let kept_ms = self.config.log_kept.max(Duration::from_secs(3_600)).as_millis() as i64;
+        let kept_ms = self
+            .config
+            .log_kept
+            .max(Duration::from_secs(3_600))
+            .as_millis() as i64;
         for (name, modified) in self.log_entries().await? {
             let behind = version_of(&name).is_some_and(|version| version < self.checkpoint);
             if behind && now - modified > kept_ms {
                 let path = Path::from("_delta_log").join(name);
-                self.location.store.delete(&path).await.map_err(SinkError::store("trimming the log", &self.table.name))?;
+                self.location
+                    .store
+                    .delete(&path)
+                    .await
+                    .map_err(SinkError::store("trimming the log", &self.table.name))?;
             }
         }
         Ok(())
     }
 
-    /// Removes files no version needs, orphans of crashed writers among them, but none younger than 24 hours.
+    /// Removes files no version needs, orphans of crashed writers among them, but none younger than
+    /// 24 hours.
     async fn vacuum(&self) -> Result<(), SinkError> {
         let name = &self.table.name;
         let mut table = delta_table(&self.location)?;
-        table.load().await.map_err(SinkError::delta("loading the log", name))?;
+        table
+            .load()
+            .await
+            .map_err(SinkError::delta("loading the log", name))?;
         let kept = self.config.files_kept.max(Duration::from_secs(86_400));
-        let kept = chrono::Duration::from_std(kept).map_err(SinkError::encode("reading files_kept", name))?;
+        let kept = chrono::Duration::from_std(kept)
+            .map_err(SinkError::encode("reading files_kept", name))?;
         table
             .vacuum()
             .with_mode(VacuumMode::Full)

@@ -1,6 +1,8 @@
-//! Trying again while a store is away or full: pauses that grow, and a word about it to whoever asks.
+//! Trying again while a store is away or full: pauses that grow, and a word about it to whoever
+//! asks.
 //!
-//! A batch that cannot be written is held, never dropped; readiness must be able to say so without reading a log.
+//! A batch that cannot be written is held, never dropped; readiness must be able to say so without
+//! reading a log.
 
 use std::time::{Duration, Instant};
 
@@ -30,15 +32,24 @@ pub(crate) struct Retry {
 
 impl Retry {
     pub(crate) fn new(stop: CancellationToken) -> Self {
-        Self { stop, held: watch::channel(None).0 }
+        Self {
+            stop,
+            held: watch::channel(None).0,
+        }
     }
 
     pub(crate) fn pause(&self) -> Pause {
-        Pause { next: FIRST_PAUSE, stop: self.stop.clone(), held: self.held.clone(), since: None }
+        Pause {
+            next: FIRST_PAUSE,
+            stop: self.stop.clone(),
+            held: self.held.clone(),
+            since: None,
+        }
     }
 }
 
-/// Pauses that grow, and end at shutdown. The batch counts as held from the first failure until this is dropped.
+/// Pauses that grow, and end at shutdown. The batch counts as held from the first failure until
+/// this is dropped.
 pub(crate) struct Pause {
     next: Duration,
     stop: CancellationToken,
@@ -47,11 +58,18 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    pub(crate) async fn after(&mut self, error: &SinkError, doing: &'static str) -> Result<(), SinkError> {
+    pub(crate) async fn after(
+        &mut self,
+        error: &SinkError,
+        doing: &'static str,
+    ) -> Result<(), SinkError> {
         tracing::warn!(%error, doing, pause_ms = self.next.as_millis() as u64, "storage failed, trying again");
         metrics::counter!("headframe_sink_retries_total").increment(1);
         let since = *self.since.get_or_insert_with(Instant::now);
-        self.held.send_replace(Some(Held { since, why: error.to_string() }));
+        self.held.send_replace(Some(Held {
+            since,
+            why: error.to_string(),
+        }));
         let pause = self.next;
         self.next = (self.next * 2).min(LONGEST_PAUSE);
         tokio::select! {

@@ -1,7 +1,9 @@
-//! The row groups of a table's data files, for a reader that goes through a long table backwards and wants few columns of it.
+//! The row groups of a table's data files, for a reader that goes through a long table backwards
+//! and wants few columns of it.
 //!
-//! A query plan reads what it is told to and sorts what it read. Who looks for where a sum is reached wants the newest row group
-//! first, the statistics of each before its bytes, and texts as the dictionaries they are stored as.
+//! A query plan reads what it is told to and sorts what it read. Who looks for where a sum is
+//! reached wants the newest row group first, the statistics of each before its bytes, and texts as
+//! the dictionaries they are stored as.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -53,7 +55,9 @@ impl TextBounds {
     pub fn may_hold(&self, text: &str) -> bool {
         match self {
             TextBounds::Empty => false,
-            TextBounds::Within(low, high) => low.as_slice() <= text.as_bytes() && text.as_bytes() <= high.as_slice(),
+            TextBounds::Within(low, high) => {
+                low.as_slice() <= text.as_bytes() && text.as_bytes() <= high.as_slice()
+            }
             TextBounds::Unknown => true,
         }
     }
@@ -63,20 +67,44 @@ impl TextBounds {
         match (self, other) {
             (TextBounds::Unknown, _) | (_, TextBounds::Unknown) => TextBounds::Unknown,
             (TextBounds::Empty, bounds) | (bounds, TextBounds::Empty) => bounds,
-            (TextBounds::Within(low, high), TextBounds::Within(lower, higher)) => TextBounds::Within(low.min(lower), high.max(higher)),
+            (TextBounds::Within(low, high), TextBounds::Within(lower, higher)) => {
+                TextBounds::Within(low.min(lower), high.max(higher))
+            }
         }
     }
 }
 
 /// The row groups of one file of a snapshot, in the order they stand in it.
-pub async fn row_groups(snapshot: &Snapshot, file: &Arc<DataFile>) -> Result<Vec<RowGroup>, SinkError> {
-    let failed = |source| fault("reading the footer of a data file", &snapshot.table.name, &file.add.path, source);
-    let footer = Stored::new(&snapshot.location, file).get_metadata(None).await.map_err(failed)?;
-    let plain = ArrowReaderMetadata::try_new(footer.clone(), ArrowReaderOptions::new()).map_err(failed)?;
-    let options = ArrowReaderOptions::new().with_schema(Arc::new(with_dictionaries(plain.schema())));
+pub async fn row_groups(
+    snapshot: &Snapshot,
+    file: &Arc<DataFile>,
+) -> Result<Vec<RowGroup>, SinkError> {
+    let failed = |source| {
+        fault(
+            "reading the footer of a data file",
+            &snapshot.table.name,
+            &file.add.path,
+            source,
+        )
+    };
+    let footer = Stored::new(&snapshot.location, file)
+        .get_metadata(None)
+        .await
+        .map_err(failed)?;
+    let plain =
+        ArrowReaderMetadata::try_new(footer.clone(), ArrowReaderOptions::new()).map_err(failed)?;
+    let options =
+        ArrowReaderOptions::new().with_schema(Arc::new(with_dictionaries(plain.schema())));
     let metadata = ArrowReaderMetadata::try_new(footer, options).map_err(failed)?;
-    let group = |index| RowGroup { location: snapshot.location.clone(), file: file.clone(), metadata: metadata.clone(), index };
-    Ok((0..metadata.metadata().num_row_groups()).map(group).collect())
+    let group = |index| RowGroup {
+        location: snapshot.location.clone(),
+        file: file.clone(),
+        metadata: metadata.clone(),
+        index,
+    };
+    Ok((0..metadata.metadata().num_row_groups())
+        .map(group)
+        .collect())
 }
 
 impl RowGroup {
@@ -108,10 +136,19 @@ impl RowGroup {
         self.metadata.schema().column_with_name(column).is_some()
     }
 
-    /// Whether its rows are in the order of their places, sequence and row, as far as the file's writer has seen.
+    /// Whether its rows are in the order of their places, sequence and row, as far as the file's
+    /// writer has seen.
     pub fn is_ordered(&self) -> bool {
-        let pairs = self.metadata.metadata().file_metadata().key_value_metadata();
-        pairs.is_some_and(|pairs| pairs.iter().any(|pair| pair.key == ORDER && pair.value.as_deref() == Some(BY_PLACE)))
+        let pairs = self
+            .metadata
+            .metadata()
+            .file_metadata()
+            .key_value_metadata();
+        pairs.is_some_and(|pairs| {
+            pairs
+                .iter()
+                .any(|pair| pair.key == ORDER && pair.value.as_deref() == Some(BY_PLACE))
+        })
     }
 
     /// Between which the values of this text column lie.
@@ -119,26 +156,45 @@ impl RowGroup {
         if self.is_void(column) {
             return TextBounds::Empty;
         }
-        let Some(Statistics::ByteArray(range)) = self.statistics(column) else { return TextBounds::Unknown };
+        let Some(Statistics::ByteArray(range)) = self.statistics(column) else {
+            return TextBounds::Unknown;
+        };
         match (range.min_opt(), range.max_opt()) {
-            (Some(low), Some(high)) => TextBounds::Within(low.data().to_vec(), high.data().to_vec()),
+            (Some(low), Some(high)) => {
+                TextBounds::Within(low.data().to_vec(), high.data().to_vec())
+            }
             _ => TextBounds::Unknown,
         }
     }
 
-    /// The one text that this column has wherever it is not null; `None` when there are several, none, or nothing is known.
+    /// The one text that this column has wherever it is not null; `None` when there are several,
+    /// none, or nothing is known.
     pub fn only_text(&self, column: &str) -> Option<&str> {
-        let Some(Statistics::ByteArray(range)) = self.statistics(column) else { return None };
-        let exact = range.min_is_exact() && range.max_is_exact() && range.min_opt()? == range.max_opt()?;
-        exact.then(|| std::str::from_utf8(range.min_opt()?.data()).ok()).flatten()
+        let Some(Statistics::ByteArray(range)) = self.statistics(column) else {
+            return None;
+        };
+        let exact =
+            range.min_is_exact() && range.max_is_exact() && range.min_opt()? == range.max_opt()?;
+        exact
+            .then(|| std::str::from_utf8(range.min_opt()?.data()).ok())
+            .flatten()
     }
 
     /// The one number that this decimal column has wherever it is not null, likewise.
     pub fn only_decimal(&self, column: &str) -> Option<i128> {
-        let Some(Statistics::FixedLenByteArray(range)) = self.statistics(column) else { return None };
-        let exact = range.min_is_exact() && range.max_is_exact() && range.min_opt()? == range.max_opt()?;
+        let Some(Statistics::FixedLenByteArray(range)) = self.statistics(column) else {
+            return None;
+        };
+        let exact =
+            range.min_is_exact() && range.max_is_exact() && range.min_opt()? == range.max_opt()?;
         // Sixteen bytes, the highest first, as its 38 digits need.
-        exact.then(|| Some(i128::from_be_bytes(range.min_opt()?.data().try_into().ok()?))).flatten()
+        exact
+            .then(|| {
+                Some(i128::from_be_bytes(
+                    range.min_opt()?.data().try_into().ok()?,
+                ))
+            })
+            .flatten()
     }
 
     /// Whether every value of this column is null.
@@ -147,8 +203,12 @@ impl RowGroup {
         !self.has(column) || nulls == Some(self.rows() as u64)
     }
 
-    /// Its rows, in their order, with those of the columns that the file has. Texts are dictionaries.
-    pub fn read(&self, columns: &[&str]) -> Result<impl Stream<Item = Result<RecordBatch, SinkError>> + Send + use<>, SinkError> {
+    /// Its rows, in their order, with those of the columns that the file has. Texts are
+    /// dictionaries.
+    pub fn read(
+        &self,
+        columns: &[&str],
+    ) -> Result<impl Stream<Item = Result<RecordBatch, SinkError>> + Send + use<>, SinkError> {
         self.read_rows(columns, 0..self.rows())
     }
 
@@ -160,12 +220,26 @@ impl RowGroup {
     ) -> Result<impl Stream<Item = Result<RecordBatch, SinkError>> + Send + use<>, SinkError> {
         let columns = columns.iter().filter(|column| self.has(column)).copied();
         let projection = ProjectionMask::columns(self.metadata.parquet_schema(), columns);
-        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(Stored::new(&self.location, &self.file), self.metadata.clone());
-        let builder = builder.with_row_groups(vec![self.index]).with_projection(projection).with_batch_size(BATCH_ROWS);
-        let builder = if rows == (0..self.rows()) { builder } else { builder.with_offset(rows.start).with_limit(rows.len()) };
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(
+            Stored::new(&self.location, &self.file),
+            self.metadata.clone(),
+        );
+        let builder = builder
+            .with_row_groups(vec![self.index])
+            .with_projection(projection)
+            .with_batch_size(BATCH_ROWS);
+        let builder = if rows == (0..self.rows()) {
+            builder
+        } else {
+            builder.with_offset(rows.start).with_limit(rows.len())
+        };
         let (name, path) = (self.location.name.clone(), self.file.add.path.clone());
-        let rows = builder.build().map_err(|source| fault("reading a data file", &name, &path, source))?;
-        Ok(rows.map(move |batch| batch.map_err(|source| fault("reading a data file", &name, &path, source))))
+        let rows = builder
+            .build()
+            .map_err(|source| fault("reading a data file", &name, &path, source))?;
+        Ok(rows.map(move |batch| {
+            batch.map_err(|source| fault("reading a data file", &name, &path, source))
+        }))
     }
 
     fn footer(&self) -> &RowGroupMetaData {
@@ -194,7 +268,9 @@ fn fault(action: &'static str, table: &str, path: &str, source: ParquetError) ->
 fn with_dictionaries(schema: &Schema) -> Schema {
     let dictionary = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let field = |field: &FieldRef| match field.data_type() {
-        DataType::Utf8 | DataType::Utf8View => Arc::new(Field::new(field.name(), dictionary(), field.is_nullable())),
+        DataType::Utf8 | DataType::Utf8View => {
+            Arc::new(Field::new(field.name(), dictionary(), field.is_nullable()))
+        }
         _ => field.clone(),
     };
     Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>())

@@ -23,7 +23,8 @@ pub struct Snapshot {
     pub version: u64,
     /// When the version was committed, milliseconds since 1970.
     pub timestamp_ms: i64,
-    /// Every message through this table sequence is in the table; `None` when nothing was ever committed.
+    /// Every message through this table sequence is in the table; `None` when nothing was ever
+    /// committed.
     pub offset: Option<i64>,
     /// Which incarnation of the stream the sequences count in.
     pub binding: Option<Binding>,
@@ -39,7 +40,8 @@ impl Snapshot {
             version: state.map_or(0, |state| state.version as u64),
             timestamp_ms: state.map_or(0, |state| state.timestamp_ms),
             offset: state.and_then(|state| state.txns.get(&offset_app(&table.name)).copied()),
-            binding: state.and_then(|state| Binding::from_properties(&state.meta_data.configuration)),
+            binding: state
+                .and_then(|state| Binding::from_properties(&state.meta_data.configuration)),
             files: state.map_or_else(Vec::new, |state| state.files.values().cloned().collect()),
         }
     }
@@ -68,8 +70,17 @@ impl SnapshotReader {
     /// Does no I/O: a table that does not exist yet reads as an empty one.
     pub fn open(lake: &Lake, table: Table) -> Self {
         let location = lake.table(&table.name);
-        let apps = vec![offset_app(&table.name), fence_app(&table.name), maintenance_app(&table.name)];
-        Self { table, location, apps, cached: Mutex::new(None) }
+        let apps = vec![
+            offset_app(&table.name),
+            fence_app(&table.name),
+            maintenance_app(&table.name),
+        ];
+        Self {
+            table,
+            location,
+            apps,
+            cached: Mutex::new(None),
+        }
     }
 
     /// The newest snapshot.
@@ -94,7 +105,10 @@ impl SnapshotReader {
         self.load(&mut cached).await
     }
 
-    async fn load(&self, cached: &mut Option<(LogState, Arc<Snapshot>)>) -> Result<Arc<Snapshot>, SinkError> {
+    async fn load(
+        &self,
+        cached: &mut Option<(LogState, Arc<Snapshot>)>,
+    ) -> Result<Arc<Snapshot>, SinkError> {
         let Some(state) = LogState::load(&self.location, &self.apps).await? else {
             return Ok(Arc::new(Snapshot::new(&self.table, &self.location, None)));
         };
@@ -106,14 +120,21 @@ impl SnapshotReader {
     /// The snapshot at a version; an error when its log was trimmed.
     pub async fn at_version(&self, version: u64) -> Result<Arc<Snapshot>, SinkError> {
         let state = LogState::load_version(&self.location, version, &self.apps).await?;
-        Ok(Arc::new(Snapshot::new(&self.table, &self.location, Some(&state))))
+        Ok(Arc::new(Snapshot::new(
+            &self.table,
+            &self.location,
+            Some(&state),
+        )))
     }
 
     /// The snapshot that was the newest at a time, in milliseconds since 1970.
     pub async fn at_time(&self, time_ms: i64) -> Result<Arc<Snapshot>, SinkError> {
         match version_at(&self.location, time_ms).await? {
             Some(version) => self.at_version(version).await,
-            None => Err(SinkError::NoSuchVersion { table: self.table.name.clone(), what: format!("version as old as {time_ms} ms") }),
+            None => Err(SinkError::NoSuchVersion {
+                table: self.table.name.clone(),
+                what: format!("version as old as {time_ms} ms"),
+            }),
         }
     }
 
@@ -124,10 +145,15 @@ impl SnapshotReader {
 }
 
 /// Files grouped by their partition values.
-pub fn by_partition(files: &[Arc<DataFile>]) -> BTreeMap<BTreeMap<String, Option<String>>, Vec<Arc<DataFile>>> {
+pub fn by_partition(
+    files: &[Arc<DataFile>],
+) -> BTreeMap<BTreeMap<String, Option<String>>, Vec<Arc<DataFile>>> {
     let mut groups: BTreeMap<_, Vec<Arc<DataFile>>> = BTreeMap::new();
     for file in files {
-        groups.entry(file.add.partition_values.clone()).or_default().push(file.clone());
+        groups
+            .entry(file.add.partition_values.clone())
+            .or_default()
+            .push(file.clone());
     }
     groups
 }

@@ -1,8 +1,9 @@
 //! Small state files beside a table: what a pipeline knew after a sequence, with a checksum.
 //!
-//! The file's name carries the sequence, so no pointer to the newest is needed: after a crash the newest file that is not
-//! ahead of the table's offset is the right one. State is a function of the stream alone, so it does not matter who wrote it. A corrupt
-//! file is passed over and costs a replay, never an answer.
+//! The file's name carries the sequence, so no pointer to the newest is needed: after a crash the
+//! newest file that is not ahead of the table's offset is the right one. State is a function of the
+//! stream alone, so it does not matter who wrote it. A corrupt file is passed over and costs a
+//! replay, never an answer.
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -36,25 +37,36 @@ impl StateStore {
         body.extend_from_slice(blake3::hash(state).as_bytes());
         body.extend_from_slice(state);
         let path = self.folder.clone().join(format!("{seq:020}"));
-        self.location.store.put(&path, body.into()).await.map_err(SinkError::store("saving state", &self.location.name))?;
+        self.location
+            .store
+            .put(&path, body.into())
+            .await
+            .map_err(SinkError::store("saving state", &self.location.name))?;
         let saved = self.sequences().await?;
         for old in saved.iter().rev().skip(KEPT) {
             let path = self.folder.clone().join(format!("{old:020}"));
             match self.location.store.delete(&path).await {
                 Ok(()) | Err(StoreError::NotFound { .. }) => {}
-                Err(error) => return Err(SinkError::store("dropping old state", &self.location.name)(error)),
+                Err(error) => {
+                    return Err(SinkError::store("dropping old state", &self.location.name)(
+                        error,
+                    ));
+                }
             }
         }
         Ok(())
     }
 
-    /// The newest intact state that is not ahead of `seq`, with its sequence. Corrupt files are logged and passed over.
+    /// The newest intact state that is not ahead of `seq`, with its sequence. Corrupt files are
+    /// logged and passed over.
     pub async fn load(&self, seq: i64) -> Result<Option<(i64, Bytes)>, SinkError> {
         let saved = self.sequences().await?;
         for found in saved.into_iter().rev().filter(|&found| found <= seq) {
             match self.read(found).await {
                 Ok(state) => return Ok(Some((found, state))),
-                Err(error @ SinkError::Corrupt { .. }) => tracing::warn!(%error, "state file passed over"),
+                Err(error @ SinkError::Corrupt { .. }) => {
+                    tracing::warn!(%error, "state file passed over")
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -64,8 +76,13 @@ impl StateStore {
     async fn read(&self, seq: i64) -> Result<Bytes, SinkError> {
         let path = self.folder.clone().join(format!("{seq:020}"));
         let read = async { self.location.store.get(&path).await?.bytes().await };
-        let body = read.await.map_err(SinkError::store("reading state", &self.location.name))?;
-        let corrupt = |why: &str| SinkError::Corrupt { what: format!("{}/{path}", self.location.name), why: why.to_owned() };
+        let body = read
+            .await
+            .map_err(SinkError::store("reading state", &self.location.name))?;
+        let corrupt = |why: &str| SinkError::Corrupt {
+            what: format!("{}/{path}", self.location.name),
+            why: why.to_owned(),
+        };
         if body.len() < HASH_BYTES {
             return Err(corrupt("it is too short"));
         }
@@ -83,7 +100,10 @@ impl StateStore {
             .try_collect()
             .await
             .map_err(SinkError::store("listing state", &self.location.name))?;
-        let mut found: Vec<i64> = listed.iter().filter_map(|meta| meta.location.filename()?.parse().ok()).collect();
+        let mut found: Vec<i64> = listed
+            .iter()
+            .filter_map(|meta| meta.location.filename()?.parse().ok())
+            .collect();
         found.sort_unstable();
         Ok(found)
     }

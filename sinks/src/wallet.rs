@@ -1,8 +1,9 @@
 //! A wallet that pays: the actuator that money depends on, behind one trait.
 //!
-//! A payment happens in two moves. [`Wallet::prepare`] makes sure that the wallet can pay and sends nothing; [`Wallet::submit`]
-//! sends. Whoever calls it writes down between the two that it is about to. An answer that got lost is never taken for a
-//! "no": [`Wallet::find`] asks the wallet's own history.
+//! A payment happens in two moves. [`Wallet::prepare`] makes sure that the wallet can pay and sends
+//! nothing; [`Wallet::submit`] sends. Whoever calls it writes down between the two that it is about
+//! to. An answer that got lost is never taken for a "no": [`Wallet::find`] asks the wallet's own
+//! history.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,9 +42,11 @@ pub struct WalletConfig {
     pub kind: WalletKind,
     /// Its RPC, e.g. `http://127.0.0.1:18083`.
     pub url: String,
-    /// A file whose first line is `user:password` of the RPC; `HEADFRAME_WALLET_LOGIN` in the environment goes before it.
+    /// A file whose first line is `user:password` of the RPC; `HEADFRAME_WALLET_LOGIN` in the
+    /// environment goes before it.
     pub login_file: Option<PathBuf>,
-    /// The main address that the wallet must have, so that nobody is paid from a wrong one; any when absent.
+    /// The main address that the wallet must have, so that nobody is paid from a wrong one; any
+    /// when absent.
     pub address: Option<String>,
     /// How long one call may take, in seconds.
     pub timeout_s: u64,
@@ -54,7 +57,14 @@ pub struct WalletConfig {
 impl Default for WalletConfig {
     fn default() -> Self {
         let url = "http://127.0.0.1:18083".to_owned();
-        Self { kind: WalletKind::None, url, login_file: None, address: None, timeout_s: 120, decimals: 8 }
+        Self {
+            kind: WalletKind::None,
+            url,
+            login_file: None,
+            address: None,
+            timeout_s: 120,
+            decimals: 8,
+        }
     }
 }
 
@@ -64,9 +74,13 @@ impl WalletConfig {
         if self.kind == WalletKind::None {
             return Ok(());
         }
-        let url = url::Url::parse(&self.url).map_err(|error| format!("payments.wallet.url is {:?}: {error}", self.url))?;
+        let url = url::Url::parse(&self.url)
+            .map_err(|error| format!("payments.wallet.url is {:?}: {error}", self.url))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(format!("payments.wallet.url is {:?}; it must look like http://127.0.0.1:18083", self.url));
+            return Err(format!(
+                "payments.wallet.url is {:?}; it must look like http://127.0.0.1:18083",
+                self.url
+            ));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(format!(
@@ -74,10 +88,16 @@ impl WalletConfig {
             ));
         }
         if !(1..=600).contains(&self.timeout_s) {
-            return Err(format!("payments.wallet.timeout_s is {}; it must be from 1 to 600", self.timeout_s));
+            return Err(format!(
+                "payments.wallet.timeout_s is {}; it must be from 1 to 600",
+                self.timeout_s
+            ));
         }
         if self.decimals > 18 {
-            return Err(format!("payments.wallet.decimals is {}; it must be at most 18", self.decimals));
+            return Err(format!(
+                "payments.wallet.decimals is {}; it must be at most 18",
+                self.decimals
+            ));
         }
         credentials::read(self.login_file.as_deref()).map(|_| ())
     }
@@ -130,7 +150,8 @@ pub struct Prepared {
     pub tx_id: Option<String>,
     /// The network's fee for it, atomic units; 0 when it is not known before.
     pub fee: u128,
-    /// The signed transaction, which can be sent any number of times and pays once. Whoever has it can send it: keep it secret.
+    /// The signed transaction, which can be sent any number of times and pays once. Whoever has it
+    /// can send it: keep it secret.
     pub signed: Option<Vec<u8>>,
 }
 
@@ -161,7 +182,9 @@ pub enum WalletError {
         reason: String,
     },
     /// It does not take the login.
-    #[error("the wallet at {url} does not take the login; check payments.wallet.login_file or HEADFRAME_WALLET_LOGIN")]
+    #[error(
+        "the wallet at {url} does not take the login; check payments.wallet.login_file or HEADFRAME_WALLET_LOGIN"
+    )]
     Login {
         /// Where.
         url: String,
@@ -214,14 +237,25 @@ pub trait Wallet: Send + Sync {
     async fn examine(&self, address: &str) -> Result<Fitness, WalletError>;
     /// Makes a payment ready, sends nothing. `payment` is its name with us.
     async fn prepare(&self, payment: &str, outputs: &[Output]) -> Result<Prepared, WalletError>;
-    /// Sends it; the transaction's name. After [`WalletError::Unreachable`], and any refusal that [`Wallet::is_definite`] does
-    /// not vouch for, it may have been sent.
-    async fn submit(&self, payment: &str, outputs: &[Output], signed: Option<&[u8]>) -> Result<String, WalletError>;
+    /// Sends it; the transaction's name. After [`WalletError::Unreachable`], and any refusal that
+    /// [`Wallet::is_definite`] does not vouch for, it may have been sent.
+    async fn submit(
+        &self,
+        payment: &str,
+        outputs: &[Output],
+        signed: Option<&[u8]>,
+    ) -> Result<String, WalletError>;
     /// Whether this answer to [`Wallet::submit`] means that nothing was sent.
     fn is_definite(&self, error: &WalletError) -> bool;
-    /// What the wallet's history has of a payment, by its transaction where that is known and by our name for it otherwise.
-    /// It was not sent before `since`, microseconds since 1970.
-    async fn find(&self, payment: &str, tx_id: Option<&str>, since: i64) -> Result<Option<Found>, WalletError>;
+    /// What the wallet's history has of a payment, by its transaction where that is known and by
+    /// our name for it otherwise. It was not sent before `since`, microseconds since 1970.
+    async fn find(
+        &self,
+        payment: &str,
+        tx_id: Option<&str>,
+        since: i64,
+    ) -> Result<Option<Found>, WalletError>;
     /// Whether the owner of an address signed this text.
-    async fn verify(&self, address: &str, text: &str, signature: &str) -> Result<bool, WalletError>;
+    async fn verify(&self, address: &str, text: &str, signature: &str)
+    -> Result<bool, WalletError>;
 }

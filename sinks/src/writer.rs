@@ -1,9 +1,10 @@
 //! The writer of one table: rows and their offset become visible in one commit, once.
 //!
-//! The commit protocol: a batch is a closed range of sequences; its commit carries the offset (the range's last sequence)
-//! and the writer's fence epoch. Before every attempt the newest log is read: the offset must be where this writer left it and the fence
-//! must still be its own. Whatever error a put returns is answered by reading the log again, because a put that failed may
-//! have landed. A writer that lost the table to another learns it from the fence and stops.
+//! The commit protocol: a batch is a closed range of sequences; its commit carries the offset (the
+//! range's last sequence) and the writer's fence epoch. Before every attempt the newest log is
+//! read: the offset must be where this writer left it and the fence must still be its own. Whatever
+//! error a put returns is answered by reading the log again, because a put that failed may have
+//! landed. A writer that lost the table to another learns it from the fence and stops.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +25,8 @@ use crate::lake::{Lake, TableLocation};
 use crate::log::{self, LogState, Put, Seen, now_ms};
 use crate::retry::{Held, Retry};
 
-/// Data files that were put longer ago than this may have been vacuumed, which keeps files of no version for 24 hours.
+/// Data files that were put longer ago than this may have been vacuumed, which keeps files of no
+/// version for 24 hours.
 const UPLOADS_TRUSTED_FOR: Duration = Duration::from_secs(3_600);
 const STREAM_CREATED: &str = "headframe.stream.created";
 const STREAM_BASE: &str = "headframe.stream.base";
@@ -44,19 +46,24 @@ pub fn maintenance_app(table: &str) -> String {
     format!("headframe/{table}/maintenance")
 }
 
-/// Which incarnation of a stream a table's sequences count in: `table sequence = base + stream sequence`.
+/// Which incarnation of a stream a table's sequences count in: `table sequence = base + stream
+/// sequence`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Binding {
     /// When the stream was created, nanoseconds since 1970.
     pub created_ns: i64,
-    /// Added to the stream's sequence. Zero until an operator continues the table from another stream.
+    /// Added to the stream's sequence. Zero until an operator continues the table from another
+    /// stream.
     pub base: i64,
 }
 
 impl Binding {
     pub(crate) fn from_properties(properties: &BTreeMap<String, String>) -> Option<Self> {
         let number = |key: &str| properties.get(key)?.parse().ok();
-        Some(Self { created_ns: number(STREAM_CREATED)?, base: number(STREAM_BASE)? })
+        Some(Self {
+            created_ns: number(STREAM_CREATED)?,
+            base: number(STREAM_BASE)?,
+        })
     }
 
     fn write(self, properties: &mut BTreeMap<String, String>) {
@@ -90,16 +97,28 @@ pub struct TableWriter {
 impl TableWriter {
     /// Opens or makes the table, checks it, and takes it over from whoever wrote it before.
     ///
-    /// A new table is bound to `binding`. An existing one must be bound to the same stream, or [`SinkError::StreamRecreated`] says so.
-    pub async fn open(lake: &Lake, table: Table, binding: Binding, stop: CancellationToken) -> Result<Self, SinkError> {
+    /// A new table is bound to `binding`. An existing one must be bound to the same stream, or
+    /// [`SinkError::StreamRecreated`] says so.
+    pub async fn open(
+        lake: &Lake,
+        table: Table,
+        binding: Binding,
+        stop: CancellationToken,
+    ) -> Result<Self, SinkError> {
         let location = lake.table(&table.name);
-        let apps = vec![offset_app(&table.name), fence_app(&table.name), maintenance_app(&table.name)];
+        let apps = vec![
+            offset_app(&table.name),
+            fence_app(&table.name),
+            maintenance_app(&table.name),
+        ];
         let retry = Retry::new(stop);
         let mut pause = retry.pause();
         let state = loop {
             match Self::load_or_create(&location, &table, binding, &apps).await {
                 Ok(state) => break state,
-                Err(error) if error.is_transient() => pause.after(&error, "opening a table").await?,
+                Err(error) if error.is_transient() => {
+                    pause.after(&error, "opening a table").await?
+                }
                 Err(error) => return Err(error),
             }
         };
@@ -109,21 +128,44 @@ impl TableWriter {
         let bound = writer.binding().unwrap_or(binding);
         if bound.created_ns != binding.created_ns {
             let table = writer.table.name.clone();
-            return Err(SinkError::StreamRecreated { table, bound: bound.created_ns, found: binding.created_ns });
+            return Err(SinkError::StreamRecreated {
+                table,
+                bound: bound.created_ns,
+                found: binding.created_ns,
+            });
         }
         writer.claim().await?;
         writer.evolve().await?;
         Ok(writer)
     }
 
-    fn new(table: Table, location: TableLocation, apps: Vec<String>, state: LogState, retry: Retry) -> Self {
+    fn new(
+        table: Table,
+        location: TableLocation,
+        apps: Vec<String>,
+        state: LogState,
+        retry: Retry,
+    ) -> Self {
         let offset = state.txns.get(&apps[0]).copied();
-        Self { table, location, apps, state, epoch: 0, offset, uploads_trusted_for: UPLOADS_TRUSTED_FOR, retry }
+        Self {
+            table,
+            location,
+            apps,
+            state,
+            epoch: 0,
+            offset,
+            uploads_trusted_for: UPLOADS_TRUSTED_FOR,
+            retry,
+        }
     }
 
-    /// The same writer, which puts data files again that were put longer ago than this when their commit is made.
+    /// The same writer, which puts data files again that were put longer ago than this when their
+    /// commit is made.
     pub fn with_uploads_trusted_for(self, age: Duration) -> Self {
-        Self { uploads_trusted_for: age, ..self }
+        Self {
+            uploads_trusted_for: age,
+            ..self
+        }
     }
 
     /// Tells while a batch is held because the store is away or full, and why.
@@ -151,9 +193,11 @@ impl TableWriter {
         &self.state.meta_data.id
     }
 
-    /// Commits the rows of a closed range, exactly once, waiting out a store that is away until shutdown.
+    /// Commits the rows of a closed range, exactly once, waiting out a store that is away until
+    /// shutdown.
     ///
-    /// The range must begin right after the offset. Batches have the table's schema; there may be none.
+    /// The range must begin right after the offset. Batches have the table's schema; there may be
+    /// none.
     pub async fn commit(&mut self, range: Range, batches: &[RecordBatch]) -> Result<(), SinkError> {
         let tag = format!("{:020}-{:020}", range.first, range.last);
         let files = encode(&self.table, batches, &tag, Effort::Fresh, now_ms(), true)?;
@@ -172,7 +216,8 @@ impl TableWriter {
             match self.try_commit(range, &lines, attempted).await {
                 Ok(true) => {
                     self.offset = Some(range.last);
-                    // Before and after: whether this process slept before the commit or in the middle of it, the files are there.
+                    // Before and after: whether this process slept before the commit or in the
+                    // middle of it, the files are there.
                     return self.upload_again(&files, &mut uploaded).await;
                 }
                 Ok(false) => self.upload_again(&files, &mut uploaded).await?,
@@ -195,8 +240,13 @@ impl TableWriter {
         Ok(begun)
     }
 
-    /// Files of a batch that waited for long look like orphans to a vacuum; the same bytes under the same names mend that.
-    async fn upload_again(&self, files: &[EncodedFile], uploaded: &mut Seen) -> Result<(), SinkError> {
+    /// Files of a batch that waited for long look like orphans to a vacuum; the same bytes under
+    /// the same names mend that.
+    async fn upload_again(
+        &self,
+        files: &[EncodedFile],
+        uploaded: &mut Seen,
+    ) -> Result<(), SinkError> {
         if uploaded.age() >= self.uploads_trusted_for {
             *uploaded = self.upload(files).await?;
         }
@@ -204,7 +254,12 @@ impl TableWriter {
     }
 
     /// One attempt. `false` means that another writer took the version.
-    async fn try_commit(&mut self, range: Range, lines: &[Line], attempted: bool) -> Result<bool, SinkError> {
+    async fn try_commit(
+        &mut self,
+        range: Range,
+        lines: &[Line],
+        attempted: bool,
+    ) -> Result<bool, SinkError> {
         if attempted || self.state.is_stale() {
             self.state.advance(&self.location, &self.apps).await?;
         }
@@ -215,8 +270,14 @@ impl TableWriter {
             return Ok(true);
         }
         let expected = range.first - 1;
-        if found.is_some_and(|found| found != expected) || (found.is_none() && self.offset.is_some()) {
-            return Err(SinkError::OffsetMismatch { table: self.table.name.clone(), expected, found });
+        if found.is_some_and(|found| found != expected)
+            || (found.is_none() && self.offset.is_some())
+        {
+            return Err(SinkError::OffsetMismatch {
+                table: self.table.name.clone(),
+                expected,
+                found,
+            });
         }
         Ok(self.state.put(&self.location, lines).await? == Put::Done)
     }
@@ -224,17 +285,31 @@ impl TableWriter {
     fn check_fence(&self) -> Result<(), SinkError> {
         match self.state.txns.get(&self.apps[1]).copied() {
             Some(epoch) if epoch == self.epoch => Ok(()),
-            found => Err(SinkError::Fenced { table: self.table.name.clone(), ours: self.epoch, theirs: found.unwrap_or_default() }),
+            found => Err(SinkError::Fenced {
+                table: self.table.name.clone(),
+                ours: self.epoch,
+                theirs: found.unwrap_or_default(),
+            }),
         }
     }
 
-    /// Takes the table over: the next epoch, alone in a commit. After any doubt a higher one is taken.
+    /// Takes the table over: the next epoch, alone in a commit. After any doubt a higher one is
+    /// taken.
     async fn claim(&mut self) -> Result<(), SinkError> {
         let mut pause = self.retry.pause();
         loop {
-            let epoch = self.state.txns.get(&self.apps[1]).copied().unwrap_or_default() + 1;
+            let epoch = self
+                .state
+                .txns
+                .get(&self.apps[1])
+                .copied()
+                .unwrap_or_default()
+                + 1;
             let info = json!({"table": self.table.name, "epoch": epoch.to_string()});
-            let lines = [Line::commit_info("CLAIM", now_ms(), info), Line::txn(&self.apps[1], epoch)];
+            let lines = [
+                Line::commit_info("CLAIM", now_ms(), info),
+                Line::txn(&self.apps[1], epoch),
+            ];
             match self.state.put(&self.location, &lines).await {
                 Ok(Put::Done) => {
                     self.epoch = epoch;
@@ -260,10 +335,16 @@ impl TableWriter {
         }
         let mut pause = self.retry.pause();
         loop {
-            let meta_data = MetaData { schema_string: schema_string(&self.table), ..self.state.meta_data.clone() };
+            let meta_data = MetaData {
+                schema_string: schema_string(&self.table),
+                ..self.state.meta_data.clone()
+            };
             let info = json!({"table": self.table.name});
-            let lines =
-                [Line::commit_info("ADD COLUMNS", now_ms(), info), Line::txn(&self.apps[1], self.epoch), Line::meta_data(meta_data)];
+            let lines = [
+                Line::commit_info("ADD COLUMNS", now_ms(), info),
+                Line::txn(&self.apps[1], self.epoch),
+                Line::meta_data(meta_data),
+            ];
             match self.state.put(&self.location, &lines).await {
                 Ok(Put::Done) => return Ok(()),
                 Ok(Put::Taken) => {}
@@ -277,10 +358,14 @@ impl TableWriter {
 
     /// Continues the table from another stream or after a loss: sequences go on after the offset.
     ///
-    /// `next` is the stream sequence that will be read first. An operator's decision; nothing else calls this.
+    /// `next` is the stream sequence that will be read first. An operator's decision; nothing else
+    /// calls this.
     pub async fn rebind(&mut self, created_ns: i64, next: u64) -> Result<Binding, SinkError> {
         let next = i64::try_from(next).map_err(SinkError::encode("rebinding", &self.table.name))?;
-        let binding = Binding { created_ns, base: self.offset.map_or(0, |offset| offset + 1 - next) };
+        let binding = Binding {
+            created_ns,
+            base: self.offset.map_or(0, |offset| offset + 1 - next),
+        };
         let through = binding.base + next - 1;
         let mut meta_data = self.state.meta_data.clone();
         binding.write(&mut meta_data.configuration);
@@ -297,16 +382,32 @@ impl TableWriter {
                 self.offset = Some(through);
                 Ok(binding)
             }
-            Put::Taken => Err(SinkError::Fenced { table: self.table.name.clone(), ours: self.epoch, theirs: self.epoch + 1 }),
+            Put::Taken => Err(SinkError::Fenced {
+                table: self.table.name.clone(),
+                ours: self.epoch,
+                theirs: self.epoch + 1,
+            }),
         }
     }
 
-    /// The same as [`TableWriter::open`] for a table whose stream was made anew: does not compare the stream.
-    pub async fn open_to_rebind(lake: &Lake, table: Table, stop: CancellationToken) -> Result<Self, SinkError> {
+    /// The same as [`TableWriter::open`] for a table whose stream was made anew: does not compare
+    /// the stream.
+    pub async fn open_to_rebind(
+        lake: &Lake,
+        table: Table,
+        stop: CancellationToken,
+    ) -> Result<Self, SinkError> {
         let location = lake.table(&table.name);
-        let apps = vec![offset_app(&table.name), fence_app(&table.name), maintenance_app(&table.name)];
+        let apps = vec![
+            offset_app(&table.name),
+            fence_app(&table.name),
+            maintenance_app(&table.name),
+        ];
         let Some(state) = LogState::load(&location, &apps).await? else {
-            return Err(SinkError::Unsupported { table: table.name, what: "there is no such table yet, so nothing to adopt".to_owned() });
+            return Err(SinkError::Unsupported {
+                table: table.name,
+                what: "there is no such table yet, so nothing to adopt".to_owned(),
+            });
         };
         let mut writer = Self::new(table, location, apps, state, Retry::new(stop));
         writer.check_table()?;
@@ -314,14 +415,25 @@ impl TableWriter {
         Ok(writer)
     }
 
-    async fn load_or_create(location: &TableLocation, table: &Table, binding: Binding, apps: &[String]) -> Result<LogState, SinkError> {
+    async fn load_or_create(
+        location: &TableLocation,
+        table: &Table,
+        binding: Binding,
+        apps: &[String],
+    ) -> Result<LogState, SinkError> {
         if let Some(state) = LogState::load(location, apps).await? {
             return Ok(state);
         }
         let mut configuration = BTreeMap::from([
             ("delta.checkpointInterval".to_owned(), "1000000".to_owned()),
-            ("delta.enableExpiredLogCleanup".to_owned(), "false".to_owned()),
-            ("delta.logRetentionDuration".to_owned(), "interval 7 days".to_owned()),
+            (
+                "delta.enableExpiredLogCleanup".to_owned(),
+                "false".to_owned(),
+            ),
+            (
+                "delta.logRetentionDuration".to_owned(),
+                "interval 7 days".to_owned(),
+            ),
         ]);
         binding.write(&mut configuration);
         let meta_data = MetaData {
@@ -330,16 +442,26 @@ impl TableWriter {
             description: Some(table.doc.clone()),
             format: json!({"provider": "parquet", "options": {}}),
             schema_string: schema_string(table),
-            partition_columns: table.partition_columns().iter().map(|column| column.name.to_owned()).collect(),
+            partition_columns: table
+                .partition_columns()
+                .iter()
+                .map(|column| column.name.to_owned())
+                .collect(),
             configuration,
             created_time: Some(now_ms()),
         };
-        let lines =
-            [Line::commit_info("CREATE TABLE", now_ms(), json!({"name": table.name})), Line::protocol(), Line::meta_data(meta_data)];
+        let lines = [
+            Line::commit_info("CREATE TABLE", now_ms(), json!({"name": table.name})),
+            Line::protocol(),
+            Line::meta_data(meta_data),
+        ];
         log::create(location, &lines).await?;
         match LogState::load(location, apps).await? {
             Some(state) => Ok(state),
-            None => Err(SinkError::Unsupported { table: table.name.clone(), what: "it vanished right after it was made".to_owned() }),
+            None => Err(SinkError::Unsupported {
+                table: table.name.clone(),
+                what: "it vanished right after it was made".to_owned(),
+            }),
         }
     }
 
@@ -351,11 +473,22 @@ impl TableWriter {
 
 /// Refuses a table whose protocol, properties or columns would break the guarantees.
 pub(crate) fn check(table: &Table, state: &LogState) -> Result<(), SinkError> {
-    let refuse = |what: String| Err(SinkError::Unsupported { table: table.name.clone(), what });
-    if state.protocol.min_reader_version > PROTOCOL.min_reader_version || state.protocol.min_writer_version > PROTOCOL.min_writer_version {
+    let refuse = |what: String| {
+        Err(SinkError::Unsupported {
+            table: table.name.clone(),
+            what,
+        })
+    };
+    if state.protocol.min_reader_version > PROTOCOL.min_reader_version
+        || state.protocol.min_writer_version > PROTOCOL.min_writer_version
+    {
         return refuse("another program raised its Delta protocol version; restore it from a copy or move the table away".to_owned());
     }
-    if state.meta_data.configuration.contains_key("delta.setTransactionRetentionDuration") {
+    if state
+        .meta_data
+        .configuration
+        .contains_key("delta.setTransactionRetentionDuration")
+    {
         return refuse("delta.setTransactionRetentionDuration is set, which lets the offset expire; unset that property".to_owned());
     }
     let Some(found) = schema_types(&state.meta_data.schema_string) else {
@@ -364,20 +497,33 @@ pub(crate) fn check(table: &Table, state: &LogState) -> Result<(), SinkError> {
     for (name, kind) in found {
         match table.column(&name) {
             Some(column) if delta_type(column.kind) == kind => {}
-            Some(column) => return refuse(format!("column {name} is {kind} and must be {}", delta_type(column.kind))),
-            None => return refuse(format!("column {name} is not known to this version of headframe; run the version that wrote it")),
+            Some(column) => {
+                return refuse(format!(
+                    "column {name} is {kind} and must be {}",
+                    delta_type(column.kind)
+                ));
+            }
+            None => {
+                return refuse(format!(
+                    "column {name} is not known to this version of headframe; run the version that wrote it"
+                ));
+            }
         }
     }
     Ok(())
 }
 
 /// Puts the bytes of files that a commit will name.
-pub(crate) async fn put_files(location: &TableLocation, files: &[EncodedFile]) -> Result<(), SinkError> {
+pub(crate) async fn put_files(
+    location: &TableLocation,
+    files: &[EncodedFile],
+) -> Result<(), SinkError> {
     let put = |file: &EncodedFile| {
         let (path, bytes) = (Path::from(file.add.path.as_str()), file.bytes.clone());
         async move { location.store.put(&path, bytes.into()).await }
     };
     let puts: Vec<_> = files.iter().map(put).collect();
     let done: Result<Vec<_>, _> = stream::iter(puts).buffer_unordered(4).try_collect().await;
-    done.map(|_| ()).map_err(SinkError::store("putting data files", &location.name))
+    done.map(|_| ())
+        .map_err(SinkError::store("putting data files", &location.name))
 }

@@ -1,6 +1,7 @@
 //! Files that the pool's section names: whether they can be used is told before anything starts.
 //!
-//! The pool itself reads them after its ports are bound and NATS is up, which is late for a name that was mistyped.
+//! The pool itself reads them after its ports are bound and NATS is up, which is late for a name
+//! that was mistyped.
 
 use std::path::Path;
 
@@ -11,24 +12,42 @@ use headframe_stratum::tls::Identity;
 /// A check for each file; the reason names key and path.
 pub fn of_pool(config: &StratumConfig) -> Vec<Result<(), String>> {
     let mut checks = Vec::new();
-    if let (true, Some(cert), Some(key)) = (config.tls.enabled, &config.tls.cert_file, &config.tls.key_file) {
-        let files = [readable("stratum.tls.cert_file", cert), readable("stratum.tls.key_file", key)];
+    if let (true, Some(cert), Some(key)) = (
+        config.tls.enabled,
+        &config.tls.cert_file,
+        &config.tls.key_file,
+    ) {
+        let files = [
+            readable("stratum.tls.cert_file", cert),
+            readable("stratum.tls.key_file", key),
+        ];
         let all = files.iter().all(Result::is_ok);
         checks.extend(files);
         if all {
             let pair = Identity::load(&config.tls).map(|_| ());
-            checks.push(pair.map_err(|error| format!("stratum.tls.cert_file and key_file: {error}")));
+            checks
+                .push(pair.map_err(|error| format!("stratum.tls.cert_file and key_file: {error}")));
         }
     }
     let defence = &config.defence;
     if let Some(path) = &defence.address_key_file {
         let key = Privacy::new(defence.addresses_in_rows, Some(path)).map(|_| ());
-        checks.push(key.map_err(|error| format!("stratum.defence.address_key_file is {}, which cannot be used: {error}", path.display())));
+        checks.push(key.map_err(|error| {
+            format!(
+                "stratum.defence.address_key_file is {}, which cannot be used: {error}",
+                path.display()
+            )
+        }));
     }
     checks
 }
 
 fn readable(key: &str, path: &Path) -> Result<(), String> {
     let read = std::fs::read(path).map(|_| ());
-    read.map_err(|error| format!("{key} is {}, which cannot be read: {error}; check the path and its permissions", path.display()))
+    read.map_err(|error| {
+        format!(
+            "{key} is {}, which cannot be read: {error}; check the path and its permissions",
+            path.display()
+        )
+    })
 }

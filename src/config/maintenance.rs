@@ -1,4 +1,5 @@
-//! The `[maintenance]` section: how often tables are tidied, and how long rows, files and log entries are kept.
+//! The `[maintenance]` section: how often tables are tidied, and how long rows, files and log
+//! entries are kept.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use headframe_sinks::maintenance::MaintenanceConfig;
 use serde::{Deserialize, Deserializer, Serialize};
 
 const DAY_S: u64 = 86_400;
-/// Late rows of yesterday still change the windows of the day before; with less, rollups would be made of half a day.
+/// Late rows of yesterday still change the windows of the day before; with less, rollups would be
+/// made of half a day.
 const MIN_RETENTION_DAYS: u32 = 2;
 /// A hundred years: more is a slip of the pen.
 const MAX_RETENTION_DAYS: u32 = 36_500;
@@ -25,7 +27,8 @@ pub struct MaintenanceSection {
     pub target_mib: u32,
     /// A checkpoint of the log is written after this many commits.
     pub checkpoint_commits: u32,
-    /// Days for which log entries behind a checkpoint are kept: how far `VERSION AS OF` reaches back.
+    /// Days for which log entries behind a checkpoint are kept: how far `VERSION AS OF` reaches
+    /// back.
     pub log_kept_days: u32,
     /// Days for which files that left a table are kept for queries of the past.
     pub files_kept_days: u32,
@@ -39,7 +42,8 @@ pub struct MaintenanceSection {
 impl Default for MaintenanceSection {
     fn default() -> Self {
         let config = MaintenanceConfig::default();
-        let days = |duration: Duration| u32::try_from(duration.as_secs() / DAY_S).unwrap_or(u32::MAX);
+        let days =
+            |duration: Duration| u32::try_from(duration.as_secs() / DAY_S).unwrap_or(u32::MAX);
         Self {
             every_s: config.every.as_secs(),
             small_files: config.small_files,
@@ -48,13 +52,18 @@ impl Default for MaintenanceSection {
             log_kept_days: days(config.log_kept),
             files_kept_days: days(config.files_kept),
             cold_after_days: config.cold_after_days,
-            retention_days: table::all().into_iter().filter_map(|table| Some((table.name, table.retention_days?))).collect(),
+            retention_days: table::all()
+                .into_iter()
+                .filter_map(|table| Some((table.name, table.retention_days?)))
+                .collect(),
         }
     }
 }
 
 /// A file names the tables it cares for; the others keep their own.
-fn over_defaults<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, u32>, D::Error> {
+fn over_defaults<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, u32>, D::Error> {
     let mut days = MaintenanceSection::default().retention_days;
     days.extend(BTreeMap::<String, u32>::deserialize(deserializer)?);
     Ok(days)
@@ -67,25 +76,60 @@ impl MaintenanceSection {
             ("every_s", self.every_s, 1, DAY_S),
             ("small_files", self.small_files as u64, 2, 100_000),
             ("target_mib", u64::from(self.target_mib), 1, 4_096),
-            ("checkpoint_commits", u64::from(self.checkpoint_commits), 1, 100_000),
-            ("log_kept_days", u64::from(self.log_kept_days), 1, u64::from(MAX_RETENTION_DAYS)),
-            ("files_kept_days", u64::from(self.files_kept_days), 1, u64::from(MAX_RETENTION_DAYS)),
-            ("cold_after_days", u64::from(self.cold_after_days), 1, u64::from(MAX_RETENTION_DAYS)),
+            (
+                "checkpoint_commits",
+                u64::from(self.checkpoint_commits),
+                1,
+                100_000,
+            ),
+            (
+                "log_kept_days",
+                u64::from(self.log_kept_days),
+                1,
+                u64::from(MAX_RETENTION_DAYS),
+            ),
+            (
+                "files_kept_days",
+                u64::from(self.files_kept_days),
+                1,
+                u64::from(MAX_RETENTION_DAYS),
+            ),
+            (
+                "cold_after_days",
+                u64::from(self.cold_after_days),
+                1,
+                u64::from(MAX_RETENTION_DAYS),
+            ),
         ];
-        if let Some((key, value, low, high)) = ranges.into_iter().find(|(_, value, low, high)| value < low || value > high) {
-            return Err(format!("maintenance.{key} is {value}; it must lie between {low} and {high}"));
+        if let Some((key, value, low, high)) = ranges
+            .into_iter()
+            .find(|(_, value, low, high)| value < low || value > high)
+        {
+            return Err(format!(
+                "maintenance.{key} is {value}; it must lie between {low} and {high}"
+            ));
         }
         let names: Vec<String> = table::all().into_iter().map(|table| table.name).collect();
         for (name, days) in &self.retention_days {
-            if table::all().iter().any(|table| table.name == *name && table.retention_days.is_none()) {
-                return Err(format!("maintenance.retention_days.{name}: rows about money are kept for ever; take the key out"));
+            if table::all()
+                .iter()
+                .any(|table| table.name == *name && table.retention_days.is_none())
+            {
+                return Err(format!(
+                    "maintenance.retention_days.{name}: rows about money are kept for ever; take the key out"
+                ));
             }
             if !names.contains(name) {
-                return Err(format!("maintenance.retention_days.{name}: there is no such table; there are {}", names.join(", ")));
+                return Err(format!(
+                    "maintenance.retention_days.{name}: there is no such table; there are {}",
+                    names.join(", ")
+                ));
             }
             if !(MIN_RETENTION_DAYS..=MAX_RETENTION_DAYS).contains(days) {
                 let range = format!("between {MIN_RETENTION_DAYS} and {MAX_RETENTION_DAYS}");
-                return Err(format!("maintenance.retention_days.{name} is {days}; it must lie {range}"));
+                return Err(format!(
+                    "maintenance.retention_days.{name} is {days}; it must lie {range}"
+                ));
             }
         }
         Ok(())
@@ -114,18 +158,46 @@ mod tests {
 
     #[test]
     fn a_file_changes_the_tables_it_names_and_no_other() {
-        let section: MaintenanceSection = toml::from_str("files_kept_days = 3\n[retention_days]\nshares = 30").unwrap();
+        let section: MaintenanceSection =
+            toml::from_str("files_kept_days = 3\n[retention_days]\nshares = 30").unwrap();
         let shares = section.of_table("shares");
-        assert_eq!((shares.retention_days, shares.files_kept), (Some(30), Duration::from_secs(3 * DAY_S)));
-        assert_eq!(section.of_table("sensors").retention_days, Some(730), "two years when nobody says otherwise");
+        assert_eq!(
+            (shares.retention_days, shares.files_kept),
+            (Some(30), Duration::from_secs(3 * DAY_S))
+        );
+        assert_eq!(
+            section.of_table("sensors").retention_days,
+            Some(730),
+            "two years when nobody says otherwise"
+        );
         for name in ["blocks", "windows", "payouts"] {
-            assert_eq!(section.of_table(name).retention_days, None, "{name} is kept for ever");
-            let section: MaintenanceSection = toml::from_str(&format!("[retention_days]\n{name} = 3650")).unwrap();
-            assert!(section.validate().unwrap_err().contains("kept for ever"), "{name}");
+            assert_eq!(
+                section.of_table(name).retention_days,
+                None,
+                "{name} is kept for ever"
+            );
+            let section: MaintenanceSection =
+                toml::from_str(&format!("[retention_days]\n{name} = 3650")).unwrap();
+            assert!(
+                section.validate().unwrap_err().contains("kept for ever"),
+                "{name}"
+            );
         }
-        let (ours, theirs) = (MaintenanceSection::default().of_table("blocks"), MaintenanceConfig::default());
-        assert_eq!((ours.every, ours.small_files, ours.target_bytes), (theirs.every, theirs.small_files, theirs.target_bytes));
-        assert_eq!((ours.log_kept, ours.files_kept), (theirs.log_kept, theirs.files_kept));
-        assert_eq!((ours.checkpoint_commits, ours.cold_after_days), (theirs.checkpoint_commits, theirs.cold_after_days));
+        let (ours, theirs) = (
+            MaintenanceSection::default().of_table("blocks"),
+            MaintenanceConfig::default(),
+        );
+        assert_eq!(
+            (ours.every, ours.small_files, ours.target_bytes),
+            (theirs.every, theirs.small_files, theirs.target_bytes)
+        );
+        assert_eq!(
+            (ours.log_kept, ours.files_kept),
+            (theirs.log_kept, theirs.files_kept)
+        );
+        assert_eq!(
+            (ours.checkpoint_commits, ours.cold_after_days),
+            (theirs.checkpoint_commits, theirs.cold_after_days)
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The `[payouts]` section: on which terms blocks found from now on are paid.
 //!
-//! The pool writes them into the rows of each block it finds, so that a change here never reaches a block that was found before.
+//! The pool writes them into the rows of each block it finds, so that a change here never reaches a
+//! block that was found before.
 
 use headframe_pipelines::payout;
 use headframe_schemas::stream::blocks::{MAX_FEE_BP, MAX_WINDOW_MILLI, Terms};
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PayoutsSection {
-    /// Whether blocks found from now on are paid by this program; without it their rows carry no terms.
+    /// Whether blocks found from now on are paid by this program; without it their rows carry no
+    /// terms.
     pub enabled: bool,
     /// How a reward is shared out: `pplns`, `prop` or `solo`.
     pub scheme: String,
@@ -22,7 +24,12 @@ pub struct PayoutsSection {
 
 impl Default for PayoutsSection {
     fn default() -> Self {
-        Self { enabled: true, scheme: "pplns".to_owned(), window: 2.0, fee_bp: 0 }
+        Self {
+            enabled: true,
+            scheme: "pplns".to_owned(),
+            window: 2.0,
+            fee_bp: 0,
+        }
     }
 }
 
@@ -31,14 +38,24 @@ impl PayoutsSection {
     pub fn validate(&self) -> Result<(), String> {
         if payout::find(&self.scheme).is_none() {
             let names: Vec<&str> = payout::ALL.iter().map(|scheme| scheme.name()).collect();
-            return Err(format!("payouts.scheme is {:?}; it must be one of {}", self.scheme, names.join(", ")));
+            return Err(format!(
+                "payouts.scheme is {:?}; it must be one of {}",
+                self.scheme,
+                names.join(", ")
+            ));
         }
         if self.window_milli().is_none() {
             let most = MAX_WINDOW_MILLI / 1_000;
-            return Err(format!("payouts.window is {}; it must be from 0.001 to {most} blocks, in whole thousandths", self.window));
+            return Err(format!(
+                "payouts.window is {}; it must be from 0.001 to {most} blocks, in whole thousandths",
+                self.window
+            ));
         }
         if !(0..=MAX_FEE_BP).contains(&self.fee_bp) {
-            return Err(format!("payouts.fee_bp is {}; it must lie between 0 and {MAX_FEE_BP} (100 %)", self.fee_bp));
+            return Err(format!(
+                "payouts.fee_bp is {}; it must lie between 0 and {MAX_FEE_BP} (100 %)",
+                self.fee_bp
+            ));
         }
         Ok(())
     }
@@ -46,12 +63,17 @@ impl PayoutsSection {
     /// The terms as rows of blocks carry them.
     pub fn terms(&self) -> Terms {
         match self.enabled {
-            true => Terms { scheme: Some(self.scheme.clone()), window_milli: self.window_milli(), fee_bp: Some(self.fee_bp) },
+            true => Terms {
+                scheme: Some(self.scheme.clone()),
+                window_milli: self.window_milli(),
+                fee_bp: Some(self.fee_bp),
+            },
             false => Terms::default(),
         }
     }
 
-    /// Thousandths of a block. What people write as 1.5 is meant exactly, so the nearest thousandth must be what was written.
+    /// Thousandths of a block. What people write as 1.5 is meant exactly, so the nearest thousandth
+    /// must be what was written.
     fn window_milli(&self) -> Option<i64> {
         let milli = (self.window * 1_000.0).round();
         let exact = (self.window * 1_000.0 - milli).abs() < 1e-6;
@@ -72,8 +94,22 @@ mod tests {
     #[test]
     fn terms_are_written_as_they_stand_in_the_file() {
         let terms = section("scheme = \"prop\"\nwindow = 1.5\nfee_bp = 60").terms();
-        assert_eq!(terms, Terms { scheme: Some("prop".to_owned()), window_milli: Some(1_500), fee_bp: Some(60) });
-        assert_eq!(section("").terms(), Terms { scheme: Some("pplns".to_owned()), window_milli: Some(2_000), fee_bp: Some(0) });
+        assert_eq!(
+            terms,
+            Terms {
+                scheme: Some("prop".to_owned()),
+                window_milli: Some(1_500),
+                fee_bp: Some(60)
+            }
+        );
+        assert_eq!(
+            section("").terms(),
+            Terms {
+                scheme: Some("pplns".to_owned()),
+                window_milli: Some(2_000),
+                fee_bp: Some(0)
+            }
+        );
         assert_eq!(section("enabled = false").terms(), Terms::default());
     }
 
@@ -92,7 +128,12 @@ mod tests {
             let refused = section(text).validate().unwrap_err();
             assert!(refused.starts_with(key), "{text}: {refused}");
         }
-        for text in ["window = 0.001", "window = 1000.0", "window = 2.3", "fee_bp = 10000"] {
+        for text in [
+            "window = 0.001",
+            "window = 1000.0",
+            "window = 2.3",
+            "fee_bp = 10000",
+        ] {
             assert_eq!(section(text).validate(), Ok(()), "{text}");
         }
     }

@@ -1,4 +1,5 @@
-//! What a demo must show at its end: rows of every stage, counted by SQL over HTTP as anybody would.
+//! What a demo must show at its end: rows of every stage, counted by SQL over HTTP as anybody
+//! would.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,14 +10,35 @@ use serde_json::Value;
 /// What every stage must have added, and how it is asked for.
 const STAGES: [(&str, &str); 9] = [
     ("shares", SHARES),
-    ("accepted shares", "SELECT count(*) AS n FROM shares WHERE outcome = 'accepted'"),
-    ("blocks accepted by monerod", "SELECT count(*) AS n FROM blocks WHERE status = 'accepted'"),
+    (
+        "accepted shares",
+        "SELECT count(*) AS n FROM shares WHERE outcome = 'accepted'",
+    ),
+    (
+        "blocks accepted by monerod",
+        "SELECT count(*) AS n FROM blocks WHERE status = 'accepted'",
+    ),
     ("hashrate reports", "SELECT count(*) AS n FROM hashrate"),
-    ("shares in windows of 10 s", "SELECT CAST(coalesce(sum(accepted_shares), 0) AS BIGINT) AS n FROM hashrate_10s"),
-    ("shares in windows of 1 d", "SELECT CAST(coalesce(sum(accepted_shares), 0) AS BIGINT) AS n FROM pool_hashrate_1d"),
-    ("blocks credited to miners", "SELECT count(DISTINCT block_hash) AS n FROM payouts WHERE step = 'credited'"),
-    (MATURED, "SELECT count(DISTINCT block_hash) AS n FROM payouts WHERE step = 'matured'"),
-    (PAYMENTS, "SELECT count(DISTINCT tx_id) AS n FROM payments WHERE step = 'submitted'"),
+    (
+        "shares in windows of 10 s",
+        "SELECT CAST(coalesce(sum(accepted_shares), 0) AS BIGINT) AS n FROM hashrate_10s",
+    ),
+    (
+        "shares in windows of 1 d",
+        "SELECT CAST(coalesce(sum(accepted_shares), 0) AS BIGINT) AS n FROM pool_hashrate_1d",
+    ),
+    (
+        "blocks credited to miners",
+        "SELECT count(DISTINCT block_hash) AS n FROM payouts WHERE step = 'credited'",
+    ),
+    (
+        MATURED,
+        "SELECT count(DISTINCT block_hash) AS n FROM payouts WHERE step = 'matured'",
+    ),
+    (
+        PAYMENTS,
+        "SELECT count(DISTINCT tx_id) AS n FROM payments WHERE step = 'submitted'",
+    ),
 ];
 
 const SHARES: &str = "SELECT count(*) AS n FROM shares";
@@ -24,10 +46,10 @@ const MATURED: &str = "blocks matured";
 const PAYMENTS: &str = "transactions sent to miners";
 
 /// Blocks that matured so long ago that their miners must have been paid.
-const DUE: &str =
-    "SELECT count(DISTINCT block_hash) AS n FROM payouts WHERE step = 'matured' AND ingest_time < now() - INTERVAL '40 seconds'";
+const DUE: &str = "SELECT count(DISTINCT block_hash) AS n FROM payouts WHERE step = 'matured' AND ingest_time < now() - INTERVAL '40 seconds'";
 
-/// What miners were sent, coins of 10^12 atomic units rounded down to thousandths, which are told as such.
+/// What miners were sent, coins of 10^12 atomic units rounded down to thousandths, which are told
+/// as such.
 const SENT: &str = "SELECT CAST(coalesce(sum(sent_atomic), 0) / 1000000000 AS BIGINT) AS n FROM payments WHERE step = 'submitted'";
 
 /// What the tables hold of each stage.
@@ -43,12 +65,18 @@ impl Counts {
     pub async fn ask(http: SocketAddr) -> anyhow::Result<Self> {
         let mut counts = Vec::new();
         for (stage, statement) in STAGES {
-            counts.push(ask(http, statement).await.with_context(|| format!("counting {stage}"))?.0);
+            counts.push(
+                ask(http, statement)
+                    .await
+                    .with_context(|| format!("counting {stage}"))?
+                    .0,
+            );
         }
         Ok(Self(counts))
     }
 
-    /// The same when the miner has stopped: its last shares may still be on their way through verification and pipelines.
+    /// The same when the miner has stopped: its last shares may still be on their way through
+    /// verification and pipelines.
     pub async fn settled(http: SocketAddr) -> anyhow::Result<Self> {
         let mut counts = Self::ask(http).await?;
         for _ in 0..LOOKS {
@@ -67,7 +95,8 @@ impl Counts {
         let mut missing = Vec::new();
         for ((stage, _), (before, after)) in STAGES.iter().zip(before.0.iter().zip(&self.0)) {
             println!("  {stage:<30}{:>12}{after:>12}", after - before);
-            // A block can be spent when sixty others are on it, which a short run need not live to see.
+            // A block can be spent when sixty others are on it, which a short run need not live to
+            // see.
             let required = match *stage {
                 MATURED => false,
                 PAYMENTS => due && *after == 0,
@@ -78,7 +107,10 @@ impl Counts {
             }
         }
         if !missing.is_empty() {
-            bail!("nothing in this run from: {}; let it run for a minute", missing.join(", "));
+            bail!(
+                "nothing in this run from: {}; let it run for a minute",
+                missing.join(", ")
+            );
         }
         Ok(())
     }
@@ -96,10 +128,18 @@ pub async fn sent(http: SocketAddr) -> anyhow::Result<i64> {
 
 async fn ask(http: SocketAddr, statement: &str) -> anyhow::Result<(i64, Option<String>)> {
     let body = serde_json::json!({"sql": statement, "format": "json"});
-    let answer = reqwest::Client::new().post(format!("http://{http}/api/v1/sql")).json(&body).send().await?;
+    let answer = reqwest::Client::new()
+        .post(format!("http://{http}/api/v1/sql"))
+        .json(&body)
+        .send()
+        .await?;
     let answer: Value = answer.error_for_status()?.json().await?;
-    let number = answer["rows"][0]["n"].as_i64().with_context(|| format!("no number in {answer}"))?;
+    let number = answer["rows"][0]["n"]
+        .as_i64()
+        .with_context(|| format!("no number in {answer}"))?;
     let streams = answer["meta"]["streams"].as_array().into_iter().flatten();
-    let why = streams.filter_map(|stream| stream["reason"].as_str()).next();
+    let why = streams
+        .filter_map(|stream| stream["reason"].as_str())
+        .next();
     Ok((number, why.map(str::to_owned)))
 }

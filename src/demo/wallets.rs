@@ -1,4 +1,5 @@
-//! The demo's two wallets, each a real monero-wallet-rpc: the pool's, which finds the coins and pays, and the miner's, which is paid.
+//! The demo's two wallets, each a real monero-wallet-rpc: the pool's, which finds the coins and
+//! pays, and the miner's, which is paid.
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -29,9 +30,11 @@ pub struct DemoWallet {
 }
 
 impl DemoWallet {
-    /// Starts it in the folder, which gets a new wallet when it has none, and waits until it has an address.
+    /// Starts it in the folder, which gets a new wallet when it has none, and waits until it has an
+    /// address.
     pub async fn start(folder: &Path, daemon_url: &str) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
         let folder = folder.canonicalize()?;
         stop_orphan(&folder.join(PID_FILE), &folder).await;
         let login_file = folder.join("login");
@@ -40,11 +43,22 @@ impl DemoWallet {
         let url = format!("http://127.0.0.1:{port}");
         let daemon = daemon_url.trim_start_matches("http://");
         let child = spawn(&folder, &settings(&folder, &login, daemon, port)?)?;
-        let config = WalletConfig { kind: WalletKind::Monero, url, login_file: Some(login_file), ..WalletConfig::default() };
+        let config = WalletConfig {
+            kind: WalletKind::Monero,
+            url,
+            login_file: Some(login_file),
+            ..WalletConfig::default()
+        };
         let rpc = Rpc::new(&config, "/json_rpc")?;
-        let mut wallet = Self { child, rpc, config, address: String::new() };
+        let mut wallet = Self {
+            child,
+            rpc,
+            config,
+            address: String::new(),
+        };
         let opened = wallet.open(folder.join("wallet.keys").exists()).await;
-        wallet.address = opened.with_context(|| format!("see {}", folder.join("wallet.log").display()))?;
+        wallet.address =
+            opened.with_context(|| format!("see {}", folder.join("wallet.log").display()))?;
         wallet.config.address = Some(wallet.address.clone());
         Ok(wallet)
     }
@@ -57,29 +71,55 @@ impl DemoWallet {
                 bail!("monero-wallet-rpc ended with {status} while starting");
             }
             if tokio::time::Instant::now() > deadline {
-                bail!("monero-wallet-rpc did not answer within {} s", START.as_secs());
+                bail!(
+                    "monero-wallet-rpc did not answer within {} s",
+                    START.as_secs()
+                );
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         if exists {
-            self.call("open_wallet", json!({"filename": "wallet", "password": ""})).await?;
+            self.call("open_wallet", json!({"filename": "wallet", "password": ""}))
+                .await?;
         } else {
-            self.call("create_wallet", json!({"filename": "wallet", "password": "", "language": "English"})).await?;
+            self.call(
+                "create_wallet",
+                json!({"filename": "wallet", "password": "", "language": "English"}),
+            )
+            .await?;
         }
-        let said = self.call("get_address", json!({"account_index": 0})).await?;
-        Ok(said["address"].as_str().context("the wallet has no address")?.to_owned())
+        let said = self
+            .call("get_address", json!({"account_index": 0}))
+            .await?;
+        Ok(said["address"]
+            .as_str()
+            .context("the wallet has no address")?
+            .to_owned())
     }
 
     async fn call(&self, method: &'static str, params: Value) -> anyhow::Result<Value> {
-        self.rpc.call(method, params).await?.map_err(|refusal| anyhow::anyhow!("the wallet refused {method}: {}", refusal.message))
+        self.rpc
+            .call(method, params)
+            .await?
+            .map_err(|refusal| anyhow::anyhow!("the wallet refused {method}: {}", refusal.message))
     }
 
-    /// What others sent to it by its own history, in atomic units: transactions in blocks, and those that wait for one.
+    /// What others sent to it by its own history, in atomic units: transactions in blocks, and
+    /// those that wait for one.
     pub async fn received(&self) -> anyhow::Result<u128> {
         self.call("refresh", json!({})).await?;
-        let all = self.call("get_transfers", json!({"in": true, "pool": true})).await?;
-        let kinds = ["in", "pool"].iter().filter_map(|kind| all[kind].as_array()).flatten();
-        Ok(kinds.filter(|one| one["type"] != "block").filter_map(|one| one["amount"].as_u64()).map(u128::from).sum())
+        let all = self
+            .call("get_transfers", json!({"in": true, "pool": true}))
+            .await?;
+        let kinds = ["in", "pool"]
+            .iter()
+            .filter_map(|kind| all[kind].as_array())
+            .flatten();
+        Ok(kinds
+            .filter(|one| one["type"] != "block")
+            .filter_map(|one| one["amount"].as_u64())
+            .map(u128::from)
+            .sum())
     }
 
     /// Asks it to keep its wallet and end, and kills it when it does not.
@@ -92,7 +132,8 @@ impl DemoWallet {
     }
 }
 
-/// The login of the RPC: the environment's, or else one made up at the first start, readable by its owner only.
+/// The login of the RPC: the environment's, or else one made up at the first start, readable by its
+/// owner only.
 fn login(file: &Path) -> anyhow::Result<String> {
     if let Ok(login) = std::env::var(LOGIN_VARIABLE) {
         return Ok(login);
@@ -105,7 +146,8 @@ fn login(file: &Path) -> anyhow::Result<String> {
     Ok(login)
 }
 
-/// The program's settings as a file: a login on its command line could be read by every user of the machine.
+/// The program's settings as a file: a login on its command line could be read by every user of the
+/// machine.
 fn settings(folder: &Path, login: &str, daemon: &str, port: u16) -> anyhow::Result<PathBuf> {
     let file = folder.join("wallet.conf");
     let folder = folder.display();
@@ -118,14 +160,20 @@ fn settings(folder: &Path, login: &str, daemon: &str, port: u16) -> anyhow::Resu
 }
 
 fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
-    let written = std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(file);
+    let written = std::fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file);
     written
         .and_then(|mut open| std::io::Write::write_all(&mut open, text.as_bytes()))
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn spawn(folder: &Path, settings: &Path) -> anyhow::Result<Child> {
-    let binary = std::env::var_os("HEADFRAME_MONERO_WALLET_RPC").unwrap_or_else(|| "monero-wallet-rpc".into());
+    let binary = std::env::var_os("HEADFRAME_MONERO_WALLET_RPC")
+        .unwrap_or_else(|| "monero-wallet-rpc".into());
     let log = std::fs::File::create(folder.join("wallet.out"))?;
     let child = Command::new(&binary)
         .arg("--config-file")
@@ -138,6 +186,9 @@ fn spawn(folder: &Path, settings: &Path) -> anyhow::Result<Child> {
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("cannot start {binary:?}; install Debian's package monero or set HEADFRAME_MONERO_WALLET_RPC"))?;
-    std::fs::write(folder.join(PID_FILE), child.id().unwrap_or_default().to_string())?;
+    std::fs::write(
+        folder.join(PID_FILE),
+        child.id().unwrap_or_default().to_string(),
+    )?;
     Ok(child)
 }

@@ -24,22 +24,36 @@ impl Check for Clock {
 
     async fn look(&self, patient: &Patient) -> Vec<Finding> {
         let mut findings = vec![synchronised(now_s(), told_by_systemd().await)];
-        let Some(pool) = patient.pool() else { return findings };
+        let Some(pool) = patient.pool() else {
+            return findings;
+        };
         let told = daemon::answers(pool).await;
-        findings.extend(told.iter().filter_map(|answer| Some(beside_daemon(answer.asked_s, answer.clock_s?))));
+        findings.extend(
+            told.iter()
+                .filter_map(|answer| Some(beside_daemon(answer.asked_s, answer.clock_s?))),
+        );
         findings
     }
 }
 
 /// Seconds since 1970.
 pub fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 /// Whether systemd says that the clock is kept by NTP.
 async fn told_by_systemd() -> Option<bool> {
-    let asked = Command::new("timedatectl").args(["show", "--property", "NTPSynchronized", "--value"]).kill_on_drop(true).output();
-    let answer = tokio::time::timeout(Duration::from_secs(2), asked).await.ok()?.ok()?;
+    let asked = Command::new("timedatectl")
+        .args(["show", "--property", "NTPSynchronized", "--value"])
+        .kill_on_drop(true)
+        .output();
+    let answer = tokio::time::timeout(Duration::from_secs(2), asked)
+        .await
+        .ok()?
+        .ok()?;
     match String::from_utf8_lossy(&answer.stdout).trim() {
         "yes" => Some(true),
         "no" => Some(false),
@@ -56,8 +70,14 @@ fn synchronised(now_s: u64, by_ntp: Option<bool>) -> Finding {
     }
     match by_ntp {
         Some(true) => Finding::ok("it is kept by NTP"),
-        Some(false) => Finding::warn("it is not kept by NTP", "`timedatectl set-ntp true`, or run chrony"),
-        None => Finding::warn("nobody here tells whether it is kept by NTP", "see that the host or a service keeps it"),
+        Some(false) => Finding::warn(
+            "it is not kept by NTP",
+            "`timedatectl set-ntp true`, or run chrony",
+        ),
+        None => Finding::warn(
+            "nobody here tells whether it is kept by NTP",
+            "see that the host or a service keeps it",
+        ),
     }
 }
 
@@ -66,7 +86,9 @@ fn beside_daemon(ours_s: u64, theirs_s: u64) -> Finding {
     let todo = "keep both machines by NTP; one of the two clocks is wrong";
     match apart.abs() {
         ..=CLOSE_S => Finding::ok("it agrees with the daemon's to the second"),
-        apart_s if apart_s <= FAR_S => Finding::warn(format!("it is {apart} s ahead of the daemon's"), todo),
+        apart_s if apart_s <= FAR_S => {
+            Finding::warn(format!("it is {apart} s ahead of the daemon's"), todo)
+        }
         _ => Finding::fail(format!("it is {apart} s ahead of the daemon's"), todo),
     }
 }
@@ -83,7 +105,8 @@ mod tests {
             [Some(true), Some(false), None].map(|ntp| synchronised(BUILT_S, ntp).verdict),
             [Verdict::Ok, Verdict::Warn, Verdict::Warn]
         );
-        let verdicts = [100, 102, 98, 103, 40, 39, 5_000].map(|ours| beside_daemon(ours, 100).verdict);
+        let verdicts =
+            [100, 102, 98, 103, 40, 39, 5_000].map(|ours| beside_daemon(ours, 100).verdict);
         use Verdict::{Fail, Ok, Warn};
         assert_eq!(verdicts, [Ok, Ok, Ok, Warn, Warn, Fail, Fail]);
     }

@@ -14,9 +14,19 @@ impl Check for Configuration {
 
     async fn look(&self, patient: &Patient) -> Vec<Finding> {
         let finding = match &patient.file {
-            None => Finding::warn("none was named, so only the machine is looked at", "say --config FILE"),
-            Some((_, Some(fault))) => Finding::fail(fault.clone(), "correct it; docs/configuration.md lists every key"),
-            Some((file, None)) => Finding::ok(format!("{} can be used; roles {}", file.display(), patient.config.role_list())),
+            None => Finding::warn(
+                "none was named, so only the machine is looked at",
+                "say --config FILE",
+            ),
+            Some((_, Some(fault))) => Finding::fail(
+                fault.clone(),
+                "correct it; docs/configuration.md lists every key",
+            ),
+            Some((file, None)) => Finding::ok(format!(
+                "{} can be used; roles {}",
+                file.display(),
+                patient.config.role_list()
+            )),
         };
         vec![finding]
     }

@@ -1,6 +1,7 @@
 //! The data folder: can it be written, how long until a write is on the disk, and is there room.
 //!
-//! A share is answered when JetStream holds it on disk, so the time of an fsync is the least a miner waits.
+//! A share is answered when JetStream holds it on disk, so the time of an fsync is the least a
+//! miner waits.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,21 +30,33 @@ impl Check for DataFolder {
             return Vec::new();
         }
         let mut folders = vec![("data_dir", &patient.config.data_dir)];
-        let spool = patient.pool().map(|pool| &pool.spool.folder).filter(|folder| !folder.as_os_str().is_empty());
+        let spool = patient
+            .pool()
+            .map(|pool| &pool.spool.folder)
+            .filter(|folder| !folder.as_os_str().is_empty());
         folders.extend(spool.map(|folder| ("stratum.spool.folder", folder)));
-        folders.into_iter().flat_map(|(key, wanted)| examine(key, wanted)).collect()
+        folders
+            .into_iter()
+            .flat_map(|(key, wanted)| examine(key, wanted))
+            .collect()
     }
 }
 
 fn examine(key: &str, wanted: &Path) -> Vec<Finding> {
     let folder = existing(wanted);
-    let missing = if folder == wanted { String::new() } else { format!(", where {key} will be made,") };
+    let missing = if folder == wanted {
+        String::new()
+    } else {
+        format!(", where {key} will be made,")
+    };
     let shown = format!("{}{missing}", folder.display());
     let mut findings = vec![match timed(&folder) {
         Ok((median, worst)) => speed(&shown, median, worst),
         Err(error) => Finding::fail(
             format!("{shown} cannot be written: {error}"),
-            format!("give the user of the service the right to write there, or set {key} to another folder"),
+            format!(
+                "give the user of the service the right to write there, or set {key} to another folder"
+            ),
         ),
     }];
     findings.extend(machine::disk(&folder).map(|used| room(&shown, used)));
@@ -53,7 +66,11 @@ fn examine(key: &str, wanted: &Path) -> Vec<Finding> {
 /// The folder, or the nearest one above it that is there.
 fn existing(folder: &Path) -> PathBuf {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    absolute.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/")).to_owned()
+    absolute
+        .ancestors()
+        .find(|folder| folder.is_dir())
+        .unwrap_or(Path::new("/"))
+        .to_owned()
 }
 
 /// Median and worst time of a small write that is on the disk.
@@ -66,7 +83,10 @@ fn timed(folder: &Path) -> std::io::Result<(Duration, Duration)> {
 }
 
 fn measure(path: &Path) -> std::io::Result<(Duration, Duration)> {
-    let mut file = std::fs::File::options().write(true).create_new(true).open(path)?;
+    let mut file = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .open(path)?;
     let mut times = Vec::with_capacity(WRITES);
     for _ in 0..WRITES {
         let began = Instant::now();
@@ -80,7 +100,11 @@ fn measure(path: &Path) -> std::io::Result<(Duration, Duration)> {
 
 fn speed(shown: &str, median: Duration, worst: Duration) -> Finding {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let found = format!("{shown} is written and synced in {:.1} ms (worst of {WRITES}: {:.1} ms)", ms(median), ms(worst));
+    let found = format!(
+        "{shown} is written and synced in {:.1} ms (worst of {WRITES}: {:.1} ms)",
+        ms(median),
+        ms(worst)
+    );
     if median <= SLOW {
         return Finding::ok(found);
     }
@@ -118,8 +142,17 @@ mod tests {
 
     #[test]
     fn slow_and_full_disks_are_named() {
-        assert_eq!(speed("/x", Duration::from_millis(1), Duration::from_millis(90)).verdict, Verdict::Ok);
-        assert_eq!(speed("/x", Duration::from_millis(21), Duration::from_millis(90)).verdict, Verdict::Warn);
-        assert_eq!([50.0, 95.0, 99.5].map(|used| room("/x", used).verdict), [Verdict::Ok, Verdict::Warn, Verdict::Fail]);
+        assert_eq!(
+            speed("/x", Duration::from_millis(1), Duration::from_millis(90)).verdict,
+            Verdict::Ok
+        );
+        assert_eq!(
+            speed("/x", Duration::from_millis(21), Duration::from_millis(90)).verdict,
+            Verdict::Warn
+        );
+        assert_eq!(
+            [50.0, 95.0, 99.5].map(|used| room("/x", used).verdict),
+            [Verdict::Ok, Verdict::Warn, Verdict::Fail]
+        );
     }
 }

@@ -14,8 +14,15 @@ impl Check for Files {
     }
 
     async fn look(&self, patient: &Patient) -> Vec<Finding> {
-        let Some((soft, hard)) = std::fs::read_to_string("/proc/self/limits").ok().as_deref().and_then(limits) else {
-            return vec![Finding::warn("/proc/self/limits does not tell the limit", "see that `ulimit -n` is above the miners you expect")];
+        let Some((soft, hard)) = std::fs::read_to_string("/proc/self/limits")
+            .ok()
+            .as_deref()
+            .and_then(limits)
+        else {
+            return vec![Finding::warn(
+                "/proc/self/limits does not tell the limit",
+                "see that `ulimit -n` is above the miners you expect",
+            )];
         };
         let sessions = patient.pool().map_or(0, |pool| pool.max_sessions as u64);
         vec![judge(soft, hard, sessions)]
@@ -24,30 +31,44 @@ impl Check for Files {
 
 fn judge(soft: u64, hard: u64, sessions: u64) -> Finding {
     let need = sessions + RESERVE;
-    let found = format!("{} may be open (at most {}); {need} are needed for {sessions} miners", told(soft), told(hard));
+    let found = format!(
+        "{} may be open (at most {}); {need} are needed for {sessions} miners",
+        told(soft),
+        told(hard)
+    );
     match (soft >= need, hard >= need) {
         (true, _) => Finding::ok(found),
         // A pool raises its own limit as far as it may.
         (false, true) if sessions > 0 => Finding::ok(found + "; the pool raises its own limit"),
-        (false, true) => {
-            Finding::warn(found, format!("`ulimit -n {need}` in the shell that starts it, or LimitNOFILE={need} in the service"))
-        }
+        (false, true) => Finding::warn(
+            found,
+            format!(
+                "`ulimit -n {need}` in the shell that starts it, or LimitNOFILE={need} in the service"
+            ),
+        ),
         (false, false) => {
             let fits = hard.saturating_sub(RESERVE);
-            let todo =
-                format!("LimitNOFILE={need} in the service, `ulimit -Hn {need}` as root; or set stratum.max_sessions to {fits} or less");
+            let todo = format!(
+                "LimitNOFILE={need} in the service, `ulimit -Hn {need}` as root; or set stratum.max_sessions to {fits} or less"
+            );
             Finding::fail(found, todo)
         }
     }
 }
 
 fn told(limit: u64) -> String {
-    if limit == u64::MAX { "any number".to_owned() } else { limit.to_string() }
+    if limit == u64::MAX {
+        "any number".to_owned()
+    } else {
+        limit.to_string()
+    }
 }
 
 /// (soft, hard) out of `/proc/self/limits`.
 fn limits(text: &str) -> Option<(u64, u64)> {
-    let line = text.lines().find(|line| line.starts_with("Max open files"))?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("Max open files"))?;
     let mut words = line.split_whitespace().skip(3);
     let mut next = || match words.next()? {
         "unlimited" => Some(u64::MAX),
@@ -66,7 +87,10 @@ mod tests {
         let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
                     Max open files            1024                 unlimited            files     \n";
         assert_eq!(limits(text), Some((1024, u64::MAX)));
-        assert_eq!(limits("Max open files            many                 10            files"), None);
+        assert_eq!(
+            limits("Max open files            many                 10            files"),
+            None
+        );
     }
 
     #[test]
@@ -77,6 +101,10 @@ mod tests {
         assert_eq!(verdict(256, 20_000, 0), Verdict::Warn);
         assert_eq!(verdict(1_024, 4_096, 15_000), Verdict::Fail);
         assert_eq!(verdict(1_024, 4_096, 0), Verdict::Ok);
-        assert!(judge(1_024, 4_096, 15_000).todo.is_some_and(|todo| todo.contains("max_sessions to 3584")));
+        assert!(
+            judge(1_024, 4_096, 15_000)
+                .todo
+                .is_some_and(|todo| todo.contains("max_sessions to 3584"))
+        );
     }
 }

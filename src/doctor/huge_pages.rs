@@ -1,4 +1,5 @@
-//! Huge pages: RandomX reads its memory at random, so that small pages cost it a good part of its speed.
+//! Huge pages: RandomX reads its memory at random, so that small pages cost it a good part of its
+//! speed.
 
 use async_trait::async_trait;
 use headframe_stratum::randomx::memory::available;
@@ -23,12 +24,19 @@ impl Check for HugePages {
     }
 
     async fn look(&self, patient: &Patient) -> Vec<Finding> {
-        let Some(pool) = patient.pool() else { return Vec::new() };
+        let Some(pool) = patient.pool() else {
+            return Vec::new();
+        };
         let transparent = std::fs::read_to_string(TRANSPARENT).unwrap_or_default();
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let free = machine::kib(&meminfo, "HugePages_Free").unwrap_or(0);
         let mode = plan::choose(pool.randomx.mode, available()).mode;
-        vec![judge(&pool.randomx, pages(mode, pool.verify_threads as u64), free, chosen(&transparent))]
+        vec![judge(
+            &pool.randomx,
+            pages(mode, pool.verify_threads as u64),
+            free,
+            chosen(&transparent),
+        )]
     }
 }
 
@@ -40,20 +48,30 @@ fn pages(mode: Mode, threads: u64) -> u64 {
 
 /// The word in brackets.
 fn chosen(setting: &str) -> &str {
-    setting.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("unknown", |(word, _)| word)
+    setting
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'))
+        .map_or("unknown", |(word, _)| word)
 }
 
 fn judge(settings: &Settings, need: u64, free: u64, transparent: &str) -> Finding {
-    let found = format!("{free} are free, {need} may be used; transparent ones are set to {transparent}");
+    let found =
+        format!("{free} are free, {need} may be used; transparent ones are set to {transparent}");
     let reserve = format!("`sysctl vm.nr_hugepages={need}` as root, best at boot");
     match (settings.huge_pages, free >= need) {
         (true, true) => Finding::ok(found),
-        (true, false) => Finding::warn(found, format!("{reserve}; until then ordinary pages are used")),
+        (true, false) => Finding::warn(
+            found,
+            format!("{reserve}; until then ordinary pages are used"),
+        ),
         (false, _) if transparent == "always" => Finding::ok(found),
         (false, true) => Finding::warn(found, "set stratum.randomx.huge_pages = true to use them"),
-        (false, false) => {
-            Finding::warn(found, format!("{reserve}, and stratum.randomx.huge_pages = true, if shares are to be verified faster"))
-        }
+        (false, false) => Finding::warn(
+            found,
+            format!(
+                "{reserve}, and stratum.randomx.huge_pages = true, if shares are to be verified faster"
+            ),
+        ),
     }
 }
 
@@ -64,12 +82,37 @@ mod tests {
 
     #[test]
     fn the_kernel_s_setting_is_read_and_judged() {
-        assert_eq!([chosen("always [madvise] never\n"), chosen("[always] madvise never"), chosen("")], ["madvise", "always", "unknown"]);
-        assert_eq!([pages(Mode::Light, 2), pages(Mode::Full, 2)], [258, 1_299]);
-        let judged = |huge_pages, free, transparent| judge(&Settings { huge_pages, ..Settings::default() }, 258, free, transparent).verdict;
-        assert_eq!([judged(true, 258, "never"), judged(true, 257, "always")], [Verdict::Ok, Verdict::Warn]);
         assert_eq!(
-            [judged(false, 0, "always"), judged(false, 0, "madvise"), judged(false, 999, "never")],
+            [
+                chosen("always [madvise] never\n"),
+                chosen("[always] madvise never"),
+                chosen("")
+            ],
+            ["madvise", "always", "unknown"]
+        );
+        assert_eq!([pages(Mode::Light, 2), pages(Mode::Full, 2)], [258, 1_299]);
+        let judged = |huge_pages, free, transparent| {
+            judge(
+                &Settings {
+                    huge_pages,
+                    ..Settings::default()
+                },
+                258,
+                free,
+                transparent,
+            )
+            .verdict
+        };
+        assert_eq!(
+            [judged(true, 258, "never"), judged(true, 257, "always")],
+            [Verdict::Ok, Verdict::Warn]
+        );
+        assert_eq!(
+            [
+                judged(false, 0, "always"),
+                judged(false, 0, "madvise"),
+                judged(false, 999, "never")
+            ],
             [Verdict::Ok, Verdict::Warn, Verdict::Warn]
         );
     }

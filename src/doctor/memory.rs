@@ -22,16 +22,28 @@ impl Check for Memory {
 
     async fn look(&self, patient: &Patient) -> Vec<Finding> {
         let Some(free) = available() else {
-            return vec![Finding::warn("the system does not tell how much there is", "see that there are some GiB")];
+            return vec![Finding::warn(
+                "the system does not tell how much there is",
+                "see that there are some GiB",
+            )];
         };
-        let queries = if patient.runs(Role::Query) { patient.config.query.memory_mib as u64 * MIB } else { 0 };
-        let choice = patient.pool().map(|pool| plan::choose(pool.randomx.mode, Some(free)));
-        let insists = patient.pool().is_some_and(|pool| pool.randomx.mode == Wish::Full);
+        let queries = if patient.runs(Role::Query) {
+            patient.config.query.memory_mib as u64 * MIB
+        } else {
+            0
+        };
+        let choice = patient
+            .pool()
+            .map(|pool| plan::choose(pool.randomx.mode, Some(free)));
+        let insists = patient
+            .pool()
+            .is_some_and(|pool| pool.randomx.mode == Wish::Full);
         vec![judge(free, queries, choice.as_ref(), insists)]
     }
 }
 
-/// The present seed and the next one; where memory allows, both have a dataset at a change of epoch.
+/// The present seed and the next one; where memory allows, both have a dataset at a change of
+/// epoch.
 fn seeds(choice: &Choice) -> u64 {
     match choice.mode {
         Mode::Light => 2 * CACHE,
@@ -41,8 +53,20 @@ fn seeds(choice: &Choice) -> u64 {
 
 fn judge(free: u64, queries: u64, choice: Option<&Choice>, insists: bool) -> Finding {
     let need = OTHERS + queries + choice.map_or(0, seeds);
-    let mode = choice.map(|choice| format!("; shares are verified in {} mode: {}", choice.mode.name(), choice.reason)).unwrap_or_default();
-    let found = format!("{} MiB are free, {} MiB may be needed{mode}", free / MIB, need / MIB);
+    let mode = choice
+        .map(|choice| {
+            format!(
+                "; shares are verified in {} mode: {}",
+                choice.mode.name(),
+                choice.reason
+            )
+        })
+        .unwrap_or_default();
+    let found = format!(
+        "{} MiB are free, {} MiB may be needed{mode}",
+        free / MIB,
+        need / MIB
+    );
     let todo = match insists {
         true => "set stratum.randomx.mode = \"auto\", or add memory",
         false => "lower query.memory_mib, or add memory",
@@ -63,11 +87,22 @@ mod tests {
     fn too_little_is_named_with_what_to_do() {
         let choice = |wish, free| plan::choose(wish, Some(free));
         let gib = |count: u64| count << 30;
-        let verdict = |wish, free| judge(free, gib(1), Some(&choice(wish, free)), wish == Wish::Full).verdict;
+        let verdict =
+            |wish, free| judge(free, gib(1), Some(&choice(wish, free)), wish == Wish::Full).verdict;
         use Verdict::{Fail, Ok, Warn};
-        assert_eq!([gib(8), gib(4), gib(2)].map(|free| verdict(Wish::Full, free)), [Ok, Warn, Fail]);
-        assert_eq!([gib(8), gib(3), gib(1)].map(|free| verdict(Wish::Auto, free)), [Ok, Ok, Fail]);
+        assert_eq!(
+            [gib(8), gib(4), gib(2)].map(|free| verdict(Wish::Full, free)),
+            [Ok, Warn, Fail]
+        );
+        assert_eq!(
+            [gib(8), gib(3), gib(1)].map(|free| verdict(Wish::Auto, free)),
+            [Ok, Ok, Fail]
+        );
         let told = judge(gib(2), gib(1), Some(&choice(Wish::Full, gib(2))), true);
-        assert!(told.todo.is_some_and(|todo| todo.contains("stratum.randomx.mode")) && told.found.contains("full mode"));
+        assert!(
+            told.todo
+                .is_some_and(|todo| todo.contains("stratum.randomx.mode"))
+                && told.found.contains("full mode")
+        );
     }
 }

@@ -23,12 +23,24 @@ impl Check for Ports {
         let mut wanted = vec![("query.listen", config.query.listen)];
         if patient.runs(Role::Stratum) {
             wanted.push(("stratum.listen", config.stratum.listen));
-            wanted.extend(config.stratum.ports.iter().map(|port| ("stratum.ports.listen", port.listen)));
+            wanted.extend(
+                config
+                    .stratum
+                    .ports
+                    .iter()
+                    .map(|port| ("stratum.ports.listen", port.listen)),
+            );
         }
         if config.managed_nats && config.nats_port != 0 {
-            wanted.push(("nats_port", SocketAddr::from(([127, 0, 0, 1], config.nats_port))));
+            wanted.push((
+                "nats_port",
+                SocketAddr::from(([127, 0, 0, 1], config.nats_port)),
+            ));
         }
-        wanted.into_iter().map(|(key, address)| free(key, address)).collect()
+        wanted
+            .into_iter()
+            .map(|(key, address)| free(key, address))
+            .collect()
     }
 }
 
@@ -37,11 +49,14 @@ fn free(key: &str, address: SocketAddr) -> Finding {
     match TcpListener::bind(address) {
         Ok(_) => Finding::ok(format!("{key} {address} is free")),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            let todo = format!("stop what listens there (`ss -ltnp` names it; it may be this pool itself), or set {key} to another port");
+            let todo = format!(
+                "stop what listens there (`ss -ltnp` names it; it may be this pool itself), or set {key} to another port"
+            );
             Finding::fail(format!("{key} {address} is in use"), todo)
         }
-        Err(error) => {
-            Finding::fail(format!("{key} {address} cannot be listened on: {error}"), format!("set {key} to an address of this machine"))
-        }
+        Err(error) => Finding::fail(
+            format!("{key} {address} cannot be listened on: {error}"),
+            format!("set {key} to an address of this machine"),
+        ),
     }
 }

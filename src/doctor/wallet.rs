@@ -17,27 +17,44 @@ impl Check for Wallet {
     }
 
     async fn look(&self, patient: &Patient) -> Vec<Finding> {
-        let Some(pool) = patient.pool() else { return Vec::new() };
+        let Some(pool) = patient.pool() else {
+            return Vec::new();
+        };
         if pool.chain == ChainKind::Opensy {
             return vec![other_chain(pool)];
         }
         let answers = daemon::answers(pool).await;
-        vec![judge(&pool.wallet, answers.iter().find_map(|answer| Network::from_nettype(&answer.nettype)))]
+        vec![judge(
+            &pool.wallet,
+            answers
+                .iter()
+                .find_map(|answer| Network::from_nettype(&answer.nettype)),
+        )]
     }
 }
 
 /// The driver compares the networks itself, so the finding about the daemon tells.
 fn other_chain(pool: &StratumConfig) -> Finding {
     match pool.chain.check_wallet(&pool.wallet) {
-        Ok(()) => Finding::ok("a valid address; whether it is of the node's network is told with the daemon"),
-        Err(error) => Finding::fail(format!("stratum.wallet: {error}"), "copy the address again from the wallet"),
+        Ok(()) => Finding::ok(
+            "a valid address; whether it is of the node's network is told with the daemon",
+        ),
+        Err(error) => Finding::fail(
+            format!("stratum.wallet: {error}"),
+            "copy the address again from the wallet",
+        ),
     }
 }
 
 fn judge(wallet: &str, daemon: Option<Network>) -> Finding {
     let (network, form) = match address::parse(wallet) {
         Ok(read) => read,
-        Err(error) => return Finding::fail(format!("stratum.wallet: {error}"), "copy the address again from the wallet"),
+        Err(error) => {
+            return Finding::fail(
+                format!("stratum.wallet: {error}"),
+                "copy the address again from the wallet",
+            );
+        }
     };
     let found = format!("an address on {network:?}");
     if let Some(other) = daemon.filter(|daemon| *daemon != network) {
@@ -46,12 +63,19 @@ fn judge(wallet: &str, daemon: Option<Network>) -> Finding {
     }
     let primary = "use the primary address of the wallet";
     match (form, daemon) {
-        (Form::Subaddress, _) => Finding::fail(format!("{found}, a subaddress, which no block can pay"), primary),
-        (Form::Integrated, _) => Finding::warn(format!("{found}, with a payment id, which blocks do not carry"), primary),
+        (Form::Subaddress, _) => Finding::fail(
+            format!("{found}, a subaddress, which no block can pay"),
+            primary,
+        ),
+        (Form::Integrated, _) => Finding::warn(
+            format!("{found}, with a payment id, which blocks do not carry"),
+            primary,
+        ),
         (Form::Standard, Some(_)) => Finding::ok(format!("{found}, like the daemon")),
-        (Form::Standard, None) => {
-            Finding::warn(format!("{found}; no daemon says on which network it is"), "see the finding about the daemon")
-        }
+        (Form::Standard, None) => Finding::warn(
+            format!("{found}; no daemon says on which network it is"),
+            "see the finding about the daemon",
+        ),
     }
 }
 
@@ -70,8 +94,15 @@ mod tests {
         assert_eq!(judged(MAINNET, None), Verdict::Warn);
         assert_eq!(judged(MAINNET, Some(Network::Stagenet)), Verdict::Fail);
         assert_eq!(judged(SUBADDRESS, Some(Network::Mainnet)), Verdict::Fail);
-        assert_eq!(judged(&MAINNET.replace("44AF", "44AG"), Some(Network::Mainnet)), Verdict::Fail);
-        let opensy = StratumConfig { chain: ChainKind::Opensy, wallet: MAINNET.to_owned(), ..StratumConfig::default() };
+        assert_eq!(
+            judged(&MAINNET.replace("44AF", "44AG"), Some(Network::Mainnet)),
+            Verdict::Fail
+        );
+        let opensy = StratumConfig {
+            chain: ChainKind::Opensy,
+            wallet: MAINNET.to_owned(),
+            ..StratumConfig::default()
+        };
         assert_eq!(other_chain(&opensy).verdict, Verdict::Fail);
     }
 }

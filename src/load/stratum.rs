@@ -1,8 +1,10 @@
-//! Many scripted miners against one running pool: `headframe load stratum`, the measuring end of the stratum benchmark.
+//! Many scripted miners against one running pool: `headframe load stratum`, the measuring end of
+//! the stratum benchmark.
 //!
-//! Idle miners log in, stay, and note when each job reaches them. Active ones also send shares that they really mined, at a
-//! fixed difficulty of 1 by default, so that every share is hashed and recorded like any other. It is a process of its own, because a
-//! process has a limit of open files, and because its work must not hide in the pool's figures.
+//! Idle miners log in, stay, and note when each job reaches them. Active ones also send shares that
+//! they really mined, at a fixed difficulty of 1 by default, so that every share is hashed and
+//! recorded like any other. It is a process of its own, because a process has a limit of open
+//! files, and because its work must not hide in the pool's figures.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,7 +62,8 @@ pub struct StratumLoad {
     /// Logins at the same time.
     #[arg(long, default_value_t = 256)]
     logins_at_once: usize,
-    /// Loopback addresses to connect from, each in a network of its own, for pools that limit connections by address.
+    /// Loopback addresses to connect from, each in a network of its own, for pools that limit
+    /// connections by address.
     #[arg(long, default_value_t = 1)]
     sources: u32,
     /// Threads that mine the shares.
@@ -72,17 +75,20 @@ pub struct StratumLoad {
     /// Seconds between keepalives of each miner.
     #[arg(long, default_value_t = 60)]
     keepalive_s: u64,
-    /// RPC of a monerod on a private chain; a block is made there at an interval, and its way to the last miner measured.
+    /// RPC of a monerod on a private chain; a block is made there at an interval, and its way to
+    /// the last miner measured.
     #[arg(long)]
     daemon: Option<String>,
     /// Seconds between those blocks.
     #[arg(long, default_value_t = 10)]
     block_every_s: u64,
-    /// Active miners send a share at once whenever a new height begins, which shows how soon the pool verifies on it.
+    /// Active miners send a share at once whenever a new height begins, which shows how soon the
+    /// pool verifies on it.
     #[arg(long)]
     eager: bool,
-    /// Instead of all that: mine so many shares a miner with the bare library, send them at once, and compare how fast the pool
-    /// verifies with how fast the library hashed. For a pool whose template stays the same meanwhile; the idle miners stay away.
+    /// Instead of all that: mine so many shares a miner with the bare library, send them at once,
+    /// and compare how fast the pool verifies with how fast the library hashed. For a pool whose
+    /// template stays the same meanwhile; the idle miners stay away.
     #[arg(long)]
     burst: Option<u32>,
     /// How often to do that.
@@ -97,7 +103,9 @@ pub struct StratumLoad {
 pub async fn run(load: StratumLoad) -> anyhow::Result<()> {
     let miners = load.idle + load.active;
     if miners == 0 || load.logins_at_once == 0 || load.sources == 0 {
-        bail!("--idle and --active must not both be 0, --logins-at-once and --sources must be at least 1");
+        bail!(
+            "--idle and --active must not both be 0, --logins-at-once and --sources must be at least 1"
+        );
     }
     if load.active > 0 && !(load.rate > 0.0 && load.rate.is_finite()) {
         bail!("--rate is {}; active miners need one above 0", load.rate);
@@ -110,7 +118,9 @@ pub async fn run(load: StratumLoad) -> anyhow::Result<()> {
         wallet: load.wallet.clone(),
         difficulty: load.difficulty,
         keepalive: Duration::from_secs(load.keepalive_s.max(1)),
-        share_every: Duration::from_secs_f64(load.active.max(1) as f64 / load.rate.max(f64::MIN_POSITIVE)),
+        share_every: Duration::from_secs_f64(
+            load.active.max(1) as f64 / load.rate.max(f64::MIN_POSITIVE),
+        ),
         eager: load.eager,
         hashers: Hashers::start(load.threads, load.full_memory, &stop)?,
         gate: Semaphore::new(load.logins_at_once),
@@ -132,7 +142,9 @@ pub async fn run(load: StratumLoad) -> anyhow::Result<()> {
         running.spawn(Miner::new(shared.clone(), number, number < load.active).run());
     }
     let everyone = settled.acquire_many(u32::try_from(miners)?);
-    let in_time = tokio::time::timeout(Duration::from_secs(600), everyone).await.is_ok();
+    let in_time = tokio::time::timeout(Duration::from_secs(600), everyone)
+        .await
+        .is_ok();
     let all_in = in_time && shared.turned_away.load(Relaxed) == 0;
     let logins_s = began.elapsed().as_secs_f64();
     let idle = server.as_ref().map(Server::read).transpose()?;
@@ -147,13 +159,24 @@ pub async fn run(load: StratumLoad) -> anyhow::Result<()> {
     let busy = server.as_ref().map(Server::read).transpose()?;
     stop.cancel();
     // Whoever does not come home in time is counted as it is.
-    let _ = tokio::time::timeout(LAST_ANSWERS, async { while running.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(LAST_ANSWERS, async {
+        while running.join_next().await.is_some() {}
+    })
+    .await;
     running.shutdown().await;
     drop((shared, events));
-    let counted = counting.await.context("the counting of events broke down")?;
-    println!("{}", told(&load, &counted, logins_s, [before, idle, busy], made));
+    let counted = counting
+        .await
+        .context("the counting of events broke down")?;
+    println!(
+        "{}",
+        told(&load, &counted, logins_s, [before, idle, busy], made)
+    );
     if !all_in {
-        bail!("only {} of {miners} miners could log in", counted.logins.len());
+        bail!(
+            "only {} of {miners} miners could log in",
+            counted.logins.len()
+        );
     }
     Ok(())
 }
@@ -167,7 +190,9 @@ fn told(
 ) -> serde_json::Value {
     let miners = (load.idle + load.active) as f64;
     let [before, idle, busy] = memory;
-    let each = before.zip(idle).map(|(before, idle)| (idle.resident as f64 - before.resident as f64) / miners);
+    let each = before
+        .zip(idle)
+        .map(|(before, idle)| (idle.resident as f64 - before.resident as f64) / miners);
     json!({
         "miners": {"idle": load.idle, "active": load.active, "logged_in": counted.logins.len(), "lost": counted.lost},
         "logins": {"seconds": logins_s, "per_s": counted.logins.len() as f64 / logins_s, "ms": figures::times(&counted.logins)},

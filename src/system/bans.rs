@@ -1,6 +1,7 @@
 //! `/api/v1/bans`: the operator's hand on the pool's book of bans. It answers where the pool runs.
 //!
-//! A wallet cannot be banned alone, here as little as by the pool itself: anybody can mine for anybody's wallet.
+//! A wallet cannot be banned alone, here as little as by the pool itself: anybody can mine for
+//! anybody's wallet.
 
 use std::net::IpAddr;
 
@@ -21,7 +22,8 @@ use serde_json::{Value, json};
 pub const PATH: &str = "/api/v1/bans";
 /// What is said when nobody is banned so.
 pub const NO_SUCH_BAN: &str = "there is no such ban";
-/// The fewest leading bits of a block that one order may keep out, of IPv4 and of IPv6: fewer are hardly ever meant.
+/// The fewest leading bits of a block that one order may keep out, of IPv4 and of IPv6: fewer are
+/// hardly ever meant.
 const NARROWEST: (u8, u8) = (8, 16);
 /// Characters of a reason: it goes into rows.
 const MAX_REASON_CHARS: usize = 200;
@@ -71,32 +73,54 @@ pub struct Order {
 
 /// The routes over a running pool.
 pub fn router(bans: BansHandle) -> Router {
-    Router::new().route(PATH, routing::get(list).post(ban).delete(lift)).with_state(bans)
+    Router::new()
+        .route(PATH, routing::get(list).post(ban).delete(lift))
+        .with_state(bans)
 }
 
 async fn list(State(bans): State<BansHandle>) -> Json<Value> {
     Json(json!({"bans": bans.list().iter().map(shown).collect::<Vec<_>>()}))
 }
 
-async fn ban(State(bans): State<BansHandle>, order: Result<Json<Order>, JsonRejection>) -> Result<Response, QueryError> {
+async fn ban(
+    State(bans): State<BansHandle>,
+    order: Result<Json<Order>, JsonRejection>,
+) -> Result<Response, QueryError> {
     let hint = r#"send {"address": "203.0.113.7", "reason": "…"}, and wallet with worker for one miner, for_s for a ban that ends"#;
-    let Json(order) = order.map_err(|error| QueryError::new(Code::BadRequest, error.body_text(), hint))?;
+    let Json(order) =
+        order.map_err(|error| QueryError::new(Code::BadRequest, error.body_text(), hint))?;
     let subject = subject(&order.address, order.wallet, order.worker)?;
     narrow(&subject, order.everybody)?;
     let reason = order.reason.trim();
-    if reason.is_empty() || reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
-        return Err(QueryError::new(Code::BadRequest, "reason must be 1 to 200 characters on one line", hint));
+    if reason.is_empty()
+        || reason.chars().count() > MAX_REASON_CHARS
+        || reason.chars().any(char::is_control)
+    {
+        return Err(QueryError::new(
+            Code::BadRequest,
+            "reason must be 1 to 200 characters on one line",
+            hint,
+        ));
     }
     if order.for_s == Some(0) {
-        return Err(QueryError::new(Code::BadRequest, "for_s must be at least 1", "leave it out for a ban until it is lifted"));
+        return Err(QueryError::new(
+            Code::BadRequest,
+            "for_s must be at least 1",
+            "leave it out for a ban until it is lifted",
+        ));
     }
     let made = bans.ban(subject, reason, order.for_s).await.map_err(kept)?;
     Ok((StatusCode::CREATED, Json(shown(&made))).into_response())
 }
 
-async fn lift(State(bans): State<BansHandle>, whom: Result<Query<Whom>, QueryRejection>) -> Result<Json<Value>, QueryError> {
-    let hint = "name the ban as the list shows it: ?address=…, and &wallet=…&worker=… for one miner";
-    let Query(whom) = whom.map_err(|error| QueryError::new(Code::BadRequest, error.body_text(), hint))?;
+async fn lift(
+    State(bans): State<BansHandle>,
+    whom: Result<Query<Whom>, QueryRejection>,
+) -> Result<Json<Value>, QueryError> {
+    let hint =
+        "name the ban as the list shows it: ?address=…, and &wallet=…&worker=… for one miner";
+    let Query(whom) =
+        whom.map_err(|error| QueryError::new(Code::BadRequest, error.body_text(), hint))?;
     let subject = subject(&whom.address, whom.wallet, whom.worker)?;
     match bans.unban(&subject).await.map_err(kept)? {
         Some(lifted) => Ok(Json(shown(&lifted))),
@@ -104,37 +128,66 @@ async fn lift(State(bans): State<BansHandle>, whom: Result<Query<Whom>, QueryRej
     }
 }
 
-fn subject(address: &str, wallet: Option<String>, worker: Option<String>) -> Result<Subject, QueryError> {
-    let refused = |message: String, hint: &str| Err(QueryError::new(Code::BadRequest, message, hint));
+fn subject(
+    address: &str,
+    wallet: Option<String>,
+    worker: Option<String>,
+) -> Result<Subject, QueryError> {
+    let refused =
+        |message: String, hint: &str| Err(QueryError::new(Code::BadRequest, message, hint));
     let single = address.parse::<IpAddr>().ok();
     match (single, wallet, worker) {
         (Some(address), None, None) => Ok(Subject::Address(Origin::of(address))),
-        (Some(address), Some(wallet), Some(worker)) => Ok(Subject::Session(Party { origin: Origin::of(address), wallet, worker })),
+        (Some(address), Some(wallet), Some(worker)) => Ok(Subject::Session(Party {
+            origin: Origin::of(address),
+            wallet,
+            worker,
+        })),
         (None, None, None) => match address.parse::<Block>() {
             Ok(block) => Ok(Subject::Network(block)),
             Err(error) => refused(error.to_string(), "an address or a block of addresses"),
         },
-        (None, ..) => refused(format!("{address:?} is no single address"), "a worker is banned at one address, never by its wallet alone"),
-        _ => refused("wallet and worker belong together".to_owned(), "give both, or neither for everybody at that address"),
+        (None, ..) => refused(
+            format!("{address:?} is no single address"),
+            "a worker is banned at one address, never by its wallet alone",
+        ),
+        _ => refused(
+            "wallet and worker belong together".to_owned(),
+            "give both, or neither for everybody at that address",
+        ),
     }
 }
 
 /// Refuses a block of so many addresses that it must be a mistake, unless the operator insists.
 fn narrow(subject: &Subject, everybody: bool) -> Result<(), QueryError> {
-    let Subject::Network(block) = subject else { return Ok(()) };
+    let Subject::Network(block) = subject else {
+        return Ok(());
+    };
     let text = block.to_string();
-    let least = if text.contains(':') { NARROWEST.1 } else { NARROWEST.0 };
-    let bits = text.rsplit_once('/').and_then(|(_, bits)| bits.parse::<u8>().ok());
+    let least = if text.contains(':') {
+        NARROWEST.1
+    } else {
+        NARROWEST.0
+    };
+    let bits = text
+        .rsplit_once('/')
+        .and_then(|(_, bits)| bits.parse::<u8>().ok());
     if everybody || bits.is_some_and(|bits| bits >= least) {
         return Ok(());
     }
-    let message = format!("{text} is wider than /{least} and would keep out a large part of all miners");
-    let hint = "name a smaller block; if it is meant, say --everybody (over HTTP \"everybody\": true)";
+    let message =
+        format!("{text} is wider than /{least} and would keep out a large part of all miners");
+    let hint =
+        "name a smaller block; if it is meant, say --everybody (over HTTP \"everybody\": true)";
     Err(QueryError::new(Code::BadRequest, message, hint))
 }
 
 fn kept(error: headframe_stratum::defence::keeper::KeepError) -> QueryError {
-    QueryError::new(Code::Storage, error.to_string(), "the list of bans says what is in force")
+    QueryError::new(
+        Code::Storage,
+        error.to_string(),
+        "the list of bans says what is in force",
+    )
 }
 
 fn shown(ban: &Ban) -> Value {
@@ -145,7 +198,11 @@ fn shown(ban: &Ban) -> Value {
     match &ban.subject {
         Subject::Address(origin) => value["address"] = json!(origin.address()),
         Subject::Network(block) => value["address"] = json!(block.to_string()),
-        Subject::Session(Party { origin, wallet, worker }) => {
+        Subject::Session(Party {
+            origin,
+            wallet,
+            worker,
+        }) => {
             value["address"] = json!(origin.address());
             value["wallet"] = json!(wallet);
             value["worker"] = json!(worker);

@@ -1,4 +1,5 @@
-//! The desk of a process with the role query: instructions go into the stream, signatures to the wallet.
+//! The desk of a process with the role query: instructions go into the stream, signatures to the
+//! wallet.
 
 use std::sync::Arc;
 
@@ -54,7 +55,11 @@ impl Desk for PaymentDesk {
     }
 
     async fn instruct(&self, instruction: Instruction) -> Result<(), DeskError> {
-        self.publisher.record(&instruction).await.map(|_| ()).map_err(|error| DeskError::Away(error.to_string()))
+        self.publisher
+            .record(&instruction)
+            .await
+            .map(|_| ())
+            .map_err(|error| DeskError::Away(error.to_string()))
     }
 
     fn threshold_text(&self, address: &str, threshold_atomic: u64, time_s: i64) -> String {
@@ -63,8 +68,13 @@ impl Desk for PaymentDesk {
 
     async fn verify(&self, address: &str, text: &str, signature: &str) -> Result<bool, DeskError> {
         let Some(wallet) = &self.wallet else {
-            return Err(DeskError::Away("no wallet is configured that could check a signature".to_owned()));
+            return Err(DeskError::Away(
+                "no wallet is configured that could check a signature".to_owned(),
+            ));
         };
-        wallet.verify(address, text, signature).await.map_err(|error| DeskError::Away(error.to_string()))
+        wallet
+            .verify(address, text, signature)
+            .await
+            .map_err(|error| DeskError::Away(error.to_string()))
     }
 }

@@ -1,4 +1,5 @@
-//! What stopped in this process and why, so that readiness and answers can tell instead of pretending.
+//! What stopped in this process and why, so that readiness and answers can tell instead of
+//! pretending.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +48,11 @@ pub struct Faults(Arc<Mutex<BTreeMap<(Work, String), String>>>);
 impl Faults {
     /// Remembers why a work stopped; logs it when that is news.
     pub fn note(&self, work: Work, of: &str, why: &str) {
-        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((work, of.to_owned()), why.to_owned());
+        let before = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((work, of.to_owned()), why.to_owned());
         if before.as_deref() != Some(why) {
             tracing::error!(work = work.word(), of, why, "stopped");
         }
@@ -55,7 +60,13 @@ impl Faults {
 
     /// Forgets a fault: the work goes on.
     pub fn clear(&self, work: Work, of: &str) {
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(work, of.to_owned())).is_some() {
+        if self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&(work, of.to_owned()))
+            .is_some()
+        {
             tracing::info!(work = work.word(), of, "goes on");
         }
     }
@@ -73,7 +84,9 @@ impl Faults {
     pub fn of_work(&self, kinds: &[Work]) -> Vec<String> {
         let faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = faults.iter().filter(|((work, _), _)| kinds.contains(work));
-        wanted.map(|((work, of), why)| format!("{} of {of} stopped: {why}", work.word())).collect()
+        wanted
+            .map(|((work, of), why)| format!("{} of {of} stopped: {why}", work.word()))
+            .collect()
     }
 }
 
@@ -85,11 +98,21 @@ mod tests {
     fn a_fault_is_told_until_it_passes_and_only_to_those_it_concerns() {
         let faults = Faults::default();
         faults.note(Work::Rollups, "shares", "disk on fire");
-        assert_eq!(faults.of_stream("shares"), None, "rows still reach this process");
+        assert_eq!(
+            faults.of_stream("shares"),
+            None,
+            "rows still reach this process"
+        );
         faults.note(Work::Tail, "shares", "stream was made anew");
-        assert_eq!(faults.of_stream("shares").as_deref(), Some("the tail of shares stopped: stream was made anew"));
+        assert_eq!(
+            faults.of_stream("shares").as_deref(),
+            Some("the tail of shares stopped: stream was made anew")
+        );
         assert_eq!(faults.of_stream("blocks"), None);
-        assert_eq!(faults.of_work(&[Work::RawTable, Work::Rollups]), ["rollups of shares stopped: disk on fire"]);
+        assert_eq!(
+            faults.of_work(&[Work::RawTable, Work::Rollups]),
+            ["rollups of shares stopped: disk on fire"]
+        );
         faults.clear(Work::Tail, "shares");
         assert_eq!(faults.of_stream("shares"), None);
     }

@@ -1,7 +1,9 @@
-//! The tail of a stream in a process without its pipeline: it follows the stream and lets go of what others commit.
+//! The tail of a stream in a process without its pipeline: it follows the stream and lets go of
+//! what others commit.
 //!
-//! It begins with the decoder's state of a committed version, so that it makes the very rows the pipeline will commit, and
-//! begins again when the table moved away from under it: bound to another stream, or far ahead.
+//! It begins with the decoder's state of a committed version, so that it makes the very rows the
+//! pipeline will commit, and begins again when the table moved away from under it: bound to another
+//! stream, or far ahead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +71,11 @@ impl Follower {
     }
 
     /// From one beginning to the next, or to a fault.
-    async fn round(&self, table: &SnapshotReader, bound: &mut Option<Binding>) -> Result<(), String> {
+    async fn round(
+        &self,
+        table: &SnapshotReader,
+        bound: &mut Option<Binding>,
+    ) -> Result<(), String> {
         let begin = self.begin(table).await?;
         if bound.is_some_and(|bound| bound != begin.binding) {
             // The same numbers mean other messages now.
@@ -88,12 +94,18 @@ impl Follower {
 
     async fn begin(&self, table: &SnapshotReader) -> Result<Begin, String> {
         let stream = self.handle.stream;
-        let identity = provision::inspect(&self.nats.js, stream).await.map_err(|error| error.to_string())?;
-        let identity = identity.ok_or_else(|| format!("stream {} does not exist", stream.name()))?;
+        let identity = provision::inspect(&self.nats.js, stream)
+            .await
+            .map_err(|error| error.to_string())?;
+        let identity =
+            identity.ok_or_else(|| format!("stream {} does not exist", stream.name()))?;
         let mut snapshot = table.refresh().await.map_err(|error| error.to_string())?;
         for _ in 0..STATE_LOOKS {
             let Some(offset) = snapshot.offset else { break };
-            let saved = raw_table::store(&self.lake, stream).load(offset).await.map_err(|error| error.to_string())?;
+            let saved = raw_table::store(&self.lake, stream)
+                .load(offset)
+                .await
+                .map_err(|error| error.to_string())?;
             if saved.is_some() {
                 break;
             }
@@ -101,22 +113,51 @@ impl Follower {
             tokio::time::sleep(LOOK).await;
             snapshot = table.refresh().await.map_err(|error| error.to_string())?;
         }
-        let binding = snapshot.binding.unwrap_or(Binding { created_ns: identity.created_ns, base: 0 });
+        let binding = snapshot.binding.unwrap_or(Binding {
+            created_ns: identity.created_ns,
+            base: 0,
+        });
         if binding.created_ns != identity.created_ns {
             self.seen(&snapshot, binding);
             return Err(recreated(stream));
         }
-        let state = raw_table::state(&self.lake, stream, binding.base, snapshot.offset).await.map_err(|error| error.to_string())?;
-        Ok(Begin { binding, offset: snapshot.offset.unwrap_or(binding.base), state })
+        let state = raw_table::state(&self.lake, stream, binding.base, snapshot.offset)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(Begin {
+            binding,
+            offset: snapshot.offset.unwrap_or(binding.base),
+            state,
+        })
     }
 
     /// Reads and decodes; `None` never comes, because nothing cancels it but being dropped.
     async fn follow(&self, begin: Begin) -> Option<ReadFault> {
-        let Begin { binding, offset, state } = begin;
-        let expect = Expect { created_ns: Some(binding.created_ns), guard: state.guard.clone() };
-        let from = ReadFrom { next: u64::try_from(offset - binding.base + 1).unwrap_or(1), expect };
+        let Begin {
+            binding,
+            offset,
+            state,
+        } = begin;
+        let expect = Expect {
+            created_ns: Some(binding.created_ns),
+            guard: state.guard.clone(),
+        };
+        let from = ReadFrom {
+            next: u64::try_from(offset - binding.base + 1).unwrap_or(1),
+            expect,
+        };
         let (nats, tail) = (self.nats.clone(), self.handle.tail.clone());
-        follow(nats, self.handle.stream, binding.base, from, state, tail, CancellationToken::new()).await.err()
+        follow(
+            nats,
+            self.handle.stream,
+            binding.base,
+            from,
+            state,
+            tail,
+            CancellationToken::new(),
+        )
+        .await
+        .err()
     }
 
     /// Lets go of what is committed, until the beginning no longer holds.
@@ -138,8 +179,15 @@ impl Follower {
                 return;
             }
             let reached = self.handle.tail.pushed().max(began);
-            if snapshot.offset.is_some_and(|offset| offset - reached > AHEAD) {
-                tracing::info!(table = name, reached, "table is far ahead, beginning again from there");
+            if snapshot
+                .offset
+                .is_some_and(|offset| offset - reached > AHEAD)
+            {
+                tracing::info!(
+                    table = name,
+                    reached,
+                    "table is far ahead, beginning again from there"
+                );
                 return;
             }
         }

@@ -21,29 +21,45 @@ struct Ticks {
 impl Host {
     /// The machine and the disk that holds this folder.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, before: Mutex::new(None) }
+        Self {
+            folder,
+            before: Mutex::new(None),
+        }
     }
 }
 
 impl Machine for Host {
     fn usage(&self) -> Usage {
-        let now = std::fs::read_to_string("/proc/stat").ok().as_deref().and_then(ticks);
+        let now = std::fs::read_to_string("/proc/stat")
+            .ok()
+            .as_deref()
+            .and_then(ticks);
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
         let cpu = before.zip(now).and_then(|(before, now)| busy(before, now));
         *before = now.or(*before);
-        Usage { cpu, memory: memory().map(|(total, free)| 100.0 - free as f64 / total as f64 * 100.0), disk: disk(&self.folder) }
+        Usage {
+            cpu,
+            memory: memory().map(|(total, free)| 100.0 - free as f64 / total as f64 * 100.0),
+            disk: disk(&self.folder),
+        }
     }
 }
 
 /// Bytes of memory: all there are, and those that a new process could have.
 pub fn memory() -> Option<(u64, u64)> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    Some((kib(&text, "MemTotal")? * 1024, kib(&text, "MemAvailable")? * 1024)).filter(|(total, _)| *total > 0)
+    Some((
+        kib(&text, "MemTotal")? * 1024,
+        kib(&text, "MemAvailable")? * 1024,
+    ))
+    .filter(|(total, _)| *total > 0)
 }
 
 /// A line of `/proc/meminfo`.
 pub fn kib(text: &str, name: &str) -> Option<u64> {
-    let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let rest = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     rest.split_whitespace().next()?.parse().ok()
 }
 
@@ -55,11 +71,19 @@ pub fn disk(folder: &Path) -> Option<f64> {
     (all > 0).then(|| used as f64 / all as f64 * 100.0)
 }
 
-/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal; guests
+/// are in user already.
 fn ticks(text: &str) -> Option<Ticks> {
     let line = text.lines().next()?.strip_prefix("cpu ")?;
-    let ticks: Vec<u64> = line.split_whitespace().take(8).map_while(|word| word.parse().ok()).collect();
-    Some(Ticks { idle: ticks.get(3)? + ticks.get(4)?, all: ticks.iter().sum() })
+    let ticks: Vec<u64> = line
+        .split_whitespace()
+        .take(8)
+        .map_while(|word| word.parse().ok())
+        .collect();
+    Some(Ticks {
+        idle: ticks.get(3)? + ticks.get(4)?,
+        all: ticks.iter().sum(),
+    })
 }
 
 /// The percentage of the time between that was worked; `None` when no time went by.
@@ -76,12 +100,32 @@ mod tests {
     #[test]
     fn the_kernel_s_tables_are_read() {
         let before = ticks("cpu  100 0 50 800 50 0 0 0 7 0\ncpu0 1 2 3\n");
-        assert_eq!(before, Some(Ticks { idle: 850, all: 1_000 }));
+        assert_eq!(
+            before,
+            Some(Ticks {
+                idle: 850,
+                all: 1_000
+            })
+        );
         let now = ticks("cpu  190 0 60 890 60 0 0 0 7 0\n");
-        assert_eq!(before.zip(now).and_then(|(before, now)| busy(before, now)), Some(50.0));
-        assert_eq!(before.zip(before).and_then(|(before, now)| busy(before, now)), None);
+        assert_eq!(
+            before.zip(now).and_then(|(before, now)| busy(before, now)),
+            Some(50.0)
+        );
+        assert_eq!(
+            before
+                .zip(before)
+                .and_then(|(before, now)| busy(before, now)),
+            None
+        );
         assert_eq!(ticks("cpux 1 2"), None);
-        assert_eq!(kib("MemTotal:       24689304 kB\nMemAvailable: 7 kB\n", "MemAvailable"), Some(7));
+        assert_eq!(
+            kib(
+                "MemTotal:       24689304 kB\nMemAvailable: 7 kB\n",
+                "MemAvailable"
+            ),
+            Some(7)
+        );
         assert_eq!(kib("MemTotal:       24689304 kB\n", "Mem"), None);
     }
 
@@ -91,7 +135,9 @@ mod tests {
         let usage = host.usage();
         assert_eq!(usage.cpu, None, "one reading is no interval");
         assert!(
-            [usage.memory, usage.disk].iter().all(|percent| percent.is_some_and(|percent| (0.0..=100.0).contains(&percent))),
+            [usage.memory, usage.disk]
+                .iter()
+                .all(|percent| percent.is_some_and(|percent| (0.0..=100.0).contains(&percent))),
             "{usage:?}"
         );
     }

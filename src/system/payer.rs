@@ -1,4 +1,5 @@
-//! The payer as a task of this process: opened when tables and streams are there, then left to itself.
+//! The payer as a task of this process: opened when tables and streams are there, then left to
+//! itself.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,8 +34,17 @@ pub struct Opened {
 }
 
 /// Checks what can be checked at the start; the wallet itself may come later.
-pub fn open(config: &Config, lake: &Lake, nats: &Nats, state: StateHandle) -> anyhow::Result<Opened> {
-    let wallet = config.payments.wallet.open()?.context("payments.wallet.kind is none")?;
+pub fn open(
+    config: &Config,
+    lake: &Lake,
+    nats: &Nats,
+    state: StateHandle,
+) -> anyhow::Result<Opened> {
+    let wallet = config
+        .payments
+        .wallet
+        .open()?
+        .context("payments.wallet.kind is none")?;
     let folder = config.data_dir.join("payments");
     let vault = FolderVault::open(&folder)?;
     Ok(Opened {
@@ -78,10 +88,22 @@ impl Opened {
 
     async fn begin(&self) -> Result<Payer<LakeJournal>, JournalError> {
         let pool = &self.config.pool;
-        let journal = LakeJournal::open(&self.lake, self.nats.clone(), &self.settings, pool).await?;
-        let kept: Vec<Kept> = kept::kept(&self.folder, pool)
-            .map_err(|error| JournalError::Away(format!("the folder {} cannot be listed: {error}", self.folder.display())))?;
+        let journal =
+            LakeJournal::open(&self.lake, self.nats.clone(), &self.settings, pool).await?;
+        let kept: Vec<Kept> = kept::kept(&self.folder, pool).map_err(|error| {
+            JournalError::Away(format!(
+                "the folder {} cannot be listed: {error}",
+                self.folder.display()
+            ))
+        })?;
         let (wallet, vault) = (self.wallet.clone(), self.vault.clone());
-        Ok(Payer::new(self.config.clone(), journal, wallet, vault, self.state.clone()).with_kept(kept))
+        Ok(Payer::new(
+            self.config.clone(),
+            journal,
+            wallet,
+            vault,
+            self.state.clone(),
+        )
+        .with_kept(kept))
     }
 }

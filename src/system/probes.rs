@@ -1,4 +1,5 @@
-//! What `/health` and `/ready` ask: each says in a sentence what is missing, so that nobody has to read a log first.
+//! What `/health` and `/ready` ask: each says in a sentence what is missing, so that nobody has to
+//! read a log first.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,7 +24,8 @@ const UNREAD: Duration = Duration::from_secs(10);
 /// How long NATS may take to answer; shorter than a probe may take, so that the words are these.
 const ANSWER: Duration = Duration::from_millis(1_500);
 
-/// Does NATS answer. A frozen server keeps its connections open and their buffers take what is written, so only an answer counts.
+/// Does NATS answer. A frozen server keeps its connections open and their buffers take what is
+/// written, so only an answer counts.
 pub struct NatsProbe(pub Nats);
 
 #[async_trait]
@@ -33,15 +35,23 @@ impl Probe for NatsProbe {
     }
     async fn check(&self) -> Result<(), String> {
         if !self.0.is_connected() {
-            return Err("there is no connection to NATS; it is tried again all the time".to_owned());
+            return Err(
+                "there is no connection to NATS; it is tried again all the time".to_owned(),
+            );
         }
-        // Every process may ask for the streams that it provisioned, whatever else a server of the operator's forbids it.
-        let Some(stream) = stream::ALL.first() else { return Ok(()) };
+        // Every process may ask for the streams that it provisioned, whatever else a server of the
+        // operator's forbids it.
+        let Some(stream) = stream::ALL.first() else {
+            return Ok(());
+        };
         match tokio::time::timeout(ANSWER, provision::inspect(&self.0.js, *stream)).await {
             // Whether the stream is there is asked elsewhere; somebody has answered.
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(format!("JetStream does not answer as it should: {error}")),
-            Err(_) => Err(format!("NATS is connected but does not answer: nothing came within {} ms", ANSWER.as_millis())),
+            Err(_) => Err(format!(
+                "NATS is connected but does not answer: nothing came within {} ms",
+                ANSWER.as_millis()
+            )),
         }
     }
 }
@@ -56,11 +66,14 @@ impl Probe for StorageProbe {
     }
     async fn check(&self) -> Result<(), String> {
         let listed = self.0.store().list_with_delimiter(None).await;
-        listed.map(|_| ()).map_err(|error| format!("the tables at {} cannot be listed: {error}", self.0.url()))
+        listed
+            .map(|_| ())
+            .map_err(|error| format!("the tables at {} cannot be listed: {error}", self.0.url()))
     }
 }
 
-/// Is the ledger right. A wallet that is locked makes payments wait and is told elsewhere; it takes nobody off the air.
+/// Is the ledger right. A wallet that is locked makes payments wait and is told elsewhere; it takes
+/// nobody off the air.
 pub struct PaymentProbe(pub StateHandle);
 
 #[async_trait]
@@ -70,7 +83,9 @@ impl Probe for PaymentProbe {
     }
     async fn check(&self) -> Result<(), String> {
         match self.0.get().stopped {
-            Some((rule, why)) => Err(format!("payments stopped, the ledger breaks the rule {rule}: {why}")),
+            Some((rule, why)) => Err(format!(
+                "payments stopped, the ledger breaks the rule {rule}: {why}"
+            )),
             None => Ok(()),
         }
     }
@@ -81,7 +96,9 @@ impl Probe for PaymentProbe {
 
 /// What `/ready`, which anybody may ask, says of a wallet that is short: no figures.
 fn short(purse: &Purse) -> Option<String> {
-    (purse.shortfall() > 0).then(|| "the wallet holds less than is owed; GET /api/v1/payments/state has the figures".to_owned())
+    (purse.shortfall() > 0).then(|| {
+        "the wallet holds less than is owed; GET /api/v1/payments/state has the figures".to_owned()
+    })
 }
 
 /// Did a work of this process stop.
@@ -101,7 +118,11 @@ impl Probe for WorkProbe {
     }
     async fn check(&self) -> Result<(), String> {
         let said = self.faults.of_work(self.kinds);
-        if said.is_empty() { Ok(()) } else { Err(said.join("; ")) }
+        if said.is_empty() {
+            Ok(())
+        } else {
+            Err(said.join("; "))
+        }
     }
 }
 
@@ -132,9 +153,21 @@ pub struct StreamProbe {
 
 impl StreamProbe {
     /// A probe of one stream. `commit` is how long a row may wait for its commit in this process.
-    pub fn new(nats: Nats, handle: Arc<StreamHandle>, acknowledged: Arc<Acknowledged>, commit: Option<Duration>) -> Self {
+    pub fn new(
+        nats: Nats,
+        handle: Arc<StreamHandle>,
+        acknowledged: Arc<Acknowledged>,
+        commit: Option<Duration>,
+    ) -> Self {
         let name = format!("stream {}", handle.stream.name());
-        Self { name, nats, handle, acknowledged, commit, unread: Mutex::default() }
+        Self {
+            name,
+            nats,
+            handle,
+            acknowledged,
+            commit,
+            unread: Mutex::default(),
+        }
     }
 
     fn read(&self, view: &TailView, newest: i64) -> Result<(), String> {
@@ -150,10 +183,12 @@ impl StreamProbe {
         *unread = Some((view.through, since));
         let (waiting, seconds) = (newest - view.through, since.elapsed().as_secs());
         match since.elapsed() > UNREAD {
-            true if view.truncated => {
-                Err(format!("the memory for rows that are not stored yet is used up since {seconds} s; {waiting} messages wait"))
-            }
-            true => Err(format!("{waiting} messages wait to be read since {seconds} s")),
+            true if view.truncated => Err(format!(
+                "the memory for rows that are not stored yet is used up since {seconds} s; {waiting} messages wait"
+            )),
+            true => Err(format!(
+                "{waiting} messages wait to be read since {seconds} s"
+            )),
             false => Ok(()),
         }
     }
@@ -168,7 +203,11 @@ impl Probe for StreamProbe {
         // Without NATS nothing can be said of a stream, but of the rows that were read from it.
         let view = self.handle.tail.view();
         if let Some(held) = self.handle.held() {
-            return Err(format!("a batch is held since {} s, because it cannot be stored: {}", held.since.elapsed().as_secs(), held.why));
+            return Err(format!(
+                "a batch is held since {} s, because it cannot be stored: {}",
+                held.since.elapsed().as_secs(),
+                held.why
+            ));
         }
         if let Some(limit) = self.commit {
             overdue(&view, limit, SystemTime::now())?;
@@ -182,7 +221,9 @@ impl Probe for StreamProbe {
 
 /// Says so when a row waits longer for its commit than it may.
 fn overdue(view: &TailView, limit: Duration, now: SystemTime) -> Result<(), String> {
-    let Some(oldest) = oldest_us(view) else { return Ok(()) };
+    let Some(oldest) = oldest_us(view) else {
+        return Ok(());
+    };
     let oldest = UNIX_EPOCH + Duration::from_micros(u64::try_from(oldest).unwrap_or_default());
     // A clock that was set back makes rows of the future, which have not waited at all.
     let age = now.duration_since(oldest).unwrap_or_default();
@@ -199,9 +240,13 @@ fn overdue(view: &TailView, limit: Duration, now: SystemTime) -> Result<(), Stri
 /// JetStream's time of the oldest row that no commit holds, in microseconds since 1970.
 fn oldest_us(view: &TailView) -> Option<i64> {
     let rows = view.batches.iter().filter_map(|batch| {
-        let seqs = batch.column_by_name("seq")?.as_primitive_opt::<Int64Type>()?;
+        let seqs = batch
+            .column_by_name("seq")?
+            .as_primitive_opt::<Int64Type>()?;
         let row = seqs.values().iter().position(|&seq| seq > view.after)?;
-        let times = batch.column_by_name("ingest_time")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        let times = batch
+            .column_by_name("ingest_time")?
+            .as_primitive_opt::<TimestampMicrosecondType>()?;
         // The row that stands for a gap has no time.
         times.is_valid(row).then(|| times.value(row))
     });
@@ -217,18 +262,35 @@ mod tests {
 
     fn view(after: i64, rows: &[(i64, Option<i64>)]) -> TailView {
         let seqs: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
-        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter(rows.iter().map(|row| row.1)));
+        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter(
+            rows.iter().map(|row| row.1),
+        ));
         let batch = RecordBatch::try_from_iter([("seq", seqs), ("ingest_time", times)]).unwrap();
         let through = rows.last().map_or(after, |row| row.0);
-        TailView { batches: vec![batch], after, through, truncated: false }
+        TailView {
+            batches: vec![batch],
+            after,
+            through,
+            truncated: false,
+        }
     }
 
     #[test]
     fn a_wallet_that_is_short_is_told_without_figures() {
-        let purse = |total| Purse { unlocked: 0, total, owed: 7_654 };
+        let purse = |total| Purse {
+            unlocked: 0,
+            total,
+            owed: 7_654,
+        };
         assert_eq!(short(&purse(7_654)), None);
         let said = short(&purse(1_234)).unwrap();
-        assert!(said.contains("payments/state") && !["7654", "1234", "6420"].iter().any(|figure| said.contains(figure)), "{said}");
+        assert!(
+            said.contains("payments/state")
+                && !["7654", "1234", "6420"]
+                    .iter()
+                    .any(|figure| said.contains(figure)),
+            "{said}"
+        );
     }
 
     #[test]
@@ -236,13 +298,39 @@ mod tests {
         let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(seconds);
         let limit = Duration::from_secs(30);
         // The row of 100 s is committed already; that of 150 s is the oldest that waits.
-        let waiting = view(7, &[(7, Some(100_000_000)), (8, Some(150_000_000)), (9, Some(170_000_000))]);
+        let waiting = view(
+            7,
+            &[
+                (7, Some(100_000_000)),
+                (8, Some(150_000_000)),
+                (9, Some(170_000_000)),
+            ],
+        );
         assert_eq!(overdue(&waiting, limit, at(180)), Ok(()));
         let said = overdue(&waiting, limit, at(181)).unwrap_err();
-        assert!(said.starts_with("2 messages after sequence 7 wait for their commit since 31 s"), "{said}");
-        assert_eq!(overdue(&waiting, limit, at(90)), Ok(()), "the clock was set back");
-        assert_eq!(overdue(&view(7, &[(8, None)]), limit, at(1_000)), Ok(()), "a gap has no time");
-        assert_eq!(overdue(&view(9, &[(9, Some(0))]), limit, at(1_000)), Ok(()), "all is committed");
-        assert_eq!(overdue(&view(9, &[]), limit, at(1_000)), Ok(()), "nothing waits");
+        assert!(
+            said.starts_with("2 messages after sequence 7 wait for their commit since 31 s"),
+            "{said}"
+        );
+        assert_eq!(
+            overdue(&waiting, limit, at(90)),
+            Ok(()),
+            "the clock was set back"
+        );
+        assert_eq!(
+            overdue(&view(7, &[(8, None)]), limit, at(1_000)),
+            Ok(()),
+            "a gap has no time"
+        );
+        assert_eq!(
+            overdue(&view(9, &[(9, Some(0))]), limit, at(1_000)),
+            Ok(()),
+            "all is committed"
+        );
+        assert_eq!(
+            overdue(&view(9, &[]), limit, at(1_000)),
+            Ok(()),
+            "nothing waits"
+        );
     }
 }

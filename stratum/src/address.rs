@@ -1,7 +1,8 @@
 //! Monero addresses: base58 in blocks, network prefix and the full checksum.
 //!
-//! An account is paid by its address for years, so a typing error must be refused at login, not found at the first payout.
-//! The keys inside are not checked to be curve points; the checksum already refuses what nobody generated.
+//! An account is paid by its address for years, so a typing error must be refused at login, not
+//! found at the first payout. The keys inside are not checked to be curve points; the checksum
+//! already refuses what nobody generated.
 
 use thiserror::Error;
 
@@ -14,7 +15,8 @@ const CHECKSUM_LEN: usize = 4;
 const KEYS_LEN: usize = 64;
 const PAYMENT_ID_LEN: usize = 8;
 
-/// The network an address belongs to. A regtest daemon calls itself `fakechain` and uses mainnet's prefixes.
+/// The network an address belongs to. A regtest daemon calls itself `fakechain` and uses mainnet's
+/// prefixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     /// Mainnet and regtest.
@@ -40,7 +42,9 @@ pub enum Form {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum AddressError {
     /// Not base58.
-    #[error("address has a character or length that base58 does not allow; copy it again from the wallet")]
+    #[error(
+        "address has a character or length that base58 does not allow; copy it again from the wallet"
+    )]
     Encoding,
     /// Right letters, wrong sum.
     #[error("address checksum does not match; a character was mistyped or lost")]
@@ -55,7 +59,9 @@ pub enum AddressError {
     #[error("address belongs to {0:?}, this pool mines {1:?}")]
     OtherNetwork(Network, Network),
     /// Valid, but not for a wallet that blocks are to pay.
-    #[error("a subaddress, which no block can pay: monerod makes no template for it; use the primary address of the wallet")]
+    #[error(
+        "a subaddress, which no block can pay: monerod makes no template for it; use the primary address of the wallet"
+    )]
     Subaddress,
     /// The chain has not said yet which network it is.
     #[error("the daemon has not said yet which network it is on; try again in a few seconds")]
@@ -88,7 +94,11 @@ pub fn parse(text: &str) -> Result<(Network, Form), AddressError> {
         return Err(AddressError::Checksum);
     }
     let (network, form) = prefix(body[0])?;
-    let keys = if form == Form::Integrated { KEYS_LEN + PAYMENT_ID_LEN } else { KEYS_LEN };
+    let keys = if form == Form::Integrated {
+        KEYS_LEN + PAYMENT_ID_LEN
+    } else {
+        KEYS_LEN
+    };
     if body_len != 1 + keys {
         return Err(AddressError::Length(bytes.len()));
     }

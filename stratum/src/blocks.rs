@@ -1,7 +1,9 @@
-//! A found block's life after its submission: what the chain says of it, and which rows must follow from that.
+//! A found block's life after its submission: what the chain says of it, and which rows must follow
+//! from that.
 //!
-//! A block is its hash, never its height: two of ours can compete for one height, and a reorganisation can take a block away
-//! and bring it back. This file only decides; [`watcher`] asks the chain and writes.
+//! A block is its hash, never its height: two of ours can compete for one height, and a
+//! reorganisation can take a block away and bring it back. This file only decides; [`watcher`] asks
+//! the chain and writes.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,16 +25,26 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { confirmed_at: 10, look_s: 30 }
+        Self {
+            confirmed_at: 10,
+            look_s: 30,
+        }
     }
 }
 
 impl Settings {
     /// Refuses what makes no sense.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let refuse = |key, reason: &str| ConfigError { key, value: "0".to_owned(), reason: reason.to_owned() };
+        let refuse = |key, reason: &str| ConfigError {
+            key,
+            value: "0".to_owned(),
+            reason: reason.to_owned(),
+        };
         if self.confirmed_at == 0 {
-            return Err(refuse("blocks.confirmed_at", "must be at least 1: the block itself is the first confirmation"));
+            return Err(refuse(
+                "blocks.confirmed_at",
+                "must be at least 1: the block itself is the first confirmation",
+            ));
         }
         if self.look_s == 0 {
             return Err(refuse("blocks.look_s", "must be at least 1"));
@@ -76,7 +88,14 @@ impl Stage {
 
     /// The stage a word of the `blocks` stream stands for.
     pub fn of_word(word: &str) -> Option<Self> {
-        let written = [Stage::Candidate, Stage::Accepted, Stage::Refused, Stage::Confirmed, Stage::Orphaned, Stage::Matured];
+        let written = [
+            Stage::Candidate,
+            Stage::Accepted,
+            Stage::Refused,
+            Stage::Confirmed,
+            Stage::Orphaned,
+            Stage::Matured,
+        ];
         written.into_iter().find(|stage| stage.word() == Some(word))
     }
 }
@@ -90,9 +109,11 @@ pub struct Rules {
     pub matured_at: u64,
 }
 
-/// The steps from a stage to what the chain says now, in the order their rows must be written; none when nothing changed.
+/// The steps from a stage to what the chain says now, in the order their rows must be written; none
+/// when nothing changed.
 ///
-/// A refused block is watched, too: a daemon that did not answer counts as a refusal, and it may have taken the block.
+/// A refused block is watched, too: a daemon that did not answer counts as a refusal, and it may
+/// have taken the block.
 pub fn steps(stage: Stage, standing: Standing, rules: Rules) -> Vec<Stage> {
     let mut steps = Vec::new();
     let mut at = stage;
@@ -106,10 +127,22 @@ pub fn steps(stage: Stage, standing: Standing, rules: Rules) -> Vec<Stage> {
 fn step(stage: Stage, standing: Standing, rules: Rules) -> Option<Stage> {
     match (stage, standing) {
         (Stage::Unwritten, _) => Some(Stage::Candidate),
-        (Stage::Candidate | Stage::Refused | Stage::Orphaned, Standing::Best { .. }) => Some(Stage::Accepted),
-        (Stage::Accepted, Standing::Best { confirmations }) if confirmations >= rules.confirmed_at => Some(Stage::Confirmed),
-        (Stage::Confirmed, Standing::Best { confirmations }) if confirmations >= rules.matured_at => Some(Stage::Matured),
-        (Stage::Candidate | Stage::Accepted | Stage::Confirmed, Standing::Beside { .. }) => Some(Stage::Orphaned),
+        (Stage::Candidate | Stage::Refused | Stage::Orphaned, Standing::Best { .. }) => {
+            Some(Stage::Accepted)
+        }
+        (Stage::Accepted, Standing::Best { confirmations })
+            if confirmations >= rules.confirmed_at =>
+        {
+            Some(Stage::Confirmed)
+        }
+        (Stage::Confirmed, Standing::Best { confirmations })
+            if confirmations >= rules.matured_at =>
+        {
+            Some(Stage::Matured)
+        }
+        (Stage::Candidate | Stage::Accepted | Stage::Confirmed, Standing::Beside { .. }) => {
+            Some(Stage::Orphaned)
+        }
         _ => None,
     }
 }
@@ -118,7 +151,9 @@ fn step(stage: Stage, standing: Standing, rules: Rules) -> Option<Stage> {
 pub fn is_over(stage: Stage, standing: Standing, rules: Rules) -> bool {
     match (stage, standing) {
         (Stage::Matured, _) => true,
-        (Stage::Orphaned | Stage::Refused, Standing::Beside { confirmations }) => confirmations >= rules.matured_at,
+        (Stage::Orphaned | Stage::Refused, Standing::Beside { confirmations }) => {
+            confirmations >= rules.matured_at
+        }
         _ => false,
     }
 }

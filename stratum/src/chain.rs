@@ -1,8 +1,9 @@
 //! A chain: where block templates come from and where found blocks go.
 //!
-//! The server knows nothing of coins. A driver turns its daemon's answers into [`Template`]s, which make a hashing blob for
-//! any extranonce and a whole block out of a solution. A Bitcoin-shaped driver differs in the blob, the nonce's place and
-//! the final comparison, so all three are asked of the template.
+//! The server knows nothing of coins. A driver turns its daemon's answers into [`Template`]s, which
+//! make a hashing blob for any extranonce and a whole block out of a solution. A Bitcoin-shaped
+//! driver differs in the blob, the nonce's place and the final comparison, so all three are asked
+//! of the template.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -31,8 +32,8 @@ pub const USUAL_NONCE_OFFSET: usize = 39;
 
 /// What makes one job's work differ from every other's: the process, the connection and the job.
 ///
-/// The instance is drawn at each start, so that a restart never hands out the same work again; the job's number is part
-/// of it, so that one solution is never worth credit under two job ids.
+/// The instance is drawn at each start, so that a restart never hands out the same work again; the
+/// job's number is part of it, so that one solution is never worth credit under two job ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Extranonce {
     /// Random, one a process start.
@@ -57,7 +58,8 @@ impl Extranonce {
     }
 }
 
-/// A block to be mined, as the daemon gave it. Cheap to ask for blobs: only what the extranonce changes is recomputed.
+/// A block to be mined, as the daemon gave it. Cheap to ask for blobs: only what the extranonce
+/// changes is recomputed.
 pub trait Template: Send + Sync + fmt::Debug {
     /// Height of the block it would make.
     fn height(&self) -> u64;
@@ -79,8 +81,8 @@ pub trait Template: Send + Sync + fmt::Debug {
     fn block(&self, extranonce: Extranonce, nonce: [u8; 4]) -> FoundBlock;
     /// Whether a hash is enough for the network, by the chain's exact rule.
     fn is_block(&self, hash: &Hash) -> bool;
-    /// The difficulty of a job for which `requested` was asked. It is capped at the network's, above which a miner would
-    /// throw blocks away.
+    /// The difficulty of a job for which `requested` was asked. It is capped at the network's,
+    /// above which a miner would throw blocks away.
     fn assign(&self, requested: u64) -> Difficulty {
         Difficulty::capped(requested, self.network_difficulty())
     }
@@ -111,7 +113,8 @@ pub struct Tip {
 pub enum Submitted {
     /// It is part of the daemon's chain.
     Accepted,
-    /// The daemon took it, beside another block of the same height that came first and that its chain goes on from.
+    /// The daemon took it, beside another block of the same height that came first and that its
+    /// chain goes on from.
     Orphaned,
     /// The daemon's words.
     Refused(String),
@@ -132,11 +135,21 @@ pub enum Standing {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum ChainError {
     /// No answer.
-    #[error("{method} at {url} failed: {reason}; check that the daemon runs and its RPC port is reachable")]
-    Unreachable { url: String, method: &'static str, reason: String },
+    #[error(
+        "{method} at {url} failed: {reason}; check that the daemon runs and its RPC port is reachable"
+    )]
+    Unreachable {
+        url: String,
+        method: &'static str,
+        reason: String,
+    },
     /// An error as answer.
     #[error("{method} was refused by the daemon: {message} (code {code})")]
-    Refused { method: &'static str, code: i64, message: String },
+    Refused {
+        method: &'static str,
+        code: i64,
+        message: String,
+    },
     /// An answer that we cannot mine on.
     #[error("the daemon's block template is not usable: {0}")]
     Template(String),
@@ -146,15 +159,22 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// No answer from the daemon at this address, whose user and password are left out: what is said here ends up in logs and rows.
+    /// No answer from the daemon at this address, whose user and password are left out: what is
+    /// said here ends up in logs and rows.
     pub(crate) fn unreachable(url: &str, method: &'static str, reason: String) -> Self {
-        Self::Unreachable { url: masked(url), method, reason }
+        Self::Unreachable {
+            url: masked(url),
+            method,
+            reason,
+        }
     }
 }
 
 /// The address without user and password.
 fn masked(url: &str) -> String {
-    let Ok(mut parsed) = reqwest::Url::parse(url) else { return url.to_owned() };
+    let Ok(mut parsed) = reqwest::Url::parse(url) else {
+        return url.to_owned();
+    };
     // Neither fails for an address that http can reach.
     let _ = parsed.set_username("");
     let _ = parsed.set_password(None);
@@ -170,7 +190,9 @@ pub trait Chain: Send + Sync + 'static {
         let algo = self.algo();
         // A miner that sends no list is an old one that does what it is told.
         let able = offered.is_empty() || offered.iter().any(|name| name == algo);
-        (!able).then(|| format!("This pool needs the algorithm {algo}, which the miner does not offer"))
+        (!able).then(|| {
+            format!("This pool needs the algorithm {algo}, which the miner does not offer")
+        })
     }
     /// Whether an account can be paid on this chain.
     fn check_address(&self, address: &str) -> Result<(), AddressError>;
@@ -178,20 +200,23 @@ pub trait Chain: Send + Sync + 'static {
     fn tip(&self) -> BoxFuture<'_, Result<Tip, ChainError>>;
     /// A new template.
     fn template(&self) -> BoxFuture<'_, Result<Arc<dyn Template>, ChainError>>;
-    /// Hands a found block to the daemon; retries what a retry can mend, and says accepted also when an earlier try was.
+    /// Hands a found block to the daemon; retries what a retry can mend, and says accepted also
+    /// when an earlier try was.
     fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>>;
     /// Where a block that was found earlier stands now.
     fn standing(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<Standing, ChainError>>;
-    /// The blocks of the best chain at these heights that carry this pool's mark; heights beyond its end have none.
+    /// The blocks of the best chain at these heights that carry this pool's mark; heights beyond
+    /// its end have none.
     fn marked(&self, heights: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>>;
     /// Confirmations, the block itself counted, at which the next block may spend its reward.
     fn maturity(&self) -> u64;
-    /// The mean time between blocks of a network that goes on without us; `None` for a private one, where a chain that does
-    /// not grow proves nothing.
+    /// The mean time between blocks of a network that goes on without us; `None` for a private one,
+    /// where a chain that does not grow proves nothing.
     fn block_time(&self) -> Option<Duration> {
         None
     }
-    /// Whatever the chain must do in the background, until `stop`. Rings when a look at the tip is worth it.
+    /// Whatever the chain must do in the background, until `stop`. Rings when a look at the tip is
+    /// worth it.
     fn attend(&self, bell: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
         // A chain that is only asked has nobody to ring for.
         drop(bell);
@@ -213,7 +238,17 @@ mod tests {
 
     #[test]
     fn a_daemons_password_is_in_no_message() {
-        let error = ChainError::unreachable("http://pool:geheim@node:18081/json_rpc", "get_info", "refused".to_owned()).to_string();
-        assert!(error.contains("http://node:18081/json_rpc") && !error.contains("geheim") && !error.contains("pool:"), "{error}");
+        let error = ChainError::unreachable(
+            "http://pool:geheim@node:18081/json_rpc",
+            "get_info",
+            "refused".to_owned(),
+        )
+        .to_string();
+        assert!(
+            error.contains("http://node:18081/json_rpc")
+                && !error.contains("geheim")
+                && !error.contains("pool:"),
+            "{error}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The stratum room's section of the configuration: every key with its default, and what makes it refusable.
+//! The stratum room's section of the configuration: every key with its default, and what makes it
+//! refusable.
 
 use headframe_schemas::stream::blocks::Terms;
 use serde::{Deserialize, Serialize};
@@ -77,8 +78,9 @@ pub struct StratumConfig {
     pub write_timeout_s: u64,
     /// Seconds a share may take to become durable before it is refused.
     pub durable_timeout_s: u64,
-    /// Milliseconds for which a share for the block before the newest is still credited, counted from the announcement of
-    /// the new template; it cannot be a block any more. 0 makes it stale at once.
+    /// Milliseconds for which a share for the block before the newest is still credited, counted
+    /// from the announcement of the new template; it cannot be a block any more. 0 makes it stale
+    /// at once.
     pub late_grace_ms: u64,
     /// Where rows wait while JetStream is away.
     pub spool: spool::Settings,
@@ -88,8 +90,8 @@ pub struct StratumConfig {
     pub drain_s: u64,
     /// Limits against those who would harm the pool or other miners.
     pub defence: defence::settings::Settings,
-    /// On which terms found blocks are paid, written into their rows. Not a key of this section: whoever wires the rooms gives
-    /// them; without any nobody is paid.
+    /// On which terms found blocks are paid, written into their rows. Not a key of this section:
+    /// whoever wires the rooms gives them; without any nobody is paid.
     #[serde(skip)]
     pub terms: Terms,
 }
@@ -147,19 +149,36 @@ pub struct ConfigError {
 }
 
 impl StratumConfig {
-    /// Refuses what could only fail later. Whether the wallet is on the daemon's network is checked against the daemon.
+    /// Refuses what could only fail later. Whether the wallet is on the daemon's network is checked
+    /// against the daemon.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.wallet.is_empty() {
-            return Err(refuse("wallet", "\"\"", "write the address that found blocks should pay"));
+            return Err(refuse(
+                "wallet",
+                "\"\"",
+                "write the address that found blocks should pay",
+            ));
         }
-        self.chain.check_wallet(&self.wallet).map_err(|error| refuse("wallet", &self.wallet, &error.to_string()))?;
+        self.chain
+            .check_wallet(&self.wallet)
+            .map_err(|error| refuse("wallet", &self.wallet, &error.to_string()))?;
         self.opensy.validate()?;
         let name_ok = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if self.pool.is_empty() || self.pool.len() > 64 || !self.pool.chars().all(name_ok) {
-            return Err(refuse("pool", &self.pool, "use 1 to 64 letters, digits, dashes or underscores"));
+            return Err(refuse(
+                "pool",
+                &self.pool,
+                "use 1 to 64 letters, digits, dashes or underscores",
+            ));
         }
-        let url_ok = |url: &String| reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        let key = if self.daemon_urls.is_empty() { "daemon_url" } else { "daemon_urls" };
+        let url_ok = |url: &String| {
+            reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+        };
+        let key = if self.daemon_urls.is_empty() {
+            "daemon_url"
+        } else {
+            "daemon_urls"
+        };
         let daemons = self.daemons_in_order();
         if let Some(url) = daemons.iter().find(|url| !url_ok(url)) {
             return Err(refuse(key, url, "write it as http://host:port"));
@@ -198,25 +217,51 @@ impl StratumConfig {
             return Err(refuse(key, "0", "must be at least 1"));
         }
         let vardiff = &self.vardiff;
-        if vardiff.max_difficulty < vardiff.min_difficulty || i64::try_from(vardiff.max_difficulty).is_err() {
+        if vardiff.max_difficulty < vardiff.min_difficulty
+            || i64::try_from(vardiff.max_difficulty).is_err()
+        {
             let reason = "must lie between vardiff.min_difficulty and 9223372036854775807";
-            return Err(refuse("vardiff.max_difficulty", &vardiff.max_difficulty.to_string(), reason));
+            return Err(refuse(
+                "vardiff.max_difficulty",
+                &vardiff.max_difficulty.to_string(),
+                reason,
+            ));
         }
         if !(vardiff.target_s > 0.0 && vardiff.target_s <= 3600.0) {
-            return Err(refuse("vardiff.target_s", &vardiff.target_s.to_string(), "must be above 0 and at most 3600 seconds"));
+            return Err(refuse(
+                "vardiff.target_s",
+                &vardiff.target_s.to_string(),
+                "must be above 0 and at most 3600 seconds",
+            ));
         }
         if !(vardiff.max_step > 1.0 && vardiff.max_step <= 1000.0) {
-            return Err(refuse("vardiff.max_step", &vardiff.max_step.to_string(), "must be above 1 and at most 1000"));
+            return Err(refuse(
+                "vardiff.max_step",
+                &vardiff.max_step.to_string(),
+                "must be above 1 and at most 1000",
+            ));
         }
         if self.durable_timeout_s > 19 {
             let reason = "must be at most 19: miners give a share up after 20 seconds";
-            return Err(refuse("durable_timeout_s", &self.durable_timeout_s.to_string(), reason));
+            return Err(refuse(
+                "durable_timeout_s",
+                &self.durable_timeout_s.to_string(),
+                reason,
+            ));
         }
         if self.late_grace_ms > MAX_GRACE_MS {
-            let reason = format!("must be at most {MAX_GRACE_MS}: the pool pays for work that cannot become a block");
-            return Err(refuse("late_grace_ms", &self.late_grace_ms.to_string(), &reason));
+            let reason = format!(
+                "must be at most {MAX_GRACE_MS}: the pool pays for work that cannot become a block"
+            );
+            return Err(refuse(
+                "late_grace_ms",
+                &self.late_grace_ms.to_string(),
+                &reason,
+            ));
         }
-        self.spool.validate(self.durable_timeout_s).map_err(|(key, value, reason)| refuse(key, &value, &reason))
+        self.spool
+            .validate(self.durable_timeout_s)
+            .map_err(|(key, value, reason)| refuse(key, &value, &reason))
     }
 
     /// The addresses of the chain's daemons, the preferred one first.
@@ -224,7 +269,11 @@ impl StratumConfig {
         if self.chain == ChainKind::Opensy {
             return self.opensy.nodes_in_order();
         }
-        if self.daemon_urls.is_empty() { vec![self.daemon_url.clone()] } else { self.daemon_urls.clone() }
+        if self.daemon_urls.is_empty() {
+            vec![self.daemon_url.clone()]
+        } else {
+            self.daemon_urls.clone()
+        }
     }
 
     /// What the pool's coinbases are known by.
@@ -252,5 +301,9 @@ impl StratumConfig {
 }
 
 fn refuse(key: &'static str, value: &str, reason: &str) -> ConfigError {
-    ConfigError { key, value: value.to_owned(), reason: reason.to_owned() }
+    ConfigError {
+        key,
+        value: value.to_owned(),
+        reason: reason.to_owned(),
+    }
 }

@@ -1,8 +1,10 @@
-//! Defence: what keeps a few from spoiling the pool for all, and what keeps that from hitting the innocent.
+//! Defence: what keeps a few from spoiling the pool for all, and what keeps that from hitting the
+//! innocent.
 //!
-//! The rules are pure and each in its file: who may hold how many connections ([`limits`]), whose conduct is bad
-//! ([`conduct`]), who is banned until when ([`bans`]), how many names there may be ([`names`]). [`guard`] holds them for the
-//! server and [`visit`] is one connection's way through them. Who is verified first is decided by [`crate::randomx::fair`].
+//! The rules are pure and each in its file: who may hold how many connections ([`limits`]), whose
+//! conduct is bad ([`conduct`]), who is banned until when ([`bans`]), how many names there may be
+//! ([`names`]). [`guard`] holds them for the server and [`visit`] is one connection's way through
+//! them. Who is verified first is decided by [`crate::randomx::fair`].
 
 pub mod addresses;
 pub mod bans;

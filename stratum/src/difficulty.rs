@@ -1,10 +1,12 @@
-//! Difficulty and target: what the miner is told, what it really works at, and the exact rule a hash is judged by.
+//! Difficulty and target: what the miner is told, what it really works at, and the exact rule a
+//! hash is judged by.
 //!
-//! A pool that credits a difficulty the wire cannot express pays wrongly: a 4-byte target at 10⁹ makes the miner work 7 %
-//! unpaid. So a job's difficulty is snapped to what XMRig works at, and exactly that is credited. Everything is pure.
+//! A pool that credits a difficulty the wire cannot express pays wrongly: a 4-byte target at 10⁹
+//! makes the miner work 7 % unpaid. So a job's difficulty is snapped to what XMRig works at, and
+//! exactly that is credited. Everything is pure.
 
-/// Requested difficulties below this go out as 4-byte targets, which every miner knows; from here on the loss of the
-/// short form would exceed 0.1 %, so 8 bytes are sent.
+/// Requested difficulties below this go out as 4-byte targets, which every miner knows; from here
+/// on the loss of the short form would exceed 0.1 %, so 8 bytes are sent.
 pub const SHORT_TARGET_LIMIT: u64 = 4_000_000;
 
 /// A job's difficulty as the miner will work at it, with its wire form.
@@ -21,25 +23,34 @@ enum Wire {
 }
 
 impl Difficulty {
-    /// The closest difficulty the wire can express for `requested` hashes (0 counts as 1). A target is never zero, which
-    /// would crash miners.
+    /// The closest difficulty the wire can express for `requested` hashes (0 counts as 1). A target
+    /// is never zero, which would crash miners.
     pub fn assign(requested: u64) -> Self {
         let requested = requested.max(1);
         if requested >= SHORT_TARGET_LIMIT {
             return Self::assign_long(requested);
         }
-        // Below the limit the quotient is at least 1073, so it is neither zero nor wider than 32 bits.
+        // Below the limit the quotient is at least 1073, so it is neither zero nor wider than 32
+        // bits.
         let short = u32::try_from(u64::from(u32::MAX) / requested).unwrap_or(u32::MAX);
-        Self { effective: u64::MAX / expand(short), wire: Wire::Short(short) }
+        Self {
+            effective: u64::MAX / expand(short),
+            wire: Wire::Short(short),
+        }
     }
 
-    /// The same, but never so high that the miner would keep a block to itself: every hash that is enough for `network`,
-    /// of which XMRig sees the top 64 bits and compares strictly, is one it submits.
+    /// The same, but never so high that the miner would keep a block to itself: every hash that is
+    /// enough for `network`, of which XMRig sees the top 64 bits and compares strictly, is one it
+    /// submits.
     pub fn capped(requested: u64, network: u128) -> Self {
         let network = u64::try_from(network).unwrap_or(u64::MAX).max(1);
         let assigned = Self::assign(requested.min(network));
         let lowest = (u64::MAX / network).saturating_add(1);
-        if assigned.target() < lowest { Self::long(lowest) } else { assigned }
+        if assigned.target() < lowest {
+            Self::long(lowest)
+        } else {
+            assigned
+        }
     }
 
     /// The same in the 8-byte form whatever the size.
@@ -48,7 +59,10 @@ impl Difficulty {
     }
 
     fn long(target: u64) -> Self {
-        Self { effective: u64::MAX / target, wire: Wire::Long(target) }
+        Self {
+            effective: u64::MAX / target,
+            wire: Wire::Long(target),
+        }
     }
 
     /// What XMRig compares the top 64 bits of a hash with.
@@ -78,14 +92,19 @@ impl Difficulty {
     }
 }
 
-/// Monero's rule: the hash, read as a 256-bit little-endian number, times `difficulty` stays below 2²⁵⁶.
+/// Monero's rule: the hash, read as a 256-bit little-endian number, times `difficulty` stays below
+/// 2²⁵⁶.
 pub fn meets(hash: &[u8; 32], difficulty: u128) -> bool {
-    let factor = [(difficulty & u128::from(u64::MAX)) as u64, (difficulty >> 64) as u64];
+    let factor = [
+        (difficulty & u128::from(u64::MAX)) as u64,
+        (difficulty >> 64) as u64,
+    ];
     let mut product = [0u64; 6];
     for (shift, &by) in factor.iter().enumerate() {
         let mut carry = 0u128;
         for (place, limb) in limbs(hash).into_iter().enumerate() {
-            let sum = u128::from(limb) * u128::from(by) + u128::from(product[place + shift]) + carry;
+            let sum =
+                u128::from(limb) * u128::from(by) + u128::from(product[place + shift]) + carry;
             product[place + shift] = sum as u64;
             carry = sum >> 64;
         }
@@ -94,7 +113,8 @@ pub fn meets(hash: &[u8; 32], difficulty: u128) -> bool {
     product[4] == 0 && product[5] == 0
 }
 
-/// The 64-bit target XMRig compares with, out of the wire form; `None` for what it refuses (or dies of).
+/// The 64-bit target XMRig compares with, out of the wire form; `None` for what it refuses (or dies
+/// of).
 pub fn target_from_hex(text: &str) -> Option<u64> {
     let bytes = hex::decode(text).ok()?;
     let target = match bytes.len() {

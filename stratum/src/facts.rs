@@ -1,4 +1,5 @@
-//! Where the pool's facts go, seen from the pool: a share is told OK only after this said it is durable.
+//! Where the pool's facts go, seen from the pool: a share is told OK only after this said it is
+//! durable.
 
 use futures::future::BoxFuture;
 use headframe_schemas::stream::bans::Ban;
@@ -25,16 +26,18 @@ pub struct FactError {
     pub reason: String,
 }
 
-/// A durable place for facts. Each future ends well only when the fact survives a crash of everything.
+/// A durable place for facts. Each future ends well only when the fact survives a crash of
+/// everything.
 pub trait Facts: Send + Sync + 'static {
     /// A share with its verdict.
     fn share(&self, share: Share) -> BoxFuture<'_, Result<(), FactError>>;
     /// A step in a block's life.
     fn block(&self, block: Block) -> BoxFuture<'_, Result<(), FactError>>;
-    /// Every row about blocks of this pool that is durable and still kept, oldest first. Rows that were told to be durable
-    /// before the call are among them.
+    /// Every row about blocks of this pool that is durable and still kept, oldest first. Rows that
+    /// were told to be durable before the call are among them.
     fn block_rows(&self, pool: &str) -> BoxFuture<'_, Result<Vec<Block>, FactError>>;
-    /// The height of the newest durable share of this pool: where it worked last. `None` when it never did, or too long ago.
+    /// The height of the newest durable share of this pool: where it worked last. `None` when it
+    /// never did, or too long ago.
     fn newest_height(&self, pool: &str) -> BoxFuture<'_, Result<Option<u64>, FactError>>;
     /// A session's hashrate.
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>>;

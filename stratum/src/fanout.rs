@@ -1,6 +1,7 @@
 //! How long it takes from the moment a new block is noticed until a miner has the job on top of it.
 //!
-//! Hashes made on the old block in between are lost work, so both the usual and the last miner's time are measured.
+//! Hashes made on the old block in between are lost work, so both the usual and the last miner's
+//! time are measured.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -31,7 +32,8 @@ impl Fanout {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(race);
     }
 
-    /// The next jobs are on the same block, only with other transactions: nobody loses anything by waiting for them.
+    /// The next jobs are on the same block, only with other transactions: nobody loses anything by
+    /// waiting for them.
     pub(crate) fn end(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

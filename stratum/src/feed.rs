@@ -1,8 +1,9 @@
 //! The feed: watches the daemon and offers the newest template to every session.
 //!
-//! A template is announced only after its seed is in memory, so that the first share on it is verified at once. When the
-//! daemon is not synchronised, or gone for longer than the grace time, the work is withdrawn: miners then fail over to
-//! another pool instead of burning power on a dead chain.
+//! A template is announced only after its seed is in memory, so that the first share on it is
+//! verified at once. When the daemon is not synchronised, or gone for longer than the grace time,
+//! the work is withdrawn: miners then fail over to another pool instead of burning power on a dead
+//! chain.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,7 +52,8 @@ pub(crate) struct Feed {
 struct Known {
     heard: Instant,
     taken: Option<(Hash, Instant)>,
-    /// The reason told last without its figures, so that the log has one line a change, not one a poll.
+    /// The reason told last without its figures, so that the log has one line a change, not one a
+    /// poll.
     told: String,
     /// Seeds being prepared for the next epoch.
     ahead: JoinSet<()>,
@@ -60,7 +62,12 @@ struct Known {
 impl Feed {
     /// Looks until told to stop.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut known = Known { heard: Instant::now(), taken: None, told: String::new(), ahead: JoinSet::new() };
+        let mut known = Known {
+            heard: Instant::now(),
+            taken: None,
+            told: String::new(),
+            ahead: JoinSet::new(),
+        };
         loop {
             let began = Instant::now();
             let looked = tokio::select! {
@@ -68,7 +75,9 @@ impl Feed {
                 looked = self.look(&mut known) => looked,
             };
             self.react(looked, &mut known, began);
-            let age = known.taken.map_or(0.0, |(_, at)| at.elapsed().as_secs_f64());
+            let age = known
+                .taken
+                .map_or(0.0, |(_, at)| at.elapsed().as_secs_f64());
             metrics::gauge!("headframe_stratum_template_age_seconds").set(age);
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -78,22 +87,43 @@ impl Feed {
         }
     }
 
-    /// `Ok(None)`: nothing to do. `Err`: why there is no good template, and whether that can wait for the grace time.
+    /// `Ok(None)`: nothing to do. `Err`: why there is no good template, and whether that can wait
+    /// for the grace time.
     async fn look(&self, known: &mut Known) -> Result<Option<Arc<dyn Template>>, Trouble> {
-        let tip = self.chain.tip().await.map_err(|error| Trouble { reason: error.to_string(), may_pass: true })?;
+        let tip = self.chain.tip().await.map_err(|error| Trouble {
+            reason: error.to_string(),
+            may_pass: true,
+        })?;
         if let Some(reason) = tip.unready {
-            return Err(Trouble { reason, may_pass: false });
+            return Err(Trouble {
+                reason,
+                may_pass: false,
+            });
         }
-        if known.taken.is_some_and(|(prev, at)| prev == tip.hash && at.elapsed() < self.timing.refresh) {
+        if known
+            .taken
+            .is_some_and(|(prev, at)| prev == tip.hash && at.elapsed() < self.timing.refresh)
+        {
             return Ok(None);
         }
-        let template = self.chain.template().await.map_err(|error| Trouble { reason: error.to_string(), may_pass: true })?;
+        let template = self.chain.template().await.map_err(|error| Trouble {
+            reason: error.to_string(),
+            may_pass: true,
+        })?;
         let prepared = self.seeds.memory(template.seed()).await;
-        prepared.map_err(|error| Trouble { reason: error.to_string(), may_pass: true })?;
+        prepared.map_err(|error| Trouble {
+            reason: error.to_string(),
+            may_pass: true,
+        })?;
         Ok(Some(template))
     }
 
-    fn react(&self, looked: Result<Option<Arc<dyn Template>>, Trouble>, known: &mut Known, began: Instant) {
+    fn react(
+        &self,
+        looked: Result<Option<Arc<dyn Template>>, Trouble>,
+        known: &mut Known,
+        began: Instant,
+    ) {
         match looked {
             Ok(template) => {
                 known.heard = Instant::now();
@@ -110,12 +140,18 @@ impl Feed {
             }
             Err(trouble) => {
                 // How many seconds it has lasted is no news.
-                let news: String = trouble.reason.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+                let news: String = trouble
+                    .reason
+                    .chars()
+                    .filter(|letter| !letter.is_ascii_digit())
+                    .collect();
                 if news != known.told {
                     tracing::warn!(reason = %trouble.reason, "no new work from the daemon");
                     known.told = news;
                 }
-                let patience = trouble.may_pass && known.taken.is_some() && known.heard.elapsed() < self.timing.grace;
+                let patience = trouble.may_pass
+                    && known.taken.is_some()
+                    && known.heard.elapsed() < self.timing.grace;
                 if !patience {
                     known.taken = None;
                     self.counters.unready(&trouble.reason);

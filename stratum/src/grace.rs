@@ -1,10 +1,11 @@
 //! Grace for late shares: for how long work on the block before the newest still counts.
 //!
-//! A miner learns of a new block some time after the pool does, and what it found in between is honest work that only the
-//! network's delay made late. So a share for the previous block is credited in full, as accepted, while the grace lasts; it
-//! cannot become a block any more, and nobody offers it as one. It begins when the pool announces the new template, it is
-//! the same for all, and it is short: whoever kept to old work on purpose would gain nothing over a miner that does not.
-//! Work on any older block is stale at once.
+//! A miner learns of a new block some time after the pool does, and what it found in between is
+//! honest work that only the network's delay made late. So a share for the previous block is
+//! credited in full, as accepted, while the grace lasts; it cannot become a block any more, and
+//! nobody offers it as one. It begins when the pool announces the new template, it is the same for
+//! all, and it is short: whoever kept to old work on purpose would gain nothing over a miner that
+//! does not. Work on any older block is stale at once.
 
 use crate::chain::Hash;
 
@@ -31,7 +32,11 @@ pub enum Standing {
 impl Tips {
     /// No block yet.
     pub fn new(grace_ms: u64) -> Self {
-        Self { grace_ms, newest: None, previous: None }
+        Self {
+            grace_ms,
+            newest: None,
+            previous: None,
+        }
     }
 
     /// Jobs are made on `tip` now. Times are milliseconds since any fixed moment.
@@ -49,7 +54,11 @@ impl Tips {
             return Standing::Current;
         }
         match self.previous {
-            Some((previous, since)) if previous == *prev && now_ms.saturating_sub(since) < self.grace_ms => Standing::Late,
+            Some((previous, since))
+                if previous == *prev && now_ms.saturating_sub(since) < self.grace_ms =>
+            {
+                Standing::Late
+            }
             _ => Standing::Stale,
         }
     }

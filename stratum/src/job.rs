@@ -1,7 +1,8 @@
 //! Jobs: one connection's ring of the work it was given.
 //!
-//! XMRig drops the connection when two jobs look alike, also across a reconnect, so a job id is a random prefix drawn a
-//! connection plus a counter, and its extranonce carries the same counter: no two jobs share a blob.
+//! XMRig drops the connection when two jobs look alike, also across a reconnect, so a job id is a
+//! random prefix drawn a connection plus a counter, and its extranonce carries the same counter: no
+//! two jobs share a blob.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,7 +18,8 @@ const PREFIX_LEN: usize = 16;
 /// Solutions remembered a job, which bounds memory when somebody sends shares of no worth.
 pub const MAX_NONCES: usize = 16_384;
 
-/// One piece of work as one connection got it. Kept small: a connection has eight, and there are thousands of connections.
+/// One piece of work as one connection got it. Kept small: a connection has eight, and there are
+/// thousands of connections.
 #[derive(Debug)]
 pub struct Job {
     prefix: u64,
@@ -27,8 +29,8 @@ pub struct Job {
     pub extranonce: Extranonce,
     /// What a share of it is worth.
     pub difficulty: Difficulty,
-    /// The nonce's last byte, when it is not the miner's to choose (NiceHash). Never zero: a byte that is not zero is what
-    /// tells a miner to leave it alone.
+    /// The nonce's last byte, when it is not the miner's to choose (NiceHash). Never zero: a byte
+    /// that is not zero is what tells a miner to leave it alone.
     pub fixed_byte: Option<u8>,
     /// Most jobs see few shares or none, for which a tree takes least.
     nonces: BTreeSet<[u8; 4]>,
@@ -46,7 +48,8 @@ pub enum Reservation {
 }
 
 impl Job {
-    /// Its id, unique over connections and restarts: the connection's prefix and the job's number, in hex.
+    /// Its id, unique over connections and restarts: the connection's prefix and the job's number,
+    /// in hex.
     pub fn id(&self) -> String {
         format!("{:016x}{:x}", self.prefix, self.extranonce.job)
     }
@@ -90,7 +93,16 @@ pub struct JobRing {
 impl JobRing {
     /// An empty ring. `prefix` must be random; `instance` and `connection` must not both repeat.
     pub fn new(prefix: u64, instance: u32, connection: u32) -> Self {
-        Self { prefix, extranonce: Extranonce { instance, connection, job: 0 }, nicehash: false, jobs: VecDeque::new() }
+        Self {
+            prefix,
+            extranonce: Extranonce {
+                instance,
+                connection,
+                job: 0,
+            },
+            nicehash: false,
+            jobs: VecDeque::new(),
+        }
     }
 
     /// The same for a miner that searches three bytes of the nonce only, if `nicehash`.
@@ -122,7 +134,10 @@ impl JobRing {
     /// The job of this id, if it is still remembered.
     pub fn find(&mut self, id: &str) -> Option<&mut Job> {
         let number = u32::from_str_radix(id.get(PREFIX_LEN..)?, 16).ok()?;
-        self.jobs.iter_mut().rev().find(|job| job.extranonce.job == number && job.id() == id)
+        self.jobs
+            .iter_mut()
+            .rev()
+            .find(|job| job.extranonce.job == number && job.id() == id)
     }
 
     /// The job the miner should be working on.
@@ -136,8 +151,9 @@ fn fixed_byte(job: u32) -> u8 {
     u8::try_from(job % 255 + 1).unwrap_or(u8::MAX)
 }
 
-/// How long a miner of this hashrate may be left with a job before its nonces run out, with room to spare: the rate is an
-/// estimate, and a miner without nonces reconnects. Four bytes last for hours, in which the chain brings new jobs anyway.
+/// How long a miner of this hashrate may be left with a job before its nonces run out, with room to
+/// spare: the rate is an estimate, and a miner without nonces reconnects. Four bytes last for
+/// hours, in which the chain brings new jobs anyway.
 pub fn lifetime(job: Option<&Job>, hashrate_hs: f64) -> Duration {
     if job.is_none_or(|job| job.fixed_byte.is_none()) {
         return Duration::MAX;

@@ -14,11 +14,15 @@ pub fn keccak256(parts: &[&[u8]]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// The Keccak-256 of two hashes, one after the other: a node of a tree. They fill less than one block of the sponge, so one
-/// permutation does it, without a buffer.
+/// The Keccak-256 of two hashes, one after the other: a node of a tree. They fill less than one
+/// block of the sponge, so one permutation does it, without a buffer.
 pub fn keccak256_pair(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     let mut sponge = [0u64; 25];
-    let words = left.as_chunks::<8>().0.iter().chain(right.as_chunks::<8>().0);
+    let words = left
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .chain(right.as_chunks::<8>().0);
     for (lane, word) in sponge.iter_mut().zip(words) {
         *lane = u64::from_le_bytes(*word);
     }

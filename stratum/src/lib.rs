@@ -1,8 +1,10 @@
-//! The stratum room: the mining protocol, block templates, RandomX checks and the facts that follow from them.
+//! The stratum room: the mining protocol, block templates, RandomX checks and the facts that follow
+//! from them.
 //!
-//! A share's way: `server` reads a line, `protocol` makes a command of it, `share` refuses what can be refused for nothing,
-//! `randomx` computes the hash, `facts` makes the row durable, and only then the miner is told OK. `chain` is the only
-//! place that knows a coin; `difficulty`, `job`, `share`, `vardiff` and `protocol` are pure.
+//! A share's way: `server` reads a line, `protocol` makes a command of it, `share` refuses what can
+//! be refused for nothing, `randomx` computes the hash, `facts` makes the row durable, and only
+//! then the miner is told OK. `chain` is the only place that knows a coin; `difficulty`, `job`,
+//! `share`, `vardiff` and `protocol` are pure.
 
 pub mod address;
 pub mod blocks;

@@ -1,7 +1,7 @@
 //! A real miner: speaks XMRig's dialect to any pool and hashes RandomX on its own threads.
 //!
-//! It is what the demo mines with and what the tests judge the server by, so it takes a pool at its word in exactly the
-//! way XMRig does, and refuses what would crash XMRig.
+//! It is what the demo mines with and what the tests judge the server by, so it takes a pool at its
+//! word in exactly the way XMRig does, and refuses what would crash XMRig.
 
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -36,7 +36,8 @@ const SETTLED: Duration = Duration::from_secs(30);
 const LONGEST_WAIT_S: u64 = 30;
 /// XMRig's own limit for a line from a pool.
 const MAX_LINE: usize = 64 * 1024;
-/// What it can do, best first: RandomX over Monero's blobs, and over the headers of Bitcoin-shaped chains.
+/// What it can do, best first: RandomX over Monero's blobs, and over the headers of Bitcoin-shaped
+/// chains.
 const ALGOS: [&str; 2] = ["rx/0", "rx/opensy"];
 /// Solutions waiting for the socket.
 const FOUND_QUEUE: usize = 64;
@@ -103,7 +104,11 @@ impl MinerHandle {
             rejected: counters.rejected.load(Relaxed),
             jobs: counters.jobs.load(Relaxed),
             logins: counters.logins.load(Relaxed),
-            last_error: counters.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            last_error: counters
+                .last_error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 }
@@ -143,8 +148,14 @@ enum Broken {
 impl Broken {
     fn event(&self) -> MinerEvent {
         match self {
-            Broken::Login(reason) => MinerEvent::Refused { reason: reason.clone(), for_good: event::is_for_good(reason) },
-            Broken::Algo(_) => MinerEvent::Refused { reason: self.to_string(), for_good: true },
+            Broken::Login(reason) => MinerEvent::Refused {
+                reason: reason.clone(),
+                for_good: event::is_for_good(reason),
+            },
+            Broken::Algo(_) => MinerEvent::Refused {
+                reason: self.to_string(),
+                for_good: true,
+            },
             Broken::Connect(_, reason) => MinerEvent::Lost(reason.clone()),
             other => MinerEvent::Lost(other.to_string()),
         }
@@ -156,7 +167,16 @@ impl Miner {
     pub fn new(config: MinerConfig, seeds: Arc<Seeds>) -> (Self, MinerHandle) {
         let counters = Arc::new(Counters::default());
         let algos = ALGOS.map(str::to_owned).to_vec();
-        (Self { config, seeds, counters: counters.clone(), algos, events: None }, MinerHandle(counters))
+        (
+            Self {
+                config,
+                seeds,
+                counters: counters.clone(),
+                algos,
+                events: None,
+            },
+            MinerHandle(counters),
+        )
     }
 
     /// Offers other names for what it can do: RandomX, with the nonce where the job says.
@@ -172,8 +192,8 @@ impl Miner {
         (self, told)
     }
 
-    /// Mines until `stop`, reconnecting as often as needed, to a pool that is away less and less often. Fails only if its threads
-    /// cannot be started.
+    /// Mines until `stop`, reconnecting as often as needed, to a pool that is away less and less
+    /// often. Fails only if its threads cannot be started.
     pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
         let (sender, mut found) = mpsc::channel(FOUND_QUEUE);
         let hashers = Hashers::start(self.config.threads, self.counters.hashes.clone(), sender)?;
@@ -188,8 +208,13 @@ impl Miner {
             hashers.pause();
             tracing::warn!(pool = %self.config.pool, reason = %broken, "miner lost its pool");
             self.note(broken.to_string());
-            let was_good = self.counters.logins.load(Relaxed) > logins && started.elapsed() >= SETTLED;
-            failures = if was_good { 0 } else { failures.saturating_add(1) };
+            let was_good =
+                self.counters.logins.load(Relaxed) > logins && started.elapsed() >= SETTLED;
+            failures = if was_good {
+                0
+            } else {
+                failures.saturating_add(1)
+            };
             let pause = async {
                 self.tell(broken.event()).await;
                 tokio::time::sleep(wait(failures)).await;
@@ -210,7 +235,14 @@ impl Miner {
     async fn connection(&self, hashers: &Hashers, found: &mut mpsc::Receiver<Found>) -> Broken {
         match self.connect().await {
             Ok((lines, out)) => {
-                let mut talk = Talk { miner: self, hashers, out, session: String::new(), next_id: 2, waiting: HashSet::new() };
+                let mut talk = Talk {
+                    miner: self,
+                    hashers,
+                    out,
+                    session: String::new(),
+                    next_id: 2,
+                    waiting: HashSet::new(),
+                };
                 talk.run(lines, found).await.err().unwrap_or(Broken::Closed)
             }
             Err(broken) => broken,
@@ -220,7 +252,9 @@ impl Miner {
     async fn connect(&self) -> Result<(LineReader<OwnedReadHalf>, OwnedWriteHalf), Broken> {
         let failed = |reason: String| Broken::Connect(self.config.pool.clone(), reason);
         let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.config.pool)).await;
-        let stream = connecting.map_err(|_| failed("no answer".to_owned()))?.map_err(|error| failed(error.to_string()))?;
+        let stream = connecting
+            .map_err(|_| failed("no answer".to_owned()))?
+            .map_err(|error| failed(error.to_string()))?;
         stream.set_nodelay(true)?;
         let (read, write) = stream.into_split();
         Ok((LineReader::new(read), write))
@@ -234,7 +268,11 @@ impl Miner {
     }
 
     fn note(&self, error: String) {
-        *self.counters.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        *self
+            .counters
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 }
 
@@ -250,7 +288,11 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    async fn run(&mut self, mut lines: LineReader<OwnedReadHalf>, found: &mut mpsc::Receiver<Found>) -> Result<(), Broken> {
+    async fn run(
+        &mut self,
+        mut lines: LineReader<OwnedReadHalf>,
+        found: &mut mpsc::Receiver<Found>,
+    ) -> Result<(), Broken> {
         self.login().await?;
         let mut heard = Instant::now();
         let mut quiet_since = heard;
@@ -280,7 +322,8 @@ impl Talk<'_> {
         if let Some(rigid) = &config.rigid {
             params["rigid"] = json!(rigid);
         }
-        self.send(&json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params})).await
+        self.send(&json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params}))
+            .await
     }
 
     async fn hear(&mut self, line: &[u8]) -> Result<(), Broken> {
@@ -301,9 +344,15 @@ impl Talk<'_> {
             Said::Answer { id, refusal } => {
                 // An answer to a keepalive counts for nothing.
                 if self.waiting.remove(&id) {
-                    let counter = if refusal.is_none() { &counters.accepted } else { &counters.rejected };
+                    let counter = if refusal.is_none() {
+                        &counters.accepted
+                    } else {
+                        &counters.rejected
+                    };
                     counter.fetch_add(1, Relaxed);
-                    refusal.into_iter().for_each(|reason| self.miner.note(reason));
+                    refusal
+                        .into_iter()
+                        .for_each(|reason| self.miner.note(reason));
                 }
                 Ok(())
             }
@@ -313,8 +362,22 @@ impl Talk<'_> {
     async fn mine(&mut self, job: WireJob) -> Result<(), Broken> {
         self.miner.counters.jobs.fetch_add(1, Relaxed);
         let memory = self.miner.seeds.memory(job.seed).await?;
-        let WireJob { job_id, algo, blob, nonce_offset, target, .. } = job;
-        self.hashers.work(Task { job_id, algo, blob, nonce_offset, target, memory });
+        let WireJob {
+            job_id,
+            algo,
+            blob,
+            nonce_offset,
+            target,
+            ..
+        } = job;
+        self.hashers.work(Task {
+            job_id,
+            algo,
+            blob,
+            nonce_offset,
+            target,
+            memory,
+        });
         Ok(())
     }
 
@@ -331,7 +394,8 @@ impl Talk<'_> {
             "result": hex::encode(found.hash),
             "algo": found.task.algo,
         });
-        self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "submit", "params": params})).await
+        self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "submit", "params": params}))
+            .await
     }
 
     fn id(&mut self) -> u64 {
@@ -349,7 +413,10 @@ impl Talk<'_> {
 
 /// How long to wait before the pool is called again after so many failures in a row.
 fn wait(failures: u32) -> Duration {
-    let seconds = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(LONGEST_WAIT_S).clamp(1, LONGEST_WAIT_S);
+    let seconds = 1_u64
+        .checked_shl(failures.saturating_sub(1))
+        .unwrap_or(LONGEST_WAIT_S)
+        .clamp(1, LONGEST_WAIT_S);
     Duration::from_secs(seconds)
 }
 

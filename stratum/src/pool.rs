@@ -37,13 +37,19 @@ pub enum StratumError {
     Config(#[from] ConfigError),
     /// The port.
     #[error("cannot listen for miners on {address}: {reason}; is another pool running there?")]
-    Listen { address: SocketAddr, reason: std::io::Error },
+    Listen {
+        address: SocketAddr,
+        reason: std::io::Error,
+    },
     /// The certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The verifier's threads.
     #[error("cannot start {threads} verifier threads: {reason}")]
-    Threads { threads: usize, reason: std::io::Error },
+    Threads {
+        threads: usize,
+        reason: std::io::Error,
+    },
     /// The daemon's client.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -87,7 +93,8 @@ impl Pool {
         self.started.elapsed().as_millis() as u64
     }
 
-    /// The blocks that shares may build on now. The work is looked at under the lock, so that no older look undoes a newer.
+    /// The blocks that shares may build on now. The work is looked at under the lock, so that no
+    /// older look undoes a newer.
     pub(crate) fn tips(&self) -> Tips {
         let mut tips = self.tips.lock().unwrap_or_else(PoisonError::into_inner);
         if let Work::Template(template) = &*self.work.borrow() {
@@ -99,7 +106,9 @@ impl Pool {
 
 /// Microseconds since 1970, for rows.
 pub(crate) fn wall_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -124,15 +133,30 @@ impl Stratum {
     }
 
     /// The same on any chain.
-    pub async fn bind_on(config: StratumConfig, facts: Arc<dyn Facts>, chain: Arc<dyn Chain>) -> Result<Bound, StratumError> {
+    pub async fn bind_on(
+        config: StratumConfig,
+        facts: Arc<dyn Facts>,
+        chain: Arc<dyn Chain>,
+    ) -> Result<Bound, StratumError> {
         config.validate()?;
         let listeners = open(Port::all(&config)).await?;
-        let entrance = Entrance::new(Trusted::read(&config.trusted_proxies)?, Identity::load(&config.tls)?);
+        let entrance = Entrance::new(
+            Trusted::read(&config.trusted_proxies)?,
+            Identity::load(&config.tls)?,
+        );
         let successor = config.successor()?;
         let seeds = Arc::new(Seeds::with(&config.randomx));
         let fair = config.defence.verify.clone();
-        let verifier = Verifier::start_fair(seeds.clone(), config.verify_threads, config.verify_queue, fair)
-            .map_err(|reason| StratumError::Threads { threads: config.verify_threads, reason })?;
+        let verifier = Verifier::start_fair(
+            seeds.clone(),
+            config.verify_threads,
+            config.verify_queue,
+            fair,
+        )
+        .map_err(|reason| StratumError::Threads {
+            threads: config.verify_threads,
+            reason,
+        })?;
         let counters = Arc::new(Counters::default());
         if let Some(spool) = facts.spool() {
             let _ = counters.spool.set(spool);
@@ -155,7 +179,10 @@ impl Stratum {
             chain: chain.clone(),
             facts: facts.clone(),
             work: work.clone(),
-            rules: Rules { confirmed_at: config.blocks.confirmed_at, matured_at: chain.maturity() },
+            rules: Rules {
+                confirmed_at: config.blocks.confirmed_at,
+                matured_at: chain.maturity(),
+            },
             every: Duration::from_secs(config.blocks.look_s),
             search: Search::default(),
         };
@@ -190,7 +217,13 @@ impl Stratum {
             tips,
             started,
         };
-        Ok(Bound { listeners, pool: Arc::new(pool), feed, watcher, drain })
+        Ok(Bound {
+            listeners,
+            pool: Arc::new(pool),
+            feed,
+            watcher,
+            drain,
+        })
     }
 }
 
@@ -198,7 +231,10 @@ impl Stratum {
 async fn open(ports: Vec<Port>) -> Result<Vec<(TcpListener, Port)>, StratumError> {
     let mut listeners = Vec::with_capacity(ports.len());
     for mut port in ports {
-        let refused = |reason| StratumError::Listen { address: port.listen, reason };
+        let refused = |reason| StratumError::Listen {
+            address: port.listen,
+            reason,
+        };
         let listener = TcpListener::bind(port.listen).await.map_err(refused)?;
         port.listen = listener.local_addr().map_err(refused)?;
         listeners.push((listener, port));
@@ -209,7 +245,9 @@ async fn open(ports: Vec<Port>) -> Result<Vec<(TcpListener, Port)>, StratumError
 impl Bound {
     /// The address miners connect to: that of `listen`.
     pub fn local_addr(&self) -> SocketAddr {
-        self.listeners.first().map_or(self.pool.config.listen, |(_, port)| port.listen)
+        self.listeners
+            .first()
+            .map_or(self.pool.config.listen, |(_, port)| port.listen)
     }
 
     /// All ports: `listen` first, then those of `ports` in their order.
@@ -217,9 +255,14 @@ impl Bound {
         self.listeners.iter().map(|(_, port)| port)
     }
 
-    /// SHA-256 of the certificate that miners are shown, for their `tls-fingerprint`; `None` without TLS.
+    /// SHA-256 of the certificate that miners are shown, for their `tls-fingerprint`; `None`
+    /// without TLS.
     pub fn tls_fingerprint(&self) -> Option<&str> {
-        self.pool.entrance.identity.as_ref().map(|identity| identity.fingerprint.as_str())
+        self.pool
+            .entrance
+            .identity
+            .as_ref()
+            .map(|identity| identity.fingerprint.as_str())
     }
 
     /// The pool's figures.
@@ -240,7 +283,13 @@ impl Bound {
     /// Serves miners until `stop`; then shares in flight are finished within the configured time.
     pub async fn run(self, stop: CancellationToken) {
         self.announce();
-        let Bound { listeners, pool, feed, watcher, drain } = self;
+        let Bound {
+            listeners,
+            pool,
+            feed,
+            watcher,
+            drain,
+        } = self;
         let seeds = pool.verifier.seeds().clone();
         let drained = CancellationToken::new();
         let (mut feeding, mut recording) = (JoinSet::new(), JoinSet::new());
@@ -253,15 +302,25 @@ impl Bound {
         feeding.spawn(pool.defence.clone().keep(stop.clone()));
         recording.spawn(drain.run(drained.clone()));
         let patience = pool.config.drain();
-        // Sessions get half of the stated time, shares in flight the third quarter, rows that nobody waits for the last.
+        // Sessions get half of the stated time, shares in flight the third quarter, rows that
+        // nobody waits for the last.
         let stopped = server::serve(listeners, pool.clone(), stop, patience / 2).await;
         pool.tasks.close();
         let remaining = |until: Duration| until.saturating_sub(stopped.elapsed());
-        if tokio::time::timeout(remaining(patience * 3 / 4), pool.tasks.wait()).await.is_err() {
-            tracing::warn!(left = pool.tasks.len(), "shares were still in flight at the end of the drain time");
+        if tokio::time::timeout(remaining(patience * 3 / 4), pool.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = pool.tasks.len(),
+                "shares were still in flight at the end of the drain time"
+            );
         }
         drained.cancel();
-        if tokio::time::timeout(remaining(patience), recording.join_next()).await.is_err() {
+        if tokio::time::timeout(remaining(patience), recording.join_next())
+            .await
+            .is_err()
+        {
             tracing::warn!("rows were still queued at the end of the drain time");
         }
         while feeding.join_next().await.is_some() {}
@@ -274,7 +333,11 @@ impl Bound {
             tracing::info!(address = %port.listen, start_difficulty, nicehash = port.nicehash, "stratum listens");
         }
         match &self.pool.entrance.identity {
-            Some(Identity { fingerprint, cert_file, .. }) => {
+            Some(Identity {
+                fingerprint,
+                cert_file,
+                ..
+            }) => {
                 tracing::info!(fingerprint, cert = %cert_file.display(), "tls on the same ports");
             }
             None => tracing::info!("tls is off"),

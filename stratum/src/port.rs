@@ -1,7 +1,7 @@
 //! Ports: each address miners connect to, with the difficulty its miners begin at.
 //!
-//! One pool serves a laptop and a farm behind a proxy. Ports let the operator advertise a difficulty without teaching miners
-//! to write it into their login.
+//! One pool serves a laptop and a farm behind a proxy. Ports let the operator advertise a
+//! difficulty without teaching miners to write it into their login.
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -18,7 +18,8 @@ pub struct PortConfig {
     pub listen: SocketAddr,
     /// Hashes a share costs a miner that just logged in.
     pub start_difficulty: Option<u64>,
-    /// Hashes every share costs on this port; difficulty then follows nobody, and a login's own wish still counts.
+    /// Hashes every share costs on this port; difficulty then follows nobody, and a login's own
+    /// wish still counts.
     pub fixed_difficulty: Option<u64>,
     /// Never below.
     pub min_difficulty: Option<u64>,
@@ -72,17 +73,27 @@ impl Port {
     pub fn validate(config: &StratumConfig) -> Result<(), ConfigError> {
         let mut taken = HashSet::new();
         for port in Self::all(config) {
-            let refuse = |reason: &str| ConfigError { key: "ports", value: port.listen.to_string(), reason: reason.to_owned() };
+            let refuse = |reason: &str| ConfigError {
+                key: "ports",
+                value: port.listen.to_string(),
+                reason: reason.to_owned(),
+            };
             if port.listen.port() != 0 && !taken.insert(port.listen) {
-                return Err(refuse("this address is there twice; each port needs its own, also beside stratum.listen"));
+                return Err(refuse(
+                    "this address is there twice; each port needs its own, also beside stratum.listen",
+                ));
             }
             let (min, max) = (port.vardiff.min_difficulty, port.vardiff.max_difficulty);
             if min == 0 || max < min || i64::try_from(max).is_err() {
-                return Err(refuse("min_difficulty must be at least 1 and max_difficulty between it and 9223372036854775807"));
+                return Err(refuse(
+                    "min_difficulty must be at least 1 and max_difficulty between it and 9223372036854775807",
+                ));
             }
             let within = |difficulty: u64| (min..=max).contains(&difficulty);
             if !port.fixed_difficulty.is_none_or(within) {
-                return Err(refuse("fixed_difficulty must lie between the port's min_difficulty and max_difficulty"));
+                return Err(refuse(
+                    "fixed_difficulty must lie between the port's min_difficulty and max_difficulty",
+                ));
             }
             if port.start_difficulty == 0 {
                 return Err(refuse("start_difficulty must be at least 1"));

@@ -1,6 +1,8 @@
-//! The stratum dialect XMRig speaks: one JSON object a line, read into a [`Request`] with a [`Command`].
+//! The stratum dialect XMRig speaks: one JSON object a line, read into a [`Request`] with a
+//! [`Command`].
 //!
-//! Pure: bytes in, values out. What a command does is the session's business; each command's own words are in its file.
+//! Pure: bytes in, values out. What a command does is the session's business; each command's own
+//! words are in its file.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -60,9 +62,12 @@ struct Envelope {
 
 /// Reads one line.
 pub fn parse(line: &[u8]) -> Result<Request, RequestError> {
-    let envelope: Envelope = serde_json::from_slice(line).map_err(|error| RequestError::Malformed(error.to_string()))?;
+    let envelope: Envelope =
+        serde_json::from_slice(line).map_err(|error| RequestError::Malformed(error.to_string()))?;
     if envelope.id.is_array() || envelope.id.is_object() {
-        return Err(RequestError::Malformed("the id is neither number nor string".to_owned()));
+        return Err(RequestError::Malformed(
+            "the id is neither number nor string".to_owned(),
+        ));
     }
     let command = match envelope.method.as_str() {
         login::METHOD => login::parse(envelope.params),
@@ -71,5 +76,8 @@ pub fn parse(line: &[u8]) -> Result<Request, RequestError> {
         getjob::METHOD => Command::GetJob,
         _ => Command::Unknown(envelope.method.chars().take(32).collect()),
     };
-    Ok(Request { id: envelope.id, command })
+    Ok(Request {
+        id: envelope.id,
+        command,
+    })
 }

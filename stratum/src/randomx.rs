@@ -1,7 +1,7 @@
 //! RandomX: the memory a seed needs, shared by threads, and one virtual machine a thread.
 //!
-//! Everything `unsafe` of the crate is here and in [`library`]: RandomX is C++. What leaves this room is safe: a machine
-//! keeps the memory it reads alive.
+//! Everything `unsafe` of the crate is here and in [`library`]: RandomX is C++. What leaves this
+//! room is safe: a machine keeps the memory it reads alive.
 
 #![allow(unsafe_code)]
 
@@ -29,7 +29,9 @@ pub use verifier::Verifier;
 #[derive(Debug, Error, Clone)]
 pub enum HashError {
     /// The library refused.
-    #[error("RandomX failed while {doing}: {reason}; light mode needs 256 MiB a seed, full mode 2.3 GiB")]
+    #[error(
+        "RandomX failed while {doing}: {reason}; light mode needs 256 MiB a seed, full mode 2.3 GiB"
+    )]
     Library { doing: &'static str, reason: String },
     /// There are too many shares of those who have not proven themselves.
     #[error("too many unverified shares ({0:?}); send good ones first, or try again later")]
@@ -66,7 +68,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Computes the memory of a seed, or of any other key, on one thread: half a second in light mode, a minute in full mode.
+    /// Computes the memory of a seed, or of any other key, on one thread: half a second in light
+    /// mode, a minute in full mode.
     pub fn build(seed: &[u8], mode: Mode) -> Result<Self, HashError> {
         let light = Self::light(seed, false)?;
         match mode {
@@ -80,29 +83,55 @@ impl Memory {
         let made = tries(huge_pages).find_map(|flags| Some((flags, Cache::new(flags, seed)?)));
         let (flags, cache) = made.ok_or_else(|| failed("preparing the cache", "no memory"))?;
         if flags != Flags::new(huge_pages) {
-            tracing::warn!("no huge pages for the RandomX cache; reserve them with vm.nr_hugepages");
+            tracing::warn!(
+                "no huge pages for the RandomX cache; reserve them with vm.nr_hugepages"
+            );
         }
-        Ok(Self { flags, cache: Arc::new(cache), dataset: None })
+        Ok(Self {
+            flags,
+            cache: Arc::new(cache),
+            dataset: None,
+        })
     }
 
     /// The same seed with its dataset, computed on so many threads until `cancelled`.
-    pub fn full(light: &Memory, threads: usize, huge_pages: bool, cancelled: &AtomicBool) -> Result<Self, HashError> {
+    pub fn full(
+        light: &Memory,
+        threads: usize,
+        huge_pages: bool,
+        cancelled: &AtomicBool,
+    ) -> Result<Self, HashError> {
         let cache = light.cache.clone();
-        let dataset = tries(huge_pages).find_map(|flags| Dataset::new(flags, &cache, threads, cancelled));
-        let dataset = dataset.ok_or_else(|| failed("preparing the dataset", "no memory, or stopped before its end"))?;
-        Ok(Self { flags: light.flags, cache, dataset: Some(dataset) })
+        let dataset =
+            tries(huge_pages).find_map(|flags| Dataset::new(flags, &cache, threads, cancelled));
+        let dataset = dataset.ok_or_else(|| {
+            failed(
+                "preparing the dataset",
+                "no memory, or stopped before its end",
+            )
+        })?;
+        Ok(Self {
+            flags: light.flags,
+            cache,
+            dataset: Some(dataset),
+        })
     }
 
     /// Whether it has the dataset.
     pub fn mode(&self) -> Mode {
-        if self.dataset.is_some() { Mode::Full } else { Mode::Light }
+        if self.dataset.is_some() {
+            Mode::Full
+        } else {
+            Mode::Light
+        }
     }
 }
 
 /// A virtual machine, bound to the thread that made it.
 pub struct Machine {
     raw: RawMachine,
-    // The machine reads this memory, so it must live as long; fields are dropped in the order of their declaration.
+    // The machine reads this memory, so it must live as long; fields are dropped in the order of
+    // their declaration.
     memory: Arc<Memory>,
 }
 
@@ -111,8 +140,16 @@ impl Machine {
     pub fn new(memory: &Arc<Memory>) -> Result<Self, HashError> {
         // SAFETY: the machine is kept beside the memory, which is dropped after it.
         let raw = unsafe { RawMachine::new(memory.flags, &memory.cache, memory.dataset.as_ref()) };
-        let raw = raw.ok_or_else(|| failed("making a machine", "no memory for its scratchpad or its code"))?;
-        Ok(Self { raw, memory: memory.clone() })
+        let raw = raw.ok_or_else(|| {
+            failed(
+                "making a machine",
+                "no memory for its scratchpad or its code",
+            )
+        })?;
+        Ok(Self {
+            raw,
+            memory: memory.clone(),
+        })
     }
 
     /// Whether it works on this memory.
@@ -124,15 +161,25 @@ impl Machine {
     pub fn hash(&self, bytes: &[u8]) -> Result<Hash, HashError> {
         let hash = self.raw.hash(bytes);
         // The library has no other way to tell that it failed.
-        if hash == [0; 32] { Err(failed("hashing", "the hash is all zeros")) } else { Ok(hash) }
+        if hash == [0; 32] {
+            Err(failed("hashing", "the hash is all zeros"))
+        } else {
+            Ok(hash)
+        }
     }
 }
 
 /// The flags to try, the best first.
 fn tries(huge_pages: bool) -> impl Iterator<Item = Flags> {
-    [true, false].into_iter().filter(move |huge| huge_pages || !huge).map(Flags::new)
+    [true, false]
+        .into_iter()
+        .filter(move |huge| huge_pages || !huge)
+        .map(Flags::new)
 }
 
 fn failed(doing: &'static str, reason: &str) -> HashError {
-    HashError::Library { doing, reason: reason.to_owned() }
+    HashError::Library {
+        doing,
+        reason: reason.to_owned(),
+    }
 }

@@ -1,7 +1,8 @@
-//! Facts nobody waits for: refused shares and hashrate, published behind the answer through a bounded queue.
+//! Facts nobody waits for: refused shares and hashrate, published behind the answer through a
+//! bounded queue.
 //!
-//! Whoever floods the pool with refused shares must not make honest miners wait for JetStream, so a full queue gives the
-//! newest row up, counts it and says so; nothing is lost in silence.
+//! Whoever floods the pool with refused shares must not make honest miners wait for JetStream, so a
+//! full queue gives the newest row up, counts it and says so; nothing is lost in silence.
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -19,7 +20,8 @@ use crate::stats::Counters;
 
 /// Rows that may wait.
 const QUEUE: usize = 16_384;
-/// Places that refused shares leave free: whoever floods the pool with them must not hide his own ban.
+/// Places that refused shares leave free: whoever floods the pool with them must not hide his own
+/// ban.
 const KEPT_FREE: usize = QUEUE / 4;
 /// Rows in flight at once; the publisher batches what comes together.
 const IN_FLIGHT: usize = 256;
@@ -55,7 +57,17 @@ pub(crate) struct Drain {
 /// A queue with both ends.
 pub(crate) fn recorder(facts: Arc<dyn Facts>, counters: Arc<Counters>) -> (Recorder, Drain) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    (Recorder { queue: sender, counters: counters.clone() }, Drain { queue: receiver, facts, counters })
+    (
+        Recorder {
+            queue: sender,
+            counters: counters.clone(),
+        },
+        Drain {
+            queue: receiver,
+            facts,
+            counters,
+        },
+    )
 }
 
 impl Recorder {
@@ -118,7 +130,10 @@ mod tests {
     #[test]
     fn a_flood_of_refused_shares_leaves_room_for_other_rows() {
         let (queue, mut rows) = mpsc::channel(QUEUE);
-        let recorder = Recorder { queue, counters: Arc::default() };
+        let recorder = Recorder {
+            queue,
+            counters: Arc::default(),
+        };
         let share = || Share {
             event_time: 0,
             pool: String::new(),
@@ -143,7 +158,11 @@ mod tests {
         let mut taken = 0;
         while let Ok(row) = rows.try_recv() {
             taken += 1;
-            assert_eq!(matches!(row, Row::Hashrate(_)), taken == QUEUE - KEPT_FREE + 2, "row {taken}");
+            assert_eq!(
+                matches!(row, Row::Hashrate(_)),
+                taken == QUEUE - KEPT_FREE + 2,
+                "row {taken}"
+            );
         }
         assert!(taken > KEPT_FREE);
     }

@@ -33,7 +33,8 @@ mod wire;
 pub(crate) use entrance::Entrance;
 use session::Caller;
 
-/// Pause after a failed accept, which is nearly always a lack of file descriptors that only time mends.
+/// Pause after a failed accept, which is nearly always a lack of file descriptors that only time
+/// mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the ports of a pool share.
@@ -45,11 +46,21 @@ struct Door {
     stop: CancellationToken,
 }
 
-/// Serves until `stop`, then waits for the sessions to finish what is in flight, for `drain` at most. Returns when `stop`
-/// was heard.
-pub(crate) async fn serve(listeners: Vec<(TcpListener, Port)>, pool: Arc<Pool>, stop: CancellationToken, drain: Duration) -> Instant {
+/// Serves until `stop`, then waits for the sessions to finish what is in flight, for `drain` at
+/// most. Returns when `stop` was heard.
+pub(crate) async fn serve(
+    listeners: Vec<(TcpListener, Port)>,
+    pool: Arc<Pool>,
+    stop: CancellationToken,
+    drain: Duration,
+) -> Instant {
     let permits = Arc::new(Semaphore::new(pool.config.max_sessions));
-    let door = Arc::new(Door { pool, permits, connections: AtomicU32::new(0), stop: stop.clone() });
+    let door = Arc::new(Door {
+        pool,
+        permits,
+        connections: AtomicU32::new(0),
+        stop: stop.clone(),
+    });
     let mut ports = JoinSet::new();
     for (listener, port) in listeners {
         ports.spawn(listen(door.clone(), listener, Arc::new(port)));
@@ -85,18 +96,32 @@ async fn listen(door: Arc<Door>, listener: TcpListener, port: Arc<Port>) {
             refused(Refusal::Full);
             continue;
         };
-        let caller = Caller { connection: door.connections.fetch_add(1, Relaxed), peer, port: port.clone() };
+        let caller = Caller {
+            connection: door.connections.fetch_add(1, Relaxed),
+            peer,
+            port: port.clone(),
+        };
         sessions.spawn(connect(&door, stream, caller, permit));
     }
     drop(listener);
     while sessions.join_next().await.is_some() {}
 }
 
-/// One connection from its beginning to its end. What its beginning needs is boxed and given back, because a task is as large
-/// as its largest moment, and thousands of tasks only wait.
-fn connect(door: &Door, stream: TcpStream, caller: Caller, permit: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send + use<> {
+/// One connection from its beginning to its end. What its beginning needs is boxed and given back,
+/// because a task is as large as its largest moment, and thousands of tasks only wait.
+fn connect(
+    door: &Door,
+    stream: TcpStream,
+    caller: Caller,
+    permit: OwnedSemaphorePermit,
+) -> impl Future<Output = ()> + Send + use<> {
     let (connection, stop) = (caller.connection, door.stop.clone());
-    let arriving = Box::pin(arrival::arrive(door.pool.clone(), stream, caller, stop.clone()));
+    let arriving = Box::pin(arrival::arrive(
+        door.pool.clone(),
+        stream,
+        caller,
+        stop.clone(),
+    ));
     async move {
         let arrived = arriving.await;
         let end = match arrived {

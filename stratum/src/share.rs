@@ -1,7 +1,8 @@
 //! The verdict on a share: free refusals first, the expensive hash last, and all of it pure.
 //!
-//! The order is a defence. Everything an attacker can send for nothing is refused for nothing; the nonce is reserved before
-//! the hash, so that one solution sent twice at once is never credited twice; nothing is counted before the hash says so.
+//! The order is a defence. Everything an attacker can send for nothing is refused for nothing; the
+//! nonce is reserved before the hash, so that one solution sent twice at once is never credited
+//! twice; nothing is counted before the hash says so.
 
 use std::sync::Arc;
 
@@ -40,8 +41,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, in the order of [`Outcome::index`].
-    pub const ALL: [Outcome; 6] =
-        [Outcome::Accepted, Outcome::Stale, Outcome::Duplicate, Outcome::LowDifficulty, Outcome::Invalid, Outcome::Busy];
+    pub const ALL: [Outcome; 6] = [
+        Outcome::Accepted,
+        Outcome::Stale,
+        Outcome::Duplicate,
+        Outcome::LowDifficulty,
+        Outcome::Invalid,
+        Outcome::Busy,
+    ];
 
     /// The word in the `shares` stream.
     pub fn word(self) -> &'static str {
@@ -87,8 +94,9 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// What the miner is told. XMRig reconnects on some words ("Invalid job id", "Unauthenticated"), so none of them is
-    /// used here: a new block must not become a reconnect storm.
+    /// What the miner is told. XMRig reconnects on some words ("Invalid job id",
+    /// "Unauthenticated"), so none of them is used here: a new block must not become a reconnect
+    /// storm.
     pub fn message(self) -> &'static str {
         match self {
             Rejection::MalformedNonce => "Rejected share: nonce must be 8 hex digits",
@@ -100,7 +108,9 @@ impl Rejection {
             Rejection::LowDifficulty => "Low difficulty share",
             Rejection::WrongResult => "Rejected share: invalid result",
             Rejection::Busy => "The pool is too busy to check this share; keep mining",
-            Rejection::Spent => "Too many wrong results came from your address; this share was not checked",
+            Rejection::Spent => {
+                "Too many wrong results came from your address; this share was not checked"
+            }
         }
     }
 
@@ -110,7 +120,10 @@ impl Rejection {
             Rejection::Expired => Outcome::Stale,
             Rejection::Duplicate => Outcome::Duplicate,
             Rejection::LowDifficulty | Rejection::Throttled => Outcome::LowDifficulty,
-            Rejection::MalformedNonce | Rejection::MalformedResult | Rejection::ForeignNonce | Rejection::WrongResult => Outcome::Invalid,
+            Rejection::MalformedNonce
+            | Rejection::MalformedResult
+            | Rejection::ForeignNonce
+            | Rejection::WrongResult => Outcome::Invalid,
             Rejection::Busy | Rejection::Spent => Outcome::Busy,
         }
     }
@@ -130,7 +143,11 @@ pub struct Terms {
 impl Terms {
     /// The terms of a job.
     pub fn of(job: &Job) -> Self {
-        Self { difficulty: job.difficulty.hashes(), network_difficulty: job.template.network_difficulty(), height: job.template.height() }
+        Self {
+            difficulty: job.difficulty.hashes(),
+            network_difficulty: job.template.network_difficulty(),
+            height: job.template.height(),
+        }
     }
 }
 
@@ -154,7 +171,11 @@ pub struct Admitted {
 impl Admitted {
     /// The bytes whose hash the miner claims to know.
     pub fn blob(&self) -> Vec<u8> {
-        with_nonce(self.template.hashing_blob(self.extranonce), self.template.nonce_offset(), self.nonce)
+        with_nonce(
+            self.template.hashing_blob(self.extranonce),
+            self.template.nonce_offset(),
+            self.nonce,
+        )
     }
 
     /// The terms of its job.
@@ -176,13 +197,27 @@ pub struct Refused {
     pub terms: Option<Terms>,
 }
 
-/// Everything that can be said without hashing. `tips` are the blocks that jobs may build on, as of now.
-pub fn admit(jobs: &mut JobRing, tips: &Tips, now_ms: u64, submission: &Submission) -> Result<Admitted, Refused> {
+/// Everything that can be said without hashing. `tips` are the blocks that jobs may build on, as of
+/// now.
+pub fn admit(
+    jobs: &mut JobRing,
+    tips: &Tips,
+    now_ms: u64,
+    submission: &Submission,
+) -> Result<Admitted, Refused> {
     let current = jobs.current().map(Terms::of);
     let Some(job) = jobs.find(&submission.job_id) else {
-        return Err(Refused { reason: Rejection::Expired, terms: current });
+        return Err(Refused {
+            reason: Rejection::Expired,
+            terms: current,
+        });
     };
-    let refuse = |reason, job: &Job| Err(Refused { reason, terms: Some(Terms::of(job)) });
+    let refuse = |reason, job: &Job| {
+        Err(Refused {
+            reason,
+            terms: Some(Terms::of(job)),
+        })
+    };
     let standing = tips.standing(&job.template.prev(), now_ms);
     if standing == Standing::Stale {
         return refuse(Rejection::Expired, job);

@@ -1,8 +1,10 @@
-//! The spool: where rows wait on the disk while JetStream is away, so that a miner's work is not refused.
+//! The spool: where rows wait on the disk while JetStream is away, so that a miner's work is not
+//! refused.
 //!
-//! `frame` and `record` say how rows lie in a file, `segments` handles the files, `keeper` decides which row goes where. What a
-//! row is called, its producer and number, is settled before JetStream is first offered it, so a row that JetStream had after
-//! all is the same row when it comes again, and the reader of the stream drops it.
+//! `frame` and `record` say how rows lie in a file, `segments` handles the files, `keeper` decides
+//! which row goes where. What a row is called, its producer and number, is settled before JetStream
+//! is first offered it, so a row that JetStream had after all is the same row when it comes again,
+//! and the reader of the stream drops it.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -37,39 +39,53 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { folder: PathBuf::new(), max_bytes: 1024 * 1024 * 1024, patience_ms: 400 }
+        Self {
+            folder: PathBuf::new(),
+            max_bytes: 1024 * 1024 * 1024,
+            patience_ms: 400,
+        }
     }
 }
 
 impl Settings {
-    /// Refuses what cannot work when a row must be durable after `durable_timeout_s`: the key, its value and the reason.
+    /// Refuses what cannot work when a row must be durable after `durable_timeout_s`: the key, its
+    /// value and the reason.
     pub fn validate(&self, durable_timeout_s: u64) -> Result<(), (&'static str, String, String)> {
         if self.max_bytes < LEAST_BYTES {
             let reason = format!("must be at least {LEAST_BYTES}");
             return Err(("spool.max_bytes", self.max_bytes.to_string(), reason));
         }
-        if self.patience_ms == 0 || self.patience_ms.saturating_mul(2) > durable_timeout_s.saturating_mul(1000) {
+        if self.patience_ms == 0
+            || self.patience_ms.saturating_mul(2) > durable_timeout_s.saturating_mul(1000)
+        {
             let reason = "must be at least 1 and at most half of durable_timeout_s, or nothing is left for the disk".to_owned();
             return Err(("spool.patience_ms", self.patience_ms.to_string(), reason));
         }
         Ok(())
     }
 
-    /// Bytes a file grows to: small enough that its end comes soon, for only then its room is free again.
+    /// Bytes a file grows to: small enough that its end comes soon, for only then its room is free
+    /// again.
     pub(crate) fn segment_bytes(&self) -> u64 {
         (self.max_bytes / 16).clamp(64 * 1024, 8 * 1024 * 1024)
     }
 
     pub(crate) fn limits(&self) -> Limits {
         let patience = Duration::from_millis(self.patience_ms);
-        Limits { rows: MESSAGE_ROWS, bytes: MESSAGE_BYTES, spool: self.max_bytes, patience }
+        Limits {
+            rows: MESSAGE_ROWS,
+            bytes: MESSAGE_BYTES,
+            spool: self.max_bytes,
+            patience,
+        }
     }
 }
 
 /// How the spool is, for status lines and readiness.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SpoolState {
-    /// Whether rows go to the disk, because JetStream does not confirm them or older ones wait there.
+    /// Whether rows go to the disk, because JetStream does not confirm them or older ones wait
+    /// there.
     pub spooling: bool,
     /// Bytes on the disk.
     pub bytes: u64,
@@ -88,7 +104,10 @@ pub struct SpoolWatch(Arc<Mutex<SpoolState>>);
 impl SpoolWatch {
     /// The state now.
     pub fn state(&self) -> SpoolState {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Takes over what the keeper says, and tells when something begins or ends.
@@ -97,7 +116,9 @@ impl SpoolWatch {
         if keeper.is_spooling() != state.spooling {
             state.spooling = keeper.is_spooling();
             match state.spooling {
-                true => tracing::warn!("rows go to the spool: jetstream does not confirm, or older rows wait there"),
+                true => tracing::warn!(
+                    "rows go to the spool: jetstream does not confirm, or older rows wait there"
+                ),
                 false => tracing::info!("the spool is empty; rows go to jetstream"),
             }
             metrics::gauge!("headframe_stratum_spooling").set(f64::from(u8::from(state.spooling)));
@@ -123,6 +144,9 @@ impl SpoolWatch {
 
     pub(crate) fn damaged(&self, records: u64) {
         metrics::counter!("headframe_stratum_spool_damaged_total").increment(records);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).damaged += records;
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .damaged += records;
     }
 }

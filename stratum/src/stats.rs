@@ -72,7 +72,11 @@ struct ChainState {
 
 impl Default for ChainState {
     fn default() -> Self {
-        Self { height: 0, network_difficulty: 0, unready: Some("no block template yet".to_owned()) }
+        Self {
+            height: 0,
+            network_difficulty: 0,
+            unready: Some("no block template yet".to_owned()),
+        }
     }
 }
 
@@ -94,8 +98,16 @@ impl StatsHandle {
     /// The figures now.
     pub fn snapshot(&self) -> Stats {
         let counters = &self.0;
-        let chain = counters.chain.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let spool = counters.spool.get().map(SpoolWatch::state).unwrap_or_default();
+        let chain = counters
+            .chain
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let spool = counters
+            .spool
+            .get()
+            .map(SpoolWatch::state)
+            .unwrap_or_default();
         let shares = |outcome: Outcome| counters.shares[outcome.index()].load(Relaxed);
         Stats {
             sessions: counters.sessions.load(Relaxed),
@@ -128,7 +140,8 @@ impl Counters {
     }
 
     pub(crate) fn share(&self, outcome: Outcome) {
-        metrics::counter!("headframe_stratum_shares_total", "outcome" => outcome.word()).increment(1);
+        metrics::counter!("headframe_stratum_shares_total", "outcome" => outcome.word())
+            .increment(1);
         self.shares[outcome.index()].fetch_add(1, Relaxed);
     }
 
@@ -160,11 +173,18 @@ impl Counters {
 
     pub(crate) fn mining(&self, template: &dyn Template) {
         metrics::gauge!("headframe_stratum_template_height").set(template.height() as f64);
-        let state = ChainState { height: template.height(), network_difficulty: template.network_difficulty(), unready: None };
+        let state = ChainState {
+            height: template.height(),
+            network_difficulty: template.network_difficulty(),
+            unready: None,
+        };
         *self.chain.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
     pub(crate) fn unready(&self, reason: &str) {
-        self.chain.write().unwrap_or_else(PoisonError::into_inner).unready = Some(reason.to_owned());
+        self.chain
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .unready = Some(reason.to_owned());
     }
 }

@@ -1,7 +1,9 @@
-//! TLS for miners: the pool's certificate, made once and kept, and the fingerprint that miners may pin.
+//! TLS for miners: the pool's certificate, made once and kept, and the fingerprint that miners may
+//! pin.
 //!
-//! XMRig checks no authority and sends no server name; what it can check is the SHA-256 of the certificate. So a pool needs
-//! nobody's signature, but must never change its certificate by itself: each miner that pinned it would be locked out.
+//! XMRig checks no authority and sends no server name; what it can check is the SHA-256 of the
+//! certificate. So a pool needs nobody's signature, but must never change its certificate by
+//! itself: each miner that pinned it would be locked out.
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -21,10 +23,11 @@ mod made;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsSettings {
-    /// Whether connections that begin with a TLS handshake are served, on the same ports as plain ones.
+    /// Whether connections that begin with a TLS handshake are served, on the same ports as plain
+    /// ones.
     pub enabled: bool,
-    /// Where the pool's own certificate and key are kept, and made at the first start. Without a folder and without files
-    /// there is no TLS; root names a folder within its data folder.
+    /// Where the pool's own certificate and key are kept, and made at the first start. Without a
+    /// folder and without files there is no TLS; root names a folder within its data folder.
     pub folder: PathBuf,
     /// The operator's certificate chain, PEM; then nothing is made.
     pub cert_file: Option<PathBuf>,
@@ -34,7 +37,12 @@ pub struct TlsSettings {
 
 impl Default for TlsSettings {
     fn default() -> Self {
-        Self { enabled: true, folder: PathBuf::new(), cert_file: None, key_file: None }
+        Self {
+            enabled: true,
+            folder: PathBuf::new(),
+            cert_file: None,
+            key_file: None,
+        }
     }
 }
 
@@ -43,16 +51,30 @@ impl Default for TlsSettings {
 pub enum TlsError {
     /// A file or folder.
     #[error("cannot {attempt} {path}: {reason}")]
-    File { attempt: &'static str, path: PathBuf, reason: std::io::Error },
+    File {
+        attempt: &'static str,
+        path: PathBuf,
+        reason: std::io::Error,
+    },
     /// Not what its name promises.
     #[error("{path} holds no usable {wanted} in PEM form: {reason}")]
-    Content { path: PathBuf, wanted: &'static str, reason: String },
+    Content {
+        path: PathBuf,
+        wanted: &'static str,
+        reason: String,
+    },
     /// Half of the pair is gone.
-    #[error("{cert} is there but its key {key} is not; restore the key, or remove the certificate to have a new pair made")]
+    #[error(
+        "{cert} is there but its key {key} is not; restore the key, or remove the certificate to have a new pair made"
+    )]
     KeyGone { cert: PathBuf, key: PathBuf },
     /// The pair does not go together.
     #[error("the certificate {cert} and the key {key} cannot be used: {reason}")]
-    Pair { cert: PathBuf, key: PathBuf, reason: rustls::Error },
+    Pair {
+        cert: PathBuf,
+        key: PathBuf,
+        reason: rustls::Error,
+    },
     /// Making one failed.
     #[error("cannot make a certificate: {0}")]
     Making(#[from] rcgen::Error),
@@ -62,11 +84,23 @@ impl TlsSettings {
     /// Refuses half a pair.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let half = match (&self.cert_file, &self.key_file) {
-            (Some(cert), None) => ("tls.cert_file", cert, "name its key in stratum.tls.key_file"),
-            (None, Some(key)) => ("tls.key_file", key, "name its certificate in stratum.tls.cert_file"),
+            (Some(cert), None) => (
+                "tls.cert_file",
+                cert,
+                "name its key in stratum.tls.key_file",
+            ),
+            (None, Some(key)) => (
+                "tls.key_file",
+                key,
+                "name its certificate in stratum.tls.cert_file",
+            ),
             _ => return Ok(()),
         };
-        Err(ConfigError { key: half.0, value: half.1.display().to_string(), reason: half.2.to_owned() })
+        Err(ConfigError {
+            key: half.0,
+            value: half.1.display().to_string(),
+            reason: half.2.to_owned(),
+        })
     }
 
     /// The same with a folder for the pool's own certificate, if the operator named none.
@@ -89,7 +123,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Loads the certificate, after making it if this is the first start. `None` when TLS is off or has no place.
+    /// Loads the certificate, after making it if this is the first start. `None` when TLS is off or
+    /// has no place.
     pub fn load(settings: &TlsSettings) -> Result<Option<Self>, TlsError> {
         if !settings.enabled {
             return Ok(None);
@@ -103,27 +138,46 @@ impl Identity {
     }
 
     fn read(cert_file: PathBuf, key_file: PathBuf) -> Result<Self, TlsError> {
-        let content = |path: &Path, wanted, reason: String| TlsError::Content { path: path.to_owned(), wanted, reason };
+        let content = |path: &Path, wanted, reason: String| TlsError::Content {
+            path: path.to_owned(),
+            wanted,
+            reason,
+        };
         let pem = made::read(&cert_file)?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         let chain = chain.map_err(|error| content(&cert_file, "certificate", error.to_string()))?;
         let Some(first) = chain.first() else {
-            return Err(content(&cert_file, "certificate", "there is none".to_owned()));
+            return Err(content(
+                &cert_file,
+                "certificate",
+                "there is none".to_owned(),
+            ));
         };
         let fingerprint = hex::encode(Sha256::digest(first));
         let key = PrivateKeyDer::from_pem_slice(&made::read(&key_file)?);
         let key = key.map_err(|error| content(&key_file, "private key", error.to_string()))?;
-        let config =
-            server_config(chain, key).map_err(|reason| TlsError::Pair { cert: cert_file.clone(), key: key_file.clone(), reason })?;
+        let config = server_config(chain, key).map_err(|reason| TlsError::Pair {
+            cert: cert_file.clone(),
+            key: key_file.clone(),
+            reason,
+        })?;
         made::warn_of_open_key(&key_file);
-        Ok(Self { fingerprint, cert_file, acceptor: TlsAcceptor::from(Arc::new(config)) })
+        Ok(Self {
+            fingerprint,
+            cert_file,
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+        })
     }
 }
 
 /// Miners stay connected for days and do not resume sessions, so nothing is kept to resume them by.
-fn server_config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig, rustls::Error> {
+fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

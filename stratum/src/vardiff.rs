@@ -1,11 +1,13 @@
 //! Variable difficulty: the next difficulty of a session, out of the time-stamped shares it sent.
 //!
-//! A pure function of its state, the shares and the time it is told, so it can be simulated. Shares are a Poisson process,
-//! so the miner's hashrate is the work credited over the time it took, known to about one part in the root of the shares.
-//! Every decision weighs that: far from the aim two shares are proof enough, near it nothing moves without many. What was
-//! measured stays in use after a step, because it is hashes a second and not shares; so a session arrives, is refined each
-//! time its shares have grown by half, and otherwise changes only when a running test says that the hashrate itself has. The minute of
-//! silence that XMRig spends on donations never counts against a miner, and no step exceeds its limit.
+//! A pure function of its state, the shares and the time it is told, so it can be simulated. Shares
+//! are a Poisson process, so the miner's hashrate is the work credited over the time it took, known
+//! to about one part in the root of the shares. Every decision weighs that: far from the aim two
+//! shares are proof enough, near it nothing moves without many. What was measured stays in use
+//! after a step, because it is hashes a second and not shares; so a session arrives, is refined
+//! each time its shares have grown by half, and otherwise changes only when a running test says
+//! that the hashrate itself has. The minute of silence that XMRig spends on donations never counts
+//! against a miner, and no step exceeds its limit.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,29 +27,37 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { target_s: 20.0, min_difficulty: 1_000, max_difficulty: 1_000_000_000_000, max_step: 8.0 }
+        Self {
+            target_s: 20.0,
+            min_difficulty: 1_000,
+            max_difficulty: 1_000_000_000_000,
+            max_step: 8.0,
+        }
     }
 }
 
-/// What a guess weighs against the measurement, in shares: it keeps two quick shares from looking like thousands.
+/// What a guess weighs against the measurement, in shares: it keeps two quick shares from looking
+/// like thousands.
 const PRIOR: f64 = 0.5;
 /// Evidence that moves a session on its way to the aim, in nats of the likelihood ratio.
 const EVIDENCE_ARRIVING: f64 = 2.0;
-/// Evidence that the hashrate of a session that has arrived is a higher or a lower one. Chance alone gives either about once
-/// a day; a fall needs more, because waits are what networks make.
+/// Evidence that the hashrate of a session that has arrived is a higher or a lower one. Chance
+/// alone gives either about once a day; a fall needs more, because waits are what networks make.
 const EVIDENCE_RISE: f64 = 7.0;
 const EVIDENCE_FALL: f64 = 8.0;
 /// The change the running tests look for: twice or half.
 const SHIFT: f64 = 2.0;
-/// Shares after which the measurement is applied first, and the growth after which it is applied again.
+/// Shares after which the measurement is applied first, and the growth after which it is applied
+/// again.
 const FIRST_REFINE: f64 = 4.0;
 const REFINE_GROWTH: f64 = 1.5;
-/// A session has arrived when its measurement is not applied again before it has more shares than this.
+/// A session has arrived when its measurement is not applied again before it has more shares than
+/// this.
 const ARRIVED: f64 = 32.0;
 /// Measured deviations from the aim up to this factor are left alone.
 const NEAR: f64 = 1.2;
-/// Shares of the present difficulty that must come before a step upwards: more before the first one, because a miner that
-/// just connected may bring shares it found before, and fewer on the way.
+/// Shares of the present difficulty that must come before a step upwards: more before the first
+/// one, because a miner that just connected may bring shares it found before, and fewer on the way.
 const FRESH_FIRST: f64 = 6.0;
 const FRESH: f64 = 2.0;
 /// The silence of one donation round: 60 s, and connecting to the other pool and back.
@@ -102,7 +112,8 @@ impl Vardiff {
         self.last_ms = now_ms;
     }
 
-    /// Takes a step if one is due and says whether the difficulty changed. To be asked after each share and every second.
+    /// Takes a step if one is due and says whether the difficulty changed. To be asked after each
+    /// share and every second.
     pub fn step(&mut self, settings: &Settings, now_ms: u64) -> bool {
         self.watch(settings, now_ms);
         let read = self.read(&self.all, settings, now_ms);
@@ -130,8 +141,8 @@ impl Vardiff {
         true
     }
 
-    /// The two running tests (CUSUM): each window begins anew whenever its change is less likely than none. Once one is
-    /// sure, its window is all that is still true about the miner.
+    /// The two running tests (CUSUM): each window begins anew whenever its change is less likely
+    /// than none. Once one is sure, its window is all that is still true about the miner.
     fn watch(&mut self, settings: &Settings, now_ms: u64) {
         let score = |vardiff: &Self, window: &Window| {
             let read = vardiff.read(window, settings, now_ms);
@@ -158,7 +169,12 @@ impl Vardiff {
     }
 
     fn read(&self, window: &Window, settings: &Settings, now_ms: u64) -> Reading {
-        window.read(self.difficulty as f64, settings.target_s, self.last_ms, now_ms)
+        window.read(
+            self.difficulty as f64,
+            settings.target_s,
+            self.last_ms,
+            now_ms,
+        )
     }
 }
 
@@ -191,7 +207,12 @@ struct Reading {
 
 impl Window {
     fn new(now_ms: u64) -> Self {
-        Self { since_ms: now_ms, work: 0.0, squares: 0.0, gap_ms: 0 }
+        Self {
+            since_ms: now_ms,
+            work: 0.0,
+            squares: 0.0,
+            gap_ms: 0,
+        }
     }
 
     fn silence(&self, last_ms: u64, now_ms: u64) -> u64 {
@@ -211,33 +232,65 @@ impl Window {
         // The round itself, and the wait for the share after it.
         let round_ms = DONATION_MS + (target_s * 1000.0) as u64;
         let silence_ms = self.gap_ms.max(self.silence(last_ms, now_ms)).min(round_ms);
-        let (expected, pardoned) = (targets(elapsed_ms), targets(elapsed_ms.saturating_sub(silence_ms)));
+        let (expected, pardoned) = (
+            targets(elapsed_ms),
+            targets(elapsed_ms.saturating_sub(silence_ms)),
+        );
         let seen = self.work / difficulty;
-        let shares = if self.squares > 0.0 { self.work * self.work / self.squares } else { 0.0 };
+        let shares = if self.squares > 0.0 {
+            self.work * self.work / self.squares
+        } else {
+            0.0
+        };
         // Between the two readings nothing is known.
-        let held = if seen > expected { expected } else { pardoned.max(seen) };
+        let held = if seen > expected {
+            expected
+        } else {
+            pardoned.max(seen)
+        };
         let ratio = (seen + PRIOR) / (held + PRIOR);
-        // The units differ while shares of an older difficulty are in the window; the smaller evidence is safe.
-        let evidence = surprise(seen, held).min(surprise(seen, held) / seen.max(f64::MIN_POSITIVE) * shares);
-        Reading { seen, expected, pardoned, shares, ratio, evidence: if shares > 0.0 { evidence } else { held } }
+        // The units differ while shares of an older difficulty are in the window; the smaller
+        // evidence is safe.
+        let evidence =
+            surprise(seen, held).min(surprise(seen, held) / seen.max(f64::MIN_POSITIVE) * shares);
+        Reading {
+            seen,
+            expected,
+            pardoned,
+            shares,
+            ratio,
+            evidence: if shares > 0.0 { evidence } else { held },
+        }
     }
 }
 
-/// How much likelier `seen` shares are at their own rate than at one that lets `expected` be, in nats:
-/// n ln(n/μ) − (n − μ), the likelihood ratio of a Poisson count.
+/// How much likelier `seen` shares are at their own rate than at one that lets `expected` be, in
+/// nats: n ln(n/μ) − (n − μ), the likelihood ratio of a Poisson count.
 fn surprise(seen: f64, expected: f64) -> f64 {
-    if seen <= 0.0 { expected } else { seen * (seen / expected).ln() - (seen - expected) }
+    if seen <= 0.0 {
+        expected
+    } else {
+        seen * (seen / expected).ln() - (seen - expected)
+    }
 }
 
-/// The difficulty one step towards `ratio` times the present one: never by more than the limit, never out of the range.
+/// The difficulty one step towards `ratio` times the present one: never by more than the limit,
+/// never out of the range.
 fn stepped(difficulty: u64, ratio: f64, settings: &Settings) -> u64 {
     let (from, limit) = (difficulty as f64, settings.max_step.max(1.0));
     let wanted = from * ratio.clamp(1.0 / limit, limit);
     // Rounded towards where it comes from, so that rounding does not exceed the limit.
-    let next = if wanted > from { wanted.floor() } else { wanted.ceil() };
+    let next = if wanted > from {
+        wanted.floor()
+    } else {
+        wanted.ceil()
+    };
     within(next as u64, settings)
 }
 
 fn within(difficulty: u64, settings: &Settings) -> u64 {
-    difficulty.min(settings.max_difficulty).max(settings.min_difficulty).max(1)
+    difficulty
+        .min(settings.max_difficulty)
+        .max(settings.min_difficulty)
+        .max(1)
 }

@@ -1,8 +1,8 @@
-//! A stand-in for a node of Bitcoin's kind with a wallet: what a payer sees of it over HTTP, with the node's own words and
-//! codes, and with what goes wrong on the way.
+//! A stand-in for a node of Bitcoin's kind with a wallet: what a payer sees of it over HTTP, with
+//! the node's own words and codes, and with what goes wrong on the way.
 //!
-//! It never forgets what it sent, pays whatever `sendmany` is told however often, and believes no name twice: whether
-//! somebody was paid twice is for the test to see.
+//! It never forgets what it sent, pays whatever `sendmany` is told however often, and believes no
+//! name twice: whether somebody was paid twice is for the test to see.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 /// How nodes of an age speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Age {
-    /// As up to 0.18: a refusal is HTTP status 500, the balance is in `getwalletinfo`, there is no `getbalances`.
+    /// As up to 0.18: a refusal is HTTP status 500, the balance is in `getwalletinfo`, there is no
+    /// `getbalances`.
     Old,
-    /// As from 30 on: a refusal of JSON-RPC 2.0 is HTTP status 200, the balance is in `getbalances` alone.
+    /// As from 30 on: a refusal of JSON-RPC 2.0 is HTTP status 200, the balance is in `getbalances`
+    /// alone.
     New,
 }
 
@@ -92,7 +94,10 @@ impl Node {
         let past = |number: usize| Transaction {
             id: format!("{number:064x}"),
             comment: format!("main-{number}"),
-            outputs: vec![("sy1qsomebodywhowaspaidlongago".to_owned(), 1_000 + number as i128)],
+            outputs: vec![(
+                "sy1qsomebodywhowaspaidlongago".to_owned(),
+                1_000 + number as i128,
+            )],
             fee: 141,
             height: Some(1),
             time: 1_500_000_000 + number as i64,
@@ -114,7 +119,11 @@ impl Node {
         let url = format!("http://{}/wallet/pool", listener.local_addr().unwrap());
         let mut server = JoinSet::new();
         server.spawn(serve(listener, inside.clone()));
-        Self { inside, url, _server: server }
+        Self {
+            inside,
+            url,
+            _server: server,
+        }
     }
 
     pub fn login() -> &'static str {
@@ -129,7 +138,11 @@ impl Node {
     pub fn mine(&self, count: i64) {
         let mut inside = self.inside();
         let height = inside.height + 1;
-        inside.sent.iter_mut().filter(|tx| tx.height.is_none()).for_each(|tx| tx.height = Some(height));
+        inside
+            .sent
+            .iter_mut()
+            .filter(|tx| tx.height.is_none())
+            .for_each(|tx| tx.height = Some(height));
         inside.height += count;
     }
 
@@ -151,9 +164,9 @@ impl Inside {
             return refuse(-28, "Loading wallet…");
         }
         match method {
-            "getblockchaininfo" => {
-                Ok(json!({"chain": "regtest", "blocks": self.height, "headers": self.height, "initialblockdownload": false}))
-            }
+            "getblockchaininfo" => Ok(
+                json!({"chain": "regtest", "blocks": self.height, "headers": self.height, "initialblockdownload": false}),
+            ),
             "getwalletinfo" => {
                 let mut info = json!({"walletname": "pool", "walletversion": 169_900, "txcount": self.sent.len(),
                     "unlocked_until": if self.unlocked { 1_900_000_000 } else { 0 }});
@@ -163,9 +176,9 @@ impl Inside {
                 }
                 Ok(info)
             }
-            "getbalances" if self.age == Age::New => {
-                Ok(json!({"mine": {"trusted": coins(self.money), "untrusted_pending": coins(0), "immature": coins(5_000_000_000)}}))
-            }
+            "getbalances" if self.age == Age::New => Ok(
+                json!({"mine": {"trusted": coins(self.money), "untrusted_pending": coins(0), "immature": coins(5_000_000_000)}}),
+            ),
             "validateaddress" => Ok(json!({"isvalid": valid(params[0].as_str().unwrap())})),
             "sendmany" => self.send_many(params),
             "listtransactions" => self.list(params),
@@ -183,20 +196,27 @@ impl Inside {
         if params[0] != "" {
             return refuse(-8, "Dummy value must be set to \"\"");
         }
-        let Some(wanted) = params[1].as_object() else { return refuse(-3, "JSON value is not an object as expected") };
+        let Some(wanted) = params[1].as_object() else {
+            return refuse(-3, "JSON value is not an object as expected");
+        };
         let mut outputs = Vec::new();
         for (address, amount) in wanted {
             if !valid(address) {
                 return refuse(-5, format!("Invalid Bitcoin address: {address}"));
             }
-            let Some(amount) = amount.as_str().and_then(atomic) else { return refuse(-3, "Invalid amount") };
+            let Some(amount) = amount.as_str().and_then(atomic) else {
+                return refuse(-3, "Invalid amount");
+            };
             if amount <= 0 {
                 return refuse(-3, "Amount out of range");
             }
             outputs.push((address.clone(), amount));
         }
         if !self.unlocked {
-            return refuse(-13, "Error: Please enter the wallet passphrase with walletpassphrase first.");
+            return refuse(
+                -13,
+                "Error: Please enter the wallet passphrase with walletpassphrase first.",
+            );
         }
         if outputs.iter().any(|(_, amount)| *amount < 294) {
             return refuse(-6, "Transaction amount too small");
@@ -209,8 +229,18 @@ impl Inside {
         self.money -= total;
         let id = format!("{:064x}", 0xfeed_0000 + self.sent.len());
         let comment = params[3].as_str().unwrap_or_default().to_owned();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
-        self.sent.push(Transaction { id: id.clone(), comment, outputs, fee, height: None, time: now });
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs() as i64;
+        self.sent.push(Transaction {
+            id: id.clone(),
+            comment,
+            outputs,
+            fee,
+            height: None,
+            time: now,
+        });
         Ok(json!(id))
     }
 
@@ -225,9 +255,16 @@ impl Inside {
 
     /// Of all entries the newest `count` after the newest `skip`, oldest first.
     fn list(&mut self, params: &Value) -> Result<Value, Refusal> {
-        let (count, skip) = (params[1].as_u64().unwrap() as usize, params[2].as_u64().unwrap() as usize);
+        let (count, skip) = (
+            params[1].as_u64().unwrap() as usize,
+            params[2].as_u64().unwrap() as usize,
+        );
         self.deepest = self.deepest.max(skip + count);
-        let newest = self.sent.iter().rev().flat_map(|tx| self.entries(tx).into_iter().rev());
+        let newest = self
+            .sent
+            .iter()
+            .rev()
+            .flat_map(|tx| self.entries(tx).into_iter().rev());
         let mut page: Vec<Value> = newest.skip(skip).take(count).collect();
         page.reverse();
         Ok(json!(page))
@@ -240,22 +277,34 @@ impl Inside {
         let total: i128 = tx.outputs.iter().map(|(_, amount)| amount).sum();
         let mut details = self.entries(tx);
         for entry in details.iter_mut().filter_map(Value::as_object_mut) {
-            entry.retain(|key, _| ["address", "category", "amount", "vout", "fee", "abandoned"].contains(&key.as_str()));
+            entry.retain(|key, _| {
+                ["address", "category", "amount", "vout", "fee", "abandoned"]
+                    .contains(&key.as_str())
+            });
         }
-        Ok(json!({"amount": coins(-total), "fee": coins(-tx.fee), "txid": tx.id, "time": tx.time, "comment": tx.comment,
-            "confirmations": tx.height.map_or(0, |height| self.height - height + 1), "details": details}))
+        Ok(
+            json!({"amount": coins(-total), "fee": coins(-tx.fee), "txid": tx.id, "time": tx.time, "comment": tx.comment,
+            "confirmations": tx.height.map_or(0, |height| self.height - height + 1), "details": details}),
+        )
     }
 }
 
 fn valid(address: &str) -> bool {
-    address.starts_with("sy1q") && address.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    address.starts_with("sy1q")
+        && address
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-/// An amount as nodes print it, always with eight digits. It is a text until [`print`] takes the marks away, because a number
-/// would lose them.
+/// An amount as nodes print it, always with eight digits. It is a text until [`print`] takes the
+/// marks away, because a number would lose them.
 fn coins(amount: i128) -> Value {
     let sign = if amount < 0 { "-" } else { "" };
-    json!(format!("<{sign}{}.{:08}>", amount.abs() / 100_000_000, amount.abs() % 100_000_000))
+    json!(format!(
+        "<{sign}{}.{:08}>",
+        amount.abs() / 100_000_000,
+        amount.abs() % 100_000_000
+    ))
 }
 
 fn print(value: &Value) -> String {
@@ -265,8 +314,15 @@ fn print(value: &Value) -> String {
 /// Exactly, or not at all: more than eight digits are an error of the caller.
 fn atomic(text: &str) -> Option<i128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = fraction.len() <= 8 && !whole.is_empty() && whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
-    digits.then(|| format!("{whole}{fraction:0<8}").parse().ok()).flatten()
+    let digits = fraction.len() <= 8
+        && !whole.is_empty()
+        && whole
+            .bytes()
+            .chain(fraction.bytes())
+            .all(|byte| byte.is_ascii_digit());
+    digits
+        .then(|| format!("{whole}{fraction:0<8}").parse().ok())
+        .flatten()
 }
 
 async fn serve(listener: TcpListener, inside: Arc<Mutex<Inside>>) {
@@ -292,12 +348,18 @@ async fn talk(stream: &mut BufReader<TcpStream>, inside: &Mutex<Inside>) -> Opti
             return None;
         }
         *inside.calls.entry(method.to_owned()).or_default() += 1;
-        if method == "sendmany" { inside.faults.pop_front() } else { None }
+        if method == "sendmany" {
+            inside.faults.pop_front()
+        } else {
+            None
+        }
     };
     let call = || inside.lock().unwrap().call(method, params);
     let answer = match fault {
         _ if !login => return write(stream, "401 Unauthorized", "").await,
-        _ if path != "/wallet/pool" => refuse(-18, "Requested wallet does not exist or is not loaded"),
+        _ if path != "/wallet/pool" => {
+            refuse(-18, "Requested wallet does not exist or is not loaded")
+        }
         None => call(),
         Some(Fault::NotHeard) => return None,
         Some(Fault::Poor) => refuse(-6, "Insufficient funds"),
@@ -321,22 +383,56 @@ async fn talk(stream: &mut BufReader<TcpStream>, inside: &Mutex<Inside>) -> Opti
         }
         Some(Fault::AnswerCut) => {
             let text = print(&call().unwrap());
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{{\"result\":{}", text.len() + 40, &text[..30]);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{{\"result\":{}",
+                text.len() + 40,
+                &text[..30]
+            );
             stream.get_mut().write_all(head.as_bytes()).await.ok()?;
             return None;
         }
     };
     let age = inside.lock().unwrap().age;
     match (answer, age) {
-        (Ok(result), Age::Old) => write(stream, "200 OK", &print(&json!({"result": result, "error": null, "id": asked["id"]}))).await,
-        (Ok(result), Age::New) => write(stream, "200 OK", &print(&json!({"jsonrpc": "2.0", "result": result, "id": asked["id"]}))).await,
+        (Ok(result), Age::Old) => {
+            write(
+                stream,
+                "200 OK",
+                &print(&json!({"result": result, "error": null, "id": asked["id"]})),
+            )
+            .await
+        }
+        (Ok(result), Age::New) => {
+            write(
+                stream,
+                "200 OK",
+                &print(&json!({"jsonrpc": "2.0", "result": result, "id": asked["id"]})),
+            )
+            .await
+        }
         (Err((code, message)), age) => {
             let error = json!({"code": code, "message": message});
             match (age, code) {
-                (Age::New, _) => write(stream, "200 OK", &json!({"jsonrpc": "2.0", "error": error, "id": asked["id"]}).to_string()).await,
+                (Age::New, _) => {
+                    write(
+                        stream,
+                        "200 OK",
+                        &json!({"jsonrpc": "2.0", "error": error, "id": asked["id"]}).to_string(),
+                    )
+                    .await
+                }
                 (Age::Old, code) => {
-                    let status = if code == -32_601 { "404 Not Found" } else { "500 Internal Server Error" };
-                    write(stream, status, &json!({"result": null, "error": error, "id": asked["id"]}).to_string()).await
+                    let status = if code == -32_601 {
+                        "404 Not Found"
+                    } else {
+                        "500 Internal Server Error"
+                    };
+                    write(
+                        stream,
+                        status,
+                        &json!({"result": null, "error": error, "id": asked["id"]}).to_string(),
+                    )
+                    .await
                 }
             }
         }
@@ -351,7 +447,10 @@ async fn request(stream: &mut BufReader<TcpStream>) -> Option<(String, bool, Vec
         if stream.read_line(&mut line).await.ok()? == 0 {
             return None;
         }
-        let (name, value) = line.trim_end().split_once(": ").unwrap_or((line.trim_end(), ""));
+        let (name, value) = line
+            .trim_end()
+            .split_once(": ")
+            .unwrap_or((line.trim_end(), ""));
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.parse().unwrap(),
             "authorization" => login = value == LOGIN.0,
@@ -369,6 +468,13 @@ async fn request(stream: &mut BufReader<TcpStream>) -> Option<(String, bool, Vec
 }
 
 async fn write(stream: &mut BufReader<TcpStream>, status: &str, text: &str) -> Option<()> {
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", text.len());
-    stream.get_mut().write_all(format!("{head}{text}").as_bytes()).await.ok()
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        text.len()
+    );
+    stream
+        .get_mut()
+        .write_all(format!("{head}{text}").as_bytes())
+        .await
+        .ok()
 }

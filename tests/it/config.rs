@@ -1,4 +1,5 @@
-//! The configuration as its users meet it: the example names every key, the page is made of it, a bad file starts nothing.
+//! The configuration as its users meet it: the example names every key, the page is made of it, a
+//! bad file starts nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,10 +15,16 @@ fn example() -> PathBuf {
 
 fn headframe(arguments: &[&str], folder: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headframe"));
-    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("HEADFRAME") || key.starts_with("AWS_")) {
+    for (key, _) in
+        std::env::vars().filter(|(key, _)| key.starts_with("HEADFRAME") || key.starts_with("AWS_"))
+    {
         command.env_remove(key);
     }
-    command.args(arguments).current_dir(folder).output().unwrap()
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap()
 }
 
 fn print(file: Option<&Path>) -> String {
@@ -25,7 +32,11 @@ fn print(file: Option<&Path>) -> String {
     let mut arguments = vec!["config", "print"];
     arguments.extend(file.map(|file| file.to_str().unwrap()));
     let printed = headframe(&arguments, folder.path());
-    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    assert!(
+        printed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&printed.stderr)
+    );
     String::from_utf8(printed.stdout).unwrap()
 }
 
@@ -38,19 +49,42 @@ fn refusal(text: &str) -> String {
     std::fs::write(folder.path().join("bad.toml"), text).unwrap();
     let said = headframe(&["up", "--config", "bad.toml"], folder.path());
     assert!(!said.status.success(), "it started with {text}");
-    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["bad.toml"], "something was made although the configuration is bad");
+    let left: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(
+        left,
+        ["bad.toml"],
+        "something was made although the configuration is bad"
+    );
     let checked = headframe(&["config", "check", "bad.toml"], folder.path());
-    assert_eq!((checked.status.success(), &checked.stderr), (false, &said.stderr), "check and up must agree");
+    assert_eq!(
+        (checked.status.success(), &checked.stderr),
+        (false, &said.stderr),
+        "check and up must agree"
+    );
     String::from_utf8(said.stderr).unwrap()
 }
 
-/// Every key of a section, as the program itself lists them when it is given one that does not exist.
+/// Every key of a section, as the program itself lists them when it is given one that does not
+/// exist.
 fn known(section: &str) -> BTreeSet<String> {
-    let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
+    let header = if section.is_empty() {
+        String::new()
+    } else {
+        format!("[{section}]\n")
+    };
     let said = refusal(&format!("{header}no_such_key = 1\n"));
-    let (_, list) = said.split_once("expected").unwrap_or_else(|| panic!("no list of keys in {said}"));
-    list.split('`').skip(1).step_by(2).map(str::to_owned).filter(|key| key != section).collect()
+    let (_, list) = said
+        .split_once("expected")
+        .unwrap_or_else(|| panic!("no list of keys in {said}"));
+    list.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .filter(|key| key != section)
+        .collect()
 }
 
 struct Entry {
@@ -65,25 +99,41 @@ struct Section {
     entries: Vec<Entry>,
 }
 
-/// The example read as a document: comments before a key are its meaning; a key behind a `#` has no default.
+/// The example read as a document: comments before a key are its meaning; a key behind a `#` has no
+/// default.
 fn sections(text: &str) -> Vec<Section> {
     let key_value = |line: &str| {
         let (key, value) = line.split_once(" = ")?;
         let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
         plain.then(|| (key.to_owned(), value.to_owned()))
     };
-    let mut sections = vec![Section { name: String::new(), meaning: String::new(), entries: Vec::new() }];
+    let mut sections = vec![Section {
+        name: String::new(),
+        meaning: String::new(),
+        entries: Vec::new(),
+    }];
     let mut said: Vec<&str> = Vec::new();
     for line in text.lines() {
         let comment = line.strip_prefix("# ");
         if let Some((key, value)) = key_value(comment.unwrap_or(line)) {
             let default = comment.is_none().then_some(value);
-            sections.last_mut().unwrap().entries.push(Entry { key, default, meaning: said.join(" ") });
+            sections.last_mut().unwrap().entries.push(Entry {
+                key,
+                default,
+                meaning: said.join(" "),
+            });
             said.clear();
         } else if let Some(comment) = comment {
             said.push(comment);
-        } else if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            sections.push(Section { name: name.to_owned(), meaning: said.join(" "), entries: Vec::new() });
+        } else if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'))
+        {
+            sections.push(Section {
+                name: name.to_owned(),
+                meaning: said.join(" "),
+                entries: Vec::new(),
+            });
             said.clear();
         } else {
             assert_eq!(line, "", "a line that is neither comment, key nor section");
@@ -98,25 +148,46 @@ fn sections(text: &str) -> Vec<Section> {
 
 #[test]
 fn the_example_is_the_defaults_and_names_every_key() {
-    assert_eq!(print(Some(&example())), print(None), "the example differs from the defaults");
+    assert_eq!(
+        print(Some(&example())),
+        print(None),
+        "the example differs from the defaults"
+    );
     let text = std::fs::read_to_string(example()).unwrap();
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for section in sections(&text) {
         for entry in &section.entries {
-            assert!(!entry.meaning.is_empty(), "{} in [{}] is not explained", entry.key, section.name);
+            assert!(
+                !entry.meaning.is_empty(),
+                "{} in [{}] is not explained",
+                entry.key,
+                section.name
+            );
         }
         let keys = section.entries.into_iter().map(|entry| entry.key).collect();
         found.insert(section.name, keys);
     }
     let subsections = |name: &str| -> BTreeSet<String> {
-        let inside = |other: &&String| !other.is_empty() && other.rsplit_once('.').map_or("", |(parent, _)| parent) == name;
-        found.keys().filter(inside).map(|other| other.rsplit('.').next().unwrap().to_owned()).collect()
+        let inside = |other: &&String| {
+            !other.is_empty() && other.rsplit_once('.').map_or("", |(parent, _)| parent) == name
+        };
+        found
+            .keys()
+            .filter(inside)
+            .map(|other| other.rsplit('.').next().unwrap().to_owned())
+            .collect()
     };
-    for (name, keys) in found.iter().filter(|(name, _)| *name != "maintenance.retention_days") {
+    for (name, keys) in found
+        .iter()
+        .filter(|(name, _)| *name != "maintenance.retention_days")
+    {
         assert_eq!(keys | &subsections(name), known(name), "keys of [{name}]");
     }
-    let tables: BTreeSet<String> =
-        headframe_schemas::table::all().into_iter().filter(|table| table.retention_days.is_some()).map(|table| table.name).collect();
+    let tables: BTreeSet<String> = headframe_schemas::table::all()
+        .into_iter()
+        .filter(|table| table.retention_days.is_some())
+        .map(|table| table.name)
+        .collect();
     assert_eq!(found["maintenance.retention_days"], tables);
 }
 
@@ -130,9 +201,18 @@ fn the_page_about_the_configuration_is_made_of_the_example() {
         if !section.name.is_empty() {
             page.push_str(&format!("\n## `[{}]`\n\n", section.name));
         }
-        page.push_str(&format!("{}\n\n| key | default | meaning |\n|---|---|---|\n", section.meaning));
-        for Entry { key, default, meaning } in section.entries {
-            let default = default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
+        page.push_str(&format!(
+            "{}\n\n| key | default | meaning |\n|---|---|---|\n",
+            section.meaning
+        ));
+        for Entry {
+            key,
+            default,
+            meaning,
+        } in section.entries
+        {
+            let default =
+                default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
             page.push_str(&format!("| `{key}` | {default} | {meaning} |\n"));
         }
     }
@@ -141,7 +221,10 @@ fn the_page_about_the_configuration_is_made_of_the_example() {
         std::fs::write(&path, &page).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == page, "docs/configuration.md is not what the example says; write it with HEADFRAME_BLESS=1");
+    assert!(
+        found == page,
+        "docs/configuration.md is not what the example says; write it with HEADFRAME_BLESS=1"
+    );
 }
 
 #[test]
@@ -154,17 +237,37 @@ fn what_is_printed_loads_back_to_the_same() {
                 [stratum]\ndaemon_url = \"http://me:secret@127.0.0.1:1\"\n";
     std::fs::write(&file, text).unwrap();
     let printed = print(Some(&file));
-    for part in ["shares = 30", "sensors = 730", "max_bytes = 7", "roles = [\"query\"]", "aws_region = \"x\"", "target_s = 5.0"] {
-        assert!(printed.contains(part) || printed.replace("\n    ", "").replace(",\n", "").contains(part), "no {part} in {printed}");
+    for part in [
+        "shares = 30",
+        "sensors = 730",
+        "max_bytes = 7",
+        "roles = [\"query\"]",
+        "aws_region = \"x\"",
+        "target_s = 5.0",
+    ] {
+        assert!(
+            printed.contains(part)
+                || printed
+                    .replace("\n    ", "")
+                    .replace(",\n", "")
+                    .contains(part),
+            "no {part} in {printed}"
+        );
     }
-    assert!(!printed.contains("secret") && printed.contains("http://me:***@127.0.0.1:1"), "{printed}");
+    assert!(
+        !printed.contains("secret") && printed.contains("http://me:***@127.0.0.1:1"),
+        "{printed}"
+    );
     std::fs::write(&file, &printed).unwrap();
     assert_eq!(print(Some(&file)), printed);
 }
 
 /// A pool that could start, but for what is added.
 fn pool(more: &str) -> String {
-    format!("roles = [\"stratum\"]\n[stratum]\nwallet = \"{}\"\n{more}", crate::monerod::WALLET)
+    format!(
+        "roles = [\"stratum\"]\n[stratum]\nwallet = \"{}\"\n{more}",
+        crate::monerod::WALLET
+    )
 }
 
 #[test]
@@ -174,54 +277,129 @@ fn a_bad_file_starts_nothing_and_the_key_is_named() {
         ("roles = [\"miner\"]", "unknown variant `miner`"),
         ("data_dir = \"bad.toml\"", "data_dir is \"bad.toml\""),
         ("nats_port = 4222\nmanaged_nats = false", "nats_port is set"),
-        ("[nats]\nurl = \"nats://elsewhere:4222\"", "managed_nats = false"),
-        ("managed_nats = false\n[nats]\nurl = \"nats://me:secret@elsewhere:4222\"", "nats.url carries a password"),
-        ("managed_nats = false\n[nats]\nurl = \"http://[\"", "nats.url"),
-        ("managed_nats = false\n[nats]\nuser = \"me\"", "HEADFRAME_NATS_PASSWORD"),
-        ("managed_nats = false\n[nats]\ntls_ca = \"gone.pem\"", "nats.tls_ca is gone.pem"),
-        ("managed_nats = false\n[nats]\ntls_key = \"bad.toml\"", "nats.tls_cert and nats.tls_key"),
+        (
+            "[nats]\nurl = \"nats://elsewhere:4222\"",
+            "managed_nats = false",
+        ),
+        (
+            "managed_nats = false\n[nats]\nurl = \"nats://me:secret@elsewhere:4222\"",
+            "nats.url carries a password",
+        ),
+        (
+            "managed_nats = false\n[nats]\nurl = \"http://[\"",
+            "nats.url",
+        ),
+        (
+            "managed_nats = false\n[nats]\nuser = \"me\"",
+            "HEADFRAME_NATS_PASSWORD",
+        ),
+        (
+            "managed_nats = false\n[nats]\ntls_ca = \"gone.pem\"",
+            "nats.tls_ca is gone.pem",
+        ),
+        (
+            "managed_nats = false\n[nats]\ntls_key = \"bad.toml\"",
+            "nats.tls_cert and nats.tls_key",
+        ),
         ("[lake]\nurl = \"hdfs://a/b\"", "lake.url"),
         ("[lake]\nurl = \"s3:///b\"", "names no bucket"),
-        ("[lake]\nurl = \"s3://b\"\noptions = { colour = \"red\" }", "option colour"),
-        ("[lake]\nurl = \"s3://b\"\noptions = { aws_secret_access_key = \"x\" }", "AWS_SECRET_ACCESS_KEY"),
-        ("[lake]\nurl = \"s3://b\"\noptions = { aws_conditional_put = \"disabled\" }", "put-if-absent"),
+        (
+            "[lake]\nurl = \"s3://b\"\noptions = { colour = \"red\" }",
+            "option colour",
+        ),
+        (
+            "[lake]\nurl = \"s3://b\"\noptions = { aws_secret_access_key = \"x\" }",
+            "AWS_SECRET_ACCESS_KEY",
+        ),
+        (
+            "[lake]\nurl = \"s3://b\"\noptions = { aws_conditional_put = \"disabled\" }",
+            "put-if-absent",
+        ),
         ("[streams]\nreplicas = 2", "streams.replicas is 2"),
-        ("[streams]\nduplicate_window_s = 5", "streams.duplicate_window_s is 5"),
+        (
+            "[streams]\nduplicate_window_s = 5",
+            "streams.duplicate_window_s is 5",
+        ),
         ("[streams]\nmax_age_s = 60", "streams.max_age_s is 60"),
-        ("[publisher]\ndeadline_s = 120", "publisher.deadline_s is 120"),
+        (
+            "[publisher]\ndeadline_s = 120",
+            "publisher.deadline_s is 120",
+        ),
         ("[publisher]\nin_flight = 0", "publisher.in_flight is 0"),
         ("[publisher]\nqueue_bytes = 5", "publisher.queue_bytes is 5"),
         ("[pipelines]\ncommit_ms = 0", "pipelines.commit_ms"),
         ("[maintenance]\nevery_s = 0", "maintenance.every_s is 0"),
-        ("[maintenance]\nfiles_kept_days = 0", "maintenance.files_kept_days is 0"),
-        ("[maintenance.retention_days]\nshares = 1", "maintenance.retention_days.shares is 1"),
-        ("[maintenance.retention_days]\nstocks = 10", "maintenance.retention_days.stocks: there is no such table"),
+        (
+            "[maintenance]\nfiles_kept_days = 0",
+            "maintenance.files_kept_days is 0",
+        ),
+        (
+            "[maintenance.retention_days]\nshares = 1",
+            "maintenance.retention_days.shares is 1",
+        ),
+        (
+            "[maintenance.retention_days]\nstocks = 10",
+            "maintenance.retention_days.stocks: there is no such table",
+        ),
         ("[query]\nlisten = \"0.0.0.0:8080\"", "token_file"),
         ("[query]\ntoken_file = \"gone\"", "query.token_file"),
-        ("[query]\noperator_token_file = \"gone\"", "query.operator_token_file"),
+        (
+            "[query]\noperator_token_file = \"gone\"",
+            "query.operator_token_file",
+        ),
         ("[query]\nmax_concurrent = 0", "query.max_concurrent"),
         ("[ingest]\nmax_bytes = 1", "ingest.max_bytes is 1"),
         ("roles = [\"stratum\"]", "stratum.wallet"),
-        (&format!("roles = [\"stratum\"]\n[stratum]\nwallet = \"{SUBADDRESS}\""), "use the primary address of the wallet"),
+        (
+            &format!("roles = [\"stratum\"]\n[stratum]\nwallet = \"{SUBADDRESS}\""),
+            "use the primary address of the wallet",
+        ),
         ("roles = [\"payments\"]", "payments.wallet.kind is none"),
         ("[payments]\ninterval_s = 0", "payments.interval_s is 0"),
-        ("[payments]\nfee_policy = \"nobody\"", "unknown variant `nobody`"),
-        ("[payments]\nbatch_size = 16\n[payments.wallet]\nkind = \"monero\"", "payments.batch_size is 16"),
-        ("[payments.wallet]\nkind = \"monero\"\nurl = \"http://me:secret@127.0.0.1:1\"", "payments.wallet.url holds a login"),
-        ("[payments.wallet]\nkind = \"monero\"\nlogin_file = \"gone\"", "payments.wallet.login_file gone cannot be read"),
+        (
+            "[payments]\nfee_policy = \"nobody\"",
+            "unknown variant `nobody`",
+        ),
+        (
+            "[payments]\nbatch_size = 16\n[payments.wallet]\nkind = \"monero\"",
+            "payments.batch_size is 16",
+        ),
+        (
+            "[payments.wallet]\nkind = \"monero\"\nurl = \"http://me:secret@127.0.0.1:1\"",
+            "payments.wallet.url holds a login",
+        ),
+        (
+            "[payments.wallet]\nkind = \"monero\"\nlogin_file = \"gone\"",
+            "payments.wallet.login_file gone cannot be read",
+        ),
         ("no toml", "is not TOML"),
-        (&pool("[stratum.tls]\ncert_file = \"gone.pem\"\nkey_file = \"bad.toml\""), "stratum.tls.cert_file is gone.pem"),
-        (&pool("[stratum.tls]\ncert_file = \"bad.toml\"\nkey_file = \"gone.pem\""), "stratum.tls.key_file is gone.pem"),
-        (&pool("[stratum.tls]\ncert_file = \"bad.toml\"\nkey_file = \"bad.toml\""), "bad.toml holds no usable certificate"),
+        (
+            &pool("[stratum.tls]\ncert_file = \"gone.pem\"\nkey_file = \"bad.toml\""),
+            "stratum.tls.cert_file is gone.pem",
+        ),
+        (
+            &pool("[stratum.tls]\ncert_file = \"bad.toml\"\nkey_file = \"gone.pem\""),
+            "stratum.tls.key_file is gone.pem",
+        ),
+        (
+            &pool("[stratum.tls]\ncert_file = \"bad.toml\"\nkey_file = \"bad.toml\""),
+            "bad.toml holds no usable certificate",
+        ),
         (
             &pool("[stratum.defence]\naddresses_in_rows = \"hashed\"\naddress_key_file = \"gone\""),
             "stratum.defence.address_key_file is gone",
         ),
     ] {
         let said = refusal(text);
-        assert!(said.contains(says) && said.contains("bad.toml"), "{text}: {said}");
+        assert!(
+            said.contains(says) && said.contains("bad.toml"),
+            "{text}: {said}"
+        );
         assert!(!said.contains("secret@"), "a secret is shown: {said}");
     }
     let both = refusal("[streams]\nreplicas = 2\n[ingest]\nmax_bytes = 1");
-    assert!(both.contains("streams.replicas") && both.contains("ingest.max_bytes"), "all that is wrong at once: {both}");
+    assert!(
+        both.contains("streams.replicas") && both.contains("ingest.max_bytes"),
+        "all that is wrong at once: {both}"
+    );
 }

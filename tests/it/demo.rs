@@ -1,4 +1,5 @@
-//! `headframe demo` as a newcomer runs it: Ctrl-C ends it with a report, and a second start goes on from there.
+//! `headframe demo` as a newcomer runs it: Ctrl-C ends it with a report, and a second start goes on
+//! from there.
 
 use std::fs::File;
 use std::path::Path;
@@ -24,17 +25,38 @@ impl Demo {
         let said = folder.join(name);
         let port = free_port();
         let child = Command::new(env!("CARGO_BIN_EXE_headframe"))
-            .args(["demo", "--data", "demo", "--listen", &format!("127.0.0.1:{port}"), "--stratum", &format!("127.0.0.1:{}", free_port())])
+            .args([
+                "demo",
+                "--data",
+                "demo",
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--stratum",
+                &format!("127.0.0.1:{}", free_port()),
+            ])
             // Blocks that come soon, so that the test ends soon.
             .args(["--difficulty", "4"])
             .args(more)
             .current_dir(folder)
-            .env("HEADFRAME_NATS_SERVER", headframe_ingest::server::find_binary().unwrap())
+            .env(
+                "HEADFRAME_NATS_SERVER",
+                headframe_ingest::server::find_binary().unwrap(),
+            )
             .stdout(File::create(&said).unwrap())
-            .stderr(File::options().create(true).append(true).open(folder.join("demo.log")).unwrap())
+            .stderr(
+                File::options()
+                    .create(true)
+                    .append(true)
+                    .open(folder.join("demo.log"))
+                    .unwrap(),
+            )
             .spawn()
             .unwrap();
-        Self { child, said, url: format!("http://127.0.0.1:{port}") }
+        Self {
+            child,
+            said,
+            url: format!("http://127.0.0.1:{port}"),
+        }
     }
 
     fn said(&self) -> String {
@@ -43,8 +65,10 @@ impl Demo {
 
     /// The first number that an SQL statement answers, asked as the newcomer is told to.
     fn sql(&self, statement: &str) -> Result<i64, String> {
-        let asked =
-            Command::new(env!("CARGO_BIN_EXE_headframe")).args(["sql", "--url", &self.url, "--format", "csv", statement]).output().unwrap();
+        let asked = Command::new(env!("CARGO_BIN_EXE_headframe"))
+            .args(["sql", "--url", &self.url, "--format", "csv", statement])
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&asked.stdout).into_owned();
         match text.lines().nth(1).and_then(|line| line.parse().ok()) {
             Some(number) if asked.status.success() => Ok(number),
@@ -59,24 +83,45 @@ impl Demo {
             if number.as_ref().is_ok_and(|number| *number >= enough) {
                 return;
             }
-            assert!(Instant::now() < deadline, "{statement}: still {number:?}; it said {}", self.said());
-            // Each question is a process; asking without a pause would take the processor from the miner.
+            assert!(
+                Instant::now() < deadline,
+                "{statement}: still {number:?}; it said {}",
+                self.said()
+            );
+            // Each question is a process; asking without a pause would take the processor from the
+            // miner.
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     }
 
-    /// Waits until a miner was paid for good, while others of the network find blocks as well: the sixty until a coin can be spent
-    /// would take the demo's miner minutes.
+    /// Waits until a miner was paid for good, while others of the network find blocks as well: the
+    /// sixty until a coin can be spent would take the demo's miner minutes.
     async fn until_paid(&self, folder: &Path) {
-        let settings = std::fs::read_to_string(folder.join("demo/wallets/pool/wallet.conf")).unwrap();
-        let daemon = settings.lines().find_map(|line| line.strip_prefix("daemon-address=")).unwrap();
+        let settings =
+            std::fs::read_to_string(folder.join("demo/wallets/pool/wallet.conf")).unwrap();
+        let daemon = settings
+            .lines()
+            .find_map(|line| line.strip_prefix("daemon-address="))
+            .unwrap();
         let order = json!({"jsonrpc": "2.0", "id": "0", "method": "generateblocks",
             "params": {"amount_of_blocks": 2, "wallet_address": OTHERS, "starting_nonce": 0}});
         let deadline = Instant::now() + 8 * PATIENCE;
-        while !self.sql("SELECT count(*) AS n FROM payments WHERE step = 'confirmed'").is_ok_and(|paid| paid > 0) {
-            assert!(Instant::now() < deadline, "nobody was paid; it said {}", self.said());
-            // One that comes too late for its height is refused, and the next order is for another height.
-            let made = reqwest::Client::new().post(format!("http://{daemon}/json_rpc")).json(&order).send().await;
+        while !self
+            .sql("SELECT count(*) AS n FROM payments WHERE step = 'confirmed'")
+            .is_ok_and(|paid| paid > 0)
+        {
+            assert!(
+                Instant::now() < deadline,
+                "nobody was paid; it said {}",
+                self.said()
+            );
+            // One that comes too late for its height is refused, and the next order is for another
+            // height.
+            let made = reqwest::Client::new()
+                .post(format!("http://{daemon}/json_rpc"))
+                .json(&order)
+                .send()
+                .await;
             made.expect("the demo's monerod answers");
         }
     }
@@ -101,23 +146,41 @@ impl Drop for Demo {
 
 /// The figures of a stage in the report: in this run, in all.
 fn stage(report: &str, name: &str) -> (i64, i64) {
-    let line = report.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("no {name} in {report}"));
-    let mut figures = line.split_whitespace().rev().map(|figure| figure.parse::<i64>().unwrap());
+    let line = report
+        .lines()
+        .find(|line| line.trim_start().starts_with(name))
+        .unwrap_or_else(|| panic!("no {name} in {report}"));
+    let mut figures = line
+        .split_whitespace()
+        .rev()
+        .map(|figure| figure.parse::<i64>().unwrap());
     let all = figures.next().unwrap();
     (figures.next().unwrap(), all)
 }
 
 /// The height in the last status line.
 fn height(said: &str) -> u64 {
-    let line = said.lines().rfind(|line| line.starts_with("height ")).unwrap_or_else(|| panic!("no status line in {said}"));
-    line.split(' ').nth(1).and_then(|height| height.parse().ok()).unwrap_or_else(|| panic!("no height in {line}"))
+    let line = said
+        .lines()
+        .rfind(|line| line.starts_with("height "))
+        .unwrap_or_else(|| panic!("no status line in {said}"));
+    line.split(' ')
+        .nth(1)
+        .and_then(|height| height.parse().ok())
+        .unwrap_or_else(|| panic!("no height in {line}"))
 }
 
 /// Shares are in the windows of both ends, blocks and reports are there: every stage has worked.
 async fn wait_for_every_stage(demo: &Demo, blocks: i64, reports: i64) {
-    demo.until("SELECT count(*) AS n FROM blocks WHERE status = 'accepted'", blocks).await;
-    demo.until("SELECT count(*) AS n FROM hashrate", reports).await;
-    demo.until("SELECT count(*) AS n FROM pool_hashrate_1d", 1).await;
+    demo.until(
+        "SELECT count(*) AS n FROM blocks WHERE status = 'accepted'",
+        blocks,
+    )
+    .await;
+    demo.until("SELECT count(*) AS n FROM hashrate", reports)
+        .await;
+    demo.until("SELECT count(*) AS n FROM pool_hashrate_1d", 1)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,10 +189,17 @@ async fn demo_ends_well() {
     let demo = Demo::start(folder.path(), "first", &[]);
     wait_for_every_stage(&demo, 1, 1).await;
     let url = demo.url.clone();
-    assert!(demo.sql("SELECT nonsense FROM shares").unwrap_err().contains("nonsense"));
+    assert!(
+        demo.sql("SELECT nonsense FROM shares")
+            .unwrap_err()
+            .contains("nonsense")
+    );
     let (well, first) = demo.interrupt();
     assert!(well, "{first}");
-    assert!(first.contains(&format!("sql --url {url} \"SELECT")), "what to try next can be copied: {first}");
+    assert!(
+        first.contains(&format!("sql --url {url} \"SELECT")),
+        "what to try next can be copied: {first}"
+    );
     assert!(first.contains("all that JetStream has"), "{first}");
     assert!(first.contains("start again to go on"), "{first}");
     let (shares, all) = stage(&first, "accepted shares");
@@ -140,29 +210,63 @@ async fn demo_ends_well() {
 
     // The second goes on from the first: what was there is there, and new rows come to it.
     let demo = Demo::start(folder.path(), "second", &[]);
-    let (blocks, reports) = (stage(&first, "blocks").1, stage(&first, "hashrate reports").1);
+    let (blocks, reports) = (
+        stage(&first, "blocks").1,
+        stage(&first, "hashrate reports").1,
+    );
     wait_for_every_stage(&demo, blocks + 1, reports + 1).await;
     demo.until_paid(folder.path()).await;
     let (well, second) = demo.interrupt();
     assert!(well, "{second}");
     let (new, together) = stage(&second, "accepted shares");
-    assert!(height(&second) > height(&first), "the chain goes on as well: {first}{second}");
+    assert!(
+        height(&second) > height(&first),
+        "the chain goes on as well: {first}{second}"
+    );
     assert!(new > 0 && together == all + new, "{first}{second}");
-    assert_eq!(stage(&second, "shares in windows of 1 d"), (new, together), "{second}");
-    assert!(stage(&second, "transactions sent to miners").1 > 0, "{second}");
-    let told = second.lines().find_map(|line| line.strip_prefix("payments say that the miner was sent ")).unwrap();
-    let (sent, got) = told.split_once("; its own wallet says that it got ").unwrap();
-    let atomic = |coins: &str| coins.trim_end_matches(" XMR").replace('.', "").parse::<u64>().unwrap();
+    assert_eq!(
+        stage(&second, "shares in windows of 1 d"),
+        (new, together),
+        "{second}"
+    );
+    assert!(
+        stage(&second, "transactions sent to miners").1 > 0,
+        "{second}"
+    );
+    let told = second
+        .lines()
+        .find_map(|line| line.strip_prefix("payments say that the miner was sent "))
+        .unwrap();
+    let (sent, got) = told
+        .split_once("; its own wallet says that it got ")
+        .unwrap();
+    let atomic = |coins: &str| {
+        coins
+            .trim_end_matches(" XMR")
+            .replace('.', "")
+            .parse::<u64>()
+            .unwrap()
+    };
     // A payment may be under way while the two are asked, one after the other.
     assert!(atomic(sent) > 0 && atomic(got) >= atomic(sent), "{second}");
-    assert!(Command::new(env!("CARGO_BIN_EXE_headframe")).args(["sql", "--url", &url, "SELECT 1"]).output().is_ok_and(|asked| {
-        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
-        !asked.status.success() && said.contains("no server answers") && said.contains("headframe demo")
-    }));
+    assert!(
+        Command::new(env!("CARGO_BIN_EXE_headframe"))
+            .args(["sql", "--url", &url, "SELECT 1"])
+            .output()
+            .is_ok_and(|asked| {
+                let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+                !asked.status.success()
+                    && said.contains("no server answers")
+                    && said.contains("headframe demo")
+            })
+    );
 
     // One that had no time to do anything says so with its exit code.
     let mut demo = Demo::start(folder.path(), "third", &["--for", "1s"]);
     let ended = demo.child.wait().unwrap();
     let log = std::fs::read_to_string(folder.path().join("demo.log")).unwrap();
-    assert!(!ended.success() && log.contains("nothing in this run from: "), "{log}");
+    assert!(
+        !ended.success() && log.contains("nothing in this run from: "),
+        "{log}"
+    );
 }

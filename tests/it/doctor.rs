@@ -1,4 +1,5 @@
-//! `headframe doctor` on real parts: what is well is called well, what is not is named, with an exit code to match.
+//! `headframe doctor` on real parts: what is well is called well, what is not is named, with an
+//! exit code to match.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -19,7 +20,10 @@ fn doctor(folder: &Path, arguments: &[&str]) -> (i32, Vec<(String, String, Strin
         .arg("doctor")
         .args(arguments)
         .args(["--format", "json"])
-        .env("HEADFRAME_NATS_SERVER", headframe_ingest::server::find_binary().unwrap())
+        .env(
+            "HEADFRAME_NATS_SERVER",
+            headframe_ingest::server::find_binary().unwrap(),
+        )
         .current_dir(folder)
         .output()
         .unwrap();
@@ -27,14 +31,29 @@ fn doctor(folder: &Path, arguments: &[&str]) -> (i32, Vec<(String, String, Strin
     let findings: Vec<Value> = serde_json::from_slice(&said.stdout).unwrap();
     let findings = findings.iter().map(|finding| {
         let todo = text(finding, "todo");
-        assert_eq!(todo.is_empty(), finding["verdict"] == "ok", "what is not well needs something to do: {finding}");
-        (text(finding, "check"), text(finding, "verdict"), format!("{} → {todo}", text(finding, "found")))
+        assert_eq!(
+            todo.is_empty(),
+            finding["verdict"] == "ok",
+            "what is not well needs something to do: {finding}"
+        );
+        (
+            text(finding, "check"),
+            text(finding, "verdict"),
+            format!("{} → {todo}", text(finding, "found")),
+        )
     });
-    (said.status.code().unwrap(), findings.collect(), String::from_utf8_lossy(&said.stderr).into_owned())
+    (
+        said.status.code().unwrap(),
+        findings.collect(),
+        String::from_utf8_lossy(&said.stderr).into_owned(),
+    )
 }
 
 fn verdict<'a>(findings: &'a [(String, String, String)], check: &str) -> (&'a str, &'a str) {
-    let found = findings.iter().find(|finding| finding.0 == check).unwrap_or_else(|| panic!("nothing about {check}: {findings:?}"));
+    let found = findings
+        .iter()
+        .find(|finding| finding.0 == check)
+        .unwrap_or_else(|| panic!("nothing about {check}: {findings:?}"));
     (&found.1, &found.2)
 }
 
@@ -54,14 +73,32 @@ async fn a_pool_that_can_start_is_called_well() {
     let file = configure(folder.path(), &daemon.url, WALLET, free_port());
     let (code, findings, said) = doctor(folder.path(), &["--config", &file]);
     assert_eq!(code, 0, "{findings:?} {said}");
-    for check in ["configuration", "ports", "open files", "randomx", "nats-server", "wallet", "daemon"] {
+    for check in [
+        "configuration",
+        "ports",
+        "open files",
+        "randomx",
+        "nats-server",
+        "wallet",
+        "daemon",
+    ] {
         assert_eq!(verdict(&findings, check).0, "ok", "{findings:?}");
     }
-    assert!(verdict(&findings, "daemon").1.contains("a block at 1 costs 10 hashes"), "{findings:?}");
-    let beside = findings.iter().any(|finding| finding.2.contains("agrees with the daemon's"));
+    assert!(
+        verdict(&findings, "daemon")
+            .1
+            .contains("a block at 1 costs 10 hashes"),
+        "{findings:?}"
+    );
+    let beside = findings
+        .iter()
+        .any(|finding| finding.2.contains("agrees with the daemon's"));
     assert!(beside, "monerod's clock is this machine's: {findings:?}");
     // It made nothing: neither the data folder nor the file it timed.
-    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(left, ["pool.toml"]);
 }
 
@@ -71,14 +108,34 @@ async fn what_will_not_work_is_named_and_ends_with_code_1() {
     // A daemon that is not there, and a port that somebody has.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let daemon = format!("http://127.0.0.1:{}", free_port());
-    let file = configure(folder.path(), &daemon, ON_STAGENET, taken.local_addr().unwrap().port());
+    let file = configure(
+        folder.path(),
+        &daemon,
+        ON_STAGENET,
+        taken.local_addr().unwrap().port(),
+    );
     let (code, findings, said) = doctor(folder.path(), &["--config", &file]);
-    assert_eq!((code, said.contains("will keep it from working")), (1, true), "{said}");
-    let ports: Vec<_> = findings.iter().filter(|finding| finding.0 == "ports").map(|finding| finding.1.as_str()).collect();
+    assert_eq!(
+        (code, said.contains("will keep it from working")),
+        (1, true),
+        "{said}"
+    );
+    let ports: Vec<_> = findings
+        .iter()
+        .filter(|finding| finding.0 == "ports")
+        .map(|finding| finding.1.as_str())
+        .collect();
     assert_eq!(ports, ["ok", "fail"], "{findings:?}");
-    assert_eq!(verdict(&findings, "wallet").0, "warn", "nobody says on which network the daemon is: {findings:?}");
+    assert_eq!(
+        verdict(&findings, "wallet").0,
+        "warn",
+        "nobody says on which network the daemon is: {findings:?}"
+    );
     let (judged, words) = verdict(&findings, "daemon");
-    assert!(judged == "fail" && words.contains(&daemon) && words.contains("stratum.daemon_url"), "{words}");
+    assert!(
+        judged == "fail" && words.contains(&daemon) && words.contains("stratum.daemon_url"),
+        "{words}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,13 +144,19 @@ async fn a_wallet_of_another_network_is_named() {
     let file = configure(folder.path(), &daemon.url, ON_STAGENET, free_port());
     let (code, findings, _) = doctor(folder.path(), &["--config", &file]);
     let (judged, words) = verdict(&findings, "wallet");
-    assert!(code == 1 && judged == "fail" && words.contains("Stagenet, but the daemon is on Mainnet"), "{findings:?}");
+    assert!(
+        code == 1 && judged == "fail" && words.contains("Stagenet, but the daemon is on Mainnet"),
+        "{findings:?}"
+    );
     assert_eq!(verdict(&findings, "daemon").0, "fail", "{findings:?}");
     // A subaddress is refused whatever the daemon says, since it would make no template for it.
     let file = configure(folder.path(), &daemon.url, SUBADDRESS, free_port());
     let (code, findings, _) = doctor(folder.path(), &["--config", &file]);
     let (judged, words) = verdict(&findings, "configuration");
-    assert!(code == 1 && judged == "fail" && words.contains("use the primary address of the wallet"), "{findings:?}");
+    assert!(
+        code == 1 && judged == "fail" && words.contains("use the primary address of the wallet"),
+        "{findings:?}"
+    );
 }
 
 #[test]
@@ -102,8 +165,15 @@ fn a_bad_configuration_is_a_finding_and_the_machine_is_looked_at_all_the_same() 
     std::fs::write(folder.path().join("bad.toml"), "[stratum]\nwalet = \"x\"\n").unwrap();
     let (code, findings, _) = doctor(folder.path(), &["--config", "bad.toml"]);
     let (judged, words) = verdict(&findings, "configuration");
-    assert!(code == 1 && judged == "fail" && words.contains("walet"), "{words}");
+    assert!(
+        code == 1 && judged == "fail" && words.contains("walet"),
+        "{words}"
+    );
     assert_eq!(verdict(&findings, "randomx").0, "ok", "{findings:?}");
     let (_, findings, _) = doctor(folder.path(), &[]);
-    assert_eq!(verdict(&findings, "configuration").0, "warn", "{findings:?}");
+    assert_eq!(
+        verdict(&findings, "configuration").0,
+        "warn",
+        "{findings:?}"
+    );
 }

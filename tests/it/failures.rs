@@ -26,7 +26,11 @@ impl System {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let nats = nats_server(folder.path()).await;
-        Self { folder, nats, port: free_port() }
+        Self {
+            folder,
+            nats,
+            port: free_port(),
+        }
     }
 
     /// Starts headframe on the same port each time, and waits until it answers.
@@ -37,22 +41,46 @@ impl System {
     }
 
     async fn connection(&self) -> Nats {
-        Nats::connect(&NatsConfig { url: self.nats.url().to_owned(), ..NatsConfig::default() }).await.unwrap()
+        Nats::connect(&NatsConfig {
+            url: self.nats.url().to_owned(),
+            ..NatsConfig::default()
+        })
+        .await
+        .unwrap()
     }
 
     fn adopt(&self, stream: &str) {
-        let config = self.folder.path().join(format!("headframe-{}.toml", self.port));
-        let adopted = Command::new(env!("CARGO_BIN_EXE_headframe")).args(["adopt", stream, "--config"]).arg(config).output().unwrap();
-        assert!(adopted.status.success(), "{}", String::from_utf8_lossy(&adopted.stderr));
+        let config = self
+            .folder
+            .path()
+            .join(format!("headframe-{}.toml", self.port));
+        let adopted = Command::new(env!("CARGO_BIN_EXE_headframe"))
+            .args(["adopt", stream, "--config"])
+            .arg(config)
+            .output()
+            .unwrap();
+        assert!(
+            adopted.status.success(),
+            "{}",
+            String::from_utf8_lossy(&adopted.stderr)
+        );
     }
 }
 
 async fn nats_server(folder: &Path) -> ManagedServer {
-    ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.join("nats"))).await.unwrap()
+    ManagedServer::start(ServerConfig::new(
+        server::find_binary().unwrap(),
+        folder.join("nats"),
+    ))
+    .await
+    .unwrap()
 }
 
 fn now_us() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_micros() as i64
 }
 
 fn share(event_time: i64, height: i64) -> Value {
@@ -64,32 +92,56 @@ fn reading(value: i64) -> Value {
     json!({"event_time": now_us(), "site": "north", "sensor": "probe", "quantity": "temperature_c", "value": value})
 }
 
-/// Posts rows and returns when they are durable; `numbers` names the producer and the number of the first row.
+/// Posts rows and returns when they are durable; `numbers` names the producer and the number of the
+/// first row.
 async fn post(url: &str, stream: &str, rows: &[Value], numbers: Option<(&str, i64)>) {
     let body: Vec<String> = rows.iter().map(Value::to_string).collect();
-    let mut request = reqwest::Client::new().post(format!("{url}/api/v1/ingest/{stream}")).body(body.join("\n"));
+    let mut request = reqwest::Client::new()
+        .post(format!("{url}/api/v1/ingest/{stream}"))
+        .body(body.join("\n"));
     if let Some((producer, first)) = numbers {
-        request = request.header("Headframe-Producer", producer).header("Headframe-Seq", first.to_string());
+        request = request
+            .header("Headframe-Producer", producer)
+            .header("Headframe-Seq", first.to_string());
     }
-    let answer = request.header("Content-Type", "application/x-ndjson").send().await.unwrap();
-    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    let answer = request
+        .header("Content-Type", "application/x-ndjson")
+        .send()
+        .await
+        .unwrap();
+    assert!(
+        answer.status().is_success(),
+        "{}",
+        answer.text().await.unwrap()
+    );
 }
 
 fn shares(from: i64, count: i64) -> Vec<Value> {
-    (from..from + count).map(|height| share(now_us(), height)).collect()
+    (from..from + count)
+        .map(|height| share(now_us(), height))
+        .collect()
 }
 
-/// Waits until the table holds what the stream does, so that what follows cannot be helped by a tail in memory.
+/// Waits until the table holds what the stream does, so that what follows cannot be helped by a
+/// tail in memory.
 async fn until_committed(running: &Headframe, stream: &str) {
-    // The answer holds every acknowledged row, so that rows have been in the tail when it is seen empty.
-    running.row(&format!("SELECT count(*) AS n FROM {stream}")).await;
-    told(&running.url, "/metrics", |_, text| text.contains("headframe_tail_bytes 0")).await;
+    // The answer holds every acknowledged row, so that rows have been in the tail when it is seen
+    // empty.
+    running
+        .row(&format!("SELECT count(*) AS n FROM {stream}"))
+        .await;
+    told(&running.url, "/metrics", |_, text| {
+        text.contains("headframe_tail_bytes 0")
+    })
+    .await;
 }
 
 /// Every height from 0 to `count`, each once.
 async fn until_each_once(running: &Headframe, count: i64) {
     let sql = "SELECT count(*) AS n, count(DISTINCT height) AS d, max(height) AS m FROM shares";
-    let row = running.until(sql, |row| row["n"].as_i64() >= Some(count)).await;
+    let row = running
+        .until(sql, |row| row["n"].as_i64() >= Some(count))
+        .await;
     assert_eq!(row, json!({"n": count, "d": count, "m": count - 1}));
 }
 
@@ -101,25 +153,49 @@ async fn a_late_row_and_one_from_2038_land_in_their_own_windows() {
     post(&running.url, "shares", &[share(now, 0)], None).await;
     until_committed(&running, "shares").await;
     // Both come when the windows of today have been stored.
-    post(&running.url, "shares", &[share(YEAR_2038_US, 1), share(now - DAY_US, 2)], None).await;
+    post(
+        &running.url,
+        "shares",
+        &[share(YEAR_2038_US, 1), share(now - DAY_US, 2)],
+        None,
+    )
+    .await;
     for tier in ["10s", "1m", "1h", "1d"] {
         let windows = format!(
             "SELECT count(*) AS windows, sum(accepted_shares) AS shares, sum(late_shares) AS late, \
              count(*) FILTER (WHERE complete) AS closed, \
              count(*) FILTER (WHERE window_start > TIMESTAMP '2038-01-01T00:00:00Z') AS future FROM hashrate_{tier}"
         );
-        // Of the day tier, yesterday's window is over as well; the one of 2038 and today's are open.
+        // Of the day tier, yesterday's window is over as well; the one of 2038 and today's are
+        // open.
         let row = running.row(&windows).await;
-        assert_eq!((&row["windows"], &row["shares"], &row["late"], &row["future"]), (&json!(3), &json!(3), &json!(1), &json!(1)), "{tier}");
+        assert_eq!(
+            (
+                &row["windows"],
+                &row["shares"],
+                &row["late"],
+                &row["future"]
+            ),
+            (&json!(3), &json!(3), &json!(1), &json!(1)),
+            "{tier}"
+        );
         if tier == "1h" || tier == "1d" {
-            assert_eq!(row["closed"], json!(1), "{tier}: a row from the future must not close the windows of the present: {row}");
+            assert_eq!(
+                row["closed"],
+                json!(1),
+                "{tier}: a row from the future must not close the windows of the present: {row}"
+            );
         }
     }
     until_committed(&running, "shares").await;
     running.kill();
     let running = system.start().await;
     let row = running.row("SELECT count(*) AS windows, sum(accepted_shares) AS shares, sum(late_shares) AS late FROM hashrate_1h").await;
-    assert_eq!(row, json!({"windows": 3, "shares": 3, "late": 1}), "the same from the tables alone");
+    assert_eq!(
+        row,
+        json!({"windows": 3, "shares": 3, "late": 1}),
+        "the same from the tables alone"
+    );
     running.kill();
     system.nats.shutdown().await;
 }
@@ -129,7 +205,8 @@ async fn a_record_sent_again_in_another_message_is_one_row_even_with_corrupt_sta
     let system = System::new().await;
     let running = system.start().await;
     post(&running.url, "shares", &shares(0, 20), Some(("meter", 1))).await;
-    // JetStream knows messages by id and for two minutes; the same rows in another message are new to it.
+    // JetStream knows messages by id and for two minutes; the same rows in another message are new
+    // to it.
     post(&running.url, "shares", &shares(0, 20), Some(("meter", 1))).await;
     until_each_once(&running, 20).await;
     until_committed(&running, "shares").await;
@@ -147,8 +224,18 @@ async fn a_record_sent_again_in_another_message_is_one_row_even_with_corrupt_sta
 }
 
 fn files_under(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files_under(&path) } else { vec![path] }).collect()
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                files_under(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,18 +248,32 @@ async fn a_recreated_stream_stops_the_pipeline_until_it_is_adopted() {
     js.delete_stream("shares").await.unwrap();
     provision(&js, &Shares, &Default::default()).await.unwrap();
     post(&running.url, "shares", &shares(10, 5), None).await;
-    let ready = told(&running.url, "/ready", |status, text| status == 503 && text.contains("shares")).await;
+    let ready = told(&running.url, "/ready", |status, text| {
+        status == 503 && text.contains("shares")
+    })
+    .await;
     assert!(ready.contains("headframe adopt shares"), "{ready}");
     running.kill();
     let running = system.start().await;
-    told(&running.url, "/ready", |status, text| status == 503 && text.contains("headframe adopt shares")).await;
-    assert_eq!(running.row("SELECT count(*) AS n FROM shares").await["n"], 10, "nothing was guessed");
+    told(&running.url, "/ready", |status, text| {
+        status == 503 && text.contains("headframe adopt shares")
+    })
+    .await;
+    assert_eq!(
+        running.row("SELECT count(*) AS n FROM shares").await["n"],
+        10,
+        "nothing was guessed"
+    );
     running.kill();
     system.adopt("shares");
     let running = system.start().await;
     until_each_once(&running, 15).await;
     let order = "SELECT count(*) AS n FROM shares a JOIN shares b ON a.seq < b.seq AND a.height >= b.height";
-    assert_eq!(running.row(order).await["n"], 0, "new rows come after old ones");
+    assert_eq!(
+        running.row(order).await["n"],
+        0,
+        "new rows come after old ones"
+    );
     told(&running.url, "/ready", |status, _| status == 200).await;
     running.kill();
     system.nats.shutdown().await;
@@ -189,22 +290,46 @@ async fn a_purge_stops_shares_and_leaves_a_record_among_sensors() {
     // While nobody reads, rows come and are purged, and others come after them.
     running.kill();
     let connection = system.connection().await;
-    let door = Headframe::start(system.folder.path(), system.nats.url(), free_port(), "query");
+    let door = Headframe::start(
+        system.folder.path(),
+        system.nats.url(),
+        free_port(),
+        "query",
+    );
     door.row("SELECT 1").await;
     post(&door.url, "shares", &shares(10, 5), None).await;
     post(&door.url, "sensors", &[reading(2)], None).await;
     for stream in ["shares", "sensors"] {
-        connection.js.get_stream(stream).await.unwrap().purge().await.unwrap();
+        connection
+            .js
+            .get_stream(stream)
+            .await
+            .unwrap()
+            .purge()
+            .await
+            .unwrap();
     }
     post(&door.url, "shares", &shares(10, 3), None).await;
     post(&door.url, "sensors", &[reading(3)], None).await;
     door.kill();
 
     let running = system.start().await;
-    let ready = told(&running.url, "/ready", |status, text| status == 503 && text.contains("shares")).await;
+    let ready = told(&running.url, "/ready", |status, text| {
+        status == 503 && text.contains("shares")
+    })
+    .await;
     assert!(ready.contains("headframe adopt shares"), "{ready}");
-    let sensors = running.until("SELECT count(*) AS n, sum(value) AS v FROM sensors", |row| row["n"] == json!(2)).await;
-    assert_eq!(sensors["v"].as_f64(), Some(4.0), "what was purged is gone, what came after is there");
+    let sensors = running
+        .until(
+            "SELECT count(*) AS n, sum(value) AS v FROM sensors",
+            |row| row["n"] == json!(2),
+        )
+        .await;
+    assert_eq!(
+        sensors["v"].as_f64(),
+        Some(4.0),
+        "what was purged is gone, what came after is there"
+    );
     let gap = running.row("SELECT count(*) AS n, min(reason) AS reason FROM dead_letters WHERE stream = 'sensors'").await;
     assert_eq!(gap["n"], 1, "{gap}");
     assert!(gap["reason"].as_str().unwrap().contains("purged"), "{gap}");
@@ -223,8 +348,12 @@ async fn a_stream_that_lost_its_newest_messages_stops_the_pipeline() {
     post(&running.url, "shares", &shares(0, 10), Some(("meter", 1))).await;
     until_committed(&running, "shares").await;
     running.kill();
-    // A copy of the store from before, put back later: what a server is after a power cut that took its newest messages.
-    let (store, copy) = (system.folder.path().join("nats/jetstream"), system.folder.path().join("copy"));
+    // A copy of the store from before, put back later: what a server is after a power cut that took
+    // its newest messages.
+    let (store, copy) = (
+        system.folder.path().join("nats/jetstream"),
+        system.folder.path().join("copy"),
+    );
     system.nats.shutdown().await;
     copied(&store, &copy);
     system.nats = nats_server(system.folder.path()).await;
@@ -240,9 +369,16 @@ async fn a_stream_that_lost_its_newest_messages_stops_the_pipeline() {
     // The numbers of the lost messages are given out again.
     let running = system.start().await;
     post(&running.url, "shares", &shares(20, 3), Some(("meter", 21))).await;
-    let ready = told(&running.url, "/ready", |status, text| status == 503 && text.contains("shares")).await;
+    let ready = told(&running.url, "/ready", |status, text| {
+        status == 503 && text.contains("shares")
+    })
+    .await;
     assert!(ready.contains("headframe adopt shares"), "{ready}");
-    assert_eq!(running.row("SELECT count(*) AS n FROM shares").await["n"], 20, "nothing was guessed");
+    assert_eq!(
+        running.row("SELECT count(*) AS n FROM shares").await["n"],
+        20,
+        "nothing was guessed"
+    );
     running.kill();
     system.adopt("shares");
     let running = system.start().await;
@@ -269,13 +405,22 @@ fn copied(from: &Path, to: &Path) {
 async fn a_frozen_nats_server_is_told_and_forgotten_when_it_goes_on() {
     let system = System::new().await;
     let running = system.start().await;
-    told(&running.url, "/health", |status, text| status == 200 && text.contains("\"nats\":\"ok\"")).await;
+    told(&running.url, "/health", |status, text| {
+        status == 200 && text.contains("\"nats\":\"ok\"")
+    })
+    .await;
     let pid = system.nats.pid().unwrap();
     signal(pid, "STOP");
     let said = told(&running.url, "/health", |status, _| status != 200).await;
-    assert!(said.contains("NATS is connected but does not answer"), "{said}");
+    assert!(
+        said.contains("NATS is connected but does not answer"),
+        "{said}"
+    );
     signal(pid, "CONT");
-    told(&running.url, "/health", |status, text| status == 200 && text.contains("\"nats\":\"ok\"")).await;
+    told(&running.url, "/health", |status, text| {
+        status == 200 && text.contains("\"nats\":\"ok\"")
+    })
+    .await;
     running.kill();
     system.nats.shutdown().await;
 }

@@ -10,34 +10,70 @@ use crate::server::{Headframe, free_port};
 
 /// Sets the largest size of the files of a process; what it writes beyond fails as on a full disk.
 fn room(pid: u32, bytes: &str) {
-    let set = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--fsize={bytes}:unlimited")]).status().unwrap();
+    let set = Command::new("prlimit")
+        .args([
+            "--pid",
+            &pid.to_string(),
+            &format!("--fsize={bytes}:unlimited"),
+        ])
+        .status()
+        .unwrap();
     assert!(set.success(), "prlimit comes with util-linux");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_holds_the_batch_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let nats = ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"))).await.unwrap();
-    // The signal that comes with the limit would end the process; a full disk sends none. Ignored signals are inherited.
+    let nats = ManagedServer::start(ServerConfig::new(
+        server::find_binary().unwrap(),
+        folder.path().join("nats"),
+    ))
+    .await
+    .unwrap();
+    // The signal that comes with the limit would end the process; a full disk sends none. Ignored
+    // signals are inherited.
     let mut program = Command::new("sh");
-    program.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_headframe")]);
-    let running = Headframe::start_by(program, folder.path(), nats.url(), free_port(), "pipelines,maintenance,query", "");
+    program.args([
+        "-c",
+        "trap '' XFSZ; exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_headframe"),
+    ]);
+    let running = Headframe::start_by(
+        program,
+        folder.path(),
+        nats.url(),
+        free_port(),
+        "pipelines,maintenance,query",
+        "",
+    );
     publish(&running.url, 0, 10).await;
     complete(&running.url, 10).await;
-    told(&running.url, "/metrics", |_, text| text.contains("headframe_tail_bytes 0")).await;
+    told(&running.url, "/metrics", |_, text| {
+        text.contains("headframe_tail_bytes 0")
+    })
+    .await;
     let stored = complete(&running.url, 10).await;
     // Half of a small file still fits, as it may on a disk that fills up.
     room(running.pid(), "600");
     publish(&running.url, 10, 20).await;
-    let ready = told(&running.url, "/ready", |status, text| status == 503 && text.contains("shares")).await;
+    let ready = told(&running.url, "/ready", |status, text| {
+        status == 503 && text.contains("shares")
+    })
+    .await;
     assert!(ready.contains("File too large"), "it says why: {ready}");
     // Rows are still taken, kept by JetStream, and answered from memory, each once.
     publish(&running.url, 30, 20).await;
     let read = complete(&running.url, 50).await;
-    assert_eq!(read["version"], stored["version"], "nothing could be committed: {read}");
+    assert_eq!(
+        read["version"], stored["version"],
+        "nothing could be committed: {read}"
+    );
     room(running.pid(), "unlimited");
     told(&running.url, "/ready", |status, _| status == 200).await;
-    told(&running.url, "/metrics", |_, text| text.contains("headframe_tail_bytes 0")).await;
+    told(&running.url, "/metrics", |_, text| {
+        text.contains("headframe_tail_bytes 0")
+    })
+    .await;
     complete(&running.url, 50).await;
     // And from the tables alone, by a process that was not there.
     running.kill();

@@ -1,14 +1,18 @@
-//! Kills: numbered records are published while pipelines and nats-server die at random and two pipeline processes compete.
+//! Kills: numbered records are published while pipelines and nats-server die at random and two
+//! pipeline processes compete.
 //!
-//! At every restart and at the end: what was acknowledged is in the table exactly once, and rollups equal the same sums over raw
-//! rows. `HEADFRAME_KILLS` sets the number of kills. The report is printed and kept as `kill-report.txt` in the target folder.
+//! At every restart and at the end: what was acknowledged is in the table exactly once, and rollups
+//! equal the same sums over raw rows. `HEADFRAME_KILLS` sets the number of kills. The report is
+//! printed and kept as `kill-report.txt` in the target folder.
 
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use headframe_ingest::{ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, server};
+use headframe_ingest::{
+    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, server,
+};
 use headframe_schemas::stream::shares::Share;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -20,7 +24,8 @@ use crate::server::{Headframe, free_port, signal};
 /// Producers publishing at the same time.
 const PRODUCERS: i64 = 4;
 
-/// Records they may publish between two blows: enough to be busy when the next one falls, few enough to be checked each time.
+/// Records they may publish between two blows: enough to be busy when the next one falls, few
+/// enough to be checked each time.
 const BETWEEN: usize = 500;
 
 struct Producers {
@@ -36,12 +41,16 @@ impl Producers {
         let acknowledged = Arc::new(AtomicI64::new(0));
         let tasks = (0..PRODUCERS)
             .map(|producer| {
-                let (publisher, room, acknowledged) = (publisher.clone(), room.clone(), acknowledged.clone());
+                let (publisher, room, acknowledged) =
+                    (publisher.clone(), room.clone(), acknowledged.clone());
                 tokio::spawn(async move {
                     let mut number = 0;
                     while let Ok(permit) = room.acquire().await {
                         permit.forget();
-                        publisher.record(&share(producer, number)).await.expect("nats-server comes back within the deadline");
+                        publisher
+                            .record(&share(producer, number))
+                            .await
+                            .expect("nats-server comes back within the deadline");
                         number += 1;
                         acknowledged.fetch_add(1, Ordering::Relaxed);
                     }
@@ -49,7 +58,11 @@ impl Producers {
                 })
             })
             .collect();
-        Self { room, acknowledged, tasks }
+        Self {
+            room,
+            acknowledged,
+            tasks,
+        }
     }
 
     async fn finish(self) -> Vec<i64> {
@@ -63,7 +76,10 @@ impl Producers {
 }
 
 fn share(producer: i64, number: i64) -> Share {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_micros() as i64;
     Share {
         event_time: now,
         pool: "main".to_owned(),
@@ -81,15 +97,23 @@ fn share(producer: i64, number: i64) -> Share {
 const EAGER: &str = "[maintenance]\nevery_s = 1\nsmall_files = 3\ncheckpoint_commits = 10\n";
 
 /// What can be done to the system, and its name in the report.
-const BLOWS: [&str; 5] =
-    ["kill -9 headframe", "kill -9 nats-server", "second headframe takes over", "SIGSTOP headframe", "SIGSTOP nats-server"];
+const BLOWS: [&str; 5] = [
+    "kill -9 headframe",
+    "kill -9 nats-server",
+    "second headframe takes over",
+    "SIGSTOP headframe",
+    "SIGSTOP nats-server",
+];
 
 /// The report, printed and kept.
 struct Report(std::fs::File);
 
 impl Report {
     fn new() -> Self {
-        let target = std::path::Path::new(env!("CARGO_BIN_EXE_headframe")).ancestors().nth(2).unwrap();
+        let target = std::path::Path::new(env!("CARGO_BIN_EXE_headframe"))
+            .ancestors()
+            .nth(2)
+            .unwrap();
         Self(std::fs::File::create(target.join("kill-report.txt")).unwrap())
     }
 
@@ -101,19 +125,51 @@ impl Report {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_loses_nothing_and_doubles_nothing() {
-    let kills: usize = std::env::var("HEADFRAME_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(12);
-    let seed = std::env::var("HEADFRAME_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_121);
+    let kills: usize = std::env::var("HEADFRAME_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(12);
+    let seed = std::env::var("HEADFRAME_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(20_261_121);
     let mut report = Report::new();
-    report.say(&format!("{kills} kills, seed {seed} (HEADFRAME_KILLS, HEADFRAME_SEED)"));
+    report.say(&format!(
+        "{kills} kills, seed {seed} (HEADFRAME_KILLS, HEADFRAME_SEED)"
+    ));
     let mut random = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
-    let nats = ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"))).await.unwrap();
-    let connection = Nats::connect(&NatsConfig { url: nats.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
+    let nats = ManagedServer::start(ServerConfig::new(
+        server::find_binary().unwrap(),
+        folder.path().join("nats"),
+    ))
+    .await
+    .unwrap();
+    let connection = Nats::connect(&NatsConfig {
+        url: nats.url().to_owned(),
+        ..NatsConfig::default()
+    })
+    .await
+    .unwrap();
     for stream in headframe_schemas::stream::ALL {
-        headframe_ingest::provision(&connection.js, *stream, &Default::default()).await.unwrap();
+        headframe_ingest::provision(&connection.js, *stream, &Default::default())
+            .await
+            .unwrap();
     }
-    let producers = Producers::start(&Publisher::new(connection, "kill-test", PublisherConfig::default()));
-    let start = || Headframe::start_with(folder.path(), nats.url(), free_port(), "pipelines,maintenance,query", EAGER);
+    let producers = Producers::start(&Publisher::new(
+        connection,
+        "kill-test",
+        PublisherConfig::default(),
+    ));
+    let start = || {
+        Headframe::start_with(
+            folder.path(),
+            nats.url(),
+            free_port(),
+            "pipelines,maintenance,query",
+            EAGER,
+        )
+    };
     let mut running = start();
     let mut done = [0_usize; BLOWS.len()];
     for kill in 0..kills {
@@ -121,18 +177,34 @@ async fn kill_loses_nothing_and_doubles_nothing() {
         producers.room.add_permits(BETWEEN);
         // Some rows later, so that the blow falls at any moment of a commit.
         let due = acknowledged + random.random_range(50..300);
-        running.until("SELECT count(*) AS n FROM shares", |row| number(row, "n") >= due).await;
+        running
+            .until("SELECT count(*) AS n FROM shares", |row| {
+                number(row, "n") >= due
+            })
+            .await;
         check_unique(&running).await;
         check_rollups(&running).await;
         let what = random.random_range(0..BLOWS.len());
         done[what] += 1;
-        report.say(&format!("{:>4}: {due} rows there, each once, rollups equal; now {}", kill + 1, BLOWS[what]));
+        report.say(&format!(
+            "{:>4}: {due} rows there, each once, rollups equal; now {}",
+            kill + 1,
+            BLOWS[what]
+        ));
         running = blow(what, running, &nats, &start, due).await;
     }
     let counts = producers.finish().await;
     let total: i64 = counts.iter().sum();
-    let row = running.until("SELECT count(*) AS n FROM shares", |row| number(row, "n") >= total).await;
-    assert_eq!(number(&row, "n"), total, "rows in the table and acknowledged records");
+    let row = running
+        .until("SELECT count(*) AS n FROM shares", |row| {
+            number(row, "n") >= total
+        })
+        .await;
+    assert_eq!(
+        number(&row, "n"),
+        total,
+        "rows in the table and acknowledged records"
+    );
     check_unique(&running).await;
     check_rollups(&running).await;
     report.say(&format!("{total} records of {PRODUCERS} producers acknowledged, each once in the table, rollups of every tier equal"));
@@ -149,12 +221,23 @@ async fn kill_loses_nothing_and_doubles_nothing() {
 /// Commits of maintenance that replaced files.
 fn rewrites(tables: &std::path::Path) -> usize {
     let logs = ["shares", "hashrate_rollups"].map(|table| tables.join(table).join("_delta_log"));
-    let entries = logs.iter().flat_map(|log| std::fs::read_dir(log).unwrap()).map(|entry| entry.unwrap().path());
-    entries.filter(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains("OPTIMIZE"))).count()
+    let entries = logs
+        .iter()
+        .flat_map(|log| std::fs::read_dir(log).unwrap())
+        .map(|entry| entry.unwrap().path());
+    entries
+        .filter(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains("OPTIMIZE")))
+        .count()
 }
 
 /// One blow; answers the process that runs afterwards.
-async fn blow(what: usize, running: Headframe, nats: &ManagedServer, start: &impl Fn() -> Headframe, due: i64) -> Headframe {
+async fn blow(
+    what: usize,
+    running: Headframe,
+    nats: &ManagedServer,
+    start: &impl Fn() -> Headframe,
+    due: i64,
+) -> Headframe {
     const ROWS: &str = "SELECT count(*) AS n FROM shares";
     match what {
         0 => {
@@ -166,7 +249,8 @@ async fn blow(what: usize, running: Headframe, nats: &ManagedServer, start: &imp
             running
         }
         2 => {
-            // A second process takes the tables over while the first still runs; the first must write nothing more.
+            // A second process takes the tables over while the first still runs; the first must
+            // write nothing more.
             let rival = start();
             rival.row(ROWS).await;
             running.kill();
@@ -199,7 +283,8 @@ async fn check_unique(running: &Headframe) {
     assert_eq!(number(&row, "bad"), 0, "a record is missing or there twice");
 }
 
-/// Every tier adds up to the raw rows: in one statement, which sees one moment of all tables and of the stream.
+/// Every tier adds up to the raw rows: in one statement, which sees one moment of all tables and of
+/// the stream.
 async fn check_rollups(running: &Headframe) {
     let tier = |tier: &str| {
         format!(
@@ -216,9 +301,15 @@ async fn check_rollups(running: &Headframe) {
         tier("1d")
     );
     let row = running.row(&sql).await;
-    assert_eq!(number(&row, "answers"), 1, "the tiers and the raw rows disagree: {row}");
+    assert_eq!(
+        number(&row, "answers"),
+        1,
+        "the tiers and the raw rows disagree: {row}"
+    );
 }
 
 fn number(row: &Value, column: &str) -> i64 {
-    row[column].as_i64().unwrap_or_else(|| panic!("no number {column} in {row}"))
+    row[column]
+        .as_i64()
+        .unwrap_or_else(|| panic!("no number {column} in {row}"))
 }

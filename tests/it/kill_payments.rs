@@ -1,7 +1,9 @@
-//! Kills of the payer, `kill -9` at random moments against a real wallet, which is killed now and then itself.
+//! Kills of the payer, `kill -9` at random moments against a real wallet, which is killed now and
+//! then itself.
 //!
-//! After every kill: no payment has two transactions, the ledger is balanced. At the end the wallet's own history and the
-//! confirmed payments are the same, to the atomic unit. `HEADFRAME_PAY_KILLS` sets the number of kills.
+//! After every kill: no payment has two transactions, the ledger is balanced. At the end the
+//! wallet's own history and the confirmed payments are the same, to the atomic unit.
+//! `HEADFRAME_PAY_KILLS` sets the number of kills.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,13 +16,27 @@ use crate::wallets::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_of_the_payer_pays_nothing_twice_and_loses_nothing() {
-    let read = |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (kills, seed) = (read("HEADFRAME_PAY_KILLS", 2), read("HEADFRAME_SEED", 20_261_121));
+    let read = |name: &str, default: u64| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
+    };
+    let (kills, seed) = (
+        read("HEADFRAME_PAY_KILLS", 2),
+        read("HEADFRAME_SEED", 20_261_121),
+    );
     println!("{kills} kills, seed {seed} (HEADFRAME_PAY_KILLS, HEADFRAME_SEED)");
     let mut random = StdRng::seed_from_u64(seed);
     let mut pool = Pool::start("interval_s = 1").await;
     let main = pool.miners.address().await;
-    let sub = pool.miners.call("create_address", serde_json::json!({"account_index": 0})).await["address"].as_str().unwrap().to_owned();
+    let sub = pool
+        .miners
+        .call("create_address", serde_json::json!({"account_index": 0}))
+        .await["address"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let mut credited = 0;
     let mut steps = BTreeSet::new();
     for kill in 0..kills {
@@ -28,7 +44,9 @@ async fn kill_of_the_payer_pays_nothing_twice_and_loses_nothing() {
         credited += pool.found(&[(&main, first), (&sub, 1_000 - first)]).await;
         // Up to the very moment something is being paid, and then a little further.
         let sql = "SELECT count(*) AS n FROM payments WHERE step = 'reserved'";
-        pool.running().until(sql, |row| row["n"].as_i64().unwrap() > 2 * kill as i64).await;
+        pool.running()
+            .until(sql, |row| row["n"].as_i64().unwrap() > 2 * kill as i64)
+            .await;
         let blow = Instant::now() + Duration::from_millis(random.random_range(0..1_200));
         until("the blow falls", async || Instant::now() >= blow).await;
         pool.headframe.take().unwrap().kill();
@@ -52,6 +70,9 @@ async fn kill_of_the_payer_pays_nothing_twice_and_loses_nothing() {
     assert_eq!(-balances["coinbase"], credited, "no credit was lost");
     assert_eq!(balances["paid"] + balances["fee"], credited);
     println!("{transactions} transactions, each payment one; after kills payments were {steps:?}");
-    assert!(transactions >= kills as usize / 2, "only {transactions} transactions");
+    assert!(
+        transactions >= kills as usize / 2,
+        "only {transactions} transactions"
+    );
     pool.headframe.take().unwrap().kill();
 }

@@ -1,8 +1,9 @@
-//! Kills of the pool: miners send shares while the pool's process and nats-server die and freeze at random.
+//! Kills of the pool: miners send shares while the pool's process and nats-server die and freeze at
+//! random.
 //!
-//! After each blow and at the end: a share whose miner was told OK is in the table `shares`, and no share is there twice. A
-//! share's worker name is its own, so each is found. `HEADFRAME_POOL_KILLS` sets the number of kills; the report is kept as
-//! `pool-kill-report.txt` in the target folder.
+//! After each blow and at the end: a share whose miner was told OK is in the table `shares`, and no
+//! share is there twice. A share's worker name is its own, so each is found. `HEADFRAME_POOL_KILLS`
+//! sets the number of kills; the report is kept as `pool-kill-report.txt` in the target folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -35,16 +36,31 @@ struct Monerod {
 impl Monerod {
     fn start(folder: &Path) -> Self {
         let (port, p2p) = (free_port(), free_port());
-        let child = Command::new(std::env::var("HEADFRAME_MONEROD").unwrap_or_else(|_| "monerod".to_owned()))
-            .args(["--regtest", "--offline", "--no-igd", "--hide-my-port", "--no-zmq", "--non-interactive"])
-            .args(["--fixed-difficulty", "1000000000000", "--log-level", "0"])
-            .args(["--rpc-bind-port", &port.to_string(), "--p2p-bind-port", &p2p.to_string(), "--data-dir"])
-            .arg(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("monerod starts");
+        let child = Command::new(
+            std::env::var("HEADFRAME_MONEROD").unwrap_or_else(|_| "monerod".to_owned()),
+        )
+        .args([
+            "--regtest",
+            "--offline",
+            "--no-igd",
+            "--hide-my-port",
+            "--no-zmq",
+            "--non-interactive",
+        ])
+        .args(["--fixed-difficulty", "1000000000000", "--log-level", "0"])
+        .args([
+            "--rpc-bind-port",
+            &port.to_string(),
+            "--p2p-bind-port",
+            &p2p.to_string(),
+            "--data-dir",
+        ])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("monerod starts");
         Self { child, port }
     }
 }
@@ -66,9 +82,15 @@ struct Told {
 
 /// One line there, one line back; `None` when the connection is gone.
 async fn ask(stream: &mut BufReader<TcpStream>, message: Value) -> Option<Value> {
-    stream.get_mut().write_all(format!("{message}\n").as_bytes()).await.ok()?;
+    stream
+        .get_mut()
+        .write_all(format!("{message}\n").as_bytes())
+        .await
+        .ok()?;
     let mut answer = String::new();
-    let read = tokio::time::timeout(PATIENCE, stream.read_line(&mut answer)).await.expect("neither an answer nor an end");
+    let read = tokio::time::timeout(PATIENCE, stream.read_line(&mut answer))
+        .await
+        .expect("neither an answer nor an end");
     (read.ok()? > 0).then(|| serde_json::from_str(&answer).unwrap())
 }
 
@@ -76,28 +98,56 @@ async fn ask(stream: &mut BufReader<TcpStream>, message: Value) -> Option<Value>
 async fn share(port: u16, worker: &str, seeds: &Seeds, told: &Mutex<Told>) -> Option<()> {
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.ok()?);
     let params = json!({"login": format!("{WALLET}.{worker}"), "pass": "x", "agent": "test", "algo": ["rx/0"]});
-    let answer = ask(&mut stream, json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params})).await?;
+    let answer = ask(
+        &mut stream,
+        json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params}),
+    )
+    .await?;
     let job = answer["result"]["job"].as_object()?.clone();
     let bytes = |key: &str| hex(job[key].as_str().unwrap());
-    let memory = seeds.memory(bytes("seed_hash").try_into().unwrap()).await.unwrap();
+    let memory = seeds
+        .memory(bytes("seed_hash").try_into().unwrap())
+        .await
+        .unwrap();
     let blob = with_nonce(bytes("blob"), 39, [0; 4]);
-    let hashed = tokio::task::spawn_blocking(move || Machine::new(&memory).unwrap().hash(&blob).unwrap());
-    let result: String = hashed.await.unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hashed =
+        tokio::task::spawn_blocking(move || Machine::new(&memory).unwrap().hash(&blob).unwrap());
+    let result: String = hashed
+        .await
+        .unwrap()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let params = json!({"id": "x", "job_id": job["job_id"], "nonce": "00000000", "result": result});
     told.lock().unwrap().unheard += 1;
-    let answer = ask(&mut stream, json!({"id": 2, "jsonrpc": "2.0", "method": "submit", "params": params})).await?;
+    let answer = ask(
+        &mut stream,
+        json!({"id": 2, "jsonrpc": "2.0", "method": "submit", "params": params}),
+    )
+    .await?;
     let mut told = told.lock().unwrap();
     told.unheard -= 1;
     if answer["result"]["status"] == "OK" {
         told.ok.insert(worker.to_owned());
     } else {
-        *told.refused.entry(answer["error"]["message"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        *told
+            .refused
+            .entry(
+                answer["error"]["message"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
+            )
+            .or_default() += 1;
     }
     Some(())
 }
 
 fn hex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
 }
 
 async fn until(what: &str, mut wanted: impl FnMut() -> bool) {
@@ -135,12 +185,23 @@ impl Siege {
 
     async fn more(&self, count: usize) {
         let goal = self.told.lock().unwrap().ok.len() + count;
-        until("shares are answered OK", || self.told.lock().unwrap().ok.len() >= goal).await;
+        until("shares are answered OK", || {
+            self.told.lock().unwrap().ok.len() >= goal
+        })
+        .await;
     }
 
     fn spooled(&self) -> usize {
-        let Ok(entries) = std::fs::read_dir(self.folder.path().join("stratum/spool")) else { return 0 };
-        entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "spool"))).count()
+        let Ok(entries) = std::fs::read_dir(self.folder.path().join("stratum/spool")) else {
+            return 0;
+        };
+        entries
+            .filter(|entry| {
+                entry
+                    .as_ref()
+                    .is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "spool"))
+            })
+            .count()
     }
 
     /// The pool's process, killed if it runs, and a new one.
@@ -148,7 +209,13 @@ impl Siege {
         if let Some(pool) = self.pool.take() {
             pool.kill();
         }
-        self.pool = Some(Headframe::start_with(self.folder.path(), self.nats.url(), free_port(), "stratum", &self.stratum));
+        self.pool = Some(Headframe::start_with(
+            self.folder.path(),
+            self.nats.url(),
+            free_port(),
+            "stratum",
+            &self.stratum,
+        ));
     }
 
     /// kill -9; answers when the next server runs.
@@ -156,7 +223,10 @@ impl Siege {
         let (mut pids, pid) = (self.nats.pids(), self.nats.pid());
         signal(pid.unwrap_or_default(), "KILL");
         let next = pids.wait_for(|now| now.is_some() && *now != pid);
-        tokio::time::timeout(PATIENCE, next).await.expect("nats-server is started again").unwrap();
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("nats-server is started again")
+            .unwrap();
     }
 
     async fn blow(&mut self, what: usize) {
@@ -172,7 +242,10 @@ impl Siege {
                 let pid = self.nats.pid().unwrap_or_default();
                 signal(pid, "STOP");
                 self.more(6).await;
-                assert!(self.spooled() > 0, "shares were answered OK and nothing holds them");
+                assert!(
+                    self.spooled() > 0,
+                    "shares were answered OK and nothing holds them"
+                );
                 if what == 3 {
                     self.pool.take().unwrap().kill();
                     signal(pid, "CONT");
@@ -188,26 +261,46 @@ impl Siege {
 /// Every share that was answered OK by now is in the table, and none is there twice.
 async fn check(tables: &Headframe, told: &Mutex<Told>) -> i64 {
     let ok = told.lock().unwrap().ok.clone();
-    let sql =
-        "SELECT count(*) AS n, count(DISTINCT worker) AS workers, string_agg(worker, ',') AS names FROM shares WHERE outcome = 'accepted'";
+    let sql = "SELECT count(*) AS n, count(DISTINCT worker) AS workers, string_agg(worker, ',') AS names FROM shares WHERE outcome = 'accepted'";
     let number = |row: &Value, column: &str| row[column].as_i64().unwrap();
     // What was answered OK by the spool alone comes a little later.
     let missing = |row: &Value| {
-        let there: BTreeSet<&str> = row["names"].as_str().unwrap_or_default().split(',').collect();
-        ok.iter().filter(|worker| !there.contains(worker.as_str())).count()
+        let there: BTreeSet<&str> = row["names"]
+            .as_str()
+            .unwrap_or_default()
+            .split(',')
+            .collect();
+        ok.iter()
+            .filter(|worker| !there.contains(worker.as_str()))
+            .count()
     };
     let row = tables.until(sql, |row| missing(row) == 0).await;
-    assert_eq!(number(&row, "n"), number(&row, "workers"), "a share is there twice");
+    assert_eq!(
+        number(&row, "n"),
+        number(&row, "workers"),
+        "a share is there twice"
+    );
     number(&row, "n")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
-    let kills: usize = std::env::var("HEADFRAME_POOL_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(6);
-    let seed = std::env::var("HEADFRAME_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_121);
+    let kills: usize = std::env::var("HEADFRAME_POOL_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(6);
+    let seed = std::env::var("HEADFRAME_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(20_261_121);
     let mut random = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
-    let nats = ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"))).await.unwrap();
+    let nats = ManagedServer::start(ServerConfig::new(
+        server::find_binary().unwrap(),
+        folder.path().join("nats"),
+    ))
+    .await
+    .unwrap();
     let monerod = Monerod::start(&folder.path().join("monerod"));
     let port = free_port();
     let stratum = format!(
@@ -215,14 +308,30 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
          [stratum.vardiff]\nmin_difficulty = 1\n[stratum.spool]\npatience_ms = 150\n",
         monerod.port
     );
-    let target = Path::new(env!("CARGO_BIN_EXE_headframe")).ancestors().nth(2).unwrap();
+    let target = Path::new(env!("CARGO_BIN_EXE_headframe"))
+        .ancestors()
+        .nth(2)
+        .unwrap();
     let report = std::fs::File::create(target.join("pool-kill-report.txt")).unwrap();
     let tables = Headframe::start(folder.path(), nats.url(), free_port(), "pipelines,query");
     let told = Arc::new(Mutex::new(Told::default()));
-    let mut siege = Siege { folder, nats, pool: None, stratum, told: told.clone(), report };
-    siege.say(&format!("{kills} kills, seed {seed} (HEADFRAME_POOL_KILLS, HEADFRAME_SEED)"));
+    let mut siege = Siege {
+        folder,
+        nats,
+        pool: None,
+        stratum,
+        told: told.clone(),
+        report,
+    };
+    siege.say(&format!(
+        "{kills} kills, seed {seed} (HEADFRAME_POOL_KILLS, HEADFRAME_SEED)"
+    ));
     siege.restart_pool();
-    let (seeds, stop, mut miners) = (Arc::new(Seeds::new(Mode::Light)), CancellationToken::new(), tokio::task::JoinSet::new());
+    let (seeds, stop, mut miners) = (
+        Arc::new(Seeds::new(Mode::Light)),
+        CancellationToken::new(),
+        tokio::task::JoinSet::new(),
+    );
     for miner in 0..MINERS {
         let (seeds, told, stop) = (seeds.clone(), told.clone(), stop.clone());
         miners.spawn(async move {
@@ -230,7 +339,10 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
                 if stop.is_cancelled() {
                     return;
                 }
-                if share(port, &format!("m{miner}-{number}"), &seeds, &told).await.is_none() {
+                if share(port, &format!("m{miner}-{number}"), &seeds, &told)
+                    .await
+                    .is_none()
+                {
                     let listens = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
                     until("the pool listens", || stop.is_cancelled() || listens()).await;
                 }
@@ -241,11 +353,19 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
     for kill in 0..kills {
         siege.more(random.random_range(2..15)).await;
         // Each kind in turn first, so that even a short siege has all of them.
-        let what = if kill < BLOWS.len() { kill } else { random.random_range(0..BLOWS.len()) };
+        let what = if kill < BLOWS.len() {
+            kill
+        } else {
+            random.random_range(0..BLOWS.len())
+        };
         done[what] += 1;
         siege.blow(what).await;
         let rows = check(&tables, &told).await;
-        siege.say(&format!("{:>4}: {}; {rows} shares in the table, each once, none missing", kill + 1, BLOWS[what]));
+        siege.say(&format!(
+            "{:>4}: {}; {rows} shares in the table, each once, none missing",
+            kill + 1,
+            BLOWS[what]
+        ));
     }
     siege.more(5).await;
     stop.cancel();
@@ -259,7 +379,10 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
         (told.ok.len(), told.unheard, format!("{:?}", told.refused))
     };
     siege.say(&format!("{ok} shares answered OK, {unheard} answers unheard, refused {refused}; {rows} shares in the table"));
-    assert!(rows as usize <= ok + unheard, "a share that was refused is in the table as accepted");
+    assert!(
+        rows as usize <= ok + unheard,
+        "a share that was refused is in the table as accepted"
+    );
     for (what, times) in BLOWS.iter().zip(done) {
         siege.say(&format!("{times:>4} x {what}"));
     }

@@ -1,4 +1,5 @@
-//! `headframe mine` as a process, at a pool of its own on a private chain: shares, a connection that is cut, a login that is refused.
+//! `headframe mine` as a process, at a pool of its own on a private chain: shares, a connection
+//! that is cut, a login that is refused.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,17 @@ impl Mine {
         let said = folder.join(name);
         let out = File::create(&said).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_headframe"))
-            .args(["mine", "--pool", &format!("127.0.0.1:{port}"), "--user", user, "--threads", "1", "--mode", "light"])
+            .args([
+                "mine",
+                "--pool",
+                &format!("127.0.0.1:{port}"),
+                "--user",
+                user,
+                "--threads",
+                "1",
+                "--mode",
+                "light",
+            ])
             .args(more)
             .stderr(out.try_clone().unwrap())
             .stdout(out)
@@ -69,20 +80,30 @@ impl Drop for Mine {
 
 /// The shares accepted so far: the number after these words, in the last line that has them.
 fn accepted(said: &str, after: &str) -> u64 {
-    let line = said.lines().rfind(|line| line.contains(after)).unwrap_or_default();
-    line.split(after).nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0)
+    let line = said
+        .lines()
+        .rfind(|line| line.contains(after))
+        .unwrap_or_default();
+    line.split(after)
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 /// Waits until the pool has credited more shares than this, and says how many.
 async fn credited(pool: &Headframe, before: u64) -> u64 {
     let count = |text: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix("headframe_stratum_shares_total{outcome=\"accepted\"} "));
-        line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
+        let line = text.lines().find_map(|line| {
+            line.strip_prefix("headframe_stratum_shares_total{outcome=\"accepted\"} ")
+        });
+        line.and_then(|number| number.parse::<u64>().ok())
+            .unwrap_or(0)
     };
     count(&told(&pool.url, "/metrics", |_, text| count(text) > before).await)
 }
 
-/// A way to the pool that can be cut: dropping the set closes the port and every connection over it.
+/// A way to the pool that can be cut: dropping the set closes the port and every connection over
+/// it.
 async fn way(port: u16, pool: u16) -> JoinSet<()> {
     let near = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let mut way = JoinSet::new();
@@ -119,14 +140,21 @@ async fn pool(folder: &Path, nats: &ManagedServer, monerod: &Monerod, stratum: u
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_own_miner_mines_comes_again_and_tells_why_it_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let nats = ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"))).await.unwrap();
+    let nats = ManagedServer::start(ServerConfig::new(
+        server::find_binary().unwrap(),
+        folder.path().join("nats"),
+    ))
+    .await
+    .unwrap();
     let (monerod, port) = (Monerod::start().await, free_port());
     let user = format!("{WALLET}.rig");
-    // A pool that is not there is no refusal: the miner waits for it until its time is over, or until it is told to end.
+    // A pool that is not there is no refusal: the miner waits for it until its time is over, or
+    // until it is told to end.
     let away = Mine::start(folder.path(), "away", port, &user, &[]);
     let (code, words) = Mine::start(folder.path(), "short", port, &user, &["--for", "1s"]).end();
     assert_eq!(code, Some(0), "{words}");
-    away.until(|said| said.contains(&format!("no connection to 127.0.0.1:{port}: "))).await;
+    away.until(|said| said.contains(&format!("no connection to 127.0.0.1:{port}: ")))
+        .await;
     signal(away.child.id(), "INT");
     let (code, words) = away.end();
     assert_eq!(code, Some(0), "{words}");
@@ -138,19 +166,35 @@ async fn our_own_miner_mines_comes_again_and_tells_why_it_is_refused() {
 
     let refused = Mine::start(folder.path(), "refused", port, "nobody.rig", &[]);
     let (code, words) = refused.end();
-    assert!(code == Some(1) && words.contains(&format!("error: the pool 127.0.0.1:{port} refused the login: ")), "{code:?}: {words}");
+    assert!(
+        code == Some(1)
+            && words.contains(&format!(
+                "error: the pool 127.0.0.1:{port} refused the login: "
+            )),
+        "{code:?}: {words}"
+    );
 
     drop(open);
     miner.until(|said| said.contains("no connection to ")).await;
     let _open = way(port, pool.stratum).await;
-    miner.until(|said| said.matches("logged in at ").count() == 2).await;
+    miner
+        .until(|said| said.matches("logged in at ").count() == 2)
+        .await;
     credited(&pool.process, before).await;
-    let said = miner.until(|said| accepted(said, "H/s · accepted ") > 0 && said.contains(" · height ")).await;
-    assert!(said.contains("in light mode (as configured)") && said.contains("rx/0 at difficulty 5"), "{said}");
+    let said = miner
+        .until(|said| accepted(said, "H/s · accepted ") > 0 && said.contains(" · height "))
+        .await;
+    assert!(
+        said.contains("in light mode (as configured)") && said.contains("rx/0 at difficulty 5"),
+        "{said}"
+    );
     signal(miner.child.id(), "INT");
     let (code, words) = miner.end();
     assert_eq!(code, Some(0), "{words}");
-    assert!(accepted(&words, " s, ") >= accepted(&said, "H/s · accepted "), "{words}");
+    assert!(
+        accepted(&words, " s, ") >= accepted(&said, "H/s · accepted "),
+        "{words}"
+    );
     pool.process.kill();
     nats.shutdown().await;
 }

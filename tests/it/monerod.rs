@@ -26,7 +26,8 @@ impl Drop for Monerod {
 }
 
 impl Monerod {
-    /// A daemon that answers. A free port can be taken by somebody else before the daemon has it, so it may need a second try.
+    /// A daemon that answers. A free port can be taken by somebody else before the daemon has it,
+    /// so it may need a second try.
     pub async fn start() -> Self {
         for _ in 0..5 {
             let mut monerod = Self::spawn();
@@ -50,7 +51,11 @@ impl Monerod {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {binary}: {error}; install Debian's package monero or set HEADFRAME_MONEROD"));
-        Self { child, url: format!("http://127.0.0.1:{rpc}"), _data: data }
+        Self {
+            child,
+            url: format!("http://127.0.0.1:{rpc}"),
+            _data: data,
+        }
     }
 
     /// Asks until the daemon answers (true) or has ended (false).
@@ -60,7 +65,10 @@ impl Monerod {
                 .post(format!("{}/json_rpc", self.url))
                 .json(&json!({"jsonrpc": "2.0", "id": "0", "method": "get_info"}));
             if let Ok(answer) = asked.send().await
-                && answer.json::<Value>().await.is_ok_and(|said| said["result"]["height"].is_u64())
+                && answer
+                    .json::<Value>()
+                    .await
+                    .is_ok_and(|said| said["result"]["height"].is_u64())
             {
                 return true;
             }

@@ -1,8 +1,11 @@
-//! The money of a pool as the product sees it: its streams, its tables, its ledger; chains and wallets are the tests' own.
+//! The money of a pool as the product sees it: its streams, its tables, its ledger; chains and
+//! wallets are the tests' own.
 
 use std::collections::BTreeMap;
 
-use headframe_ingest::{ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, server};
+use headframe_ingest::{
+    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, server,
+};
 use headframe_pipelines::payment::lake::LakeJournal;
 use headframe_pipelines::payment::{Books, Journal};
 use headframe_schemas::stream::blocks::{Block, Terms};
@@ -26,13 +29,31 @@ impl Money {
     /// Streams without any fact, and the product with `more` of a configuration.
     pub async fn start(more: String) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let nats = ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"))).await.unwrap();
-        let connection = Nats::connect(&NatsConfig { url: nats.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
+        let nats = ManagedServer::start(ServerConfig::new(
+            server::find_binary().unwrap(),
+            folder.path().join("nats"),
+        ))
+        .await
+        .unwrap();
+        let connection = Nats::connect(&NatsConfig {
+            url: nats.url().to_owned(),
+            ..NatsConfig::default()
+        })
+        .await
+        .unwrap();
         for stream in headframe_schemas::stream::ALL {
-            headframe_ingest::provision(&connection.js, *stream, &Default::default()).await.unwrap();
+            headframe_ingest::provision(&connection.js, *stream, &Default::default())
+                .await
+                .unwrap();
         }
         let publisher = Publisher::new(connection, "pay-test", PublisherConfig::default());
-        let mut money = Self { folder, nats, headframe: None, publisher, more };
+        let mut money = Self {
+            folder,
+            nats,
+            headframe: None,
+            publisher,
+            more,
+        };
         money.start_headframe();
         money
     }
@@ -43,22 +64,41 @@ impl Money {
 
     /// One more process of the product on the same tables and streams.
     pub fn start_roles(&self, roles: &str) -> Headframe {
-        Headframe::start_with(self.folder.path(), self.nats.url(), free_port(), roles, &self.more)
+        Headframe::start_with(
+            self.folder.path(),
+            self.nats.url(),
+            free_port(),
+            roles,
+            &self.more,
+        )
     }
 
-    /// A process that answers questions on the same tables and streams, and believes to pay for another pool.
+    /// A process that answers questions on the same tables and streams, and believes to pay for
+    /// another pool.
     pub fn start_believing(&self, pool: &str) -> Headframe {
-        let more = self.more.replacen("[payments]\n", &format!("[payments]\npool = {pool:?}\n"), 1);
-        Headframe::start_with(self.folder.path(), self.nats.url(), free_port(), "query", &more)
+        let more = self
+            .more
+            .replacen("[payments]\n", &format!("[payments]\npool = {pool:?}\n"), 1);
+        Headframe::start_with(
+            self.folder.path(),
+            self.nats.url(),
+            free_port(),
+            "query",
+            &more,
+        )
     }
 
     pub fn running(&self) -> &Headframe {
         self.headframe.as_ref().unwrap()
     }
 
-    /// The facts of a matured block, which the pool found with the shares of these miners, as a pool publishes them.
+    /// The facts of a matured block, which the pool found with the shares of these miners, as a
+    /// pool publishes them.
     pub async fn publish_found(&self, hash: &str, height: i64, reward: i128, work: &[(&str, i64)]) {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_micros() as i64;
         for (index, (miner, difficulty)) in work.iter().enumerate() {
             let share = Share {
                 event_time: now,
@@ -86,19 +126,30 @@ impl Money {
                 reward_atomic: Some(reward),
                 reason: None,
                 // The window is the round's own work.
-                terms: Terms { scheme: Some("prop".to_owned()), window_milli: Some(1_000), fee_bp: Some(100) },
+                terms: Terms {
+                    scheme: Some("prop".to_owned()),
+                    window_milli: Some(1_000),
+                    fee_bp: Some(100),
+                },
             };
             self.publisher.record(&block).await.unwrap();
         }
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
-        let answer = reqwest::get(format!("{}{path}", self.running().url)).await.unwrap();
+        let answer = reqwest::get(format!("{}{path}", self.running().url))
+            .await
+            .unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        let answer = reqwest::Client::new().post(format!("{}{path}", self.running().url)).json(&body).send().await.unwrap();
+        let answer = reqwest::Client::new()
+            .post(format!("{}{path}", self.running().url))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
@@ -108,11 +159,19 @@ impl Money {
         let mut lines = Vec::new();
         // A server that was just started, or is busy, may answer with an error first.
         until(sql, async || {
-            let asked = reqwest::Client::new().post(format!("{}/api/v1/sql", self.running().url)).json(&body).send().await;
+            let asked = reqwest::Client::new()
+                .post(format!("{}/api/v1/sql", self.running().url))
+                .json(&body)
+                .send()
+                .await;
             let Ok(answer) = asked else { return false };
             let well = answer.status().is_success();
             let text = answer.text().await.unwrap_or_default();
-            let row = |line: &str| serde_json::from_str::<Value>(line).ok()?["line"].as_str().map(str::to_owned);
+            let row = |line: &str| {
+                serde_json::from_str::<Value>(line).ok()?["line"]
+                    .as_str()
+                    .map(str::to_owned)
+            };
             let read: Option<Vec<String>> = text.lines().map(row).collect();
             lines = read.clone().unwrap_or_default();
             well && read.is_some()
@@ -121,23 +180,39 @@ impl Money {
         lines
     }
 
-    /// The view `balances` says what the payer's own books say that are made anew from the stored tables.
+    /// The view `balances` says what the payer's own books say that are made anew from the stored
+    /// tables.
     pub async fn view_and_books_agree(&self) {
         let tables = self.folder.path().join("tables");
         let lake = Lake::open(tables.to_str().unwrap(), &Default::default()).unwrap();
-        let nats = Nats::connect(&NatsConfig { url: self.nats.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
+        let nats = Nats::connect(&NatsConfig {
+            url: self.nats.url().to_owned(),
+            ..NatsConfig::default()
+        })
+        .await
+        .unwrap();
         until("view and books agree", async || {
             let view = self.ledger_is_balanced().await;
             let mut books = Books::default();
-            let Ok(mut journal) = LakeJournal::open(&lake, nats.clone(), &Default::default(), "main").await else { return false };
+            let Ok(mut journal) =
+                LakeJournal::open(&lake, nats.clone(), &Default::default(), "main").await
+            else {
+                return false;
+            };
             // Of two moments one may be older; when nothing moves they are the same.
             if journal.catch_up(&mut books).await.is_err() {
                 return false;
             }
             books.check().unwrap();
-            let found: BTreeMap<String, i128> = books.accounts().map(|(account, balance)| (account.to_string(), balance)).collect();
+            let found: BTreeMap<String, i128> = books
+                .accounts()
+                .map(|(account, balance)| (account.to_string(), balance))
+                .collect();
             let nonzero = |all: &BTreeMap<String, i128>| -> BTreeMap<String, i128> {
-                all.iter().filter(|(_, balance)| **balance != 0).map(|(name, balance)| (name.clone(), *balance)).collect()
+                all.iter()
+                    .filter(|(_, balance)| **balance != 0)
+                    .map(|(name, balance)| (name.clone(), *balance))
+                    .collect()
             };
             nonzero(&found) == nonzero(&view)
         })
@@ -146,7 +221,9 @@ impl Money {
 
     /// The ledger adds up, and its view and the streams agree.
     pub async fn ledger_is_balanced(&self) -> BTreeMap<String, i128> {
-        let lines = self.lines("SELECT account || ' ' || CAST(balance_atomic AS VARCHAR) AS line FROM balances").await;
+        let lines = self
+            .lines("SELECT account || ' ' || CAST(balance_atomic AS VARCHAR) AS line FROM balances")
+            .await;
         let balances: BTreeMap<String, i128> = lines
             .iter()
             .map(|line| line.split_once(' ').unwrap())
@@ -154,10 +231,16 @@ impl Money {
             .collect();
         assert_eq!(balances.values().sum::<i128>(), 0, "{balances:#?}");
         for (account, balance) in &balances {
-            assert!(*balance >= 0 || account == "coinbase" || account == "reserve", "{account} holds {balance}");
+            assert!(
+                *balance >= 0 || account == "coinbase" || account == "reserve",
+                "{account} holds {balance}"
+            );
         }
         let (status, ready) = self.get("/ready").await;
-        assert!(status == 200 || ready["checks"]["payments"] == "ok" || ready["payments"] == "ok", "{ready}");
+        assert!(
+            status == 200 || ready["checks"]["payments"] == "ok" || ready["payments"] == "ok",
+            "{ready}"
+        );
         balances
     }
 }

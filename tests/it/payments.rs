@@ -1,4 +1,5 @@
-//! Money end to end: facts of found blocks become payments on a real chain, and the wallet's own history says the same.
+//! Money end to end: facts of found blocks become payments on a real chain, and the wallet's own
+//! history says the same.
 
 use std::ops::{Deref, DerefMut};
 
@@ -36,7 +37,10 @@ impl DerefMut for Pool {
 impl Pool {
     pub async fn start(settings: &str) -> Self {
         let chain = Chain::start().await;
-        let (wallet, miners) = (WalletRpc::start(&chain).await, WalletRpc::start(&chain).await);
+        let (wallet, miners) = (
+            WalletRpc::start(&chain).await,
+            WalletRpc::start(&chain).await,
+        );
         let config = wallet.config();
         let address = wallet.address().await;
         // Rings need other outputs, and money must be old enough to be spent.
@@ -47,12 +51,21 @@ impl Pool {
             config.url,
             config.login_file.unwrap()
         );
-        Self { chain, wallet, miners, money: Money::start(more).await }
+        Self {
+            chain,
+            wallet,
+            miners,
+            money: Money::start(more).await,
+        }
     }
 
     /// A block of the chain, found by the pool with the shares of these miners, and matured.
     pub async fn found(&mut self, work: &[(&str, i64)]) -> i128 {
-        let hash = self.chain.mine(1, &self.wallet.address().await).await.remove(0);
+        let hash = self
+            .chain
+            .mine(1, &self.wallet.address().await)
+            .await
+            .remove(0);
         let (reward, height) = self.chain.reward(&hash).await;
         self.money.publish_found(&hash, height, reward, work).await;
         reward
@@ -74,7 +87,8 @@ impl Pool {
         last
     }
 
-    /// The wallet's own history beside the rows of `payments`: transaction by transaction, destination by destination, fee by fee.
+    /// The wallet's own history beside the rows of `payments`: transaction by transaction,
+    /// destination by destination, fee by fee.
     pub async fn history_agrees(&self) -> usize {
         let sql = "SELECT tx_id || ' ' || address || ' ' || CAST(sent_atomic AS VARCHAR) AS line FROM payments \
                    WHERE step = 'confirmed' ORDER BY line";
@@ -86,18 +100,27 @@ impl Pool {
         for transfer in self.wallet.history().await {
             let tx_id = transfer["txid"].as_str().unwrap();
             happened_fees.push(format!("{tx_id} {}", transfer["fee"]));
-            // A wallet that was killed has forgotten whom it paid, not how much; then the sums are compared.
+            // A wallet that was killed has forgotten whom it paid, not how much; then the sums are
+            // compared.
             match transfer["destinations"].as_array() {
-                Some(list) => {
-                    happened.extend(list.iter().map(|to| format!("{tx_id} {} {}", to["address"].as_str().unwrap(), to["amount"])))
-                }
+                Some(list) => happened.extend(list.iter().map(|to| {
+                    format!(
+                        "{tx_id} {} {}",
+                        to["address"].as_str().unwrap(),
+                        to["amount"]
+                    )
+                })),
                 None => {
                     let ours: i128 = said
                         .iter()
                         .filter(|line| line.starts_with(tx_id))
                         .map(|line| line.rsplit(' ').next().unwrap().parse::<i128>().unwrap())
                         .sum();
-                    assert_eq!(i128::from(transfer["amount"].as_i64().unwrap()), ours, "{tx_id}");
+                    assert_eq!(
+                        i128::from(transfer["amount"].as_i64().unwrap()),
+                        ours,
+                        "{tx_id}"
+                    );
                     happened.extend(said.iter().filter(|line| line.starts_with(tx_id)).cloned());
                 }
             }
@@ -105,10 +128,20 @@ impl Pool {
         for list in [&mut said, &mut fees, &mut happened, &mut happened_fees] {
             list.sort();
         }
-        assert_eq!(happened, said, "the wallet's history and the confirmed payments");
+        assert_eq!(
+            happened, said,
+            "the wallet's history and the confirmed payments"
+        );
         assert_eq!(happened_fees, fees, "the fees");
-        let sent: i128 = said.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<i128>().unwrap()).sum();
-        assert_eq!(self.miners.received().await, sent, "what the miners' own wallet has received");
+        let sent: i128 = said
+            .iter()
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<i128>().unwrap())
+            .sum();
+        assert_eq!(
+            self.miners.received().await,
+            sent,
+            "what the miners' own wallet has received"
+        );
         fees.len()
     }
 }
@@ -121,11 +154,30 @@ fn number(row: &Value) -> i64 {
 async fn the_wallets_own_history_shows_exactly_what_payments_says() {
     let mut pool = Pool::start("interval_s = 3600").await;
     let main = pool.miners.address().await;
-    let sub = pool.miners.call("create_address", json!({"account_index": 0})).await["address"].as_str().unwrap().to_owned();
-    let integrated = pool.miners.call("make_integrated_address", json!({})).await["integrated_address"].as_str().unwrap().to_owned();
-    let work = [(main.as_str(), 300), (FOREIGN, 50), (sub.as_str(), 100), (integrated.as_str(), 77)];
+    let sub = pool
+        .miners
+        .call("create_address", json!({"account_index": 0}))
+        .await["address"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let integrated =
+        pool.miners.call("make_integrated_address", json!({})).await["integrated_address"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+    let work = [
+        (main.as_str(), 300),
+        (FOREIGN, 50),
+        (sub.as_str(), 100),
+        (integrated.as_str(), 77),
+    ];
     let reward = pool.found(&work).await;
-    pool.mine_until("SELECT count(*) AS n FROM payments WHERE step = 'confirmed'", |row| number(row) == 3).await;
+    pool.mine_until(
+        "SELECT count(*) AS n FROM payments WHERE step = 'confirmed'",
+        |row| number(row) == 3,
+    )
+    .await;
     // The integrated address went alone, the other two together.
     assert_eq!(pool.history_agrees().await, 2);
     let balances = pool.ledger_is_balanced().await;
@@ -133,16 +185,45 @@ async fn the_wallets_own_history_shows_exactly_what_payments_says() {
     assert_eq!(balances["fee"], reward / 100);
     let owed = |weight: i128| (reward - reward / 100) * weight / 527;
     assert!((balances[&format!("miner:{FOREIGN}")] - owed(50)).abs() <= 1);
-    assert_eq!(balances["paid"] + balances[&format!("miner:{FOREIGN}")], reward - reward / 100, "every unit is somewhere");
-    assert_eq!(balances["reserve"], -balances["network"], "the pool bears the network's fee");
+    assert_eq!(
+        balances["paid"] + balances[&format!("miner:{FOREIGN}")],
+        reward - reward / 100,
+        "every unit is somewhere"
+    );
+    assert_eq!(
+        balances["reserve"], -balances["network"],
+        "the pool bears the network's fee"
+    );
 
     // Why somebody has not got its money.
-    let (_, foreign) = pool.get(&format!("/api/v1/miners/{FOREIGN}/payments")).await;
-    assert!(foreign["why"].as_array().unwrap().iter().any(|why| why["code"] == "refused"), "{foreign}");
+    let (_, foreign) = pool
+        .get(&format!("/api/v1/miners/{FOREIGN}/payments"))
+        .await;
+    assert!(
+        foreign["why"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|why| why["code"] == "refused"),
+        "{foreign}"
+    );
     let (_, paid) = pool.get(&format!("/api/v1/miners/{main}/payments")).await;
-    assert_eq!((paid["why"][0]["code"].as_str(), paid["payments"][0]["step"].as_str()), (Some("nothing"), Some("confirmed")), "{paid}");
-    let (_, ledger) = pool.get(&format!("/api/v1/ledger?account=miner:{main}")).await;
-    assert_eq!(ledger["entries"].as_array().unwrap().len(), 2, "matured and reserved: {ledger}");
+    assert_eq!(
+        (
+            paid["why"][0]["code"].as_str(),
+            paid["payments"][0]["step"].as_str()
+        ),
+        (Some("nothing"), Some("confirmed")),
+        "{paid}"
+    );
+    let (_, ledger) = pool
+        .get(&format!("/api/v1/ledger?account=miner:{main}"))
+        .await;
+    assert_eq!(
+        ledger["entries"].as_array().unwrap().len(),
+        2,
+        "matured and reserved: {ledger}"
+    );
 
     a_threshold_takes_a_signature(&pool, &main).await;
     instructions_are_taken_or_refused_with_a_reason(&pool, &main).await;
@@ -152,36 +233,62 @@ async fn the_wallets_own_history_shows_exactly_what_payments_says() {
     pool.headframe.take().unwrap().kill();
 }
 
-/// The fee leaves its account by an operator's word, as far as it is there, and the wallet has more than the ledger owes.
+/// The fee leaves its account by an operator's word, as far as it is there, and the wallet has more
+/// than the ledger owes.
 async fn the_fee_is_booked_out(pool: &Pool) {
     let path = "/api/v1/payments/instructions";
     let before = pool.ledger_is_balanced().await;
     let adjust = |amount: i128| json!({"kind": "adjust", "account": "fee", "amount_atomic": amount.to_string(), "reason": "withdrawn"});
     let (status, told) = pool.post(path, adjust(-before["fee"] - 1)).await;
-    assert!(status == 400 && told.to_string().contains("account fee of pool main holds"), "{told}");
+    assert!(
+        status == 400 && told.to_string().contains("account fee of pool main holds"),
+        "{told}"
+    );
     assert_eq!(pool.post(path, adjust(-before["fee"])).await.0, 200);
-    pool.running().until("SELECT count(*) AS n FROM ledger WHERE cause_kind = 'adjustment'", |row| number(row) == 3).await;
+    pool.running()
+        .until(
+            "SELECT count(*) AS n FROM ledger WHERE cause_kind = 'adjustment'",
+            |row| number(row) == 3,
+        )
+        .await;
     let after = pool.ledger_is_balanced().await;
-    assert_eq!((after["fee"], after["reserve"]), (0, before["reserve"] + before["fee"]));
+    assert_eq!(
+        (after["fee"], after["reserve"]),
+        (0, before["reserve"] + before["fee"])
+    );
     until("the wallet is weighed", async || {
         let (_, state) = pool.get("/api/v1/payments/state").await;
-        let figure = |key: &str| state["wallet"][key].as_str().and_then(|text| text.parse::<i128>().ok());
-        let (Some(total), Some(owed)) = (figure("total_atomic"), figure("owed_atomic")) else { return false };
-        total > owed && owed == after[&format!("miner:{FOREIGN}")] && state["wallet"]["shortage"].is_null()
+        let figure = |key: &str| {
+            state["wallet"][key]
+                .as_str()
+                .and_then(|text| text.parse::<i128>().ok())
+        };
+        let (Some(total), Some(owed)) = (figure("total_atomic"), figure("owed_atomic")) else {
+            return false;
+        };
+        total > owed
+            && owed == after[&format!("miner:{FOREIGN}")]
+            && state["wallet"]["shortage"].is_null()
     })
     .await;
 }
 
-/// Where the configuration names another pool, a miner whom this one owes is not told that there is nothing.
+/// Where the configuration names another pool, a miner whom this one owes is not told that there is
+/// nothing.
 async fn a_mistyped_pool_is_named(pool: &Pool) {
     let other = pool.start_believing("mian");
     let path = format!("{}/api/v1/miners/{FOREIGN}/payments", other.url);
     until("it says who owes", async || {
-        let Ok(answer) = reqwest::get(&path).await else { return false };
+        let Ok(answer) = reqwest::get(&path).await else {
+            return false;
+        };
         let said: Value = answer.json().await.unwrap_or_default();
         let mut why = said["why"].as_array().into_iter().flatten();
         let text = |reason: &Value| reason["text"].as_str().unwrap_or_default().to_owned();
-        said["pool"] == "mian" && why.any(|reason| reason["code"] == "other_pool" && text(reason).starts_with("pool main owes it"))
+        said["pool"] == "mian"
+            && why.any(|reason| {
+                reason["code"] == "other_pool" && text(reason).starts_with("pool main owes it")
+            })
     })
     .await;
     other.kill();
@@ -189,35 +296,92 @@ async fn a_mistyped_pool_is_named(pool: &Pool) {
 
 /// Nothing is paid into a stream that takes the place of `payments`, and whoever asks is told so.
 async fn another_stream_stops_payments(pool: &Pool) {
-    let nats = Nats::connect(&NatsConfig { url: pool.nats.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
+    let nats = Nats::connect(&NatsConfig {
+        url: pool.nats.url().to_owned(),
+        ..NatsConfig::default()
+    })
+    .await
+    .unwrap();
     nats.js.delete_stream("payments").await.unwrap();
-    provision(&nats.js, &Payments, &Default::default()).await.unwrap();
+    provision(&nats.js, &Payments, &Default::default())
+        .await
+        .unwrap();
     until("the payer says so", async || {
         let (_, state) = pool.get("/api/v1/payments/state").await;
-        state["stopped"].as_str().is_some_and(|why| why.starts_with("stream: ") && why.contains("headframe adopt payments"))
+        state["stopped"].as_str().is_some_and(|why| {
+            why.starts_with("stream: ") && why.contains("headframe adopt payments")
+        })
     })
     .await;
     let (status, ready) = pool.get("/ready").await;
     let missing = ready["missing"].as_array().cloned().unwrap_or_default();
-    let told = missing.iter().filter_map(Value::as_str).any(|line| line.starts_with("payments: ") && line.contains("stream"));
+    let told = missing
+        .iter()
+        .filter_map(Value::as_str)
+        .any(|line| line.starts_with("payments: ") && line.contains("stream"));
     assert!(status == 503 && told, "{ready}");
-    assert_eq!(provision(&nats.js, &Payments, &Default::default()).await.unwrap().last_seq, 0, "nothing was written");
+    assert_eq!(
+        provision(&nats.js, &Payments, &Default::default())
+            .await
+            .unwrap()
+            .last_seq,
+        0,
+        "nothing was written"
+    );
 }
 
 /// Only the owner of an address, or the operator, sets its threshold.
 async fn a_threshold_takes_a_signature(pool: &Pool, main: &str) {
     let path = format!("/api/v1/miners/{main}/threshold");
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let (_, asked) = pool.post(&path, json!({"threshold_atomic": 5_000_000, "time": time})).await;
-    let signed = pool.miners.call("sign", json!({"data": asked["sign"]})).await["signature"].as_str().unwrap().to_owned();
-    let other = pool.wallet.call("sign", json!({"data": asked["sign"]})).await["signature"].as_str().unwrap().to_owned();
+    let time = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let (_, asked) = pool
+        .post(&path, json!({"threshold_atomic": 5_000_000, "time": time}))
+        .await;
+    let signed = pool
+        .miners
+        .call("sign", json!({"data": asked["sign"]}))
+        .await["signature"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let other = pool
+        .wallet
+        .call("sign", json!({"data": asked["sign"]}))
+        .await["signature"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let wish = |signature: &str, amount: u64| json!({"threshold_atomic": amount, "time": time, "signature": signature});
-    assert_eq!(pool.post(&path, wish(&other, 5_000_000)).await.0, 401, "another wallet's signature");
-    assert_eq!(pool.post(&path, wish(&signed, 6_000_000)).await.0, 401, "another amount");
-    assert_eq!(pool.post(&path, wish(&signed, 5)).await.0, 400, "less than the least");
+    assert_eq!(
+        pool.post(&path, wish(&other, 5_000_000)).await.0,
+        401,
+        "another wallet's signature"
+    );
+    assert_eq!(
+        pool.post(&path, wish(&signed, 6_000_000)).await.0,
+        401,
+        "another amount"
+    );
+    assert_eq!(
+        pool.post(&path, wish(&signed, 5)).await.0,
+        400,
+        "less than the least"
+    );
     assert_eq!(pool.post(&path, wish(&signed, 5_000_000)).await.0, 200);
-    pool.running().until("SELECT count(*) AS n FROM instructions WHERE kind = 'threshold'", |row| number(row) == 1).await;
-    assert_eq!(pool.post(&path, wish(&signed, 5_000_000)).await.0, 400, "a repetition");
+    pool.running()
+        .until(
+            "SELECT count(*) AS n FROM instructions WHERE kind = 'threshold'",
+            |row| number(row) == 1,
+        )
+        .await;
+    assert_eq!(
+        pool.post(&path, wish(&signed, 5_000_000)).await.0,
+        400,
+        "a repetition"
+    );
     let (_, miner) = pool.get(&format!("/api/v1/miners/{main}/payments")).await;
     assert_eq!(miner["threshold_atomic"], "5000000", "{miner}");
 }
@@ -236,37 +400,110 @@ async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str
     }
     let adjust = json!({"kind": "adjust", "account": main, "amount_atomic": "999999", "reason": "a share was lost"});
     assert_eq!(pool.post(path, adjust).await.0, 200);
-    pool.running().until("SELECT count(*) AS n FROM ledger WHERE cause_kind = 'adjustment'", |row| number(row) == 1).await;
+    pool.running()
+        .until(
+            "SELECT count(*) AS n FROM ledger WHERE cause_kind = 'adjustment'",
+            |row| number(row) == 1,
+        )
+        .await;
     pool.ledger_is_balanced().await;
     let (_, miner) = pool.get(&format!("/api/v1/miners/{main}/payments")).await;
-    assert!(miner["why"].as_array().unwrap().iter().any(|why| why["code"] == "below_threshold"), "{miner}");
-    assert_eq!(pool.post(path, json!({"kind": "hold", "reason": "the wallet moves"})).await.0, 200);
-    pool.running().until("SELECT count(*) AS n FROM instructions WHERE kind = 'hold'", |row| number(row) == 1).await;
+    assert!(
+        miner["why"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|why| why["code"] == "below_threshold"),
+        "{miner}"
+    );
+    assert_eq!(
+        pool.post(path, json!({"kind": "hold", "reason": "the wallet moves"}))
+            .await
+            .0,
+        200
+    );
+    pool.running()
+        .until(
+            "SELECT count(*) AS n FROM instructions WHERE kind = 'hold'",
+            |row| number(row) == 1,
+        )
+        .await;
     let (_, miner) = pool.get(&format!("/api/v1/miners/{main}/payments")).await;
-    assert!(miner["why"].as_array().unwrap().iter().any(|why| why["code"] == "held"), "{miner}");
+    assert!(
+        miner["why"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|why| why["code"] == "held"),
+        "{miner}"
+    );
     // The same by the command line, for those who sit at the machine.
     let command = |arguments: &[&str]| {
         let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_headframe"));
-        let done = program.args(["payments", "--url", &pool.running().url]).args(arguments).output().unwrap();
-        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        let done = program
+            .args(["payments", "--url", &pool.running().url])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(
+            done.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
         String::from_utf8(done.stdout).unwrap()
     };
-    assert!(command(&["why", main]).contains("held: all payments are held by an operator: the wallet moves"));
+    assert!(
+        command(&["why", main])
+            .contains("held: all payments are held by an operator: the wallet moves")
+    );
     assert_eq!(command(&["list", "--step", "confirmed"]).lines().count(), 3);
     command(&["resume"]);
-    pool.running().until("SELECT count(*) AS n FROM instructions WHERE kind = 'resume'", |row| number(row) == 1).await;
+    pool.running()
+        .until(
+            "SELECT count(*) AS n FROM instructions WHERE kind = 'resume'",
+            |row| number(row) == 1,
+        )
+        .await;
     assert!(!command(&["why", main]).contains("held"));
     command(&["adjust", main, "-999999", "--reason", "it was not lost"]);
-    pool.running().until("SELECT count(*) AS n FROM ledger WHERE cause_kind = 'adjustment'", |row| number(row) == 2).await;
+    pool.running()
+        .until(
+            "SELECT count(*) AS n FROM ledger WHERE cause_kind = 'adjustment'",
+            |row| number(row) == 2,
+        )
+        .await;
     assert!(command(&["dry-run"]).contains(&format!("refused  {FOREIGN}")));
     assert_eq!(pool.ledger_is_balanced().await["reserve"], reserve);
     // What cannot be meant, and what may be a slip.
-    let (status, told) = pool.post(path, json!({"kind": "resolve", "payment": "nosuch", "verdict": "paid", "reason": "r"})).await;
-    assert!(status == 400 && told.to_string().contains("no payment"), "{told}");
-    assert!(command(&["hold", "4nobody", "--reason", "not paid"]).contains("note: the ledger of pool main has never heard of 4nobody"));
-    until("it is shown", async || command(&["dry-run"]).contains("held  4nobody: not paid")).await;
+    let (status, told) = pool
+        .post(
+            path,
+            json!({"kind": "resolve", "payment": "nosuch", "verdict": "paid", "reason": "r"}),
+        )
+        .await;
+    assert!(
+        status == 400 && told.to_string().contains("no payment"),
+        "{told}"
+    );
+    assert!(
+        command(&["hold", "4nobody", "--reason", "not paid"])
+            .contains("note: the ledger of pool main has never heard of 4nobody")
+    );
+    until("it is shown", async || {
+        command(&["dry-run"]).contains("held  4nobody: not paid")
+    })
+    .await;
     the_fee_is_booked_out(pool).await;
     // Nobody writes money's facts through the door for rows.
-    let door = reqwest::Client::new().post(format!("{}/api/v1/ingest/payments", pool.running().url)).body("{}");
-    assert_eq!(door.header("Content-Type", "application/x-ndjson").send().await.unwrap().status(), 403);
+    let door = reqwest::Client::new()
+        .post(format!("{}/api/v1/ingest/payments", pool.running().url))
+        .body("{}");
+    assert_eq!(
+        door.header("Content-Type", "application/x-ndjson")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        403
+    );
 }

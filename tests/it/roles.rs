@@ -1,4 +1,5 @@
-//! Roles in processes of their own: SQL without the pipelines beside it, pipelines without SQL, a pool without either.
+//! Roles in processes of their own: SQL without the pipelines beside it, pipelines without SQL, a
+//! pool without either.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,21 +12,32 @@ use serde_json::{Value, json};
 use crate::server::{Headframe, PATIENCE, free_port};
 
 async fn nats_server(folder: &Path) -> ManagedServer {
-    ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.join("nats"))).await.unwrap()
+    ManagedServer::start(ServerConfig::new(
+        server::find_binary().unwrap(),
+        folder.join("nats"),
+    ))
+    .await
+    .unwrap()
 }
 
-/// Publishes `count` shares numbered in `height` over the door, and returns when they are acknowledged.
+/// Publishes `count` shares numbered in `height` over the door, and returns when they are
+/// acknowledged.
 pub async fn publish(url: &str, first: i64, count: i64) {
     let share = |height: i64| {
         json!({"event_time": 1_772_362_800_000_000_i64 + height, "pool": "main", "miner": "4", "worker": "w", "outcome": "accepted",
             "difficulty": 10, "network_difficulty": "600", "height": height})
     };
-    let body: Vec<String> = (first..first + count).map(|height| share(height).to_string()).collect();
+    let body: Vec<String> = (first..first + count)
+        .map(|height| share(height).to_string())
+        .collect();
     let deadline = Instant::now() + PATIENCE;
     loop {
         let request = reqwest::Client::new().post(format!("{url}/api/v1/ingest/shares"));
-        // A row that was sent twice has the same number of the same producer, so that repeating is harmless.
-        let request = request.header("Headframe-Producer", "roles-test").header("Headframe-Seq", first.to_string());
+        // A row that was sent twice has the same number of the same producer, so that repeating is
+        // harmless.
+        let request = request
+            .header("Headframe-Producer", "roles-test")
+            .header("Headframe-Seq", first.to_string());
         match request.body(body.join("\n")).send().await {
             Ok(answer) if answer.status().is_success() => return,
             answer => assert!(Instant::now() < deadline, "rows are not taken: {answer:?}"),
@@ -33,18 +45,25 @@ pub async fn publish(url: &str, first: i64, count: i64) {
     }
 }
 
-/// Asks until the answer calls itself complete; one that does must hold every acknowledged row, each once. Answers what was read.
+/// Asks until the answer calls itself complete; one that does must hold every acknowledged row,
+/// each once. Answers what was read.
 pub async fn complete(url: &str, rows: i64) -> Value {
     let body = json!({"sql": "SELECT count(*) AS n, count(DISTINCT height) AS d, max(height) AS m FROM shares", "format": "json"});
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let request = reqwest::Client::new().post(format!("{url}/api/v1/sql")).json(&body);
+        let request = reqwest::Client::new()
+            .post(format!("{url}/api/v1/sql"))
+            .json(&body);
         let said = match request.send().await {
             Ok(answer) => answer.json::<Value>().await.unwrap_or_default(),
             Err(error) => json!({"error": error.to_string()}),
         };
         if said["meta"]["complete"] == json!(true) {
-            assert_eq!(said["rows"], json!([{"n": rows, "d": rows, "m": rows - 1}]), "{said}");
+            assert_eq!(
+                said["rows"],
+                json!([{"n": rows, "d": rows, "m": rows - 1}]),
+                "{said}"
+            );
             return said["meta"]["streams"][0].clone();
         }
         assert!(Instant::now() < deadline, "no complete answer: {said}");
@@ -79,25 +98,37 @@ async fn sql_in_a_process_of_its_own_has_each_row_once() {
     let read = complete(&url, 40).await;
     assert_eq!(read["version"], json!(0), "there is no table yet: {read}");
 
-    let pipelines = || Headframe::start(folder.path(), nats.url(), free_port(), "pipelines,maintenance");
+    let pipelines = || {
+        Headframe::start(
+            folder.path(),
+            nats.url(),
+            free_port(),
+            "pipelines,maintenance",
+        )
+    };
     let mut writer = pipelines();
     let mut rows = 40;
     let mut version = 0;
     for _ in 0..3 {
-        // Rows are published all the while the pipelines come, commit, and are killed in the middle of it.
+        // Rows are published all the while the pipelines come, commit, and are killed in the middle
+        // of it.
         let deadline = Instant::now() + PATIENCE;
         let before = version;
         while version < before + 5 {
             publish(&url, rows, 7).await;
             rows += 7;
             version = complete(&url, rows).await["version"].as_i64().unwrap();
-            assert!(Instant::now() < deadline, "nothing was committed after version {before}");
+            assert!(
+                Instant::now() < deadline,
+                "nothing was committed after version {before}"
+            );
         }
         writer.kill();
         publish(&url, rows, 11).await;
         rows += 11;
         complete(&url, rows).await;
-        // One that comes now must know from the table which rows there were: these come again in another message.
+        // One that comes now must know from the table which rows there were: these come again in
+        // another message.
         let late = Headframe::start(folder.path(), nats.url(), free_port(), "query");
         publish(&url, rows - 60, 50).await;
         complete(&late.url, rows).await;
@@ -106,33 +137,73 @@ async fn sql_in_a_process_of_its_own_has_each_row_once() {
         writer = pipelines();
     }
     // What is not committed is a tail as short as the commits are frequent.
-    query.until("SELECT count(*) AS n FROM shares", |row| row["n"] == json!(rows)).await;
-    let metrics = told(&url, "/metrics", |status, text| status == 200 && text.contains("headframe_tail_bytes 0")).await;
+    query
+        .until("SELECT count(*) AS n FROM shares", |row| {
+            row["n"] == json!(rows)
+        })
+        .await;
+    let metrics = told(&url, "/metrics", |status, text| {
+        status == 200 && text.contains("headframe_tail_bytes 0")
+    })
+    .await;
     assert!(metrics.contains("headframe_door_rows_total"), "{metrics}");
     told(&url, "/ready", |status, _| status == 200).await;
-    assert_eq!(get(&writer.url, "/api/v1/sql?q=SELECT%201").await.unwrap().0, 404, "pipelines answer no SQL");
+    assert_eq!(
+        get(&writer.url, "/api/v1/sql?q=SELECT%201")
+            .await
+            .unwrap()
+            .0,
+        404,
+        "pipelines answer no SQL"
+    );
     told(&writer.url, "/ready", |status, _| status == 200).await;
     writer.kill();
     made_anew(folder.path(), &nats, &query, rows).await;
     nats.shutdown().await;
 }
 
-/// The stream is deleted and made again: no answer may call itself complete until an operator has decided.
+/// The stream is deleted and made again: no answer may call itself complete until an operator has
+/// decided.
 async fn made_anew(folder: &Path, nats: &ManagedServer, query: &Headframe, rows: i64) {
     let url = &query.url;
-    let connection = Nats::connect(&NatsConfig { url: nats.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
+    let connection = Nats::connect(&NatsConfig {
+        url: nats.url().to_owned(),
+        ..NatsConfig::default()
+    })
+    .await
+    .unwrap();
     connection.js.delete_stream("shares").await.unwrap();
-    provision(&connection.js, &Shares, &Default::default()).await.unwrap();
-    let ready = told(url, "/ready", |status, text| status == 503 && text.contains("tail of shares stopped")).await;
-    assert!(ready.contains("made anew") && ready.contains("headframe adopt shares"), "{ready}");
-    let said =
-        reqwest::Client::new().post(format!("{url}/api/v1/sql")).json(&json!({"sql": "SELECT count(*) FROM shares", "format": "json"}));
+    provision(&connection.js, &Shares, &Default::default())
+        .await
+        .unwrap();
+    let ready = told(url, "/ready", |status, text| {
+        status == 503 && text.contains("tail of shares stopped")
+    })
+    .await;
+    assert!(
+        ready.contains("made anew") && ready.contains("headframe adopt shares"),
+        "{ready}"
+    );
+    let said = reqwest::Client::new()
+        .post(format!("{url}/api/v1/sql"))
+        .json(&json!({"sql": "SELECT count(*) FROM shares", "format": "json"}));
     let said: Value = said.send().await.unwrap().json().await.unwrap();
     assert_eq!(said["meta"]["complete"], json!(false), "{said}");
 
-    let config = folder.join(format!("headframe-{}.toml", url.rsplit(':').next().unwrap()));
-    let adopted = Command::new(env!("CARGO_BIN_EXE_headframe")).args(["adopt", "shares", "--config"]).arg(config).output().unwrap();
-    assert!(adopted.status.success(), "{}", String::from_utf8_lossy(&adopted.stderr));
+    let config = folder.join(format!(
+        "headframe-{}.toml",
+        url.rsplit(':').next().unwrap()
+    ));
+    let adopted = Command::new(env!("CARGO_BIN_EXE_headframe"))
+        .args(["adopt", "shares", "--config"])
+        .arg(config)
+        .output()
+        .unwrap();
+    assert!(
+        adopted.status.success(),
+        "{}",
+        String::from_utf8_lossy(&adopted.stderr)
+    );
     publish(url, rows, 5).await;
     complete(url, rows + 5).await;
     let writer = Headframe::start(folder, nats.url(), free_port(), "pipelines");
@@ -140,7 +211,10 @@ async fn made_anew(folder: &Path, nats: &ManagedServer, query: &Headframe, rows:
     complete(url, rows + 10).await;
     told(url, "/ready", |status, _| status == 200).await;
     told(&writer.url, "/ready", |status, _| status == 200).await;
-    told(url, "/metrics", |_, text| text.contains("headframe_tail_bytes 0")).await;
+    told(url, "/metrics", |_, text| {
+        text.contains("headframe_tail_bytes 0")
+    })
+    .await;
     complete(url, rows + 10).await;
     writer.kill();
 }
@@ -156,16 +230,25 @@ async fn a_pool_alone_tells_what_it_lacks() {
         free_port()
     );
     let pool = Headframe::start_with(folder.path(), nats.url(), free_port(), "stratum", &more);
-    told(&pool.url, "/live", |status, text| status == 200 && text == "ok\n").await;
+    told(&pool.url, "/live", |status, text| {
+        status == 200 && text == "ok\n"
+    })
+    .await;
     let ready = told(&pool.url, "/ready", |status, _| status == 503).await;
     let missing = serde_json::from_str::<Value>(&ready).unwrap()["missing"].clone();
     assert_eq!(missing.as_array().map(Vec::len), Some(1), "{ready}");
-    assert!(missing[0].as_str().unwrap().starts_with("pool: "), "{ready}");
+    assert!(
+        missing[0].as_str().unwrap().starts_with("pool: "),
+        "{ready}"
+    );
     assert_eq!(get(&pool.url, "/health").await.unwrap().0, 200);
     assert_eq!(get(&pool.url, "/metrics").await.unwrap().0, 200);
     let (status, said) = get(&pool.url, "/api/v1/sql?q=SELECT%201").await.unwrap();
     assert!(status == 404 && said.contains("role query"), "{said}");
-    assert!(!folder.path().join("tables").exists(), "a pool needs no tables");
+    assert!(
+        !folder.path().join("tables").exists(),
+        "a pool needs no tables"
+    );
     nats.shutdown().await;
     let health = told(&pool.url, "/health", |status, _| status == 503).await;
     assert!(health.contains("no connection to NATS"), "{health}");

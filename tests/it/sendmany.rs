@@ -1,5 +1,6 @@
-//! The whole payer against a wallet with `sendmany`, which cannot be asked twice: whatever gets lost between the two, the
-//! node's own history and the confirmed payments are the same at the end, to the atomic unit.
+//! The whole payer against a wallet with `sendmany`, which cannot be asked twice: whatever gets
+//! lost between the two, the node's own history and the confirmed payments are the same at the end,
+//! to the atomic unit.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,13 @@ use crate::bitcoin_node::{Age, Fault, Node};
 use crate::money::Money;
 use crate::wallets::until;
 
-const MINERS: [&str; 5] = ["sy1qalice0", "sy1qbob000", "sy1qcarol0", "sy1qdave00", "sy1qerin00"];
+const MINERS: [&str; 5] = [
+    "sy1qalice0",
+    "sy1qbob000",
+    "sy1qcarol0",
+    "sy1qdave00",
+    "sy1qerin00",
+];
 
 /// An address of another network.
 const FOREIGN: &str = "4foreign";
@@ -35,7 +42,13 @@ impl Pool {
             node.url,
             folder.path().join("login")
         );
-        Self { node, money: Money::start(more).await, blocks: 0, rewards: 0, _login: folder }
+        Self {
+            node,
+            money: Money::start(more).await,
+            blocks: 0,
+            rewards: 0,
+            _login: folder,
+        }
     }
 
     /// One more block, for everybody and one address that cannot be paid.
@@ -43,9 +56,16 @@ impl Pool {
         self.blocks += 1;
         let reward = 1_000_000_007 * i128::from(self.blocks);
         let mut work: Vec<(&str, i64)> = vec![(FOREIGN, 10)];
-        work.extend(MINERS.iter().zip([300, 201, 77, 19, 393]).map(|(miner, difficulty)| (*miner, difficulty)));
+        work.extend(
+            MINERS
+                .iter()
+                .zip([300, 201, 77, 19, 393])
+                .map(|(miner, difficulty)| (*miner, difficulty)),
+        );
         let hash = format!("{:064x}", 0xb10c_0000 + self.blocks);
-        self.money.publish_found(&hash, self.blocks, reward, &work).await;
+        self.money
+            .publish_found(&hash, self.blocks, reward, &work)
+            .await;
         self.rewards += reward;
     }
 
@@ -54,7 +74,11 @@ impl Pool {
         let wanted = self.blocks * MINERS.len() as i64;
         until("everybody is paid", async || {
             self.node.mine(1);
-            let row = self.money.running().row("SELECT count(*) AS n FROM payments WHERE step = 'confirmed'").await;
+            let row = self
+                .money
+                .running()
+                .row("SELECT count(*) AS n FROM payments WHERE step = 'confirmed'")
+                .await;
             row["n"].as_i64().is_some_and(|paid| paid >= wanted)
         })
         .await;
@@ -64,7 +88,9 @@ impl Pool {
     async fn waits_for(&self, what: &str) {
         until(what, async || {
             let (_, state) = self.money.get("/api/v1/payments/state").await;
-            state["waiting"].as_str().is_some_and(|why| why.contains(what))
+            state["waiting"]
+                .as_str()
+                .is_some_and(|why| why.contains(what))
         })
         .await;
     }
@@ -74,19 +100,33 @@ impl Pool {
         let (user, password) = Node::login().split_once(':').unwrap();
         // A node that has just been started says so, and takes nothing else.
         until("the node takes the passphrase", async || {
-            let call = reqwest::Client::new().post(&self.node.url).basic_auth(user, Some(password)).json(&body).send().await;
+            let call = reqwest::Client::new()
+                .post(&self.node.url)
+                .basic_auth(user, Some(password))
+                .json(&body)
+                .send()
+                .await;
             let Ok(answer) = call else { return false };
-            answer.json::<Value>().await.is_ok_and(|answer| answer.get("error").is_none_or(Value::is_null))
+            answer
+                .json::<Value>()
+                .await
+                .is_ok_and(|answer| answer.get("error").is_none_or(Value::is_null))
         })
         .await;
     }
 
     /// How often the node was told to send.
     fn sends(&self) -> u64 {
-        self.node.inside().calls.get("sendmany").copied().unwrap_or_default()
+        self.node
+            .inside()
+            .calls
+            .get("sendmany")
+            .copied()
+            .unwrap_or_default()
     }
 
-    /// The node's history beside `payments`: every transaction, destination, amount and fee, and each payment once.
+    /// The node's history beside `payments`: every transaction, destination, amount and fee, and
+    /// each payment once.
     async fn history_agrees(&self, old: usize) {
         let sql = "SELECT payment || ' ' || tx_id || ' ' || address || ' ' || CAST(sent_atomic AS VARCHAR) AS line \
                    FROM payments WHERE step = 'confirmed'";
@@ -94,24 +134,42 @@ impl Pool {
         let sql = "SELECT tx_id || ' ' || CAST(sum(network_fee_atomic) AS VARCHAR) AS line FROM payments \
                    WHERE step = 'confirmed' GROUP BY tx_id";
         let mut fees = self.money.lines(sql).await;
-        let (mut happened, mut happened_fees, mut names) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut happened, mut happened_fees, mut names) =
+            (Vec::new(), Vec::new(), BTreeMap::new());
         for tx in self.node.inside().sent.iter().skip(old) {
             happened_fees.push(format!("{} {}", tx.id, tx.fee));
-            happened.extend(tx.outputs.iter().map(|(address, amount)| format!("{} {} {address} {amount}", tx.comment, tx.id)));
+            happened.extend(
+                tx.outputs.iter().map(|(address, amount)| {
+                    format!("{} {} {address} {amount}", tx.comment, tx.id)
+                }),
+            );
             *names.entry(tx.comment.clone()).or_insert(0) += 1;
         }
         for list in [&mut said, &mut fees, &mut happened, &mut happened_fees] {
             list.sort();
         }
-        assert!(names.values().all(|count| *count == 1), "a payment was sent twice: {names:?}");
-        assert_eq!(happened, said, "the node's history and the confirmed payments");
+        assert!(
+            names.values().all(|count| *count == 1),
+            "a payment was sent twice: {names:?}"
+        );
+        assert_eq!(
+            happened, said,
+            "the node's history and the confirmed payments"
+        );
         assert_eq!(happened_fees, fees, "the fees");
         self.money.view_and_books_agree().await;
         let balances = self.money.ledger_is_balanced().await;
         assert_eq!(-balances["coinbase"], self.rewards, "no credit was lost");
         let foreign = balances[&format!("miner:{FOREIGN}")];
-        assert_eq!(balances["paid"] + balances["fee"] + foreign, self.rewards, "every unit is somewhere");
-        assert_eq!(balances["reserve"], -balances["network"], "the pool bears the network's fee");
+        assert_eq!(
+            balances["paid"] + balances["fee"] + foreign,
+            self.rewards,
+            "every unit is somewhere"
+        );
+        assert_eq!(
+            balances["reserve"], -balances["network"],
+            "the pool bears the network's fee"
+        );
     }
 }
 
@@ -119,21 +177,38 @@ impl Pool {
 async fn a_wallet_with_sendmany_is_never_asked_twice_whatever_gets_lost() {
     const OLD: usize = 150_000;
     let mut pool = Pool::start(Age::New, OLD).await;
-    // Each block makes two payments. What was sent and not answered is found in the history; what is sent late is waited for; a
-    // refusal before anything was signed gives the money back, and the next interval pays it.
-    for faults in [[Fault::AnswerLost, Fault::AnswerCut], [Fault::Late, Fault::Poor]] {
+    // Each block makes two payments. What was sent and not answered is found in the history; what
+    // is sent late is waited for; a refusal before anything was signed gives the money back, and
+    // the next interval pays it.
+    for faults in [
+        [Fault::AnswerLost, Fault::AnswerCut],
+        [Fault::Late, Fault::Poor],
+    ] {
         pool.node.inside().faults.extend(faults);
         pool.found().await;
         pool.until_paid().await;
     }
-    let (_, foreign) = pool.money.get(&format!("/api/v1/miners/{FOREIGN}/payments")).await;
-    assert!(foreign["why"].as_array().unwrap().iter().any(|why| why["code"] == "refused"), "{foreign}");
+    let (_, foreign) = pool
+        .money
+        .get(&format!("/api/v1/miners/{FOREIGN}/payments"))
+        .await;
+    assert!(
+        foreign["why"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|why| why["code"] == "refused"),
+        "{foreign}"
+    );
     pool.node.inside().faults.push_back(Fault::Locked);
     pool.found().await;
     pool.waits_for("the wallet is locked").await;
     pool.unlock().await;
     pool.until_paid().await;
-    let released = pool.money.lines("SELECT DISTINCT payment AS line FROM payments WHERE step = 'released'").await;
+    let released = pool
+        .money
+        .lines("SELECT DISTINCT payment AS line FROM payments WHERE step = 'released'")
+        .await;
     assert_eq!(released.len(), 2, "{released:?}");
     the_node_dies_and_the_payer_too(&mut pool).await;
     what_was_never_heard_is_for_an_operator(&mut pool).await;
@@ -141,7 +216,8 @@ async fn a_wallet_with_sendmany_is_never_asked_twice_whatever_gets_lost() {
     pool.money.headframe.take().unwrap().kill();
 }
 
-/// The node dies after it has sent, the payer while it looks; when both are back, the history tells.
+/// The node dies after it has sent, the payer while it looks; when both are back, the history
+/// tells.
 async fn the_node_dies_and_the_payer_too(pool: &mut Pool) {
     pool.node.inside().faults.push_back(Fault::Crash);
     pool.found().await;
@@ -156,7 +232,8 @@ async fn the_node_dies_and_the_payer_too(pool: &mut Pool) {
     second.kill();
 }
 
-/// Nothing is in the history, and nothing proves that it will not be: an operator looks, and has it paid again.
+/// Nothing is in the history, and nothing proves that it will not be: an operator looks, and has it
+/// paid again.
 async fn what_was_never_heard_is_for_an_operator(pool: &mut Pool) {
     pool.node.inside().faults.push_back(Fault::NotHeard);
     let sends = pool.sends();
@@ -170,16 +247,28 @@ async fn what_was_never_heard_is_for_an_operator(pool: &mut Pool) {
     .await;
     assert_eq!(pool.sends(), sends + 1, "it was not sent again");
     let deepest = pool.node.inside().deepest;
-    assert!(deepest <= 1_000, "of a history of years only the newest entries are read, not {deepest}");
+    assert!(
+        deepest <= 1_000,
+        "of a history of years only the newest entries are read, not {deepest}"
+    );
     let instruction = json!({"kind": "resolve", "payment": review[0], "verdict": "unpaid", "reason": "it is not in the wallet"});
-    assert_eq!(pool.money.post("/api/v1/payments/instructions", instruction).await.0, 200);
+    assert_eq!(
+        pool.money
+            .post("/api/v1/payments/instructions", instruction)
+            .await
+            .0,
+        200
+    );
     pool.until_paid().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_node_is_paid_from_as_well_as_a_new_one() {
     let mut pool = Pool::start(Age::Old, 0).await;
-    pool.node.inside().faults.extend([Fault::AnswerLost, Fault::Poor]);
+    pool.node
+        .inside()
+        .faults
+        .extend([Fault::AnswerLost, Fault::Poor]);
     pool.found().await;
     pool.until_paid().await;
     // As much as there is, and no more: some wait until the wallet is filled.

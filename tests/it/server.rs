@@ -16,7 +16,8 @@ pub struct Headframe {
 }
 
 impl Headframe {
-    /// Starts the roles on a lake; `port` 0 is not possible, because the test must know where to ask.
+    /// Starts the roles on a lake; `port` 0 is not possible, because the test must know where to
+    /// ask.
     pub fn start(folder: &Path, nats_url: &str, port: u16, roles: &str) -> Self {
         Self::start_with(folder, nats_url, port, roles, "")
     }
@@ -27,23 +28,50 @@ impl Headframe {
     }
 
     /// The same with variables of the environment.
-    pub fn start_with_env(folder: &Path, nats_url: &str, port: u16, roles: &str, more: &str, env: &[(&str, &str)]) -> Self {
+    pub fn start_with_env(
+        folder: &Path,
+        nats_url: &str,
+        port: u16,
+        roles: &str,
+        more: &str,
+        env: &[(&str, &str)],
+    ) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_headframe"));
         program.envs(env.iter().copied());
         Self::start_by(program, folder, nats_url, port, roles, more)
     }
 
     /// The same by a command that runs the product with the arguments it is given.
-    pub fn start_by(mut program: Command, folder: &Path, nats_url: &str, port: u16, roles: &str, more: &str) -> Self {
+    pub fn start_by(
+        mut program: Command,
+        folder: &Path,
+        nats_url: &str,
+        port: u16,
+        roles: &str,
+        more: &str,
+    ) -> Self {
         let config = folder.join(format!("headframe-{port}.toml"));
         let text = format!(
             "data_dir = {folder:?}\nmanaged_nats = false\n[nats]\nurl = \"{nats_url}\"\n[query]\nlisten = \"127.0.0.1:{port}\"\n\
              [pipelines]\ncommit_ms = 100\nrollup_ms = 200\n{more}"
         );
         std::fs::write(&config, text).unwrap();
-        let log = std::fs::File::options().create(true).append(true).open(folder.join("headframe.log")).unwrap();
-        let child = program.args(["up", "--roles", roles, "--config"]).arg(&config).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Self { child, url: format!("http://127.0.0.1:{port}") }
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join("headframe.log"))
+            .unwrap();
+        let child = program
+            .args(["up", "--roles", roles, "--config"])
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+        }
     }
 
     /// The process id.
@@ -58,12 +86,15 @@ impl Headframe {
         let _ = self.child.wait();
     }
 
-    /// The first row of an answer, once there is one; errors are asked again until the patience ends.
+    /// The first row of an answer, once there is one; errors are asked again until the patience
+    /// ends.
     pub async fn row(&self, sql: &str) -> Value {
         let client = reqwest::Client::new();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let request = client.post(format!("{}/api/v1/sql", self.url)).json(&json!({"sql": sql, "format": "ndjson"}));
+            let request = client
+                .post(format!("{}/api/v1/sql", self.url))
+                .json(&json!({"sql": sql, "format": "ndjson"}));
             let said = match request.send().await {
                 Ok(answer) if answer.status().is_success() => {
                     let text = answer.text().await.unwrap_or_default();
@@ -102,11 +133,18 @@ impl Drop for Headframe {
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// Sends a signal by its name.
 pub fn signal(pid: u32, name: &str) {
     // The process may have ended meanwhile; then there is nobody to signal.
-    let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
 }

@@ -1,4 +1,5 @@
-//! `headframe load stratum` against a running pool: it logs in, mines, is answered, and hears of new blocks.
+//! `headframe load stratum` against a running pool: it logs in, mines, is answered, and hears of
+//! new blocks.
 
 use std::process::{Command, Stdio};
 
@@ -12,18 +13,33 @@ use crate::server::{Headframe, free_port};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_miners_are_measured_on_a_real_pool() {
     let (folder, daemon) = (tempfile::tempdir().unwrap(), Monerod::start().await);
-    let nats = ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"))).await.unwrap();
+    let nats = ManagedServer::start(ServerConfig::new(
+        server::find_binary().unwrap(),
+        folder.path().join("nats"),
+    ))
+    .await
+    .unwrap();
     let port = free_port();
     let pool = format!(
         "[stratum]\nlisten = \"127.0.0.1:{port}\"\nwallet = \"{WALLET}\"\ndaemon_url = \"{}\"\nvardiff = {{ min_difficulty = 1 }}\nrandomx = {{ mode = \"light\" }}\n",
         daemon.url
     );
-    let running = Headframe::start_with(folder.path(), nats.url(), free_port(), "stratum,pipelines,query", &pool);
+    let running = Headframe::start_with(
+        folder.path(),
+        nats.url(),
+        free_port(),
+        "stratum,pipelines,query",
+        &pool,
+    );
     told(&running.url, "/ready", |status, _| status == 200).await;
     let (pid, address) = (running.pid().to_string(), format!("127.0.0.1:{port}"));
     let load = |options: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_headframe"));
-        command.args(["load", "stratum", "--pool", &address, "--wallet", WALLET, "--pid", &pid]).args(options.split(' '));
+        command
+            .args([
+                "load", "stratum", "--pool", &address, "--wallet", WALLET, "--pid", &pid,
+            ])
+            .args(options.split(' '));
         tokio::task::spawn_blocking(move || {
             let said = command.stderr(Stdio::inherit()).output().unwrap();
             let told: Value = serde_json::from_slice(&said.stdout).unwrap();
@@ -31,23 +47,59 @@ async fn many_miners_are_measured_on_a_real_pool() {
             told
         })
     };
-    let crowd = format!("--idle 20 --active 2 --rate 2 --seconds 20 --daemon {} --block-every-s 3 --eager", daemon.url);
+    let crowd = format!(
+        "--idle 20 --active 2 --rate 2 --seconds 20 --daemon {} --block-every-s 3 --eager",
+        daemon.url
+    );
     let told = load(&crowd).await.unwrap();
-    assert_eq!((told["miners"]["logged_in"].as_u64(), &told["miners"]["lost"]), (Some(22), &serde_json::json!({})), "{told}");
-    assert!(told["blocks_made"].as_u64() >= Some(1) && told["fan_out"]["new_heights_heard_by_all"].as_u64() >= Some(1), "{told}");
-    assert!(told["fan_out"]["after_the_first_miner_ms"]["max"].as_f64() > Some(0.0), "{told}");
+    assert_eq!(
+        (
+            told["miners"]["logged_in"].as_u64(),
+            &told["miners"]["lost"]
+        ),
+        (Some(22), &serde_json::json!({})),
+        "{told}"
+    );
+    assert!(
+        told["blocks_made"].as_u64() >= Some(1)
+            && told["fan_out"]["new_heights_heard_by_all"].as_u64() >= Some(1),
+        "{told}"
+    );
+    assert!(
+        told["fan_out"]["after_the_first_miner_ms"]["max"].as_f64() > Some(0.0),
+        "{told}"
+    );
     let answered = told["shares"]["answered_ok"].as_u64().unwrap();
-    assert!(answered >= 2 && told["server"]["resident_bytes_idle"].as_u64().is_some(), "{told}");
-    // A burst compares the pool with the bare library; every one of its shares must be answered OK, or it fails.
+    assert!(
+        answered >= 2 && told["server"]["resident_bytes_idle"].as_u64().is_some(),
+        "{told}"
+    );
+    // A burst compares the pool with the bare library; every one of its shares must be answered OK,
+    // or it fails.
     let burst = load("--active 2 --burst 3 --rounds 1").await.unwrap();
-    assert!(burst["shares_a_round"] == 6 && burst["ratio"].as_f64() > Some(0.0) && burst["cpu_ratio"].as_f64() > Some(0.0), "{burst}");
+    assert!(
+        burst["shares_a_round"] == 6
+            && burst["ratio"].as_f64() > Some(0.0)
+            && burst["cpu_ratio"].as_f64() > Some(0.0),
+        "{burst}"
+    );
     let answered = answered + 2 + 6;
     // Every share that was answered OK is a row, and REST tells of it.
-    let kept =
-        running.until("SELECT count(*) AS n FROM shares WHERE outcome = 'accepted'", |row| row["n"].as_u64() >= Some(answered)).await;
-    let answer = reqwest::get(format!("{}/api/v1/miners/{WALLET}", running.url)).await.unwrap();
+    let kept = running
+        .until(
+            "SELECT count(*) AS n FROM shares WHERE outcome = 'accepted'",
+            |row| row["n"].as_u64() >= Some(answered),
+        )
+        .await;
+    let answer = reqwest::get(format!("{}/api/v1/miners/{WALLET}", running.url))
+        .await
+        .unwrap();
     let miner: Value = answer.json().await.unwrap();
-    assert_eq!((&miner["shares"]["accepted"], &miner["online"]), (&kept["n"], &serde_json::json!(true)), "{miner}");
+    assert_eq!(
+        (&miner["shares"]["accepted"], &miner["online"]),
+        (&kept["n"], &serde_json::json!(true)),
+        "{miner}"
+    );
     running.kill();
     nats.shutdown().await;
 }

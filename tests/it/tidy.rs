@@ -1,7 +1,9 @@
-//! The house rules as a test: sizes, names, edges between rooms, and words that must not be committed.
+//! The house rules as a test: sizes, names, edges between rooms, and words that must not be
+//! committed.
 //!
-//! A rule that only a page of prose knows is broken within a month. Every rule is a pure function from text to
-//! complaints, and is itself tested on bad input, so that a rule cannot fall silent without anyone noticing.
+//! A rule that only a page of prose knows is broken within a month. Every rule is a pure function
+//! from text to complaints, and is itself tested on bad input, so that a rule cannot fall silent
+//! without anyone noticing.
 
 mod edges;
 mod scan;
@@ -27,19 +29,37 @@ fn top() -> PathBuf {
 /// All files of the house: tracked ones, and new ones that git does not ignore.
 fn files() -> Vec<File> {
     let listed = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
         .current_dir(top())
         .output()
-        .unwrap_or_else(|error| panic!("could not run git to list the files of the house: {error}"));
-    assert!(listed.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&listed.stderr));
+        .unwrap_or_else(|error| {
+            panic!("could not run git to list the files of the house: {error}")
+        });
+    assert!(
+        listed.status.success(),
+        "git ls-files failed: {}",
+        String::from_utf8_lossy(&listed.stderr)
+    );
     let names = String::from_utf8_lossy(&listed.stdout).into_owned();
     // A tracked file that was deleted but not yet committed is listed and gone.
-    names.split_terminator('\0').filter_map(|path| read(&top(), path)).collect()
+    names
+        .split_terminator('\0')
+        .filter_map(|path| read(&top(), path))
+        .collect()
 }
 
 fn read(top: &Path, path: &str) -> Option<File> {
     let bytes = std::fs::read(top.join(path)).ok()?;
-    Some(File { path: path.to_owned(), text: String::from_utf8(bytes).ok() })
+    Some(File {
+        path: path.to_owned(),
+        text: String::from_utf8(bytes).ok(),
+    })
 }
 
 /// Runs one rule over every text file that `wanted` picks, and fails with all complaints at once.
@@ -47,13 +67,23 @@ fn each(wanted: impl Fn(&str) -> bool, rule: impl Fn(&str, &str) -> Vec<String>)
     let complaints = files()
         .iter()
         .filter(|file| wanted(&file.path))
-        .flat_map(|file| file.text.iter().flat_map(|text| rule(&file.path, text)).collect::<Vec<_>>())
+        .flat_map(|file| {
+            file.text
+                .iter()
+                .flat_map(|text| rule(&file.path, text))
+                .collect::<Vec<_>>()
+        })
         .collect();
     none(complaints);
 }
 
 fn none(complaints: Vec<String>) {
-    assert!(complaints.is_empty(), "\n{} broken house rule(s):\n  {}\n", complaints.len(), complaints.join("\n  "));
+    assert!(
+        complaints.is_empty(),
+        "\n{} broken house rule(s):\n  {}\n",
+        complaints.len(),
+        complaints.join("\n  ")
+    );
 }
 
 fn is_rust(path: &str) -> bool {
@@ -120,8 +150,21 @@ fn rooms_know_only_whom_they_may() {
 #[test]
 fn the_walk_finds_the_house() {
     let found = files();
-    for path in ["Cargo.toml", "tests/it/tidy.rs", "schemas/src/lib.rs", ".ci/run"] {
-        assert!(found.iter().any(|file| file.path == path && file.text.is_some()), "the walk of the house misses {path}");
+    for path in [
+        "Cargo.toml",
+        "tests/it/tidy.rs",
+        "schemas/src/lib.rs",
+        ".ci/run",
+    ] {
+        assert!(
+            found
+                .iter()
+                .any(|file| file.path == path && file.text.is_some()),
+            "the walk of the house misses {path}"
+        );
     }
-    assert!(!found.iter().any(|file| file.path.starts_with("target/")), "the walk of the house enters target/");
+    assert!(
+        !found.iter().any(|file| file.path.starts_with("target/")),
+        "the walk of the house enters target/"
+    );
 }

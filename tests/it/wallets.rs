@@ -28,38 +28,84 @@ impl Chain {
     pub async fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let (port, p2p) = (free_port(), free_port());
-        let child = Command::new(std::env::var("HEADFRAME_MONEROD").unwrap_or_else(|_| "monerod".to_owned()))
-            .args(["--regtest", "--offline", "--no-igd", "--hide-my-port", "--no-zmq", "--non-interactive", "--fixed-difficulty", "1"])
-            .args(["--rpc-bind-port", &port.to_string(), "--p2p-bind-port", &p2p.to_string(), "--log-level", "0", "--data-dir"])
-            .arg(data.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("monerod starts; it is in Debian's package monero");
-        let chain = Self { child, port, _data: data };
-        until("monerod answers", async || chain.call("get_info", json!({})).await.is_some()).await;
+        let child = Command::new(
+            std::env::var("HEADFRAME_MONEROD").unwrap_or_else(|_| "monerod".to_owned()),
+        )
+        .args([
+            "--regtest",
+            "--offline",
+            "--no-igd",
+            "--hide-my-port",
+            "--no-zmq",
+            "--non-interactive",
+            "--fixed-difficulty",
+            "1",
+        ])
+        .args([
+            "--rpc-bind-port",
+            &port.to_string(),
+            "--p2p-bind-port",
+            &p2p.to_string(),
+            "--log-level",
+            "0",
+            "--data-dir",
+        ])
+        .arg(data.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("monerod starts; it is in Debian's package monero");
+        let chain = Self {
+            child,
+            port,
+            _data: data,
+        };
+        until("monerod answers", async || {
+            chain.call("get_info", json!({})).await.is_some()
+        })
+        .await;
         chain
     }
 
     async fn call(&self, method: &str, params: Value) -> Option<Value> {
         let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
-        let answer = reqwest::Client::new().post(format!("http://127.0.0.1:{}/json_rpc", self.port)).json(&body).send().await.ok()?;
+        let answer = reqwest::Client::new()
+            .post(format!("http://127.0.0.1:{}/json_rpc", self.port))
+            .json(&body)
+            .send()
+            .await
+            .ok()?;
         let answer: Value = answer.json().await.ok()?;
         answer.get("result").cloned()
     }
 
     /// Makes blocks that pay to the address; their hashes.
     pub async fn mine(&self, count: u64, address: &str) -> Vec<String> {
-        let wanted = json!({"amount_of_blocks": count, "wallet_address": address, "starting_nonce": 0});
-        let made = self.call("generateblocks", wanted).await.expect("regtest makes blocks");
-        made["blocks"].as_array().unwrap().iter().map(|hash| hash.as_str().unwrap().to_owned()).collect()
+        let wanted =
+            json!({"amount_of_blocks": count, "wallet_address": address, "starting_nonce": 0});
+        let made = self
+            .call("generateblocks", wanted)
+            .await
+            .expect("regtest makes blocks");
+        made["blocks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|hash| hash.as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// What a block's coinbase pays, atomic units, and its height.
     pub async fn reward(&self, hash: &str) -> (i128, i64) {
-        let header = self.call("get_block_header_by_hash", json!({"hash": hash})).await.unwrap();
-        (header["block_header"]["reward"].as_i64().unwrap().into(), header["block_header"]["height"].as_i64().unwrap())
+        let header = self
+            .call("get_block_header_by_hash", json!({"hash": hash}))
+            .await
+            .unwrap();
+        (
+            header["block_header"]["reward"].as_i64().unwrap().into(),
+            header["block_header"]["height"].as_i64().unwrap(),
+        )
     }
 }
 
@@ -67,7 +113,10 @@ impl Chain {
 pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + 2 * PATIENCE;
     while !so().await {
-        assert!(Instant::now() < deadline, "not within the test's patience: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "not within the test's patience: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -97,12 +146,29 @@ impl WalletRpc {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("login"), format!("{LOGIN}\n")).unwrap();
         let port = free_port();
-        let child = spawn(folder.path(), chain.port, port, &["--wallet-dir"], folder.path());
+        let child = spawn(
+            folder.path(),
+            chain.port,
+            port,
+            &["--wallet-dir"],
+            folder.path(),
+        );
         let url = format!("http://127.0.0.1:{port}");
         let client = Client::new(&url, folder.path());
-        let mut wallet = Self { child, url, folder, daemon: chain.port, client };
+        let mut wallet = Self {
+            child,
+            url,
+            folder,
+            daemon: chain.port,
+            client,
+        };
         wallet.until_up().await;
-        wallet.call("create_wallet", json!({"filename": "wallet", "password": "", "language": "English"})).await;
+        wallet
+            .call(
+                "create_wallet",
+                json!({"filename": "wallet", "password": "", "language": "English"}),
+            )
+            .await;
         // From now on it is opened at its start, as a pool would have it.
         wallet.call("close_wallet", json!({})).await;
         wallet.restart().await;
@@ -115,24 +181,44 @@ impl WalletRpc {
         let _ = self.child.wait();
         let port: u16 = self.url.rsplit(':').next().unwrap().parse().unwrap();
         let file = self.folder.path().join("wallet");
-        self.child = spawn(self.folder.path(), self.daemon, port, &["--password", "", "--wallet-file"], &file);
+        self.child = spawn(
+            self.folder.path(),
+            self.daemon,
+            port,
+            &["--password", "", "--wallet-file"],
+            &file,
+        );
         self.until_up().await;
     }
 
     async fn until_up(&mut self) {
         let Self { child, client, .. } = self;
         until("monero-wallet-rpc answers", async || {
-            assert!(child.try_wait().unwrap().is_none(), "monero-wallet-rpc ended at once");
-            client.0.call("get_version", json!({})).await.is_ok_and(|answer| answer.is_ok())
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "monero-wallet-rpc ended at once"
+            );
+            client
+                .0
+                .call("get_version", json!({}))
+                .await
+                .is_ok_and(|answer| answer.is_ok())
         })
         .await;
     }
 
-    /// Calls a method that must succeed. A wallet that was just killed may hang up on the first one.
+    /// Calls a method that must succeed. A wallet that was just killed may hang up on the first
+    /// one.
     pub async fn call(&self, method: &'static str, params: Value) -> Value {
         let mut result = None;
         until(method, async || {
-            result = self.client.0.call(method, params.clone()).await.ok().and_then(Result::ok);
+            result = self
+                .client
+                .0
+                .call(method, params.clone())
+                .await
+                .ok()
+                .and_then(Result::ok);
             result.is_some()
         })
         .await;
@@ -141,19 +227,34 @@ impl WalletRpc {
 
     /// Its main address.
     pub async fn address(&self) -> String {
-        self.call("get_address", json!({"account_index": 0})).await["address"].as_str().unwrap().to_owned()
+        self.call("get_address", json!({"account_index": 0})).await["address"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// As the payer is to reach it.
     pub fn config(&self) -> WalletConfig {
         let login_file = Some(self.folder.path().join("login"));
-        WalletConfig { kind: WalletKind::Monero, url: self.url.clone(), login_file, timeout_s: 60, ..WalletConfig::default() }
+        WalletConfig {
+            kind: WalletKind::Monero,
+            url: self.url.clone(),
+            login_file,
+            timeout_s: 60,
+            ..WalletConfig::default()
+        }
     }
 
-    /// Every transaction the wallet has sent: its name, destinations, fee; asked of the wallet alone.
+    /// Every transaction the wallet has sent: its name, destinations, fee; asked of the wallet
+    /// alone.
     pub async fn history(&self) -> Vec<Value> {
         self.call("refresh", json!({})).await;
-        let all = self.call("get_transfers", json!({"out": true, "pending": true, "failed": true})).await;
+        let all = self
+            .call(
+                "get_transfers",
+                json!({"out": true, "pending": true, "failed": true}),
+            )
+            .await;
         assert!(all.get("failed").is_none(), "{all}");
         let of = |kind: &str| all[kind].as_array().cloned().unwrap_or_default();
         of("out").into_iter().chain(of("pending")).collect()
@@ -162,27 +263,49 @@ impl WalletRpc {
     /// What came in, atomic units, coinbases left out.
     pub async fn received(&self) -> i128 {
         self.call("refresh", json!({})).await;
-        let all = self.call("get_transfers", json!({"in": true, "pool": true})).await;
+        let all = self
+            .call("get_transfers", json!({"in": true, "pool": true}))
+            .await;
         let of = |kind: &str| all[kind].as_array().cloned().unwrap_or_default();
-        of("in").iter().chain(&of("pool")).filter(|one| one["type"] != "block").map(|one| i128::from(one["amount"].as_i64().unwrap())).sum()
+        of("in")
+            .iter()
+            .chain(&of("pool"))
+            .filter(|one| one["type"] != "block")
+            .map(|one| i128::from(one["amount"].as_i64().unwrap()))
+            .sum()
     }
 }
 
 fn spawn(folder: &Path, daemon: u16, port: u16, arguments: &[&str], last: &Path) -> Child {
-    Command::new(std::env::var("HEADFRAME_MONERO_WALLET_RPC").unwrap_or_else(|_| "monero-wallet-rpc".to_owned()))
-        .args(["--trusted-daemon", "--log-level", "0", "--rpc-login", LOGIN, "--log-file"])
-        .arg(folder.join("wallet.log"))
-        .arg("--shared-ringdb-dir")
-        .arg(folder.join("rings"))
-        .args(["--daemon-address", &format!("127.0.0.1:{daemon}"), "--rpc-bind-port", &port.to_string()])
-        .args(arguments)
-        .arg(last)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("monero-wallet-rpc starts; it is in Debian's package monero")
+    Command::new(
+        std::env::var("HEADFRAME_MONERO_WALLET_RPC")
+            .unwrap_or_else(|_| "monero-wallet-rpc".to_owned()),
+    )
+    .args([
+        "--trusted-daemon",
+        "--log-level",
+        "0",
+        "--rpc-login",
+        LOGIN,
+        "--log-file",
+    ])
+    .arg(folder.join("wallet.log"))
+    .arg("--shared-ringdb-dir")
+    .arg(folder.join("rings"))
+    .args([
+        "--daemon-address",
+        &format!("127.0.0.1:{daemon}"),
+        "--rpc-bind-port",
+        &port.to_string(),
+    ])
+    .args(arguments)
+    .arg(last)
+    .current_dir(folder)
+    .stdin(Stdio::null())
+    .stdout(Stdio::null())
+    .stderr(Stdio::null())
+    .spawn()
+    .expect("monero-wallet-rpc starts; it is in Debian's package monero")
 }
 
 /// The tests' own way to ask, through the same login as the product's.
@@ -191,7 +314,13 @@ struct Client(headframe_sinks::wallet::rpc::Rpc);
 impl Client {
     fn new(url: &str, folder: &Path) -> Self {
         let login_file = Some(folder.join("login"));
-        let config = WalletConfig { kind: WalletKind::Monero, url: url.to_owned(), login_file, timeout_s: 60, ..WalletConfig::default() };
+        let config = WalletConfig {
+            kind: WalletKind::Monero,
+            url: url.to_owned(),
+            login_file,
+            timeout_s: 60,
+            ..WalletConfig::default()
+        };
         Self(headframe_sinks::wallet::rpc::Rpc::new(&config, "/json_rpc").unwrap())
     }
 }

@@ -50,7 +50,8 @@ pub struct Rows {
     pub entries: Vec<Entry>,
 }
 
-/// The rows of consecutive NDJSON messages. A message without a line is one rejected row: it must not vanish.
+/// The rows of consecutive NDJSON messages. A message without a line is one rejected row: it must
+/// not vanish.
 pub fn ndjson(stream: &dyn Stream, messages: &[Message]) -> Rows {
     let mut lines: Vec<&[u8]> = Vec::with_capacity(messages.len());
     let mut entries: Vec<Entry> = Vec::with_capacity(messages.len());
@@ -63,11 +64,19 @@ pub fn ndjson(stream: &dyn Stream, messages: &[Message]) -> Rows {
             entries.push(good(index, row, 0));
         }
         if entries.len() == before {
-            entries.push(bad(index, 0, "the message is empty".to_owned(), message.payload.clone()));
+            entries.push(bad(
+                index,
+                0,
+                "the message is empty".to_owned(),
+                message.payload.clone(),
+            ));
         }
     }
     if lines.is_empty() {
-        return Rows { batch: None, entries };
+        return Rows {
+            batch: None,
+            entries,
+        };
     }
     let decoded = codec::decode_ndjson(stream, &lines);
     for (row, &line) in (0_u32..).zip(&decoded.lines) {
@@ -75,10 +84,18 @@ pub fn ndjson(stream: &dyn Stream, messages: &[Message]) -> Rows {
     }
     for reject in decoded.rejects {
         let entry = &mut entries[owners[reject.line]];
-        let payload = messages[entry.message].payload.slice_ref(lines[reject.line]);
-        entry.origin = Origin::Bad { reason: clip(reject.reason), payload };
+        let payload = messages[entry.message]
+            .payload
+            .slice_ref(lines[reject.line]);
+        entry.origin = Origin::Bad {
+            reason: clip(reject.reason),
+            payload,
+        };
     }
-    Rows { batch: Some(decoded.batch), entries }
+    Rows {
+        batch: Some(decoded.batch),
+        entries,
+    }
 }
 
 /// The rows of an Arrow message; one rejected row with the whole body when it cannot be read.
@@ -95,31 +112,60 @@ pub fn arrow(stream: &dyn Stream, message: &Message) -> Rows {
     for (row, &line) in (0_u32..).zip(&decoded.lines) {
         entries[line].origin = Origin::Good { row };
     }
-    let original = if decoded.rejects.is_empty() { None } else { whole(&message.payload) };
+    let original = if decoded.rejects.is_empty() {
+        None
+    } else {
+        whole(&message.payload)
+    };
     for reject in decoded.rejects {
-        let payload = original.as_ref().map(|batch| as_json(&batch.slice(reject.line, 1))).unwrap_or_default();
-        entries[reject.line].origin = Origin::Bad { reason: clip(reject.reason), payload };
+        let payload = original
+            .as_ref()
+            .map(|batch| as_json(&batch.slice(reject.line, 1)))
+            .unwrap_or_default();
+        entries[reject.line].origin = Origin::Bad {
+            reason: clip(reject.reason),
+            payload,
+        };
     }
-    Rows { batch: Some(decoded.batch), entries }
+    Rows {
+        batch: Some(decoded.batch),
+        entries,
+    }
 }
 
 /// The row that was refused at the door.
 pub fn refused(message: &Message) -> Rows {
-    let reason = message.reason.clone().unwrap_or_else(|| "refused at the door".to_owned());
+    let reason = message
+        .reason
+        .clone()
+        .unwrap_or_else(|| "refused at the door".to_owned());
     unreadable(message, reason)
 }
 
 /// One rejected row that is the whole message.
 pub fn unreadable(message: &Message, reason: String) -> Rows {
-    Rows { batch: None, entries: vec![bad(0, 0, clip(reason), message.payload.clone())] }
+    Rows {
+        batch: None,
+        entries: vec![bad(0, 0, clip(reason), message.payload.clone())],
+    }
 }
 
 fn good(message: usize, row: usize, at: u32) -> Entry {
-    Entry { message, row, origin: Origin::Good { row: at }, fresh: true }
+    Entry {
+        message,
+        row,
+        origin: Origin::Good { row: at },
+        fresh: true,
+    }
 }
 
 fn bad(message: usize, row: usize, reason: String, payload: Bytes) -> Entry {
-    Entry { message, row, origin: Origin::Bad { reason, payload }, fresh: true }
+    Entry {
+        message,
+        row,
+        origin: Origin::Bad { reason, payload },
+        fresh: true,
+    }
 }
 
 /// A reason may quote its input, which may be long.

@@ -1,9 +1,13 @@
-//! Cuts a JSON array into its elements without understanding them, so that one bad element spoils only itself.
+//! Cuts a JSON array into its elements without understanding them, so that one bad element spoils
+//! only itself.
 
 /// The elements of the array in `body`, trimmed. The error says why it is not one array.
 pub fn elements(body: &[u8]) -> Result<Vec<&[u8]>, String> {
     let body = body.trim_ascii();
-    let inner = body.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).ok_or("the body is not a complete JSON array")?;
+    let inner = body
+        .strip_prefix(b"[")
+        .and_then(|rest| rest.strip_suffix(b"]"))
+        .ok_or("the body is not a complete JSON array")?;
     let mut elements = Vec::new();
     let (mut depth, mut start) = (0_usize, 0);
     let (mut in_text, mut escaped) = (false, false);
@@ -20,7 +24,11 @@ pub fn elements(body: &[u8]) -> Result<Vec<&[u8]>, String> {
         match byte {
             b'"' => in_text = true,
             b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.checked_sub(1).ok_or_else(|| format!("the brackets of the array do not match at byte {at}"))?,
+            b'}' | b']' => {
+                depth = depth
+                    .checked_sub(1)
+                    .ok_or_else(|| format!("the brackets of the array do not match at byte {at}"))?
+            }
             b',' if depth == 0 => {
                 elements.push(inner[start..at].trim_ascii());
                 start = at + 1;
@@ -51,11 +59,29 @@ mod tests {
     #[test]
     fn brackets_and_commas_in_text_do_not_cut() {
         let body = br#" [ {"a":"],[\"}"} , [1,2],"x,y" ] "#;
-        let found: Vec<&str> = elements(body).unwrap().into_iter().map(|e| std::str::from_utf8(e).unwrap()).collect();
+        let found: Vec<&str> = elements(body)
+            .unwrap()
+            .into_iter()
+            .map(|e| std::str::from_utf8(e).unwrap())
+            .collect();
         assert_eq!(found, [r#"{"a":"],[\"}"}"#, "[1,2]", "\"x,y\""]);
         assert!(elements(b"[]").unwrap().is_empty());
-        for broken in [&b"[1,]"[..], b"[,1]", b"[{]", b"[}]", b"[\"]", b"{}", b"", b"[", b"[1] [2]"] {
-            assert!(elements(broken).is_err(), "{}", String::from_utf8_lossy(broken));
+        for broken in [
+            &b"[1,]"[..],
+            b"[,1]",
+            b"[{]",
+            b"[}]",
+            b"[\"]",
+            b"{}",
+            b"",
+            b"[",
+            b"[1] [2]",
+        ] {
+            assert!(
+                elements(broken).is_err(),
+                "{}",
+                String::from_utf8_lossy(broken)
+            );
         }
     }
 

@@ -1,7 +1,8 @@
-//! Reads and unpacks a request's body under two limits: its own size, unpacked, and the memory of all requests together.
+//! Reads and unpacks a request's body under two limits: its own size, unpacked, and the memory of
+//! all requests together.
 //!
-//! A body of several packed members, as `cat a.gz b.gz` makes it, is all of them: unpackers that stop after the first would
-//! lose rows that the client is then told are stored.
+//! A body of several packed members, as `cat a.gz b.gz` makes it, is all of them: unpackers that
+//! stop after the first would lose rows that the client is then told are stored.
 
 use std::io;
 
@@ -19,7 +20,8 @@ use super::{Door, Refusal};
 
 /// Bytes unpacked at once.
 const PIECE_BYTES: usize = 64 * 1024;
-/// The largest window of zstd, as a power of two: the 8 MiB that RFC 9659 grants HTTP. The format itself allows gigabytes.
+/// The largest window of zstd, as a power of two: the 8 MiB that RFC 9659 grants HTTP. The format
+/// itself allows gigabytes.
 const WINDOW_LOG: u32 = 23;
 
 /// How a body is packed.
@@ -39,14 +41,19 @@ impl Encoding {
         let values: Vec<String> = headers
             .get_all(header::CONTENT_ENCODING)
             .iter()
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_lowercase())
+            .map(|value| {
+                String::from_utf8_lossy(value.as_bytes())
+                    .trim()
+                    .to_lowercase()
+            })
             .collect();
         match values.join(", ").as_str() {
             "" | "identity" => Ok(Self::Plain),
             "gzip" | "x-gzip" => Ok(Self::Gzip),
             "zstd" => Ok(Self::Zstd),
             other => {
-                let message = format!("content encoding {other:?} is not one of gzip, zstd, identity");
+                let message =
+                    format!("content encoding {other:?} is not one of gzip, zstd, identity");
                 Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
             }
         }
@@ -62,7 +69,10 @@ impl Encoding {
                 ReaderStream::with_capacity(unpacked, PIECE_BYTES).boxed()
             }
             Self::Zstd => {
-                let mut unpacked = ZstdDecoder::with_params(StreamReader::new(packed), &[DParameter::window_log_max(WINDOW_LOG)]);
+                let mut unpacked = ZstdDecoder::with_params(
+                    StreamReader::new(packed),
+                    &[DParameter::window_log_max(WINDOW_LOG)],
+                );
                 unpacked.multiple_members(true);
                 ReaderStream::with_capacity(unpacked, PIECE_BYTES).boxed()
             }
@@ -71,19 +81,34 @@ impl Encoding {
 }
 
 /// The whole body, unpacked, and the share of memory it takes, held as long as the permit.
-pub async fn body<'a>(door: &'a Door, encoding: Encoding, body: Body) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Refusal> {
+pub async fn body<'a>(
+    door: &'a Door,
+    encoding: Encoding,
+    body: Body,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Refusal> {
     let limit = door.config.max_body_bytes;
     let mut chunks = encoding.unpack(body);
     let mut bytes = BytesMut::new();
     let mut room: Option<SemaphorePermit<'a>> = None;
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("cannot read or unpack the body: {error}")))?;
+        let chunk = chunk.map_err(|error| {
+            Refusal::new(
+                StatusCode::BAD_REQUEST,
+                format!("cannot read or unpack the body: {error}"),
+            )
+        })?;
         if bytes.len() + chunk.len() > limit {
-            let message = format!("the body, unpacked, is larger than {limit} bytes; send it in parts");
+            let message =
+                format!("the body, unpacked, is larger than {limit} bytes; send it in parts");
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
         }
-        let Ok(more) = door.bytes.try_acquire_many(u32::try_from(chunk.len()).unwrap_or(u32::MAX)) else {
-            return Err(Refusal::busy("the bodies being worked on fill the memory set aside for them"));
+        let Ok(more) = door
+            .bytes
+            .try_acquire_many(u32::try_from(chunk.len()).unwrap_or(u32::MAX))
+        else {
+            return Err(Refusal::busy(
+                "the bodies being worked on fill the memory set aside for them",
+            ));
         };
         match &mut room {
             Some(room) => room.merge(more),

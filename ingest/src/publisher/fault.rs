@@ -12,7 +12,9 @@ pub enum PublishError {
     #[error("cannot encode the rows: {0}")]
     Encode(String),
     /// Nothing was stored: the stream holds as much as it may.
-    #[error("stream {stream} is full: {reason}; rows are accepted again when old ones age out or its limit is raised")]
+    #[error(
+        "stream {stream} is full: {reason}; rows are accepted again when old ones age out or its limit is raised"
+    )]
     Full {
         /// Which stream.
         stream: &'static str,
@@ -20,7 +22,9 @@ pub enum PublishError {
         reason: String,
     },
     /// Nothing was stored: one message is larger than the server takes.
-    #[error("a message for stream {stream} is too large: {reason}; send smaller rows or raise max_payload")]
+    #[error(
+        "a message for stream {stream} is too large: {reason}; send smaller rows or raise max_payload"
+    )]
     TooLarge {
         /// Which stream.
         stream: &'static str,
@@ -28,7 +32,9 @@ pub enum PublishError {
         reason: String,
     },
     /// Nothing was stored: our account may not publish there.
-    #[error("publishing to stream {stream} is not permitted: {reason}; grant publish on {stream}.>")]
+    #[error(
+        "publishing to stream {stream} is not permitted: {reason}; grant publish on {stream}.>"
+    )]
     Denied {
         /// Which stream.
         stream: &'static str,
@@ -36,7 +42,9 @@ pub enum PublishError {
         reason: String,
     },
     /// Nothing was stored: no stream takes the subject.
-    #[error("no JetStream stream takes {stream}.>; provision it, and check that JetStream is enabled")]
+    #[error(
+        "no JetStream stream takes {stream}.>; provision it, and check that JetStream is enabled"
+    )]
     NoStream {
         /// Which stream.
         stream: &'static str,
@@ -56,7 +64,9 @@ pub enum PublishError {
         stream: &'static str,
     },
     /// The rows may be stored or not: no answer came until the deadline.
-    #[error("no acknowledgement from stream {stream} in {seconds} s (last: {reason}); the rows may or may not be stored")]
+    #[error(
+        "no acknowledgement from stream {stream} in {seconds} s (last: {reason}); the rows may or may not be stored"
+    )]
     Unconfirmed {
         /// Which stream.
         stream: &'static str,
@@ -76,7 +86,14 @@ pub enum PublishError {
 impl PublishError {
     /// Whether the same rows may succeed later.
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::NoStream { .. } | Self::Busy { .. } | Self::Unconfirmed { .. } | Self::Stopped { .. })
+        matches!(
+            self,
+            Self::Full { .. }
+                | Self::NoStream { .. }
+                | Self::Busy { .. }
+                | Self::Unconfirmed { .. }
+                | Self::Stopped { .. }
+        )
     }
 
     /// When to try again; `None` when it is no use.
@@ -106,9 +123,19 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(stream: &'static str, error: &jetstream::context::PublishError) -> Verdict {
     match error.kind() {
         PublishErrorKind::StreamNotFound => Verdict::NoStream,
-        PublishErrorKind::MaxPayloadExceeded => Verdict::Final(PublishError::TooLarge { stream, reason: error.to_string() }),
-        PublishErrorKind::Other => match std::error::Error::source(error).and_then(|source| source.downcast_ref::<jetstream::Error>()) {
-            Some(reply) => judge_reply(stream, reply.code(), reply.error_code().0, &reply.to_string()),
+        PublishErrorKind::MaxPayloadExceeded => Verdict::Final(PublishError::TooLarge {
+            stream,
+            reason: error.to_string(),
+        }),
+        PublishErrorKind::Other => match std::error::Error::source(error)
+            .and_then(|source| source.downcast_ref::<jetstream::Error>())
+        {
+            Some(reply) => judge_reply(
+                stream,
+                reply.code(),
+                reply.error_code().0,
+                &reply.to_string(),
+            ),
             None => Verdict::Open(error.to_string()),
         },
         _ => Verdict::Open(error.to_string()),
@@ -123,7 +150,9 @@ fn judge_reply(stream: &'static str, status: usize, code: u64, text: &str) -> Ve
         10077 if lower.contains("maximum") => Verdict::Final(PublishError::Full { stream, reason }),
         10002 | 10023 | 10047 | 10122 => Verdict::Final(PublishError::Full { stream, reason }),
         10054 => Verdict::Final(PublishError::TooLarge { stream, reason }),
-        _ if (400..500).contains(&status) => Verdict::Final(PublishError::Refused { stream, reason }),
+        _ if (400..500).contains(&status) => {
+            Verdict::Final(PublishError::Refused { stream, reason })
+        }
         _ => Verdict::Open(reason),
     }
 }
@@ -135,11 +164,17 @@ mod tests {
     #[test]
     fn refusals_are_told_from_open_questions() {
         let full = judge_reply("shares", 503, 10077, "maximum bytes exceeded");
-        assert!(matches!(full, Verdict::Final(PublishError::Full { .. })), "{full:?}");
+        assert!(
+            matches!(full, Verdict::Final(PublishError::Full { .. })),
+            "{full:?}"
+        );
         let disk = judge_reply("shares", 503, 10077, "no space left on device");
         assert!(matches!(disk, Verdict::Open(_)), "{disk:?}");
         let large = judge_reply("shares", 400, 10054, "message size exceeds maximum allowed");
-        assert!(matches!(large, Verdict::Final(PublishError::TooLarge { .. })), "{large:?}");
+        assert!(
+            matches!(large, Verdict::Final(PublishError::TooLarge { .. })),
+            "{large:?}"
+        );
         let down = judge_reply("shares", 503, 10008, "temporarily unavailable");
         assert!(matches!(down, Verdict::Open(_)), "{down:?}");
     }

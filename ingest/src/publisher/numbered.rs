@@ -1,8 +1,9 @@
 //! A message whose rows were numbered by its sender, offered once.
 //!
-//! Whoever keeps rows on a disk of its own must be able to send them again after a crash, as the same rows. So the sender
-//! names the producer and the numbers before the first attempt, and every attempt carries the same: JetStream drops a
-//! repetition by the message id within its window, the decoder drops it by the numbers for ever.
+//! Whoever keeps rows on a disk of its own must be able to send them again after a crash, as the
+//! same rows. So the sender names the producer and the numbers before the first attempt, and every
+//! attempt carries the same: JetStream drops a repetition by the message id within its window, the
+//! decoder drops it by the numbers for ever.
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,7 +39,13 @@ pub struct Numbered {
 
 impl fmt::Debug for Numbered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Numbered({} {} {})", self.stream.name(), self.key, self.id())
+        write!(
+            f,
+            "Numbered({} {} {})",
+            self.stream.name(),
+            self.key,
+            self.id()
+        )
     }
 }
 
@@ -59,32 +66,52 @@ impl Numbered {
 }
 
 impl Publisher {
-    /// Offers a message once and waits for JetStream's answer, some seconds at most. Nothing is queued or repeated: after
-    /// an error that leaves the fate open the caller offers the same message again, and no later one of the same rows' order
-    /// before it. Without a connection nothing is sent and the answer is [`PublishError::Busy`] at once.
+    /// Offers a message once and waits for JetStream's answer, some seconds at most. Nothing is
+    /// queued or repeated: after an error that leaves the fate open the caller offers the same
+    /// message again, and no later one of the same rows' order before it. Without a connection
+    /// nothing is sent and the answer is [`PublishError::Busy`] at once.
     pub async fn offer(&self, message: &Numbered) -> Result<Receipt, PublishError> {
         let (nats, stream) = (&self.inner.nats, message.stream.name());
         if !nats.is_connected() {
             return Err(PublishError::Busy { stream });
         }
         if message.text.len() > self.max_payload() {
-            let reason = format!("{} bytes, the limit is {}", message.text.len(), self.max_payload());
+            let reason = format!(
+                "{} bytes, the limit is {}",
+                message.text.len(),
+                self.max_payload()
+            );
             return Err(PublishError::TooLarge { stream, reason });
         }
         let started = Instant::now();
-        let publish = PublishMessage::build().payload(message.text.clone()).headers(message.headers());
-        let answer = match nats.js.send_publish(subject(message.stream, &message.key), publish).await {
+        let publish = PublishMessage::build()
+            .payload(message.text.clone())
+            .headers(message.headers());
+        let answer = match nats
+            .js
+            .send_publish(subject(message.stream, &message.key), publish)
+            .await
+        {
             Ok(ack) => ack.await,
             Err(error) => Err(error),
         };
         let error = match answer {
-            Ok(ack) => return Ok(Receipt { seq: ack.sequence, duplicate: ack.duplicate }),
+            Ok(ack) => {
+                return Ok(Receipt {
+                    seq: ack.sequence,
+                    duplicate: ack.duplicate,
+                });
+            }
             Err(error) => error,
         };
         Err(match judge(stream, &error) {
             Verdict::Final(error) => error,
             Verdict::NoStream => PublishError::NoStream { stream },
-            Verdict::Open(reason) => PublishError::Unconfirmed { stream, seconds: started.elapsed().as_secs(), reason },
+            Verdict::Open(reason) => PublishError::Unconfirmed {
+                stream,
+                seconds: started.elapsed().as_secs(),
+                reason,
+            },
         })
     }
 }

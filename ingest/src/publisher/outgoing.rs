@@ -61,7 +61,10 @@ pub struct Job {
 }
 
 /// The callers that wait for one message.
-pub type Waiting = Vec<(oneshot::Sender<Result<Receipt, PublishError>>, OwnedSemaphorePermit)>;
+pub type Waiting = Vec<(
+    oneshot::Sender<Result<Receipt, PublishError>>,
+    OwnedSemaphorePermit,
+)>;
 
 /// Lines for one subject that are still being gathered.
 #[derive(Debug)]
@@ -77,7 +80,12 @@ pub struct Open {
 impl Open {
     /// Nothing yet.
     pub fn new(now: Instant) -> Self {
-        Self { text: BytesMut::new(), rows: 0, since: now, waiting: Vec::new() }
+        Self {
+            text: BytesMut::new(),
+            rows: 0,
+            since: now,
+            waiting: Vec::new(),
+        }
     }
 
     /// Bytes so far.
@@ -86,7 +94,13 @@ impl Open {
     }
 
     /// Adds a caller's lines.
-    pub fn add(&mut self, text: &[u8], rows: usize, reply: oneshot::Sender<Result<Receipt, PublishError>>, room: OwnedSemaphorePermit) {
+    pub fn add(
+        &mut self,
+        text: &[u8],
+        rows: usize,
+        reply: oneshot::Sender<Result<Receipt, PublishError>>,
+        room: OwnedSemaphorePermit,
+    ) {
         self.text.put_slice(text);
         self.text.put_u8(b'\n');
         self.rows += rows;
@@ -128,22 +142,58 @@ pub struct Sealer {
 impl Sealer {
     /// Numbers start at 1.
     pub fn new(producer: std::sync::Arc<str>) -> Self {
-        Self { producer, next_row: 1, next_order: 0 }
+        Self {
+            producer,
+            next_row: 1,
+            next_order: 0,
+        }
     }
 
     /// Seals gathered lines.
     pub fn lines(&mut self, subject: String, open: Open, deadline: Instant) -> Sealed {
-        self.seal(subject, header::NDJSON, open.rows, None, open.text.freeze(), open.waiting, deadline)
+        self.seal(
+            subject,
+            header::NDJSON,
+            open.rows,
+            None,
+            open.text.freeze(),
+            open.waiting,
+            deadline,
+        )
     }
 
     /// Seals a job that is a message of its own.
     pub fn alone(&mut self, job: Job, deadline: Instant) -> Sealed {
         let waiting = vec![(job.reply, job.room)];
         match job.body {
-            Body::Lines { text, rows } => self.seal(job.subject, header::NDJSON, rows, None, text, waiting, deadline),
-            Body::Arrow { bytes, rows } => self.seal(job.subject, header::ARROW, rows, None, bytes, waiting, deadline),
+            Body::Lines { text, rows } => self.seal(
+                job.subject,
+                header::NDJSON,
+                rows,
+                None,
+                text,
+                waiting,
+                deadline,
+            ),
+            Body::Arrow { bytes, rows } => self.seal(
+                job.subject,
+                header::ARROW,
+                rows,
+                None,
+                bytes,
+                waiting,
+                deadline,
+            ),
             Body::Refused { bytes, reason } => {
-                let mut sealed = self.seal(job.subject, header::REFUSED, 1, job.identity, bytes, waiting, deadline);
+                let mut sealed = self.seal(
+                    job.subject,
+                    header::REFUSED,
+                    1,
+                    job.identity,
+                    bytes,
+                    waiting,
+                    deadline,
+                );
                 sealed.headers.insert(header::REASON, reason.as_str());
                 sealed
             }
@@ -167,12 +217,25 @@ impl Sealer {
         let order = self.next_order;
         self.next_order += 1;
         let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_ID, format!("{}/{first}", self.producer).as_str());
+        headers.insert(
+            NATS_MESSAGE_ID,
+            format!("{}/{first}", self.producer).as_str(),
+        );
         headers.insert(header::CONTENT_TYPE, content_type);
         let (producer, number) = identity.unwrap_or_else(|| (self.producer.to_string(), first));
         headers.insert(header::PRODUCER, producer.as_str());
         headers.insert(header::PRODUCER_SEQ, number.to_string().as_str());
-        Sealed { order, subject, headers, payload, waiting, deadline, first_sent: None, attempt: 0, last_error: String::new() }
+        Sealed {
+            order,
+            subject,
+            headers,
+            payload,
+            waiting,
+            deadline,
+            first_sent: None,
+            attempt: 0,
+            last_error: String::new(),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The proof that a stream still is the one that was read, asked for at every start and every connect.
+//! The proof that a stream still is the one that was read, asked for at every start and every
+//! connect.
 
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use headframe_schemas::Stream;
@@ -22,28 +23,48 @@ pub async fn check(
     if let Some(expected) = created_ns
         && expected != identity.created_ns
     {
-        return Err(ReadFault::StreamRecreated { stream: name, expected, found: identity.created_ns });
+        return Err(ReadFault::StreamRecreated {
+            stream: name,
+            expected,
+            found: identity.created_ns,
+        });
     }
     if identity.last_seq + 1 < next {
         let reason = format!("the newest sequence is {}", identity.last_seq);
-        return Err(ReadFault::SourceRegressed { stream: name, seq: next - 1, reason });
+        return Err(ReadFault::SourceRegressed {
+            stream: name,
+            seq: next - 1,
+            reason,
+        });
     }
     if let Some(guard) = guard {
         let seq = u64::try_from(guard.seq).unwrap_or(0);
         if seq > identity.last_seq {
             let reason = format!("the newest sequence is {}", identity.last_seq);
-            return Err(ReadFault::SourceRegressed { stream: name, seq, reason });
+            return Err(ReadFault::SourceRegressed {
+                stream: name,
+                seq,
+                reason,
+            });
         }
         if seq >= identity.first_seq && !holds(nats, name, seq, guard).await? {
             // It may have expired between the two questions; nothing else may remove it.
             identity = identify(nats, stream).await?;
             if seq >= identity.first_seq {
-                return Err(ReadFault::SourceRegressed { stream: name, seq, reason: "the message is gone".to_owned() });
+                return Err(ReadFault::SourceRegressed {
+                    stream: name,
+                    seq,
+                    reason: "the message is gone".to_owned(),
+                });
             }
         }
     }
     if identity.first_seq > next {
-        return Err(ReadFault::Gap { stream: name, from: next, to: identity.first_seq - 1 });
+        return Err(ReadFault::Gap {
+            stream: name,
+            from: next,
+            to: identity.first_seq - 1,
+        });
     }
     Ok(identity)
 }
@@ -53,24 +74,50 @@ async fn identify(nats: &Nats, stream: &'static dyn Stream) -> Result<StreamIden
     match inspect(&nats.js, stream).await {
         Ok(Some(identity)) => Ok(identity),
         Ok(None) => Err(ReadFault::StreamMissing { stream: name }),
-        Err(ProvisionError::Unfit { faults, .. }) => Err(ReadFault::SettingsChanged { stream: name, faults }),
-        Err(error) => Err(ReadFault::Nats { stream: name, attempt: "inspect", reason: error.to_string() }),
+        Err(ProvisionError::Unfit { faults, .. }) => Err(ReadFault::SettingsChanged {
+            stream: name,
+            faults,
+        }),
+        Err(error) => Err(ReadFault::Nats {
+            stream: name,
+            attempt: "inspect",
+            reason: error.to_string(),
+        }),
     }
 }
 
-/// Whether the stream holds exactly the guarded message; `false` when it holds none there, an error when another.
+/// Whether the stream holds exactly the guarded message; `false` when it holds none there, an error
+/// when another.
 ///
 /// The leader is asked, not a replica: a replica that lags would look like a loss.
-async fn holds(nats: &Nats, name: &'static str, seq: u64, guard: &Guard) -> Result<bool, ReadFault> {
-    let failed = |reason: String| ReadFault::Nats { stream: name, attempt: "read the last taken message of", reason };
-    let handle = nats.js.get_stream_no_info(name).await.map_err(|error| failed(error.to_string()))?;
+async fn holds(
+    nats: &Nats,
+    name: &'static str,
+    seq: u64,
+    guard: &Guard,
+) -> Result<bool, ReadFault> {
+    let failed = |reason: String| ReadFault::Nats {
+        stream: name,
+        attempt: "read the last taken message of",
+        reason,
+    };
+    let handle = nats
+        .js
+        .get_stream_no_info(name)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
     let stored = match handle.get_raw_message(seq).await {
         Ok(stored) => stored,
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(false),
         Err(error) => return Err(failed(error.to_string())),
     };
     let time_ns = i64::try_from(stored.time.unix_timestamp_nanos()).unwrap_or(i64::MAX);
-    let found = Guard::of(&Message::new(stored.sequence, time_ns, Some(&stored.headers), stored.payload));
+    let found = Guard::of(&Message::new(
+        stored.sequence,
+        time_ns,
+        Some(&stored.headers),
+        stored.payload,
+    ));
     if found == *guard {
         return Ok(true);
     }
@@ -81,6 +128,13 @@ async fn holds(nats: &Nats, name: &'static str, seq: u64, guard: &Guard) -> Resu
         differs(found.hash != guard.hash, "payload"),
     ];
     let parts: Vec<&str> = parts.into_iter().flatten().collect();
-    let reason = format!("another message is there (its {} differs)", parts.join(", "));
-    Err(ReadFault::SourceRegressed { stream: name, seq, reason })
+    let reason = format!(
+        "another message is there (its {} differs)",
+        parts.join(", ")
+    );
+    Err(ReadFault::SourceRegressed {
+        stream: name,
+        seq,
+        reason,
+    })
 }

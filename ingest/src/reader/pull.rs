@@ -1,7 +1,7 @@
 //! One ephemeral pull consumer and the messages it sends ahead.
 //!
-//! The server may send ahead only what was asked for, and more is asked for only when the caller comes back for more: that
-//! is the whole of back-pressure.
+//! The server may send ahead only what was asked for, and more is asked for only when the caller
+//! comes back for more: that is the whole of back-pressure.
 
 use std::time::Duration;
 
@@ -56,27 +56,61 @@ enum Sign {
 
 impl Pull {
     /// Makes a consumer that starts at `start`.
-    pub async fn create(nats: &Nats, stream: &'static str, start: u64, connects: u64, config: &ReaderConfig) -> Result<Self, ReadFault> {
-        let failed = |attempt| move |error: &dyn std::fmt::Display| ReadFault::Nats { stream, attempt, reason: error.to_string() };
+    pub async fn create(
+        nats: &Nats,
+        stream: &'static str,
+        start: u64,
+        connects: u64,
+        config: &ReaderConfig,
+    ) -> Result<Self, ReadFault> {
+        let failed = |attempt| {
+            move |error: &dyn std::fmt::Display| ReadFault::Nats {
+                stream,
+                attempt,
+                reason: error.to_string(),
+            }
+        };
         let connected = nats.connected();
         let inbox = nats.client.new_inbox();
-        let subscriber = nats.client.subscribe(inbox.clone()).await.map_err(|error| failed("subscribe to")(&error))?;
+        let subscriber = nats
+            .client
+            .subscribe(inbox.clone())
+            .await
+            .map_err(|error| failed("subscribe to")(&error))?;
         let name = format!("headframe-{:016x}", rand::random::<u64>());
         let wanted = pull::Config {
             name: Some(name.clone()),
             description: Some("reads in order for headframe; safe to delete".to_owned()),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start },
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: start,
+            },
             ack_policy: AckPolicy::None,
             memory_storage: true,
             num_replicas: 1,
             inactive_threshold: INACTIVE.max(config.progress * 2),
             ..pull::Config::default()
         };
-        let handle = nats.js.get_stream_no_info(stream).await.map_err(|error| failed("open")(&error))?;
-        handle.create_consumer(wanted).await.map_err(|error| failed("create a consumer on")(&error))?;
+        let handle = nats
+            .js
+            .get_stream_no_info(stream)
+            .await
+            .map_err(|error| failed("open")(&error))?;
+        handle
+            .create_consumer(wanted)
+            .await
+            .map_err(|error| failed("create a consumer on")(&error))?;
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}");
         let now = Instant::now();
-        Ok(Self { subscriber, inbox, subject, connects, connected, outstanding: 0, sign: now, progress: now })
+        Ok(Self {
+            subscriber,
+            inbox,
+            subject,
+            connects,
+            connected,
+            outstanding: 0,
+            sign: now,
+            progress: now,
+        })
     }
 
     /// The connection it was made on.
@@ -84,7 +118,8 @@ impl Pull {
         self.connects
     }
 
-    /// Whatever is there, waiting for the first message. Its state stays sound when the future is dropped.
+    /// Whatever is there, waiting for the first message. Its state stays sound when the future is
+    /// dropped.
     pub async fn take(&mut self, nats: &Nats, config: &ReaderConfig) -> Delivery {
         loop {
             if let Some(delivery) = self.drain(config) {
@@ -94,7 +129,8 @@ impl Pull {
                 self.progress = Instant::now();
                 return Delivery::Silent;
             }
-            if self.outstanding <= config.pull_messages / 2 && self.ask(nats, config).await.is_err() {
+            if self.outstanding <= config.pull_messages / 2 && self.ask(nats, config).await.is_err()
+            {
                 return Delivery::Stalled("cannot ask for messages");
             }
             if nats.connects() != self.connects {
@@ -129,8 +165,11 @@ impl Pull {
     fn fill(&mut self, mut messages: Vec<Message>, config: &ReaderConfig) -> Delivery {
         let mut bytes: usize = messages.iter().map(Message::size).sum();
         while messages.len() < config.answer_messages && bytes < config.answer_bytes {
-            // Without `unconstrained` the runtime would pretend after 128 messages that there are no more.
-            let Some(Some(delivery)) = unconstrained(self.subscriber.next()).now_or_never() else { break };
+            // Without `unconstrained` the runtime would pretend after 128 messages that there are
+            // no more.
+            let Some(Some(delivery)) = unconstrained(self.subscriber.next()).now_or_never() else {
+                break;
+            };
             match self.read(delivery) {
                 Sign::Message(message) => {
                     bytes += message.size();
@@ -151,7 +190,8 @@ impl Pull {
         let Some(status) = delivery.status.filter(|status| *status != StatusCode::OK) else {
             self.outstanding = self.outstanding.saturating_sub(1);
             self.progress = now;
-            return Message::from_delivery(delivery).map_or(Sign::Alive, |message| Sign::Message(Box::new(message)));
+            return Message::from_delivery(delivery)
+                .map_or(Sign::Alive, |message| Sign::Message(Box::new(message)));
         };
         if status == StatusCode::IDLE_HEARTBEAT {
             return Sign::Alive;
@@ -159,25 +199,46 @@ impl Pull {
         if status == StatusCode::NO_RESPONDERS {
             return Sign::Stalled("the consumer is gone");
         }
-        let pending = delivery.headers.as_ref().and_then(|headers| headers.get("Nats-Pending-Messages"));
+        let pending = delivery
+            .headers
+            .as_ref()
+            .and_then(|headers| headers.get("Nats-Pending-Messages"));
         let pending = pending.and_then(|value| value.as_str().parse::<usize>().ok());
-        self.outstanding = self.outstanding.saturating_sub(pending.unwrap_or(self.outstanding));
-        let why = delivery.description.unwrap_or_default().to_ascii_lowercase();
-        let request_ended = status == StatusCode::TIMEOUT || status == StatusCode::NOT_FOUND || why.contains("maxbytes");
-        if request_ended { Sign::Alive } else { Sign::Stalled("the server ended the request") }
+        self.outstanding = self
+            .outstanding
+            .saturating_sub(pending.unwrap_or(self.outstanding));
+        let why = delivery
+            .description
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        let request_ended = status == StatusCode::TIMEOUT
+            || status == StatusCode::NOT_FOUND
+            || why.contains("maxbytes");
+        if request_ended {
+            Sign::Alive
+        } else {
+            Sign::Stalled("the server ended the request")
+        }
     }
 
     async fn ask(&mut self, nats: &Nats, config: &ReaderConfig) -> Result<(), ()> {
         let count = config.pull_messages.saturating_sub(self.outstanding).max(1);
-        // Whatever the limit, the largest possible message must fit, or the request could never be met.
-        let bytes = config.pull_bytes.max(nats.client.max_payload().saturating_mul(2));
+        // Whatever the limit, the largest possible message must fit, or the request could never be
+        // met.
+        let bytes = config
+            .pull_bytes
+            .max(nats.client.max_payload().saturating_mul(2));
         let body = serde_json::json!({
             "batch": count,
             "max_bytes": bytes,
             "expires": EXPIRES.as_nanos() as u64,
             "idle_heartbeat": config.heartbeat.as_nanos() as u64,
         });
-        let asked = nats.client.publish_with_reply(self.subject.clone(), self.inbox.clone(), body.to_string().into());
+        let asked = nats.client.publish_with_reply(
+            self.subject.clone(),
+            self.inbox.clone(),
+            body.to_string().into(),
+        );
         asked.await.map_err(|_| ())?;
         self.outstanding += count;
         Ok(())

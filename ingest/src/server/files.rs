@@ -24,11 +24,18 @@ impl Files {
     pub fn create(data_dir: &Path) -> Result<Self, ServerError> {
         let (store, run) = (data_dir.join("jetstream"), data_dir.join("run"));
         for folder in [&store, &run] {
-            fs::create_dir_all(folder).map_err(|source| ServerError::File { attempt: "create", path: folder.clone(), source })?;
+            fs::create_dir_all(folder).map_err(|source| ServerError::File {
+                attempt: "create",
+                path: folder.clone(),
+                source,
+            })?;
         }
         // The server is told absolute paths, so that nobody's current folder matters.
-        let data_dir =
-            fs::canonicalize(data_dir).map_err(|source| ServerError::File { attempt: "find", path: data_dir.to_owned(), source })?;
+        let data_dir = fs::canonicalize(data_dir).map_err(|source| ServerError::File {
+            attempt: "find",
+            path: data_dir.to_owned(),
+            source,
+        })?;
         Ok(Self {
             config: data_dir.join("nats.conf"),
             log: data_dir.join("nats.log"),
@@ -39,7 +46,8 @@ impl Files {
         })
     }
 
-    /// Writes the configuration; without a port the server chooses one and writes it into the run folder.
+    /// Writes the configuration; without a port the server chooses one and writes it into the run
+    /// folder.
     pub fn write_config(&self, port: Option<u16>, max_payload: usize) -> Result<(), ServerError> {
         let port = port.map_or("-1".to_owned(), |port| port.to_string());
         let text = format!(
@@ -58,25 +66,37 @@ impl Files {
             quoted(&self.log),
             quoted(&self.store),
         );
-        fs::write(&self.config, text).map_err(|source| ServerError::File { attempt: "write", path: self.config.clone(), source })
+        fs::write(&self.config, text).map_err(|source| ServerError::File {
+            attempt: "write",
+            path: self.config.clone(),
+            source,
+        })
     }
 
     /// The port a server with this pid wrote down; `None` until it has.
     pub fn read_port(&self, pid: u32) -> Option<u16> {
         let suffix = format!("_{pid}.ports");
-        let entry = fs::read_dir(&self.run).ok()?.flatten().find(|entry| entry.file_name().to_string_lossy().ends_with(&suffix))?;
-        let ports: serde_json::Value = serde_json::from_slice(&fs::read(entry.path()).ok()?).ok()?;
+        let entry = fs::read_dir(&self.run)
+            .ok()?
+            .flatten()
+            .find(|entry| entry.file_name().to_string_lossy().ends_with(&suffix))?;
+        let ports: serde_json::Value =
+            serde_json::from_slice(&fs::read(entry.path()).ok()?).ok()?;
         let url = ports.get("nats")?.get(0)?.as_str()?;
         url.rsplit(':').next()?.parse().ok()
     }
 
-    /// The pid of a server that still runs with this folder's configuration although its parent is gone.
+    /// The pid of a server that still runs with this folder's configuration although its parent is
+    /// gone.
     pub fn orphan(&self) -> Option<u32> {
         let pid: u32 = fs::read_to_string(&self.pid).ok()?.trim().parse().ok()?;
         let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let config = self.config.to_string_lossy();
         // Pids are reused; only a process that was started on our configuration file is ours.
-        command.split(|&byte| byte == 0).any(|word| word == config.as_bytes()).then_some(pid)
+        command
+            .split(|&byte| byte == 0)
+            .any(|word| word == config.as_bytes())
+            .then_some(pid)
     }
 }
 

@@ -1,9 +1,13 @@
-//! Somebody else's server: TLS both ways, passwords, permissions. The certificates are for these tests and valid nowhere else.
+//! Somebody else's server: TLS both ways, passwords, permissions. The certificates are for these
+//! tests and valid nowhere else.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use headframe_ingest::{Nats, NatsConfig, NatsError, PublishError, Publisher, PublisherConfig, StreamSettings, provision};
+use headframe_ingest::{
+    Nats, NatsConfig, NatsError, PublishError, Publisher, PublisherConfig, StreamSettings,
+    provision,
+};
 use tempfile::TempDir;
 
 use crate::fixture::{PATIENCE, SENSORS, binary, reading};
@@ -22,7 +26,9 @@ impl Drop for Foreign {
 }
 
 fn cert(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/certs").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/it/certs")
+        .join(name)
 }
 
 async fn start(extra: &str) -> Foreign {
@@ -31,20 +37,36 @@ async fn start(extra: &str) -> Foreign {
     let run = folder.path();
     std::fs::write(&config, format!("listen: \"127.0.0.1:-1\"\nports_file_dir: {run:?}\njetstream {{ store_dir: {run:?} }}\n{extra}\n"))
         .unwrap();
-    let child = Command::new(binary()).arg("-c").arg(&config).arg("-l").arg(run.join("log")).spawn().unwrap();
+    let child = Command::new(binary())
+        .arg("-c")
+        .arg(&config)
+        .arg("-l")
+        .arg(run.join("log"))
+        .spawn()
+        .unwrap();
     let ports = async {
         loop {
-            let file = std::fs::read_dir(run).unwrap().flatten().find(|entry| entry.path().extension().is_some_and(|end| end == "ports"));
-            let ports: Option<serde_json::Value> = file.and_then(|file| serde_json::from_slice(&std::fs::read(file.path()).ok()?).ok());
+            let file = std::fs::read_dir(run)
+                .unwrap()
+                .flatten()
+                .find(|entry| entry.path().extension().is_some_and(|end| end == "ports"));
+            let ports: Option<serde_json::Value> = file
+                .and_then(|file| serde_json::from_slice(&std::fs::read(file.path()).ok()?).ok());
             if let Some(url) = ports.as_ref().and_then(|ports| ports["nats"][0].as_str()) {
                 return url.to_owned();
             }
             tokio::task::yield_now().await;
         }
     };
-    let url = tokio::time::timeout(PATIENCE, ports).await.expect("the server writes its ports file");
+    let url = tokio::time::timeout(PATIENCE, ports)
+        .await
+        .expect("the server writes its ports file");
     let port = url.rsplit(':').next().unwrap();
-    Foreign { child, url: format!("nats://127.0.0.1:{port}"), folder }
+    Foreign {
+        child,
+        url: format!("nats://127.0.0.1:{port}"),
+        folder,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,16 +87,49 @@ async fn tls_both_ways() {
         ..NatsConfig::default()
     };
     let nats = Nats::connect(&config).await.unwrap();
-    provision(&nats.js, SENSORS, &StreamSettings::default()).await.unwrap();
-    Publisher::new(nats, "tls", PublisherConfig::default()).record(&reading(1)).await.unwrap();
+    provision(&nats.js, SENSORS, &StreamSettings::default())
+        .await
+        .unwrap();
+    Publisher::new(nats, "tls", PublisherConfig::default())
+        .record(&reading(1))
+        .await
+        .unwrap();
 
-    let stranger = NatsConfig { tls_ca: None, ..config.clone() };
-    assert!(matches!(Nats::connect(&stranger).await, Err(NatsError::Connect { .. })), "an unknown authority is refused");
-    let anonymous = NatsConfig { tls_cert: None, tls_key: None, ..config.clone() };
-    assert!(matches!(Nats::connect(&anonymous).await, Err(NatsError::Connect { .. })), "the server wants a certificate");
-    let half = NatsConfig { tls_key: None, ..config.clone() };
-    assert!(matches!(Nats::connect(&half).await, Err(NatsError::Config(_))));
-    let lost = NatsConfig { tls_ca: Some(cert("nowhere.pem")), ..config };
+    let stranger = NatsConfig {
+        tls_ca: None,
+        ..config.clone()
+    };
+    assert!(
+        matches!(
+            Nats::connect(&stranger).await,
+            Err(NatsError::Connect { .. })
+        ),
+        "an unknown authority is refused"
+    );
+    let anonymous = NatsConfig {
+        tls_cert: None,
+        tls_key: None,
+        ..config.clone()
+    };
+    assert!(
+        matches!(
+            Nats::connect(&anonymous).await,
+            Err(NatsError::Connect { .. })
+        ),
+        "the server wants a certificate"
+    );
+    let half = NatsConfig {
+        tls_key: None,
+        ..config.clone()
+    };
+    assert!(matches!(
+        Nats::connect(&half).await,
+        Err(NatsError::Config(_))
+    ));
+    let lost = NatsConfig {
+        tls_ca: Some(cert("nowhere.pem")),
+        ..config
+    };
     let error = Nats::connect(&lost).await.unwrap_err();
     assert!(error.to_string().contains("nowhere.pem"), "{error}");
 }
@@ -88,13 +143,32 @@ async fn passwords_and_permissions() {
     let login = |user: &str, password: &str| {
         let file = server.folder.path().join(format!("{user}.password"));
         std::fs::write(&file, format!("{password}\n")).unwrap();
-        NatsConfig { url: server.url.clone(), user: Some(user.to_owned()), password_file: Some(file), ..NatsConfig::default() }
+        NatsConfig {
+            url: server.url.clone(),
+            user: Some(user.to_owned()),
+            password_file: Some(file),
+            ..NatsConfig::default()
+        }
     };
-    assert!(matches!(Nats::connect(&login("ops", "wrong")).await, Err(NatsError::Connect { .. })));
+    assert!(matches!(
+        Nats::connect(&login("ops", "wrong")).await,
+        Err(NatsError::Connect { .. })
+    ));
     let ops = Nats::connect(&login("ops", "o-secret")).await.unwrap();
-    provision(&ops.js, SENSORS, &StreamSettings::default()).await.unwrap();
-    Publisher::new(ops, "ops", PublisherConfig::default()).record(&reading(1)).await.unwrap();
+    provision(&ops.js, SENSORS, &StreamSettings::default())
+        .await
+        .unwrap();
+    Publisher::new(ops, "ops", PublisherConfig::default())
+        .record(&reading(1))
+        .await
+        .unwrap();
     let guest = Nats::connect(&login("guest", "g-secret")).await.unwrap();
-    let error = Publisher::new(guest, "guest", PublisherConfig::default()).record(&reading(2)).await.unwrap_err();
-    assert!(matches!(error, PublishError::Denied { .. }) && !error.retryable(), "{error}");
+    let error = Publisher::new(guest, "guest", PublisherConfig::default())
+        .record(&reading(2))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, PublishError::Denied { .. }) && !error.retryable(),
+        "{error}"
+    );
 }

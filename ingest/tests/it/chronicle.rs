@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use headframe_ingest::{Chronicle, ChronicleError, Message, Nats, PublishError, Reader, StreamSettings, provision};
+use headframe_ingest::{
+    Chronicle, ChronicleError, Message, Nats, PublishError, Reader, StreamSettings, provision,
+};
 use headframe_schemas::stream::sensors::Reading;
 
 use crate::fixture::{Bed, PATIENCE, SENSORS, publisher, read_through, reading};
 
 async fn open(nats: &Nats) -> Chronicle {
-    Chronicle::open(nats.clone(), SENSORS, &StreamSettings::default()).await.unwrap()
+    Chronicle::open(nats.clone(), SENSORS, &StreamSettings::default())
+        .await
+        .unwrap()
 }
 
 fn rows(first: i64, count: i64) -> Vec<Reading> {
@@ -16,7 +20,9 @@ fn rows(first: i64, count: i64) -> Vec<Reading> {
 }
 
 async fn stored(nats: &Nats, last: u64) -> Vec<Message> {
-    let mut reader = Reader::open(nats.clone(), SENSORS, Default::default()).await.unwrap();
+    let mut reader = Reader::open(nats.clone(), SENSORS, Default::default())
+        .await
+        .unwrap();
     read_through(&mut reader, last).await.unwrap()
 }
 
@@ -28,13 +34,25 @@ async fn messages_follow_each_other_and_hold_their_rows() {
     assert_eq!(chronicle.last(), 0);
     assert_eq!(chronicle.append(&rows(1, 3)).await.unwrap(), 1);
     assert_eq!(chronicle.append(&rows(4, 1)).await.unwrap(), 2);
-    assert_eq!((chronicle.last(), chronicle.settle().await.unwrap()), (2, None));
+    assert_eq!(
+        (chronicle.last(), chronicle.settle().await.unwrap()),
+        (2, None)
+    );
     // Whoever opens it later goes on where it ends.
     let mut later = open(&nats).await;
     assert_eq!(later.last(), 2);
     assert_eq!(later.append(&rows(5, 1)).await.unwrap(), 3);
     let messages = stored(&nats, 3).await;
-    let lines: Vec<usize> = messages.iter().map(|message| message.payload.iter().filter(|byte| **byte == b'\n').count()).collect();
+    let lines: Vec<usize> = messages
+        .iter()
+        .map(|message| {
+            message
+                .payload
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count()
+        })
+        .collect();
     assert_eq!(lines, [3, 1, 1]);
 }
 
@@ -51,16 +69,36 @@ async fn of_two_writers_one_loses_until_it_has_read_again() {
         (Err(lost), Ok(1)) => (first, lost),
         other => panic!("exactly one of them wins: {other:?}"),
     };
-    assert!(matches!(lost, ChronicleError::Conflict { expected: 0, found: 1, .. }), "{lost}");
+    assert!(
+        matches!(
+            lost,
+            ChronicleError::Conflict {
+                expected: 0,
+                found: 1,
+                ..
+            }
+        ),
+        "{lost}"
+    );
     let again = loser.append(&rows(2, 1)).await;
-    assert!(matches!(again, Err(ChronicleError::Conflict { .. })), "{again:?}");
+    assert!(
+        matches!(again, Err(ChronicleError::Conflict { .. })),
+        "{again:?}"
+    );
     assert_eq!(loser.refresh().await.unwrap(), 1);
     assert_eq!(loser.append(&rows(2, 1)).await.unwrap(), 2);
     assert_eq!(stored(&nats, 2).await.len(), 2);
     // A row of anybody else has the same effect.
     let foreign = publisher(&nats).record(&reading(9)).await.unwrap();
     assert_eq!(foreign.seq, 3);
-    assert!(matches!(loser.append(&rows(3, 1)).await, Err(ChronicleError::Conflict { expected: 2, found: 3, .. })));
+    assert!(matches!(
+        loser.append(&rows(3, 1)).await,
+        Err(ChronicleError::Conflict {
+            expected: 2,
+            found: 3,
+            ..
+        })
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,12 +108,22 @@ async fn an_append_that_was_dropped_is_settled_as_one_message() {
     let mut chronicle = open(&nats).await;
     for n in 1..=50 {
         // Dropped at a different moment each time: not sent, sent, stored, answered.
-        let cut = tokio::time::timeout(Duration::from_micros(u64::try_from(n).unwrap() * 20), chronicle.append(&rows(n, 1))).await;
+        let cut = tokio::time::timeout(
+            Duration::from_micros(u64::try_from(n).unwrap() * 20),
+            chronicle.append(&rows(n, 1)),
+        )
+        .await;
         let blocked = chronicle.refresh().await;
         match (cut, chronicle.settle().await.unwrap()) {
-            (Ok(done), None) => assert_eq!((done.unwrap(), blocked.unwrap()), (chronicle.last(), chronicle.last())),
+            (Ok(done), None) => assert_eq!(
+                (done.unwrap(), blocked.unwrap()),
+                (chronicle.last(), chronicle.last())
+            ),
             (Err(_), Some(seq)) => {
-                assert!(matches!(blocked, Err(ChronicleError::Unknown { .. })), "{blocked:?}");
+                assert!(
+                    matches!(blocked, Err(ChronicleError::Unknown { .. })),
+                    "{blocked:?}"
+                );
                 assert_eq!(seq, chronicle.last());
             }
             other => panic!("an append that was begun is either done or pending: {other:?}"),
@@ -104,8 +152,14 @@ async fn an_answer_lost_with_the_server_is_asked_for_again() {
     let had = cut.is_ok();
     if !had {
         let unknown = chronicle.settle().await;
-        assert!(matches!(unknown, Err(ChronicleError::Unknown { expected: 1, .. })), "{unknown:?}");
-        assert!(matches!(chronicle.append(&rows(3, 1)).await, Err(ChronicleError::Unknown { .. })));
+        assert!(
+            matches!(unknown, Err(ChronicleError::Unknown { expected: 1, .. })),
+            "{unknown:?}"
+        );
+        assert!(matches!(
+            chronicle.append(&rows(3, 1)).await,
+            Err(ChronicleError::Unknown { .. })
+        ));
     }
     bed.up().await;
     let mut chronicle = chronicle.with_patience(PATIENCE);
@@ -127,7 +181,13 @@ async fn without_a_connection_nothing_is_sent_and_that_is_said() {
     };
     tokio::time::timeout(PATIENCE, gone).await.unwrap();
     let refused = chronicle.append(&rows(1, 1)).await;
-    assert!(matches!(refused, Err(ChronicleError::Refused(PublishError::Busy { .. }))), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            Err(ChronicleError::Refused(PublishError::Busy { .. }))
+        ),
+        "{refused:?}"
+    );
     assert_eq!(chronicle.settle().await.unwrap(), None);
 }
 
@@ -136,25 +196,68 @@ async fn what_does_not_fit_is_refused_before_it_is_sent() {
     let bed = Bed::start().await;
     let nats = bed.nats().await;
     let mut chronicle = open(&nats).await;
-    let many: Vec<Reading> = rows(1, 40).into_iter().map(|row| Reading { sensor: "x".repeat(chronicle.room() / 10), ..row }).collect();
+    let many: Vec<Reading> = rows(1, 40)
+        .into_iter()
+        .map(|row| Reading {
+            sensor: "x".repeat(chronicle.room() / 10),
+            ..row
+        })
+        .collect();
     let refused = chronicle.append(&many).await.unwrap_err();
-    assert!(matches!(refused, ChronicleError::Refused(PublishError::TooLarge { .. })), "{refused}");
-    assert!(refused.to_string().contains("bytes of rows, the limit is"), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            ChronicleError::Refused(PublishError::TooLarge { .. })
+        ),
+        "{refused}"
+    );
+    assert!(
+        refused.to_string().contains("bytes of rows, the limit is"),
+        "{refused}"
+    );
     let mut rest = many.as_slice();
     while !rest.is_empty() {
         let (now, later) = rest.split_at(chronicle.fitting(rest).unwrap());
         chronicle.append(now).await.unwrap();
         rest = later;
     }
-    let lines = |message: &Message| message.payload.iter().filter(|byte| **byte == b'\n').count();
-    let lines: Vec<usize> = stored(&nats, chronicle.last()).await.iter().map(lines).collect();
+    let lines = |message: &Message| {
+        message
+            .payload
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+    };
+    let lines: Vec<usize> = stored(&nats, chronicle.last())
+        .await
+        .iter()
+        .map(lines)
+        .collect();
     assert_eq!(lines, [9, 9, 9, 9, 4]);
 
-    let huge = Reading { sensor: "x".repeat(chronicle.room()), ..reading(1) };
-    assert!(matches!(chronicle.fitting(&[huge]), Err(ChronicleError::Refused(PublishError::TooLarge { .. }))));
-    assert!(matches!(chronicle.append::<Reading>(&[]).await, Err(ChronicleError::Refused(PublishError::Encode(_)))));
-    let mixed = [reading(1), Reading { site: "south".to_owned(), ..reading(2) }];
-    assert!(matches!(chronicle.append(&mixed).await, Err(ChronicleError::Refused(PublishError::Encode(_)))));
+    let huge = Reading {
+        sensor: "x".repeat(chronicle.room()),
+        ..reading(1)
+    };
+    assert!(matches!(
+        chronicle.fitting(&[huge]),
+        Err(ChronicleError::Refused(PublishError::TooLarge { .. }))
+    ));
+    assert!(matches!(
+        chronicle.append::<Reading>(&[]).await,
+        Err(ChronicleError::Refused(PublishError::Encode(_)))
+    ));
+    let mixed = [
+        reading(1),
+        Reading {
+            site: "south".to_owned(),
+            ..reading(2)
+        },
+    ];
+    assert!(matches!(
+        chronicle.append(&mixed).await,
+        Err(ChronicleError::Refused(PublishError::Encode(_)))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,8 +271,21 @@ async fn a_stream_made_anew_is_not_taken_for_the_old_one() {
     assert_eq!(chronicle.verify().await.unwrap(), 2);
     nats.js.delete_stream(SENSORS.name()).await.unwrap();
     let gone = chronicle.verify().await;
-    assert!(matches!(gone, Err(ChronicleError::Conflict { expected: 2, found: 0, lost: true, .. })), "{gone:?}");
-    provision(&nats.js, SENSORS, &StreamSettings::default()).await.unwrap();
+    assert!(
+        matches!(
+            gone,
+            Err(ChronicleError::Conflict {
+                expected: 2,
+                found: 0,
+                lost: true,
+                ..
+            })
+        ),
+        "{gone:?}"
+    );
+    provision(&nats.js, SENSORS, &StreamSettings::default())
+        .await
+        .unwrap();
     for length in 1..=3 {
         // Shorter than the old one, as long, and longer.
         publisher(&nats).record(&reading(length)).await.unwrap();
@@ -180,10 +296,27 @@ async fn a_stream_made_anew_is_not_taken_for_the_old_one() {
         }
         if length != 2 {
             let told = chronicle.append(&rows(9, 1)).await.unwrap_err();
-            assert!(matches!(told, ChronicleError::Conflict { expected: 2, lost: true, .. }), "{told}");
-            assert!(told.to_string().contains("headframe adopt sensors"), "{told}");
+            assert!(
+                matches!(
+                    told,
+                    ChronicleError::Conflict {
+                        expected: 2,
+                        lost: true,
+                        ..
+                    }
+                ),
+                "{told}"
+            );
+            assert!(
+                told.to_string().contains("headframe adopt sensors"),
+                "{told}"
+            );
         }
     }
     assert_eq!(chronicle.last(), 2);
-    assert_eq!(stored(&nats, 3).await.len(), 3, "nothing of the old writer is in it");
+    assert_eq!(
+        stored(&nats, 3).await.len(),
+        3,
+        "nothing of the old writer is in it"
+    );
 }

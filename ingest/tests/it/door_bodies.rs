@@ -1,4 +1,5 @@
-//! Bodies that are packed, broken or hostile at the door: each row is stored or refused by name, and the process lives on.
+//! Bodies that are packed, broken or hostile at the door: each row is stored or refused by name,
+//! and the process lives on.
 
 use axum::Router;
 use axum::body::Body;
@@ -12,19 +13,31 @@ use tower_http::compression::CompressionLayer;
 use crate::fixture::{Bed, line, publisher};
 
 async fn post(router: &Router, encoding: &str, body: impl Into<Body>) -> (StatusCode, Value) {
-    let request = Request::post("/api/v1/ingest/sensors").header(header::CONTENT_ENCODING, encoding).body(body.into()).unwrap();
+    let request = Request::post("/api/v1/ingest/sensors")
+        .header(header::CONTENT_ENCODING, encoding)
+        .body(body.into())
+        .unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     let status = response.status();
-    let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let bytes = axum::body::to_bytes(response.into_body(), usize::MAX)
+        .await
+        .unwrap();
     (status, serde_json::from_slice(&bytes).unwrap())
 }
 
 async fn pack(encoding: &str, body: String) -> Bytes {
-    let echo = Router::new().route("/", axum::routing::get(move || async move { body })).layer(CompressionLayer::new());
-    let request = Request::get("/").header(header::ACCEPT_ENCODING, encoding).body(Body::empty()).unwrap();
+    let echo = Router::new()
+        .route("/", axum::routing::get(move || async move { body }))
+        .layer(CompressionLayer::new());
+    let request = Request::get("/")
+        .header(header::ACCEPT_ENCODING, encoding)
+        .body(Body::empty())
+        .unwrap();
     let response = echo.oneshot(request).await.unwrap();
     assert_eq!(response.headers()[header::CONTENT_ENCODING], encoding);
-    axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap()
+    axum::body::to_bytes(response.into_body(), usize::MAX)
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,14 +46,29 @@ async fn every_member_of_a_packed_body_is_read() {
     let router = door::router(publisher(&bed.sensors().await), DoorConfig::default());
     for (encoding, from) in [("gzip", 0), ("zstd", 100)] {
         let rows = |from: i64| (from..from + 10).map(line).collect::<Vec<_>>().join("\n") + "\n";
-        let (first, second) = (pack(encoding, rows(from)).await, pack(encoding, rows(from + 10)).await);
+        let (first, second) = (
+            pack(encoding, rows(from)).await,
+            pack(encoding, rows(from + 10)).await,
+        );
         let both = [first.as_ref(), second.as_ref()].concat();
         let (status, body) = post(&router, encoding, both.clone()).await;
-        assert_eq!((status, &body["accepted"]), (StatusCode::OK, &Value::from(20)), "{encoding}: {body}");
+        assert_eq!(
+            (status, &body["accepted"]),
+            (StatusCode::OK, &Value::from(20)),
+            "{encoding}: {body}"
+        );
         let broken = [first.as_ref(), b"not packed"].concat();
-        assert_eq!(post(&router, encoding, broken).await.0, StatusCode::BAD_REQUEST, "{encoding} with a tail");
+        assert_eq!(
+            post(&router, encoding, broken).await.0,
+            StatusCode::BAD_REQUEST,
+            "{encoding} with a tail"
+        );
         let cut = both[..both.len() - 6].to_vec();
-        assert_eq!(post(&router, encoding, cut).await.0, StatusCode::BAD_REQUEST, "{encoding} cut short");
+        assert_eq!(
+            post(&router, encoding, cut).await.0,
+            StatusCode::BAD_REQUEST,
+            "{encoding} cut short"
+        );
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use headframe_ingest::{
-    ManagedServer, Message, Nats, NatsConfig, Publisher, PublisherConfig, ReadFault, Reader, ServerConfig, StreamSettings, provision,
-    server,
+    ManagedServer, Message, Nats, NatsConfig, Publisher, PublisherConfig, ReadFault, Reader,
+    ServerConfig, StreamSettings, provision, server,
 };
 use headframe_schemas::Stream;
 use headframe_schemas::stream::sensors::{Reading, Sensors};
@@ -22,13 +22,18 @@ pub struct Bed {
 }
 
 pub fn binary() -> PathBuf {
-    server::find_binary().expect("these tests need a real nats-server; see the error for where it is looked for")
+    server::find_binary()
+        .expect("these tests need a real nats-server; see the error for where it is looked for")
 }
 
 impl Bed {
     pub async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let mut bed = Self { server: None, folder, port: 0 };
+        let mut bed = Self {
+            server: None,
+            folder,
+            port: 0,
+        };
         bed.up().await;
         bed
     }
@@ -51,13 +56,20 @@ impl Bed {
     }
 
     pub async fn nats(&self) -> Nats {
-        Nats::connect(&NatsConfig { url: self.url(), ..NatsConfig::default() }).await.unwrap()
+        Nats::connect(&NatsConfig {
+            url: self.url(),
+            ..NatsConfig::default()
+        })
+        .await
+        .unwrap()
     }
 
     /// A connection and a provisioned stream of sensor readings.
     pub async fn sensors(&self) -> Nats {
         let nats = self.nats().await;
-        provision(&nats.js, SENSORS, &StreamSettings::default()).await.unwrap();
+        provision(&nats.js, SENSORS, &StreamSettings::default())
+            .await
+            .unwrap();
         nats
     }
 
@@ -70,10 +82,18 @@ impl Bed {
         let server = self.server.as_ref().unwrap();
         let pid = server.pid().unwrap();
         let mut pids = server.pids();
-        let killed = tokio::process::Command::new(binary()).arg("--signal").arg(format!("stop={pid}")).status().await.unwrap();
+        let killed = tokio::process::Command::new(binary())
+            .arg("--signal")
+            .arg(format!("stop={pid}"))
+            .status()
+            .await
+            .unwrap();
         assert!(killed.success());
         let changed = pids.wait_for(|now| now.is_some_and(|now| now != pid));
-        tokio::time::timeout(PATIENCE, changed).await.expect("the server is started again").unwrap();
+        tokio::time::timeout(PATIENCE, changed)
+            .await
+            .expect("the server is started again")
+            .unwrap();
     }
 }
 
@@ -108,7 +128,9 @@ pub async fn read_through(reader: &mut Reader, last: u64) -> Result<Vec<Message>
         }
         Ok(all)
     };
-    tokio::time::timeout(PATIENCE, work).await.expect("the messages arrive in time")
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .expect("the messages arrive in time")
 }
 
 /// The first fault that does not pass.
@@ -118,11 +140,17 @@ pub async fn fault_of(reader: &mut Reader) -> ReadFault {
             match reader.next().await {
                 Err(fault) if !fault.retryable() => return fault,
                 Err(_) => {}
-                Ok(messages) => panic!("expected a fault, got {} messages from {}", messages.len(), messages[0].seq),
+                Ok(messages) => panic!(
+                    "expected a fault, got {} messages from {}",
+                    messages.len(),
+                    messages[0].seq
+                ),
             }
         }
     };
-    tokio::time::timeout(PATIENCE, work).await.expect("the fault shows in time")
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .expect("the fault shows in time")
 }
 
 pub fn copy_folder(from: &Path, to: &Path) {

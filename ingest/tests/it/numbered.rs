@@ -1,4 +1,5 @@
-//! Rows that their sender numbered: offered again, by another process, in another composition, they are the same rows.
+//! Rows that their sender numbered: offered again, by another process, in another composition, they
+//! are the same rows.
 
 use std::sync::Arc;
 
@@ -11,7 +12,14 @@ use crate::fixture::{Bed, SENSORS, line, publisher, read_through};
 
 fn numbered(first: i64, rows: usize) -> Numbered {
     let text: String = (first..).take(rows).map(|n| line(n) + "\n").collect();
-    Numbered { stream: SENSORS, key: "site".to_owned(), producer: Arc::from("elsewhere.1"), first, rows, text: text.into() }
+    Numbered {
+        stream: SENSORS,
+        key: "site".to_owned(),
+        producer: Arc::from("elsewhere.1"),
+        first,
+        rows,
+        text: text.into(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,13 +35,25 @@ async fn a_row_offered_twice_is_one_row() {
     // The same rows among others: JetStream stores them, the decoder knows them by their numbers.
     let last = after.offer(&numbered(2, 4)).await.unwrap();
     assert!(!last.duplicate);
-    let mut reader = Reader::open(nats, SENSORS, Default::default()).await.unwrap();
+    let mut reader = Reader::open(nats, SENSORS, Default::default())
+        .await
+        .unwrap();
     let messages = read_through(&mut reader, last.seq).await.unwrap();
     let mut decoder = Decoder::new(SENSORS, 0, State::default());
     let chunk = decoder.decode(&messages);
     assert_eq!((chunk.duplicates, chunk.rejected), (2, 0));
-    assert_eq!(chunk.batch["producer_seq"].as_primitive::<Int64Type>().values(), &[1, 2, 3, 4, 5]);
-    assert!(chunk.batch["producer"].as_string_view().iter().all(|name| name == Some("elsewhere.1")));
+    assert_eq!(
+        chunk.batch["producer_seq"]
+            .as_primitive::<Int64Type>()
+            .values(),
+        &[1, 2, 3, 4, 5]
+    );
+    assert!(
+        chunk.batch["producer"]
+            .as_string_view()
+            .iter()
+            .all(|name| name == Some("elsewhere.1"))
+    );
     assert_eq!(decoder.state().seen.intervals(), 1);
 }
 
@@ -42,15 +62,26 @@ async fn an_offer_is_refused_at_once_when_it_cannot_be_made() {
     let mut bed = Bed::start().await;
     let nats = bed.sensors().await;
     let publisher = publisher(&nats);
-    let huge = Numbered { text: vec![b' '; nats.client.max_payload()].into(), ..numbered(1, 1) };
-    assert!(matches!(publisher.offer(&huge).await, Err(PublishError::TooLarge { .. })));
+    let huge = Numbered {
+        text: vec![b' '; nats.client.max_payload()].into(),
+        ..numbered(1, 1)
+    };
+    assert!(matches!(
+        publisher.offer(&huge).await,
+        Err(PublishError::TooLarge { .. })
+    ));
     bed.down().await;
     let gone = async {
         while nats.is_connected() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(crate::fixture::PATIENCE, gone).await.unwrap();
-    let refused = publisher.offer(&numbered(1, 1)).now_or_never().expect("it waits for something");
+    tokio::time::timeout(crate::fixture::PATIENCE, gone)
+        .await
+        .unwrap();
+    let refused = publisher
+        .offer(&numbered(1, 1))
+        .now_or_never()
+        .expect("it waits for something");
     assert!(matches!(refused, Err(PublishError::Busy { .. })));
 }

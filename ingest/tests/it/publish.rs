@@ -7,7 +7,8 @@ use arrow::array::AsArray;
 use async_nats::jetstream::stream::Config;
 use headframe_ingest::provision::inspect;
 use headframe_ingest::{
-    Decoder, ProvisionError, PublishError, Publisher, PublisherConfig, ReadFrom, Reader, State, StreamSettings, provision,
+    Decoder, ProvisionError, PublishError, Publisher, PublisherConfig, ReadFrom, Reader, State,
+    StreamSettings, provision,
 };
 use headframe_schemas::codec;
 use tokio::sync::Mutex;
@@ -29,24 +30,49 @@ async fn rows_come_back_as_they_went_in() {
     });
     let receipts = futures::future::join_all(many).await;
     let messages: BTreeSet<u64> = receipts.iter().map(|receipt| receipt.seq).collect();
-    assert!(messages.len() < 20, "concurrent callers share messages, got {}", messages.len());
+    assert!(
+        messages.len() < 20,
+        "concurrent callers share messages, got {}",
+        messages.len()
+    );
     let lines: Vec<String> = (100..600).map(line).collect();
-    let decoded = codec::decode_ndjson(SENSORS, &lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>());
+    let decoded = codec::decode_ndjson(
+        SENSORS,
+        &lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>(),
+    );
     let last = publisher.batch(SENSORS, decoded.batch).await.unwrap();
 
-    let mut reader = Reader::open(nats, SENSORS, ReadFrom::default()).await.unwrap();
+    let mut reader = Reader::open(nats, SENSORS, ReadFrom::default())
+        .await
+        .unwrap();
     let messages = read_through(&mut reader, last.seq).await.unwrap();
     let mut decoder = Decoder::new(SENSORS, 1_000, State::default());
     let chunk = decoder.decode(&messages);
-    assert_eq!((chunk.first, chunk.last, chunk.duplicates, chunk.rejected), (1_001, 1_000 + i64::try_from(last.seq).unwrap(), 0, 0));
-    let mut sensors: Vec<String> = chunk.batch["sensor"].as_string_view().iter().map(|name| name.unwrap().to_owned()).collect();
+    assert_eq!(
+        (chunk.first, chunk.last, chunk.duplicates, chunk.rejected),
+        (1_001, 1_000 + i64::try_from(last.seq).unwrap(), 0, 0)
+    );
+    let mut sensors: Vec<String> = chunk.batch["sensor"]
+        .as_string_view()
+        .iter()
+        .map(|name| name.unwrap().to_owned())
+        .collect();
     sensors.sort();
     let mut expected: Vec<String> = (0..600).map(|n| format!("s{n}")).collect();
     expected.sort();
     assert_eq!(sensors, expected);
-    assert!(chunk.batch["producer"].as_string_view().iter().all(|name| name == Some(publisher.producer())));
-    let numbers: BTreeSet<i64> =
-        chunk.batch["producer_seq"].as_primitive::<arrow::datatypes::Int64Type>().values().iter().copied().collect();
+    assert!(
+        chunk.batch["producer"]
+            .as_string_view()
+            .iter()
+            .all(|name| name == Some(publisher.producer()))
+    );
+    let numbers: BTreeSet<i64> = chunk.batch["producer_seq"]
+        .as_primitive::<arrow::datatypes::Int64Type>()
+        .values()
+        .iter()
+        .copied()
+        .collect();
     assert_eq!(numbers, (1..=600).collect(), "every row has its own number");
     let state = State::from_bytes(&decoder.state().to_bytes()).unwrap();
     assert_eq!(&state, decoder.state());
@@ -66,14 +92,19 @@ async fn killing_the_server_loses_and_doubles_nothing() {
         tasks.spawn(async move {
             let mut n = worker * 1_000_000;
             while !stop.is_cancelled() {
-                let receipt = publisher.record(&reading(n)).await.expect("every publish is confirmed in the end");
+                let receipt = publisher
+                    .record(&reading(n))
+                    .await
+                    .expect("every publish is confirmed in the end");
                 acked.lock().await.insert(n, receipt.seq);
                 n += 1;
             }
         });
     }
     // A reader lives through it all, beside one that starts afterwards.
-    let mut live = Reader::open(nats.clone(), SENSORS, ReadFrom::default()).await.unwrap();
+    let mut live = Reader::open(nats.clone(), SENSORS, ReadFrom::default())
+        .await
+        .unwrap();
     for round in 1..=4_usize {
         let goal = round * 400;
         let reached = async {
@@ -81,7 +112,9 @@ async fn killing_the_server_loses_and_doubles_nothing() {
                 tokio::task::yield_now().await
             }
         };
-        tokio::time::timeout(crate::fixture::PATIENCE, reached).await.expect("publishing goes on");
+        tokio::time::timeout(crate::fixture::PATIENCE, reached)
+            .await
+            .expect("publishing goes on");
         bed.kill().await;
     }
     stop.cancel();
@@ -91,18 +124,30 @@ async fn killing_the_server_loses_and_doubles_nothing() {
     let acked = acked.lock().await;
     let last = inspect(&nats.js, SENSORS).await.unwrap().unwrap().last_seq;
     let messages = read_through(&mut live, last).await.unwrap();
-    let mut later = Reader::open(nats.clone(), SENSORS, ReadFrom::default()).await.unwrap();
+    let mut later = Reader::open(nats.clone(), SENSORS, ReadFrom::default())
+        .await
+        .unwrap();
     assert_eq!(messages, read_through(&mut later, last).await.unwrap());
     let chunk = Decoder::new(SENSORS, 0, State::default()).decode(&messages);
     let mut counts: BTreeMap<i64, u32> = BTreeMap::new();
     for name in chunk.batch["sensor"].as_string_view() {
-        *counts.entry(name.unwrap()[1..].parse().unwrap()).or_default() += 1;
+        *counts
+            .entry(name.unwrap()[1..].parse().unwrap())
+            .or_default() += 1;
     }
     assert!(counts.values().all(|&count| count == 1), "no row twice");
     let missing: Vec<_> = acked.keys().filter(|n| !counts.contains_key(n)).collect();
-    assert!(missing.is_empty(), "acknowledged rows are missing: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "acknowledged rows are missing: {missing:?}"
+    );
     assert_eq!(counts.len(), acked.len(), "every caller got its receipt");
-    println!("killed 4 times: {} rows in {} messages, {} duplicates dropped", acked.len(), messages.len(), chunk.duplicates);
+    println!(
+        "killed 4 times: {} rows in {} messages, {} duplicates dropped",
+        acked.len(),
+        messages.len(),
+        chunk.duplicates
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,20 +156,34 @@ async fn a_server_that_hangs_delays_and_doubles_nothing() {
     let nats = bed.sensors().await;
     let publisher = publisher(&nats);
     publisher.record(&reading(0)).await.unwrap();
-    let mut reader = Reader::open(nats.clone(), SENSORS, ReadFrom::default()).await.unwrap();
+    let mut reader = Reader::open(nats.clone(), SENSORS, ReadFrom::default())
+        .await
+        .unwrap();
     read_through(&mut reader, 1).await.unwrap();
     let pid = bed.server.as_ref().unwrap().pid().unwrap();
-    let signal = |name: &str| assert!(std::process::Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
+    let signal = |name: &str| {
+        assert!(
+            std::process::Command::new("kill")
+                .args([name, &pid.to_string()])
+                .status()
+                .unwrap()
+                .success()
+        )
+    };
     signal("-STOP");
     let mut callers = tokio::task::JoinSet::new();
     for n in 1..=100 {
         let publisher = publisher.clone();
         callers.spawn(async move { publisher.record(&reading(n)).await });
     }
-    // Longer than JetStream's acknowledgements are waited for, so that every message is sent more than once.
+    // Longer than JetStream's acknowledgements are waited for, so that every message is sent more
+    // than once.
     let early = tokio::time::timeout(std::time::Duration::from_secs(7), callers.join_next()).await;
     signal("-CONT");
-    assert!(early.is_err(), "nothing can be acknowledged by a stopped server: {early:?}");
+    assert!(
+        early.is_err(),
+        "nothing can be acknowledged by a stopped server: {early:?}"
+    );
     let mut last = 0;
     while let Some(receipt) = callers.join_next().await {
         last = last.max(receipt.unwrap().unwrap().seq);
@@ -133,7 +192,11 @@ async fn a_server_that_hangs_delays_and_doubles_nothing() {
     let stored = inspect(&nats.js, SENSORS).await.unwrap().unwrap().last_seq;
     messages.extend(read_through(&mut reader, stored).await.unwrap());
     let chunk = Decoder::new(SENSORS, 0, State::default()).decode(&messages);
-    let names: BTreeSet<&str> = chunk.batch["sensor"].as_string_view().iter().map(Option::unwrap).collect();
+    let names: BTreeSet<&str> = chunk.batch["sensor"]
+        .as_string_view()
+        .iter()
+        .map(Option::unwrap)
+        .collect();
     assert_eq!((names.len(), chunk.batch.num_rows()), (100, 100));
 }
 
@@ -154,11 +217,25 @@ async fn a_caller_that_goes_away_takes_nothing_with_it() {
         publisher.record(&reading(2_000 + n)).await.unwrap();
     }
     let last = publisher.record(&reading(9_999)).await.unwrap().seq;
-    let mut reader = Reader::open(nats, SENSORS, ReadFrom::default()).await.unwrap();
-    let chunk = Decoder::new(SENSORS, 0, State::default()).decode(&read_through(&mut reader, last).await.unwrap());
-    let names: Vec<&str> = chunk.batch["sensor"].as_string_view().iter().map(Option::unwrap).collect();
+    let mut reader = Reader::open(nats, SENSORS, ReadFrom::default())
+        .await
+        .unwrap();
+    let chunk = Decoder::new(SENSORS, 0, State::default())
+        .decode(&read_through(&mut reader, last).await.unwrap());
+    let names: Vec<&str> = chunk.batch["sensor"]
+        .as_string_view()
+        .iter()
+        .map(Option::unwrap)
+        .collect();
     for n in 2_000..2_050 {
-        assert_eq!(names.iter().filter(|name| **name == format!("s{n}")).count(), 1, "row {n}");
+        assert_eq!(
+            names
+                .iter()
+                .filter(|name| **name == format!("s{n}"))
+                .count(),
+            1,
+            "row {n}"
+        );
     }
     assert_eq!(chunk.rejected, 0);
 }
@@ -167,7 +244,10 @@ async fn a_caller_that_goes_away_takes_nothing_with_it() {
 async fn a_full_stream_refuses_and_loses_nothing_unread() {
     let bed = Bed::start().await;
     let nats = bed.nats().await;
-    let settings = StreamSettings { max_bytes: Some(60_000), ..StreamSettings::default() };
+    let settings = StreamSettings {
+        max_bytes: Some(60_000),
+        ..StreamSettings::default()
+    };
     provision(&nats.js, SENSORS, &settings).await.unwrap();
     let publisher = publisher(&nats);
     let mut stored = 0;
@@ -181,7 +261,11 @@ async fn a_full_stream_refuses_and_loses_nothing_unread() {
     assert!(matches!(error, PublishError::Full { .. }), "{error}");
     assert!(error.retryable() && error.retry_after().is_some());
     let identity = inspect(&nats.js, SENSORS).await.unwrap().unwrap();
-    assert_eq!((identity.first_seq, identity.last_seq), (1, u64::try_from(stored).unwrap()), "the oldest row is still there");
+    assert_eq!(
+        (identity.first_seq, identity.last_seq),
+        (1, u64::try_from(stored).unwrap()),
+        "the oldest row is still there"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +274,10 @@ async fn hopeless_publishes_say_why() {
     let nats = bed.sensors().await;
     let publisher = publisher(&nats);
     let huge = format!("{{\"sensor\":\"{}\"}}", "x".repeat(9 * 1024 * 1024));
-    let error = publisher.line(SENSORS, "north", huge.into()).await.unwrap_err();
+    let error = publisher
+        .line(SENSORS, "north", huge.into())
+        .await
+        .unwrap_err();
     assert!(matches!(error, PublishError::TooLarge { .. }), "{error}");
     assert!(!error.retryable());
     // Others are not harmed.
@@ -204,12 +291,27 @@ async fn a_missing_stream_and_a_missing_server_are_told_apart() {
     let lonely = publisher(&nats);
     let error = lonely.record(&reading(1)).await.unwrap_err();
     assert!(matches!(error, PublishError::NoStream { .. }), "{error}");
-    provision(&nats.js, SENSORS, &StreamSettings::default()).await.unwrap();
-    let hasty = Publisher::new(nats.clone(), "hasty", PublisherConfig { deadline_s: 2, ..PublisherConfig::default() });
+    provision(&nats.js, SENSORS, &StreamSettings::default())
+        .await
+        .unwrap();
+    let hasty = Publisher::new(
+        nats.clone(),
+        "hasty",
+        PublisherConfig {
+            deadline_s: 2,
+            ..PublisherConfig::default()
+        },
+    );
     lonely.record(&reading(1)).await.unwrap();
     bed.down().await;
     let error = hasty.record(&reading(2)).await.unwrap_err();
-    assert!(matches!(error, PublishError::Busy { .. } | PublishError::Unconfirmed { .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            PublishError::Busy { .. } | PublishError::Unconfirmed { .. }
+        ),
+        "{error}"
+    );
     bed.up().await;
     lonely.record(&reading(3)).await.unwrap();
 }
@@ -219,7 +321,10 @@ async fn provisioning_repeats_and_refuses_everything_wrong_at_once() {
     let bed = Bed::start().await;
     let nats = bed.nats().await;
     let settings = StreamSettings::default();
-    let (one, two) = tokio::join!(provision(&nats.js, SENSORS, &settings), provision(&nats.js, SENSORS, &settings));
+    let (one, two) = tokio::join!(
+        provision(&nats.js, SENSORS, &settings),
+        provision(&nats.js, SENSORS, &settings)
+    );
     assert_eq!(one.unwrap().created_ns, two.unwrap().created_ns);
     let energy = headframe_schemas::stream::find("energy").unwrap();
     let bad = Config {
@@ -235,8 +340,12 @@ async fn provisioning_repeats_and_refuses_everything_wrong_at_once() {
         ..Config::default()
     };
     nats.js.create_stream(bad).await.unwrap();
-    let error = provision(&nats.js, energy, &StreamSettings::default()).await.unwrap_err();
-    let ProvisionError::Unfit { faults, .. } = &error else { panic!("{error}") };
+    let error = provision(&nats.js, energy, &StreamSettings::default())
+        .await
+        .unwrap_err();
+    let ProvisionError::Unfit { faults, .. } = &error else {
+        panic!("{error}")
+    };
     let told = error.to_string();
     for part in [
         "subjects",
@@ -253,6 +362,12 @@ async fn provisioning_repeats_and_refuses_everything_wrong_at_once() {
         assert!(told.contains(part), "{part} is not in: {told}");
     }
     assert_eq!(faults.len(), 10, "{faults:#?}");
-    let short = StreamSettings { duplicate_window_s: 5, ..StreamSettings::default() };
-    assert!(matches!(provision(&nats.js, SENSORS, &short).await, Err(ProvisionError::Settings { .. })));
+    let short = StreamSettings {
+        duplicate_window_s: 5,
+        ..StreamSettings::default()
+    };
+    assert!(matches!(
+        provision(&nats.js, SENSORS, &short).await,
+        Err(ProvisionError::Settings { .. })
+    ));
 }

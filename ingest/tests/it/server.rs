@@ -7,7 +7,8 @@ use crate::fixture::{Bed, SENSORS, binary, publisher, reading};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_takes_one_server() {
     let bed = Bed::start().await;
-    let second = ManagedServer::start(ServerConfig::new(binary(), bed.folder.path().to_owned())).await;
+    let second =
+        ManagedServer::start(ServerConfig::new(binary(), bed.folder.path().to_owned())).await;
     assert!(matches!(second, Err(ServerError::Locked(_))), "{second:?}");
     let info = bed.nats().await.client.server_info();
     assert_eq!(info.max_payload, 8 * 1024 * 1024);
@@ -33,25 +34,45 @@ async fn an_orphan_is_stopped_before_the_next_start() {
     bed.down().await;
     // As a parent killed with SIGKILL would leave it: running, with nobody watching.
     let config = bed.folder.path().join("nats.conf");
-    let mut orphan = std::process::Command::new(binary()).arg("-c").arg(config.canonicalize().unwrap()).spawn().unwrap();
+    let mut orphan = std::process::Command::new(binary())
+        .arg("-c")
+        .arg(config.canonicalize().unwrap())
+        .spawn()
+        .unwrap();
     let ready = async {
-        while Nats::connect(&NatsConfig { url: bed.url(), ..NatsConfig::default() }).await.is_err() {
+        while Nats::connect(&NatsConfig {
+            url: bed.url(),
+            ..NatsConfig::default()
+        })
+        .await
+        .is_err()
+        {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(crate::fixture::PATIENCE, ready).await.unwrap();
+    tokio::time::timeout(crate::fixture::PATIENCE, ready)
+        .await
+        .unwrap();
     // Whoever adopted it must reap it; here that is us.
     let reaper = std::thread::spawn(move || orphan.wait());
     bed.up().await;
     reaper.join().unwrap().unwrap();
     let nats = bed.nats().await;
-    let identity = headframe_ingest::provision::inspect(&nats.js, SENSORS).await.unwrap().unwrap();
+    let identity = headframe_ingest::provision::inspect(&nats.js, SENSORS)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(identity.last_seq, 1);
 }
 
 #[tokio::test]
 async fn a_binary_that_is_none_is_told() {
     let folder = tempfile::TempDir::new().unwrap();
-    let error = ManagedServer::start(ServerConfig::new("/bin/false".into(), folder.path().to_owned())).await.unwrap_err();
+    let error = ManagedServer::start(ServerConfig::new(
+        "/bin/false".into(),
+        folder.path().to_owned(),
+    ))
+    .await
+    .unwrap_err();
     assert!(matches!(error, ServerError::Start { .. }), "{error}");
 }

@@ -29,7 +29,14 @@ impl Status {
     }
 
     fn of(step: &str) -> Option<Self> {
-        [Self::Reserved, Self::Submitting, Self::Submitted, Self::Review].into_iter().find(|status| status.name() == step)
+        [
+            Self::Reserved,
+            Self::Submitting,
+            Self::Submitted,
+            Self::Review,
+        ]
+        .into_iter()
+        .find(|status| status.name() == step)
     }
 
     /// Whether the step may follow this status.
@@ -58,7 +65,8 @@ pub struct Batch {
     pub tx_id: Option<String>,
     /// Why, when under review.
     pub reason: Option<String>,
-    /// It was begun in a stream that another one has replaced since, so that steps of it may be missing.
+    /// It was begun in a stream that another one has replaced since, so that steps of it may be
+    /// missing.
     pub parted: bool,
     /// Its destinations as of the last step.
     pub rows: Vec<Payment>,
@@ -67,7 +75,9 @@ pub struct Batch {
 impl Batch {
     /// A payment that begins.
     pub fn begin(rows: &[Payment]) -> Option<Self> {
-        let first = rows.first().filter(|row| row.step == Status::Reserved.name())?;
+        let first = rows
+            .first()
+            .filter(|row| row.step == Status::Reserved.name())?;
         Some(Self {
             id: first.payment.clone(),
             status: Status::Reserved,
@@ -90,20 +100,38 @@ impl Batch {
         self.rows.iter().map(|row| row.sent_atomic).sum()
     }
 
-    /// Takes a step of this payment; the entries it makes, or what is wrong with it. Rows that are named leave the payment when
-    /// they are released or confirmed.
+    /// Takes a step of this payment; the entries it makes, or what is wrong with it. Rows that are
+    /// named leave the payment when they are released or confirmed.
     pub fn take(&mut self, step: &str, rows: &[Payment]) -> Result<Vec<Entry>, String> {
         if !self.status.allows(step) {
-            return Err(format!("payment {} goes from {} to {step}", self.id, self.status.name()));
+            return Err(format!(
+                "payment {} goes from {} to {step}",
+                self.id,
+                self.status.name()
+            ));
         }
         for row in rows {
-            let known = self.rows.iter().any(|known| known.account == row.account && known.amount_atomic == row.amount_atomic);
-            if !known || row.sent_atomic < 0 || row.sent_atomic > row.amount_atomic || row.network_fee_atomic < 0 {
-                return Err(format!("payment {}: {step} of {} for {} was not reserved so", self.id, row.amount_atomic, row.account));
+            let known = self.rows.iter().any(|known| {
+                known.account == row.account && known.amount_atomic == row.amount_atomic
+            });
+            if !known
+                || row.sent_atomic < 0
+                || row.sent_atomic > row.amount_atomic
+                || row.network_fee_atomic < 0
+            {
+                return Err(format!(
+                    "payment {}: {step} of {} for {} was not reserved so",
+                    self.id, row.amount_atomic, row.account
+                ));
             }
         }
         if step != "released" && rows.len() != self.rows.len() {
-            return Err(format!("payment {}: {step} of {} destinations, {} are open", self.id, rows.len(), self.rows.len()));
+            return Err(format!(
+                "payment {}: {step} of {} destinations, {} are open",
+                self.id,
+                rows.len(),
+                self.rows.len()
+            ));
         }
         let entries = match step {
             "released" => rows.iter().map(release).collect(),
@@ -111,13 +139,17 @@ impl Batch {
             _ => Vec::new(),
         };
         match Status::of(step) {
-            None => self.rows.retain(|known| !rows.iter().any(|row| row.account == known.account)),
+            None => self
+                .rows
+                .retain(|known| !rows.iter().any(|row| row.account == known.account)),
             Some(status) => {
                 self.status = status;
                 self.rows = rows.to_vec();
                 let first = rows.first();
                 self.since = first.map_or(self.since, |row| row.event_time);
-                self.tx_id = first.and_then(|row| row.tx_id.clone()).or(self.tx_id.take());
+                self.tx_id = first
+                    .and_then(|row| row.tx_id.clone())
+                    .or(self.tx_id.take());
                 self.reason = first.and_then(|row| row.reason.clone());
             }
         }
@@ -125,7 +157,13 @@ impl Batch {
     }
 
     /// The rows of the next step.
-    pub fn rows_for(&self, step: &str, now: i64, tx_id: Option<&str>, reason: Option<&str>) -> Vec<Payment> {
+    pub fn rows_for(
+        &self,
+        step: &str,
+        now: i64,
+        tx_id: Option<&str>,
+        reason: Option<&str>,
+    ) -> Vec<Payment> {
         let row = |row: &Payment| Payment {
             event_time: now,
             step: step.to_owned(),
@@ -139,14 +177,23 @@ impl Batch {
 
 /// What a reservation does.
 pub fn reserve(row: &Payment) -> Entry {
-    Entry::new(Account::Miner(row.account.clone()), Account::InTransit, row.amount_atomic)
+    Entry::new(
+        Account::Miner(row.account.clone()),
+        Account::InTransit,
+        row.amount_atomic,
+    )
 }
 
 fn release(row: &Payment) -> Entry {
-    Entry::new(Account::InTransit, Account::Miner(row.account.clone()), row.amount_atomic)
+    Entry::new(
+        Account::InTransit,
+        Account::Miner(row.account.clone()),
+        row.amount_atomic,
+    )
 }
 
-/// What arrives is paid; of the rest the network gets its fee, and the pool bears or keeps the difference.
+/// What arrives is paid; of the rest the network gets its fee, and the pool bears or keeps the
+/// difference.
 fn confirm(row: &Payment) -> Vec<Entry> {
     let kept = row.amount_atomic - row.sent_atomic;
     let to_network = kept.min(row.network_fee_atomic);
@@ -154,6 +201,10 @@ fn confirm(row: &Payment) -> Vec<Entry> {
         Entry::new(Account::InTransit, Account::Paid, row.sent_atomic),
         Entry::new(Account::InTransit, Account::Network, to_network),
         Entry::new(Account::InTransit, Account::Reserve, kept - to_network),
-        Entry::new(Account::Reserve, Account::Network, row.network_fee_atomic - to_network),
+        Entry::new(
+            Account::Reserve,
+            Account::Network,
+            row.network_fee_atomic - to_network,
+        ),
     ]
 }

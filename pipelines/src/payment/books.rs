@@ -1,7 +1,8 @@
 //! The books: every fact about money added up, and the checks that they are right.
 //!
-//! Facts of different streams come in any order and the sums are the same; within a stream they come in the stream's order.
-//! What breaks a rule is remembered for good, and nobody is paid from broken books.
+//! Facts of different streams come in any order and the sums are the same; within a stream they
+//! come in the stream's order. What breaks a rule is remembered for good, and nobody is paid from
+//! broken books.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +48,11 @@ struct Block {
 
 impl Block {
     fn whole(reward: i128) -> Self {
-        Self { reward: Some(reward), credited: reward, matured: reward }
+        Self {
+            reward: Some(reward),
+            credited: reward,
+            matured: reward,
+        }
     }
 }
 
@@ -62,11 +67,14 @@ pub struct Owner {
     pub resumed: i64,
     /// When and why the wallet refused to pay it.
     pub refused: Option<(i64, String)>,
-    /// When a payment to it was last reserved, microseconds since 1970; 0 when it need not wait for the next interval.
+    /// When a payment to it was last reserved, microseconds since 1970; 0 when it need not wait for
+    /// the next interval.
     pub last_reserved: i64,
-    /// When it was last taken out of a payment that was to be tried again, microseconds since 1970: then others go first.
+    /// When it was last taken out of a payment that was to be tried again, microseconds since 1970:
+    /// then others go first.
     pub put_back: i64,
-    /// How far below zero its balance may be, since blocks it was paid for were orphaned or an operator said so.
+    /// How far below zero its balance may be, since blocks it was paid for were orphaned or an
+    /// operator said so.
     overdraft: i128,
 }
 
@@ -88,7 +96,8 @@ pub struct Resolution {
 pub struct Books {
     accounts: BTreeMap<Account, i128>,
     blocks: BTreeMap<String, Block>,
-    /// What was shared out of blocks that matured as a whole, by hash: there are as many as the pool ever found.
+    /// What was shared out of blocks that matured as a whole, by hash: there are as many as the
+    /// pool ever found.
     matured: BTreeMap<[u8; 32], i128>,
     owners: BTreeMap<String, Owner>,
     batches: BTreeMap<String, Batch>,
@@ -114,7 +123,9 @@ impl Books {
 
     /// Every account that was ever used, and its balance.
     pub fn accounts(&self) -> impl Iterator<Item = (&Account, i128)> {
-        self.accounts.iter().map(|(account, balance)| (account, *balance))
+        self.accounts
+            .iter()
+            .map(|(account, balance)| (account, *balance))
     }
 
     /// What is known of an account; nothing for one that nobody ever mentioned.
@@ -139,38 +150,52 @@ impl Books {
 
     /// When this account, or all, were last resumed, microseconds since 1970; 0 for never.
     pub fn resumed(&self, account: &str) -> i64 {
-        self.owner(account).map_or(0, |owner| owner.resumed).max(self.resumed)
+        self.owner(account)
+            .map_or(0, |owner| owner.resumed)
+            .max(self.resumed)
     }
 
-    /// Why nothing is paid to this account, if so: an operator holds it, or the wallet refused it since it was last resumed.
+    /// Why nothing is paid to this account, if so: an operator holds it, or the wallet refused it
+    /// since it was last resumed.
     pub fn blocked(&self, account: &str) -> Option<&str> {
         let owner = self.owners.get(account)?;
         owner.hold.as_deref().or_else(|| self.refusal(owner))
     }
 
     fn refusal<'a>(&self, owner: &'a Owner) -> Option<&'a str> {
-        let since = owner.refused.as_ref().filter(|(since, _)| *since >= owner.resumed.max(self.resumed));
+        let since = owner
+            .refused
+            .as_ref()
+            .filter(|(since, _)| *since >= owner.resumed.max(self.resumed));
         since.map(|(_, reason)| reason.as_str())
     }
 
     /// Accounts that the wallet refused to pay, and why, until somebody resumes them.
     pub fn refused(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.owners.iter().filter_map(|(account, owner)| Some((account.as_str(), self.refusal(owner)?)))
+        self.owners
+            .iter()
+            .filter_map(|(account, owner)| Some((account.as_str(), self.refusal(owner)?)))
     }
 
     /// Accounts that an operator holds, and why.
     pub fn holds(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.owners.iter().filter_map(|(account, owner)| Some((account.as_str(), owner.hold.as_deref()?)))
+        self.owners
+            .iter()
+            .filter_map(|(account, owner)| Some((account.as_str(), owner.hold.as_deref()?)))
     }
 
     /// The operator's word on this payment, given after it came under review.
     pub fn resolution(&self, batch: &Batch) -> Option<&Resolution> {
-        self.resolutions.get(&batch.id).filter(|resolution| resolution.time >= batch.since)
+        self.resolutions
+            .get(&batch.id)
+            .filter(|resolution| resolution.time >= batch.since)
     }
 
-    /// Expects rows of the payments of which signed transactions are kept; to be called before any row is taken.
+    /// Expects rows of the payments of which signed transactions are kept; to be called before any
+    /// row is taken.
     pub fn expect(&mut self, kept: &[Kept]) {
-        self.unclaimed.extend(kept.iter().map(|one| one.payment.clone()));
+        self.unclaimed
+            .extend(kept.iter().map(|one| one.payment.clone()));
     }
 
     /// A payment of which a signed transaction is kept, and that no row speaks of.
@@ -180,7 +205,9 @@ impl Books {
 
     /// What comes next comes from another stream than everything before.
     pub fn part(&mut self) {
-        self.batches.values_mut().for_each(|batch| batch.parted = true);
+        self.batches
+            .values_mut()
+            .for_each(|batch| batch.parted = true);
     }
 
     /// Takes rows of `payouts`, in order.
@@ -192,14 +219,23 @@ impl Books {
 
     fn payout(&mut self, row: &Payout) {
         if row.amount < 0 {
-            return self.fault("steps", format!("{} of {} for block {}", row.step, row.amount, row.block));
+            return self.fault(
+                "steps",
+                format!("{} of {} for block {}", row.step, row.amount, row.block),
+            );
         }
         self.take_up(&row.block);
         let block = self.blocks.entry(row.block.clone()).or_default();
         let Some(name) = row.account.as_deref() else {
             match (row.step.as_str(), block.reward) {
                 ("frozen", None) => block.reward = Some(row.amount),
-                (step, _) => self.fault("steps", format!("{step} without an account, or twice, for block {}", row.block)),
+                (step, _) => self.fault(
+                    "steps",
+                    format!(
+                        "{step} without an account, or twice, for block {}",
+                        row.block
+                    ),
+                ),
             }
             return;
         };
@@ -218,19 +254,29 @@ impl Books {
                 Entry::new(immature, Account::Coinbase, row.amount)
             }
             ("reversed", true) => {
-                (block.credited, block.matured) = (block.credited - row.amount, block.matured - row.amount);
+                (block.credited, block.matured) =
+                    (block.credited - row.amount, block.matured - row.amount);
                 Entry::new(mature, Account::Coinbase, row.amount)
             }
-            (step, _) => return self.fault("steps", format!("there is no step {step} of a payout")),
+            (step, _) => {
+                return self.fault("steps", format!("there is no step {step} of a payout"));
+            }
         };
-        let (reward, credited, matured) = (block.reward.unwrap_or_default(), block.credited, block.matured);
+        let (reward, credited, matured) = (
+            block.reward.unwrap_or_default(),
+            block.credited,
+            block.matured,
+        );
         if row.step == "reversed" && row.was_mature {
             self.owners.entry(name.to_owned()).or_default().overdraft += row.amount;
         }
         self.post(&entry);
         let whole = row.step != "matured" || credited == reward;
         if !whole || credited < 0 || matured < 0 || credited > reward || matured > credited {
-            let why = format!("block {} has the reward {reward}, credited {credited}, matured {matured} atomic units", row.block);
+            let why = format!(
+                "block {} has the reward {reward}, credited {credited}, matured {matured} atomic units",
+                row.block
+            );
             self.fault("reward", why);
         }
         if row.step == "matured" && matured == reward {
@@ -238,9 +284,14 @@ impl Books {
         }
     }
 
-    /// Nothing more is expected of a block that matured as a whole: what is kept of it is its hash and its reward.
+    /// Nothing more is expected of a block that matured as a whole: what is kept of it is its hash
+    /// and its reward.
     fn lay_down(&mut self, hash: &str) {
-        let whole = self.blocks.get(hash).and_then(|block| block.reward.filter(|reward| *block == Block::whole(*reward)));
+        let whole = self.blocks.get(hash).and_then(|block| {
+            block
+                .reward
+                .filter(|reward| *block == Block::whole(*reward))
+        });
         if let (Some(key), Some(reward)) = (key(hash), whole) {
             self.blocks.remove(hash);
             self.matured.insert(key, reward);
@@ -257,8 +308,16 @@ impl Books {
     /// Takes one message of `payments`: all rows of one step of one payment.
     pub fn payment(&mut self, rows: &[Payment]) {
         let Some(first) = rows.first() else { return };
-        if rows.iter().any(|row| row.step != first.step || row.payment != first.payment || row.amount_atomic <= 0) {
-            return self.fault("steps", format!("payment {} has rows of several steps, or of nothing, in one message", first.payment));
+        if rows.iter().any(|row| {
+            row.step != first.step || row.payment != first.payment || row.amount_atomic <= 0
+        }) {
+            return self.fault(
+                "steps",
+                format!(
+                    "payment {} has rows of several steps, or of nothing, in one message",
+                    first.payment
+                ),
+            );
         }
         match self.batches.remove(&first.payment) {
             None => self.begin(rows),
@@ -282,7 +341,9 @@ impl Books {
 
     fn begin(&mut self, rows: &[Payment]) {
         let Some(batch) = Batch::begin(rows) else {
-            let why = rows.first().map_or_else(String::new, |row| format!("payment {} begins with {}", row.payment, row.step));
+            let why = rows.first().map_or_else(String::new, |row| {
+                format!("payment {} begins with {}", row.payment, row.step)
+            });
             return self.fault("steps", why);
         };
         if !self.unclaimed.is_empty() {
@@ -299,33 +360,60 @@ impl Books {
     fn released(&mut self, row: &Payment) {
         let owner = self.owners.entry(row.account.clone()).or_default();
         match &row.reason {
-            Some(reason) if reason.starts_with(REFUSED) => owner.refused = Some((row.event_time, reason.clone())),
-            Some(reason) if reason.starts_with(LATER) => (owner.last_reserved, owner.put_back) = (0, row.event_time),
+            Some(reason) if reason.starts_with(REFUSED) => {
+                owner.refused = Some((row.event_time, reason.clone()))
+            }
+            Some(reason) if reason.starts_with(LATER) => {
+                (owner.last_reserved, owner.put_back) = (0, row.event_time)
+            }
             _ => {}
         }
     }
 
     /// Takes one instruction. One that lacks what its kind needs is void.
     pub fn instruction(&mut self, row: &Instruction) {
-        let reason = row.reason.clone().filter(|reason| !reason.trim().is_empty());
+        let reason = row
+            .reason
+            .clone()
+            .filter(|reason| !reason.trim().is_empty());
         match (row.kind.as_str(), row.account.as_deref(), reason) {
-            ("threshold", Some(account), _) => self.owners.entry(account.to_owned()).or_default().threshold = row.amount_atomic,
-            ("hold", Some(account), Some(reason)) => self.owners.entry(account.to_owned()).or_default().hold = Some(reason),
+            ("threshold", Some(account), _) => {
+                self.owners.entry(account.to_owned()).or_default().threshold = row.amount_atomic
+            }
+            ("hold", Some(account), Some(reason)) => {
+                self.owners.entry(account.to_owned()).or_default().hold = Some(reason)
+            }
             ("hold", None, Some(reason)) => self.hold = Some(reason),
             ("resume", Some(account), _) => {
                 let owner = self.owners.entry(account.to_owned()).or_default();
                 (owner.hold, owner.resumed) = (None, owner.resumed.max(row.event_time));
             }
-            ("resume", None, _) => (self.hold, self.resumed) = (None, self.resumed.max(row.event_time)),
+            ("resume", None, _) => {
+                (self.hold, self.resumed) = (None, self.resumed.max(row.event_time))
+            }
             ("adjust", Some(account), Some(_)) => {
                 let amount = row.amount_atomic.unwrap_or_default();
                 self.owners.entry(account.to_owned()).or_default().overdraft += (-amount).max(0);
-                self.post(&Entry::new(Account::Reserve, Account::of(account, true), amount));
+                self.post(&Entry::new(
+                    Account::Reserve,
+                    Account::of(account, true),
+                    amount,
+                ));
             }
             ("resolve", _, Some(reason)) => {
-                let (Some(payment), Some(verdict)) = (&row.payment, &row.verdict) else { return };
+                let (Some(payment), Some(verdict)) = (&row.payment, &row.verdict) else {
+                    return;
+                };
                 let (time, paid, tx_id) = (row.event_time, verdict == "paid", row.tx_id.clone());
-                self.resolutions.insert(payment.clone(), Resolution { time, paid, tx_id, reason });
+                self.resolutions.insert(
+                    payment.clone(),
+                    Resolution {
+                        time,
+                        paid,
+                        tx_id,
+                        reason,
+                    },
+                );
             }
             _ => {}
         }
@@ -340,25 +428,40 @@ impl Books {
         self.broken.get_or_insert(Broken { rule, why });
     }
 
-    /// Whether every rule holds, once the three streams were read up to moments that belong together.
+    /// Whether every rule holds, once the three streams were read up to moments that belong
+    /// together.
     pub fn check(&self) -> Result<(), Broken> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
         let sum: i128 = self.accounts.values().sum();
         if sum != 0 {
-            return Err(Broken { rule: "balanced", why: format!("all accounts together hold {sum} atomic units instead of 0") });
+            return Err(Broken {
+                rule: "balanced",
+                why: format!("all accounts together hold {sum} atomic units instead of 0"),
+            });
         }
-        let (open, transit) = (self.batches.values().map(Batch::amount).sum::<i128>(), self.balance(&Account::InTransit));
+        let (open, transit) = (
+            self.batches.values().map(Batch::amount).sum::<i128>(),
+            self.balance(&Account::InTransit),
+        );
         if open != transit {
-            let why = format!("open payments hold {open} atomic units, the account in_transit {transit}");
-            return Err(Broken { rule: "in_transit", why });
+            let why =
+                format!("open payments hold {open} atomic units, the account in_transit {transit}");
+            return Err(Broken {
+                rule: "in_transit",
+                why,
+            });
         }
-        match self.accounts().find(|(account, balance)| *balance < self.least(account)) {
+        match self
+            .accounts()
+            .find(|(account, balance)| *balance < self.least(account))
+        {
             None => Ok(()),
-            Some((account, balance)) => {
-                Err(Broken { rule: "overdrawn", why: format!("the account {account} holds {balance} atomic units") })
-            }
+            Some((account, balance)) => Err(Broken {
+                rule: "overdrawn",
+                why: format!("the account {account} holds {balance} atomic units"),
+            }),
         }
     }
 
@@ -378,5 +481,7 @@ impl Books {
 fn key(hash: &str) -> Option<[u8; 32]> {
     let mut key = [0; 32];
     hex::decode_to_slice(hash, &mut key).ok()?;
-    hash.bytes().all(|digit| !digit.is_ascii_uppercase()).then_some(key)
+    hash.bytes()
+        .all(|digit| !digit.is_ascii_uppercase())
+        .then_some(key)
 }

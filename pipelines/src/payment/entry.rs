@@ -68,8 +68,16 @@ impl Entry {
     /// An entry; a negative amount goes the other way.
     pub fn new(debit: Account, credit: Account, amount: i128) -> Self {
         match amount < 0 {
-            true => Self { debit: credit, credit: debit, amount: -amount },
-            false => Self { debit, credit, amount },
+            true => Self {
+                debit: credit,
+                credit: debit,
+                amount: -amount,
+            },
+            false => Self {
+                debit,
+                credit,
+                amount,
+            },
         }
     }
 }

@@ -14,8 +14,9 @@ pub enum JournalError {
     /// It may have been written or not; reading tells.
     #[error("whether a step of a payment was written is not known yet: {0}")]
     Unknown(String),
-    /// Nothing was written, and nothing may be until an operator has decided: the stream is not the one that the table goes on
-    /// from, or it has lost messages, so that payments which were made may be missing.
+    /// Nothing was written, and nothing may be until an operator has decided: the stream is not the
+    /// one that the table goes on from, or it has lost messages, so that payments which were made
+    /// may be missing.
     #[error("the stream payments cannot be trusted: {0}")]
     Astray(String),
     /// Nothing was written, or nothing could be read.
@@ -26,12 +27,13 @@ pub enum JournalError {
 /// Facts in, facts out.
 #[async_trait]
 pub trait Journal: Send {
-    /// Hands over every fact that was not handed over yet. Afterwards the books know everything that was ever written to
-    /// `payments`, and of `payouts` and `instructions` at least all that those payments rest on.
+    /// Hands over every fact that was not handed over yet. Afterwards the books know everything
+    /// that was ever written to `payments`, and of `payouts` and `instructions` at least all that
+    /// those payments rest on.
     async fn catch_up(&mut self, books: &mut Books) -> Result<(), JournalError>;
 
-    /// Writes one step of a payment durably, if nothing was written to `payments` that the books do not know. The rows are not
-    /// handed over again.
+    /// Writes one step of a payment durably, if nothing was written to `payments` that the books do
+    /// not know. The rows are not handed over again.
     async fn append(&mut self, rows: &[Payment]) -> Result<(), JournalError>;
 
     /// How many messages `payments` had so far: a number that no two payments share.

@@ -1,7 +1,9 @@
-//! The journal of a running system: facts from the stored tables, own steps through a [`Chronicle`].
+//! The journal of a running system: facts from the stored tables, own steps through a
+//! [`Chronicle`].
 //!
-//! Only committed tables are read, since streams forget after days and tables do not. A step that was just written is known
-//! without reading it again; after a conflict or a lost answer the table is waited for until it has everything.
+//! Only committed tables are read, since streams forget after days and tables do not. A step that
+//! was just written is known without reading it again; after a conflict or a lost answer the table
+//! is waited for until it has everything.
 
 use std::sync::Arc;
 
@@ -22,7 +24,8 @@ use crate::payment::pages::{PAGE, Pages};
 /// Tables and stream.
 pub struct LakeJournal {
     chronicle: Chronicle,
-    /// Which stream the table `payments` goes on from, and what is added to its sequences to get the table's.
+    /// Which stream the table `payments` goes on from, and what is added to its sequences to get
+    /// the table's.
     binding: Binding,
     /// Whether the books know which payments were begun in the stream before that one.
     parted: bool,
@@ -36,27 +39,57 @@ fn away(error: impl std::fmt::Display) -> JournalError {
 }
 
 impl LakeJournal {
-    /// Of one pool. The raw tables of the three streams are written by the pipelines, in this process or another. A stream that
-    /// the table `payments` does not go on from is [`JournalError::Astray`].
-    pub async fn open(lake: &Lake, nats: Nats, settings: &StreamSettings, pool: &str) -> Result<Self, JournalError> {
+    /// Of one pool. The raw tables of the three streams are written by the pipelines, in this
+    /// process or another. A stream that the table `payments` does not go on from is
+    /// [`JournalError::Astray`].
+    pub async fn open(
+        lake: &Lake,
+        nats: Nats,
+        settings: &StreamSettings,
+        pool: &str,
+    ) -> Result<Self, JournalError> {
         Self::open_with(lake, nats, settings, pool, PAGE).await
     }
 
     /// The same with another number of rows that are in memory at once.
-    pub async fn open_with(lake: &Lake, nats: Nats, settings: &StreamSettings, pool: &str, page: usize) -> Result<Self, JournalError> {
-        let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+    pub async fn open_with(
+        lake: &Lake,
+        nats: Nats,
+        settings: &StreamSettings,
+        pool: &str,
+        page: usize,
+    ) -> Result<Self, JournalError> {
+        let session =
+            SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
         lake.register(session.runtime_env().as_ref());
         let pages = |name: &str, columns: &'static str| -> Result<Pages, JournalError> {
-            let stream = stream::find(name).ok_or_else(|| away(format!("there is no stream {name}")))?;
-            Ok(Pages::open(&session, lake, Table::raw(stream), pool, columns, page))
+            let stream =
+                stream::find(name).ok_or_else(|| away(format!("there is no stream {name}")))?;
+            Ok(Pages::open(
+                &session,
+                lake,
+                Table::raw(stream),
+                pool,
+                columns,
+                page,
+            ))
         };
         let (payouts, payments) = (pages("payouts", PAYOUT)?, pages("payments", PAYMENT)?);
         let instructions = pages("instructions", INSTRUCTION)?;
         // The table before the stream: what it has committed, a sound stream holds or has held.
         let snapshot = payments.refresh().await?;
         let binding = bound(&snapshot)?;
-        let chronicle = Chronicle::open(nats, &Payments, settings).await.map_err(away)?;
-        let journal = Self { chronicle, binding, parted: false, payouts, payments, instructions };
+        let chronicle = Chronicle::open(nats, &Payments, settings)
+            .await
+            .map_err(away)?;
+        let journal = Self {
+            chronicle,
+            binding,
+            parted: false,
+            payouts,
+            payments,
+            instructions,
+        };
         journal.trust(&snapshot, journal.chronicle.last())?;
         Ok(journal)
     }
@@ -87,7 +120,8 @@ impl LakeJournal {
         Err(JournalError::Astray(why))
     }
 
-    /// Hands one message over. What is open when the first message of the present stream comes was begun in another one.
+    /// Hands one message over. What is open when the first message of the present stream comes was
+    /// begun in another one.
     fn hand_over(&mut self, books: &mut Books, seq: i64, message: &[Payment]) {
         if !self.parted && seq > self.binding.base {
             self.parted = true;
@@ -96,15 +130,25 @@ impl LakeJournal {
         books.payment(message);
     }
 
-    async fn read_payments(&mut self, snapshot: &Arc<Snapshot>, books: &mut Books) -> Result<(), JournalError> {
+    async fn read_payments(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        books: &mut Books,
+    ) -> Result<(), JournalError> {
         let last = self.last();
         // Nobody but this writer can have written more, and what it wrote it knows.
-        if self.payments.through().is_some_and(|through| through >= last) {
+        if self
+            .payments
+            .through()
+            .is_some_and(|through| through >= last)
+        {
             return Ok(());
         }
         let (offset, base) = (snapshot.offset, self.binding.base);
         if last > base && offset.unwrap_or(base) < last {
-            return Err(away(format!("the table payments has not committed the stream's last message yet ({offset:?} of {last})")));
+            return Err(away(format!(
+                "the table payments has not committed the stream's last message yet ({offset:?} of {last})"
+            )));
         }
         while let Some(page) = self.payments.next(snapshot).await? {
             let mut message: Vec<Payment> = Vec::new();
@@ -141,7 +185,8 @@ impl Journal for LakeJournal {
             }
             Err(error) => return Err(meaning(error)),
         }
-        // Each time, since a stream may be replaced under a running process: the table first, for the reason given above.
+        // Each time, since a stream may be replaced under a running process: the table first, for
+        // the reason given above.
         let snapshot = self.payments.refresh().await?;
         let last = self.chronicle.verify().await.map_err(meaning)?;
         self.trust(&snapshot, last)?;
@@ -149,7 +194,9 @@ impl Journal for LakeJournal {
         self.read_payments(&snapshot, books).await?;
         let snapshot = self.instructions.refresh().await?;
         while let Some(page) = self.instructions.next(&snapshot).await? {
-            page.iter().flat_map(instructions).for_each(|row| books.instruction(&row));
+            page.iter()
+                .flat_map(instructions)
+                .for_each(|row| books.instruction(&row));
         }
         let snapshot = self.payouts.refresh().await?;
         while let Some(page) = self.payouts.next(&snapshot).await? {
@@ -179,7 +226,9 @@ impl Journal for LakeJournal {
 
 /// Which stream the table goes on from.
 fn bound(snapshot: &Snapshot) -> Result<Binding, JournalError> {
-    snapshot.binding.ok_or_else(|| away("there is no table payments yet; a process with the role pipelines makes it"))
+    snapshot.binding.ok_or_else(|| {
+        away("there is no table payments yet; a process with the role pipelines makes it")
+    })
 }
 
 fn meaning(error: ChronicleError) -> JournalError {
@@ -192,7 +241,8 @@ fn meaning(error: ChronicleError) -> JournalError {
 }
 
 const PAYMENT: &str = "event_time, payment, step, account, address, amount_atomic, sent_atomic, network_fee_atomic, tx_id, reason, pool";
-const INSTRUCTION: &str = "event_time, kind, account, amount_atomic, payment, verdict, tx_id, reason, actor, pool";
+const INSTRUCTION: &str =
+    "event_time, kind, account, amount_atomic, payment, verdict, tx_id, reason, actor, pool";
 const PAYOUT: &str = "block_hash, step, account, coalesce(amount_atomic, reward_atomic) AS amount_atomic, was_mature";
 
 /// Reads cells of a batch by name; an absent one is a null.
@@ -205,21 +255,33 @@ impl Cells<'_> {
     }
 
     fn number(&self, name: &str, row: usize) -> Option<i128> {
-        let column = self.0.column_by_name(name)?.as_primitive_opt::<Decimal128Type>()?;
+        let column = self
+            .0
+            .column_by_name(name)?
+            .as_primitive_opt::<Decimal128Type>()?;
         column.is_valid(row).then(|| column.value(row))
     }
 
     fn time(&self, row: usize) -> i64 {
-        let column = self.0.column_by_name("event_time").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        let column = self
+            .0
+            .column_by_name("event_time")
+            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
         column.map_or(0, |column| column.value(row))
     }
 
     fn seq(&self, row: usize) -> i64 {
-        self.0.column_by_name("seq").and_then(|column| column.as_primitive_opt::<Int64Type>()).map_or(0, |column| column.value(row))
+        self.0
+            .column_by_name("seq")
+            .and_then(|column| column.as_primitive_opt::<Int64Type>())
+            .map_or(0, |column| column.value(row))
     }
 
     fn flag(&self, name: &str, row: usize) -> bool {
-        let column = self.0.column_by_name(name).and_then(|column| column.as_boolean_opt());
+        let column = self
+            .0
+            .column_by_name(name)
+            .and_then(|column| column.as_boolean_opt());
         column.is_some_and(|column| column.is_valid(row) && column.value(row))
     }
 }

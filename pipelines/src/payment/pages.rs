@@ -1,7 +1,9 @@
-//! The good rows of a pool in a stored table, page by page: in their order, each once, and never more in memory than a page.
+//! The good rows of a pool in a stored table, page by page: in their order, each once, and never
+//! more in memory than a page.
 //!
-//! A pool that has run for years has millions of rows. Whoever adds them up needs each for a moment, and after the first
-//! reading only those that are new: files that hold nothing newer are never opened again.
+//! A pool that has run for years has millions of rows. Whoever adds them up needs each for a
+//! moment, and after the first reading only those that are new: files that hold nothing newer are
+//! never opened again.
 
 use std::sync::Arc;
 
@@ -36,11 +38,26 @@ fn away(error: impl std::fmt::Display) -> JournalError {
 }
 
 impl Pages {
-    /// Does no I/O. `session` can reach the lake. `columns` are SQL; `seq` goes before them. A page holds at most `most` rows,
-    /// or one message.
-    pub fn open(session: &SessionContext, lake: &Lake, table: Table, pool: &str, columns: &'static str, most: usize) -> Self {
+    /// Does no I/O. `session` can reach the lake. `columns` are SQL; `seq` goes before them. A page
+    /// holds at most `most` rows, or one message.
+    pub fn open(
+        session: &SessionContext,
+        lake: &Lake,
+        table: Table,
+        pool: &str,
+        columns: &'static str,
+        most: usize,
+    ) -> Self {
         let (session, reader) = (session.clone(), SnapshotReader::open(lake, table));
-        Self { session, reader, pool: pool.to_owned(), columns, most: most.max(1), width: FIRST_WIDTH, through: None }
+        Self {
+            session,
+            reader,
+            pool: pool.to_owned(),
+            columns,
+            most: most.max(1),
+            width: FIRST_WIDTH,
+            through: None,
+        }
     }
 
     /// The table's newest version, to be read with [`Self::next`].
@@ -58,9 +75,13 @@ impl Pages {
         self.through = self.through.max(Some(through));
     }
 
-    /// The next rows, whole messages in the order of `seq` and `row`; `None` when the version has no more. What an answer
-    /// holds is not answered again; after an error the same rows come again.
-    pub async fn next(&mut self, snapshot: &Arc<Snapshot>) -> Result<Option<Vec<RecordBatch>>, JournalError> {
+    /// The next rows, whole messages in the order of `seq` and `row`; `None` when the version has
+    /// no more. What an answer holds is not answered again; after an error the same rows come
+    /// again.
+    pub async fn next(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<Option<Vec<RecordBatch>>, JournalError> {
         while let Some((after, last)) = self.gap(snapshot) {
             let (through, rows) = self.page(snapshot, after, last).await?;
             self.through = Some(through);
@@ -71,16 +92,25 @@ impl Pages {
         Ok(None)
     }
 
-    /// What is looked at next: after the first, through the second. Sequences that no file holds are passed over.
+    /// What is looked at next: after the first, through the second. Sequences that no file holds
+    /// are passed over.
     fn gap(&mut self, snapshot: &Snapshot) -> Option<(i64, i64)> {
-        let last = snapshot.offset.filter(|last| self.through.is_none_or(|through| through < *last))?;
+        let last = snapshot
+            .offset
+            .filter(|last| self.through.is_none_or(|through| through < *last))?;
         let ahead = |range: Option<(i64, i64)>| match range {
-            Some((low, high)) if self.through.is_none_or(|through| high > through) => Some(low.saturating_sub(1)),
+            Some((low, high)) if self.through.is_none_or(|through| high > through) => {
+                Some(low.saturating_sub(1))
+            }
             Some(_) => None,
             // A file whose range nobody knows may hold any.
             None => Some(-1),
         };
-        let after = snapshot.files.iter().filter_map(|file| ahead(file.seq_range())).min();
+        let after = snapshot
+            .files
+            .iter()
+            .filter_map(|file| ahead(file.seq_range()))
+            .min();
         match after.map(|after| self.through.map_or(after, |through| through.max(after))) {
             Some(after) if after < last => Some((after, last)),
             _ => {
@@ -91,9 +121,16 @@ impl Pages {
     }
 
     /// Whole messages after a sequence, and the sequence that they reach.
-    async fn page(&mut self, snapshot: &Arc<Snapshot>, after: i64, last: i64) -> Result<(i64, Vec<RecordBatch>), JournalError> {
+    async fn page(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        after: i64,
+        last: i64,
+    ) -> Result<(i64, Vec<RecordBatch>), JournalError> {
         let through = after.saturating_add(self.width).min(last);
-        let rows = self.rows(snapshot, (after, through), Some(self.most + 1)).await?;
+        let rows = self
+            .rows(snapshot, (after, through), Some(self.most + 1))
+            .await?;
         let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
         if count <= self.most {
             self.width = self.width.saturating_mul(2);
@@ -101,24 +138,42 @@ impl Pages {
         }
         self.width = (self.width / 2).max(1);
         // Of the last message there may be more.
-        let Some(cut) = rows.iter().rev().find_map(last_seq) else { return Err(away("rows without a sequence")) };
-        let whole: Vec<RecordBatch> = rows.iter().map(|batch| batch.slice(0, before(batch, cut))).collect();
+        let Some(cut) = rows.iter().rev().find_map(last_seq) else {
+            return Err(away("rows without a sequence"));
+        };
+        let whole: Vec<RecordBatch> = rows
+            .iter()
+            .map(|batch| batch.slice(0, before(batch, cut)))
+            .collect();
         if whole.iter().any(|batch| batch.num_rows() > 0) {
             return Ok((cut - 1, whole));
         }
         Ok((cut, self.rows(snapshot, (cut - 1, cut), None).await?))
     }
 
-    async fn rows(&self, snapshot: &Arc<Snapshot>, range: (i64, i64), most: Option<usize>) -> Result<Vec<RecordBatch>, JournalError> {
+    async fn rows(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        range: (i64, i64),
+        most: Option<usize>,
+    ) -> Result<Vec<RecordBatch>, JournalError> {
         let table = SnapshotTable::new(snapshot.clone()).with_range(Some(range.0), Some(range.1));
         let rows = self.session.read_table(Arc::new(table)).map_err(away)?;
-        self.session.register_table("facts", rows.into_view()).map_err(away)?;
-        let limit = most.map(|most| format!(" LIMIT {most}")).unwrap_or_default();
+        self.session
+            .register_table("facts", rows.into_view())
+            .map_err(away)?;
+        let limit = most
+            .map(|most| format!(" LIMIT {most}"))
+            .unwrap_or_default();
         let columns = self.columns;
-        let sql = format!("SELECT seq, {columns} FROM facts WHERE reject_reason IS NULL AND pool = $1 ORDER BY seq, \"row\"{limit}");
+        let sql = format!(
+            "SELECT seq, {columns} FROM facts WHERE reject_reason IS NULL AND pool = $1 ORDER BY seq, \"row\"{limit}"
+        );
         let asked = async {
             let plan = self.session.sql(&sql).await?;
-            plan.with_param_values(vec![ScalarValue::from(self.pool.as_str())])?.collect().await
+            plan.with_param_values(vec![ScalarValue::from(self.pool.as_str())])?
+                .collect()
+                .await
         };
         let answer = asked.await.map_err(away);
         self.session.deregister_table("facts").map_err(away)?;
@@ -127,11 +182,20 @@ impl Pages {
 }
 
 fn last_seq(batch: &RecordBatch) -> Option<i64> {
-    batch.column_by_name("seq")?.as_primitive_opt::<Int64Type>()?.values().last().copied()
+    batch
+        .column_by_name("seq")?
+        .as_primitive_opt::<Int64Type>()?
+        .values()
+        .last()
+        .copied()
 }
 
 /// How many of the first rows come before a sequence.
 fn before(batch: &RecordBatch, seq: i64) -> usize {
-    let values = batch.column_by_name("seq").and_then(|column| column.as_primitive_opt::<Int64Type>());
-    values.map_or(0, |values| values.values().partition_point(|value| *value < seq))
+    let values = batch
+        .column_by_name("seq")
+        .and_then(|column| column.as_primitive_opt::<Int64Type>());
+    values.map_or(0, |values| {
+        values.values().partition_point(|value| *value < seq)
+    })
 }

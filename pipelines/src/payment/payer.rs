@@ -1,7 +1,9 @@
-//! The payer: carries payments out between a journal and a wallet, one move at a time, and may die between any two of them.
+//! The payer: carries payments out between a journal and a wallet, one move at a time, and may die
+//! between any two of them.
 //!
-//! What it knows beside the books is little and may be lost: which addresses the wallet takes, since when it looks for a
-//! payment in vain, what it reserved itself, and whether it wrote `submitting` itself and has not asked the wallet yet.
+//! What it knows beside the books is little and may be lost: which addresses the wallet takes,
+//! since when it looks for a payment in vain, what it reserved itself, and whether it wrote
+//! `submitting` itself and has not asked the wallet yet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,7 +67,8 @@ pub struct Payer<J> {
     fresh: Option<String>,
     missing: BTreeMap<String, i64>,
     fitness: BTreeMap<String, Fitness>,
-    /// When the wallet refused an address by its form, microseconds since 1970: it is asked again after a while.
+    /// When the wallet refused an address by its form, microseconds since 1970: it is asked again
+    /// after a while.
     unfit: BTreeMap<String, i64>,
     /// When the wallet was last asked what it has, and what it answered.
     weighed: Option<i64>,
@@ -75,10 +78,37 @@ pub struct Payer<J> {
 
 impl<J: Journal> Payer<J> {
     /// A payer that knows nothing yet; the journal tells it.
-    pub fn new(config: PaymentConfig, journal: J, wallet: Arc<dyn Wallet>, vault: Arc<dyn Vault>, state: StateHandle) -> Self {
+    pub fn new(
+        config: PaymentConfig,
+        journal: J,
+        wallet: Arc<dyn Wallet>,
+        vault: Arc<dyn Vault>,
+        state: StateHandle,
+    ) -> Self {
         let (books, kept, begun, fresh) = (Books::default(), Vec::new(), None, None);
-        let (missing, fitness, unfit, weighed, purse) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), None, None);
-        Self { config, journal, wallet, vault, books, kept, begun, fresh, missing, fitness, unfit, weighed, purse, state }
+        let (missing, fitness, unfit, weighed, purse) = (
+            BTreeMap::new(),
+            BTreeMap::new(),
+            BTreeMap::new(),
+            None,
+            None,
+        );
+        Self {
+            config,
+            journal,
+            wallet,
+            vault,
+            books,
+            kept,
+            begun,
+            fresh,
+            missing,
+            fitness,
+            unfit,
+            weighed,
+            purse,
+            state,
+        }
     }
 
     /// The same payer, which knows what lay in the vault when it began.
@@ -94,7 +124,8 @@ impl<J: Journal> Payer<J> {
         &self.books
     }
 
-    /// Pays until shutdown, or until the stream turns out to be another one: then the journal must be opened anew.
+    /// Pays until shutdown, or until the stream turns out to be another one: then the journal must
+    /// be opened anew.
     pub async fn run(mut self, stop: CancellationToken) {
         let pause = Duration::from_millis(self.config.poll_ms);
         let mut said = None;
@@ -123,8 +154,8 @@ impl<J: Journal> Payer<J> {
         }
     }
 
-    /// One round at `now`, microseconds since 1970: looks after every open payment, then begins one if somebody is due. Answers
-    /// whether anything was written.
+    /// One round at `now`, microseconds since 1970: looks after every open payment, then begins one
+    /// if somebody is due. Answers whether anything was written.
     pub async fn tick(&mut self, now: i64) -> Result<bool, Pause> {
         let ended = self.round(now).await;
         // From books that were not read to their end nothing follows.
@@ -157,8 +188,17 @@ impl<J: Journal> Payer<J> {
         if wrote {
             return Ok(true);
         }
-        if let Some(batch) = self.books.open().find(|batch| batch.status != Status::Submitted) {
-            let why = format!("payment {} is {}: {}", batch.id, batch.status.name(), batch.reason.as_deref().unwrap_or("not sent yet"));
+        if let Some(batch) = self
+            .books
+            .open()
+            .find(|batch| batch.status != Status::Submitted)
+        {
+            let why = format!(
+                "payment {} is {}: {}",
+                batch.id,
+                batch.status.name(),
+                batch.reason.as_deref().unwrap_or("not sent yet")
+            );
             return Err(pause.unwrap_or(Pause::Waiting(why)));
         }
         match (self.begin(now).await, pause) {
@@ -169,9 +209,12 @@ impl<J: Journal> Payer<J> {
 
     /// One move of an open payment.
     async fn look_after(&mut self, id: &str, now: i64) -> Result<bool, Pause> {
-        let Some(batch) = self.books.batch(id).cloned() else { return Ok(false) };
+        let Some(batch) = self.books.batch(id).cloned() else {
+            return Ok(false);
+        };
         if let Some(word) = self.books.resolution(&batch).cloned()
-            && let Some(told) = plan::resolved(&batch, word.paid, word.tx_id.as_deref(), &word.reason)
+            && let Some(told) =
+                plan::resolved(&batch, word.paid, word.tx_id.as_deref(), &word.reason)
         {
             return match word.paid {
                 true => self.carry_out(&batch, told, None, now).await,
@@ -184,27 +227,55 @@ impl<J: Journal> Payer<J> {
         self.send(&batch, now).await
     }
 
-    /// An operator calls a payment unpaid: `told` is done about it if the wallet's history says nothing else. A wallet that does
-    /// not answer is waited for.
-    async fn give_back(&mut self, batch: &Batch, word: &Resolution, told: Move, now: i64) -> Result<bool, Pause> {
+    /// An operator calls a payment unpaid: `told` is done about it if the wallet's history says
+    /// nothing else. A wallet that does not answer is waited for.
+    async fn give_back(
+        &mut self,
+        batch: &Batch,
+        word: &Resolution,
+        told: Move,
+        now: i64,
+    ) -> Result<bool, Pause> {
         let Some(found) = self.search(batch).await? else {
             return self.carry_out(batch, told, None, now).await;
         };
-        let Found { tx_id, confirmations, .. } = &found;
+        let Found {
+            tx_id,
+            confirmations,
+            ..
+        } = &found;
         let said = format!(
             "not given back: an operator called it unpaid ({}), and the wallet's history has it in transaction {tx_id}, with {confirmations} blocks on it",
             word.reason
         );
         match self.after_finding(batch, &found, now).await? {
-            Move::Write { step, tx_id, fee, .. } => {
-                tracing::error!(payment = batch.id, said, "a payment that was called unpaid was sent");
-                self.carry_out(batch, Move::Write { step, tx_id, fee, reason: Some(said) }, None, now).await
+            Move::Write {
+                step, tx_id, fee, ..
+            } => {
+                tracing::error!(
+                    payment = batch.id,
+                    said,
+                    "a payment that was called unpaid was sent"
+                );
+                self.carry_out(
+                    batch,
+                    Move::Write {
+                        step,
+                        tx_id,
+                        fee,
+                        reason: Some(said),
+                    },
+                    None,
+                    now,
+                )
+                .await
             }
             _ => Err(Pause::Waiting(format!("payment {}: {said}", batch.id))),
         }
     }
 
-    /// What follows from what the history has. Its amount leaves out what went to the wallet's own address.
+    /// What follows from what the history has. Its amount leaves out what went to the wallet's own
+    /// address.
     async fn after_finding(&self, batch: &Batch, found: &Found, now: i64) -> Result<Move, Pause> {
         let mut means = Means::default();
         if u128::try_from(batch.sent()) != Ok(found.amount) {
@@ -212,10 +283,21 @@ impl<J: Journal> Payer<J> {
                 Some(address) => Some(address.clone()),
                 None => self.wallet.funds().await?.address,
             };
-            let to_own = batch.rows.iter().filter(|row| Some(&row.address) == own.as_ref());
-            means.own = u128::try_from(to_own.map(|row| row.sent_atomic).sum::<i128>()).unwrap_or_default();
+            let to_own = batch
+                .rows
+                .iter()
+                .filter(|row| Some(&row.address) == own.as_ref());
+            means.own =
+                u128::try_from(to_own.map(|row| row.sent_atomic).sum::<i128>()).unwrap_or_default();
         }
-        Ok(plan::after_looking(batch, Some(found), means, &self.config, now, now))
+        Ok(plan::after_looking(
+            batch,
+            Some(found),
+            means,
+            &self.config,
+            now,
+            now,
+        ))
     }
 
     /// Follows a payment that may have been sent.
@@ -235,29 +317,53 @@ impl<J: Journal> Payer<J> {
             return self.carry_out(batch, next, signed.as_deref(), now).await;
         }
         let missing = *self.missing.entry(batch.id.clone()).or_insert(now);
-        let means = Means { fresh, signed: signed.is_some(), own: 0 };
+        let means = Means {
+            fresh,
+            signed: signed.is_some(),
+            own: 0,
+        };
         let next = plan::after_looking(batch, None, means, &self.config, missing, now);
         self.carry_out(batch, next, signed.as_deref(), now).await
     }
 
-    async fn carry_out(&mut self, batch: &Batch, next: Move, signed: Option<&[u8]>, now: i64) -> Result<bool, Pause> {
+    async fn carry_out(
+        &mut self,
+        batch: &Batch,
+        next: Move,
+        signed: Option<&[u8]>,
+        now: i64,
+    ) -> Result<bool, Pause> {
         match next {
             Move::Wait(why) if batch.status == Status::Submitted => {
                 tracing::trace!(payment = batch.id, why, "a payment waits");
                 Ok(false)
             }
             Move::Wait(why) => Err(Pause::Waiting(format!("payment {}: {why}", batch.id))),
-            Move::Submit if self.config.dry_run => Err(Pause::Waiting(format!("dry run: payment {} is not sent", batch.id))),
+            Move::Submit if self.config.dry_run => Err(Pause::Waiting(format!(
+                "dry run: payment {} is not sent",
+                batch.id
+            ))),
             Move::Submit => self.submit(batch, signed, now).await,
-            Move::Write { step, tx_id, fee, reason } => {
+            Move::Write {
+                step,
+                tx_id,
+                fee,
+                reason,
+            } => {
                 let rows = batch.rows_for(step, now, tx_id.as_deref(), reason.as_deref());
-                self.write(fee.map_or(rows.clone(), |fee| plan::with_fee(rows, fee))).await?;
+                self.write(fee.map_or(rows.clone(), |fee| plan::with_fee(rows, fee)))
+                    .await?;
                 Ok(true)
             }
         }
     }
 
-    async fn submit(&mut self, batch: &Batch, signed: Option<&[u8]>, now: i64) -> Result<bool, Pause> {
+    async fn submit(
+        &mut self,
+        batch: &Batch,
+        signed: Option<&[u8]>,
+        now: i64,
+    ) -> Result<bool, Pause> {
         // Whatever comes of it, this was the one time that it may be sent unsigned.
         let fresh = self.fresh.take_if(|id| *id == batch.id).is_some();
         let outputs: Vec<_> = plan::outputs(batch, FeePolicy::Pool, 0)
@@ -271,7 +377,8 @@ impl<J: Journal> Payer<J> {
         match self.wallet.submit(&batch.id, &outputs, signed).await {
             Ok(_) if batch.status == Status::Submitted => Ok(false),
             Ok(tx_id) => {
-                self.write(batch.rows_for("submitted", now, Some(&tx_id), None)).await?;
+                self.write(batch.rows_for("submitted", now, Some(&tx_id), None))
+                    .await?;
                 Ok(true)
             }
             Err(error) if fresh && self.wallet.is_definite(&error) => {
@@ -280,15 +387,22 @@ impl<J: Journal> Payer<J> {
                     WalletError::Address { address, .. } => Some(address.clone()),
                     _ => None,
                 };
-                // The same would happen again at once. Of several destinations the first half is tried by itself, so that one that
-                // spoils all is left alone in the end; whoever is put back goes behind the others.
+                // The same would happen again at once. Of several destinations the first half is
+                // tried by itself, so that one that spoils all is left alone in the end; whoever is
+                // put back goes behind the others.
                 let named = refused.is_some();
                 let alone = batch.rows.len().div_ceil(2) * usize::from(batch.rows.len() > 1);
                 let mut rows = batch.rows_for("released", now, None, Some(&error.to_string()));
-                for row in rows.iter_mut().take(if named { batch.rows.len() } else { alone }) {
+                for row in rows
+                    .iter_mut()
+                    .take(if named { batch.rows.len() } else { alone })
+                {
                     row.reason = Some(format!("{LATER}{error}").chars().take(250).collect());
                 }
-                for row in rows.iter_mut().filter(|row| refused.as_ref() == Some(&row.address)) {
+                for row in rows
+                    .iter_mut()
+                    .filter(|row| refused.as_ref() == Some(&row.address))
+                {
                     row.reason = Some(format!("{REFUSED}{error}").chars().take(250).collect());
                 }
                 self.write(rows).await?;
@@ -312,10 +426,17 @@ impl<J: Journal> Payer<J> {
                 "the wallet's address is {found}, payments.wallet.address is {wanted}: it is another wallet"
             )));
         }
-        // The fault may have been the wallet's, such as one of another network: an operator's word, or some time, has it asked again.
-        let stale = |account: &str, asked: i64| asked <= self.books.resumed(account) || now.saturating_sub(asked) >= ASK_AGAIN_US;
-        let again: Vec<String> =
-            self.unfit.iter().filter(|(account, asked)| stale(account, **asked)).map(|(account, _)| account.clone()).collect();
+        // The fault may have been the wallet's, such as one of another network: an operator's word,
+        // or some time, has it asked again.
+        let stale = |account: &str, asked: i64| {
+            asked <= self.books.resumed(account) || now.saturating_sub(asked) >= ASK_AGAIN_US
+        };
+        let again: Vec<String> = self
+            .unfit
+            .iter()
+            .filter(|(account, asked)| stale(account, **asked))
+            .map(|(account, _)| account.clone())
+            .collect();
         for account in again {
             self.unfit.remove(&account);
             self.fitness.remove(&account);
@@ -336,32 +457,53 @@ impl<J: Journal> Payer<J> {
                 break;
             }
         }
-        let chosen = select::batch(&candidates, &self.fitness, &self.config, funds.unlocked, room);
+        let chosen = select::batch(
+            &candidates,
+            &self.fitness,
+            &self.config,
+            funds.unlocked,
+            room,
+        );
         if chosen.is_empty() {
-            let able = candidates.iter().any(|one| !matches!(self.fitness.get(&one.account), Some(Fitness::Refused(_))));
+            let able = candidates
+                .iter()
+                .any(|one| !matches!(self.fitness.get(&one.account), Some(Fitness::Refused(_))));
             return match able {
-                true => Err(WalletError::NotEnough(format!("{} atomic units", funds.unlocked)).into()),
+                true => {
+                    Err(WalletError::NotEnough(format!("{} atomic units", funds.unlocked)).into())
+                }
                 false => Ok(false),
             };
         }
         let id = format!("{}-{}-{now}", self.config.pool, self.journal.position() + 1);
-        self.write(select::rows(&chosen, &self.config.pool, &id, now)).await?;
+        self.write(select::rows(&chosen, &self.config.pool, &id, now))
+            .await?;
         self.begun = Some(id);
         Ok(true)
     }
 
-    /// Writes a step and learns it. Whatever the journal could not promise is read from it in the next round.
+    /// Writes a step and learns it. Whatever the journal could not promise is read from it in the
+    /// next round.
     pub(super) async fn write(&mut self, rows: Vec<Payment>) -> Result<(), Pause> {
         self.journal.append(&rows).await?;
         if let Some(first) = rows.first() {
             let (payment, step) = (first.payment.as_str(), first.step.as_str());
-            tracing::info!(payment, step, destinations = rows.len(), tx_id = first.tx_id, "payment");
-            metrics::counter!("headframe_payment_steps_total", "step" => first.step.clone()).increment(1);
+            tracing::info!(
+                payment,
+                step,
+                destinations = rows.len(),
+                tx_id = first.tx_id,
+                "payment"
+            );
+            metrics::counter!("headframe_payment_steps_total", "step" => first.step.clone())
+                .increment(1);
         }
         self.books.payment(&rows);
         match rows.first() {
             // What was signed for a payment that is over is not to be sent any more.
-            Some(first) if self.books.batch(&first.payment).is_none() => Ok(self.vault.remove(&first.payment).await?),
+            Some(first) if self.books.batch(&first.payment).is_none() => {
+                Ok(self.vault.remove(&first.payment).await?)
+            }
             _ => Ok(()),
         }
     }
@@ -369,18 +511,37 @@ impl<J: Journal> Payer<J> {
     fn tell(&self, pause: Option<&Pause>, now: i64) {
         let stopped = match pause {
             Some(Pause::Broken(broken)) => Some((broken.rule, broken.why.clone())),
-            Some(Pause::Journal(error @ JournalError::Astray(_))) => Some((STREAM, error.to_string())),
+            Some(Pause::Journal(error @ JournalError::Astray(_))) => {
+                Some((STREAM, error.to_string()))
+            }
             Some(error @ Pause::Unclaimed(_)) => Some((KEPT, error.to_string())),
             _ => None,
         };
-        let due = select::candidates(&self.books, &self.config, now).into_iter().take(NAMED).map(|one| (one.account, one.amount));
-        let unfit = self.fitness.iter().filter_map(|(account, fitness)| match fitness {
-            Fitness::Refused(reason) => Some((account.clone(), reason.clone())),
-            _ => None,
-        });
+        let due = select::candidates(&self.books, &self.config, now)
+            .into_iter()
+            .take(NAMED)
+            .map(|one| (one.account, one.amount));
+        let unfit = self
+            .fitness
+            .iter()
+            .filter_map(|(account, fitness)| match fitness {
+                Fitness::Refused(reason) => Some((account.clone(), reason.clone())),
+                _ => None,
+            });
         let owned = |account: &str, reason: &str| (account.to_owned(), reason.to_owned());
-        let refused: Vec<_> = self.books.refused().map(|(account, reason)| owned(account, reason)).chain(unfit).take(NAMED).collect();
-        let held: Vec<_> = self.books.holds().map(|(account, reason)| owned(account, reason)).take(NAMED).collect();
+        let refused: Vec<_> = self
+            .books
+            .refused()
+            .map(|(account, reason)| owned(account, reason))
+            .chain(unfit)
+            .take(NAMED)
+            .collect();
+        let held: Vec<_> = self
+            .books
+            .holds()
+            .map(|(account, reason)| owned(account, reason))
+            .take(NAMED)
+            .collect();
         let state = PayerState {
             waiting: pause.filter(|_| stopped.is_none()).map(ToString::to_string),
             stopped,
@@ -397,6 +558,8 @@ impl<J: Journal> Payer<J> {
 
 /// Microseconds since 1970.
 pub fn now_us() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

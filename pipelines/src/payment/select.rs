@@ -31,13 +31,19 @@ pub enum Waiting {
     Interval(i64),
 }
 
-/// The beginning of the interval that a moment lies in. Intervals are counted from 1970, so that a restart changes nothing.
+/// The beginning of the interval that a moment lies in. Intervals are counted from 1970, so that a
+/// restart changes nothing.
 fn slot(config: &PaymentConfig, time_us: i64) -> i64 {
     time_us.div_euclid(config.interval_us().max(1))
 }
 
 /// Whether this account could be paid at `now`, microseconds since 1970.
-pub fn due(books: &Books, config: &PaymentConfig, account: &str, now: i64) -> Result<Candidate, Waiting> {
+pub fn due(
+    books: &Books,
+    config: &PaymentConfig,
+    account: &str,
+    now: i64,
+) -> Result<Candidate, Waiting> {
     let amount = books.balance(&Account::Miner(account.to_owned()));
     if amount <= 0 {
         return Err(Waiting::Empty);
@@ -54,24 +60,36 @@ pub fn due(books: &Books, config: &PaymentConfig, account: &str, now: i64) -> Re
     if last > 0 && slot(config, last) >= slot(config, now) {
         return Err(Waiting::Interval(last));
     }
-    Ok(Candidate { account: account.to_owned(), amount })
+    Ok(Candidate {
+        account: account.to_owned(),
+        amount,
+    })
 }
 
-/// Everybody who could be paid at `now`: who waits longest first, then by address. Who was taken out of a payment goes behind
-/// those who were not, so that one destination that spoils every payment does not spoil the others' for ever.
+/// Everybody who could be paid at `now`: who waits longest first, then by address. Who was taken
+/// out of a payment goes behind those who were not, so that one destination that spoils every
+/// payment does not spoil the others' for ever.
 pub fn candidates(books: &Books, config: &PaymentConfig, now: i64) -> Vec<Candidate> {
-    let names = books.accounts().filter_map(|(account, balance)| match account {
-        Account::Miner(name) if balance > 0 => Some(name),
-        _ => None,
-    });
-    let mut found: Vec<Candidate> = names.filter_map(|name| due(books, config, name, now).ok()).collect();
-    let since = |account: &str| books.owner(account).map_or(0, |owner| owner.last_reserved.max(owner.put_back));
+    let names = books
+        .accounts()
+        .filter_map(|(account, balance)| match account {
+            Account::Miner(name) if balance > 0 => Some(name),
+            _ => None,
+        });
+    let mut found: Vec<Candidate> = names
+        .filter_map(|name| due(books, config, name, now).ok())
+        .collect();
+    let since = |account: &str| {
+        books
+            .owner(account)
+            .map_or(0, |owner| owner.last_reserved.max(owner.put_back))
+    };
     found.sort_by_cached_key(|one| (since(&one.account), one.account.clone()));
     found
 }
 
-/// One transaction's worth of candidates, within what the wallet can spend. `fitness` knows every candidate; those it refuses
-/// are left out. `room` is the most destinations the wallet takes.
+/// One transaction's worth of candidates, within what the wallet can spend. `fitness` knows every
+/// candidate; those it refuses are left out. `room` is the most destinations the wallet takes.
 pub fn batch(
     candidates: &[Candidate],
     fitness: &BTreeMap<String, Fitness>,

@@ -18,7 +18,8 @@ pub struct Purse {
     pub unlocked: u128,
     /// All that it has.
     pub total: u128,
-    /// What it must have for everybody to be paid: mature balances, the fee, payments that are reserved or under review.
+    /// What it must have for everybody to be paid: mature balances, the fee, payments that are
+    /// reserved or under review.
     pub owed: u128,
 }
 
@@ -43,7 +44,8 @@ impl Purse {
 /// A moment of the payer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PayerState {
-    /// A rule that does not hold, by name and in words: nobody is paid until an operator has decided.
+    /// A rule that does not hold, by name and in words: nobody is paid until an operator has
+    /// decided.
     pub stopped: Option<(&'static str, String)>,
     /// Why nothing moves just now, e.g. a locked wallet.
     pub waiting: Option<String>,
@@ -51,11 +53,13 @@ pub struct PayerState {
     pub dry_run: bool,
     /// Who would be paid now, and how much in atomic units; the first thousand.
     pub due: Vec<(String, i128)>,
-    /// Addresses that the wallet refuses, or refused to pay and nobody has resumed since, and why; the first thousand.
+    /// Addresses that the wallet refuses, or refused to pay and nobody has resumed since, and why;
+    /// the first thousand.
     pub refused: Vec<(String, String)>,
     /// Accounts that an operator holds, and why; the first thousand.
     pub held: Vec<(String, String)>,
-    /// What the wallet has and owes, by its last answer of about a minute; nothing when it did not answer.
+    /// What the wallet has and owes, by its last answer of about a minute; nothing when it did not
+    /// answer.
     pub purse: Option<Purse>,
     /// When this was true, microseconds since 1970; 0 before the first look.
     pub at: i64,
@@ -81,20 +85,39 @@ impl StateHandle {
     pub fn cannot_begin(&self, error: &JournalError, at: i64) {
         let why = error.to_string();
         self.set(match error {
-            JournalError::Astray(_) => PayerState { stopped: Some((STREAM, why)), at, ..PayerState::default() },
-            _ => PayerState { waiting: Some(why), at, ..PayerState::default() },
+            JournalError::Astray(_) => PayerState {
+                stopped: Some((STREAM, why)),
+                at,
+                ..PayerState::default()
+            },
+            _ => PayerState {
+                waiting: Some(why),
+                at,
+                ..PayerState::default()
+            },
         });
     }
 
     pub(crate) fn set(&self, state: PayerState) {
-        metrics::gauge!("headframe_payments_stopped").set(f64::from(u8::from(state.stopped.is_some())));
-        metrics::gauge!("headframe_payments_waiting").set(f64::from(u8::from(state.waiting.is_some())));
+        metrics::gauge!("headframe_payments_stopped")
+            .set(f64::from(u8::from(state.stopped.is_some())));
+        metrics::gauge!("headframe_payments_waiting")
+            .set(f64::from(u8::from(state.waiting.is_some())));
         metrics::gauge!("headframe_payments_due_accounts").set(state.due.len() as f64);
-        metrics::gauge!("headframe_payments_blocked_accounts", "why" => "refused").set(state.refused.len() as f64);
-        metrics::gauge!("headframe_payments_blocked_accounts", "why" => "held").set(state.held.len() as f64);
-        let figure = |of: fn(&Purse) -> u128| state.purse.as_ref().map_or(f64::NAN, |purse| of(purse) as f64);
-        metrics::gauge!("headframe_payments_wallet_atomic", "what" => "unlocked").set(figure(|purse| purse.unlocked));
-        metrics::gauge!("headframe_payments_wallet_atomic", "what" => "total").set(figure(|purse| purse.total));
+        metrics::gauge!("headframe_payments_blocked_accounts", "why" => "refused")
+            .set(state.refused.len() as f64);
+        metrics::gauge!("headframe_payments_blocked_accounts", "why" => "held")
+            .set(state.held.len() as f64);
+        let figure = |of: fn(&Purse) -> u128| {
+            state
+                .purse
+                .as_ref()
+                .map_or(f64::NAN, |purse| of(purse) as f64)
+        };
+        metrics::gauge!("headframe_payments_wallet_atomic", "what" => "unlocked")
+            .set(figure(|purse| purse.unlocked));
+        metrics::gauge!("headframe_payments_wallet_atomic", "what" => "total")
+            .set(figure(|purse| purse.total));
         metrics::gauge!("headframe_payments_owed_atomic").set(figure(|purse| purse.owed));
         metrics::gauge!("headframe_payments_shortfall_atomic").set(figure(Purse::shortfall));
         self.0.send_replace(state);

@@ -1,8 +1,9 @@
 //! The course of each found block: from its rows in `blocks` to the steps of its payout. Pure.
 //!
-//! The chain may take a block away and bring it back; each time its reward is reversed or credited once more, and never twice
-//! in a row. What is due follows from the rows of `blocks` in their order and from nothing else, so that every reader of the
-//! table comes to the same steps in the same order.
+//! The chain may take a block away and bring it back; each time its reward is reversed or credited
+//! once more, and never twice in a row. What is due follows from the rows of `blocks` in their
+//! order and from nothing else, so that every reader of the table comes to the same steps in the
+//! same order.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -77,12 +78,23 @@ pub fn window_of(milli: i64) -> u128 {
 }
 
 impl BlockRow {
-    /// The terms it is paid on; `None` for a block of a pool that pays nobody, and for terms that make no sense.
+    /// The terms it is paid on; `None` for a block of a pool that pays nobody, and for terms that
+    /// make no sense.
     pub fn paid(&self) -> Option<Paid> {
         let scheme = find(self.scheme.as_deref()?)?;
-        let window_milli = self.window_milli.filter(|milli| (1..=MAX_WINDOW_MILLI).contains(milli))?;
-        let fee_bp = self.fee_bp.filter(|fee| (0..=MAX_FEE_BP).contains(fee)).and_then(|fee| u16::try_from(fee).ok())?;
-        Some(Paid { scheme, window_milli, fee_bp, reward: u128::try_from(self.reward?).ok()? })
+        let window_milli = self
+            .window_milli
+            .filter(|milli| (1..=MAX_WINDOW_MILLI).contains(milli))?;
+        let fee_bp = self
+            .fee_bp
+            .filter(|fee| (0..=MAX_FEE_BP).contains(fee))
+            .and_then(|fee| u16::try_from(fee).ok())?;
+        Some(Paid {
+            scheme,
+            window_milli,
+            fee_bp,
+            reward: u128::try_from(self.reward?).ok()?,
+        })
     }
 }
 
@@ -117,7 +129,8 @@ impl Step {
 /// One step of one block, and the row it follows from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
-    /// The block's first row that carries terms and a reward, with the times of its first row: what it says holds for ever.
+    /// The block's first row that carries terms and a reward, with the times of its first row: what
+    /// it says holds for ever.
     pub block: Arc<BlockRow>,
     /// What is due.
     pub step: Step,
@@ -160,10 +173,16 @@ struct Course {
 }
 
 impl Courses {
-    /// Takes the next row and says what is due after it, in this order. Rows must come in the order of their places.
+    /// Takes the next row and says what is due after it, in this order. Rows must come in the order
+    /// of their places.
     pub fn next(&mut self, row: &BlockRow) -> Vec<Due> {
         let key = (row.pool.clone(), row.hash.clone());
-        let first = || Course { block: Arc::new(row.clone()), is_frozen: false, status: None, standing: Standing::Open };
+        let first = || Course {
+            block: Arc::new(row.clone()),
+            is_frozen: false,
+            status: None,
+            standing: Standing::Open,
+        };
         let course = self.known.entry(key.clone()).or_insert_with(first);
         // A candidate row that was late may come after the row it should precede.
         if row.status != "candidate" {
@@ -171,7 +190,10 @@ impl Courses {
         }
         let mut steps = Vec::new();
         if !course.is_frozen {
-            let on_chain = matches!(course.status.as_deref(), Some("accepted" | "confirmed" | "matured"));
+            let on_chain = matches!(
+                course.status.as_deref(),
+                Some("accepted" | "confirmed" | "matured")
+            );
             if row.paid().is_none() {
                 let asked = row.scheme.is_some() || course.block.scheme.is_some();
                 match asked && on_chain {
@@ -182,22 +204,40 @@ impl Courses {
             }
             self.unpaid.remove(&key);
             let (ingest_time, event_time) = (course.block.ingest_time, course.block.event_time);
-            course.block = Arc::new(BlockRow { ingest_time, event_time, ..row.clone() });
+            course.block = Arc::new(BlockRow {
+                ingest_time,
+                event_time,
+                ..row.clone()
+            });
             course.is_frozen = true;
             steps.push(Step::Frozen);
         }
-        while let Some((step, next)) = course.status.as_deref().and_then(|status| follow(course.standing, status)) {
+        while let Some((step, next)) = course
+            .status
+            .as_deref()
+            .and_then(|status| follow(course.standing, status))
+        {
             steps.push(step);
             course.standing = next;
         }
         let due = |step: Step| {
-            let reason = row.reason.clone().filter(|_| matches!(step, Step::Reversed { .. }));
-            Due { block: course.block.clone(), step, cause: row.place, event_time: row.event_time, reason }
+            let reason = row
+                .reason
+                .clone()
+                .filter(|_| matches!(step, Step::Reversed { .. }));
+            Due {
+                block: course.block.clone(),
+                step,
+                cause: row.place,
+                event_time: row.event_time,
+                reason,
+            }
         };
         steps.into_iter().map(due).collect()
     }
 
-    /// Blocks on the best chain of which nobody can be paid yet: they name a scheme, and no row has complete terms and a reward.
+    /// Blocks on the best chain of which nobody can be paid yet: they name a scheme, and no row has
+    /// complete terms and a reward.
     pub fn unpaid(&self) -> usize {
         self.unpaid.len()
     }
@@ -206,10 +246,16 @@ impl Courses {
 /// The next step of a payout that stands here when its block's newest row says this.
 fn follow(standing: Standing, status: &str) -> Option<(Step, Standing)> {
     match (standing, status) {
-        (Standing::Open, "accepted" | "confirmed" | "matured") => Some((Step::Credited, Standing::Credited)),
+        (Standing::Open, "accepted" | "confirmed" | "matured") => {
+            Some((Step::Credited, Standing::Credited))
+        }
         (Standing::Credited, "matured") => Some((Step::Matured, Standing::Matured)),
-        (Standing::Credited, "orphaned" | "refused") => Some((Step::Reversed { was_mature: false }, Standing::Open)),
-        (Standing::Matured, "orphaned" | "refused") => Some((Step::Reversed { was_mature: true }, Standing::Open)),
+        (Standing::Credited, "orphaned" | "refused") => {
+            Some((Step::Reversed { was_mature: false }, Standing::Open))
+        }
+        (Standing::Matured, "orphaned" | "refused") => {
+            Some((Step::Reversed { was_mature: true }, Standing::Open))
+        }
         _ => None,
     }
 }

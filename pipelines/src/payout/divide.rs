@@ -1,10 +1,12 @@
 //! Division of an amount by weights, exactly: what is handed out is what was there.
 //!
-//! Rounding each part down loses up to a unit a part, rounding to the nearest can hand out more than there is. Here each
-//! part is the difference of two running totals, each rounded down, so that the parts add up whatever the weights are.
+//! Rounding each part down loses up to a unit a part, rounding to the nearest can hand out more
+//! than there is. Here each part is the difference of two running totals, each rounded down, so
+//! that the parts add up whatever the weights are.
 
-/// The parts of `amount`, in the order of the weights: ⌊amount·Cᵢ÷W⌋ − ⌊amount·Cᵢ₋₁÷W⌋, with Cᵢ the sum of the first i weights
-/// and W of all. Empty when no weight is above zero. The weights must add up to less than 2¹²⁸.
+/// The parts of `amount`, in the order of the weights: ⌊amount·Cᵢ÷W⌋ − ⌊amount·Cᵢ₋₁÷W⌋, with Cᵢ the
+/// sum of the first i weights and W of all. Empty when no weight is above zero. The weights must
+/// add up to less than 2¹²⁸.
 pub fn divide(amount: u128, weights: &[u128]) -> Vec<u128> {
     let total: u128 = weights.iter().sum();
     if total == 0 {
@@ -27,7 +29,8 @@ pub fn scaled(amount: u128, part: u128, whole: u128) -> u128 {
         return product / whole;
     }
     let (high, low) = product(amount, part);
-    // `part` ≤ `whole` keeps the quotient within `amount`, and so `high` below `whole`, as long division wants it.
+    // `part` ≤ `whole` keeps the quotient within `amount`, and so `high` below `whole`, as long
+    // division wants it.
     let (mut rest, mut quotient) = (high, 0u128);
     for bit in (0..128).rev() {
         let carry = rest >> 127;

@@ -1,4 +1,5 @@
-//! The rows of a payout: a frozen window, and what each account gets at each step. Pure, but for the signature.
+//! The rows of a payout: a frozen window, and what each account gets at each step. Pure, but for
+//! the signature.
 
 use std::collections::BTreeMap;
 
@@ -20,10 +21,19 @@ pub struct Found {
     pub edge: Option<Place>,
 }
 
-/// The window of a block whose winning share never became durable, under SOLO: the block's own row says who found it.
+/// The window of a block whose winning share never became durable, under SOLO: the block's own row
+/// says who found it.
 pub fn finder(block: &BlockRow) -> Found {
-    let window = Window { weights: BTreeMap::from([(block.miner.clone(), ONE)]), counts: BTreeMap::new(), shares: 0 };
-    Found { window, newest: None, edge: None }
+    let window = Window {
+        weights: BTreeMap::from([(block.miner.clone(), ONE)]),
+        counts: BTreeMap::new(),
+        shares: 0,
+    };
+    Found {
+        window,
+        newest: None,
+        edge: None,
+    }
 }
 
 /// The rows of a block's window, in their order. Their amounts and the fee add up to the reward.
@@ -39,27 +49,53 @@ pub fn windows(block: &BlockRow, terms: &Paid, window: &Window) -> Vec<WindowRow
             position: rows.len() as i64,
             miner: miner.clone(),
             weight: signed(*weight),
-            shares: window.counts.get(miner).map_or(0, |count| signed(u128::from(*count)) as i64),
+            shares: window
+                .counts
+                .get(miner)
+                .map_or(0, |count| signed(u128::from(*count)) as i64),
             amount_atomic: signed(*amount),
         });
     }
     rows
 }
 
-/// The text whose hash is a leaf of the block's tree. The miner comes last, so that no name can pass for another row.
+/// The text whose hash is a leaf of the block's tree. The miner comes last, so that no name can
+/// pass for another row.
 pub fn leaf_text(row: &WindowRow) -> String {
-    let WindowRow { block_hash, height, position, weight, shares, amount_atomic, miner, .. } = row;
+    let WindowRow {
+        block_hash,
+        height,
+        position,
+        weight,
+        shares,
+        amount_atomic,
+        miner,
+        ..
+    } = row;
     format!("{block_hash},{height},{position},{weight},{shares},{amount_atomic},{miner}")
 }
 
 /// The leaves of a block's tree, in the order of the rows.
 pub fn leaves(rows: &[WindowRow]) -> Vec<String> {
-    rows.iter().map(|row| merkle::leaf(&leaf_text(row))).collect()
+    rows.iter()
+        .map(|row| merkle::leaf(&leaf_text(row)))
+        .collect()
 }
 
-/// The text that the pool signs: whose window it is, its terms, and its root; `none` stands for the root of a window without rows.
+/// The text that the pool signs: whose window it is, its terms, and its root; `none` stands for the
+/// root of a window without rows.
 pub fn statement(pool: &str, block_hash: &str, height: i64, frozen: &Frozen) -> String {
-    let Frozen { scheme, window_milli, fee_bp, reward_atomic, total_weight, shares, miners, merkle_root, .. } = frozen;
+    let Frozen {
+        scheme,
+        window_milli,
+        fee_bp,
+        reward_atomic,
+        total_weight,
+        shares,
+        miners,
+        merkle_root,
+        ..
+    } = frozen;
     let root = merkle_root.as_deref().unwrap_or("none");
     format!(
         "headframe window 1,{pool},{block_hash},{height},{scheme},{window_milli},{fee_bp},{reward_atomic},{total_weight},{shares},{miners},{root}"
@@ -86,10 +122,14 @@ pub fn frozen(due: &Due, terms: &Paid, found: &Found, rows: &[WindowRow], key: &
         public_key: key.public_hex(),
     };
     frozen.signature = key.sign(&statement(&block.pool, &block.hash, block.height, &frozen));
-    Payout { frozen: Some(frozen), ..blank(due) }
+    Payout {
+        frozen: Some(frozen),
+        ..blank(due)
+    }
 }
 
-/// The rows of a step that moves money: each miner of the window in its order, then the pool's own part, which ends the step.
+/// The rows of a step that moves money: each miner of the window in its order, then the pool's own
+/// part, which ends the step.
 pub fn moves(due: &Due, reward: u128, amounts: &[(String, i128)]) -> Vec<Payout> {
     let was_mature = match due.step {
         Step::Reversed { was_mature } => Some(was_mature),

@@ -1,7 +1,8 @@
 //! A Merkle tree over text rows, such as the rows of a block's window.
 //!
-//! Everything is hexadecimal text, also inside the tree, so that whoever has a SQL engine with `sha256` can climb it. Leaves
-//! and nodes are hashed under different letters, without which a node could be passed off as a row.
+//! Everything is hexadecimal text, also inside the tree, so that whoever has a SQL engine with
+//! `sha256` can climb it. Leaves and nodes are hashed under different letters, without which a node
+//! could be passed off as a row.
 
 use sha2::{Digest, Sha256};
 
@@ -10,7 +11,8 @@ pub fn leaf(row: &str) -> String {
     hashed(&["leaf:", row])
 }
 
-/// The root over leaf hashes in their order; a node without a neighbour goes up as it is. `None` without leaves.
+/// The root over leaf hashes in their order; a node without a neighbour goes up as it is. `None`
+/// without leaves.
 pub fn root(leaves: &[String]) -> Option<String> {
     let mut level = leaves.to_vec();
     while level.len() > 1 {
@@ -28,13 +30,20 @@ pub enum Beside {
     Right(String),
 }
 
-/// What it takes to get from leaf `index` to the root, from below; `None` when there is no such leaf.
+/// What it takes to get from leaf `index` to the root, from below; `None` when there is no such
+/// leaf.
 pub fn proof(leaves: &[String], index: usize) -> Option<Vec<Beside>> {
     leaves.get(index)?;
     let (mut level, mut place, mut steps) = (leaves.to_vec(), index, Vec::new());
     while level.len() > 1 {
         let neighbour = level.get(place ^ 1).cloned();
-        steps.extend(neighbour.map(|hash| if place % 2 == 1 { Beside::Left(hash) } else { Beside::Right(hash) }));
+        steps.extend(neighbour.map(|hash| {
+            if place % 2 == 1 {
+                Beside::Left(hash)
+            } else {
+                Beside::Right(hash)
+            }
+        }));
         level = level.chunks(2).map(node).collect();
         place /= 2;
     }
@@ -43,10 +52,12 @@ pub fn proof(leaves: &[String], index: usize) -> Option<Vec<Beside>> {
 
 /// Where the steps lead from a leaf: to the root, if the row is in the tree.
 pub fn climb(leaf: &str, steps: &[Beside]) -> String {
-    steps.iter().fold(leaf.to_owned(), |hash, beside| match beside {
-        Beside::Left(left) => hashed(&["node:", left, &hash]),
-        Beside::Right(right) => hashed(&["node:", &hash, right]),
-    })
+    steps
+        .iter()
+        .fold(leaf.to_owned(), |hash, beside| match beside {
+            Beside::Left(left) => hashed(&["node:", left, &hash]),
+            Beside::Right(right) => hashed(&["node:", &hash, right]),
+        })
 }
 
 fn node(pair: &[String]) -> String {

@@ -1,7 +1,8 @@
-//! PPLNS: the last N blocks' worth of work before and with the winning share, whatever blocks lie in between.
+//! PPLNS: the last N blocks' worth of work before and with the winning share, whatever blocks lie
+//! in between.
 //!
-//! Work is measured against the network's difficulty at each share's own job, so that neither a retarget nor a pool's lucky
-//! or unlucky streak makes it worth while to come and go.
+//! Work is measured against the network's difficulty at each share's own job, so that neither a
+//! retarget nor a pool's lucky or unlucky streak makes it worth while to come and go.
 
 use super::{Scheme, ShareWork, Step, Walk};
 

@@ -1,6 +1,7 @@
 //! PROP: the work since the pool's last block.
 //!
-//! Simple and well known, and open to pool hopping: early shares of a round are worth more than late ones.
+//! Simple and well known, and open to pool hopping: early shares of a round are worth more than
+//! late ones.
 
 use super::{Scheme, ShareWork, Step, Walk};
 

@@ -1,7 +1,8 @@
-//! The pool's signing key: whoever knows its public half can tell the pool's own windows from forged ones.
+//! The pool's signing key: whoever knows its public half can tell the pool's own windows from
+//! forged ones.
 //!
-//! It is made at the first start, in a file that only the owner can read. Ed25519 signs without randomness, so that the same
-//! window signed twice gives the same row.
+//! It is made at the first start, in a file that only the owner can read. Ed25519 signs without
+//! randomness, so that the same window signed twice gives the same row.
 
 use std::fs;
 use std::io::Write;
@@ -23,7 +24,9 @@ pub enum SealError {
         why: String,
     },
     /// Others could read the key.
-    #[error("the signing key {path} can be read by others (mode {mode:o}); make it 0600, and make a new key if anybody may have copied it")]
+    #[error(
+        "the signing key {path} can be read by others (mode {mode:o}); make it 0600, and make a new key if anybody may have copied it"
+    )]
     Open {
         /// Where.
         path: PathBuf,
@@ -31,7 +34,9 @@ pub enum SealError {
         mode: u32,
     },
     /// The file holds something else.
-    #[error("{path} is no signing key ({why}); put the key back from a copy, or move the file away to have a new key made")]
+    #[error(
+        "{path} is no signing key ({why}); put the key back from a copy, or move the file away to have a new key made"
+    )]
     Unfit {
         /// Where.
         path: PathBuf,
@@ -47,25 +52,46 @@ pub struct Key(Ed25519KeyPair);
 impl Key {
     /// The key in this file; it is made, with mode 0600, when there is none.
     pub fn open(path: &Path) -> Result<Self, SealError> {
-        let file = |error: &dyn std::fmt::Display| SealError::File { path: path.to_owned(), why: error.to_string() };
-        let unfit = |why: &dyn std::fmt::Display| SealError::Unfit { path: path.to_owned(), why: why.to_string() };
+        let file = |error: &dyn std::fmt::Display| SealError::File {
+            path: path.to_owned(),
+            why: error.to_string(),
+        };
+        let unfit = |why: &dyn std::fmt::Display| SealError::Unfit {
+            path: path.to_owned(),
+            why: why.to_string(),
+        };
         if !path.exists() {
             make(path).map_err(|error| file(&error))?;
         }
-        let mode = fs::metadata(path).map_err(|error| file(&error))?.permissions().mode() & 0o777;
+        let mode = fs::metadata(path)
+            .map_err(|error| file(&error))?
+            .permissions()
+            .mode()
+            & 0o777;
         if mode & 0o077 != 0 {
-            return Err(SealError::Open { path: path.to_owned(), mode });
+            return Err(SealError::Open {
+                path: path.to_owned(),
+                mode,
+            });
         }
         let text = fs::read_to_string(path).map_err(|error| file(&error))?;
         let pkcs8 = hex::decode(text.trim()).map_err(|error| unfit(&error))?;
-        Ed25519KeyPair::from_pkcs8(&pkcs8).map(Self).map_err(|error| unfit(&error))
+        Ed25519KeyPair::from_pkcs8(&pkcs8)
+            .map(Self)
+            .map_err(|error| unfit(&error))
     }
 
     /// A key for this process alone, never stored.
     pub fn fleeting() -> Result<Self, SealError> {
-        let unfit = |why: &dyn std::fmt::Display| SealError::Unfit { path: PathBuf::new(), why: why.to_string() };
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|error| unfit(&error))?;
-        Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).map(Self).map_err(|error| unfit(&error))
+        let unfit = |why: &dyn std::fmt::Display| SealError::Unfit {
+            path: PathBuf::new(),
+            why: why.to_string(),
+        };
+        let pkcs8 =
+            Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|error| unfit(&error))?;
+        Ed25519KeyPair::from_pkcs8(pkcs8.as_ref())
+            .map(Self)
+            .map_err(|error| unfit(&error))
     }
 
     /// The public half, 64 hex digits.
@@ -81,17 +107,27 @@ impl Key {
 
 /// Whether this signature of this text was made with the private half of this public key.
 pub fn is_signed(public_hex: &str, text: &str, signature_hex: &str) -> bool {
-    let (Ok(public), Ok(signature)) = (hex::decode(public_hex), hex::decode(signature_hex)) else { return false };
-    UnparsedPublicKey::new(&ED25519, public).verify(text.as_bytes(), &signature).is_ok()
+    let (Ok(public), Ok(signature)) = (hex::decode(public_hex), hex::decode(signature_hex)) else {
+        return false;
+    };
+    UnparsedPublicKey::new(&ED25519, public)
+        .verify(text.as_bytes(), &signature)
+        .is_ok()
 }
 
 /// Made under another name first: a key that is there is whole.
 fn make(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(std::io::Error::other)?;
+    let pkcs8 =
+        Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(std::io::Error::other)?;
     let unfinished = path.with_extension(format!("{}.part", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&unfinished)?;
     file.write_all(hex::encode(pkcs8.as_ref()).as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;

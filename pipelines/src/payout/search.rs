@@ -1,8 +1,9 @@
-//! Finding a block's window in the `shares` table without reading its history: newest row groups first, until it is full.
+//! Finding a block's window in the `shares` table without reading its history: newest row groups
+//! first, until it is full.
 //!
-//! Sums of integers do not depend on the order, so a row group that is taken whole is only added up, by dictionary. Where the
-//! window begins and where it ends the shares are walked one by one in the order of their places. A [`Searcher`] remembers the
-//! sums for the next block.
+//! Sums of integers do not depend on the order, so a row group that is taken whole is only added
+//! up, by dictionary. Where the window begins and where it ends the shares are walked one by one in
+//! the order of their places. A [`Searcher`] remembers the sums for the next block.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +29,8 @@ use tally::{Tally, Total, tally};
 
 /// How long after the candidate its share may become durable, microseconds.
 pub const PATIENCE_US: i64 = 600_000_000;
-/// Stretches that are added up ahead of the walk, as many as there are cores to do it, within reason; and footers read ahead.
+/// Stretches that are added up ahead of the walk, as many as there are cores to do it, within
+/// reason; and footers read ahead.
 const AHEAD: usize = 4;
 
 /// Where the window of a block ends.
@@ -36,7 +38,8 @@ const AHEAD: usize = 4;
 pub enum End {
     /// With the share that made the block.
     Winner(Place),
-    /// That share never became durable; with the last accepted one stored no later than the candidate.
+    /// That share never became durable; with the last accepted one stored no later than the
+    /// candidate.
     Before(Place),
     /// There is no accepted share to end with.
     Nothing,
@@ -61,12 +64,27 @@ impl Searcher {
         memory.clone()
     }
 
-    /// Where the window of this block ends, for a candidate that JetStream stored at `candidate_us`.
-    pub async fn end(&self, shares: &Snapshot, pool: &str, hash: &str, candidate_us: i64) -> Result<End, SinkError> {
-        if let Some(place) = self.winner(shares, pool, hash, candidate_us + PATIENCE_US).await? {
+    /// Where the window of this block ends, for a candidate that JetStream stored at
+    /// `candidate_us`.
+    pub async fn end(
+        &self,
+        shares: &Snapshot,
+        pool: &str,
+        hash: &str,
+        candidate_us: i64,
+    ) -> Result<End, SinkError> {
+        if let Some(place) = self
+            .winner(shares, pool, hash, candidate_us + PATIENCE_US)
+            .await?
+        {
             return Ok(End::Winner(place));
         }
-        let reached = shares.files.iter().filter_map(|file| file.ranges.get("ingest_time")).map(|range| range.1).max();
+        let reached = shares
+            .files
+            .iter()
+            .filter_map(|file| file.ranges.get("ingest_time"))
+            .map(|range| range.1)
+            .max();
         if reached.is_none_or(|reached| reached <= candidate_us + PATIENCE_US) {
             return Ok(End::Unknown);
         }
@@ -74,27 +92,52 @@ impl Searcher {
         Ok(last.map_or(End::Nothing, End::Before))
     }
 
-    /// The accepted share of the pool that made the block, stored no later than `until_us`. Of several with its hash it is the
-    /// earliest: one that is sent again, however late, must not move a window.
-    async fn winner(&self, shares: &Snapshot, pool: &str, hash: &str, until_us: i64) -> Result<Option<Place>, SinkError> {
+    /// The accepted share of the pool that made the block, stored no later than `until_us`. Of
+    /// several with its hash it is the earliest: one that is sent again, however late, must not
+    /// move a window.
+    async fn winner(
+        &self,
+        shares: &Snapshot,
+        pool: &str,
+        hash: &str,
+        until_us: i64,
+    ) -> Result<Option<Place>, SinkError> {
         // A file of another program may come without statistics, and then nothing is known of it.
         let possible = |file: &&Arc<DataFile>| {
-            let no_block = file.nulls.get("block_hash").map_or(!file.nulls.is_empty(), |nulls| *nulls == file.rows);
-            !no_block && file.ranges.get("ingest_time").is_none_or(|range| range.0 <= until_us)
+            let no_block = file
+                .nulls
+                .get("block_hash")
+                .map_or(!file.nulls.is_empty(), |nulls| *nulls == file.rows);
+            !no_block
+                && file
+                    .ranges
+                    .get("ingest_time")
+                    .is_none_or(|range| range.0 <= until_us)
         };
         let mut files: Vec<Arc<DataFile>> = shares.files.iter().filter(possible).cloned().collect();
         files.sort_by_key(|file| file.seq_range());
         let memory = &self.memory();
-        let holding = |file: Arc<DataFile>| async move { memory.holding(shares, &file, hash).await.map(|groups| (file, groups)) };
+        let holding = |file: Arc<DataFile>| async move {
+            memory
+                .holding(shares, &file, hash)
+                .await
+                .map(|groups| (file, groups))
+        };
         let mut groups = Box::pin(stream::iter(files).map(holding).buffered(AHEAD));
         let mut first: Option<Place> = None;
         while let Some((file, groups)) = groups.try_next().await? {
             // A file that begins behind what was found has nothing earlier, nor has any after it.
-            if first.zip(file.seq_range()).is_some_and(|(first, range)| range.0 > first.seq) {
+            if first
+                .zip(file.seq_range())
+                .is_some_and(|(first, range)| range.0 > first.seq)
+            {
                 break;
             }
             for group in groups {
-                let rows = ordered::read(&[group], pool, |row| row.block_hash == Some(hash) && row.ingest_time <= until_us).await?;
+                let rows = ordered::read(&[group], pool, |row| {
+                    row.block_hash == Some(hash) && row.ingest_time <= until_us
+                })
+                .await?;
                 first = first.into_iter().chain(rows.first()).min();
             }
         }
@@ -102,9 +145,18 @@ impl Searcher {
     }
 
     /// The window of a pool that ends with the share at `end`.
-    pub async fn window(&self, shares: &Snapshot, pool: &str, end: Place, scheme: &dyn Scheme, wanted: u128) -> Result<Found, SinkError> {
+    pub async fn window(
+        &self,
+        shares: &Snapshot,
+        pool: &str,
+        end: Place,
+        scheme: &dyn Scheme,
+        wanted: u128,
+    ) -> Result<Found, SinkError> {
         let memory = &self.begin();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(AHEAD);
+        let cores = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(AHEAD);
         let older = |file: &&Arc<DataFile>| file.seq_range().is_none_or(|range| range.0 <= end.seq);
         let files: Vec<Arc<DataFile>> = shares.files.iter().filter(older).cloned().collect();
         let mut parts = Box::pin(
@@ -117,23 +169,41 @@ impl Searcher {
                 .try_buffered(cores),
         );
         let walk = scheme.walk(wanted);
-        let mut going = Going { memory, pool, walk, found: Found::default(), sums: Sums::default(), oldest: None };
+        let mut going = Going {
+            memory,
+            pool,
+            walk,
+            found: Found::default(),
+            sums: Sums::default(),
+            oldest: None,
+        };
         while let Some(part) = parts.try_next().await? {
             if going.take(part).await? {
                 break;
             }
         }
-        // Where the oldest shares that count were only added up, their stretch tells where the window begins.
+        // Where the oldest shares that count were only added up, their stretch tells where the
+        // window begins.
         if let Some((groups, rows)) = going.oldest.take() {
-            going.found.edge = ordered::read_rows(&groups, rows, pool, |_| true).await?.first();
+            going.found.edge = ordered::read_rows(&groups, rows, pool, |_| true)
+                .await?
+                .first();
         }
         memory.end(pool);
-        Ok(Found { window: going.sums.window(&locked(&memory.names)), ..going.found })
+        Ok(Found {
+            window: going.sums.window(&locked(&memory.names)),
+            ..going.found
+        })
     }
 }
 
 /// The stretches of a stretch of files, newest first, without what is newer than the end.
-async fn opened(memory: &Memory, shares: &Snapshot, files: Vec<Arc<DataFile>>, end: Place) -> Result<Vec<Vec<RowGroup>>, SinkError> {
+async fn opened(
+    memory: &Memory,
+    shares: &Snapshot,
+    files: Vec<Arc<DataFile>>,
+    end: Place,
+) -> Result<Vec<Vec<RowGroup>>, SinkError> {
     let mut groups = Vec::new();
     for file in &files {
         groups.extend(memory.groups(shares, file).await?.iter().cloned());
@@ -143,15 +213,27 @@ async fn opened(memory: &Memory, shares: &Snapshot, files: Vec<Arc<DataFile>>, e
 }
 
 /// The place of the last accepted share of the pool that was stored no later than this.
-async fn last_before(shares: &Snapshot, pool: &str, candidate_us: i64) -> Result<Option<Place>, SinkError> {
+async fn last_before(
+    shares: &Snapshot,
+    pool: &str,
+    candidate_us: i64,
+) -> Result<Option<Place>, SinkError> {
     for stretch in stretches(&shares.files) {
-        if stretch.iter().all(|file| file.ranges.get("ingest_time").is_some_and(|range| range.0 > candidate_us)) {
+        if stretch.iter().all(|file| {
+            file.ranges
+                .get("ingest_time")
+                .is_some_and(|range| range.0 > candidate_us)
+        }) {
             continue;
         }
         let mut last = None;
         for file in stretch {
             for group in row_groups(shares, &file).await? {
-                last = last.max(ordered::read(&[group], pool, |row| row.ingest_time <= candidate_us).await?.last());
+                last = last.max(
+                    ordered::read(&[group], pool, |row| row.ingest_time <= candidate_us)
+                        .await?
+                        .last(),
+                );
             }
         }
         if last.is_some() {
@@ -200,25 +282,43 @@ impl Going<'_> {
             return Ok(false);
         }
         match (groups.as_slice(), tallies.as_slice()) {
-            ([group], [tally]) if group.is_ordered() && !tally.chunks.is_empty() => self.take_chunks(group, &tally.chunks, blocks).await,
+            ([group], [tally]) if group.is_ordered() && !tally.chunks.is_empty() => {
+                self.take_chunks(group, &tally.chunks, blocks).await
+            }
             _ => Ok(self.walk_rows(&ordered::read(&groups, self.pool, |_| true).await?)),
         }
     }
 
-    /// Takes as many chunks of a row group in order as fit, newest first, and walks those that do not.
-    async fn take_chunks(&mut self, group: &RowGroup, chunks: &[Total], blocks: bool) -> Result<bool, SinkError> {
+    /// Takes as many chunks of a row group in order as fit, newest first, and walks those that do
+    /// not.
+    async fn take_chunks(
+        &mut self,
+        group: &RowGroup,
+        chunks: &[Total],
+        blocks: bool,
+    ) -> Result<bool, SinkError> {
         let mut whole: Option<Range<usize>> = None;
         let mut complete = false;
-        for (index, chunk) in chunks.iter().enumerate().rev().filter(|(_, chunk)| chunk.shares > 0) {
+        for (index, chunk) in chunks
+            .iter()
+            .enumerate()
+            .rev()
+            .filter(|(_, chunk)| chunk.shares > 0)
+        {
             let rows = index * BATCH_ROWS..((index + 1) * BATCH_ROWS).min(group.rows());
             if self.walk.stretch(chunk.weight, blocks) {
                 // Neighbours are read at once, for what lies before them must be skipped.
-                let end = whole.take_if(|newer| newer.start == rows.end).map_or(rows.end, |newer| newer.end);
+                let end = whole
+                    .take_if(|newer| newer.start == rows.end)
+                    .map_or(rows.end, |newer| newer.end);
                 self.add_rows(group, whole.replace(rows.start..end)).await?;
                 self.oldest = Some((vec![group.clone()], Some(rows)));
                 continue;
             }
-            complete = self.walk_rows(&ordered::read_rows(std::slice::from_ref(group), Some(rows), self.pool, |_| true).await?);
+            complete = self.walk_rows(
+                &ordered::read_rows(std::slice::from_ref(group), Some(rows), self.pool, |_| true)
+                    .await?,
+            );
             if complete {
                 break;
             }
@@ -227,9 +327,14 @@ impl Going<'_> {
         Ok(complete)
     }
 
-    async fn add_rows(&mut self, group: &RowGroup, rows: Option<Range<usize>>) -> Result<(), SinkError> {
+    async fn add_rows(
+        &mut self,
+        group: &RowGroup,
+        rows: Option<Range<usize>>,
+    ) -> Result<(), SinkError> {
         if let Some(rows) = rows {
-            self.sums.add_all(&tally(group, rows, self.pool, &self.memory.names).await?);
+            self.sums
+                .add_all(&tally(group, rows, self.pool, &self.memory.names).await?);
         }
         Ok(())
     }
@@ -259,12 +364,21 @@ impl Going<'_> {
     }
 }
 
-async fn part(memory: Arc<Memory>, groups: Vec<RowGroup>, pool: String, end: Place) -> Result<Part, SinkError> {
-    let whole = groups.iter().all(|group| group.seq_range().is_some_and(|range| range.1 < end.seq));
+async fn part(
+    memory: Arc<Memory>,
+    groups: Vec<RowGroup>,
+    pool: String,
+    end: Place,
+) -> Result<Part, SinkError> {
+    let whole = groups
+        .iter()
+        .all(|group| group.seq_range().is_some_and(|range| range.1 < end.seq));
     // The decoding is what takes time; a task of its own brings it to another core.
     let work = async move {
         if !whole {
-            return ordered::read(&groups, &pool, |row| row.place <= end).await.map(Part::Rows);
+            return ordered::read(&groups, &pool, |row| row.place <= end)
+                .await
+                .map(Part::Rows);
         }
         let mut tallies = Vec::with_capacity(groups.len());
         for group in &groups {
@@ -278,7 +392,8 @@ async fn part(memory: Arc<Memory>, groups: Vec<RowGroup>, pool: String, end: Pla
     }
 }
 
-/// Files whose sequences overlap belong together: a rewrite of old small files may enclose others. Newest first.
+/// Files whose sequences overlap belong together: a rewrite of old small files may enclose others.
+/// Newest first.
 fn stretches(files: &[Arc<DataFile>]) -> Vec<Vec<Arc<DataFile>>> {
     let range = |file: &Arc<DataFile>| file.seq_range().unwrap_or((i64::MIN, i64::MAX));
     let mut files = files.to_vec();
@@ -286,12 +401,15 @@ fn stretches(files: &[Arc<DataFile>]) -> Vec<Vec<Arc<DataFile>>> {
     gather(files, |before, next| range(next).1 >= range(before).0)
 }
 
-/// The same for row groups. Neighbours in a file whose writer saw its rows in order are in order, also where they share a message.
+/// The same for row groups. Neighbours in a file whose writer saw its rows in order are in order,
+/// also where they share a message.
 fn apart(mut groups: Vec<RowGroup>) -> Vec<Vec<RowGroup>> {
     let range = |group: &RowGroup| group.seq_range().unwrap_or((i64::MIN, i64::MAX));
     groups.sort_by_key(|group| std::cmp::Reverse((range(group).1, range(group).0, group.index())));
     gather(groups, |newer, older| {
-        let neighbours = newer.is_ordered() && newer.file().add.path == older.file().add.path && newer.index() == older.index() + 1;
+        let neighbours = newer.is_ordered()
+            && newer.file().add.path == older.file().add.path
+            && newer.index() == older.index() + 1;
         let (low, high) = (range(newer).0, range(older).1);
         high > low || (high == low && !neighbours)
     })
@@ -322,7 +440,12 @@ impl Weights {
         let slot = ((difficulty as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 54) as usize;
         let known = &mut self.0[slot];
         if (known.0, known.1) != (difficulty, network) {
-            let share = ShareWork { miner: "", difficulty: hashes(difficulty), network_difficulty: wide(network), is_block: false };
+            let share = ShareWork {
+                miner: "",
+                difficulty: hashes(difficulty),
+                network_difficulty: wide(network),
+                is_block: false,
+            };
             *known = (difficulty, network, share.weight());
         }
         known.2
@@ -342,9 +465,15 @@ fn wide(network: i128) -> u128 {
     u128::try_from(network).unwrap_or(0)
 }
 
-/// A batch's columns must be there and of their type; a file that says otherwise was not made by this program.
+/// A batch's columns must be there and of their type; a file that says otherwise was not made by
+/// this program.
 fn missing(batch: &RecordBatch, column: &str) -> SinkError {
-    let found: Vec<String> = batch.schema().fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+    let found: Vec<String> = batch
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| format!("{} {}", field.name(), field.data_type()))
+        .collect();
     SinkError::Encode {
         action: "reading shares",
         table: "shares".to_owned(),

@@ -1,4 +1,5 @@
-//! The tables that payouts are made of, as rows: what the pipeline recovers from and what an audit reads.
+//! The tables that payouts are made of, as rows: what the pipeline recovers from and what an audit
+//! reads.
 //!
 //! Only committed rows count. Where the tables lie, no server need run.
 
@@ -45,7 +46,8 @@ pub struct Stated {
 impl Tables {
     /// Does no I/O.
     pub fn open(lake: &Lake) -> Self {
-        let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+        let session =
+            SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
         lake.register(session.runtime_env().as_ref());
         let open = |stream: &dyn Stream| SnapshotReader::open(lake, Table::raw(stream));
         Self {
@@ -59,72 +61,159 @@ impl Tables {
     }
 
     /// The good rows of `blocks` after a sequence, in their order.
-    pub async fn block_rows(&self, blocks: &Arc<Snapshot>, after: Option<i64>) -> Result<Vec<BlockRow>, PipelineFault> {
+    pub async fn block_rows(
+        &self,
+        blocks: &Arc<Snapshot>,
+        after: Option<i64>,
+    ) -> Result<Vec<BlockRow>, PipelineFault> {
         let table = SnapshotTable::new(blocks.clone()).with_range(after, blocks.offset);
         let batches = self.rows(table, "blocks", None).await?;
-        Ok(batches.iter().flat_map(|batch| block_rows(&Columns(batch))).collect())
+        Ok(batches
+            .iter()
+            .flat_map(|batch| block_rows(&Columns(batch)))
+            .collect())
     }
 
     /// The rows of `windows` of a block, in the order of their places in the table.
-    pub async fn window_rows(&self, windows: &Arc<Snapshot>, hash: &str) -> Result<Vec<WindowRow>, PipelineFault> {
-        let batches = self.rows(SnapshotTable::new(windows.clone()), "windows", Some(col("block_hash").eq(lit(hash)))).await?;
-        Ok(batches.iter().flat_map(|batch| window_rows(&Columns(batch))).collect())
+    pub async fn window_rows(
+        &self,
+        windows: &Arc<Snapshot>,
+        hash: &str,
+    ) -> Result<Vec<WindowRow>, PipelineFault> {
+        let batches = self
+            .rows(
+                SnapshotTable::new(windows.clone()),
+                "windows",
+                Some(col("block_hash").eq(lit(hash))),
+            )
+            .await?;
+        Ok(batches
+            .iter()
+            .flat_map(|batch| window_rows(&Columns(batch)))
+            .collect())
     }
 
     /// The rows of `payouts` that a filter leaves, in the order of their places.
-    pub async fn payout_rows(&self, payouts: &Arc<Snapshot>, filter: Option<Expr>) -> Result<Vec<Stated>, PipelineFault> {
-        let batches = self.rows(SnapshotTable::new(payouts.clone()), "payouts", filter).await?;
-        Ok(batches.iter().flat_map(|batch| payout_rows(&Columns(batch))).collect())
+    pub async fn payout_rows(
+        &self,
+        payouts: &Arc<Snapshot>,
+        filter: Option<Expr>,
+    ) -> Result<Vec<Stated>, PipelineFault> {
+        let batches = self
+            .rows(SnapshotTable::new(payouts.clone()), "payouts", filter)
+            .await?;
+        Ok(batches
+            .iter()
+            .flat_map(|batch| payout_rows(&Columns(batch)))
+            .collect())
     }
 
     /// The frozen window of a block of a pool, as `payouts` states it.
-    pub async fn frozen(&self, payouts: &Arc<Snapshot>, pool: &str, hash: &str) -> Result<Option<Frozen>, PipelineFault> {
-        let filter = col("block_hash").eq(lit(hash)).and(col("step").eq(lit("frozen")));
+    pub async fn frozen(
+        &self,
+        payouts: &Arc<Snapshot>,
+        pool: &str,
+        hash: &str,
+    ) -> Result<Option<Frozen>, PipelineFault> {
+        let filter = col("block_hash")
+            .eq(lit(hash))
+            .and(col("step").eq(lit("frozen")));
         let rows = self.payout_rows(payouts, Some(filter)).await?;
-        Ok(rows.into_iter().filter(|row| row.payout.pool == pool).find_map(|row| row.payout.frozen))
+        Ok(rows
+            .into_iter()
+            .filter(|row| row.payout.pool == pool)
+            .find_map(|row| row.payout.frozen))
     }
 
     /// The newest row of `payouts`.
-    pub async fn last_payout(&self, payouts: &Arc<Snapshot>) -> Result<Option<Payout>, PipelineFault> {
-        let Some(seq) = self.last_seq(payouts, "payouts").await? else { return Ok(None) };
+    pub async fn last_payout(
+        &self,
+        payouts: &Arc<Snapshot>,
+    ) -> Result<Option<Payout>, PipelineFault> {
+        let Some(seq) = self.last_seq(payouts, "payouts").await? else {
+            return Ok(None);
+        };
         let table = SnapshotTable::new(payouts.clone()).with_range(Some(seq - 1), Some(seq));
         let batches = self.rows(table, "payouts", None).await?;
-        Ok(batches.iter().flat_map(|batch| payout_rows(&Columns(batch))).last().map(|stated| stated.payout))
+        Ok(batches
+            .iter()
+            .flat_map(|batch| payout_rows(&Columns(batch)))
+            .last()
+            .map(|stated| stated.payout))
     }
 
     /// The newest row of `windows`.
-    pub async fn last_window(&self, windows: &Arc<Snapshot>) -> Result<Option<WindowRow>, PipelineFault> {
-        let Some(seq) = self.last_seq(windows, "windows").await? else { return Ok(None) };
+    pub async fn last_window(
+        &self,
+        windows: &Arc<Snapshot>,
+    ) -> Result<Option<WindowRow>, PipelineFault> {
+        let Some(seq) = self.last_seq(windows, "windows").await? else {
+            return Ok(None);
+        };
         let table = SnapshotTable::new(windows.clone()).with_range(Some(seq - 1), Some(seq));
         let batches = self.rows(table, "windows", None).await?;
-        Ok(batches.iter().flat_map(|batch| window_rows(&Columns(batch))).last())
+        Ok(batches
+            .iter()
+            .flat_map(|batch| window_rows(&Columns(batch)))
+            .last())
     }
 
-    /// The highest sequence of a good row, from the newest file. Of that column alone: a file may have millions of rows.
-    async fn last_seq(&self, snapshot: &Arc<Snapshot>, name: &'static str) -> Result<Option<i64>, PipelineFault> {
+    /// The highest sequence of a good row, from the newest file. Of that column alone: a file may
+    /// have millions of rows.
+    async fn last_seq(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        name: &'static str,
+    ) -> Result<Option<i64>, PipelineFault> {
         let error = || PipelineFault::query("reading rows", name);
-        let newest = snapshot.files.iter().map(|file| file.seq_range().map_or(i64::MIN, |range| range.0)).max();
-        // Rows that were sent by somebody else may have been refused; then the whole table is asked.
+        let newest = snapshot
+            .files
+            .iter()
+            .map(|file| file.seq_range().map_or(i64::MIN, |range| range.0))
+            .max();
+        // Rows that were sent by somebody else may have been refused; then the whole table is
+        // asked.
         for after in [newest.map(|low| low.saturating_sub(1)), None] {
             let table = SnapshotTable::new(snapshot.clone()).with_range(after, snapshot.offset);
-            let rows = self.session.read_table(Arc::new(table)).and_then(|rows| rows.filter(col("reject_reason").is_null()));
-            let last = rows.and_then(|rows| rows.aggregate(Vec::new(), vec![max(col("seq")).alias("seq")])).map_err(error())?;
+            let rows = self
+                .session
+                .read_table(Arc::new(table))
+                .and_then(|rows| rows.filter(col("reject_reason").is_null()));
+            let last = rows
+                .and_then(|rows| rows.aggregate(Vec::new(), vec![max(col("seq")).alias("seq")]))
+                .map_err(error())?;
             let last = last.collect().await.map_err(error())?;
-            if let Some(seq) = last.iter().filter(|batch| batch.num_rows() > 0).find_map(|batch| Columns(batch).int("seq", 0)) {
+            if let Some(seq) = last
+                .iter()
+                .filter(|batch| batch.num_rows() > 0)
+                .find_map(|batch| Columns(batch).int("seq", 0))
+            {
                 return Ok(Some(seq));
             }
         }
         Ok(None)
     }
 
-    async fn rows(&self, table: SnapshotTable, name: &'static str, filter: Option<Expr>) -> Result<Vec<RecordBatch>, PipelineFault> {
+    async fn rows(
+        &self,
+        table: SnapshotTable,
+        name: &'static str,
+        filter: Option<Expr>,
+    ) -> Result<Vec<RecordBatch>, PipelineFault> {
         let error = || PipelineFault::query("reading rows", name);
         let mut rows = self.session.read_table(Arc::new(table)).map_err(error())?;
-        rows = rows.filter(col("reject_reason").is_null()).map_err(error())?;
+        rows = rows
+            .filter(col("reject_reason").is_null())
+            .map_err(error())?;
         if let Some(filter) = filter {
             rows = rows.filter(filter).map_err(error())?;
         }
-        let rows = rows.sort(vec![col("seq").sort(true, true), col("row").sort(true, true)]).map_err(error())?;
+        let rows = rows
+            .sort(vec![
+                col("seq").sort(true, true),
+                col("row").sort(true, true),
+            ])
+            .map_err(error())?;
         rows.collect().await.map_err(error())
     }
 }
@@ -134,35 +223,59 @@ struct Columns<'a>(&'a RecordBatch);
 
 impl Columns<'_> {
     fn int(&self, name: &str, row: usize) -> Option<i64> {
-        let column = self.0.column_by_name(name).filter(|column| column.is_valid(row))?;
+        let column = self
+            .0
+            .column_by_name(name)
+            .filter(|column| column.is_valid(row))?;
         match column.as_primitive_opt::<Int64Type>() {
             Some(ints) => Some(ints.value(row)),
-            None => column.as_primitive_opt::<Int32Type>().map(|ints| i64::from(ints.value(row))),
+            None => column
+                .as_primitive_opt::<Int32Type>()
+                .map(|ints| i64::from(ints.value(row))),
         }
     }
 
     fn wide(&self, name: &str, row: usize) -> Option<i128> {
-        let column = self.0.column_by_name(name).filter(|column| column.is_valid(row))?;
+        let column = self
+            .0
+            .column_by_name(name)
+            .filter(|column| column.is_valid(row))?;
         Some(column.as_primitive_opt::<Decimal128Type>()?.value(row))
     }
 
     fn time(&self, name: &str, row: usize) -> Option<i64> {
-        let column = self.0.column_by_name(name).filter(|column| column.is_valid(row))?;
-        Some(column.as_primitive_opt::<TimestampMicrosecondType>()?.value(row))
+        let column = self
+            .0
+            .column_by_name(name)
+            .filter(|column| column.is_valid(row))?;
+        Some(
+            column
+                .as_primitive_opt::<TimestampMicrosecondType>()?
+                .value(row),
+        )
     }
 
     fn text(&self, name: &str, row: usize) -> Option<String> {
-        let column = self.0.column_by_name(name).filter(|column| column.is_valid(row))?;
+        let column = self
+            .0
+            .column_by_name(name)
+            .filter(|column| column.is_valid(row))?;
         Some(column.as_string_view_opt()?.value(row).to_owned())
     }
 
     fn truth(&self, name: &str, row: usize) -> Option<bool> {
-        let column = self.0.column_by_name(name).filter(|column| column.is_valid(row))?;
+        let column = self
+            .0
+            .column_by_name(name)
+            .filter(|column| column.is_valid(row))?;
         Some(column.as_boolean_opt()?.value(row))
     }
 
     fn place(&self, row: usize) -> Option<Place> {
-        Some(Place { seq: self.int("seq", row)?, row: self.int("row", row)? })
+        Some(Place {
+            seq: self.int("seq", row)?,
+            row: self.int("row", row)?,
+        })
     }
 }
 
@@ -220,7 +333,10 @@ fn payout_rows(columns: &Columns<'_>) -> Vec<Stated> {
             reason: columns.text("reason", row),
             frozen: frozen(columns, row),
         };
-        Some(Stated { place: columns.place(row)?, payout })
+        Some(Stated {
+            place: columns.place(row)?,
+            payout,
+        })
     };
     (0..columns.0.num_rows()).filter_map(row).collect()
 }

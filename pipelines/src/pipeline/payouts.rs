@@ -1,8 +1,10 @@
-//! From found blocks to payouts: a window frozen for each, and every step of its reward, in the order of the rows of `blocks`.
+//! From found blocks to payouts: a window frozen for each, and every step of its reward, in the
+//! order of the rows of `blocks`.
 //!
-//! What is due is a function of the tables `blocks` and `shares`; what was already said is read from the tables `windows` and
-//! `payouts`. The streams of these two have one order, so the newest row of each tells how far the work had come, and a
-//! restart at any moment goes on with the very next row.
+//! What is due is a function of the tables `blocks` and `shares`; what was already said is read
+//! from the tables `windows` and `payouts`. The streams of these two have one order, so the newest
+//! row of each tells how far the work had come, and a restart at any moment goes on with the very
+//! next row.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +45,12 @@ impl Pipeline for Payouts {
         stream.name() == "blocks"
     }
 
-    async fn run(&self, context: Context, handle: Arc<StreamHandle>, stop: CancellationToken) -> Result<(), PipelineFault> {
+    async fn run(
+        &self,
+        context: Context,
+        handle: Arc<StreamHandle>,
+        stop: CancellationToken,
+    ) -> Result<(), PipelineFault> {
         let key = Key::open(&context.keys.join("payouts.key"))?;
         tracing::info!(public_key = key.public_hex(), "payouts are signed");
         let tables = Tables::open(&context.lake);
@@ -80,7 +87,11 @@ async fn work(
             let unpaid = courses.unpaid();
             let dues = courses.next(&row);
             if courses.unpaid() > unpaid {
-                tracing::warn!(block = row.hash, height = row.height, "block cannot be paid: no row of it has complete terms and a reward");
+                tracing::warn!(
+                    block = row.hash,
+                    height = row.height,
+                    "block cannot be paid: no row of it has complete terms and a reward"
+                );
             }
             for due in dues {
                 while scribe.state(&due).await? == Progress::Waiting {
@@ -92,14 +103,24 @@ async fn work(
         after = blocks.offset.or(after);
         metrics::gauge!("headframe_payouts_unpaid_blocks").set(courses.unpaid() as f64);
         metrics::gauge!("headframe_payouts_offset").set(after.unwrap_or(0) as f64);
-        committed.changed().await.map_err(PipelineFault::plan("waiting for rows", "blocks"))?;
+        committed
+            .changed()
+            .await
+            .map_err(PipelineFault::plan("waiting for rows", "blocks"))?;
     }
 }
 
-/// The sequence of the stream through which its table is complete; `None` while the table is of another stream.
-async fn through(chronicle: &Chronicle, table: &SnapshotReader) -> Result<Option<i64>, PipelineFault> {
+/// The sequence of the stream through which its table is complete; `None` while the table is of
+/// another stream.
+async fn through(
+    chronicle: &Chronicle,
+    table: &SnapshotReader,
+) -> Result<Option<i64>, PipelineFault> {
     let snapshot = table.refresh().await?;
-    let same = snapshot.binding.as_ref().filter(|binding| binding.created_ns == chronicle.identity().created_ns);
+    let same = snapshot
+        .binding
+        .as_ref()
+        .filter(|binding| binding.created_ns == chronicle.identity().created_ns);
     Ok(same.map(|binding| snapshot.offset.unwrap_or(binding.base) - binding.base))
 }
 
@@ -120,7 +141,9 @@ async fn until_stored(chronicle: &Chronicle, table: &SnapshotReader) -> Result<(
         match through(chronicle, table).await? {
             Some(through) if through == wanted => return Ok(()),
             Some(through) if through > wanted => {
-                let why = format!("the table is complete through sequence {through} of a stream that ends at {wanted}");
+                let why = format!(
+                    "the table is complete through sequence {through} of a stream that ends at {wanted}"
+                );
                 return Err(PipelineFault::plan("recovering payouts", &name)(why));
             }
             _ => tokio::time::sleep(LOOK / 5).await,
@@ -131,7 +154,9 @@ async fn until_stored(chronicle: &Chronicle, table: &SnapshotReader) -> Result<(
 impl PipelineFault {
     /// A step that nothing in `blocks` leads to.
     fn astray(table: &str, what: &str) -> Self {
-        let why = format!("{what}, to which the rows of blocks do not lead; run `headframe audit` and restore the tables from a copy");
+        let why = format!(
+            "{what}, to which the rows of blocks do not lead; run `headframe audit` and restore the tables from a copy"
+        );
         Self::plan("recovering payouts", table)(why)
     }
 }
@@ -141,6 +166,8 @@ pub(crate) fn passes(error: &ChronicleError) -> bool {
     match error {
         ChronicleError::Conflict { .. } | ChronicleError::Unknown { .. } => true,
         ChronicleError::Refused(error) => error.retryable(),
-        ChronicleError::Provision(error) => matches!(error, headframe_ingest::ProvisionError::Nats { .. }),
+        ChronicleError::Provision(error) => {
+            matches!(error, headframe_ingest::ProvisionError::Nats { .. })
+        }
     }
 }

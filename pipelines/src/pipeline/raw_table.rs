@@ -1,6 +1,8 @@
-//! From the stream to its raw table: every message once, good rows and rejected ones, with the offset.
+//! From the stream to its raw table: every message once, good rows and rejected ones, with the
+//! offset.
 //!
-//! Decoding goes on while a batch is being committed; rows are visible to live queries as soon as they are decoded.
+//! Decoding goes on while a batch is being committed; rows are visible to live queries as soon as
+//! they are decoded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +49,12 @@ impl Pipeline for RawTable {
         true
     }
 
-    async fn run(&self, context: Context, handle: Arc<StreamHandle>, stop: CancellationToken) -> Result<(), PipelineFault> {
+    async fn run(
+        &self,
+        context: Context,
+        handle: Arc<StreamHandle>,
+        stop: CancellationToken,
+    ) -> Result<(), PipelineFault> {
         let stream = handle.stream;
         let (writer, state) = loop {
             match open(&context, stream, &stop).await {
@@ -56,7 +63,11 @@ impl Pipeline for RawTable {
             }
         };
         handle.watch(&writer);
-        let Some(binding) = writer.binding() else { return Err(PipelineFault::plan("opening", stream.name())("it is bound to no stream")) };
+        let Some(binding) = writer.binding() else {
+            return Err(PipelineFault::plan("opening", stream.name())(
+                "it is bound to no stream",
+            ));
+        };
         handle.set_base(binding.base);
         let offset = writer.offset().unwrap_or(binding.base);
         handle.commit(offset);
@@ -64,7 +75,12 @@ impl Pipeline for RawTable {
         let (batches, closed) = mpsc::channel(1);
         let mut work: JoinSet<Result<(), PipelineFault>> = JoinSet::new();
         work.spawn(commit_all(writer, store, closed, handle.clone()));
-        let source = Source { context, handle, binding, offset };
+        let source = Source {
+            context,
+            handle,
+            binding,
+            offset,
+        };
         work.spawn(source.read(state, batches, stop));
         while let Some(done) = work.join_next().await {
             done.map_err(PipelineFault::plan("running a task", stream.name()))??;
@@ -74,10 +90,18 @@ impl Pipeline for RawTable {
 }
 
 /// Takes the table over, and what the decoder knew after its last row.
-async fn open(context: &Context, stream: &'static dyn Stream, stop: &CancellationToken) -> Result<(TableWriter, State), PipelineFault> {
+async fn open(
+    context: &Context,
+    stream: &'static dyn Stream,
+    stop: &CancellationToken,
+) -> Result<(TableWriter, State), PipelineFault> {
     let identity = provision(&context.nats.js, stream, &context.settings).await?;
-    let binding = Binding { created_ns: identity.created_ns, base: 0 };
-    let writer = TableWriter::open(&context.lake, Table::raw(stream), binding, stop.clone()).await?;
+    let binding = Binding {
+        created_ns: identity.created_ns,
+        base: 0,
+    };
+    let writer =
+        TableWriter::open(&context.lake, Table::raw(stream), binding, stop.clone()).await?;
     let base = writer.binding().map_or(0, |binding| binding.base);
     let state = recover::state(&context.lake, stream, base, writer.offset()).await?;
     Ok((writer, state))
@@ -98,8 +122,10 @@ async fn commit_all(
         let started = Instant::now();
         writer.commit(batch.range, &batch.rows).await?;
         handle.commit(batch.range.last);
-        metrics::counter!("headframe_committed_rows_total", "table" => handle.stream.name()).increment(rows as u64);
-        metrics::histogram!("headframe_commit_seconds", "table" => handle.stream.name()).record(started.elapsed().as_secs_f64());
+        metrics::counter!("headframe_committed_rows_total", "table" => handle.stream.name())
+            .increment(rows as u64);
+        metrics::histogram!("headframe_commit_seconds", "table" => handle.stream.name())
+            .record(started.elapsed().as_secs_f64());
     }
     Ok(())
 }
@@ -113,14 +139,29 @@ struct Source {
 }
 
 impl Source {
-    async fn read(self, state: State, batches: mpsc::Sender<Batch>, stop: CancellationToken) -> Result<(), PipelineFault> {
+    async fn read(
+        self,
+        state: State,
+        batches: mpsc::Sender<Batch>,
+        stop: CancellationToken,
+    ) -> Result<(), PipelineFault> {
         let stream = self.handle.stream;
-        let mut expect = Expect { created_ns: Some(self.binding.created_ns), guard: state.guard.clone() };
+        let mut expect = Expect {
+            created_ns: Some(self.binding.created_ns),
+            guard: state.guard.clone(),
+        };
         let mut next = u64::try_from(self.offset - self.binding.base + 1).unwrap_or(1);
         let mut decoder = Decoder::new(stream, self.binding.base, state);
         let mut open = Open::new(self.offset);
         loop {
-            let reader = Reader::open(self.context.nats.clone(), stream, ReadFrom { next, expect: expect.clone() });
+            let reader = Reader::open(
+                self.context.nats.clone(),
+                stream,
+                ReadFrom {
+                    next,
+                    expect: expect.clone(),
+                },
+            );
             let fault = tokio::select! {
                 reader = reader => match reader {
                     Ok(mut reader) => self.follow(&mut reader, &mut decoder, &mut open, &batches, &stop).await,
@@ -138,7 +179,12 @@ impl Source {
                     self.handle.tail.push(&chunk);
                     open.add(chunk);
                     next = to + 1;
-                    tracing::error!(stream = stream.name(), from, to, "messages vanished before they were read, gap recorded");
+                    tracing::error!(
+                        stream = stream.name(),
+                        from,
+                        to,
+                        "messages vanished before they were read, gap recorded"
+                    );
                     continue;
                 }
                 fault if fault.retryable() => {
@@ -178,7 +224,8 @@ impl Source {
                 biased;
                 () = stop.cancelled() => return None,
                 () = batches.closed() => return None,
-                // While the storage is slow or away the batch stays open and grows, and its rows stay visible, until it is full.
+                // While the storage is slow or away the batch stays open and grows, and its rows
+                // stay visible, until it is full.
                 Ok(place) = batches.reserve(), if full || overdue => {
                     if let Some(batch) = open.take(decoder) {
                         place.send(batch);
@@ -200,34 +247,52 @@ impl Source {
 
     fn count(&self, chunk: &Chunk) {
         let name = self.handle.stream.name();
-        metrics::counter!("headframe_read_rows_total", "stream" => name).increment(chunk.batch.num_rows() as u64);
+        metrics::counter!("headframe_read_rows_total", "stream" => name)
+            .increment(chunk.batch.num_rows() as u64);
         if chunk.rejected > 0 {
-            metrics::counter!("headframe_rejected_rows_total", "stream" => name).increment(chunk.rejected);
+            metrics::counter!("headframe_rejected_rows_total", "stream" => name)
+                .increment(chunk.rejected);
         }
         if chunk.duplicates > 0 {
-            metrics::counter!("headframe_duplicate_rows_total", "stream" => name).increment(chunk.duplicates);
+            metrics::counter!("headframe_duplicate_rows_total", "stream" => name)
+                .increment(chunk.duplicates);
         }
     }
 
     /// A rejected row in place of messages that vanished, so that the table says what it lacks.
     fn gap(&self, from: u64, to: u64, fault: &ReadFault) -> Result<Chunk, PipelineFault> {
         let table = Table::raw(self.handle.stream);
-        let place = |seq: u64| self.binding.base + i64::try_from(seq).unwrap_or(i64::MAX - self.binding.base.max(0));
+        let place = |seq: u64| {
+            self.binding.base + i64::try_from(seq).unwrap_or(i64::MAX - self.binding.base.max(0))
+        };
         let column = |field: &arrow::datatypes::FieldRef| -> Result<ArrayRef, datafusion::common::DataFusionError> {
             match field.name().as_str() {
                 "seq" => ScalarValue::Int64(Some(place(to))).to_array(),
                 "row" => ScalarValue::Int32(Some(0)).to_array(),
                 "reject_reason" => ScalarValue::Utf8View(Some(fault.to_string())).to_array(),
-                // No message has a time here; the first day of the calendar marks the partition of gaps.
+                // No message has a time here; the first day of the calendar marks the partition of
+                // gaps.
                 "ingest_date" => ScalarValue::Date32(Some(0)).to_array(),
                 _ => Ok(new_null_array(field.data_type(), 1)),
             }
         };
-        let columns = table.schema().fields().iter().map(column).collect::<Result<Vec<_>, _>>();
+        let columns = table
+            .schema()
+            .fields()
+            .iter()
+            .map(column)
+            .collect::<Result<Vec<_>, _>>();
         let columns = columns.map_err(PipelineFault::plan("recording a gap", &table.name))?;
         debug_assert!(table.schema().field(0).data_type() == &DataType::Int64);
-        let batch = RecordBatch::try_new(table.schema(), columns).map_err(PipelineFault::plan("recording a gap", &table.name))?;
-        Ok(Chunk { first: place(from), last: place(to), batch, duplicates: 0, rejected: 1 })
+        let batch = RecordBatch::try_new(table.schema(), columns)
+            .map_err(PipelineFault::plan("recording a gap", &table.name))?;
+        Ok(Chunk {
+            first: place(from),
+            last: place(to),
+            batch,
+            duplicates: 0,
+            rejected: 1,
+        })
     }
 }
 
@@ -243,7 +308,14 @@ struct Open {
 
 impl Open {
     fn new(offset: i64) -> Self {
-        Self { first: offset + 1, last: offset, rows: 0, bytes: 0, parts: Vec::new(), since: None }
+        Self {
+            first: offset + 1,
+            last: offset,
+            rows: 0,
+            bytes: 0,
+            parts: Vec::new(),
+            since: None,
+        }
     }
 
     fn add(&mut self, chunk: Chunk) {
@@ -264,8 +336,15 @@ impl Open {
         }
         let next = Self::new(self.last);
         let full = std::mem::replace(self, next);
-        let range = Range { first: full.first, last: full.last };
-        Some(Batch { range, rows: full.parts, state: decoder.state().to_bytes() })
+        let range = Range {
+            first: full.first,
+            last: full.last,
+        };
+        Some(Batch {
+            range,
+            rows: full.parts,
+            state: decoder.state().to_bytes(),
+        })
     }
 
     /// Sends the batch to be committed. A committer that is gone has its own fault to tell.

@@ -1,7 +1,8 @@
-//! From a raw table to the rollups of its stream: partial rows, with an offset of their own in the raw table's sequences.
+//! From a raw table to the rollups of its stream: partial rows, with an offset of their own in the
+//! raw table's sequences.
 //!
-//! The rows come from the raw table, never from the stream, so that a rollup that is behind, new or made again is caught
-//! up by the code that serves it every day.
+//! The rows come from the raw table, never from the stream, so that a rollup that is behind, new or
+//! made again is caught up by the code that serves it every day.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,10 @@ use crate::partials;
 use crate::pipeline::{Context, Pipeline, StreamHandle};
 
 /// A derived table is bound to its raw table's sequences, not to a stream.
-const DERIVED: Binding = Binding { created_ns: 0, base: 0 };
+const DERIVED: Binding = Binding {
+    created_ns: 0,
+    base: 0,
+};
 
 /// Every rollup of a stream.
 pub struct Rollups;
@@ -36,7 +40,12 @@ impl Pipeline for Rollups {
         rollup::of_stream(stream.name()).next().is_some()
     }
 
-    async fn run(&self, context: Context, handle: Arc<StreamHandle>, stop: CancellationToken) -> Result<(), PipelineFault> {
+    async fn run(
+        &self,
+        context: Context,
+        handle: Arc<StreamHandle>,
+        stop: CancellationToken,
+    ) -> Result<(), PipelineFault> {
         let mut work: JoinSet<Result<(), PipelineFault>> = JoinSet::new();
         for rollup in rollup::of_stream(handle.stream.name()) {
             work.spawn(run(rollup, context.clone(), handle.clone(), stop.clone()));
@@ -48,7 +57,8 @@ impl Pipeline for Rollups {
     }
 }
 
-/// Keeps one rollup up to its raw table until shutdown (`Ok`) or a fault that nobody here can decide.
+/// Keeps one rollup up to its raw table until shutdown (`Ok`) or a fault that nobody here can
+/// decide.
 pub async fn run(
     rollup: &'static dyn Rollup,
     context: Context,
@@ -67,7 +77,15 @@ pub async fn run(
     context.lake.register(session.runtime_env().as_ref());
     let mut committed = handle.committed.subscribe();
     loop {
-        match step(rollup, &session, &raw, &mut writer, context.config.rollup_rows).await {
+        match step(
+            rollup,
+            &session,
+            &raw,
+            &mut writer,
+            context.config.rollup_rows,
+        )
+        .await
+        {
             Ok(behind) if behind && !stop.is_cancelled() => continue,
             Ok(_) => {}
             Err(fault) => {
@@ -95,25 +113,54 @@ async fn step(
     rows: i64,
 ) -> Result<bool, PipelineFault> {
     let snapshot = raw.refresh().await?;
-    let Some(through) = snapshot.offset else { return Ok(false) };
-    let origin = snapshot.files.iter().filter_map(|file| file.seq_range()).map(|range| range.0).min().unwrap_or(through + 1) - 1;
+    let Some(through) = snapshot.offset else {
+        return Ok(false);
+    };
+    let origin = snapshot
+        .files
+        .iter()
+        .filter_map(|file| file.seq_range())
+        .map(|range| range.0)
+        .min()
+        .unwrap_or(through + 1)
+        - 1;
     let after = writer.offset().unwrap_or(origin.min(through));
     if through <= after {
         return Ok(false);
     }
     let last = step_end(&snapshot, after, through, rows);
-    let table = |low: Option<i64>, high: i64| Arc::new(SnapshotTable::new(snapshot.clone()).with_range(low, Some(high)));
-    let partial = partials::compute(session, rollup, table(Some(after), last), table(None, after)).await;
+    let table = |low: Option<i64>, high: i64| {
+        Arc::new(SnapshotTable::new(snapshot.clone()).with_range(low, Some(high)))
+    };
+    let partial = partials::compute(
+        session,
+        rollup,
+        table(Some(after), last),
+        table(None, after),
+    )
+    .await;
     let partial = partial.map_err(PipelineFault::query("adding up windows", &rollup.table()))?;
-    writer.commit(Range { first: after + 1, last }, &partial).await?;
+    writer
+        .commit(
+            Range {
+                first: after + 1,
+                last,
+            },
+            &partial,
+        )
+        .await?;
     metrics::gauge!("headframe_rollup_offset", "table" => rollup.table()).set(last as f64);
     Ok(last < through)
 }
 
 /// Where a step that takes about `rows` rows ends: at the end of a file.
 fn step_end(snapshot: &Snapshot, after: i64, through: i64, rows: i64) -> i64 {
-    let mut ends: Vec<(i64, i64)> =
-        snapshot.files.iter().filter_map(|file| Some((file.seq_range()?.1, file.rows))).filter(|(end, _)| *end > after).collect();
+    let mut ends: Vec<(i64, i64)> = snapshot
+        .files
+        .iter()
+        .filter_map(|file| Some((file.seq_range()?.1, file.rows)))
+        .filter(|(end, _)| *end > after)
+        .collect();
     ends.sort_unstable();
     let mut taken = 0;
     for (end, count) in ends {

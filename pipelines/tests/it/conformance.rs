@@ -1,4 +1,5 @@
-//! Every stream through every pipeline: stored once, resumed after a stop, and recovered when the state is gone.
+//! Every stream through every pipeline: stored once, resumed after a stop, and recovered when the
+//! state is gone.
 
 use arrow::array::RecordBatch;
 use headframe_pipelines::pipeline;
@@ -7,7 +8,8 @@ use serde_json::json;
 
 use crate::fixture::Fixture;
 
-/// One good row of any stream, made of its columns alone, so that a new stream is tested by being there.
+/// One good row of any stream, made of its columns alone, so that a new stream is tested by being
+/// there.
 fn row(stream: &'static dyn Stream, number: i64) -> RecordBatch {
     let mut row = serde_json::Map::new();
     let limits = |column: &headframe_schemas::Column| match column.limits {
@@ -16,7 +18,9 @@ fn row(stream: &'static dyn Stream, number: i64) -> RecordBatch {
     };
     for column in stream.columns() {
         let value = match column.kind {
-            headframe_schemas::Kind::Timestamp => json!(1_772_362_800_000_000_i64 + number * 1_000_000),
+            headframe_schemas::Kind::Timestamp => {
+                json!(1_772_362_800_000_000_i64 + number * 1_000_000)
+            }
             headframe_schemas::Kind::Text => json!("a".repeat(64)),
             headframe_schemas::Kind::Float => json!(number as f64 + 0.5),
             headframe_schemas::Kind::Bool => json!(true),
@@ -29,7 +33,12 @@ fn row(stream: &'static dyn Stream, number: i64) -> RecordBatch {
     }
     let line = serde_json::Value::Object(row).to_string();
     let decoded = codec::decode_ndjson(stream, &[line.as_bytes()]);
-    assert!(decoded.rejects.is_empty(), "{}: {line}: {:?}", stream.name(), decoded.rejects);
+    assert!(
+        decoded.rejects.is_empty(),
+        "{}: {line}: {:?}",
+        stream.name(),
+        decoded.rejects
+    );
     decoded.batch
 }
 
@@ -41,19 +50,37 @@ async fn every_stream_is_stored_once_resumed_and_recovered() {
         for round in 0..3 {
             let running = fixture.run(*stream).await;
             for number in 0..4 {
-                last = fixture.publisher.batch(*stream, row(*stream, round * 4 + number)).await.unwrap().seq;
+                last = fixture
+                    .publisher
+                    .batch(*stream, row(*stream, round * 4 + number))
+                    .await
+                    .unwrap()
+                    .seq;
             }
             fixture.until_complete(*stream, last).await;
             running.stop().await;
             if round == 1 {
-                let state = fixture.folder.path().join("tables").join(stream.name()).join("_state");
+                let state = fixture
+                    .folder
+                    .path()
+                    .join("tables")
+                    .join(stream.name())
+                    .join("_state");
                 std::fs::remove_dir_all(state).unwrap();
             }
         }
-        let sql = "SELECT count(*) AS n, count(DISTINCT seq) AS d, count(reject_reason) AS bad FROM t";
+        let sql =
+            "SELECT count(*) AS n, count(DISTINCT seq) AS d, count(reject_reason) AS bad FROM t";
         let found = fixture.ask(Table::raw(*stream), sql).await;
-        assert!(found.contains("| 12 | 12 | 0   |"), "{}:\n{found}", stream.name());
-        assert_eq!(fixture.offsets(*stream).await, vec![Some(last as i64); fixture.offsets(*stream).await.len()]);
+        assert!(
+            found.contains("| 12 | 12 | 0   |"),
+            "{}:\n{found}",
+            stream.name()
+        );
+        assert_eq!(
+            fixture.offsets(*stream).await,
+            vec![Some(last as i64); fixture.offsets(*stream).await.len()]
+        );
         fixture.end().await;
     }
 }
@@ -62,6 +89,10 @@ async fn every_stream_is_stored_once_resumed_and_recovered() {
 fn every_pipeline_says_what_it_does_and_has_a_stream() {
     for pipeline in pipeline::ALL {
         assert!(pipeline.doc().ends_with('.') && !pipeline.name().is_empty());
-        assert!(stream::ALL.iter().any(|stream| pipeline.takes(*stream)), "{} takes no stream", pipeline.name());
+        assert!(
+            stream::ALL.iter().any(|stream| pipeline.takes(*stream)),
+            "{} takes no stream",
+            pipeline.name()
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! A nats-server, a lake behind a moody store, and the pipelines of a stream as one process runs them.
+//! A nats-server, a lake behind a moody store, and the pipelines of a stream as one process runs
+//! them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
-use headframe_ingest::{ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, provision, server};
+use headframe_ingest::{
+    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, provision, server,
+};
 use headframe_pipelines::{Context, PipelineConfig, PipelineFault, StreamHandle, pipeline};
 use headframe_schemas::{Rollup, Stream, Table, rollup};
 use headframe_sinks::{Lake, SnapshotReader, SnapshotTable};
@@ -35,23 +38,56 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let config = ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"));
         let server = ManagedServer::start(config).await.unwrap();
-        let nats = Nats::connect(&NatsConfig { url: server.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
-        provision(&nats.js, stream, &Default::default()).await.unwrap();
-        let plain = Lake::open(folder.path().join("tables").to_str().unwrap(), &HashMap::new()).unwrap();
+        let nats = Nats::connect(&NatsConfig {
+            url: server.url().to_owned(),
+            ..NatsConfig::default()
+        })
+        .await
+        .unwrap();
+        provision(&nats.js, stream, &Default::default())
+            .await
+            .unwrap();
+        let plain = Lake::open(
+            folder.path().join("tables").to_str().unwrap(),
+            &HashMap::new(),
+        )
+        .unwrap();
         let store = Arc::new(MoodyStore::new(plain.store().clone()));
         let lake = Lake::with_store(store.clone(), plain.url().clone());
         let publisher = Publisher::new(nats.clone(), "test", PublisherConfig::default());
-        let config = PipelineConfig { commit_ms: 20, rollup_ms: 20, ..PipelineConfig::default() };
-        let context = Context { nats, lake, config, settings: Default::default(), keys: folder.path().join("keys") };
-        Self { folder, store, publisher, context, server }
+        let config = PipelineConfig {
+            commit_ms: 20,
+            rollup_ms: 20,
+            ..PipelineConfig::default()
+        };
+        let context = Context {
+            nats,
+            lake,
+            config,
+            settings: Default::default(),
+            keys: folder.path().join("keys"),
+        };
+        Self {
+            folder,
+            store,
+            publisher,
+            context,
+            server,
+        }
     }
 
     /// Starts every pipeline of the stream.
     pub async fn run(&self, stream: &'static dyn Stream) -> Running {
-        let snapshot = SnapshotReader::open(&self.context.lake, Table::raw(stream)).refresh().await.unwrap();
+        let snapshot = SnapshotReader::open(&self.context.lake, Table::raw(stream))
+            .refresh()
+            .await
+            .unwrap();
         let handle = StreamHandle::new(stream, snapshot.offset.unwrap_or(0), &self.context.config);
         let (stop, mut work) = (CancellationToken::new(), JoinSet::new());
-        for pipeline in pipeline::ALL.iter().filter(|pipeline| pipeline.takes(stream)) {
+        for pipeline in pipeline::ALL
+            .iter()
+            .filter(|pipeline| pipeline.takes(stream))
+        {
             work.spawn(pipeline.run(self.context.clone(), handle.clone(), stop.clone()));
         }
         Running { handle, stop, work }
@@ -61,7 +97,12 @@ impl Fixture {
     pub async fn run_rollup(&self, rollup: &'static dyn Rollup) -> Running {
         let handle = StreamHandle::new(rollup.stream(), 0, &self.context.config);
         let (stop, mut work) = (CancellationToken::new(), JoinSet::new());
-        work.spawn(pipeline::rollups::run(rollup, self.context.clone(), handle.clone(), stop.clone()));
+        work.spawn(pipeline::rollups::run(
+            rollup,
+            self.context.clone(),
+            handle.clone(),
+            stop.clone(),
+        ));
         Running { handle, stop, work }
     }
 
@@ -69,19 +110,37 @@ impl Fixture {
     pub async fn ask(&self, table: Table, question: &str) -> String {
         let session = SessionContext::new();
         self.context.lake.register(session.runtime_env().as_ref());
-        let snapshot = SnapshotReader::open(&self.context.lake, table).refresh().await.unwrap();
-        session.register_table("t", Arc::new(SnapshotTable::new(snapshot))).unwrap();
-        let rows = session.sql(question).await.unwrap().collect().await.unwrap();
+        let snapshot = SnapshotReader::open(&self.context.lake, table)
+            .refresh()
+            .await
+            .unwrap();
+        session
+            .register_table("t", Arc::new(SnapshotTable::new(snapshot)))
+            .unwrap();
+        let rows = session
+            .sql(question)
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
         pretty_format_batches(&rows).unwrap().to_string()
     }
 
     /// How far the stored tables of the stream are complete: the raw one, then its rollups.
     pub async fn offsets(&self, stream: &'static dyn Stream) -> Vec<Option<i64>> {
-        let tables =
-            std::iter::once(Table::raw(stream)).chain(rollup::of_stream(stream.name()).map(|rollup: &dyn Rollup| Table::rollup(rollup)));
+        let tables = std::iter::once(Table::raw(stream)).chain(
+            rollup::of_stream(stream.name()).map(|rollup: &dyn Rollup| Table::rollup(rollup)),
+        );
         let mut offsets = Vec::new();
         for table in tables {
-            offsets.push(SnapshotReader::open(&self.context.lake, table).refresh().await.unwrap().offset);
+            offsets.push(
+                SnapshotReader::open(&self.context.lake, table)
+                    .refresh()
+                    .await
+                    .unwrap()
+                    .offset,
+            );
         }
         offsets
     }
@@ -91,7 +150,11 @@ impl Fixture {
         let deadline = Instant::now() + Duration::from_secs(60);
         let reader = SnapshotReader::open(&self.context.lake, table);
         while reader.refresh().await.unwrap().offset < Some(seq as i64) {
-            assert!(Instant::now() < deadline, "{} is not complete through {seq}", reader.table().name);
+            assert!(
+                Instant::now() < deadline,
+                "{} is not complete through {seq}",
+                reader.table().name
+            );
             tokio::task::yield_now().await;
         }
     }
@@ -104,7 +167,10 @@ impl Fixture {
             if offsets.iter().all(|offset| *offset >= Some(seq as i64)) {
                 return;
             }
-            assert!(Instant::now() < deadline, "complete through {offsets:?}, not {seq}");
+            assert!(
+                Instant::now() < deadline,
+                "complete through {offsets:?}, not {seq}"
+            );
             tokio::task::yield_now().await;
         }
     }

@@ -1,4 +1,5 @@
-//! Pipelines between a real nats-server and a store that has moods, and their arithmetic between nothing at all.
+//! Pipelines between a real nats-server and a store that has moods, and their arithmetic between
+//! nothing at all.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod audit;

@@ -37,7 +37,10 @@ pub async fn publish(fixture: &Fixture, heights: std::ops::Range<i64>) -> u64 {
 
 async fn assert_each_once(fixture: &Fixture, rows: i64) {
     let found = fixture.ask(Table::raw(&Shares), EACH_ONCE).await;
-    assert!(found.contains(&format!("| {rows} | {rows} | {rows} |")), "{rows} rows, each once, but\n{found}");
+    assert!(
+        found.contains(&format!("| {rows} | {rows} | {rows} |")),
+        "{rows} rows, each once, but\n{found}"
+    );
 }
 
 /// Every tier of the rollup says what the raw rows say.
@@ -45,11 +48,18 @@ async fn assert_rollups_equal(fixture: &Fixture) {
     let raw = "SELECT count(*) FILTER (WHERE outcome = 'accepted') AS shares, \
                CAST(sum(difficulty) FILTER (WHERE outcome = 'accepted') AS BIGINT) AS work FROM t";
     let raw = fixture.ask(Table::raw(&Shares), raw).await;
-    let rollup = headframe_schemas::rollup::of_stream("shares").next().unwrap();
+    let rollup = headframe_schemas::rollup::of_stream("shares")
+        .next()
+        .unwrap();
     for tier in ["10s", "1m", "1h", "1d"] {
-        let sums =
-            format!("SELECT sum(accepted_shares) AS shares, CAST(sum(accepted_difficulty) AS BIGINT) AS work FROM t WHERE tier = '{tier}'");
-        assert_eq!(fixture.ask(Table::rollup(rollup), &sums).await, raw, "{tier}");
+        let sums = format!(
+            "SELECT sum(accepted_shares) AS shares, CAST(sum(accepted_difficulty) AS BIGINT) AS work FROM t WHERE tier = '{tier}'"
+        );
+        assert_eq!(
+            fixture.ask(Table::rollup(rollup), &sums).await,
+            raw,
+            "{tier}"
+        );
     }
 }
 
@@ -61,9 +71,19 @@ async fn a_full_disk_holds_the_batch_and_loses_nothing() {
     fixture.until_complete(&Shares, seq).await;
     fixture.store.set(Mood::Full);
     let last = publish(&fixture, 20..60).await;
-    until("the store was asked again and again", || fixture.store.troubled.load(Ordering::Relaxed) >= 3).await;
-    until("every row is visible to live queries", || running.handle.tail.view().through == last as i64).await;
-    assert_eq!(fixture.offsets(&Shares).await[0], Some(seq as i64), "nothing was committed");
+    until("the store was asked again and again", || {
+        fixture.store.troubled.load(Ordering::Relaxed) >= 3
+    })
+    .await;
+    until("every row is visible to live queries", || {
+        running.handle.tail.view().through == last as i64
+    })
+    .await;
+    assert_eq!(
+        fixture.offsets(&Shares).await[0],
+        Some(seq as i64),
+        "nothing was committed"
+    );
     assert_each_once(&fixture, 20).await;
     fixture.store.set(Mood::Good);
     fixture.until_complete(&Shares, last).await;
@@ -82,15 +102,24 @@ async fn a_slow_put_that_lands_after_a_takeover_counts_for_nothing() {
     fixture.store.set(Mood::Slow);
     let before = fixture.store.troubled.load(Ordering::Relaxed);
     let last = publish(&fixture, 10..30).await;
-    until("a put hangs", || fixture.store.troubled.load(Ordering::Relaxed) > before).await;
-    until("rows are visible meanwhile", || slow.handle.tail.view().through == last as i64).await;
+    until("a put hangs", || {
+        fixture.store.troubled.load(Ordering::Relaxed) > before
+    })
+    .await;
+    until("rows are visible meanwhile", || {
+        slow.handle.tail.view().through == last as i64
+    })
+    .await;
     // The next process begins while the first one's put hangs; then all puts go on at once.
     let next = fixture.run(&Shares).await;
     fixture.store.set(Mood::Good);
     let more = publish(&fixture, 30..40).await;
     fixture.until_complete(&Shares, more).await;
     let fault = slow.fault().await.to_string();
-    assert!(fault.contains("fence"), "the first process must stop: {fault}");
+    assert!(
+        fault.contains("fence"),
+        "the first process must stop: {fault}"
+    );
     next.stop().await;
     assert_each_once(&fixture, 40).await;
     assert_rollups_equal(&fixture).await;
@@ -104,7 +133,11 @@ async fn a_store_that_lies_and_a_process_that_dies_change_nothing() {
     let mut random = StdRng::seed_from_u64(5);
     let mut rows = 0;
     for round in 0..6 {
-        fixture.store.set(if round % 2 == 0 { Mood::Moody } else { Mood::Good });
+        fixture.store.set(if round % 2 == 0 {
+            Mood::Moody
+        } else {
+            Mood::Good
+        });
         let running = fixture.run(&Shares).await;
         let count = random.random_range(1..40);
         let last = publish(&fixture, rows..rows + count).await;
@@ -113,12 +146,18 @@ async fn a_store_that_lies_and_a_process_that_dies_change_nothing() {
             fixture.until_complete(&Shares, last).await;
         } else {
             let handle = running.handle.clone();
-            until("rows are read", || handle.tail.view().through == last as i64).await;
+            until("rows are read", || {
+                handle.tail.view().through == last as i64
+            })
+            .await;
         }
         running.kill().await;
     }
     fixture.store.set(Mood::Good);
-    assert!(fixture.store.troubled.load(Ordering::Relaxed) > 0, "the store was never moody");
+    assert!(
+        fixture.store.troubled.load(Ordering::Relaxed) > 0,
+        "the store was never moody"
+    );
     let running = fixture.run(&Shares).await;
     let last = publish(&fixture, rows..rows + 1).await;
     fixture.until_complete(&Shares, last).await;

@@ -1,4 +1,5 @@
-//! Partial rows of pieces add up to those of the whole, however rows are cut, late, early, out of order or wrong.
+//! Partial rows of pieces add up to those of the whole, however rows are cut, late, early, out of
+//! order or wrong.
 
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use headframe_schemas::{Rollup, Table, rollup};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// 2026-03-01 11:00 UTC, and what rows are scattered around it: within windows, across them, a day late, in the year 2038.
+/// 2026-03-01 11:00 UTC, and what rows are scattered around it: within windows, across them, a day
+/// late, in the year 2038.
 const START_US: i64 = 1_772_362_800_000_000;
 
 fn time() -> impl Strategy<Value = i64> {
@@ -29,19 +31,29 @@ const OUTCOMES: [&str; 3] = ["accepted", "stale", "invalid"];
 /// One row of every stream out of the same dice.
 fn row(stream: &str, (time, who, value, kind): (i64, u8, i64, u8)) -> Value {
     match stream {
-        "shares" => json!({"event_time": time, "pool": "main", "miner": format!("m{}", who % 2), "worker": format!("w{who}"),
-            "outcome": OUTCOMES[kind as usize % 3], "difficulty": value, "network_difficulty": 600, "height": 1}),
-        "energy" => json!({"event_time": time, "site": "north", "meter": format!("meter-{}", who % 2), "power_w": value as f64 / 7.0,
-            "energy_total_wh": null}),
-        _ => json!({"event_time": time, "site": "north", "sensor": format!("s{}", who % 2), "quantity": "temperature_c",
-            "value": value as f64 / 3.0 - 20.0}),
+        "shares" => {
+            json!({"event_time": time, "pool": "main", "miner": format!("m{}", who % 2), "worker": format!("w{who}"),
+            "outcome": OUTCOMES[kind as usize % 3], "difficulty": value, "network_difficulty": 600, "height": 1})
+        }
+        "energy" => {
+            json!({"event_time": time, "site": "north", "meter": format!("meter-{}", who % 2), "power_w": value as f64 / 7.0,
+            "energy_total_wh": null})
+        }
+        _ => {
+            json!({"event_time": time, "site": "north", "sensor": format!("s{}", who % 2), "quantity": "temperature_c",
+            "value": value as f64 / 3.0 - 20.0})
+        }
     }
 }
 
 /// The rows as the raw table has them, some rejected, a message each.
 fn raw(stream: &'static dyn headframe_schemas::Stream, dice: &[(i64, u8, i64, u8)]) -> RecordBatch {
     let message = |(index, dice): (usize, &(i64, u8, i64, u8))| {
-        let body = if dice.3 == 9 { "not a row".to_owned() } else { row(stream.name(), *dice).to_string() };
+        let body = if dice.3 == 9 {
+            "not a row".to_owned()
+        } else {
+            row(stream.name(), *dice).to_string()
+        };
         Message {
             seq: index as u64 + 1,
             time_ns: (START_US + index as i64 * 1_000_000) * 1_000,
@@ -50,15 +62,26 @@ fn raw(stream: &'static dyn headframe_schemas::Stream, dice: &[(i64, u8, i64, u8
         }
     };
     let messages: Vec<Message> = dice.iter().enumerate().map(message).collect();
-    Decoder::new(stream, 0, State::default()).decode(&messages).batch
+    Decoder::new(stream, 0, State::default())
+        .decode(&messages)
+        .batch
 }
 
-async fn partials_of(rollup: &dyn Rollup, rows: RecordBatch, before: RecordBatch) -> Vec<RecordBatch> {
-    let table = |batch: RecordBatch| Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap());
-    partials::compute(&SessionContext::new(), rollup, table(rows), table(before)).await.unwrap()
+async fn partials_of(
+    rollup: &dyn Rollup,
+    rows: RecordBatch,
+    before: RecordBatch,
+) -> Vec<RecordBatch> {
+    let table = |batch: RecordBatch| {
+        Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap())
+    };
+    partials::compute(&SessionContext::new(), rollup, table(rows), table(before))
+        .await
+        .unwrap()
 }
 
-/// One line a window and key, whatever partial rows they came from; windows that came to nothing are left out, as the views do.
+/// One line a window and key, whatever partial rows they came from; windows that came to nothing
+/// are left out, as the views do.
 async fn folded(rollup: &dyn Rollup, parts: Vec<RecordBatch>) -> Vec<String> {
     let session = SessionContext::new();
     let schema = Table::rollup(rollup).schema();
@@ -67,17 +90,33 @@ async fn folded(rollup: &dyn Rollup, parts: Vec<RecordBatch>) -> Vec<String> {
         let session = SessionContext::new_with_state(session.state());
         let all = MemTable::try_new(schema.clone(), vec![parts.clone()]).unwrap();
         session.register_table("all_parts", Arc::new(all)).unwrap();
-        let parts = session.sql(&format!("SELECT * FROM all_parts WHERE tier = '{}'", tier.name)).await.unwrap();
-        session.register_table("partials", parts.into_view()).unwrap();
+        let parts = session
+            .sql(&format!(
+                "SELECT * FROM all_parts WHERE tier = '{}'",
+                tier.name
+            ))
+            .await
+            .unwrap();
+        session
+            .register_table("partials", parts.into_view())
+            .unwrap();
         let nothing = match rollup.family() {
             "energy" => " WHERE samples > 0 OR energy_uwh <> 0",
             _ => "",
         };
-        let sql = format!("SELECT '{}' AS tier, * FROM ({}){nothing}", tier.name, rollup.fold_sql());
+        let sql = format!(
+            "SELECT '{}' AS tier, * FROM ({}){nothing}",
+            tier.name,
+            rollup.fold_sql()
+        );
         let answer = session.sql(&sql).await.unwrap().collect().await.unwrap();
         let text = pretty_format_batches(&answer).unwrap().to_string();
         // Widths follow the widest value, so blanks are not compared.
-        lines.extend(text.lines().filter(|line| line.contains(tier.name)).map(|line| line.split_whitespace().collect::<String>()));
+        lines.extend(
+            text.lines()
+                .filter(|line| line.contains(tier.name))
+                .map(|line| line.split_whitespace().collect::<String>()),
+        );
         session.deregister_table("partials").unwrap();
         session.deregister_table("all_parts").unwrap();
     }

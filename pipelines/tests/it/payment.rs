@@ -1,4 +1,5 @@
-//! Payments: the books by hand, selection, and the payer in a simulated world that kills it ten thousand times.
+//! Payments: the books by hand, selection, and the payer in a simulated world that kills it ten
+//! thousand times.
 
 mod books;
 mod crashes;

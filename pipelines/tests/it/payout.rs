@@ -1,4 +1,5 @@
-//! Payouts are exact: every split adds up, follows its definition, and agrees with a second way of computing it.
+//! Payouts are exact: every split adds up, follows its definition, and agrees with a second way of
+//! computing it.
 
 use headframe_pipelines::payout::divide::{divide, scaled};
 use headframe_pipelines::payout::merkle::{climb, leaf, proof, root};
@@ -10,7 +11,12 @@ use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 
 fn share(miner: &str, difficulty: u64, network_difficulty: u128) -> ShareWork<'_> {
-    ShareWork { miner, difficulty, network_difficulty, is_block: false }
+    ShareWork {
+        miner,
+        difficulty,
+        network_difficulty,
+        is_block: false,
+    }
 }
 
 fn pplns<'a>(wanted: u128, newest_first: impl IntoIterator<Item = ShareWork<'a>>) -> Window {
@@ -18,12 +24,21 @@ fn pplns<'a>(wanted: u128, newest_first: impl IntoIterator<Item = ShareWork<'a>>
 }
 
 fn weights(window: &Window) -> Vec<(&str, u128)> {
-    window.weights.iter().map(|(miner, weight)| (miner.as_str(), *weight)).collect()
+    window
+        .weights
+        .iter()
+        .map(|(miner, weight)| (miner.as_str(), *weight))
+        .collect()
 }
 
 #[test]
 fn the_share_at_the_edge_is_trimmed_and_older_ones_do_not_count() {
-    let shares = [share("b", 100, 100), share("a", 100, 100), share("c", 100, 100), share("d", 100, 100)];
+    let shares = [
+        share("b", 100, 100),
+        share("a", 100, 100),
+        share("c", 100, 100),
+        share("d", 100, 100),
+    ];
     let found = pplns(ONE * 5 / 2, shares);
     assert_eq!(weights(&found), [("a", ONE), ("b", ONE), ("c", ONE / 2)]);
     assert_eq!(found.shares, 3);
@@ -36,7 +51,10 @@ fn a_window_that_is_not_full_is_shared_out_whole() {
     let found = pplns(2 * ONE, [share("a", 1, 100), share("b", 3, 100)]);
     let Split { fee, amounts } = split(&found, 1_000_000, 100);
     assert_eq!(fee, 10_000);
-    assert_eq!(amounts, [("a".to_owned(), 247_500), ("b".to_owned(), 742_500)]);
+    assert_eq!(
+        amounts,
+        [("a".to_owned(), 247_500), ("b".to_owned(), 742_500)]
+    );
 }
 
 #[test]
@@ -48,31 +66,68 @@ fn work_counts_at_the_difficulty_of_its_own_job() {
 
 #[test]
 fn odd_windows_are_paid_too() {
-    assert_eq!(split(&pplns(2 * ONE, []), 77, 100), Split { fee: 77, amounts: Vec::new() });
+    assert_eq!(
+        split(&pplns(2 * ONE, []), 77, 100),
+        Split {
+            fee: 77,
+            amounts: Vec::new()
+        }
+    );
     let one = pplns(2 * ONE, [share("a", 1, u128::MAX)]);
-    assert_eq!((one.shares, one.weights.len()), (1, 0), "work too small to weigh anything pays nobody");
+    assert_eq!(
+        (one.shares, one.weights.len()),
+        (1, 0),
+        "work too small to weigh anything pays nobody"
+    );
     let huge = pplns(2 * ONE, [share("a", u64::MAX, 1), share("b", 1, 1)]);
     assert_eq!(weights(&huge), [("a", 2 * ONE)]);
-    assert_eq!(split(&huge, u128::from(u64::MAX), 0).amounts, [("a".to_owned(), u128::from(u64::MAX))]);
-    assert_eq!(split(&huge, 10, 10_000), Split { fee: 10, amounts: vec![("a".to_owned(), 0)] });
+    assert_eq!(
+        split(&huge, u128::from(u64::MAX), 0).amounts,
+        [("a".to_owned(), u128::from(u64::MAX))]
+    );
+    assert_eq!(
+        split(&huge, 10, 10_000),
+        Split {
+            fee: 10,
+            amounts: vec![("a".to_owned(), 0)]
+        }
+    );
 }
 
 #[test]
 fn no_share_weighs_so_much_that_a_window_does_not_fit_its_columns() {
-    let absurd = [share("a", i64::MAX as u64, 1), share("b", u64::MAX, 0), share("a", u64::MAX, 1)];
+    let absurd = [
+        share("a", i64::MAX as u64, 1),
+        share("b", u64::MAX, 0),
+        share("a", u64::MAX, 1),
+    ];
     let round = window(payout::find("prop").unwrap(), 2 * ONE, absurd);
     assert_eq!(weights(&round), [("a", 2 * MAX_WEIGHT), ("b", MAX_WEIGHT)]);
-    assert_eq!(split(&round, 900, 0).amounts, [("a".to_owned(), 600), ("b".to_owned(), 300)]);
+    assert_eq!(
+        split(&round, 900, 0).amounts,
+        [("a".to_owned(), 600), ("b".to_owned(), 300)]
+    );
     // As many shares as the documentation promises still fit, and an honest share is far below.
     assert!(MAX_WEIGHT << 46 < 10u128.pow(38));
     assert_eq!(share("a", 1 << 40, 1 << 24).weight(), MAX_WEIGHT);
-    assert_eq!(share("a", (1 << 40) - 1, 1 << 24).weight(), MAX_WEIGHT - (1 << 40));
+    assert_eq!(
+        share("a", (1 << 40) - 1, 1 << 24).weight(),
+        MAX_WEIGHT - (1 << 40)
+    );
 }
 
 #[test]
 fn the_other_schemes_keep_their_word() {
-    let block = |miner| ShareWork { is_block: true, ..share(miner, 50, 100) };
-    let shares = [block("a"), share("b", 100, 100), block("c"), share("d", 100, 100)];
+    let block = |miner| ShareWork {
+        is_block: true,
+        ..share(miner, 50, 100)
+    };
+    let shares = [
+        block("a"),
+        share("b", 100, 100),
+        block("c"),
+        share("d", 100, 100),
+    ];
     let round = window(payout::find("prop").unwrap(), 2 * ONE, shares);
     assert_eq!(weights(&round), [("a", ONE / 2), ("b", ONE)]);
     let solo = window(payout::find("solo").unwrap(), 2 * ONE, shares);
@@ -82,15 +137,26 @@ fn the_other_schemes_keep_their_word() {
     assert!(payout::find("pps").is_none());
 }
 
-/// The same split another way: oldest first, with running totals over the whole history and numbers without bounds.
-fn second_opinion(wanted: u128, oldest_first: &[ShareWork<'_>], reward: u128, fee_bp: u16) -> (BigUint, BTreeMap<String, BigUint>) {
+/// The same split another way: oldest first, with running totals over the whole history and numbers
+/// without bounds.
+fn second_opinion(
+    wanted: u128,
+    oldest_first: &[ShareWork<'_>],
+    reward: u128,
+    fee_bp: u16,
+) -> (BigUint, BTreeMap<String, BigUint>) {
     let mut totals = vec![BigUint::ZERO];
     for share in oldest_first {
-        let weight = (BigUint::from(share.difficulty) << 64u8) / BigUint::from(share.network_difficulty.max(1));
+        let weight = (BigUint::from(share.difficulty) << 64u8)
+            / BigUint::from(share.network_difficulty.max(1));
         totals.push(&totals[totals.len() - 1] + weight);
     }
     let end = totals[totals.len() - 1].clone();
-    let begin = if end > BigUint::from(wanted) { &end - BigUint::from(wanted) } else { BigUint::ZERO };
+    let begin = if end > BigUint::from(wanted) {
+        &end - BigUint::from(wanted)
+    } else {
+        BigUint::ZERO
+    };
     let mut gathered: BTreeMap<String, BigUint> = BTreeMap::new();
     for (place, share) in oldest_first.iter().enumerate() {
         let from = totals[place].clone().max(begin.clone());
@@ -115,7 +181,9 @@ fn second_opinion(wanted: u128, oldest_first: &[ShareWork<'_>], reward: u128, fe
 fn ten_blocks_agree_with_a_second_opinion_to_the_unit() {
     let mut random = StdRng::seed_from_u64(20_261_121);
     for block in 0..10u32 {
-        let miners: Vec<String> = (0..random.random_range(1..200)).map(|number| format!("4{number:03}")).collect();
+        let miners: Vec<String> = (0..random.random_range(1..200))
+            .map(|number| format!("4{number:03}"))
+            .collect();
         let mut network = random.random_range(1_000u128..400_000_000_000);
         let mut history = Vec::new();
         for _ in 0..random.random_range(1..4_000) {
@@ -123,20 +191,35 @@ fn ten_blocks_agree_with_a_second_opinion_to_the_unit() {
                 network = network * random.random_range(80..125) / 100 + 1;
             }
             let miner = miners[random.random_range(0..miners.len())].as_str();
-            history.push(share(miner, random.random_range(1..1 + (network / 300) as u64), network));
+            history.push(share(
+                miner,
+                random.random_range(1..1 + (network / 300) as u64),
+                network,
+            ));
         }
-        let (wanted, reward) = (ONE * random.random_range(1..8) / 2, random.random_range(1..10u128.pow(13)));
+        let (wanted, reward) = (
+            ONE * random.random_range(1..8) / 2,
+            random.random_range(1..10u128.pow(13)),
+        );
         let found = pplns(wanted, history.iter().rev().copied());
         let ours = split(&found, reward, 60 + block as u16);
         let (fee, amounts) = second_opinion(wanted, &history, reward, 60 + block as u16);
         assert_eq!(BigUint::from(ours.fee), fee, "block {block}");
-        let ours: BTreeMap<String, BigUint> = ours.amounts.into_iter().map(|(miner, amount)| (miner, BigUint::from(amount))).collect();
+        let ours: BTreeMap<String, BigUint> = ours
+            .amounts
+            .into_iter()
+            .map(|(miner, amount)| (miner, BigUint::from(amount)))
+            .collect();
         assert_eq!(ours, amounts, "block {block}");
     }
 }
 
 fn any_share() -> impl Strategy<Value = (u8, u64, u128)> {
-    (0u8..20, prop_oneof![0..100u64, any::<u64>()], prop_oneof![1..100u128, 1..u128::from(u64::MAX), Just(u128::MAX)])
+    (
+        0u8..20,
+        prop_oneof![0..100u64, any::<u64>()],
+        prop_oneof![1..100u128, 1..u128::from(u64::MAX), Just(u128::MAX)],
+    )
 }
 
 proptest! {

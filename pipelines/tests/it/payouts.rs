@@ -1,4 +1,5 @@
-//! The payout pipeline between real streams and real tables: windows found, steps stated, kills at any moment, and nothing twice.
+//! The payout pipeline between real streams and real tables: windows found, steps stated, kills at
+//! any moment, and nothing twice.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,13 @@ use crate::fixture::{Fixture, Running};
 pub const MONEY: [&dyn Stream; 4] = [&Shares, &Blocks, &Windows, &Payouts];
 const NOW: i64 = 1_772_362_800_000_000;
 
-pub fn share(n: i64, miner: &str, difficulty: i64, network: i128, block_hash: Option<&str>) -> Share {
+pub fn share(
+    n: i64,
+    miner: &str,
+    difficulty: i64,
+    network: i128,
+    block_hash: Option<&str>,
+) -> Share {
     Share {
         event_time: NOW + n,
         pool: "main".to_owned(),
@@ -42,7 +49,11 @@ pub fn block(hash: &str, height: i64, status: &str, terms: (&str, i64, i64)) -> 
         network_difficulty: 1_000,
         reward_atomic: Some(600_000_000_007),
         reason: (status == "orphaned").then(|| "another block is on the best chain".to_owned()),
-        terms: Terms { scheme: Some(terms.0.to_owned()), window_milli: Some(terms.1), fee_bp: Some(terms.2) },
+        terms: Terms {
+            scheme: Some(terms.0.to_owned()),
+            window_milli: Some(terms.1),
+            fee_bp: Some(terms.2),
+        },
     }
 }
 
@@ -75,7 +86,8 @@ impl Everything {
     }
 }
 
-/// Waits until the table of payouts holds this many rows, then until that stays so after a look at everything.
+/// Waits until the table of payouts holds this many rows, then until that stays so after a look at
+/// everything.
 pub async fn until_paid(fixture: &Fixture, rows: usize) -> Vec<String> {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
@@ -84,7 +96,10 @@ pub async fn until_paid(fixture: &Fixture, rows: usize) -> Vec<String> {
             assert_eq!(said.len(), rows, "{said:#?}");
             return said;
         }
-        assert!(std::time::Instant::now() < deadline, "{rows} rows wanted: {said:#?}");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{rows} rows wanted: {said:#?}"
+        );
         tokio::task::yield_now().await;
     }
 }
@@ -95,7 +110,14 @@ pub async fn said(fixture: &Fixture) -> Vec<String> {
                || CASE WHEN was_mature THEN ' mature' ELSE '' END AS said FROM t WHERE reject_reason IS NULL ORDER BY seq, \"row\"";
     let text = fixture.ask(Table::raw(&Payouts), sql).await;
     text.lines()
-        .filter_map(|line| Some(line.strip_prefix("| ")?.strip_suffix(" |")?.trim().to_owned()))
+        .filter_map(|line| {
+            Some(
+                line.strip_prefix("| ")?
+                    .strip_suffix(" |")?
+                    .trim()
+                    .to_owned(),
+            )
+        })
         .filter(|line| line != "said")
         .collect()
 }
@@ -112,41 +134,75 @@ async fn a_block_is_frozen_credited_reversed_and_matured_and_a_kill_changes_noth
     publish(share(31, "late", 100_000, 1_000, None)).await;
     let terms = ("pplns", 2_000, 100);
     for status in ["candidate", "accepted"] {
-        fixture.publisher.record(&block(&hash(1), 10, status, terms)).await.unwrap();
+        fixture
+            .publisher
+            .record(&block(&hash(1), 10, status, terms))
+            .await
+            .unwrap();
     }
-    // Twenty shares of a tenth of a block: b has the winning one and six more, and of two others seven and six.
+    // Twenty shares of a tenth of a block: b has the winning one and six more, and of two others
+    // seven and six.
     let said = until_paid(&fixture, 5).await;
     let (fee, reward) = (6_000_000_000_i64, 600_000_000_007_i64);
     let amount = |said: &str| said.rsplit(' ').next().unwrap().parse::<i64>().unwrap();
     assert_eq!(
-        said.iter().map(|row| row.rsplit_once(' ').unwrap().0).collect::<Vec<_>>(),
-        ["frozen", "credited 01 a", "credited 01 b", "credited 01 c", "credited 01 fee"]
+        said.iter()
+            .map(|row| row.rsplit_once(' ').unwrap().0)
+            .collect::<Vec<_>>(),
+        [
+            "frozen",
+            "credited 01 a",
+            "credited 01 b",
+            "credited 01 c",
+            "credited 01 fee"
+        ]
     );
     assert_eq!(amount(&said[4]), fee);
     assert_eq!(said[1..].iter().map(|row| amount(row)).sum::<i64>(), reward);
     running.kill().await;
     running = Everything::run(&fixture).await;
     for status in ["orphaned", "accepted", "confirmed", "matured", "orphaned"] {
-        fixture.publisher.record(&block(&hash(1), 10, status, terms)).await.unwrap();
+        fixture
+            .publisher
+            .record(&block(&hash(1), 10, status, terms))
+            .await
+            .unwrap();
     }
     let again = until_paid(&fixture, 5 + 4 * 4).await;
     assert_eq!(again[..5], said[..], "what was said stays as it was");
-    let steps: Vec<&str> = again.iter().skip(5).step_by(4).map(|row| row.split(' ').next().unwrap()).collect();
+    let steps: Vec<&str> = again
+        .iter()
+        .skip(5)
+        .step_by(4)
+        .map(|row| row.split(' ').next().unwrap())
+        .collect();
     assert_eq!(steps, ["reversed", "credited", "matured", "reversed"]);
-    assert!(again[20].ends_with("mature") && !again[5].ends_with("mature"), "{again:#?}");
+    assert!(
+        again[20].ends_with("mature") && !again[5].ends_with("mature"),
+        "{again:#?}"
+    );
     running.stop().await;
     fixture.end().await;
 }
 
 /// What an implementation that reads every share from the oldest on makes of the same facts.
 fn expected(shares: &[Share], winner: usize, window_milli: i64) -> BTreeMap<String, u128> {
-    let newest_first = shares[..=winner].iter().rev().filter(|share| share.outcome == "accepted").map(|share| ShareWork {
-        miner: &share.miner,
-        difficulty: share.difficulty as u64,
-        network_difficulty: share.network_difficulty as u128,
-        is_block: share.block_hash.is_some(),
-    });
-    payout::window(&payout::pplns::Pplns, course::window_of(window_milli), newest_first).weights
+    let newest_first = shares[..=winner]
+        .iter()
+        .rev()
+        .filter(|share| share.outcome == "accepted")
+        .map(|share| ShareWork {
+            miner: &share.miner,
+            difficulty: share.difficulty as u64,
+            network_difficulty: share.network_difficulty as u128,
+            is_block: share.block_hash.is_some(),
+        });
+    payout::window(
+        &payout::pplns::Pplns,
+        course::window_of(window_milli),
+        newest_first,
+    )
+    .weights
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,11 +213,18 @@ async fn windows_over_many_files_are_those_of_a_walk_over_all_shares() {
     let mut wanted = Vec::new();
     let mut running = Everything::run(&fixture).await;
     for found in 1..=8u8 {
-        // The network's difficulty changes inside windows, and pieces of many sizes become files of many sizes.
+        // The network's difficulty changes inside windows, and pieces of many sizes become files of
+        // many sizes.
         let network = random.random_range(2_000..20_000);
         for _ in 0..random.random_range(5..120) {
             let n = shares.len() as i64;
-            let mut row = share(n, &format!("m{}", random.random_range(0..9)), random.random_range(1..900), network, None);
+            let mut row = share(
+                n,
+                &format!("m{}", random.random_range(0..9)),
+                random.random_range(1..900),
+                network,
+                None,
+            );
             if random.random_range(0..10) == 0 {
                 row.outcome = "stale".to_owned();
             }
@@ -172,12 +235,29 @@ async fn windows_over_many_files_are_those_of_a_walk_over_all_shares() {
         let window_milli = [1, 300, 1_500, 2_000, 100_000][random.random_range(0..5)];
         wanted.push((hash(found), expected(&shares, winner, window_milli)));
         let from = wanted.len().saturating_sub(1);
-        let begin = if from == 0 { 0 } else { shares.iter().position(|share| share.block_hash == Some(hash(from as u8))).unwrap() + 1 };
+        let begin = if from == 0 {
+            0
+        } else {
+            shares
+                .iter()
+                .position(|share| share.block_hash == Some(hash(from as u8)))
+                .unwrap()
+                + 1
+        };
         for row in &shares[begin..] {
             fixture.publisher.record(row).await.unwrap();
         }
         for status in ["candidate", "accepted"] {
-            fixture.publisher.record(&block(&hash(found), i64::from(found), status, ("pplns", window_milli, 60))).await.unwrap();
+            fixture
+                .publisher
+                .record(&block(
+                    &hash(found),
+                    i64::from(found),
+                    status,
+                    ("pplns", window_milli, 60),
+                ))
+                .await
+                .unwrap();
         }
         if random.random_range(0..2) == 0 {
             running.kill().await;
@@ -187,10 +267,19 @@ async fn windows_over_many_files_are_those_of_a_walk_over_all_shares() {
     let rows = wanted.iter().map(|(_, weights)| weights.len() + 2).sum();
     until_paid(&fixture, rows).await;
     for (hash, weights) in &wanted {
-        let sql = format!("SELECT miner || ' ' || CAST(weight AS VARCHAR) AS w FROM t WHERE block_hash = '{hash}' ORDER BY position");
+        let sql = format!(
+            "SELECT miner || ' ' || CAST(weight AS VARCHAR) AS w FROM t WHERE block_hash = '{hash}' ORDER BY position"
+        );
         let found = fixture.ask(Table::raw(&Windows), &sql).await;
-        let found: Vec<&str> = found.lines().skip(3).filter_map(|line| Some(line.strip_prefix("| ")?.strip_suffix(" |")?.trim())).collect();
-        let weights: Vec<String> = weights.iter().map(|(miner, weight)| format!("{miner} {weight}")).collect();
+        let found: Vec<&str> = found
+            .lines()
+            .skip(3)
+            .filter_map(|line| Some(line.strip_prefix("| ")?.strip_suffix(" |")?.trim()))
+            .collect();
+        let weights: Vec<String> = weights
+            .iter()
+            .map(|(miner, weight)| format!("{miner} {weight}"))
+            .collect();
         assert_eq!(found, weights, "{hash}");
     }
     running.stop().await;
@@ -202,14 +291,31 @@ async fn two_blocks_at_one_height_are_two_blocks_and_a_pool_that_pays_nobody_is_
     let fixture = Fixture::new(&Shares).await;
     let running = Everything::run(&fixture).await;
     for (n, found) in [(0, None), (1, Some(hash(1))), (2, Some(hash(2)))] {
-        fixture.publisher.record(&share(n, "a", 1_000, 1_000, found.as_deref())).await.unwrap();
+        fixture
+            .publisher
+            .record(&share(n, "a", 1_000, 1_000, found.as_deref()))
+            .await
+            .unwrap();
     }
-    let unpaid = Block { terms: Terms::default(), ..block(&hash(9), 10, "accepted", ("solo", 1, 0)) };
+    let unpaid = Block {
+        terms: Terms::default(),
+        ..block(&hash(9), 10, "accepted", ("solo", 1, 0))
+    };
     fixture.publisher.record(&unpaid).await.unwrap();
-    for (found, status) in
-        [(1, "candidate"), (2, "candidate"), (1, "accepted"), (2, "orphaned"), (1, "orphaned"), (2, "accepted"), (2, "matured")]
-    {
-        fixture.publisher.record(&block(&hash(found), 10, status, ("prop", 2_000, 0))).await.unwrap();
+    for (found, status) in [
+        (1, "candidate"),
+        (2, "candidate"),
+        (1, "accepted"),
+        (2, "orphaned"),
+        (1, "orphaned"),
+        (2, "accepted"),
+        (2, "matured"),
+    ] {
+        fixture
+            .publisher
+            .record(&block(&hash(found), 10, status, ("prop", 2_000, 0)))
+            .await
+            .unwrap();
     }
     let said = until_paid(&fixture, 10).await;
     // The second round begins behind the first block's share.
@@ -227,8 +333,16 @@ async fn two_blocks_at_one_height_are_two_blocks_and_a_pool_that_pays_nobody_is_
         "matured 02 fee 0".to_owned(),
     ];
     assert_eq!(said, wanted);
-    let shares = fixture.ask(Table::raw(&Payouts), "SELECT shares FROM t WHERE step = 'frozen' ORDER BY seq").await;
-    assert!(shares.contains("| 2 ") && shares.contains("| 1 "), "{shares}");
+    let shares = fixture
+        .ask(
+            Table::raw(&Payouts),
+            "SELECT shares FROM t WHERE step = 'frozen' ORDER BY seq",
+        )
+        .await;
+    assert!(
+        shares.contains("| 2 ") && shares.contains("| 1 "),
+        "{shares}"
+    );
     running.stop().await;
     fixture.end().await;
 }
@@ -239,19 +353,42 @@ async fn shares_beyond_all_measure_are_frozen_before_they_are_paid() {
     let mut running = Everything::run(&fixture).await;
     for (n, miner) in [(0, "a"), (1, "b"), (2, "a")] {
         let found = (n == 2).then(|| hash(1));
-        fixture.publisher.record(&share(n, miner, i64::MAX, 1, found.as_deref())).await.unwrap();
+        fixture
+            .publisher
+            .record(&share(n, miner, i64::MAX, 1, found.as_deref()))
+            .await
+            .unwrap();
     }
     for status in ["candidate", "accepted"] {
-        fixture.publisher.record(&block(&hash(1), 10, status, ("prop", 2_000, 0))).await.unwrap();
+        fixture
+            .publisher
+            .record(&block(&hash(1), 10, status, ("prop", 2_000, 0)))
+            .await
+            .unwrap();
     }
-    let wanted = ["frozen 01", "credited 01 a 400000000004", "credited 01 b 200000000003", "credited 01 fee 0"];
+    let wanted = [
+        "frozen 01",
+        "credited 01 a 400000000004",
+        "credited 01 b 200000000003",
+        "credited 01 fee 0",
+    ];
     assert_eq!(until_paid(&fixture, 4).await, wanted);
     // After a restart the amounts come from the tables, and rest on the frozen row there.
     running.kill().await;
     running = Everything::run(&fixture).await;
-    fixture.publisher.record(&block(&hash(1), 10, "matured", ("prop", 2_000, 0))).await.unwrap();
+    fixture
+        .publisher
+        .record(&block(&hash(1), 10, "matured", ("prop", 2_000, 0)))
+        .await
+        .unwrap();
     let said = until_paid(&fixture, 7).await;
-    assert_eq!(said[4..], wanted[1..].iter().map(|row| row.replace("credited", "matured")).collect::<Vec<_>>());
+    assert_eq!(
+        said[4..],
+        wanted[1..]
+            .iter()
+            .map(|row| row.replace("credited", "matured"))
+            .collect::<Vec<_>>()
+    );
     running.stop().await;
     fixture.end().await;
 }
@@ -281,38 +418,83 @@ fn a_block_is_paid_once_a_row_of_it_says_terms_and_reward() {
     let mut courses = course::Courses::default();
     let mut steps = |n, status, scheme, reward| {
         let dues = courses.next(&row_of(n, status, scheme, reward));
-        assert!(dues.iter().all(|due| due.block.reward == Some(7) && due.block.ingest_time == NOW && due.block.event_time == NOW));
-        (dues.iter().map(|due| due.step).collect::<Vec<_>>(), courses.unpaid())
+        assert!(dues.iter().all(|due| due.block.reward == Some(7)
+            && due.block.ingest_time == NOW
+            && due.block.event_time == NOW));
+        (
+            dues.iter().map(|due| due.step).collect::<Vec<_>>(),
+            courses.unpaid(),
+        )
     };
     assert_eq!(steps(0, "candidate", solo, None), (vec![], 0));
-    assert_eq!(steps(1, "accepted", solo, Some(-1)), (vec![], 1), "it is on the chain, and nobody can be paid");
+    assert_eq!(
+        steps(1, "accepted", solo, Some(-1)),
+        (vec![], 1),
+        "it is on the chain, and nobody can be paid"
+    );
     assert_eq!(steps(2, "candidate", None, Some(7)), (vec![], 1));
-    assert_eq!(steps(3, "candidate", solo, Some(7)), (vec![Frozen, Credited], 0), "the chain's word of before holds");
-    assert_eq!(steps(4, "matured", solo, Some(9)), (vec![Matured], 0), "what was frozen stays");
+    assert_eq!(
+        steps(3, "candidate", solo, Some(7)),
+        (vec![Frozen, Credited], 0),
+        "the chain's word of before holds"
+    );
+    assert_eq!(
+        steps(4, "matured", solo, Some(9)),
+        (vec![Matured], 0),
+        "what was frozen stays"
+    );
 
     let mut courses = course::Courses::default();
-    for (n, status, unpaid) in [(0, "candidate", 0), (1, "confirmed", 1), (2, "orphaned", 0), (3, "matured", 1)] {
+    for (n, status, unpaid) in [
+        (0, "candidate", 0),
+        (1, "confirmed", 1),
+        (2, "orphaned", 0),
+        (3, "matured", 1),
+    ] {
         assert!(courses.next(&row_of(n, status, solo, None)).is_empty());
         assert_eq!(courses.unpaid(), unpaid, "{status}");
     }
     let mut courses = course::Courses::default();
-    assert!(courses.next(&row_of(0, "matured", None, Some(7))).is_empty());
-    assert_eq!(courses.unpaid(), 0, "a pool that pays nobody asks for nothing");
+    assert!(
+        courses
+            .next(&row_of(0, "matured", None, Some(7)))
+            .is_empty()
+    );
+    assert_eq!(
+        courses.unpaid(),
+        0,
+        "a pool that pays nobody asks for nothing"
+    );
 }
 
 #[test]
 fn no_miner_may_bear_the_name_of_the_pools_own_account() {
-    let rejects = |stream: &dyn Stream, row: String| codec::decode_ndjson(stream, &[row.as_bytes()]).rejects;
-    let of_share = |miner| rejects(&Shares, serde_json::to_string(&share(0, miner, 1, 1, None)).unwrap());
+    let rejects =
+        |stream: &dyn Stream, row: String| codec::decode_ndjson(stream, &[row.as_bytes()]).rejects;
+    let of_share = |miner| {
+        rejects(
+            &Shares,
+            serde_json::to_string(&share(0, miner, 1, 1, None)).unwrap(),
+        )
+    };
     let of_block = |miner: &str| {
-        let found = Block { miner: miner.to_owned(), ..block(&hash(1), 1, "candidate", ("solo", 1, 0)) };
+        let found = Block {
+            miner: miner.to_owned(),
+            ..block(&hash(1), 1, "candidate", ("solo", 1, 0))
+        };
         rejects(&Blocks, serde_json::to_string(&found).unwrap())
     };
     for refused in [of_share("fee"), of_block("fee")] {
-        assert!(refused.len() == 1 && refused[0].reason == "column miner: \"fee\" is a reserved name", "{refused:?}");
+        assert!(
+            refused.len() == 1 && refused[0].reason == "column miner: \"fee\" is a reserved name",
+            "{refused:?}"
+        );
     }
     let long = "x".repeat(257);
-    assert!(of_share(&long)[0].reason.contains("257 bytes"), "text is held to its length as before");
+    assert!(
+        of_share(&long)[0].reason.contains("257 bytes"),
+        "text is held to its length as before"
+    );
     assert!(of_share("4fee").is_empty() && of_block("4fee").is_empty());
 }
 
@@ -321,24 +503,51 @@ fn a_key_is_made_once_for_its_owner_alone_and_signs_alike() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys/payouts.key");
-    let (first, second) = (seal::Key::open(&path).unwrap(), seal::Key::open(&path).unwrap());
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!((first.public_hex(), first.sign("x")), (second.public_hex(), second.sign("x")));
+    let (first, second) = (
+        seal::Key::open(&path).unwrap(),
+        seal::Key::open(&path).unwrap(),
+    );
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert_eq!(
+        (first.public_hex(), first.sign("x")),
+        (second.public_hex(), second.sign("x"))
+    );
     assert!(seal::is_signed(&first.public_hex(), "x", &first.sign("x")));
     assert!(!seal::is_signed(&first.public_hex(), "y", &first.sign("x")));
-    assert!(!seal::is_signed(&seal::Key::fleeting().unwrap().public_hex(), "x", &first.sign("x")));
+    assert!(!seal::is_signed(
+        &seal::Key::fleeting().unwrap().public_hex(),
+        "x",
+        &first.sign("x")
+    ));
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(matches!(seal::Key::open(&path), Err(seal::SealError::Open { mode: 0o644, .. })));
+    assert!(matches!(
+        seal::Key::open(&path),
+        Err(seal::SealError::Open { mode: 0o644, .. })
+    ));
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::write(&path, "no key").unwrap();
-    assert!(matches!(seal::Key::open(&path), Err(seal::SealError::Unfit { .. })));
+    assert!(matches!(
+        seal::Key::open(&path),
+        Err(seal::SealError::Unfit { .. })
+    ));
 }
 
-/// A course in which every step of the chain is random: whoever adds up has each reward once, or not at all.
+/// A course in which every step of the chain is random: whoever adds up has each reward once, or
+/// not at all.
 #[test]
 fn reorganisations_of_any_depth_credit_a_reward_once_or_not_at_all() {
     let mut random = StdRng::seed_from_u64(3);
-    let statuses = ["candidate", "accepted", "refused", "confirmed", "orphaned", "matured"];
+    let statuses = [
+        "candidate",
+        "accepted",
+        "refused",
+        "confirmed",
+        "orphaned",
+        "matured",
+    ];
     let key = seal::Key::fleeting().unwrap();
     for round in 0..3_000 {
         let mut courses = course::Courses::default();
@@ -364,28 +573,49 @@ fn reorganisations_of_any_depth_credit_a_reward_once_or_not_at_all() {
             let first = !balance.contains_key(&(found.clone(), "seen"));
             balance.entry((found.clone(), "seen")).or_default();
             let dues = courses.next(&row);
-            assert_eq!(dues.iter().filter(|due| due.step == course::Step::Frozen).count(), usize::from(first));
+            assert_eq!(
+                dues.iter()
+                    .filter(|due| due.step == course::Step::Frozen)
+                    .count(),
+                usize::from(first)
+            );
             for due in &dues {
                 let terms = due.block.paid().unwrap();
                 let rows = freeze::windows(&due.block, &terms, &freeze::finder(&due.block).window);
                 if due.step == course::Step::Frozen {
-                    let row = freeze::frozen(due, &terms, &freeze::finder(&due.block), &rows, &key).frozen.unwrap();
+                    let row = freeze::frozen(due, &terms, &freeze::finder(&due.block), &rows, &key)
+                        .frozen
+                        .unwrap();
                     let text = freeze::statement("main", &found, 10, &row);
-                    assert!(seal::is_signed(&row.public_key, &text, &row.signature), "{round}");
+                    assert!(
+                        seal::is_signed(&row.public_key, &text, &row.signature),
+                        "{round}"
+                    );
                     continue;
                 }
-                let amounts: Vec<(String, i128)> = rows.into_iter().map(|row| (row.miner, row.amount_atomic)).collect();
-                let moved: i128 = freeze::moves(due, terms.reward, &amounts).iter().filter_map(|row| row.amount_atomic).sum();
+                let amounts: Vec<(String, i128)> = rows
+                    .into_iter()
+                    .map(|row| (row.miner, row.amount_atomic))
+                    .collect();
+                let moved: i128 = freeze::moves(due, terms.reward, &amounts)
+                    .iter()
+                    .filter_map(|row| row.amount_atomic)
+                    .sum();
                 assert_eq!(moved, 1_000_003, "credits and fee are the reward");
                 let (immature, mature) = balance.entry((found.clone(), "money")).or_default();
                 match due.step {
                     course::Step::Credited => *immature += moved,
-                    course::Step::Matured => (*immature, *mature) = (*immature - moved, *mature + moved),
+                    course::Step::Matured => {
+                        (*immature, *mature) = (*immature - moved, *mature + moved)
+                    }
                     course::Step::Reversed { was_mature: true } => *mature -= moved,
                     course::Step::Reversed { was_mature: false } => *immature -= moved,
                     course::Step::Frozen => {}
                 }
-                assert!([(0, 0), (moved, 0), (0, moved)].contains(&(*immature, *mature)), "{round}: {immature} {mature}");
+                assert!(
+                    [(0, 0), (moved, 0), (0, moved)].contains(&(*immature, *mature)),
+                    "{round}: {immature} {mature}"
+                );
             }
             // After each row the money stands where the chain does.
             let money = balance.get(&(found, "money")).copied().unwrap_or_default();

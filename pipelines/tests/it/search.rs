@@ -1,4 +1,5 @@
-//! Windows found in tables of every shape, against a walk over all shares; and what the search says while it cannot know.
+//! Windows found in tables of every shape, against a walk over all shares; and what the search says
+//! while it cannot know.
 
 use std::collections::HashMap;
 
@@ -32,9 +33,25 @@ impl Pool {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lake = Lake::open(folder.path().to_str().unwrap(), &HashMap::new()).unwrap();
-        let binding = Binding { created_ns: 1, base: 0 };
-        let writer = TableWriter::open(&lake, Table::raw(&Shares), binding, CancellationToken::new()).await.unwrap();
-        Self { folder, writer, decoder: Decoder::new(&Shares, 0, State::default()), next: 1, rows: Vec::new() }
+        let binding = Binding {
+            created_ns: 1,
+            base: 0,
+        };
+        let writer = TableWriter::open(
+            &lake,
+            Table::raw(&Shares),
+            binding,
+            CancellationToken::new(),
+        )
+        .await
+        .unwrap();
+        Self {
+            folder,
+            writer,
+            decoder: Decoder::new(&Shares, 0, State::default()),
+            next: 1,
+            rows: Vec::new(),
+        }
     }
 
     fn lake(&self) -> Lake {
@@ -45,30 +62,67 @@ impl Pool {
     async fn commit(&mut self, messages: &[(i64, Vec<Share>)]) {
         let mut sent = Vec::new();
         for (seq, (time_us, rows)) in (self.next..).zip(messages) {
-            let lines: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
+            let lines: Vec<String> = rows
+                .iter()
+                .map(|row| serde_json::to_string(row).unwrap())
+                .collect();
             // A line that nobody can read stands in between, as in real life.
             let payload = format!("{}\nno json", lines.join("\n"));
-            sent.push(Message { seq: seq as u64, time_ns: time_us * 1_000, payload: payload.into(), ..Message::default() });
-            self.rows.extend(rows.iter().enumerate().map(|(row, share)| (Place { seq, row: row as i64 }, share.clone())));
+            sent.push(Message {
+                seq: seq as u64,
+                time_ns: time_us * 1_000,
+                payload: payload.into(),
+                ..Message::default()
+            });
+            self.rows
+                .extend(rows.iter().enumerate().map(|(row, share)| {
+                    (
+                        Place {
+                            seq,
+                            row: row as i64,
+                        },
+                        share.clone(),
+                    )
+                }));
         }
         let chunk = self.decoder.decode(&sent);
-        self.writer.commit(Range { first: self.next, last: chunk.last }, &[chunk.batch]).await.unwrap();
+        self.writer
+            .commit(
+                Range {
+                    first: self.next,
+                    last: chunk.last,
+                },
+                &[chunk.batch],
+            )
+            .await
+            .unwrap();
         self.next = chunk.last + 1;
     }
 
     async fn snapshot(&self) -> std::sync::Arc<headframe_sinks::Snapshot> {
-        SnapshotReader::open(&self.lake(), Table::raw(&Shares)).refresh().await.unwrap()
+        SnapshotReader::open(&self.lake(), Table::raw(&Shares))
+            .refresh()
+            .await
+            .unwrap()
     }
 
     /// Rewrites small files, so that some of them enclose larger ones.
     async fn tidy(&self) {
-        let config = MaintenanceConfig { small_files: 2, target_bytes: 16_000, ..MaintenanceConfig::default() };
-        let owner = Maintenance::open(&self.lake(), Table::raw(&Shares), config).await.unwrap();
+        let config = MaintenanceConfig {
+            small_files: 2,
+            target_bytes: 16_000,
+            ..MaintenanceConfig::default()
+        };
+        let owner = Maintenance::open(&self.lake(), Table::raw(&Shares), config)
+            .await
+            .unwrap();
         owner.unwrap().round(START_US / 1_000).await.unwrap();
     }
 
     fn walked(&self, end: Place, scheme: &dyn Scheme, wanted: u128) -> payout::Window {
-        let older = self.rows.iter().rev().filter(|(place, share)| *place <= end && share.outcome == "accepted" && share.pool == "main");
+        let older = self.rows.iter().rev().filter(|(place, share)| {
+            *place <= end && share.outcome == "accepted" && share.pool == "main"
+        });
         payout::window(
             scheme,
             wanted,
@@ -101,13 +155,30 @@ async fn every_window_is_that_of_a_walk_over_all_shares() {
                     random.random_range(1_000..90_000),
                     None,
                 );
-                row.pool = if random.random_range(0..5) == 0 { "other" } else { "main" }.to_owned();
-                row.outcome = if random.random_range(0..6) == 0 { "stale" } else { "accepted" }.to_owned();
-                if row.outcome == "accepted" && row.pool == "main" && random.random_range(0..60) == 0 {
+                row.pool = if random.random_range(0..5) == 0 {
+                    "other"
+                } else {
+                    "main"
+                }
+                .to_owned();
+                row.outcome = if random.random_range(0..6) == 0 {
+                    "stale"
+                } else {
+                    "accepted"
+                }
+                .to_owned();
+                if row.outcome == "accepted"
+                    && row.pool == "main"
+                    && random.random_range(0..60) == 0
+                {
                     // One in four is an earlier one sent again.
                     let again = found > 0 && random.random_range(0..4) == 0;
                     found += u8::from(!again);
-                    row.block_hash = Some(hash(if again { random.random_range(1..=found) } else { found }));
+                    row.block_hash = Some(hash(if again {
+                        random.random_range(1..=found)
+                    } else {
+                        found
+                    }));
                 }
                 row
             });
@@ -118,24 +189,69 @@ async fn every_window_is_that_of_a_walk_over_all_shares() {
             pool.tidy().await;
         }
         let snapshot = pool.snapshot().await;
-        let winners: Vec<(Place, String)> =
-            pool.rows.iter().filter_map(|(place, share)| Some((*place, share.block_hash.clone()?))).collect();
+        let winners: Vec<(Place, String)> = pool
+            .rows
+            .iter()
+            .filter_map(|(place, share)| Some((*place, share.block_hash.clone()?)))
+            .collect();
         let mut seen = std::collections::HashSet::new();
-        let winners: Vec<_> = winners.into_iter().filter(|(_, hash)| seen.insert(hash.clone())).collect();
+        let winners: Vec<_> = winners
+            .into_iter()
+            .filter(|(_, hash)| seen.insert(hash.clone()))
+            .collect();
         for (place, hash) in winners.iter().rev().take(3) {
-            assert_eq!(searcher.end(&snapshot, "main", hash, START_US).await.unwrap(), End::Winner(*place));
-            assert_eq!(Searcher::default().end(&snapshot, "main", hash, START_US).await.unwrap(), End::Winner(*place));
-            assert_eq!(searcher.end(&snapshot, "other", hash, START_US).await.unwrap(), End::Unknown);
+            assert_eq!(
+                searcher
+                    .end(&snapshot, "main", hash, START_US)
+                    .await
+                    .unwrap(),
+                End::Winner(*place)
+            );
+            assert_eq!(
+                Searcher::default()
+                    .end(&snapshot, "main", hash, START_US)
+                    .await
+                    .unwrap(),
+                End::Winner(*place)
+            );
+            assert_eq!(
+                searcher
+                    .end(&snapshot, "other", hash, START_US)
+                    .await
+                    .unwrap(),
+                End::Unknown
+            );
             for scheme in payout::ALL {
                 let wanted = window_of([1, 200, 2_000, 30_000, 900_000][random.random_range(0..5)]);
-                let here = searcher.window(&snapshot, "main", *place, *scheme, wanted).await.unwrap();
-                assert_eq!(Searcher::default().window(&snapshot, "main", *place, *scheme, wanted).await.unwrap(), here);
+                let here = searcher
+                    .window(&snapshot, "main", *place, *scheme, wanted)
+                    .await
+                    .unwrap();
+                assert_eq!(
+                    Searcher::default()
+                        .window(&snapshot, "main", *place, *scheme, wanted)
+                        .await
+                        .unwrap(),
+                    here
+                );
                 let there = pool.walked(*place, *scheme, wanted);
-                assert_eq!(here.window, there, "{} of {wanted} that ends at {place:?}", scheme.name());
+                assert_eq!(
+                    here.window,
+                    there,
+                    "{} of {wanted} that ends at {place:?}",
+                    scheme.name()
+                );
                 assert_eq!(here.newest, Some(*place));
                 // The oldest share that counts is as many shares back as there are in the window.
-                let older = pool.rows.iter().rev().filter(|(at, share)| at <= place && share.outcome == "accepted" && share.pool == "main");
-                assert_eq!(here.edge, older.map(|(at, _)| *at).nth(there.shares as usize - 1), "{}", scheme.name());
+                let older = pool.rows.iter().rev().filter(|(at, share)| {
+                    at <= place && share.outcome == "accepted" && share.pool == "main"
+                });
+                assert_eq!(
+                    here.edge,
+                    older.map(|(at, _)| *at).nth(there.shares as usize - 1),
+                    "{}",
+                    scheme.name()
+                );
             }
         }
     }
@@ -146,23 +262,58 @@ async fn every_window_is_that_of_a_walk_over_all_shares() {
 async fn a_winning_share_that_never_came_is_given_up_after_ten_minutes_and_not_before() {
     let mut pool = Pool::new().await;
     let at = |minutes: i64| START_US + minutes * 60_000_000;
-    pool.commit(&[(at(0), vec![share(0, "a", 5, 10, None), share(1, "b", 5, 10, None)])]).await;
-    let of_other = Share { pool: "other".to_owned(), ..share(2, "c", 5, 10, None) };
-    pool.commit(&[(at(3), vec![share(3, "a", 5, 10, None)]), (at(4), vec![of_other])]).await;
+    pool.commit(&[(
+        at(0),
+        vec![share(0, "a", 5, 10, None), share(1, "b", 5, 10, None)],
+    )])
+    .await;
+    let of_other = Share {
+        pool: "other".to_owned(),
+        ..share(2, "c", 5, 10, None)
+    };
+    pool.commit(&[
+        (at(3), vec![share(3, "a", 5, 10, None)]),
+        (at(4), vec![of_other]),
+    ])
+    .await;
     let ask = async |pool: &Pool, name: &str| {
         let snapshot = pool.snapshot().await;
-        Searcher::default().end(&snapshot, name, &hash(1), at(2)).await.unwrap()
+        Searcher::default()
+            .end(&snapshot, name, &hash(1), at(2))
+            .await
+            .unwrap()
     };
     assert_eq!(ask(&pool, "main").await, End::Unknown);
-    pool.commit(&[(at(2) + PATIENCE_US, vec![share(4, "a", 5, 10, None)])]).await;
-    assert_eq!(ask(&pool, "main").await, End::Unknown, "ten minutes, not more");
-    pool.commit(&[(at(2) + PATIENCE_US + 1, vec![share(5, "a", 5, 10, Some(&hash(1)))])]).await;
-    assert_eq!(ask(&pool, "main").await, End::Before(Place { seq: 1, row: 1 }), "one that comes too late does not count");
+    pool.commit(&[(at(2) + PATIENCE_US, vec![share(4, "a", 5, 10, None)])])
+        .await;
+    assert_eq!(
+        ask(&pool, "main").await,
+        End::Unknown,
+        "ten minutes, not more"
+    );
+    pool.commit(&[(
+        at(2) + PATIENCE_US + 1,
+        vec![share(5, "a", 5, 10, Some(&hash(1)))],
+    )])
+    .await;
+    assert_eq!(
+        ask(&pool, "main").await,
+        End::Before(Place { seq: 1, row: 1 }),
+        "one that comes too late does not count"
+    );
     assert_eq!(ask(&pool, "nobody").await, End::Nothing);
     // What was decided stays, whatever comes.
-    pool.commit(&[(at(60), vec![share(6, "a", 5, 10, None)])]).await;
-    assert_eq!(ask(&pool, "main").await, End::Before(Place { seq: 1, row: 1 }));
-    assert_eq!(ask(&pool, "other").await, End::Nothing, "its only share is newer than the candidate");
+    pool.commit(&[(at(60), vec![share(6, "a", 5, 10, None)])])
+        .await;
+    assert_eq!(
+        ask(&pool, "main").await,
+        End::Before(Place { seq: 1, row: 1 })
+    );
+    assert_eq!(
+        ask(&pool, "other").await,
+        End::Nothing,
+        "its only share is newer than the candidate"
+    );
 }
 
 /// A table that an older version of this program made has no column for blocks.
@@ -172,38 +323,119 @@ async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
     let lake = Lake::open(folder.path().to_str().unwrap(), &HashMap::new()).unwrap();
     let mut old = Table::raw(&Shares);
     old.columns.retain(|column| column.name != "block_hash");
-    let binding = Binding { created_ns: 1, base: 0 };
-    let mut writer = TableWriter::open(&lake, old, binding, CancellationToken::new()).await.unwrap();
+    let binding = Binding {
+        created_ns: 1,
+        base: 0,
+    };
+    let mut writer = TableWriter::open(&lake, old, binding, CancellationToken::new())
+        .await
+        .unwrap();
     let mut decoder = Decoder::new(&Shares, 0, State::default());
     let mut message = |seq: u64, row: Share| {
         let payload = serde_json::to_string(&row).unwrap().into();
-        decoder.decode(&[Message { seq, time_ns: START_US * 1_000, payload, ..Message::default() }]).batch
+        decoder
+            .decode(&[Message {
+                seq,
+                time_ns: START_US * 1_000,
+                payload,
+                ..Message::default()
+            }])
+            .batch
     };
     let first = message(1, share(0, "a", 10, 10, None));
-    let kept: Vec<usize> = (0..first.num_columns()).filter(|index| first.schema().field(*index).name() != "block_hash").collect();
-    writer.commit(Range { first: 1, last: 1 }, &[first.project(&kept).unwrap()]).await.unwrap();
+    let kept: Vec<usize> = (0..first.num_columns())
+        .filter(|index| first.schema().field(*index).name() != "block_hash")
+        .collect();
+    writer
+        .commit(
+            Range { first: 1, last: 1 },
+            &[first.project(&kept).unwrap()],
+        )
+        .await
+        .unwrap();
     drop(writer);
-    let mut writer = TableWriter::open(&lake, Table::raw(&Shares), binding, CancellationToken::new()).await.unwrap();
-    writer.commit(Range { first: 2, last: 2 }, &[message(2, share(1, "b", 10, 10, Some(&hash(1))))]).await.unwrap();
-    let snapshot = SnapshotReader::open(&lake, Table::raw(&Shares)).refresh().await.unwrap();
+    let mut writer = TableWriter::open(
+        &lake,
+        Table::raw(&Shares),
+        binding,
+        CancellationToken::new(),
+    )
+    .await
+    .unwrap();
+    writer
+        .commit(
+            Range { first: 2, last: 2 },
+            &[message(2, share(1, "b", 10, 10, Some(&hash(1))))],
+        )
+        .await
+        .unwrap();
+    let snapshot = SnapshotReader::open(&lake, Table::raw(&Shares))
+        .refresh()
+        .await
+        .unwrap();
     let Place { seq, row } = Place { seq: 2, row: 0 };
-    assert_eq!(Searcher::default().end(&snapshot, "main", &hash(1), START_US).await.unwrap(), End::Winner(Place { seq, row }));
+    assert_eq!(
+        Searcher::default()
+            .end(&snapshot, "main", &hash(1), START_US)
+            .await
+            .unwrap(),
+        End::Winner(Place { seq, row })
+    );
     for scheme in payout::ALL {
-        let found = Searcher::default().window(&snapshot, "main", Place { seq, row }, *scheme, window_of(5_000)).await.unwrap();
-        assert_eq!(found.window.shares, if scheme.name() == "solo" { 1 } else { 2 }, "{}", scheme.name());
+        let found = Searcher::default()
+            .window(
+                &snapshot,
+                "main",
+                Place { seq, row },
+                *scheme,
+                window_of(5_000),
+            )
+            .await
+            .unwrap();
+        assert_eq!(
+            found.window.shares,
+            if scheme.name() == "solo" { 1 } else { 2 },
+            "{}",
+            scheme.name()
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_round_that_ends_where_a_file_does_begins_with_that_files_first_share() {
     let mut pool = Pool::new().await;
-    pool.commit(&[(START_US, vec![share(0, "a", 5, 10, Some(&hash(1)))])]).await;
-    pool.commit(&[(START_US, vec![share(1, "b", 5, 10, None), share(2, "c", 5, 10, None)])]).await;
-    pool.commit(&[(START_US, vec![share(3, "d", 5, 10, Some(&hash(2)))])]).await;
+    pool.commit(&[(START_US, vec![share(0, "a", 5, 10, Some(&hash(1)))])])
+        .await;
+    pool.commit(&[(
+        START_US,
+        vec![share(1, "b", 5, 10, None), share(2, "c", 5, 10, None)],
+    )])
+    .await;
+    pool.commit(&[(START_US, vec![share(3, "d", 5, 10, Some(&hash(2)))])])
+        .await;
     let snapshot = pool.snapshot().await;
-    let found = Searcher::default().window(&snapshot, "main", Place { seq: 3, row: 0 }, &payout::prop::Prop, 1).await.unwrap();
-    assert_eq!((found.window.shares, found.newest, found.edge), (3, Some(Place { seq: 3, row: 0 }), Some(Place { seq: 2, row: 0 })));
-    assert_eq!(found.window.weights.keys().collect::<Vec<_>>(), ["b", "c", "d"]);
+    let found = Searcher::default()
+        .window(
+            &snapshot,
+            "main",
+            Place { seq: 3, row: 0 },
+            &payout::prop::Prop,
+            1,
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (found.window.shares, found.newest, found.edge),
+        (
+            3,
+            Some(Place { seq: 3, row: 0 }),
+            Some(Place { seq: 2, row: 0 })
+        )
+    );
+    assert_eq!(
+        found.window.weights.keys().collect::<Vec<_>>(),
+        ["b", "c", "d"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -211,28 +443,66 @@ async fn a_share_that_is_sent_again_moves_no_window() {
     let mut pool = Pool::new().await;
     let made = |n, miner| share(n, miner, 5, 10, Some(&hash(1)));
     // Neither a share that does not count nor one of another pool is the one that made the block.
-    let stale = Share { outcome: "stale".to_owned(), ..made(0, "stale") };
-    let foreign = Share { pool: "other".to_owned(), ..made(1, "foreign") };
-    pool.commit(&[(START_US, vec![stale, foreign, share(2, "a", 5, 10, None)])]).await;
-    pool.commit(&[(START_US, vec![share(3, "b", 5, 10, None), made(4, "c")])]).await;
+    let stale = Share {
+        outcome: "stale".to_owned(),
+        ..made(0, "stale")
+    };
+    let foreign = Share {
+        pool: "other".to_owned(),
+        ..made(1, "foreign")
+    };
+    pool.commit(&[(START_US, vec![stale, foreign, share(2, "a", 5, 10, None)])])
+        .await;
+    pool.commit(&[(START_US, vec![share(3, "b", 5, 10, None), made(4, "c")])])
+        .await;
     let first = Place { seq: 2, row: 1 };
     let searcher = Searcher::default();
     let look = async |pool: &Pool| {
         let snapshot = pool.snapshot().await;
-        assert_eq!(searcher.end(&snapshot, "main", &hash(1), START_US).await.unwrap(), End::Winner(first));
-        searcher.window(&snapshot, "main", first, &payout::pplns::Pplns, window_of(1_200)).await.unwrap()
+        assert_eq!(
+            searcher
+                .end(&snapshot, "main", &hash(1), START_US)
+                .await
+                .unwrap(),
+            End::Winner(first)
+        );
+        searcher
+            .window(
+                &snapshot,
+                "main",
+                first,
+                &payout::pplns::Pplns,
+                window_of(1_200),
+            )
+            .await
+            .unwrap()
     };
     let before = look(&pool).await;
-    assert_eq!((before.window.shares, before.window.weights.keys().collect::<Vec<_>>().len()), (3, 3));
-    pool.commit(&[(START_US, vec![share(5, "d", 5, 10, None), made(6, "c"), made(7, "e")])]).await;
+    assert_eq!(
+        (
+            before.window.shares,
+            before.window.weights.keys().collect::<Vec<_>>().len()
+        ),
+        (3, 3)
+    );
+    pool.commit(&[(
+        START_US,
+        vec![share(5, "d", 5, 10, None), made(6, "c"), made(7, "e")],
+    )])
+    .await;
     assert_eq!(look(&pool).await, before, "sent again in one more file");
     pool.tidy().await;
     assert_eq!(look(&pool).await, before, "in the same file");
-    pool.commit(&[(START_US + PATIENCE_US, vec![made(8, "c")]), (START_US + 2 * PATIENCE_US, vec![made(9, "c")])]).await;
+    pool.commit(&[
+        (START_US + PATIENCE_US, vec![made(8, "c")]),
+        (START_US + 2 * PATIENCE_US, vec![made(9, "c")]),
+    ])
+    .await;
     assert_eq!(look(&pool).await, before, "and long after");
 }
 
-/// Row groups of many batches: where a window begins within one, and what is not read a second time.
+/// Row groups of many batches: where a window begins within one, and what is not read a second
+/// time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_row_group_is_cut_where_the_window_begins_and_then_remembered() {
     let mut random = StdRng::seed_from_u64(34);
@@ -241,35 +511,82 @@ async fn a_long_row_group_is_cut_where_the_window_begins_and_then_remembered() {
         let messages: Vec<_> = (0..count)
             .map(|_| {
                 let row = |n| {
-                    let outcome = if random.random_range(0..9) == 0 { "stale" } else { "accepted" }.to_owned();
+                    let outcome = if random.random_range(0..9) == 0 {
+                        "stale"
+                    } else {
+                        "accepted"
+                    }
+                    .to_owned();
                     let miner = format!("m{}", random.random_range(0..500));
-                    Share { outcome, ..share(n, &miner, random.random_range(1..5_000), 90_000 + i128::from(part), None) }
+                    Share {
+                        outcome,
+                        ..share(
+                            n,
+                            &miner,
+                            random.random_range(1..5_000),
+                            90_000 + i128::from(part),
+                            None,
+                        )
+                    }
                 };
                 (START_US, (0..5_000).map(row).collect())
             })
             .collect();
         pool.commit(&messages).await;
     }
-    pool.commit(&[(START_US, vec![share(0, "winner", 5, 10, Some(&hash(1)))])]).await;
+    pool.commit(&[(START_US, vec![share(0, "winner", 5, 10, Some(&hash(1)))])])
+        .await;
     let (place, _) = pool.rows.last().cloned().unwrap();
     let snapshot = pool.snapshot().await;
     let searcher = Searcher::default();
     for blocks in [1, 130, 1_500, 1_770, 9_999] {
         let wanted = window_of(blocks * 1_000);
-        let found = searcher.window(&snapshot, "main", place, &payout::pplns::Pplns, wanted).await.unwrap();
+        let found = searcher
+            .window(&snapshot, "main", place, &payout::pplns::Pplns, wanted)
+            .await
+            .unwrap();
         let walked = pool.walked(place, &payout::pplns::Pplns, wanted);
         assert_eq!(found.window, walked, "{blocks} blocks");
-        let older = pool.rows.iter().rev().filter(|(_, share)| share.outcome == "accepted");
-        assert_eq!(found.edge, older.map(|(at, _)| *at).nth(walked.shares as usize - 1), "{blocks} blocks");
-        assert_eq!(Searcher::default().window(&snapshot, "main", place, &payout::pplns::Pplns, wanted).await.unwrap(), found);
+        let older = pool
+            .rows
+            .iter()
+            .rev()
+            .filter(|(_, share)| share.outcome == "accepted");
+        assert_eq!(
+            found.edge,
+            older.map(|(at, _)| *at).nth(walked.shares as usize - 1),
+            "{blocks} blocks"
+        );
+        assert_eq!(
+            Searcher::default()
+                .window(&snapshot, "main", place, &payout::pplns::Pplns, wanted)
+                .await
+                .unwrap(),
+            found
+        );
     }
-    // The long file may be gone: what was added up in whole is known, as long as the last search wanted it.
-    let all = searcher.window(&snapshot, "main", place, &payout::prop::Prop, 1).await.unwrap();
+    // The long file may be gone: what was added up in whole is known, as long as the last search
+    // wanted it.
+    let all = searcher
+        .window(&snapshot, "main", place, &payout::prop::Prop, 1)
+        .await
+        .unwrap();
     for file in &snapshot.files[..] {
         if file.rows > 10 && file.seq_range().is_some_and(|range| range.1 > 4) {
             std::fs::remove_file(pool.folder.path().join("shares").join(&file.add.path)).unwrap();
         }
     }
-    assert_eq!(searcher.window(&snapshot, "main", place, &payout::prop::Prop, 1).await.unwrap(), all);
-    assert!(Searcher::default().window(&snapshot, "main", place, &payout::prop::Prop, 1).await.is_err());
+    assert_eq!(
+        searcher
+            .window(&snapshot, "main", place, &payout::prop::Prop, 1)
+            .await
+            .unwrap(),
+        all
+    );
+    assert!(
+        Searcher::default()
+            .window(&snapshot, "main", place, &payout::prop::Prop, 1)
+            .await
+            .is_err()
+    );
 }

@@ -1,4 +1,5 @@
-//! An object store with moods: it works, has no room left, takes its time, or fails puts before or after they landed.
+//! An object store with moods: it works, has no room left, takes its time, or fails puts before or
+//! after they landed.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,8 +11,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use tokio::sync::watch;
 
@@ -38,7 +39,11 @@ pub struct MoodyStore {
 
 impl MoodyStore {
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, mood: watch::channel(Mood::Good).0, troubled: AtomicUsize::new(0) }
+        Self {
+            inner,
+            mood: watch::channel(Mood::Good).0,
+            troubled: AtomicUsize::new(0),
+        }
     }
 
     pub fn set(&self, mood: Mood) {
@@ -47,7 +52,10 @@ impl MoodyStore {
 
     fn trouble(&self, kind: std::io::ErrorKind) -> Error {
         self.troubled.fetch_add(1, Ordering::Relaxed);
-        Error::Generic { store: "MoodyStore", source: Box::new(std::io::Error::from(kind)) }
+        Error::Generic {
+            store: "MoodyStore",
+            source: Box::new(std::io::Error::from(kind)),
+        }
     }
 }
 
@@ -59,7 +67,12 @@ impl fmt::Display for MoodyStore {
 
 #[async_trait]
 impl ObjectStore for MoodyStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         let mood = *self.mood.borrow();
         match mood {
             Mood::Good => self.inner.put_opts(location, payload, opts).await,
@@ -81,7 +94,11 @@ impl ObjectStore for MoodyStore {
             },
         }
     }
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.inner.put_multipart_opts(location, opts).await
     }
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -90,7 +107,10 @@ impl ObjectStore for MoodyStore {
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.inner.get_ranges(location, ranges).await
     }
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(locations)
     }
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {

@@ -1,4 +1,5 @@
-//! A new version of the program adds up windows in another way: its rollup is filled from the raw table, the old one stays as it was.
+//! A new version of the program adds up windows in another way: its rollup is filled from the raw
+//! table, the old one stays as it was.
 
 use std::sync::LazyLock;
 
@@ -15,7 +16,10 @@ struct Next;
 
 static NEXT_SQL: LazyLock<String> = LazyLock::new(|| {
     let sql = HashrateRollup.finest_sql();
-    let next = sql.replace("THEN 1 ELSE 0 END) AS accepted_shares", "THEN 100 ELSE 0 END) AS accepted_shares");
+    let next = sql.replace(
+        "THEN 1 ELSE 0 END) AS accepted_shares",
+        "THEN 100 ELSE 0 END) AS accepted_shares",
+    );
     assert_ne!(sql, next);
     next
 });
@@ -59,8 +63,17 @@ async fn a_new_version_of_a_rollup_is_filled_from_the_raw_table() {
     fixture.until_through(Table::rollup(&Next), seq).await;
     upgraded.stop().await;
     let (old, new) = (Table::rollup(&HashrateRollup), Table::rollup(&Next));
-    assert_eq!((old.name.as_str(), new.name.as_str()), ("hashrate_rollups", "hashrate_rollups_v2"));
-    assert!(fixture.ask(old, SHARES).await.contains("| 16 "), "partial rows of two meanings are never added up");
-    assert!(fixture.ask(new, SHARES).await.contains("| 1600 "), "from the first row on");
+    assert_eq!(
+        (old.name.as_str(), new.name.as_str()),
+        ("hashrate_rollups", "hashrate_rollups_v2")
+    );
+    assert!(
+        fixture.ask(old, SHARES).await.contains("| 16 "),
+        "partial rows of two meanings are never added up"
+    );
+    assert!(
+        fixture.ask(new, SHARES).await.contains("| 1600 "),
+        "from the first row on"
+    );
     fixture.end().await;
 }

@@ -1,7 +1,7 @@
 //! What a request must carry: nothing, the reader's token, or the operator's.
 //!
-//! Whatever is not listed as harmless needs the operator, so that a new route which changes something is closed until somebody
-//! has thought about it.
+//! Whatever is not listed as harmless needs the operator, so that a new route which changes
+//! something is closed until somebody has thought about it.
 
 use axum::http::Method;
 
@@ -21,14 +21,17 @@ pub(super) enum Need {
 /// The streams that money follows from: whoever can write them can credit himself.
 const MONEY: &[&str] = &["shares", "blocks"];
 
-/// Whether rows of this stream are anybody's who may read. What is not the plain name of a stream is not.
+/// Whether rows of this stream are anybody's who may read. What is not the plain name of a stream
+/// is not.
 fn harmless(stream: &str) -> bool {
-    let plain = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'_';
+    let plain =
+        |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'_';
     !stream.is_empty() && stream.bytes().all(plain) && !MONEY.contains(&stream)
 }
 
-/// What this request needs. The path is the one that was sent: whoever answers decodes it only later, so that an encoded one, which
-/// could turn into any other, is nobody's but the operator's where something changes.
+/// What this request needs. The path is the one that was sent: whoever answers decodes it only
+/// later, so that an encoded one, which could turn into any other, is nobody's but the operator's
+/// where something changes.
 pub(super) fn of(method: &Method, path: &str) -> Need {
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     if reads && matches!(path, "/live" | "/ready" | "/health") {
@@ -37,7 +40,10 @@ pub(super) fn of(method: &Method, path: &str) -> Need {
     if !reads && path.contains('%') {
         return Need::Operator;
     }
-    let parts: Vec<&str> = path.strip_prefix("/api/v1/").map(|rest| rest.split('/').collect()).unwrap_or_default();
+    let parts: Vec<&str> = path
+        .strip_prefix("/api/v1/")
+        .map(|rest| rest.split('/').collect())
+        .unwrap_or_default();
     match (reads, parts.as_slice()) {
         (true, ["pool" | "blocks"] | ["payouts", "key"] | ["blocks", _, "payouts"]) => Need::Page,
         (true, ["miners", _] | ["miners", _, "workers" | "payouts" | "payments"]) => Need::Page,
@@ -69,7 +75,11 @@ mod tests {
             (Method::GET, "/api/v1/miners/4A", Need::Page),
             (Method::GET, "/api/v1/miners/4A/payments", Need::Page),
             (Method::POST, "/api/v1/miners/4A/threshold", Need::Page),
-            (Method::DELETE, "/api/v1/miners/4A/threshold", Need::Operator),
+            (
+                Method::DELETE,
+                "/api/v1/miners/4A/threshold",
+                Need::Operator,
+            ),
             (Method::GET, "/api/v1/miners/4A/else", Need::Reader),
             (Method::GET, "/api/v1/ledger", Need::Reader),
             (Method::GET, "/api/v1/payments/state", Need::Reader),
@@ -87,9 +97,17 @@ mod tests {
             (Method::POST, "/api/v1/ingest/Shares", Need::Operator),
             (Method::POST, "/api/v1/ingest/shares/", Need::Operator),
             (Method::POST, "/api/v1/ingest/", Need::Operator),
-            (Method::POST, "/api/v1/miners/4%41/threshold", Need::Operator),
+            (
+                Method::POST,
+                "/api/v1/miners/4%41/threshold",
+                Need::Operator,
+            ),
             (Method::DELETE, "/api/v1/sql/q%31", Need::Operator),
-            (Method::POST, "/api/v1/payments/instructions", Need::Operator),
+            (
+                Method::POST,
+                "/api/v1/payments/instructions",
+                Need::Operator,
+            ),
             (Method::POST, "/api/v1/bans", Need::Operator),
             (Method::DELETE, "/api/v1/bans", Need::Operator),
             (Method::PUT, "/api/v1/anything", Need::Operator),

@@ -1,4 +1,5 @@
-//! What every table and view means, in one list: `information_schema`, the docs and the conformance tests read it.
+//! What every table and view means, in one list: `information_schema`, the docs and the conformance
+//! tests read it.
 
 use headframe_schemas::{Column, rollup, stream};
 
@@ -28,16 +29,25 @@ pub fn all() -> Vec<Described> {
     let dead_letters = Described {
         name: raw::DEAD_LETTERS.to_owned(),
         kind: "VIEW",
-        doc: "Every row that was refused, of every stream, with the reason and the row as it came.".to_owned(),
+        doc: "Every row that was refused, of every stream, with the reason and the row as it came."
+            .to_owned(),
         columns: raw::dead_letter_columns(),
     };
     let views = rollup::ALL.iter().flat_map(|rollup| rollup.views());
-    let views = views.map(|view| Described { name: view.name, kind: "VIEW", doc: view.doc, columns: view.columns });
+    let views = views.map(|view| Described {
+        name: view.name,
+        kind: "VIEW",
+        doc: view.doc,
+        columns: view.columns,
+    });
     let money = money::ALL.iter().map(|view| Described {
         name: view.name.to_owned(),
         kind: "VIEW",
         doc: view.doc.to_owned(),
         columns: (view.columns)(),
     });
-    raw.chain([dead_letters]).chain(money).chain(views).collect()
+    raw.chain([dead_letters])
+        .chain(money)
+        .chain(views)
+        .collect()
 }

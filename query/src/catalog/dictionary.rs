@@ -1,6 +1,7 @@
 //! `information_schema`: which tables and columns there are, what they mean and in which unit.
 //!
-//! The engine's own version knows names and types only, so this one stands in its place; `SHOW TABLES` and `SHOW COLUMNS` read it too.
+//! The engine's own version knows names and types only, so this one stands in its place; `SHOW
+//! TABLES` and `SHOW COLUMNS` read it too.
 
 use std::sync::Arc;
 
@@ -25,24 +26,53 @@ fn tables(described: &[Described]) -> Vec<(&'static str, ArrayRef)> {
     vec![
         ("table_catalog", text(described.iter().map(|_| CATALOG))),
         ("table_schema", text(described.iter().map(|_| SCHEMA))),
-        ("table_name", text(described.iter().map(|table| table.name.as_str()))),
+        (
+            "table_name",
+            text(described.iter().map(|table| table.name.as_str())),
+        ),
         ("table_type", text(described.iter().map(|table| table.kind))),
-        ("comment", text(described.iter().map(|table| table.doc.as_str()))),
+        (
+            "comment",
+            text(described.iter().map(|table| table.doc.as_str())),
+        ),
     ]
 }
 
 fn columns(described: &[Described]) -> Vec<(&'static str, ArrayRef)> {
-    let rows = || described.iter().flat_map(|table| table.columns.iter().enumerate().map(move |(index, column)| (table, index, column)));
+    let rows = || {
+        described.iter().flat_map(|table| {
+            table
+                .columns
+                .iter()
+                .enumerate()
+                .map(move |(index, column)| (table, index, column))
+        })
+    };
     let positions: Int64Array = rows().map(|(_, index, _)| Some(index as i64 + 1)).collect();
     vec![
         ("table_catalog", text(rows().map(|_| CATALOG))),
         ("table_schema", text(rows().map(|_| SCHEMA))),
-        ("table_name", text(rows().map(|(table, ..)| table.name.as_str()))),
-        ("column_name", text(rows().map(|(_, _, column)| column.name))),
+        (
+            "table_name",
+            text(rows().map(|(table, ..)| table.name.as_str())),
+        ),
+        (
+            "column_name",
+            text(rows().map(|(_, _, column)| column.name)),
+        ),
         ("ordinal_position", Arc::new(positions)),
-        ("data_type", text(rows().map(|(_, _, column)| column.kind.sql()))),
-        ("is_nullable", text(rows().map(|(_, _, column)| if column.required { "NO" } else { "YES" }))),
-        ("unit", text(rows().map(|(_, _, column)| column.unit.symbol()))),
+        (
+            "data_type",
+            text(rows().map(|(_, _, column)| column.kind.sql())),
+        ),
+        (
+            "is_nullable",
+            text(rows().map(|(_, _, column)| if column.required { "NO" } else { "YES" })),
+        ),
+        (
+            "unit",
+            text(rows().map(|(_, _, column)| column.unit.symbol())),
+        ),
         ("comment", text(rows().map(|(_, _, column)| column.doc))),
     ]
 }
@@ -53,10 +83,17 @@ fn text<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
 
 fn table(columns: Vec<(&'static str, ArrayRef)>) -> Result<Arc<MemTable>> {
     let field = |(name, array): &(&str, ArrayRef)| -> Field {
-        let kind = if matches!(array.data_type(), DataType::Int64) { DataType::Int64 } else { DataType::Utf8View };
+        let kind = if matches!(array.data_type(), DataType::Int64) {
+            DataType::Int64
+        } else {
+            DataType::Utf8View
+        };
         Field::new(*name, kind, false)
     };
     let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
-    let batch = RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, array)| array).collect())?;
+    let batch = RecordBatch::try_new(
+        schema.clone(),
+        columns.into_iter().map(|(_, array)| array).collect(),
+    )?;
     Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
 }

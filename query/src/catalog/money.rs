@@ -1,7 +1,8 @@
-//! The ledger and the balances: views over `payouts`, `payments` and `instructions`, so that there is no second book.
+//! The ledger and the balances: views over `payouts`, `payments` and `instructions`, so that there
+//! is no second book.
 //!
-//! Every entry takes from one account what it gives to another. The statement says in SQL what the payer's own books do in
-//! Rust; the end-to-end test of payments compares the two.
+//! Every entry takes from one account what it gives to another. The statement says in SQL what the
+//! payer's own books do in Rust; the end-to-end test of payments compares the two.
 
 use headframe_schemas::{Column, Kind, Unit};
 
@@ -53,11 +54,28 @@ fn ledger_columns() -> Vec<Column> {
             Kind::Text,
             "Where the amount is taken: coinbase, immature:<miner>, immature:fee, miner:<miner>, fee, reserve, in_transit.",
         ),
-        Column::new("credit_account", Kind::Text, "Where it goes: one of the same, or paid, or network (fees of transactions)."),
-        Column::new("amount_atomic", Kind::Decimal, "How much; never negative.").unit(Unit::AtomicUnits),
-        Column::new("cause_kind", Kind::Text, "block, reversal (of a block), payment or adjustment (by an operator)."),
-        Column::new("cause", Kind::Text, "The block's hash, the payment's name, or the account adjusted."),
-        Column::new("reason", Kind::Text, "In words, where there is one; always with an adjustment."),
+        Column::new(
+            "credit_account",
+            Kind::Text,
+            "Where it goes: one of the same, or paid, or network (fees of transactions).",
+        ),
+        Column::new("amount_atomic", Kind::Decimal, "How much; never negative.")
+            .unit(Unit::AtomicUnits),
+        Column::new(
+            "cause_kind",
+            Kind::Text,
+            "block, reversal (of a block), payment or adjustment (by an operator).",
+        ),
+        Column::new(
+            "cause",
+            Kind::Text,
+            "The block's hash, the payment's name, or the account adjusted.",
+        ),
+        Column::new(
+            "reason",
+            Kind::Text,
+            "In words, where there is one; always with an adjustment.",
+        ),
     ]
 }
 
@@ -65,13 +83,26 @@ fn balance_columns() -> Vec<Column> {
     vec![
         Column::new("pool", Kind::Text, "The pool."),
         Column::new("account", Kind::Text, "The account, as in ledger."),
-        Column::new("balance_atomic", Kind::Decimal, "What it holds; all accounts of a pool together hold 0.").unit(Unit::AtomicUnits),
+        Column::new(
+            "balance_atomic",
+            Kind::Decimal,
+            "What it holds; all accounts of a pool together hold 0.",
+        )
+        .unit(Unit::AtomicUnits),
         Column::time("last_entry_time", "Its newest entry."),
     ]
 }
 
 /// One member of the union: columns of the ledger in order.
-fn part(time: &str, debit: &str, credit: &str, amount: &str, kind: &str, cause: &str, from: &str) -> String {
+fn part(
+    time: &str,
+    debit: &str,
+    credit: &str,
+    amount: &str,
+    kind: &str,
+    cause: &str,
+    from: &str,
+) -> String {
     format!(
         "SELECT {time} AS entry_time, pool, arrow_cast({debit}, 'Utf8View') AS debit_account, arrow_cast({credit}, 'Utf8View') AS credit_account, \
          CAST({amount} AS DECIMAL(38,0)) AS amount_atomic, arrow_cast({kind}, 'Utf8View') AS cause_kind, \
@@ -85,18 +116,68 @@ fn ledger() -> String {
     let immature = "concat('immature:', account)";
     let held = format!("CASE WHEN was_mature THEN {mature} ELSE {immature} END");
     let miner = "concat('miner:', account)";
-    let block = |step: &str| format!("payouts WHERE account IS NOT NULL AND amount_atomic <> 0 AND step = '{step}'");
+    let block = |step: &str| {
+        format!("payouts WHERE account IS NOT NULL AND amount_atomic <> 0 AND step = '{step}'")
+    };
     let paid = |what: &str| format!("payments WHERE step = 'confirmed' AND {what}");
     let kept = "(amount_atomic - sent_atomic)";
     let adjusted = "instructions WHERE kind = 'adjust' AND account IS NOT NULL AND trim(coalesce(reason, '')) <> ''";
     let (kind, name) = ("'payment'", "payment");
     [
-        part(time, "'coinbase'", immature, "amount_atomic", "'block'", "block_hash", &block("credited")),
-        part(time, immature, mature, "amount_atomic", "'block'", "block_hash", &block("matured")),
-        part(time, &held, "'coinbase'", "amount_atomic", "'reversal'", "block_hash", &block("reversed")),
-        part(time, miner, "'in_transit'", "amount_atomic", kind, name, "payments WHERE step = 'reserved'"),
-        part(time, "'in_transit'", miner, "amount_atomic", kind, name, "payments WHERE step = 'released'"),
-        part(time, "'in_transit'", "'paid'", "sent_atomic", kind, name, &paid("true")),
+        part(
+            time,
+            "'coinbase'",
+            immature,
+            "amount_atomic",
+            "'block'",
+            "block_hash",
+            &block("credited"),
+        ),
+        part(
+            time,
+            immature,
+            mature,
+            "amount_atomic",
+            "'block'",
+            "block_hash",
+            &block("matured"),
+        ),
+        part(
+            time,
+            &held,
+            "'coinbase'",
+            "amount_atomic",
+            "'reversal'",
+            "block_hash",
+            &block("reversed"),
+        ),
+        part(
+            time,
+            miner,
+            "'in_transit'",
+            "amount_atomic",
+            kind,
+            name,
+            "payments WHERE step = 'reserved'",
+        ),
+        part(
+            time,
+            "'in_transit'",
+            miner,
+            "amount_atomic",
+            kind,
+            name,
+            "payments WHERE step = 'released'",
+        ),
+        part(
+            time,
+            "'in_transit'",
+            "'paid'",
+            "sent_atomic",
+            kind,
+            name,
+            &paid("true"),
+        ),
         part(
             time,
             "'in_transit'",
@@ -124,16 +205,35 @@ fn ledger() -> String {
             name,
             &paid(&format!("network_fee_atomic > {kept}")),
         ),
-        part(time, "'reserve'", mature, "amount_atomic", "'adjustment'", "account", &format!("{adjusted} AND amount_atomic > 0")),
-        part(time, mature, "'reserve'", "-amount_atomic", "'adjustment'", "account", &format!("{adjusted} AND amount_atomic < 0")),
+        part(
+            time,
+            "'reserve'",
+            mature,
+            "amount_atomic",
+            "'adjustment'",
+            "account",
+            &format!("{adjusted} AND amount_atomic > 0"),
+        ),
+        part(
+            time,
+            mature,
+            "'reserve'",
+            "-amount_atomic",
+            "'adjustment'",
+            "account",
+            &format!("{adjusted} AND amount_atomic < 0"),
+        ),
     ]
     .join(" UNION ALL ")
 }
 
 fn balances() -> String {
     let ledger = ledger();
-    let side =
-        |account: &str, sign: &str| format!("SELECT pool, {account} AS account, {sign}amount_atomic AS amount, entry_time FROM entries");
+    let side = |account: &str, sign: &str| {
+        format!(
+            "SELECT pool, {account} AS account, {sign}amount_atomic AS amount, entry_time FROM entries"
+        )
+    };
     format!(
         "WITH entries AS ({ledger}) SELECT pool, account, CAST(sum(amount) AS DECIMAL(38,0)) AS balance_atomic, \
          max(entry_time) AS last_entry_time FROM ({} UNION ALL {}) GROUP BY pool, account",

@@ -1,4 +1,5 @@
-//! The raw tables as users see them: good rows under the stream's name, refused ones in `dead_letters`.
+//! The raw tables as users see them: good rows under the stream's name, refused ones in
+//! `dead_letters`.
 
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, LogicalPlanBuilder, ScalarUDF, Volatility, create_udf};
+use datafusion::logical_expr::{
+    ColumnarValue, LogicalPlanBuilder, ScalarUDF, Volatility, create_udf,
+};
 use datafusion::prelude::{Expr, col, lit};
 use headframe_schemas::codec::PRODUCER_COLUMNS;
 use headframe_schemas::table::{INGEST_TIME, PAYLOAD, REJECT_REASON, ROW, SEQ};
@@ -17,7 +20,8 @@ use headframe_schemas::{Column, Kind, Stream};
 /// The name of the table of refused rows.
 pub const DEAD_LETTERS: &str = "dead_letters";
 
-/// The columns of a raw table as users see it: the stream's own first, then where the row came from.
+/// The columns of a raw table as users see it: the stream's own first, then where the row came
+/// from.
 pub fn columns(stream: &dyn Stream) -> Vec<Column> {
     let mut columns = stream.columns().to_vec();
     columns.extend([INGEST_TIME, SEQ, ROW]);
@@ -33,25 +37,49 @@ pub fn dead_letter_columns() -> Vec<Column> {
         ROW,
         INGEST_TIME,
         Column::new("reason", Kind::Text, "Why the row was refused."),
-        Column::new("payload", Kind::Text, "The row as it came; bytes that are not UTF-8 are shown as U+FFFD."),
+        Column::new(
+            "payload",
+            Kind::Text,
+            "The row as it came; bytes that are not UTF-8 are shown as U+FFFD.",
+        ),
     ]
 }
 
 /// The good rows of a raw table.
-pub fn good_rows(stream: &dyn Stream, physical: Arc<dyn TableProvider>, all_good: bool) -> Result<Arc<dyn TableProvider>> {
-    let columns: Vec<Expr> = columns(stream).iter().map(|column| col(column.name)).collect();
-    let plan = good(stream.name(), physical, all_good)?.project(columns)?.build()?;
+pub fn good_rows(
+    stream: &dyn Stream,
+    physical: Arc<dyn TableProvider>,
+    all_good: bool,
+) -> Result<Arc<dyn TableProvider>> {
+    let columns: Vec<Expr> = columns(stream)
+        .iter()
+        .map(|column| col(column.name))
+        .collect();
+    let plan = good(stream.name(), physical, all_good)?
+        .project(columns)?
+        .build()?;
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
-/// The good rows with all physical columns. Where `all_good` is known nothing is filtered, so that a count can come from statistics.
-pub fn good(name: &str, physical: Arc<dyn TableProvider>, all_good: bool) -> Result<LogicalPlanBuilder> {
+/// The good rows with all physical columns. Where `all_good` is known nothing is filtered, so that
+/// a count can come from statistics.
+pub fn good(
+    name: &str,
+    physical: Arc<dyn TableProvider>,
+    all_good: bool,
+) -> Result<LogicalPlanBuilder> {
     let rows = LogicalPlanBuilder::scan(name, provider_as_source(physical), None)?;
-    if all_good { Ok(rows) } else { rows.filter(col(REJECT_REASON.name).is_null()) }
+    if all_good {
+        Ok(rows)
+    } else {
+        rows.filter(col(REJECT_REASON.name).is_null())
+    }
 }
 
 /// The refused rows of these raw tables.
-pub fn dead_letters(tables: &[(&'static dyn Stream, Arc<dyn TableProvider>)]) -> Result<Arc<dyn TableProvider>> {
+pub fn dead_letters(
+    tables: &[(&'static dyn Stream, Arc<dyn TableProvider>)],
+) -> Result<Arc<dyn TableProvider>> {
     let text = lossy_text();
     let mut all: Option<LogicalPlanBuilder> = None;
     for (stream, physical) in tables {
@@ -64,15 +92,18 @@ pub fn dead_letters(tables: &[(&'static dyn Stream, Arc<dyn TableProvider>)]) ->
             col(REJECT_REASON.name).alias("reason"),
             text.call(vec![col(PAYLOAD.name)]).alias("payload"),
         ];
-        let part = LogicalPlanBuilder::scan(stream.name(), provider_as_source(physical.clone()), None)?
-            .filter(col(REJECT_REASON.name).is_not_null())?
-            .project(columns)?;
+        let part =
+            LogicalPlanBuilder::scan(stream.name(), provider_as_source(physical.clone()), None)?
+                .filter(col(REJECT_REASON.name).is_not_null())?
+                .project(columns)?;
         all = Some(match all {
             None => part,
             Some(before) => before.union(part.build()?)?,
         });
     }
-    let plan = all.unwrap_or_else(|| LogicalPlanBuilder::empty(false)).build()?;
+    let plan = all
+        .unwrap_or_else(|| LogicalPlanBuilder::empty(false))
+        .build()?;
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
@@ -80,9 +111,18 @@ pub fn dead_letters(tables: &[(&'static dyn Stream, Arc<dyn TableProvider>)]) ->
 fn lossy_text() -> ScalarUDF {
     let function = |arguments: &[ColumnarValue]| {
         let arrays = ColumnarValue::values_to_arrays(arguments)?;
-        let texts: StringViewArray =
-            arrays[0].as_binary_view().iter().map(|bytes| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())).collect();
+        let texts: StringViewArray = arrays[0]
+            .as_binary_view()
+            .iter()
+            .map(|bytes| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+            .collect();
         Ok(ColumnarValue::Array(Arc::new(texts) as ArrayRef))
     };
-    create_udf("lossy_text", vec![DataType::BinaryView], DataType::Utf8View, Volatility::Immutable, Arc::new(function))
+    create_udf(
+        "lossy_text",
+        vec![DataType::BinaryView],
+        DataType::Utf8View,
+        Volatility::Immutable,
+        Arc::new(function),
+    )
 }

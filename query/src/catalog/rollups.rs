@@ -1,6 +1,8 @@
-//! The rollup views: stored partial rows, complete through `R`, and partial rows computed now from raw rows after `R`.
+//! The rollup views: stored partial rows, complete through `R`, and partial rows computed now from
+//! raw rows after `R`.
 //!
-//! Partial rows add up, so it does not matter where `R` lies: the answer is the same as computing everything from raw rows.
+//! Partial rows add up, so it does not matter where `R` lies: the answer is the same as computing
+//! everything from raw rows.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,16 +36,30 @@ pub async fn views(
     names: &BTreeSet<String>,
     now_us: i64,
 ) -> std::result::Result<Vec<(String, Arc<dyn TableProvider>)>, QueryError> {
-    let complete_to = format!("arrow_cast({}, 'Timestamp(Microsecond, Some(\"UTC\"))')", taken.complete_to_us(now_us));
+    let complete_to = format!(
+        "arrow_cast({}, 'Timestamp(Microsecond, Some(\"UTC\"))')",
+        taken.complete_to_us(now_us)
+    );
     let mut views: Vec<(String, Arc<dyn TableProvider>)> = Vec::new();
     for (rollup, stored) in &taken.rollups {
-        let wanted: Vec<_> = rollup.views().into_iter().filter(|view| names.contains(&view.name)).collect();
+        let wanted: Vec<_> = rollup
+            .views()
+            .into_iter()
+            .filter(|view| names.contains(&view.name))
+            .collect();
         if wanted.is_empty() {
             continue;
         }
         let through = stored.as_ref().and_then(|stored| stored.offset);
-        let live = if taken.nothing_after(through) { None } else { Some(live_finest(base, taken, *rollup, through).await?) };
-        let stored = stored.as_ref().filter(|stored| stored.offset.is_some()).map(|stored| stored.rows.between(None, None));
+        let live = if taken.nothing_after(through) {
+            None
+        } else {
+            Some(live_finest(base, taken, *rollup, through).await?)
+        };
+        let stored = stored
+            .as_ref()
+            .filter(|stored| stored.offset.is_some())
+            .map(|stored| stored.rows.between(None, None));
         let partials = partials(base, *rollup, stored, live, &tiers_of(&wanted)).await?;
         for view in wanted {
             let sql = view.sql.replace("{complete_to}", &complete_to);
@@ -54,11 +70,20 @@ pub async fn views(
     Ok(views)
 }
 
-/// The tiers that these views read. A view is named after its tier; one that is not reads all of them, to be safe.
+/// The tiers that these views read. A view is named after its tier; one that is not reads all of
+/// them, to be safe.
 fn tiers_of(views: &[View]) -> Vec<Tier> {
-    let tier = |view: &View| TIERS.iter().find(|tier| view.name.ends_with(&format!("_{}", tier.name)));
+    let tier = |view: &View| {
+        TIERS
+            .iter()
+            .find(|tier| view.name.ends_with(&format!("_{}", tier.name)))
+    };
     let named: Option<Vec<&Tier>> = views.iter().map(tier).collect();
-    TIERS.iter().copied().filter(|tier| named.as_ref().is_none_or(|named| named.contains(&tier))).collect()
+    TIERS
+        .iter()
+        .copied()
+        .filter(|tier| named.as_ref().is_none_or(|named| named.contains(&tier)))
+        .collect()
 }
 
 /// Every partial row of these tiers, with the columns of the rollup's table.
@@ -72,12 +97,27 @@ async fn partials(
     let table = Table::rollup(rollup);
     let mut all: Option<LogicalPlanBuilder> = None;
     if let Some(stored) = stored {
-        let columns: Vec<Expr> = table.columns.iter().map(|column| col(column.name)).collect();
-        all = Some(LogicalPlanBuilder::scan(table.name.as_str(), provider_as_source(stored), None)?.project(columns)?);
+        let columns: Vec<Expr> = table
+            .columns
+            .iter()
+            .map(|column| col(column.name))
+            .collect();
+        all = Some(
+            LogicalPlanBuilder::scan(table.name.as_str(), provider_as_source(stored), None)?
+                .project(columns)?,
+        );
     }
-    let finer = finest.map(|finest| -> Arc<dyn TableProvider> { Arc::new(ViewTable::new(finest, None)) });
-    for (tier, finer) in tiers.iter().filter_map(|tier| Some((tier, finer.as_ref()?))) {
-        let sql = if *tier == TIERS[0] { "SELECT * FROM finer".to_owned() } else { rollup.coarser_sql(*tier) };
+    let finer =
+        finest.map(|finest| -> Arc<dyn TableProvider> { Arc::new(ViewTable::new(finest, None)) });
+    for (tier, finer) in tiers
+        .iter()
+        .filter_map(|tier| Some((tier, finer.as_ref()?)))
+    {
+        let sql = if *tier == TIERS[0] {
+            "SELECT * FROM finer".to_owned()
+        } else {
+            rollup.coarser_sql(*tier)
+        };
         let rows = plan(base, vec![("finer", finer.clone())], &sql).await?;
         let part = LogicalPlanBuilder::from(rows).project(table_columns(base, &table, *tier)?)?;
         all = Some(match all {
@@ -85,19 +125,28 @@ async fn partials(
             Some(before) => before.union(part.build()?)?,
         });
     }
-    let plan = all.unwrap_or_else(|| LogicalPlanBuilder::empty(false)).build()?;
+    let plan = all
+        .unwrap_or_else(|| LogicalPlanBuilder::empty(false))
+        .build()?;
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
-/// A live partial row's columns as the table has them: same names, types and order, with the tier and the month.
+/// A live partial row's columns as the table has them: same names, types and order, with the tier
+/// and the month.
 fn table_columns(base: &SessionState, table: &Table, tier: Tier) -> Result<Vec<Expr>> {
     let text = |value: &str| lit(ScalarValue::Utf8View(Some(value.to_owned())));
     let column = |column: &headframe_schemas::Column| match column.name {
         "tier" => Ok(text(tier.name).alias("tier")),
         "month" => {
             let month = base.scalar_functions().get("to_char").cloned();
-            let month = month.ok_or_else(|| datafusion::error::DataFusionError::Internal("to_char is missing".to_owned()))?;
-            Ok(cast(month.call(vec![col("bin"), lit("%Y-%m")]), column.kind.arrow()).alias("month"))
+            let month = month.ok_or_else(|| {
+                datafusion::error::DataFusionError::Internal("to_char is missing".to_owned())
+            })?;
+            Ok(cast(
+                month.call(vec![col("bin"), lit("%Y-%m")]),
+                column.kind.arrow(),
+            )
+            .alias("month"))
         }
         name => Ok(cast(col(name), column.kind.arrow()).alias(name)),
     };
@@ -135,22 +184,34 @@ async fn context(
         None => Vec::new(),
         Some(_) => stretches(base, rows.clone(), reach).await?,
     };
-    let near = stretches.iter().map(|(from, to)| col("event_time").between(time(*from), time(*to))).reduce(Expr::or);
+    let near = stretches
+        .iter()
+        .map(|(from, to)| col("event_time").between(time(*from), time(*to)))
+        .reduce(Expr::or);
     let plan = match (through, near) {
-        (Some(through), Some(near)) => {
-            good("raw", taken.rows_through(through), taken.all_good())?.filter(col("seq").lt_eq(lit(through)))?.filter(near)?
-        }
-        _ => LogicalPlanBuilder::scan("context", provider_as_source(rows), None)?.filter(lit(false))?,
+        (Some(through), Some(near)) => good("raw", taken.rows_through(through), taken.all_good())?
+            .filter(col("seq").lt_eq(lit(through)))?
+            .filter(near)?,
+        _ => LogicalPlanBuilder::scan("context", provider_as_source(rows), None)?
+            .filter(lit(false))?,
     };
     Ok(Arc::new(ViewTable::new(plan.build()?, None)))
 }
 
 fn time(micros: i64) -> Expr {
-    lit(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())))
+    lit(ScalarValue::TimestampMicrosecond(
+        Some(micros),
+        Some("UTC".into()),
+    ))
 }
 
-/// The stretches of time, in microseconds, within `reach` of a row. They may be wider than needed, never narrower.
-async fn stretches(base: &SessionState, rows: Arc<dyn TableProvider>, reach: i64) -> Result<Vec<(i64, i64)>> {
+/// The stretches of time, in microseconds, within `reach` of a row. They may be wider than needed,
+/// never narrower.
+async fn stretches(
+    base: &SessionState,
+    rows: Arc<dyn TableProvider>,
+    reach: i64,
+) -> Result<Vec<(i64, i64)>> {
     let sql = format!("SELECT DISTINCT CAST(event_time AS BIGINT) / {reach} AS slot FROM rows");
     let plan = plan(base, vec![("rows", rows)], &sql).await?;
     let mut slots: Vec<i64> = Vec::new();
@@ -161,7 +222,8 @@ async fn stretches(base: &SessionState, rows: Arc<dyn TableProvider>, reach: i64
     Ok(joined(&slots, reach))
 }
 
-/// Turns sorted slots of `reach` microseconds into stretches that reach one slot further on both sides.
+/// Turns sorted slots of `reach` microseconds into stretches that reach one slot further on both
+/// sides.
 fn joined(slots: &[i64], reach: i64) -> Vec<(i64, i64)> {
     let mut stretches: Vec<(i64, i64)> = Vec::new();
     for slot in slots {
@@ -173,7 +235,9 @@ fn joined(slots: &[i64], reach: i64) -> Vec<(i64, i64)> {
     }
     while stretches.len() > MAX_STRETCHES {
         let gap = |index: &usize| stretches[index + 1].0 - stretches[*index].1;
-        let Some(shortest) = (0..stretches.len() - 1).min_by_key(gap) else { break };
+        let Some(shortest) = (0..stretches.len() - 1).min_by_key(gap) else {
+            break;
+        };
         stretches[shortest].1 = stretches[shortest + 1].1;
         stretches.remove(shortest + 1);
     }
@@ -189,7 +253,11 @@ mod tests {
     #[test]
     fn a_view_is_named_after_the_tier_it_reads() {
         for view in rollup::ALL.iter().flat_map(|rollup| rollup.views()) {
-            let read: Vec<_> = TIERS.iter().filter(|tier| view.sql.contains(&format!("tier = '{}'", tier.name))).copied().collect();
+            let read: Vec<_> = TIERS
+                .iter()
+                .filter(|tier| view.sql.contains(&format!("tier = '{}'", tier.name)))
+                .copied()
+                .collect();
             assert_eq!(tiers_of(std::slice::from_ref(&view)), read, "{}", view.name);
             assert_eq!(read.len(), 1, "{}", view.name);
         }
@@ -197,7 +265,10 @@ mod tests {
 
     #[test]
     fn near_slots_become_one_stretch() {
-        assert_eq!(joined(&[10, 11, 12, 20], 100), vec![(900, 1400), (1900, 2200)]);
+        assert_eq!(
+            joined(&[10, 11, 12, 20], 100),
+            vec![(900, 1400), (1900, 2200)]
+        );
         assert_eq!(joined(&[10, 13], 100), vec![(900, 1500)]);
         assert!(joined(&[], 100).is_empty());
     }
@@ -208,7 +279,12 @@ mod tests {
         let stretches = joined(&slots, 100);
         assert_eq!(stretches.len(), super::MAX_STRETCHES);
         for slot in slots {
-            assert!(stretches.iter().any(|(from, to)| *from <= (slot - 1) * 100 && (slot + 2) * 100 <= *to), "slot {slot}");
+            assert!(
+                stretches
+                    .iter()
+                    .any(|(from, to)| *from <= (slot - 1) * 100 && (slot + 2) * 100 <= *to),
+                "slot {slot}"
+            );
         }
     }
 }

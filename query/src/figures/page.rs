@@ -1,4 +1,5 @@
-//! Prometheus' text format: families, lines and labels, written so that no name a miner chose can break out of its quotes.
+//! Prometheus' text format: families, lines and labels, written so that no name a miner chose can
+//! break out of its quotes.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -24,8 +25,15 @@ impl Page {
 
     /// A line of the family; the second one with the same labels is left out.
     pub(super) fn line(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(key, value)| format!("{key}=\"{}\"", escaped(value)))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
         if self.seen.insert(labels.clone()) {
             let _ = writeln!(self.text, "{name}{labels} {value}");
         }

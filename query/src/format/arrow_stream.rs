@@ -1,4 +1,5 @@
-//! `arrow`: an Arrow IPC stream; an error after the first batch breaks the connection before the end mark.
+//! `arrow`: an Arrow IPC stream; an error after the first batch breaks the connection before the
+//! end mark.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -35,7 +36,9 @@ impl Encoder for ArrowEncoder {
     }
 
     fn batch(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, QueryError> {
-        self.writer.write(&to_plain(&self.schema, batch)?).map_err(encoding)?;
+        self.writer
+            .write(&to_plain(&self.schema, batch)?)
+            .map_err(encoding)?;
         Ok(std::mem::take(self.writer.get_mut()))
     }
 

@@ -18,7 +18,9 @@ impl Format for Csv {
         &["text/csv"]
     }
     fn encoder(&self, head: &Head) -> Result<Box<dyn Encoder>, QueryError> {
-        Ok(Box::new(CsvEncoder { schema: head.schema.clone() }))
+        Ok(Box::new(CsvEncoder {
+            schema: head.schema.clone(),
+        }))
     }
 }
 
@@ -29,7 +31,11 @@ struct CsvEncoder {
 impl CsvEncoder {
     fn write(batch: &RecordBatch, header: bool) -> Result<Vec<u8>, QueryError> {
         let mut bytes = Vec::new();
-        WriterBuilder::new().with_header(header).build(&mut bytes).write(batch).map_err(encoding)?;
+        WriterBuilder::new()
+            .with_header(header)
+            .build(&mut bytes)
+            .write(batch)
+            .map_err(encoding)?;
         Ok(bytes)
     }
 }

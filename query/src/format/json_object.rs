@@ -20,7 +20,10 @@ impl Format for Json {
         true
     }
     fn encoder(&self, head: &Head) -> Result<Box<dyn Encoder>, QueryError> {
-        Ok(Box::new(JsonEncoder { head: head.clone(), rows: 0 }))
+        Ok(Box::new(JsonEncoder {
+            head: head.clone(),
+            rows: 0,
+        }))
     }
 }
 
@@ -32,9 +35,16 @@ struct JsonEncoder {
 impl Encoder for JsonEncoder {
     fn start(&mut self) -> Result<Vec<u8>, QueryError> {
         let fields = self.head.schema.fields().iter();
-        let columns: Vec<Value> = fields.map(|field| json!({"name": field.name(), "type": sql_type(field.data_type())})).collect();
+        let columns: Vec<Value> = fields
+            .map(|field| json!({"name": field.name(), "type": sql_type(field.data_type())}))
+            .collect();
         let id = json!(self.head.query_id);
-        Ok(format!("{{\"query_id\":{id},\"columns\":{},\"meta\":{},\"rows\":[", json!(columns), self.head.meta()).into_bytes())
+        Ok(format!(
+            "{{\"query_id\":{id},\"columns\":{},\"meta\":{},\"rows\":[",
+            json!(columns),
+            self.head.meta()
+        )
+        .into_bytes())
     }
 
     fn batch(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, QueryError> {
@@ -46,7 +56,8 @@ impl Encoder for JsonEncoder {
         let mut bytes = Vec::with_capacity(lines.len() + batch.num_rows() + 2);
         bytes.extend_from_slice(if self.rows == 0 { b"\n" } else { b",\n" });
         self.rows += batch.num_rows();
-        // Inside JSON strings a line feed is written as \n, so that each one here stands between two rows.
+        // Inside JSON strings a line feed is written as \n, so that each one here stands between
+        // two rows.
         for byte in lines {
             if *byte == b'\n' {
                 bytes.push(b',');
@@ -61,6 +72,13 @@ impl Encoder for JsonEncoder {
     }
 
     fn fail(&mut self, error: &QueryError) -> Option<Vec<u8>> {
-        Some(format!("\n],\"row_count\":{},\"error\":{}}}\n", self.rows, error.to_json()["error"]).into_bytes())
+        Some(
+            format!(
+                "\n],\"row_count\":{},\"error\":{}}}\n",
+                self.rows,
+                error.to_json()["error"]
+            )
+            .into_bytes(),
+        )
     }
 }

@@ -1,4 +1,5 @@
-//! `ndjson`: one JSON object a row and line; an error after the first row is a last line `{"error": …}`.
+//! `ndjson`: one JSON object a row and line; an error after the first row is a last line `{"error":
+//! …}`.
 
 use arrow::array::RecordBatch;
 use arrow::json::WriterBuilder;
@@ -15,7 +16,11 @@ impl Format for Ndjson {
         "ndjson"
     }
     fn media_types(&self) -> &'static [&'static str] {
-        &["application/x-ndjson", "application/ndjson", "application/jsonl"]
+        &[
+            "application/x-ndjson",
+            "application/ndjson",
+            "application/jsonl",
+        ]
     }
     fn encoder(&self, _head: &Head) -> Result<Box<dyn Encoder>, QueryError> {
         Ok(Box::new(NdjsonEncoder))
@@ -36,7 +41,9 @@ impl Encoder for NdjsonEncoder {
 
 /// The rows as lines, every column named in each, also where it is null.
 pub fn lines(batch: &RecordBatch) -> Result<Vec<u8>, QueryError> {
-    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
+    let mut writer = WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, LineDelimited>(Vec::new());
     writer.write(batch).map_err(encoding)?;
     writer.finish().map_err(encoding)?;
     Ok(writer.into_inner())

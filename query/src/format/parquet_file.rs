@@ -1,4 +1,5 @@
-//! `parquet`: a Parquet file, sent a row group at a time; an error breaks the connection before the footer.
+//! `parquet`: a Parquet file, sent a row group at a time; an error breaks the connection before the
+//! footer.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -31,9 +32,14 @@ impl Format for Parquet {
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_created_by(concat!("headframe ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
-        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(encoding)?;
+        let writer =
+            ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(encoding)?;
         let memory = MemoryConsumer::new("parquet answer").register(&head.pool);
-        Ok(Box::new(ParquetEncoder { schema, writer, memory }))
+        Ok(Box::new(ParquetEncoder {
+            schema,
+            writer,
+            memory,
+        }))
     }
 }
 
@@ -45,7 +51,9 @@ struct ParquetEncoder {
 
 impl Encoder for ParquetEncoder {
     fn batch(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, QueryError> {
-        self.writer.write(&to_plain(&self.schema, batch)?).map_err(encoding)?;
+        self.writer
+            .write(&to_plain(&self.schema, batch)?)
+            .map_err(encoding)?;
         self.memory.try_resize(self.writer.memory_size())?;
         Ok(std::mem::take(self.writer.inner_mut()))
     }

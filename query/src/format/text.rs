@@ -1,4 +1,5 @@
-//! `text`: a table for the eye. It is made when all rows are there, because the widest value sets a column's width.
+//! `text`: a table for the eye. It is made when all rows are there, because the widest value sets a
+//! column's width.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -25,9 +26,19 @@ impl Format for Text {
         let memory = MemoryConsumer::new("text answer").register(&head.pool);
         let notes = head.coverage.iter().filter_map(|stream| {
             let through = stream.through.unwrap_or(0);
-            stream.reason.as_ref().map(|reason| format!("{} is complete through {through} only: {reason}", stream.stream))
+            stream.reason.as_ref().map(|reason| {
+                format!(
+                    "{} is complete through {through} only: {reason}",
+                    stream.stream
+                )
+            })
         });
-        Ok(Box::new(TextEncoder { schema: head.schema.clone(), batches: Vec::new(), memory, notes: notes.collect() }))
+        Ok(Box::new(TextEncoder {
+            schema: head.schema.clone(),
+            batches: Vec::new(),
+            memory,
+            notes: notes.collect(),
+        }))
     }
 }
 

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::resources_datafusion_err;
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature,
+};
 
 use super::bounds::Bound;
 use super::{MAX_BATCH_BYTES, MAX_CONSTANT_BYTES};
 
-/// The engine's function with a bound. Its simplifications are left out: they would put the unbounded function back.
+/// The engine's function with a bound. Its simplifications are left out: they would put the
+/// unbounded function back.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Bounded {
     inner: Arc<ScalarUDF>,
@@ -25,15 +29,27 @@ impl Bounded {
 
 /// Refuses what would be too large.
 pub fn check(name: &str, bound: Bound, args: &[ColumnarValue], rows: usize) -> Result<()> {
-    let constant = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let constant = args
+        .iter()
+        .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
     let rows = if constant { 1 } else { rows };
     let bytes = bound.bytes(args, rows);
-    let limit = if constant { MAX_CONSTANT_BYTES } else { MAX_BATCH_BYTES };
+    let limit = if constant {
+        MAX_CONSTANT_BYTES
+    } else {
+        MAX_BATCH_BYTES
+    };
     if bytes <= limit {
         return Ok(());
     }
-    let what = if constant { "a constant" } else { "a batch of rows" };
-    Err(resources_datafusion_err!("{name} may make {bytes} bytes of {what}, more than {limit}: give it smaller numbers or shorter text"))
+    let what = if constant {
+        "a constant"
+    } else {
+        "a batch of rows"
+    };
+    Err(resources_datafusion_err!(
+        "{name} may make {bytes} bytes of {what}, more than {limit}: give it smaller numbers or shorter text"
+    ))
 }
 
 impl ScalarUDFImpl for Bounded {

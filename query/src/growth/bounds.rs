@@ -39,7 +39,19 @@ pub const ALL: &[(&[&str], Bound)] = &[
     (&["range", "generate_series"], Bound::Between),
     (&["replace", "regexp_replace"], Bound::Replaced),
     (&["string_to_array"], Bound::Split),
-    (&["concat", "concat_ws", "overlay", "make_array", "array_append", "array_prepend", "array_concat", "array_to_string"], Bound::Sum),
+    (
+        &[
+            "concat",
+            "concat_ws",
+            "overlay",
+            "make_array",
+            "array_append",
+            "array_prepend",
+            "array_concat",
+            "array_to_string",
+        ],
+        Bound::Sum,
+    ),
 ];
 
 impl Bound {
@@ -48,7 +60,10 @@ impl Bound {
         let size = |place: usize, row: usize| args.get(place).map_or(0, |arg| length(arg, row));
         let each = |of: &dyn Fn(usize) -> u128| (0..rows).map(of).fold(0, u128::saturating_add);
         match self {
-            Bound::Sum => args.iter().map(|arg| whole(arg, rows)).fold(0, u128::saturating_add),
+            Bound::Sum => args
+                .iter()
+                .map(|arg| whole(arg, rows))
+                .fold(0, u128::saturating_add),
             Bound::Times => {
                 let times = numbers(args.get(1), rows);
                 each(&|row| size(0, row).saturating_mul(times(row)))
@@ -60,14 +75,20 @@ impl Bound {
             Bound::Items => {
                 let items = numbers(args.get(1), rows);
                 let item = |row| size(0, row).max(size(2, row)).saturating_add(ITEM);
-                each(&|row| items(row).saturating_mul(item(row))).saturating_add(args.first().map_or(0, |arg| whole(arg, rows)))
+                each(&|row| items(row).saturating_mul(item(row)))
+                    .saturating_add(args.first().map_or(0, |arg| whole(arg, rows)))
             }
             Bound::Between => each(&|row| between(args, row).saturating_mul(ITEM)),
             Bound::Replaced => each(&|row| {
                 let (text, by) = (size(0, row), size(2, row));
-                text.saturating_add(1).saturating_mul(by.saturating_add(1)).saturating_mul(2)
+                text.saturating_add(1)
+                    .saturating_mul(by.saturating_add(1))
+                    .saturating_mul(2)
             }),
-            Bound::Split => args.first().map_or(0, |arg| whole(arg, rows)).saturating_mul(ITEM),
+            Bound::Split => args
+                .first()
+                .map_or(0, |arg| whole(arg, rows))
+                .saturating_mul(ITEM),
         }
     }
 }
@@ -76,21 +97,29 @@ impl Bound {
 fn whole(arg: &ColumnarValue, rows: usize) -> u128 {
     match arg {
         ColumnarValue::Scalar(value) => value.size() as u128 * rows as u128,
-        ColumnarValue::Array(array) if is_text(array.data_type()) => {
-            (0..array.len()).map(|row| length(arg, row)).fold(0, u128::saturating_add)
-        }
+        ColumnarValue::Array(array) if is_text(array.data_type()) => (0..array.len())
+            .map(|row| length(arg, row))
+            .fold(0, u128::saturating_add),
         ColumnarValue::Array(array) => array.get_array_memory_size() as u128,
     }
 }
 
 fn is_text(kind: &DataType) -> bool {
-    matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    matches!(
+        kind,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }
 
 /// Bytes of one row's value; for what is not text, of the longest there can be.
 fn length(arg: &ColumnarValue, row: usize) -> u128 {
     let array = match arg {
-        ColumnarValue::Scalar(value) => return value.try_as_str().flatten().map_or_else(|| value.size(), str::len) as u128,
+        ColumnarValue::Scalar(value) => {
+            return value
+                .try_as_str()
+                .flatten()
+                .map_or_else(|| value.size(), str::len) as u128;
+        }
         ColumnarValue::Array(array) => array,
     };
     if row >= array.len() || array.is_null(row) {
@@ -98,7 +127,9 @@ fn length(arg: &ColumnarValue, row: usize) -> u128 {
     }
     let bytes = match array.data_type() {
         DataType::Utf8 => array.as_string::<i32>().value_length(row) as usize,
-        DataType::LargeUtf8 => usize::try_from(array.as_string::<i64>().value_length(row)).unwrap_or(usize::MAX),
+        DataType::LargeUtf8 => {
+            usize::try_from(array.as_string::<i64>().value_length(row)).unwrap_or(usize::MAX)
+        }
         // The lowest 32 bits of a view are its length.
         DataType::Utf8View => array.as_string_view().views()[row] as u32 as usize,
         kind if kind.is_primitive() || *kind == DataType::Boolean => 16,
@@ -107,7 +138,8 @@ fn length(arg: &ColumnarValue, row: usize) -> u128 {
     bytes as u128
 }
 
-/// The argument as whole numbers, row by row; negative ones and nulls count as none, and what is no number as beyond all bounds.
+/// The argument as whole numbers, row by row; negative ones and nulls count as none, and what is no
+/// number as beyond all bounds.
 fn numbers(arg: Option<&ColumnarValue>, rows: usize) -> Box<dyn Fn(usize) -> u128> {
     let array = arg.and_then(|arg| match arg {
         ColumnarValue::Scalar(value) => value.to_array().ok(),
@@ -117,7 +149,11 @@ fn numbers(arg: Option<&ColumnarValue>, rows: usize) -> Box<dyn Fn(usize) -> u12
     match array.and_then(|array| cast(&array, &DataType::Int64).ok()) {
         Some(array) => Box::new(move |row| {
             let (array, row) = (array.as_primitive::<Int64Type>(), if one { 0 } else { row });
-            if row < array.len() && array.is_valid(row) { u128::try_from(array.value(row)).unwrap_or(0) } else { 0 }
+            if row < array.len() && array.is_valid(row) {
+                u128::try_from(array.value(row)).unwrap_or(0)
+            } else {
+                0
+            }
         }),
         None => Box::new(|_| u128::MAX),
     }
@@ -126,14 +162,20 @@ fn numbers(arg: Option<&ColumnarValue>, rows: usize) -> Box<dyn Fn(usize) -> u12
 /// How many steps lie between a row's bounds.
 fn between(args: &[ColumnarValue], row: usize) -> u128 {
     let value = |place: usize| args.get(place).and_then(|arg| one(arg, row));
-    let (Some(first), last) = (value(0), value(1)) else { return 0 };
+    let (Some(first), last) = (value(0), value(1)) else {
+        return 0;
+    };
     let (Some(from), Some(to)) = (match last {
         None => (Some(0), position(&first)),
         Some(last) => (position(&first), position(&last)),
     }) else {
         return 0;
     };
-    let step = value(2).map_or(Some(1), |step| pace(&step)).unwrap_or(0).unsigned_abs().max(1);
+    let step = value(2)
+        .map_or(Some(1), |step| pace(&step))
+        .unwrap_or(0)
+        .unsigned_abs()
+        .max(1);
     to.abs_diff(from) / step + 1
 }
 
@@ -147,19 +189,35 @@ fn one(arg: &ColumnarValue, row: usize) -> Option<ScalarValue> {
 
 /// Where a bound lies: a number itself, a time in nanoseconds.
 fn position(value: &ScalarValue) -> Option<i128> {
-    let number = |kind: &DataType| value.cast_to(kind).ok().and_then(|value| i64::try_from(value.cast_to(&DataType::Int64).ok()?).ok());
+    let number = |kind: &DataType| {
+        value
+            .cast_to(kind)
+            .ok()
+            .and_then(|value| i64::try_from(value.cast_to(&DataType::Int64).ok()?).ok())
+    };
     if value.data_type().is_integer() {
         return number(&DataType::Int64).map(i128::from);
     }
     number(&DataType::Timestamp(TimeUnit::Microsecond, None)).map(|us| i128::from(us) * 1_000)
 }
 
-/// How far one step goes: a number itself, an interval in nanoseconds, with the shortest months there are.
+/// How far one step goes: a number itself, an interval in nanoseconds, with the shortest months
+/// there are.
 fn pace(value: &ScalarValue) -> Option<i128> {
     if value.data_type().is_integer() {
         return position(value);
     }
-    let interval = value.cast_to(&DataType::Interval(IntervalUnit::MonthDayNano)).ok()?.to_array().ok()?;
-    let interval = interval.as_primitive_opt::<IntervalMonthDayNanoType>()?.value(0);
-    Some(i128::from(interval.months) * 28 * DAY_NS + i128::from(interval.days) * DAY_NS + i128::from(interval.nanoseconds))
+    let interval = value
+        .cast_to(&DataType::Interval(IntervalUnit::MonthDayNano))
+        .ok()?
+        .to_array()
+        .ok()?;
+    let interval = interval
+        .as_primitive_opt::<IntervalMonthDayNanoType>()?
+        .value(0);
+    Some(
+        i128::from(interval.months) * 28 * DAY_NS
+            + i128::from(interval.days) * DAY_NS
+            + i128::from(interval.nanoseconds),
+    )
 }

@@ -8,7 +8,10 @@ use datafusion::common::{DFSchema, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
@@ -24,12 +27,18 @@ pub struct Planner {
 impl Planner {
     pub fn new() -> Self {
         let signature = Signature::user_defined(Volatility::Immutable);
-        Self { function: Arc::new(ScalarUDF::new_from_impl(Joined { signature })) }
+        Self {
+            function: Arc::new(ScalarUDF::new_from_impl(Joined { signature })),
+        }
     }
 }
 
 impl ExprPlanner for Planner {
-    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+    fn plan_binary_op(
+        &self,
+        expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
         if !matches!(expr.op, BinaryOperator::StringConcat) {
             return Ok(PlannerResult::Original(expr));
         }
@@ -60,7 +69,10 @@ impl ScalarUDFImpl for Joined {
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        let names: Vec<String> = args.iter().map(|arg| arg.schema_name().to_string()).collect();
+        let names: Vec<String> = args
+            .iter()
+            .map(|arg| arg.schema_name().to_string())
+            .collect();
         Ok(names.join(" || "))
     }
 
@@ -78,7 +90,10 @@ impl ScalarUDFImpl for Joined {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         check(self.name(), Bound::Sum, &args.args, args.number_rows)?;
-        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let constant = args
+            .args
+            .iter()
+            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let parts = ColumnarValue::values_to_arrays(&args.args)?;
         let parts: Vec<_> = parts.iter().map(|part| part.as_string_view()).collect();
         let rows = parts.first().map_or(0, |part| part.len());
@@ -94,6 +109,10 @@ impl ScalarUDFImpl for Joined {
             joined.append_value(&text);
         }
         let joined = joined.finish();
-        Ok(if constant { ColumnarValue::Scalar(ScalarValue::try_from_array(&joined, 0)?) } else { ColumnarValue::Array(Arc::new(joined)) })
+        Ok(if constant {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&joined, 0)?)
+        } else {
+            ColumnarValue::Array(Arc::new(joined))
+        })
     }
 }

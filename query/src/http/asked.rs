@@ -1,4 +1,5 @@
-//! What the REST routes are asked: a query string of known keys, a page size, a miner's name. Anything else is a 400 that says why.
+//! What the REST routes are asked: a query string of known keys, a page size, a miner's name.
+//! Anything else is a 400 that says why.
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
@@ -21,8 +22,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(asked)) => Ok(Self(asked)),
             Err(error) => {
-                let message = format!("the query string of {} cannot be used: {}", parts.uri.path(), error.body_text());
-                Err(QueryError::bad_request(message, "docs/pool-operator.md lists the keys of each route"))
+                let message = format!(
+                    "the query string of {} cannot be used: {}",
+                    parts.uri.path(),
+                    error.body_text()
+                );
+                Err(QueryError::bad_request(
+                    message,
+                    "docs/pool-operator.md lists the keys of each route",
+                ))
             }
         }
     }
@@ -32,13 +40,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
 pub(crate) fn limit(asked: Option<usize>, default: usize) -> Result<usize, QueryError> {
     match asked.unwrap_or(default) {
         limit @ 1..=MAX_LIMIT => Ok(limit),
-        other => Err(QueryError::bad_request(format!("limit is {other}"), format!("a page has from 1 to {MAX_LIMIT} rows"))),
+        other => Err(QueryError::bad_request(
+            format!("limit is {other}"),
+            format!("a page has from 1 to {MAX_LIMIT} rows"),
+        )),
     }
 }
 
 /// A miner's name as a path has it.
 pub(crate) fn miner(name: &str) -> Result<&str, QueryError> {
-    if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(|byte| byte.is_ascii_graphic())
+    {
         let message = "that is not the name of a miner";
         return Err(QueryError::bad_request(
             message,

@@ -1,4 +1,5 @@
-//! `GET /api/v1/blocks?limit=&before=&pool=`: found blocks, newest first, each with the last step of its life.
+//! `GET /api/v1/blocks?limit=&before=&pool=`: found blocks, newest first, each with the last step
+//! of its life.
 
 use std::sync::Arc;
 
@@ -21,10 +22,20 @@ struct Request {
 }
 
 pub(crate) fn route() -> Route {
-    Route { path: "/api/v1/blocks", methods: get(list) }
+    Route {
+        path: "/api/v1/blocks",
+        methods: get(list),
+    }
 }
 
-async fn list(State(app): State<Arc<App>>, Asked(request): Asked<Request>) -> Result<Response, QueryError> {
-    let page = Page { pool: request.pool, limit: asked::limit(request.limit, 50)?, before: request.before };
+async fn list(
+    State(app): State<Arc<App>>,
+    Asked(request): Asked<Request>,
+) -> Result<Response, QueryError> {
+    let page = Page {
+        pool: request.pool,
+        limit: asked::limit(request.limit, 50)?,
+        before: request.before,
+    };
     Ok(Json(blocks::answer(&app.engine, &page).await?).into_response())
 }

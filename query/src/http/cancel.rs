@@ -12,7 +12,10 @@ use crate::error::{Code, QueryError};
 use crate::http::{App, Route};
 
 pub(crate) fn route() -> Route {
-    Route { path: "/api/v1/sql/{id}", methods: delete(cancel) }
+    Route {
+        path: "/api/v1/sql/{id}",
+        methods: delete(cancel),
+    }
 }
 
 async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {

@@ -13,11 +13,22 @@ use crate::http::{App, Route};
 use crate::probe;
 
 pub(crate) fn route() -> Route {
-    Route { path: "/health", methods: get(health) }
+    Route {
+        path: "/health",
+        methods: get(health),
+    }
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response {
     let (well, checks) = probe::ask(&app.health).await;
-    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"status": if well { "ok" } else { "unwell" }, "checks": checks}))).into_response()
+    let status = if well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(json!({"status": if well { "ok" } else { "unwell" }, "checks": checks})),
+    )
+        .into_response()
 }

@@ -5,5 +5,8 @@ use axum::routing::get;
 use crate::http::Route;
 
 pub(crate) fn route() -> Route {
-    Route { path: "/live", methods: get(async || "ok\n") }
+    Route {
+        path: "/live",
+        methods: get(async || "ok\n"),
+    }
 }

@@ -1,4 +1,5 @@
-//! `GET /metrics`: counters and histograms as Prometheus reads them, and the figures of pools and miners as of their last round.
+//! `GET /metrics`: counters and histograms as Prometheus reads them, and the figures of pools and
+//! miners as of their last round.
 
 use std::sync::Arc;
 
@@ -11,12 +12,20 @@ use crate::error::{Code, QueryError};
 use crate::http::{App, Route};
 
 pub(crate) fn route() -> Route {
-    Route { path: "/metrics", methods: get(metrics) }
+    Route {
+        path: "/metrics",
+        methods: get(metrics),
+    }
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let Some(handle) = &app.metrics else {
-        return QueryError::new(Code::NotFound, "this process keeps no metrics", "start it with metrics enabled").into_response();
+        return QueryError::new(
+            Code::NotFound,
+            "this process keeps no metrics",
+            "start it with metrics enabled",
+        )
+        .into_response();
     };
     handle.run_upkeep();
     let page = handle.render() + &app.figures.text();

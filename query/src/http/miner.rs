@@ -12,9 +12,15 @@ use crate::http::{App, Route, asked};
 use crate::report::miner;
 
 pub(crate) fn route() -> Route {
-    Route { path: "/api/v1/miners/{address}", methods: get(about) }
+    Route {
+        path: "/api/v1/miners/{address}",
+        methods: get(about),
+    }
 }
 
-async fn about(State(app): State<Arc<App>>, Path(address): Path<String>) -> Result<Response, QueryError> {
+async fn about(
+    State(app): State<Arc<App>>,
+    Path(address): Path<String>,
+) -> Result<Response, QueryError> {
     Ok(Json(miner::answer(&app.engine, asked::miner(&address)?).await?).into_response())
 }

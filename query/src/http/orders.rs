@@ -1,10 +1,13 @@
-//! Orders about the fee, one after the other: what was just ordered counts before the tables show it.
+//! Orders about the fee, one after the other: what was just ordered counts before the tables show
+//! it.
 //!
-//! Orders that arrive together would otherwise each be weighed against a balance that none of them has touched yet.
+//! Orders that arrive together would otherwise each be weighed against a balance that none of them
+//! has touched yet.
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// How long an order counts of which it is not known whether it was written, in microseconds: longer than a message may be on its way.
+/// How long an order counts of which it is not known whether it was written, in microseconds:
+/// longer than a message may be on its way.
 const DOUBT_US: i64 = 300_000_000;
 
 /// Gives the turn to one order at a time, in this process.
@@ -34,7 +37,8 @@ struct Unseen {
 }
 
 impl Turn {
-    /// The time of the next order, microseconds since 1970: now, and after the last one's, since orders are known by it.
+    /// The time of the next order, microseconds since 1970: now, and after the last one's, since
+    /// orders are known by it.
     pub(crate) fn time(&mut self, now: i64) -> i64 {
         self.last_us = now.max(self.last_us.saturating_add(1));
         self.last_us
@@ -45,21 +49,33 @@ impl Turn {
         self.unseen.iter().map(|order| order.event_time).min()
     }
 
-    /// What is taken from the fee and not in the tables, atomic units, where these show the orders `seen` by time and amount. They
-    /// must have been asked before the balance was, so that an order may count twice for a moment and never not at all.
+    /// What is taken from the fee and not in the tables, atomic units, where these show the orders
+    /// `seen` by time and amount. They must have been asked before the balance was, so that an
+    /// order may count twice for a moment and never not at all.
     pub(crate) fn taken(&mut self, seen: &[(i64, i128)], now: i64) -> i128 {
-        self.unseen.retain(|order| !seen.contains(&(order.event_time, order.amount)) && order.until.is_none_or(|until| now < until));
+        self.unseen.retain(|order| {
+            !seen.contains(&(order.event_time, order.amount))
+                && order.until.is_none_or(|until| now < until)
+        });
         self.unseen.iter().map(|order| -order.amount).sum()
     }
 
     /// An order that takes from the fee is about to be written.
     pub(crate) fn begin(&mut self, event_time: i64, amount: i128) {
-        self.unseen.push(Unseen { event_time, amount, until: Some(event_time.saturating_add(DOUBT_US)) });
+        self.unseen.push(Unseen {
+            event_time,
+            amount,
+            until: Some(event_time.saturating_add(DOUBT_US)),
+        });
     }
 
     /// It is written.
     pub(crate) fn done(&mut self, event_time: i64) {
-        for order in self.unseen.iter_mut().filter(|order| order.event_time == event_time) {
+        for order in self
+            .unseen
+            .iter_mut()
+            .filter(|order| order.event_time == event_time)
+        {
             order.until = None;
         }
     }

@@ -1,7 +1,8 @@
-//! Payments over HTTP: `GET /api/v1/payments`, `/api/v1/ledger`, `/api/v1/miners/{address}/payments`, and the doors for instructions.
+//! Payments over HTTP: `GET /api/v1/payments`, `/api/v1/ledger`,
+//! `/api/v1/miners/{address}/payments`, and the doors for instructions.
 //!
-//! The guard lets only operators hand in instructions. A miner's own wish needs no token of theirs but a signature by the
-//! address it is about.
+//! The guard lets only operators hand in instructions. A miner's own wish needs no token of theirs
+//! but a signature by the address it is about.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,23 +26,48 @@ use crate::report::payments;
 /// How old a signed wish may be, in seconds; an older one could be somebody's repetition.
 const FRESH_S: u64 = 3_600;
 
-/// The most that one order may be about, atomic units: more than any coin has, and so little that sums of orders stay exact.
+/// The most that one order may be about, atomic units: more than any coin has, and so little that
+/// sums of orders stay exact.
 const MOST: u128 = 10_u128.pow(30);
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        Route { path: "/api/v1/payments", methods: get(list) },
-        Route { path: "/api/v1/payments/state", methods: get(state) },
-        Route { path: "/api/v1/payments/instructions", methods: post(instruct) },
-        Route { path: "/api/v1/ledger", methods: get(ledger) },
-        Route { path: "/api/v1/miners/{address}/payments", methods: get(miner) },
-        Route { path: "/api/v1/miners/{address}/threshold", methods: post(threshold) },
+        Route {
+            path: "/api/v1/payments",
+            methods: get(list),
+        },
+        Route {
+            path: "/api/v1/payments/state",
+            methods: get(state),
+        },
+        Route {
+            path: "/api/v1/payments/instructions",
+            methods: post(instruct),
+        },
+        Route {
+            path: "/api/v1/ledger",
+            methods: get(ledger),
+        },
+        Route {
+            path: "/api/v1/miners/{address}/payments",
+            methods: get(miner),
+        },
+        Route {
+            path: "/api/v1/miners/{address}/threshold",
+            methods: post(threshold),
+        },
     ]
 }
 
 fn desk(app: &App) -> Result<&Arc<dyn Desk>, QueryError> {
     let hint = "ask a process that runs the role query with a [payments] section";
-    app.desk.as_ref().ok_or_else(|| QueryError::new(Code::NotFound, "this process knows nothing about payments", hint))
+    app.desk.as_ref().ok_or_else(|| {
+        QueryError::new(
+            Code::NotFound,
+            "this process knows nothing about payments",
+            hint,
+        )
+    })
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,10 +77,16 @@ struct ListRequest {
     step: Option<String>,
 }
 
-async fn list(State(app): State<Arc<App>>, Asked(request): Asked<ListRequest>) -> Result<Response, QueryError> {
+async fn list(
+    State(app): State<Arc<App>>,
+    Asked(request): Asked<ListRequest>,
+) -> Result<Response, QueryError> {
     let rules = desk(&app)?.rules();
     let limit = asked::limit(request.limit, 50)?;
-    Ok(Json(payments::list(&app.engine, &rules.pool, request.step.as_deref(), limit).await?).into_response())
+    Ok(
+        Json(payments::list(&app.engine, &rules.pool, request.step.as_deref(), limit).await?)
+            .into_response(),
+    )
 }
 
 async fn state(State(app): State<Arc<App>>) -> Result<Response, QueryError> {
@@ -66,9 +98,16 @@ async fn state(State(app): State<Arc<App>>) -> Result<Response, QueryError> {
             "ask the process with the role payments",
         ));
     };
-    let due: Vec<_> = now.due.iter().map(|(account, amount)| json!({"account": account, "amount_atomic": amount.to_string()})).collect();
-    let named =
-        |list: &[(String, String)]| -> Vec<_> { list.iter().map(|(account, why)| json!({"account": account, "reason": why})).collect() };
+    let due: Vec<_> = now
+        .due
+        .iter()
+        .map(|(account, amount)| json!({"account": account, "amount_atomic": amount.to_string()}))
+        .collect();
+    let named = |list: &[(String, String)]| -> Vec<_> {
+        list.iter()
+            .map(|(account, why)| json!({"account": account, "reason": why}))
+            .collect()
+    };
     let purse = now.purse.map(|purse| {
         let [unlocked, total, owed] = [purse.unlocked, purse.total, purse.owed].map(|amount| amount.to_string());
         json!({"unlocked_atomic": unlocked, "total_atomic": total, "owed_atomic": owed, "shortage": purse.shortage})
@@ -87,10 +126,16 @@ struct LedgerRequest {
     account: Option<String>,
 }
 
-async fn ledger(State(app): State<Arc<App>>, Asked(request): Asked<LedgerRequest>) -> Result<Response, QueryError> {
+async fn ledger(
+    State(app): State<Arc<App>>,
+    Asked(request): Asked<LedgerRequest>,
+) -> Result<Response, QueryError> {
     let rules = desk(&app)?.rules();
     let limit = asked::limit(request.limit, 100)?;
-    Ok(Json(payments::ledger(&app.engine, &rules.pool, request.account.as_deref(), limit).await?).into_response())
+    Ok(
+        Json(payments::ledger(&app.engine, &rules.pool, request.account.as_deref(), limit).await?)
+            .into_response(),
+    )
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,7 +152,18 @@ async fn miner(
 ) -> Result<Response, QueryError> {
     let desk = desk(&app)?;
     let (address, limit) = (asked::miner(&address)?, asked::limit(request.limit, 50)?);
-    Ok(Json(payments::miner(&app.engine, &desk.rules(), desk.payer().as_ref(), address, limit, who).await?).into_response())
+    Ok(Json(
+        payments::miner(
+            &app.engine,
+            &desk.rules(),
+            desk.payer().as_ref(),
+            address,
+            limit,
+            who,
+        )
+        .await?,
+    )
+    .into_response())
 }
 
 /// An operator's instruction.
@@ -124,37 +180,81 @@ struct Order {
     reason: Option<String>,
 }
 
-async fn instruct(State(app): State<Arc<App>>, body: Result<Json<Order>, JsonRejection>) -> Result<Response, QueryError> {
+async fn instruct(
+    State(app): State<Arc<App>>,
+    body: Result<Json<Order>, JsonRejection>,
+) -> Result<Response, QueryError> {
     let desk = desk(&app)?;
-    let order = body.map_err(|error| QueryError::bad_request(error.body_text(), "docs/payments.md lists the kinds and what each needs"))?.0;
-    let refuse = |why: &str| Err(QueryError::bad_request(why, "docs/payments.md lists the kinds and what each needs"));
+    let order = body
+        .map_err(|error| {
+            QueryError::bad_request(
+                error.body_text(),
+                "docs/payments.md lists the kinds and what each needs",
+            )
+        })?
+        .0;
+    let refuse = |why: &str| {
+        Err(QueryError::bad_request(
+            why,
+            "docs/payments.md lists the kinds and what each needs",
+        ))
+    };
     let amount = match order.amount_atomic.as_deref().map(str::parse::<i128>) {
-        Some(Err(_)) => return refuse("amount_atomic must be a whole number of atomic units, as text"),
+        Some(Err(_)) => {
+            return refuse("amount_atomic must be a whole number of atomic units, as text");
+        }
         Some(Ok(amount)) if amount.unsigned_abs() > MOST => {
             return refuse("amount_atomic is beyond 10^30 atomic units, more than any coin has");
         }
         amount => amount.and_then(Result::ok),
     };
     let reason = order.reason.filter(|reason| !reason.trim().is_empty());
-    if order.account.as_deref().is_some_and(|account| asked::miner(account).is_err()) {
+    if order
+        .account
+        .as_deref()
+        .is_some_and(|account| asked::miner(account).is_err())
+    {
         return refuse("account is not the name of a miner");
     }
-    match (order.kind.as_str(), order.account.is_some(), amount, reason.is_some()) {
+    match (
+        order.kind.as_str(),
+        order.account.is_some(),
+        amount,
+        reason.is_some(),
+    ) {
         ("threshold", true, Some(0..), _) | ("hold", _, None, true) | ("resume", _, None, _) => {}
         ("adjust", true, Some(amount), true) if amount != 0 => {}
-        ("resolve", false, None, true) if order.payment.is_some() && matches!(order.verdict.as_deref(), Some("paid" | "unpaid")) => {}
-        (kind, ..) if !KINDS.contains(&kind) => return refuse("kind must be threshold, hold, resume, adjust or resolve"),
-        _ => return refuse("something that this kind needs is missing, or something it does not take is there"),
+        ("resolve", false, None, true)
+            if order.payment.is_some()
+                && matches!(order.verdict.as_deref(), Some("paid" | "unpaid")) => {}
+        (kind, ..) if !KINDS.contains(&kind) => {
+            return refuse("kind must be threshold, hold, resume, adjust or resolve");
+        }
+        _ => {
+            return refuse(
+                "something that this kind needs is missing, or something it does not take is there",
+            );
+        }
     }
     let pool = desk.rules().pool;
-    // Those about the fee go one at a time, from the look at the tables to the acknowledged word; a hold waits for nobody.
+    // Those about the fee go one at a time, from the look at the tables to the acknowledged word; a
+    // hold waits for nobody.
     let mut turn = match order.account.as_deref() {
         Some("fee") => Some(app.orders.turn().await),
         _ => None,
     };
-    let event_time = turn.as_mut().map_or_else(now_us, |turn| turn.time(now_us()));
-    let note = match (order.kind.as_str(), turn.as_deref_mut(), order.account.as_deref(), order.payment.as_deref()) {
-        ("adjust", Some(turn), ..) => covered(&app, turn, &pool, event_time, amount.unwrap_or_default()).await?,
+    let event_time = turn
+        .as_mut()
+        .map_or_else(now_us, |turn| turn.time(now_us()));
+    let note = match (
+        order.kind.as_str(),
+        turn.as_deref_mut(),
+        order.account.as_deref(),
+        order.payment.as_deref(),
+    ) {
+        ("adjust", Some(turn), ..) => {
+            covered(&app, turn, &pool, event_time, amount.unwrap_or_default()).await?
+        }
         ("resolve", _, _, Some(payment)) => under_review(&app, &pool, payment).await?,
         (_, _, Some(account), _) => stranger(&app, &pool, account).await,
         _ => None,
@@ -180,25 +280,47 @@ async fn instruct(State(app): State<Arc<App>>, body: Result<Json<Order>, JsonRej
 }
 
 /// The fee cannot be booked out before it is there, nor twice.
-async fn covered(app: &App, turn: &mut Turn, pool: &str, event_time: i64, amount: i128) -> Result<Option<String>, QueryError> {
+async fn covered(
+    app: &App,
+    turn: &mut Turn,
+    pool: &str,
+    event_time: i64,
+    amount: i128,
+) -> Result<Option<String>, QueryError> {
     if amount >= 0 {
         return Ok(None);
     }
     let taken = match turn.since() {
-        Some(since) => turn.taken(&payments::adjusted(&app.engine, pool, "fee", since).await?, event_time),
+        Some(since) => turn.taken(
+            &payments::adjusted(&app.engine, pool, "fee", since).await?,
+            event_time,
+        ),
         None => 0,
     };
-    let held = payments::balance(&app.engine, pool, "fee").await?.unwrap_or_default();
+    let held = payments::balance(&app.engine, pool, "fee")
+        .await?
+        .unwrap_or_default();
     if held - taken + amount >= 0 {
         turn.begin(event_time, amount);
         return Ok(None);
     }
-    let just = if taken > 0 { format!(", of which {taken} were taken a moment ago") } else { String::new() };
-    let message = format!("the account fee of pool {pool} holds {held} atomic units{just}, so that {} cannot be taken from it", -amount);
-    Err(QueryError::bad_request(message, "the part of blocks that cannot be spent yet is in immature:fee; /api/v1/ledger shows both"))
+    let just = if taken > 0 {
+        format!(", of which {taken} were taken a moment ago")
+    } else {
+        String::new()
+    };
+    let message = format!(
+        "the account fee of pool {pool} holds {held} atomic units{just}, so that {} cannot be taken from it",
+        -amount
+    );
+    Err(QueryError::bad_request(
+        message,
+        "the part of blocks that cannot be spent yet is in immature:fee; /api/v1/ledger shows both",
+    ))
 }
 
-/// A word about a payment that never was is a slip of the pen, and the payer passes over one about a payment that is not under review.
+/// A word about a payment that never was is a slip of the pen, and the payer passes over one about
+/// a payment that is not under review.
 async fn under_review(app: &App, pool: &str, payment: &str) -> Result<Option<String>, QueryError> {
     let steps = payments::steps(&app.engine, pool, payment).await?;
     if steps.iter().any(|step| step == "review") {
@@ -206,15 +328,23 @@ async fn under_review(app: &App, pool: &str, payment: &str) -> Result<Option<Str
     }
     let message = match steps.is_empty() {
         true => format!("pool {pool} has no payment {payment:?}"),
-        false => format!("payment {payment:?} of pool {pool} is not under review, it is {}", steps.join(" and ")),
+        false => format!(
+            "payment {payment:?} of pool {pool} is not under review, it is {}",
+            steps.join(" and ")
+        ),
     };
-    Err(QueryError::bad_request(message, "`headframe payments list --step review` names those that wait for a word"))
+    Err(QueryError::bad_request(
+        message,
+        "`headframe payments list --step review` names those that wait for a word",
+    ))
 }
 
 /// What is said of an account that has never had anything: it may be a new miner's, or mistyped.
 async fn stranger(app: &App, pool: &str, account: &str) -> Option<String> {
     // An order is taken even when the tables cannot be read.
-    let known = payments::known(&app.engine, pool, account).await.unwrap_or(true);
+    let known = payments::known(&app.engine, pool, account)
+        .await
+        .unwrap_or(true);
     (!known).then(|| format!("the ledger of pool {pool} has never heard of {account}; the order holds all the same, should it come"))
 }
 
@@ -236,12 +366,22 @@ async fn threshold(
     let desk = desk(&app)?;
     let address = asked::miner(&address)?;
     let hint = "send {threshold_atomic, time, signature}; without a signature the answer is the text to sign";
-    let wish = body.map_err(|error| QueryError::bad_request(error.body_text(), hint))?.0;
+    let wish = body
+        .map_err(|error| QueryError::bad_request(error.body_text(), hint))?
+        .0;
     let rules = desk.rules();
     let wanted = i128::from(wish.threshold_atomic);
-    if wanted != 0 && !(rules.least_threshold_atomic..=rules.most_threshold_atomic).contains(&wanted) {
-        let range = format!("it must be from {} to {}, or 0 for the pool's own", rules.least_threshold_atomic, rules.most_threshold_atomic);
-        return Err(QueryError::bad_request(format!("a threshold of {wanted} atomic units is not possible"), range));
+    if wanted != 0
+        && !(rules.least_threshold_atomic..=rules.most_threshold_atomic).contains(&wanted)
+    {
+        let range = format!(
+            "it must be from {} to {}, or 0 for the pool's own",
+            rules.least_threshold_atomic, rules.most_threshold_atomic
+        );
+        return Err(QueryError::bad_request(
+            format!("a threshold of {wanted} atomic units is not possible"),
+            range,
+        ));
     }
     let text = desk.threshold_text(address, wish.threshold_atomic, wish.time);
     let Some(signature) = wish.signature else {
@@ -253,13 +393,24 @@ async fn threshold(
             "sign the text anew with the present time",
         ));
     }
-    if !desk.verify(address, &text, &signature).await.map_err(away)? {
+    if !desk
+        .verify(address, &text, &signature)
+        .await
+        .map_err(away)?
+    {
         let hint = "sign exactly the text that a request without a signature answers, with the wallet of this address";
-        return Err(QueryError::new(Code::Unauthorized, "the signature is not one of this address over this text", hint));
+        return Err(QueryError::new(
+            Code::Unauthorized,
+            "the signature is not one of this address over this text",
+            hint,
+        ));
     }
     let proof: String = signature.chars().take(250).collect();
     if payments::used(&app.engine, &proof).await? {
-        return Err(QueryError::bad_request("this signature was taken before", "sign the text anew with the present time"));
+        return Err(QueryError::bad_request(
+            "this signature was taken before",
+            "sign the text anew with the present time",
+        ));
     }
     let instruction = Instruction {
         event_time: now_us(),
@@ -280,6 +431,8 @@ fn away(error: DeskError) -> QueryError {
 }
 
 fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,5 @@
-//! `GET /api/v1/miners/{address}/payouts`, `/api/v1/blocks/{hash}/payouts` and `/api/v1/payouts/key`: who gets what, and why.
+//! `GET /api/v1/miners/{address}/payouts`, `/api/v1/blocks/{hash}/payouts` and
+//! `/api/v1/payouts/key`: who gets what, and why.
 
 use std::sync::Arc;
 
@@ -30,28 +31,57 @@ struct OfBlock {
 }
 
 pub(crate) fn of_miner() -> Route {
-    Route { path: "/api/v1/miners/{address}/payouts", methods: get(miner) }
+    Route {
+        path: "/api/v1/miners/{address}/payouts",
+        methods: get(miner),
+    }
 }
 
 pub(crate) fn of_block() -> Route {
-    Route { path: "/api/v1/blocks/{hash}/payouts", methods: get(block) }
+    Route {
+        path: "/api/v1/blocks/{hash}/payouts",
+        methods: get(block),
+    }
 }
 
 pub(crate) fn key() -> Route {
-    Route { path: "/api/v1/payouts/key", methods: get(public_key) }
+    Route {
+        path: "/api/v1/payouts/key",
+        methods: get(public_key),
+    }
 }
 
-async fn miner(State(app): State<Arc<App>>, Path(address): Path<String>, Asked(asked): Asked<OfMiner>) -> Result<Response, QueryError> {
-    let page = Page { limit: asked::limit(asked.limit, DEFAULT_LIMIT)?, before: asked.before };
+async fn miner(
+    State(app): State<Arc<App>>,
+    Path(address): Path<String>,
+    Asked(asked): Asked<OfMiner>,
+) -> Result<Response, QueryError> {
+    let page = Page {
+        limit: asked::limit(asked.limit, DEFAULT_LIMIT)?,
+        before: asked.before,
+    };
     Ok(Json(payouts::of_miner(&app.engine, asked::miner(&address)?, &page).await?).into_response())
 }
 
-async fn block(State(app): State<Arc<App>>, Path(hash): Path<String>, Asked(asked): Asked<OfBlock>) -> Result<Response, QueryError> {
+async fn block(
+    State(app): State<Arc<App>>,
+    Path(hash): Path<String>,
+    Asked(asked): Asked<OfBlock>,
+) -> Result<Response, QueryError> {
     if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(QueryError::bad_request("that is not the hash of a block", "a block is its hash, 64 hex digits"));
+        return Err(QueryError::bad_request(
+            "that is not the hash of a block",
+            "a block is its hash, 64 hex digits",
+        ));
     }
-    let page = Page { limit: asked::limit(asked.limit, DEFAULT_LIMIT)?, before: asked.from };
-    Ok(Json(payouts::of_block(&app.engine, &hash.to_ascii_lowercase(), &page).await?).into_response())
+    let page = Page {
+        limit: asked::limit(asked.limit, DEFAULT_LIMIT)?,
+        before: asked.from,
+    };
+    Ok(
+        Json(payouts::of_block(&app.engine, &hash.to_ascii_lowercase(), &page).await?)
+            .into_response(),
+    )
 }
 
 async fn public_key(State(app): State<Arc<App>>) -> Result<Response, QueryError> {

@@ -1,6 +1,7 @@
 //! `GET /api/v1/pool`: what each pool does now, its means of an hour and a day, and its blocks.
 //!
-//! The answer is made at most once in [`KEPT`], however many ask, since it is what every page of a pool polls.
+//! The answer is made at most once in [`KEPT`], however many ask, since it is what every page of a
+//! pool polls.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,17 +32,30 @@ struct Request {
 }
 
 pub(crate) fn route() -> Route {
-    Route { path: "/api/v1/pool", methods: get(pool) }
+    Route {
+        path: "/api/v1/pool",
+        methods: get(pool),
+    }
 }
 
-async fn pool(State(app): State<Arc<App>>, Asked(request): Asked<Request>) -> Result<Response, QueryError> {
+async fn pool(
+    State(app): State<Arc<App>>,
+    Asked(request): Asked<Request>,
+) -> Result<Response, QueryError> {
     let mut answer = all(&app).await?;
     if let Some(wanted) = request.pool {
         let pools = answer["pools"].as_array().into_iter().flatten();
-        let found: Vec<Value> = pools.filter(|pool| pool["pool"] == json!(wanted)).cloned().collect();
+        let found: Vec<Value> = pools
+            .filter(|pool| pool["pool"] == json!(wanted))
+            .cloned()
+            .collect();
         if found.is_empty() {
             let hint = "leave ?pool= out to see all pools; one appears with its first share";
-            return Err(QueryError::new(Code::NotFound, format!("there are no facts of a pool {wanted:?}"), hint));
+            return Err(QueryError::new(
+                Code::NotFound,
+                format!("there are no facts of a pool {wanted:?}"),
+                hint,
+            ));
         }
         answer["pools"] = Value::Array(found);
     }

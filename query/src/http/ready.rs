@@ -13,13 +13,20 @@ use crate::http::{App, Route};
 use crate::probe;
 
 pub(crate) fn route() -> Route {
-    Route { path: "/ready", methods: get(ready) }
+    Route {
+        path: "/ready",
+        methods: get(ready),
+    }
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Response {
     let probes: Vec<_> = app.health.iter().chain(&app.ready).cloned().collect();
     let ((well, checks), notes) = tokio::join!(probe::ask(&probes), probe::notes(&probes));
-    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let missing: Vec<String> = checks
         .as_object()
         .into_iter()
@@ -27,5 +34,9 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         .filter(|(_, answer)| answer.as_str() != Some("ok"))
         .map(|(name, answer)| format!("{name}: {}", answer.as_str().unwrap_or_default()))
         .collect();
-    (status, Json::<Value>(json!({"ready": well, "missing": missing, "notes": notes, "checks": checks}))).into_response()
+    (
+        status,
+        Json::<Value>(json!({"ready": well, "missing": missing, "notes": notes, "checks": checks})),
+    )
+        .into_response()
 }

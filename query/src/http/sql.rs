@@ -1,7 +1,8 @@
-//! `POST /api/v1/sql` and `GET /api/v1/sql?q=`: one statement in, rows out. `GET` without `q` lists the queries that run.
+//! `POST /api/v1/sql` and `GET /api/v1/sql?q=`: one statement in, rows out. `GET` without `q` lists
+//! the queries that run.
 //!
-//! The first piece of an answer is held back until it is worth sending. An error before that has its own status; one after
-//! it ends the body in the way of the format.
+//! The first piece of an answer is held back until it is worth sending. An error before that has
+//! its own status; one after it ends the body in the way of the format.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,10 @@ const PIECE_BYTES: usize = 64 * 1024;
 const PIECE_WAIT: Duration = Duration::from_millis(100);
 
 pub(crate) fn route() -> Route {
-    Route { path: "/api/v1/sql", methods: get(by_get).post(by_post) }
+    Route {
+        path: "/api/v1/sql",
+        methods: get(by_get).post(by_post),
+    }
 }
 
 /// A request, from the body or from the query string, where everything is text.
@@ -67,7 +71,9 @@ async fn by_get(
     if request.sql.is_none() {
         return Json(json!({"running": app.engine.running().list()})).into_response();
     }
-    answer(&app, &headers, request).await.unwrap_or_else(IntoResponse::into_response)
+    answer(&app, &headers, request)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn by_post(
@@ -82,12 +88,15 @@ async fn by_post(
         (_, Err(error)) => Err(misread(error)),
     };
     match request {
-        Ok(request) => answer(&app, &headers, request).await.unwrap_or_else(IntoResponse::into_response),
+        Ok(request) => answer(&app, &headers, request)
+            .await
+            .unwrap_or_else(IntoResponse::into_response),
         Err(error) => error.into_response(),
     }
 }
 
-/// A body that begins with a brace is JSON, any other is SQL: no statement begins with one, and clients often send a wrong content type.
+/// A body that begins with a brace is JSON, any other is SQL: no statement begins with one, and
+/// clients often send a wrong content type.
 fn from_body(options: Request, body: &[u8]) -> Result<Request, QueryError> {
     if body.trim_ascii_start().starts_with(b"{") {
         let mut request: Request = serde_json::from_slice(body).map_err(misread)?;
@@ -95,7 +104,10 @@ fn from_body(options: Request, body: &[u8]) -> Result<Request, QueryError> {
         return Ok(request);
     }
     let sql = std::str::from_utf8(body).map_err(misread)?;
-    Ok(Request { sql: Some(sql.to_owned()), ..options })
+    Ok(Request {
+        sql: Some(sql.to_owned()),
+        ..options
+    })
 }
 
 fn misread(error: impl std::fmt::Display) -> QueryError {
@@ -104,25 +116,34 @@ fn misread(error: impl std::fmt::Display) -> QueryError {
 }
 
 async fn answer(app: &App, headers: &HeaderMap, request: Request) -> Result<Response, QueryError> {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
     let format = format::choose(request.format.as_deref(), accept)?;
     let ask = ask(app, format, request)?;
     let answer = app.engine.ask(ask).await?;
     let head = Head::of(&answer);
-    let mut body = AnswerBody { encoder: format.encoder(&head)?, rows: answer.rows, ended: false };
+    let mut body = AnswerBody {
+        encoder: format.encoder(&head)?,
+        rows: answer.rows,
+        ended: false,
+    };
     let first = body.first().await?;
     let rest = stream::unfold(body, |mut body| async move {
         let piece = body.next().await?;
         Some((piece, body))
     });
-    let body = Body::from_stream(stream::once(async { Ok::<_, std::io::Error>(first) }).chain(rest));
+    let body =
+        Body::from_stream(stream::once(async { Ok::<_, std::io::Error>(first) }).chain(rest));
     let mut response = Response::new(body);
     describe(response.headers_mut(), &head, format);
     Ok(response)
 }
 
 fn ask(app: &App, format: &dyn Format, request: Request) -> Result<Ask, QueryError> {
-    let limit = format.is_for_people().then_some(app.engine.config().max_rows);
+    let limit = format
+        .is_for_people()
+        .then_some(app.engine.config().max_rows);
     let max_rows = match (request.max_rows, limit) {
         (Some(asked), Some(limit)) => Some(asked.min(limit)),
         (asked, limit) => asked.or(limit),
@@ -134,7 +155,14 @@ fn ask(app: &App, format: &dyn Format, request: Request) -> Result<Ask, QueryErr
     };
     let at = at(&request.as_of)?;
     let timeout = request.timeout_ms.map(Duration::from_millis);
-    Ok(Ask { sql: request.sql.unwrap_or_default(), params, at, timeout, max_rows, query_id: request.query_id })
+    Ok(Ask {
+        sql: request.sql.unwrap_or_default(),
+        params,
+        at,
+        timeout,
+        max_rows,
+        query_id: request.query_id,
+    })
 }
 
 /// A version, or a time as RFC 3339 writes it; a time without a zone is UTC.
@@ -148,22 +176,38 @@ fn at(value: &Value) -> Result<At, QueryError> {
     if let Some(version) = version {
         return Ok(At::Version(version));
     }
-    let time = value.as_str().and_then(|text| arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text).ok());
+    let time = value
+        .as_str()
+        .and_then(|text| arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text).ok());
     let error = || {
-        QueryError::bad_request(format!("as_of {value} is neither a version nor a time"), "as_of: 42, or as_of: \"2026-01-31T12:00:00Z\"")
+        QueryError::bad_request(
+            format!("as_of {value} is neither a version nor a time"),
+            "as_of: 42, or as_of: \"2026-01-31T12:00:00Z\"",
+        )
     };
-    time.map(|nanos| At::Time(nanos.div_euclid(1_000))).ok_or_else(error)
+    time.map(|nanos| At::Time(nanos.div_euclid(1_000)))
+        .ok_or_else(error)
 }
 
 fn describe(headers: &mut HeaderMap, head: &Head, format: &dyn Format) {
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_types()[0]));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(format.media_types()[0]),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let list = |value: &dyn Fn(&crate::source::Coverage) -> String| {
-        head.coverage.iter().map(|stream| format!("{}={}", stream.stream, value(stream))).collect::<Vec<_>>().join(", ")
+        head.coverage
+            .iter()
+            .map(|stream| format!("{}={}", stream.stream, value(stream)))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let mut texts = vec![(QUERY_ID, head.query_id.clone())];
     if !head.coverage.is_empty() {
-        texts.push((COMPLETE_THROUGH, list(&|stream| stream.through.unwrap_or(0).to_string())));
+        texts.push((
+            COMPLETE_THROUGH,
+            list(&|stream| stream.through.unwrap_or(0).to_string()),
+        ));
         texts.push((VERSION, list(&|stream| stream.version.to_string())));
     }
     if let Some(complete) = head.complete() {
@@ -177,7 +221,8 @@ fn describe(headers: &mut HeaderMap, head: &Head, format: &dyn Format) {
     }
 }
 
-/// Rows on their way to becoming bytes. Dropping it, as happens when the client hangs up, ends the query.
+/// Rows on their way to becoming bytes. Dropping it, as happens when the client hangs up, ends the
+/// query.
 struct AnswerBody {
     encoder: Box<dyn Encoder>,
     rows: Rows,
@@ -192,7 +237,9 @@ impl AnswerBody {
         let mut rows = false;
         while bytes.len() < PIECE_BYTES && !self.ended {
             let next = if rows {
-                let Ok(next) = timeout_at(patience, self.rows.next()).await else { break };
+                let Ok(next) = timeout_at(patience, self.rows.next()).await else {
+                    break;
+                };
                 next
             } else {
                 self.rows.next().await
@@ -215,9 +262,16 @@ impl AnswerBody {
                 Ok(bytes) => return Some(Ok(bytes.into())),
                 Err(error) => {
                     self.ended = true;
-                    tracing::info!(code = error.code.parts().0, "query failed after its first rows were sent");
+                    tracing::info!(
+                        code = error.code.parts().0,
+                        "query failed after its first rows were sent"
+                    );
                     let words = self.encoder.fail(&error);
-                    return Some(words.map(Bytes::from).ok_or_else(|| std::io::Error::other(error)));
+                    return Some(
+                        words
+                            .map(Bytes::from)
+                            .ok_or_else(|| std::io::Error::other(error)),
+                    );
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! `GET /api/v1/miners/{address}/workers?limit=&after=`: the workers of one miner that sent shares within a day.
+//! `GET /api/v1/miners/{address}/workers?limit=&after=`: the workers of one miner that sent shares
+//! within a day.
 
 use std::sync::Arc;
 
@@ -20,10 +21,20 @@ struct Request {
 }
 
 pub(crate) fn route() -> Route {
-    Route { path: "/api/v1/miners/{address}/workers", methods: get(list) }
+    Route {
+        path: "/api/v1/miners/{address}/workers",
+        methods: get(list),
+    }
 }
 
-async fn list(State(app): State<Arc<App>>, Path(address): Path<String>, Asked(request): Asked<Request>) -> Result<Response, QueryError> {
-    let page = Page { limit: asked::limit(request.limit, 100)?, after: request.after.unwrap_or_default() };
+async fn list(
+    State(app): State<Arc<App>>,
+    Path(address): Path<String>,
+    Asked(request): Asked<Request>,
+) -> Result<Response, QueryError> {
+    let page = Page {
+        limit: asked::limit(request.limit, 100)?,
+        after: request.after.unwrap_or_default(),
+    };
     Ok(Json(workers::answer(&app.engine, asked::miner(&address)?, &page).await?).into_response())
 }

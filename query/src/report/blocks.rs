@@ -46,15 +46,27 @@ pub async fn answer(engine: &Engine, page: &Page) -> Result<Value, QueryError> {
         blocks_sql(),
         page.limit + 1
     );
-    let mut blocks = rows(engine, sql, json!([page.pool, Value::Null, page.before.unwrap_or(i64::MAX)])).await?;
+    let mut blocks = rows(
+        engine,
+        sql,
+        json!([page.pool, Value::Null, page.before.unwrap_or(i64::MAX)]),
+    )
+    .await?;
     let more = blocks.len() > page.limit;
     blocks.truncate(page.limit);
-    let next = blocks.last().filter(|_| more).and_then(|last| last.get("cursor")).cloned();
+    let next = blocks
+        .last()
+        .filter(|_| more)
+        .and_then(|last| last.get("cursor"))
+        .cloned();
     Ok(json!({"blocks": blocks, "next": next}))
 }
 
 /// The number of blocks by pool and latest status: of all miners or of one.
-pub async fn by_pool(engine: &Engine, miner: Option<&str>) -> Result<BTreeMap<String, Vec<Row>>, QueryError> {
+pub async fn by_pool(
+    engine: &Engine,
+    miner: Option<&str>,
+) -> Result<BTreeMap<String, Vec<Row>>, QueryError> {
     let sql = format!(
         "SELECT pool, status, count(*) AS blocks, sum(taken) AS found, \
            max(CASE WHEN taken = 1 THEN height END) AS height, max(CASE WHEN taken = 1 THEN found_at END) AS found_at \
@@ -63,21 +75,34 @@ pub async fn by_pool(engine: &Engine, miner: Option<&str>) -> Result<BTreeMap<St
     );
     let mut pools: BTreeMap<String, Vec<Row>> = BTreeMap::new();
     for row in rows(engine, sql, json!([Value::Null, miner])).await? {
-        let Some(pool) = row.get("pool").and_then(Value::as_str) else { continue };
+        let Some(pool) = row.get("pool").and_then(Value::as_str) else {
+            continue;
+        };
         pools.entry(pool.to_owned()).or_default().push(row);
     }
     Ok(pools)
 }
 
-/// `{found, <status>: n, …}`: how many there are of each latest status, and how many the daemon ever took.
+/// `{found, <status>: n, …}`: how many there are of each latest status, and how many the daemon
+/// ever took.
 pub fn counts(rows: Option<&Vec<Row>>) -> Value {
     let rows = rows.map_or(&[][..], Vec::as_slice);
     let mut counts = Map::new();
-    counts.insert("found".to_owned(), json!(rows.iter().map(|row| count(Some(row), "found")).sum::<i64>()));
+    counts.insert(
+        "found".to_owned(),
+        json!(
+            rows.iter()
+                .map(|row| count(Some(row), "found"))
+                .sum::<i64>()
+        ),
+    );
     for row in rows {
         if let Some(status) = row.get("status").and_then(Value::as_str) {
             let before = counts.get(status).and_then(Value::as_i64).unwrap_or(0);
-            counts.insert(status.to_owned(), json!(before + count(Some(row), "blocks")));
+            counts.insert(
+                status.to_owned(),
+                json!(before + count(Some(row), "blocks")),
+            );
         }
     }
     Value::Object(counts)
@@ -86,6 +111,13 @@ pub fn counts(rows: Option<&Vec<Row>>) -> Value {
 /// `{height, found_at}` of the newest block the daemon took; null when there is none.
 pub fn last(rows: Option<&Vec<Row>>) -> Value {
     let found = |row: &&Row| row.get("height").is_some_and(Value::is_number);
-    let newest = rows.into_iter().flatten().filter(found).max_by_key(|row| count(Some(row), "height"));
-    newest.map_or(Value::Null, |row| json!({"height": row.get("height"), "found_at": row.get("found_at")}))
+    let newest = rows
+        .into_iter()
+        .flatten()
+        .filter(found)
+        .max_by_key(|row| count(Some(row), "height"));
+    newest.map_or(
+        Value::Null,
+        |row| json!({"height": row.get("height"), "found_at": row.get("found_at")}),
+    )
 }

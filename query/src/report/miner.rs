@@ -1,20 +1,38 @@
-//! One miner: what it does now, what it did in an hour and a day, all it ever sent that is kept, and its blocks.
+//! One miner: what it does now, what it did in an hour and a day, all it ever sent that is kept,
+//! and its blocks.
 
 use serde_json::{Value, json};
 
 use crate::engine::Engine;
 use crate::error::{Code, QueryError};
 use crate::report::span::{Span, now_s, rfc3339};
-use crate::report::{NOW_S, Row, blocks, count, number, recent, rows, share_sums, value, verdicts, window_sums};
+use crate::report::{
+    NOW_S, Row, blocks, count, number, recent, rows, share_sums, value, verdicts, window_sums,
+};
 
 /// Everything about a miner, over all pools; an error that says so when no share of it is kept.
 pub async fn answer(engine: &Engine, miner: &str) -> Result<Value, QueryError> {
     let now = now_s();
     let all = known(engine, miner).await?;
-    let recent =
-        one(engine, format!("SELECT count(DISTINCT worker) AS workers, {} FROM {} AND miner = $1", share_sums(), recent()), miner).await?;
-    let (hour, day) = (span(engine, &Span::hour(now), miner).await?, span(engine, &Span::day(now), miner).await?);
-    let found: Vec<Row> = blocks::by_pool(engine, Some(miner)).await?.into_values().flatten().collect();
+    let recent = one(
+        engine,
+        format!(
+            "SELECT count(DISTINCT worker) AS workers, {} FROM {} AND miner = $1",
+            share_sums(),
+            recent()
+        ),
+        miner,
+    )
+    .await?;
+    let (hour, day) = (
+        span(engine, &Span::hour(now), miner).await?,
+        span(engine, &Span::day(now), miner).await?,
+    );
+    let found: Vec<Row> = blocks::by_pool(engine, Some(miner))
+        .await?
+        .into_values()
+        .flatten()
+        .collect();
     let (recent, hour, day, all) = (recent.as_ref(), hour.as_ref(), day.as_ref(), Some(&all));
     Ok(json!({
         "at": rfc3339(now as i64),
@@ -50,7 +68,11 @@ pub async fn known(engine: &Engine, miner: &str) -> Result<Row, QueryError> {
 }
 
 async fn span(engine: &Engine, span: &Span, miner: &str) -> Result<Option<Row>, QueryError> {
-    let sql = format!("SELECT {} FROM miner_hashrate_{} WHERE miner = $1 AND window_start >= $2", window_sums(), span.tier);
+    let sql = format!(
+        "SELECT {} FROM miner_hashrate_{} WHERE miner = $1 AND window_start >= $2",
+        window_sums(),
+        span.tier
+    );
     Ok(rows(engine, sql, json!([miner, span.from])).await?.pop())
 }
 

@@ -1,4 +1,5 @@
-//! Payments: what a miner has coming, what it got, and why it has not got the rest yet; and the ledger as it is.
+//! Payments: what a miner has coming, what it got, and why it has not got the rest yet; and the
+//! ledger as it is.
 
 use serde_json::{Value, json};
 
@@ -20,14 +21,26 @@ fn payments_sql(condition: &str) -> String {
 }
 
 /// The newest payments, of one step if wanted.
-pub async fn list(engine: &Engine, pool: &str, step: Option<&str>, limit: usize) -> Result<Value, QueryError> {
-    let sql =
-        format!("SELECT * FROM ({}) WHERE $2 IS NULL OR step = $2 ORDER BY cursor DESC, account LIMIT {limit}", payments_sql("pool = $1"));
+pub async fn list(
+    engine: &Engine,
+    pool: &str,
+    step: Option<&str>,
+    limit: usize,
+) -> Result<Value, QueryError> {
+    let sql = format!(
+        "SELECT * FROM ({}) WHERE $2 IS NULL OR step = $2 ORDER BY cursor DESC, account LIMIT {limit}",
+        payments_sql("pool = $1")
+    );
     Ok(json!({"pool": pool, "payments": rows(engine, sql, json!([pool, step])).await?}))
 }
 
 /// The newest entries of the ledger, of one account if wanted.
-pub async fn ledger(engine: &Engine, pool: &str, account: Option<&str>, limit: usize) -> Result<Value, QueryError> {
+pub async fn ledger(
+    engine: &Engine,
+    pool: &str,
+    account: Option<&str>,
+    limit: usize,
+) -> Result<Value, QueryError> {
     let sql = format!(
         "SELECT entry_time, debit_account, credit_account, CAST(amount_atomic AS VARCHAR) AS amount_atomic, cause_kind, cause, reason \
          FROM ledger WHERE pool = $1 AND ($2 IS NULL OR debit_account = $2 OR credit_account = $2) \
@@ -40,7 +53,8 @@ pub async fn ledger(engine: &Engine, pool: &str, account: Option<&str>, limit: u
     Ok(json!({"pool": pool, "balances": balances, "entries": entries}))
 }
 
-/// One miner: balances, payments, and the reasons why the rest is not paid. A stranger gets no words of the operator's or the wallet's.
+/// One miner: balances, payments, and the reasons why the rest is not paid. A stranger gets no
+/// words of the operator's or the wallet's.
 pub async fn miner(
     engine: &Engine,
     rules: &PayRules,
@@ -51,22 +65,47 @@ pub async fn miner(
 ) -> Result<Value, QueryError> {
     let pool = &rules.pool;
     let sql = "SELECT account, CAST(balance_atomic AS VARCHAR) AS balance_atomic FROM balances WHERE pool = $1 AND account IN ($2, $3)";
-    let found = rows(engine, sql.to_owned(), json!([pool, format!("miner:{miner}"), format!("immature:{miner}")])).await?;
+    let found = rows(
+        engine,
+        sql.to_owned(),
+        json!([pool, format!("miner:{miner}"), format!("immature:{miner}")]),
+    )
+    .await?;
     let balance = |kind: &str| -> i128 {
-        let row = found.iter().find(|row| row["account"].as_str().is_some_and(|name| name.starts_with(kind)));
-        row.and_then(|row| row["balance_atomic"].as_str()?.parse().ok()).unwrap_or_default()
+        let row = found.iter().find(|row| {
+            row["account"]
+                .as_str()
+                .is_some_and(|name| name.starts_with(kind))
+        });
+        row.and_then(|row| row["balance_atomic"].as_str()?.parse().ok())
+            .unwrap_or_default()
     };
-    let mut list = rows(engine, format!("{} LIMIT {limit}", payments_sql("pool = $1 AND account = $2")), json!([pool, miner])).await?;
+    let mut list = rows(
+        engine,
+        format!(
+            "{} LIMIT {limit}",
+            payments_sql("pool = $1 AND account = $2")
+        ),
+        json!([pool, miner]),
+    )
+    .await?;
     let sql = "SELECT kind, account, CAST(amount_atomic AS VARCHAR) AS amount_atomic, reason, event_time FROM instructions \
                WHERE pool = $1 AND (account = $2 OR account IS NULL) AND kind IN ('threshold', 'hold', 'resume') ORDER BY seq, \"row\"";
     let said = rows(engine, sql.to_owned(), json!([pool, miner])).await?;
-    let own = said.iter().rfind(|row| row["kind"] == "threshold").and_then(|row| row["amount_atomic"].as_str()?.parse::<i128>().ok());
+    let own = said
+        .iter()
+        .rfind(|row| row["kind"] == "threshold")
+        .and_then(|row| row["amount_atomic"].as_str()?.parse::<i128>().ok());
     let threshold = match own {
-        Some(own) if own > 0 => own.clamp(rules.least_threshold_atomic, rules.most_threshold_atomic),
+        Some(own) if own > 0 => {
+            own.clamp(rules.least_threshold_atomic, rules.most_threshold_atomic)
+        }
         _ => rules.threshold_atomic,
     };
     let sql = "SELECT CAST(sum(sent_atomic) AS VARCHAR) AS paid FROM payments WHERE pool = $1 AND account = $2 AND step = 'confirmed'";
-    let paid = rows(engine, sql.to_owned(), json!([pool, miner])).await?.pop();
+    let paid = rows(engine, sql.to_owned(), json!([pool, miner]))
+        .await?
+        .pop();
     let facts = Facts {
         payable: balance("miner:"),
         immature: balance("immature:"),
@@ -100,10 +139,16 @@ pub async fn miner(
 }
 
 /// What an account holds now, atomic units; nothing when it was never used.
-pub async fn balance(engine: &Engine, pool: &str, account: &str) -> Result<Option<i128>, QueryError> {
+pub async fn balance(
+    engine: &Engine,
+    pool: &str,
+    account: &str,
+) -> Result<Option<i128>, QueryError> {
     let sql = "SELECT CAST(balance_atomic AS VARCHAR) AS balance FROM balances WHERE pool = $1 AND account = $2";
     let found = rows(engine, sql.to_owned(), json!([pool, account])).await?;
-    Ok(found.first().and_then(|row| row["balance"].as_str()?.parse().ok()))
+    Ok(found
+        .first()
+        .and_then(|row| row["balance"].as_str()?.parse().ok()))
 }
 
 /// Whether the ledger has an account of this miner's.
@@ -113,29 +158,55 @@ pub async fn known(engine: &Engine, pool: &str, miner: &str) -> Result<bool, Que
     Ok(!rows(engine, sql.to_owned(), names).await?.is_empty())
 }
 
-/// The steps that the destinations of a payment are in, each once; none when there is no such payment.
+/// The steps that the destinations of a payment are in, each once; none when there is no such
+/// payment.
 pub async fn steps(engine: &Engine, pool: &str, payment: &str) -> Result<Vec<String>, QueryError> {
-    let sql = format!("SELECT DISTINCT step FROM ({}) ORDER BY step", payments_sql("pool = $1 AND payment = $2"));
+    let sql = format!(
+        "SELECT DISTINCT step FROM ({}) ORDER BY step",
+        payments_sql("pool = $1 AND payment = $2")
+    );
     let found = rows(engine, sql, json!([pool, payment])).await?;
-    Ok(found.iter().filter_map(|row| row["step"].as_str().map(str::to_owned)).collect())
+    Ok(found
+        .iter()
+        .filter_map(|row| row["step"].as_str().map(str::to_owned))
+        .collect())
 }
 
-/// The adjustments of an account since a time, microseconds since 1970: the time of each and what the account gained, atomic units.
-pub async fn adjusted(engine: &Engine, pool: &str, account: &str, since: i64) -> Result<Vec<(i64, i128)>, QueryError> {
+/// The adjustments of an account since a time, microseconds since 1970: the time of each and what
+/// the account gained, atomic units.
+pub async fn adjusted(
+    engine: &Engine,
+    pool: &str,
+    account: &str,
+    since: i64,
+) -> Result<Vec<(i64, i128)>, QueryError> {
     let sql = "SELECT CAST(event_time AS BIGINT) AS at, CAST(amount_atomic AS VARCHAR) AS amount FROM instructions \
                WHERE pool = $1 AND account = $2 AND kind = 'adjust' AND CAST(event_time AS BIGINT) >= $3";
     let found = rows(engine, sql.to_owned(), json!([pool, account, since])).await?;
-    Ok(found.iter().filter_map(|row| Some((row["at"].as_i64()?, row["amount"].as_str()?.parse().ok()?))).collect())
+    Ok(found
+        .iter()
+        .filter_map(|row| Some((row["at"].as_i64()?, row["amount"].as_str()?.parse().ok()?)))
+        .collect())
 }
 
 /// What other pools' ledgers owe this miner, in words.
 async fn elsewhere(engine: &Engine, pool: &str, miner: &str) -> Result<Vec<String>, QueryError> {
     let sql = "SELECT pool, CAST(sum(balance_atomic) AS VARCHAR) AS owed FROM balances \
                WHERE pool <> $1 AND account IN ($2, $3) GROUP BY pool HAVING sum(balance_atomic) > 0 ORDER BY pool";
-    let found = rows(engine, sql.to_owned(), json!([pool, format!("miner:{miner}"), format!("immature:{miner}")])).await?;
+    let found = rows(
+        engine,
+        sql.to_owned(),
+        json!([pool, format!("miner:{miner}"), format!("immature:{miner}")]),
+    )
+    .await?;
     let text = |row: &Row| {
-        let (other, owed) = (row["pool"].as_str().unwrap_or_default(), row["owed"].as_str().unwrap_or_default());
-        format!("pool {other} owes it {owed} atomic units, and here only pool {pool} is paid for; is payments.pool right?")
+        let (other, owed) = (
+            row["pool"].as_str().unwrap_or_default(),
+            row["owed"].as_str().unwrap_or_default(),
+        );
+        format!(
+            "pool {other} owes it {owed} atomic units, and here only pool {pool} is paid for; is payments.pool right?"
+        )
     };
     Ok(found.iter().map(text).collect())
 }
@@ -143,7 +214,9 @@ async fn elsewhere(engine: &Engine, pool: &str, miner: &str) -> Result<Vec<Strin
 /// Whether this signature was taken before; a second time it would be somebody's repetition.
 pub async fn used(engine: &Engine, proof: &str) -> Result<bool, QueryError> {
     let sql = "SELECT 1 AS n FROM instructions WHERE proof = $1 LIMIT 1";
-    Ok(!rows(engine, sql.to_owned(), json!([proof])).await?.is_empty())
+    Ok(!rows(engine, sql.to_owned(), json!([proof]))
+        .await?
+        .is_empty())
 }
 
 /// What the reasons follow from.
@@ -156,42 +229,100 @@ struct Facts<'a> {
     interval_s: u64,
 }
 
-/// Why this miner has not got all it has coming: a word a program can read and a sentence, the nearest reason first.
-fn why(facts: &Facts, payer: Option<&PayerNow>, miner: &str, elsewhere: Vec<String>, who: Who) -> Vec<Value> {
-    let mut reasons: Vec<(&str, String)> = elsewhere.into_iter().map(|text| ("other_pool", text)).collect();
+/// Why this miner has not got all it has coming: a word a program can read and a sentence, the
+/// nearest reason first.
+fn why(
+    facts: &Facts,
+    payer: Option<&PayerNow>,
+    miner: &str,
+    elsewhere: Vec<String>,
+    who: Who,
+) -> Vec<Value> {
+    let mut reasons: Vec<(&str, String)> = elsewhere
+        .into_iter()
+        .map(|text| ("other_pool", text))
+        .collect();
     for row in facts.list {
-        let (step, payment) = (row["step"].as_str().unwrap_or_default(), row["payment"].as_str().unwrap_or_default());
+        let (step, payment) = (
+            row["step"].as_str().unwrap_or_default(),
+            row["payment"].as_str().unwrap_or_default(),
+        );
         let text = match step {
             "reserved" => "is about to be sent",
-            "submitting" => "is being sent; until the wallet's history shows it, nothing is sent again",
+            "submitting" => {
+                "is being sent; until the wallet's history shows it, nothing is sent again"
+            }
             "submitted" => "is sent and waits for confirmations",
             "review" => "waits for an operator, because it is not known whether it was sent",
             _ => continue,
         };
-        reasons.push((if step == "review" { "review" } else { "in_transit" }, format!("payment {payment} {text}")));
+        reasons.push((
+            if step == "review" {
+                "review"
+            } else {
+                "in_transit"
+            },
+            format!("payment {payment} {text}"),
+        ));
     }
-    let last = |account: bool| facts.said.iter().rfind(|row| row["account"].is_string() == account && row["kind"] != "threshold");
-    for row in [last(false), last(true)].into_iter().flatten().filter(|row| row["kind"] == "hold") {
-        let whom = if row["account"].is_string() { "payments to this account are" } else { "all payments are" };
-        reasons.push(("held", format!("{whom} held by an operator: {}", row["reason"].as_str().unwrap_or_default())));
+    let last = |account: bool| {
+        facts
+            .said
+            .iter()
+            .rfind(|row| row["account"].is_string() == account && row["kind"] != "threshold")
+    };
+    for row in [last(false), last(true)]
+        .into_iter()
+        .flatten()
+        .filter(|row| row["kind"] == "hold")
+    {
+        let whom = if row["account"].is_string() {
+            "payments to this account are"
+        } else {
+            "all payments are"
+        };
+        reasons.push((
+            "held",
+            format!(
+                "{whom} held by an operator: {}",
+                row["reason"].as_str().unwrap_or_default()
+            ),
+        ));
     }
     if facts.payable > 0 {
         reasons.extend(payable(facts, payer, miner));
     }
     if facts.immature > 0 {
-        reasons.push(("immature", format!("{} atomic units are of blocks that cannot be spent yet", facts.immature)));
+        reasons.push((
+            "immature",
+            format!(
+                "{} atomic units are of blocks that cannot be spent yet",
+                facts.immature
+            ),
+        ));
     }
     if reasons.is_empty() {
         reasons.push(("nothing", "there is nothing to pay".to_owned()));
     }
-    let told = |code, text| if who == Who::Stranger { for_strangers(code).map_or(text, str::to_owned) } else { text };
-    reasons.into_iter().map(|(code, text)| json!({"code": code, "text": told(code, text)})).collect()
+    let told = |code, text| {
+        if who == Who::Stranger {
+            for_strangers(code).map_or(text, str::to_owned)
+        } else {
+            text
+        }
+    };
+    reasons
+        .into_iter()
+        .map(|(code, text)| json!({"code": code, "text": told(code, text)}))
+        .collect()
 }
 
-/// What a stranger reads instead of the reason's own text; nothing where that tells only of the miner itself.
+/// What a stranger reads instead of the reason's own text; nothing where that tells only of the
+/// miner itself.
 fn for_strangers(code: &str) -> Option<&'static str> {
     Some(match code {
-        "in_transit" | "review" | "below_threshold" | "immature" | "due" | "dry_run" | "unknown" | "nothing" => return None,
+        "in_transit" | "review" | "below_threshold" | "immature" | "due" | "dry_run"
+        | "unknown" | "nothing" => return None,
         "held" => "payments are held by the pool's operator",
         "released" => "the last payment was taken back, and its amount is on the balance again",
         "refused" => "the pool's wallet refuses the address",
@@ -209,14 +340,26 @@ fn payable(facts: &Facts, payer: Option<&PayerNow>, miner: &str) -> Vec<(&'stati
     let mut reasons = Vec::new();
     if facts.payable < facts.threshold {
         let missing = facts.threshold - facts.payable;
-        reasons.push(("below_threshold", format!("the balance is {missing} atomic units below the threshold of {}", facts.threshold)));
+        reasons.push((
+            "below_threshold",
+            format!(
+                "the balance is {missing} atomic units below the threshold of {}",
+                facts.threshold
+            ),
+        ));
     }
     let released = facts.list.first().filter(|row| row["step"] == "released");
     if let Some(reason) = released.and_then(|row| row["reason"].as_str()) {
-        reasons.push(("released", format!("the last payment was taken back: {reason}")));
+        reasons.push((
+            "released",
+            format!("the last payment was taken back: {reason}"),
+        ));
     }
     let Some(payer) = payer else {
-        reasons.push(("unknown", "the payer runs in another process; its /ready and /metrics tell how it is".to_owned()));
+        reasons.push((
+            "unknown",
+            "the payer runs in another process; its /ready and /metrics tell how it is".to_owned(),
+        ));
         return reasons;
     };
     if let Some(why) = &payer.stopped {
@@ -235,7 +378,11 @@ fn payable(facts: &Facts, payer: Option<&PayerNow>, miner: &str) -> Vec<(&'stati
         };
         reasons.push((code, why.clone()));
     }
-    if let Some(shortage) = payer.purse.as_ref().and_then(|purse| purse.shortage.clone()) {
+    if let Some(shortage) = payer
+        .purse
+        .as_ref()
+        .and_then(|purse| purse.shortage.clone())
+    {
         reasons.push(("wallet_short", shortage));
     }
     if payer.dry_run {
@@ -244,7 +391,10 @@ fn payable(facts: &Facts, payer: Option<&PayerNow>, miner: &str) -> Vec<(&'stati
     if reasons.is_empty() {
         let text = match payer.due.iter().any(|(account, _)| account == miner) {
             true => "it is paid with one of the next transactions".to_owned(),
-            false => format!("it was paid within the last {} s, or becomes due with the next look", facts.interval_s),
+            false => format!(
+                "it was paid within the last {} s, or becomes due with the next look",
+                facts.interval_s
+            ),
         };
         reasons.push(("due", text));
     }
@@ -258,12 +408,29 @@ mod tests {
 
     #[test]
     fn a_wallet_that_is_short_is_a_reason() {
-        let facts = Facts { payable: 10, immature: 0, threshold: 5, said: &[], list: &[], interval_s: 60 };
+        let facts = Facts {
+            payable: 10,
+            immature: 0,
+            threshold: 5,
+            said: &[],
+            list: &[],
+            interval_s: 60,
+        };
         let codes = |shortage: Option<&str>| -> Vec<String> {
-            let purse = Some(PurseNow { shortage: shortage.map(str::to_owned), ..PurseNow::default() });
-            let payer = PayerNow { purse, due: vec![("a".to_owned(), 10)], ..PayerNow::default() };
+            let purse = Some(PurseNow {
+                shortage: shortage.map(str::to_owned),
+                ..PurseNow::default()
+            });
+            let payer = PayerNow {
+                purse,
+                due: vec![("a".to_owned(), 10)],
+                ..PayerNow::default()
+            };
             let reasons = why(&facts, Some(&payer), "a", Vec::new(), Who::Reader);
-            reasons.iter().filter_map(|reason| reason["code"].as_str().map(str::to_owned)).collect()
+            reasons
+                .iter()
+                .filter_map(|reason| reason["code"].as_str().map(str::to_owned))
+                .collect()
         };
         assert_eq!(codes(None), ["due"]);
         assert_eq!(codes(Some("5 are missing")), ["wallet_short"]);
@@ -272,23 +439,66 @@ mod tests {
     #[test]
     fn a_stranger_gets_codes_and_no_words_of_the_operators_or_the_wallets() {
         let row = |value: Value| value.as_object().cloned().unwrap_or_default();
-        let said = [row(json!({"kind": "hold", "account": null, "reason": "SECRET"}))];
-        let list = [row(json!({"step": "released", "payment": "p1", "reason": "SECRET"}))];
-        let facts = Facts { payable: 3, immature: 2, threshold: 5, said: &said, list: &list, interval_s: 60 };
+        let said = [row(
+            json!({"kind": "hold", "account": null, "reason": "SECRET"}),
+        )];
+        let list = [row(
+            json!({"step": "released", "payment": "p1", "reason": "SECRET"}),
+        )];
+        let facts = Facts {
+            payable: 3,
+            immature: 2,
+            threshold: 5,
+            said: &said,
+            list: &list,
+            interval_s: 60,
+        };
         let secret = || Some("SECRET".to_owned());
-        let mut payer = PayerNow { stopped: secret(), refused: vec![("a".to_owned(), "SECRET".to_owned())], ..PayerNow::default() };
-        payer.purse = Some(PurseNow { shortage: secret(), ..PurseNow::default() });
-        for (waiting, code) in [("SECRET", "waiting"), ("SECRET locked", "wallet_locked"), ("SECRET synchronised", "wallet_unsynced")] {
+        let mut payer = PayerNow {
+            stopped: secret(),
+            refused: vec![("a".to_owned(), "SECRET".to_owned())],
+            ..PayerNow::default()
+        };
+        payer.purse = Some(PurseNow {
+            shortage: secret(),
+            ..PurseNow::default()
+        });
+        for (waiting, code) in [
+            ("SECRET", "waiting"),
+            ("SECRET locked", "wallet_locked"),
+            ("SECRET synchronised", "wallet_unsynced"),
+        ] {
             payer.waiting = Some(waiting.to_owned());
             let ask = |who| why(&facts, Some(&payer), "a", vec!["SECRET".to_owned()], who);
-            let codes = |reasons: &[Value]| reasons.iter().map(|reason| reason["code"].clone()).collect::<Vec<_>>();
+            let codes = |reasons: &[Value]| {
+                reasons
+                    .iter()
+                    .map(|reason| reason["code"].clone())
+                    .collect::<Vec<_>>()
+            };
             let (stranger, reader) = (ask(Who::Stranger), ask(Who::Reader));
-            let all = ["other_pool", "held", "below_threshold", "released", "stopped", "refused", code, "wallet_short", "immature"];
+            let all = [
+                "other_pool",
+                "held",
+                "below_threshold",
+                "released",
+                "stopped",
+                "refused",
+                code,
+                "wallet_short",
+                "immature",
+            ];
             assert_eq!(codes(&stranger), all);
             assert_eq!(codes(&reader), all);
             assert_eq!(json!(reader).to_string().matches("SECRET").count(), 7);
-            assert!(!json!(stranger).to_string().contains("SECRET"), "{stranger:?}");
-            assert_eq!(stranger[2]["text"], reader[2]["text"], "what tells of the miner alone");
+            assert!(
+                !json!(stranger).to_string().contains("SECRET"),
+                "{stranger:?}"
+            );
+            assert_eq!(
+                stranger[2]["text"], reader[2]["text"],
+                "what tells of the miner alone"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Payouts as they stand: of one miner over its blocks, of one block over its accounts, and the key that signs them.
+//! Payouts as they stand: of one miner over its blocks, of one block over its accounts, and the key
+//! that signs them.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,8 @@ use crate::engine::Engine;
 use crate::error::{Code, QueryError};
 use crate::report::{Row, count, rows, value};
 
-/// What an account's rows come to: credited and not yet mature, and spendable. A reversal takes from where the amount was.
+/// What an account's rows come to: credited and not yet mature, and spendable. A reversal takes
+/// from where the amount was.
 const SUMS: &str = "CAST(coalesce(sum(CASE WHEN step = 'credited' THEN amount_atomic WHEN step = 'matured' THEN -amount_atomic \
      WHEN step = 'reversed' AND was_mature IS NOT TRUE THEN -amount_atomic ELSE 0 END), 0) AS VARCHAR) AS immature_atomic, \
    CAST(coalesce(sum(CASE WHEN step = 'matured' THEN amount_atomic WHEN step = 'reversed' AND was_mature THEN -amount_atomic ELSE 0 END), 0) \
@@ -21,9 +23,16 @@ pub struct Page {
     pub before: Option<i64>,
 }
 
-/// `{miner, immature_atomic, matured_atomic, payouts: […], next}`: each block that ever credited the miner, with its last step.
+/// `{miner, immature_atomic, matured_atomic, payouts: […], next}`: each block that ever credited
+/// the miner, with its last step.
 pub async fn of_miner(engine: &Engine, miner: &str, page: &Page) -> Result<Value, QueryError> {
-    let total = rows(engine, format!("SELECT {SUMS} FROM payouts WHERE account = $1"), json!([miner])).await?.pop();
+    let total = rows(
+        engine,
+        format!("SELECT {SUMS} FROM payouts WHERE account = $1"),
+        json!([miner]),
+    )
+    .await?
+    .pop();
     let sql = format!(
         "SELECT * FROM (SELECT min(seq) AS cursor, pool, block_hash, max(height) AS height, \
            last_value(step ORDER BY seq, \"row\") AS status, min(event_time) AS credited_at, max(event_time) AS updated_at, \
@@ -31,7 +40,11 @@ pub async fn of_miner(engine: &Engine, miner: &str, page: &Page) -> Result<Value
          FROM payouts WHERE account = $1 GROUP BY pool, block_hash) WHERE cursor < $2 ORDER BY cursor DESC, block_hash LIMIT {}",
         page.limit + 1
     );
-    let (payouts, next) = cut(rows(engine, sql, json!([miner, page.before.unwrap_or(i64::MAX)])).await?, page.limit, "cursor");
+    let (payouts, next) = cut(
+        rows(engine, sql, json!([miner, page.before.unwrap_or(i64::MAX)])).await?,
+        page.limit,
+        "cursor",
+    );
     let total = total.as_ref();
     Ok(json!({
         "miner": miner,
@@ -42,17 +55,21 @@ pub async fn of_miner(engine: &Engine, miner: &str, page: &Page) -> Result<Value
     }))
 }
 
-/// `{block_hash, windows: […], steps: […], accounts: […], next}`: the frozen terms, what followed, and a page of the window in
-/// its order (`before` is then the position it begins with). 404 for a block without a frozen window.
+/// `{block_hash, windows: […], steps: […], accounts: […], next}`: the frozen terms, what followed,
+/// and a page of the window in its order (`before` is then the position it begins with). 404 for a
+/// block without a frozen window.
 pub async fn of_block(engine: &Engine, hash: &str, page: &Page) -> Result<Value, QueryError> {
     let frozen = "SELECT pool, height, event_time AS found_at, scheme, window_milli, fee_bp, CAST(reward_atomic AS VARCHAR) AS reward_atomic, \
          CAST(total_weight AS VARCHAR) AS total_weight, shares, miners, winning_seq, winning_row, edge_seq, edge_row, merkle_root, \
          signature, public_key, reason FROM payouts WHERE block_hash = $1 AND step = 'frozen' ORDER BY seq";
     let windows = rows(engine, frozen.to_owned(), json!([hash])).await?;
     if windows.is_empty() {
-        let hint =
-            "hashes are 64 hex digits; the window of a new block is frozen seconds after it is found, and only where [payouts] is enabled";
-        return Err(QueryError::new(Code::NotFound, format!("no window of block {hash} is frozen"), hint));
+        let hint = "hashes are 64 hex digits; the window of a new block is frozen seconds after it is found, and only where [payouts] is enabled";
+        return Err(QueryError::new(
+            Code::NotFound,
+            format!("no window of block {hash} is frozen"),
+            hint,
+        ));
     }
     let steps = "SELECT pool, step, min(event_time) AS event_time, cause_seq, cause_row, CAST(sum(amount_atomic) AS VARCHAR) AS amount_atomic, \
          max(reason) AS reason FROM payouts WHERE block_hash = $1 AND step <> 'frozen' GROUP BY pool, step, cause_seq, cause_row \
@@ -64,12 +81,18 @@ pub async fn of_block(engine: &Engine, hash: &str, page: &Page) -> Result<Value,
         page.limit + 1
     );
     let mut accounts = rows(engine, accounts, json!([hash, page.before.unwrap_or(0)])).await?;
-    let next = accounts.get(page.limit).and_then(|row| row.get("position")).cloned();
+    let next = accounts
+        .get(page.limit)
+        .and_then(|row| row.get("position"))
+        .cloned();
     accounts.truncate(page.limit);
-    Ok(json!({"block_hash": hash, "windows": windows, "steps": steps, "accounts": accounts, "next": next}))
+    Ok(
+        json!({"block_hash": hash, "windows": windows, "steps": steps, "accounts": accounts, "next": next}),
+    )
 }
 
-/// `{public_key, algorithm}`: the key of this process, else of the newest window; 404 before there is any.
+/// `{public_key, algorithm}`: the key of this process, else of the newest window; 404 before there
+/// is any.
 pub async fn key(engine: &Engine, own: Option<&str>) -> Result<Value, QueryError> {
     let newest = "SELECT count(*) AS windows, last_value(public_key ORDER BY seq) AS public_key FROM payouts WHERE step = 'frozen'";
     let newest = match own {
@@ -78,7 +101,11 @@ pub async fn key(engine: &Engine, own: Option<&str>) -> Result<Value, QueryError
             let row = rows(engine, newest.to_owned(), json!([])).await?.pop();
             if count(row.as_ref(), "windows") == 0 {
                 let hint = "the process with the role pipelines knows it from its start; others learn it from the first frozen window";
-                return Err(QueryError::new(Code::NotFound, "no window was signed yet", hint));
+                return Err(QueryError::new(
+                    Code::NotFound,
+                    "no window was signed yet",
+                    hint,
+                ));
             }
             value(row.as_ref(), "public_key")
         }
@@ -90,6 +117,10 @@ pub async fn key(engine: &Engine, own: Option<&str>) -> Result<Value, QueryError
 fn cut(mut rows: Vec<Row>, limit: usize, cursor: &str) -> (Vec<Row>, Option<Value>) {
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let next = rows.last().filter(|_| more).and_then(|last| last.get(cursor)).cloned();
+    let next = rows
+        .last()
+        .filter(|_| more)
+        .and_then(|last| last.get(cursor))
+        .cloned();
     (rows, next)
 }

@@ -1,4 +1,5 @@
-//! Each pool of the tables: its hashrate, miners and shares of now, its means of an hour and a day, and its blocks.
+//! Each pool of the tables: its hashrate, miners and shares of now, its means of an hour and a day,
+//! and its blocks.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,9 @@ use serde_json::{Value, json};
 use crate::engine::Engine;
 use crate::error::QueryError;
 use crate::report::span::{Span, now_s, rfc3339};
-use crate::report::{NOW_S, Row, blocks, count, number, recent, rows, share_sums, value, verdicts, window_sums};
+use crate::report::{
+    NOW_S, Row, blocks, count, number, recent, rows, share_sums, value, verdicts, window_sums,
+};
 
 /// Pools an answer has at most.
 const MAX_POOLS: usize = 100;
@@ -19,7 +22,11 @@ pub async fn answer(engine: &Engine) -> Result<Value, QueryError> {
     let hour = by_pool(windows(engine, &Span::hour(now)).await?);
     let day = by_pool(windows(engine, &Span::day(now)).await?);
     let found = blocks::by_pool(engine, None).await?;
-    let mut names: Vec<&String> = recent.keys().chain(day.keys()).chain(found.keys()).collect();
+    let mut names: Vec<&String> = recent
+        .keys()
+        .chain(day.keys())
+        .chain(found.keys())
+        .collect();
     names.sort_unstable();
     names.dedup();
     let pool = |name: &String| {
@@ -48,10 +55,13 @@ pub async fn answer(engine: &Engine) -> Result<Value, QueryError> {
 }
 
 fn by_pool(rows: Vec<Row>) -> BTreeMap<String, Row> {
-    rows.into_iter().filter_map(|row| Some((row.get("pool")?.as_str()?.to_owned(), row))).collect()
+    rows.into_iter()
+        .filter_map(|row| Some((row.get("pool")?.as_str()?.to_owned(), row)))
+        .collect()
 }
 
-/// One row a pool with a share in the last ten minutes. Workers come first, so that distinct names are counted once each.
+/// One row a pool with a share in the last ten minutes. Workers come first, so that distinct names
+/// are counted once each.
 async fn recent_rows(engine: &Engine) -> Result<Vec<Row>, QueryError> {
     let sql = format!(
         "WITH workers AS (SELECT pool, miner, worker, {sums}, max(height) AS height, max(seq) AS last_seq, \

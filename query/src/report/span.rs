@@ -27,13 +27,20 @@ impl Span {
     /// The last `windows` windows of `window_s` seconds, the present one included.
     fn of(tier: &'static str, window_s: i64, windows: i64, now_s: f64) -> Self {
         let from = (now_s as i64).div_euclid(window_s) * window_s - (windows - 1) * window_s;
-        Self { tier, from: rfc3339(from), seconds: now_s - from as f64 }
+        Self {
+            tier,
+            from: rfc3339(from),
+            seconds: now_s - from as f64,
+        }
     }
 }
 
 /// Seconds since 1970.
 pub fn now_s() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
 }
 
 /// A time as RFC 3339 writes it, in UTC. The calendar is Howard Hinnant's `civil_from_days`.
@@ -41,13 +48,23 @@ pub fn rfc3339(second: i64) -> String {
     let (days, rest) = (second.div_euclid(86_400), second.rem_euclid(86_400));
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        rest / 3_600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }
 
 #[cfg(test)]
@@ -73,7 +90,21 @@ mod tests {
     fn a_span_ends_now_and_begins_with_a_window() {
         // Ten seconds past a full hour.
         let now = 1_767_571_210.5;
-        assert_eq!(Span::hour(now), Span { tier: "1m", from: "2026-01-04T23:01:00Z".to_owned(), seconds: 3_550.5 });
-        assert_eq!(Span::day(now), Span { tier: "1h", from: "2026-01-04T01:00:00Z".to_owned(), seconds: 82_810.5 });
+        assert_eq!(
+            Span::hour(now),
+            Span {
+                tier: "1m",
+                from: "2026-01-04T23:01:00Z".to_owned(),
+                seconds: 3_550.5
+            }
+        );
+        assert_eq!(
+            Span::day(now),
+            Span {
+                tier: "1h",
+                from: "2026-01-04T01:00:00Z".to_owned(),
+                seconds: 82_810.5
+            }
+        );
     }
 }

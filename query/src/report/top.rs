@@ -1,4 +1,5 @@
-//! The miners with the most work of a day, for the metrics page, which must not have a line for everyone.
+//! The miners with the most work of a day, for the metrics page, which must not have a line for
+//! everyone.
 
 use serde_json::json;
 
@@ -7,8 +8,8 @@ use crate::error::QueryError;
 use crate::report::span::{Span, now_s};
 use crate::report::{NOW_S, Row, recent, rows};
 
-/// One row a pool and miner, the hardest working first, at most `limit`: `pool, miner, accepted, refused` of all time that is
-/// kept, and `hashrate_hs` of now, null when it is gone.
+/// One row a pool and miner, the hardest working first, at most `limit`: `pool, miner, accepted,
+/// refused` of all time that is kept, and `hashrate_hs` of now, null when it is gone.
 pub async fn miners(engine: &Engine, limit: usize) -> Result<Vec<Row>, QueryError> {
     let day = Span::day(now_s());
     let sql = format!(

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use crate::engine::Engine;
 use crate::error::QueryError;
 use crate::report::span::{Span, now_s, rfc3339};
-use crate::report::{NOW_S, Row, count, miner, number, recent, rows, share_sums, value, verdicts, window_sums};
+use crate::report::{
+    NOW_S, Row, count, miner, number, recent, rows, share_sums, value, verdicts, window_sums,
+};
 
 /// A page of workers, by name.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +20,8 @@ pub struct Page {
     pub after: String,
 }
 
-/// `{miner, workers: […], next}`; `next` is the `after` of the next page, null on the last. 404 for an unknown miner.
+/// `{miner, workers: […], next}`; `next` is the `after` of the next page, null on the last. 404 for
+/// an unknown miner.
 pub async fn answer(engine: &Engine, miner: &str, page: &Page) -> Result<Value, QueryError> {
     let now = now_s();
     miner::known(engine, miner).await?;
@@ -49,14 +52,21 @@ pub async fn answer(engine: &Engine, miner: &str, page: &Page) -> Result<Value, 
         })
     };
     let workers: Vec<Value> = listed.iter().map(worker).collect();
-    Ok(json!({"at": rfc3339(now as i64), "miner": miner, "workers": workers, "next": more.then_some(last)}))
+    Ok(
+        json!({"at": rfc3339(now as i64), "miner": miner, "workers": workers, "next": more.then_some(last)}),
+    )
 }
 
 fn name(row: &Row) -> Option<&str> {
     row.get("worker").and_then(Value::as_str)
 }
 
-async fn recent_rows(engine: &Engine, miner: &str, page: &Page, last: &str) -> Result<HashMap<String, Row>, QueryError> {
+async fn recent_rows(
+    engine: &Engine,
+    miner: &str,
+    page: &Page,
+    last: &str,
+) -> Result<HashMap<String, Row>, QueryError> {
     let sql = format!(
         "SELECT worker, {} FROM {} AND miner = $1 AND worker > $2 AND worker <= $3 GROUP BY worker LIMIT {}",
         share_sums(),
@@ -64,5 +74,8 @@ async fn recent_rows(engine: &Engine, miner: &str, page: &Page, last: &str) -> R
         page.limit
     );
     let found = rows(engine, sql, json!([miner, page.after, last])).await?;
-    Ok(found.into_iter().filter_map(|row| Some((name(&row)?.to_owned(), row))).collect())
+    Ok(found
+        .into_iter()
+        .filter_map(|row| Some((name(&row)?.to_owned(), row)))
+        .collect())
 }

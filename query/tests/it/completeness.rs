@@ -35,12 +35,22 @@ async fn everything_acknowledged_is_there() {
 async fn a_truncated_tail_says_so() {
     let rows = ten_shares();
     let mut script = split(&rows, 6, 10);
-    script.tails = vec![Tail { batches: vec![rows.slice(6, 2)], after: 6, through: 8, truncated: true }];
+    script.tails = vec![Tail {
+        batches: vec![rows.slice(6, 2)],
+        after: 6,
+        through: 8,
+        truncated: true,
+    }];
     let answer = count(script).await;
     assert_eq!(n(&answer), 8);
     assert_eq!(answer.header("headframe-complete-through"), "shares=8");
     assert_eq!(answer.header("headframe-complete"), "false");
-    assert!(answer.json()["meta"]["streams"][0]["reason"].as_str().unwrap().contains("memory"));
+    assert!(
+        answer.json()["meta"]["streams"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("memory")
+    );
 }
 
 #[tokio::test]
@@ -50,14 +60,24 @@ async fn rows_not_read_in_time_are_said_to_be_missing() {
     let answer = count(script).await;
     assert_eq!(n(&answer), 10);
     assert_eq!(answer.header("headframe-complete"), "false");
-    assert!(answer.json()["meta"]["streams"][0]["reason"].as_str().unwrap().contains("in time"));
+    assert!(
+        answer.json()["meta"]["streams"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("in time")
+    );
 }
 
 #[tokio::test]
 async fn a_gap_between_storage_and_memory_is_never_bridged() {
     let rows = ten_shares();
     let mut script = split(&rows, 6, 10);
-    script.tails = vec![Tail { batches: vec![rows.slice(8, 2)], after: 8, through: 10, truncated: false }];
+    script.tails = vec![Tail {
+        batches: vec![rows.slice(8, 2)],
+        after: 8,
+        through: 10,
+        truncated: false,
+    }];
     let answer = count(script).await;
     // Rows 9 and 10 are there, but 7 and 8 are not: the answer ends at 6.
     assert_eq!(n(&answer), 6);
@@ -69,7 +89,12 @@ async fn a_gap_between_storage_and_memory_is_never_bridged() {
 async fn a_gap_that_closes_when_looked_at_again_is_none() {
     let rows = ten_shares();
     let mut script = split(&rows, 6, 10);
-    let gap = Tail { batches: vec![rows.slice(8, 2)], after: 8, through: 10, truncated: false };
+    let gap = Tail {
+        batches: vec![rows.slice(8, 2)],
+        after: 8,
+        through: 10,
+        truncated: false,
+    };
     script.tails.insert(0, gap);
     let answer = count(script).await;
     assert_eq!(n(&answer), 10);
@@ -83,7 +108,10 @@ async fn without_jetstream_the_answer_is_what_is_there_and_says_so() {
     let answer = count(script).await;
     assert_eq!(n(&answer), 10);
     assert_eq!(answer.header("headframe-complete"), "false");
-    let reason = answer.json()["meta"]["streams"][0]["reason"].as_str().unwrap().to_owned();
+    let reason = answer.json()["meta"]["streams"][0]["reason"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(reason.contains("no responders"), "{reason}");
 }
 
@@ -101,7 +129,13 @@ async fn the_text_table_says_what_is_missing() {
     let mut script = split(&ten_shares(), 6, 10);
     script.last_seq = Ok(25);
     let router = router(config(), vec![Scripted::new(&Shares, script)]).await;
-    let request = crate::server::post("{\"sql\": \"SELECT count(*) AS n FROM shares\", \"format\": \"text\"}");
+    let request = crate::server::post(
+        "{\"sql\": \"SELECT count(*) AS n FROM shares\", \"format\": \"text\"}",
+    );
     let answer = crate::server::send(&router, request).await;
-    assert!(answer.text().contains("shares is complete through 10 only"), "{}", answer.text());
+    assert!(
+        answer.text().contains("shares is complete through 10 only"),
+        "{}",
+        answer.text()
+    );
 }

@@ -13,7 +13,10 @@ use crate::server::{batches, config, router, rows};
 /// Every stream, all empty.
 fn sources() -> Vec<Arc<dyn Source>> {
     let empty = |stream: &&'static dyn headframe_schemas::Stream| -> Arc<dyn Source> {
-        Scripted::new(*stream, split(&crate::scripted::raw_batch(*stream, &[]), 0, 0))
+        Scripted::new(
+            *stream,
+            split(&crate::scripted::raw_batch(*stream, &[]), 0, 0),
+        )
     };
     stream::ALL.iter().map(empty).collect()
 }
@@ -23,15 +26,44 @@ async fn every_description_is_true() {
     let engine = Engine::new(config(), sources(), vec![]).unwrap();
     for table in described::all() {
         let ask = format!("SELECT * FROM {} LIMIT 0", table.name);
-        let ask = headframe_query::Ask { sql: ask, params: json!(null), at: At::Latest, timeout: None, max_rows: None, query_id: None };
-        let answer = engine.ask(ask).await.unwrap_or_else(|error| panic!("{}: {error}", table.name));
-        let actual: Vec<_> = answer.schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
-        let told: Vec<_> = table.columns.iter().map(|column| (column.name.to_owned(), column.kind.arrow())).collect();
+        let ask = headframe_query::Ask {
+            sql: ask,
+            params: json!(null),
+            at: At::Latest,
+            timeout: None,
+            max_rows: None,
+            query_id: None,
+        };
+        let answer = engine
+            .ask(ask)
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}", table.name));
+        let actual: Vec<_> = answer
+            .schema
+            .fields()
+            .iter()
+            .map(|field| (field.name().clone(), field.data_type().clone()))
+            .collect();
+        let told: Vec<_> = table
+            .columns
+            .iter()
+            .map(|column| (column.name.to_owned(), column.kind.arrow()))
+            .collect();
         assert_eq!(actual, told, "{}", table.name);
         assert!(!table.doc.is_empty());
         drop(answer);
-        let all = batches(&engine, &format!("SELECT * FROM {}", table.name), At::Latest).await;
-        assert_eq!(all.iter().map(|batch| batch.num_rows()).sum::<usize>(), 0, "{}", table.name);
+        let all = batches(
+            &engine,
+            &format!("SELECT * FROM {}", table.name),
+            At::Latest,
+        )
+        .await;
+        assert_eq!(
+            all.iter().map(|batch| batch.num_rows()).sum::<usize>(),
+            0,
+            "{}",
+            table.name
+        );
     }
 }
 
@@ -40,9 +72,17 @@ async fn tables_and_columns_can_be_shown() {
     let router = router(config(), sources()).await;
     let tables = rows(&router, "SHOW TABLES").await;
     assert_eq!(tables.len(), described::all().len());
-    let shares = tables.iter().find(|table| table["table_name"] == "shares").unwrap();
+    let shares = tables
+        .iter()
+        .find(|table| table["table_name"] == "shares")
+        .unwrap();
     assert_eq!(shares["table_type"], "BASE TABLE");
-    assert!(shares["comment"].as_str().unwrap().starts_with("Every share"));
+    assert!(
+        shares["comment"]
+            .as_str()
+            .unwrap()
+            .starts_with("Every share")
+    );
 
     let described = rows(&router, "DESCRIBE hashrate_1m").await;
     assert_eq!(described[0]["column_name"], "window_start");
@@ -51,9 +91,15 @@ async fn tables_and_columns_can_be_shown() {
         shown[0],
         json!({"table_catalog": "headframe", "table_schema": "public", "table_name": "shares", "column_name": "event_time", "data_type": "TIMESTAMP WITH TIME ZONE", "is_nullable": "NO"})
     );
-    let units =
-        "SELECT column_name, unit FROM information_schema.columns WHERE table_name = 'energy' AND column_name LIKE '%\\_w' ORDER BY 1";
-    assert_eq!(rows(&router, units).await, vec![json!({"column_name": "power_w", "unit": "W"})]);
-    let undocumented = rows(&router, "SELECT table_name, column_name FROM information_schema.columns WHERE comment = ''").await;
+    let units = "SELECT column_name, unit FROM information_schema.columns WHERE table_name = 'energy' AND column_name LIKE '%\\_w' ORDER BY 1";
+    assert_eq!(
+        rows(&router, units).await,
+        vec![json!({"column_name": "power_w", "unit": "W"})]
+    );
+    let undocumented = rows(
+        &router,
+        "SELECT table_name, column_name FROM information_schema.columns WHERE comment = ''",
+    )
+    .await;
     assert_eq!(undocumented, Vec::<serde_json::Value>::new());
 }

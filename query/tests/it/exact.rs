@@ -5,13 +5,20 @@ use headframe_schemas::stream::shares::Shares;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::scripted::{DAY, Script, Scripted, Version, bad_row, older_than, raw_batch, raw_row, share, split, ten_shares, whole};
+use crate::scripted::{
+    DAY, Script, Scripted, Version, bad_row, older_than, raw_batch, raw_row, share, split,
+    ten_shares, whole,
+};
 use crate::server::{batches, config, router, rows, small};
 
 #[tokio::test]
 async fn filters_and_projections_see_both_sides() {
     let router = small().await;
-    let found = rows(&router, "SELECT seq, worker FROM shares WHERE difficulty BETWEEN 5000 AND 8000 ORDER BY seq").await;
+    let found = rows(
+        &router,
+        "SELECT seq, worker FROM shares WHERE difficulty BETWEEN 5000 AND 8000 ORDER BY seq",
+    )
+    .await;
     assert_eq!(
         found,
         vec![
@@ -23,9 +30,23 @@ async fn filters_and_projections_see_both_sides() {
     );
     let found = rows(&router, "SELECT count(*) AS n FROM shares").await;
     assert_eq!(found, vec![json!({"n": 10})]);
-    let found = rows(&router, "SELECT worker, sum(difficulty) AS d FROM headframe.public.shares GROUP BY 1 ORDER BY 1").await;
-    assert_eq!(found, vec![json!({"worker": "a", "d": 30_000}), json!({"worker": "b", "d": 25_000})]);
-    let found = rows(&router, "SELECT x.seq FROM shares x JOIN shares y ON x.seq = y.seq + 9").await;
+    let found = rows(
+        &router,
+        "SELECT worker, sum(difficulty) AS d FROM headframe.public.shares GROUP BY 1 ORDER BY 1",
+    )
+    .await;
+    assert_eq!(
+        found,
+        vec![
+            json!({"worker": "a", "d": 30_000}),
+            json!({"worker": "b", "d": 25_000})
+        ]
+    );
+    let found = rows(
+        &router,
+        "SELECT x.seq FROM shares x JOIN shares y ON x.seq = y.seq + 9",
+    )
+    .await;
     assert_eq!(found, vec![json!({"seq": 10})]);
 }
 
@@ -39,17 +60,41 @@ async fn refused_rows_are_dead_letters_and_nowhere_else() {
     ];
     let batch = raw_batch(&Shares, &rows_);
     for stored in 0..=3 {
-        let router = router(config(), vec![Scripted::new(&Shares, split(&batch, stored, 3))]).await;
-        assert_eq!(rows(&router, "SELECT seq FROM shares ORDER BY seq").await, vec![json!({"seq": 1}), json!({"seq": 3})]);
-        let letters = rows(&router, "SELECT stream, seq, row, reason, payload FROM dead_letters ORDER BY seq, row").await;
+        let router = router(
+            config(),
+            vec![Scripted::new(&Shares, split(&batch, stored, 3))],
+        )
+        .await;
+        assert_eq!(
+            rows(&router, "SELECT seq FROM shares ORDER BY seq").await,
+            vec![json!({"seq": 1}), json!({"seq": 3})]
+        );
+        let letters = rows(
+            &router,
+            "SELECT stream, seq, row, reason, payload FROM dead_letters ORDER BY seq, row",
+        )
+        .await;
         let letter = |seq: i64, row: i64, reason: &str| json!({"stream": "shares", "seq": seq, "row": row, "reason": reason, "payload": format!("{reason}\u{fffd}")});
-        assert_eq!(letters, vec![letter(1, 1, "column pool is missing"), letter(2, 0, "not a JSON object")], "stored {stored}");
+        assert_eq!(
+            letters,
+            vec![
+                letter(1, 1, "column pool is missing"),
+                letter(2, 0, "not a JSON object")
+            ],
+            "stored {stored}"
+        );
     }
 }
 
 #[tokio::test]
 async fn only_tables_that_are_named_are_opened() {
-    let energy = Scripted::new(&headframe_schemas::stream::energy::Energies, Script { last_seq: Ok(0), ..split(&ten_shares(), 0, 0) });
+    let energy = Scripted::new(
+        &headframe_schemas::stream::energy::Energies,
+        Script {
+            last_seq: Ok(0),
+            ..split(&ten_shares(), 0, 0)
+        },
+    );
     let shares = Scripted::new(&Shares, split(&ten_shares(), 6, 10));
     let sources: Vec<std::sync::Arc<dyn Source>> = vec![energy.clone(), shares.clone()];
     let router = router(config(), sources).await;
@@ -61,7 +106,8 @@ async fn only_tables_that_are_named_are_opened() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
-    /// Rows of one message share a sequence; the tail may begin before the border, as it does while a commit is being noticed.
+    /// Rows of one message share a sequence; the tail may begin before the border, as it does while
+    /// a commit is being noticed.
     #[test]
     fn any_split_gives_the_same_answer(
         sizes in prop::collection::vec(1usize..4, 1..30),

@@ -1,4 +1,5 @@
-//! Grouping by numbers gives what grouping by names gives, whatever the names are and however they lie in memory.
+//! Grouping by numbers gives what grouping by names gives, whatever the names are and however they
+//! lie in memory.
 
 use std::sync::Arc;
 
@@ -42,7 +43,11 @@ type Row = (Option<usize>, Option<usize>, i64);
 
 fn batch(rows: &[Row]) -> RecordBatch {
     let names = |pick: &dyn Fn(&Row) -> Option<usize>| -> ArrayRef {
-        Arc::new(rows.iter().map(|row| pick(row).map(|name| NAMES[name])).collect::<StringViewArray>())
+        Arc::new(
+            rows.iter()
+                .map(|row| pick(row).map(|name| NAMES[name]))
+                .collect::<StringViewArray>(),
+        )
     };
     let work: ArrayRef = Arc::new(rows.iter().map(|row| row.2).collect::<Int64Array>());
     RecordBatch::try_from_iter_with_nullable([
@@ -53,11 +58,24 @@ fn batch(rows: &[Row]) -> RecordBatch {
     .unwrap()
 }
 
-async fn plan(partitions: Vec<Vec<RecordBatch>>, question: &str) -> (Arc<dyn ExecutionPlan>, SessionContext) {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(3).with_batch_size(16));
+async fn plan(
+    partitions: Vec<Vec<RecordBatch>>,
+    question: &str,
+) -> (Arc<dyn ExecutionPlan>, SessionContext) {
+    let context = SessionContext::new_with_config(
+        SessionConfig::new()
+            .with_target_partitions(3)
+            .with_batch_size(16),
+    );
     let table = MemTable::try_new(partitions[0][0].schema(), partitions).unwrap();
     context.register_table("rows", Arc::new(table)).unwrap();
-    let plan = context.sql(question).await.unwrap().create_physical_plan().await.unwrap();
+    let plan = context
+        .sql(question)
+        .await
+        .unwrap()
+        .create_physical_plan()
+        .await
+        .unwrap();
     (plan, context)
 }
 
@@ -85,7 +103,8 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            // Rows taken in another order share buffers with other batches and leave some of their bytes unused.
+            // Rows taken in another order share buffers with other batches and leave some of their
+            // bytes unused.
             let whole = batch(&rows);
             let order: arrow::array::UInt32Array =
                 (0..rows.len() as u64).map(|row| Some(((row * 7 + shuffle % 97) % rows.len() as u64) as u32)).collect();

@@ -17,15 +17,30 @@ fn history() -> Script {
         newest_us: (through > 0).then_some(us),
         batches: older_than(&rows, through),
     };
-    script.raw = vec![version(0, DAY), version(3, DAY + 1_000_000), version(6, DAY + 60_000_000)];
+    script.raw = vec![
+        version(0, DAY),
+        version(3, DAY + 1_000_000),
+        version(6, DAY + 60_000_000),
+    ];
     script.rollup = vec![version(0, DAY)];
     script.rollup[0].batches = vec![];
     script
 }
 
 async fn ask(statement: &str, as_of: Value) -> Answer {
-    let router = router(config(), vec![Scripted::new(&Shares, history()), Scripted::new(&Energies, history())]).await;
-    send(&router, post(json!({"sql": statement, "as_of": as_of}).to_string())).await
+    let router = router(
+        config(),
+        vec![
+            Scripted::new(&Shares, history()),
+            Scripted::new(&Energies, history()),
+        ],
+    )
+    .await;
+    send(
+        &router,
+        post(json!({"sql": statement, "as_of": as_of}).to_string()),
+    )
+    .await
 }
 
 async fn count(as_of: Value) -> i64 {
@@ -57,29 +72,61 @@ async fn an_answer_of_the_past_says_which_version_it_is() {
 
 #[tokio::test]
 async fn rollups_follow_their_raw_table_into_the_past() {
-    let answer = ask("SELECT CAST(sum(accepted_shares) AS BIGINT) AS n FROM hashrate_1h", json!(1)).await;
-    assert_eq!(answer.json()["rows"], json!([{"n": 3}]), "{}", answer.text());
+    let answer = ask(
+        "SELECT CAST(sum(accepted_shares) AS BIGINT) AS n FROM hashrate_1h",
+        json!(1),
+    )
+    .await;
+    assert_eq!(
+        answer.json()["rows"],
+        json!([{"n": 3}]),
+        "{}",
+        answer.text()
+    );
 }
 
 #[tokio::test]
 async fn a_rollup_ahead_of_its_raw_table_is_not_used() {
     let mut script = history();
-    // Committed in the same microsecond as the raw table's version 1, but computed from more rows than that has.
-    script.rollup.push(Version { offset: Some(6), committed_us: DAY + 1_000_000, newest_us: None, batches: vec![] });
+    // Committed in the same microsecond as the raw table's version 1, but computed from more rows
+    // than that has.
+    script.rollup.push(Version {
+        offset: Some(6),
+        committed_us: DAY + 1_000_000,
+        newest_us: None,
+        batches: vec![],
+    });
     let router = router(config(), vec![Scripted::new(&Shares, script)]).await;
     let body = json!({"sql": "SELECT CAST(sum(accepted_shares) AS BIGINT) AS n FROM hashrate_1d", "as_of": 1});
     let answer = send(&router, post(body.to_string())).await;
-    assert_eq!(answer.json()["rows"], json!([{"n": 3}]), "{}", answer.text());
+    assert_eq!(
+        answer.json()["rows"],
+        json!([{"n": 3}]),
+        "{}",
+        answer.text()
+    );
 }
 
 #[tokio::test]
 async fn what_is_not_there_is_refused() {
     let gone = ask("SELECT 1 FROM shares", json!(77)).await;
-    assert_eq!((gone.status, gone.code().as_str()), (StatusCode::NOT_FOUND, "no_such_version"));
+    assert_eq!(
+        (gone.status, gone.code().as_str()),
+        (StatusCode::NOT_FOUND, "no_such_version")
+    );
     let before = ask("SELECT 1 FROM shares", json!("2020-01-01T00:00:00Z")).await;
-    assert_eq!((before.status, before.code().as_str()), (StatusCode::NOT_FOUND, "no_such_version"));
+    assert_eq!(
+        (before.status, before.code().as_str()),
+        (StatusCode::NOT_FOUND, "no_such_version")
+    );
     let what = ask("SELECT 1 FROM shares", json!("yesterday")).await;
-    assert_eq!((what.status, what.code().as_str()), (StatusCode::BAD_REQUEST, "bad_request"));
+    assert_eq!(
+        (what.status, what.code().as_str()),
+        (StatusCode::BAD_REQUEST, "bad_request")
+    );
     let two = ask("SELECT 1 FROM shares, energy", json!(1)).await;
-    assert_eq!((two.status, two.code().as_str()), (StatusCode::BAD_REQUEST, "bad_request"));
+    assert_eq!(
+        (two.status, two.code().as_str()),
+        (StatusCode::BAD_REQUEST, "bad_request")
+    );
 }

@@ -28,7 +28,12 @@ async fn statements_that_change_something_are_refused() {
         "CREATE FUNCTION f() RETURNS INT RETURN 1",
     ] {
         let answer = sql(&router, statement).await;
-        assert_eq!((answer.status, answer.code().as_str()), (StatusCode::FORBIDDEN, "read_only"), "{statement}: {}", answer.text());
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::FORBIDDEN, "read_only"),
+            "{statement}: {}",
+            answer.text()
+        );
     }
 }
 
@@ -44,8 +49,17 @@ async fn files_of_the_machine_cannot_be_read() {
         "SELECT * FROM shares INTO x",
     ] {
         let answer = sql(&router, statement).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{statement}: {}", answer.text());
-        assert!(["sql_plan", "sql_syntax"].contains(&answer.code().as_str()), "{statement}: {}", answer.text());
+        assert_eq!(
+            answer.status,
+            StatusCode::BAD_REQUEST,
+            "{statement}: {}",
+            answer.text()
+        );
+        assert!(
+            ["sql_plan", "sql_syntax"].contains(&answer.code().as_str()),
+            "{statement}: {}",
+            answer.text()
+        );
     }
 }
 
@@ -62,22 +76,40 @@ async fn mistakes_are_told_apart() {
         ("SELECT CAST(worker AS BIGINT) FROM shares", "sql_execution"),
     ] {
         let answer = sql(&router, statement).await;
-        assert_eq!((answer.status, answer.code().as_str()), (StatusCode::BAD_REQUEST, code), "{statement}: {}", answer.text());
-        assert!(answer.json()["error"]["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::BAD_REQUEST, code),
+            "{statement}: {}",
+            answer.text()
+        );
+        assert!(
+            answer.json()["error"]["hint"]
+                .as_str()
+                .is_some_and(|hint| !hint.is_empty())
+        );
     }
 }
 
 #[tokio::test]
 async fn plans_may_be_looked_at() {
     let router = small().await;
-    for statement in ["EXPLAIN SELECT * FROM shares", "EXPLAIN ANALYZE SELECT count(*) FROM hashrate_1m", "DESCRIBE SELECT seq FROM shares"]
-    {
+    for statement in [
+        "EXPLAIN SELECT * FROM shares",
+        "EXPLAIN ANALYZE SELECT count(*) FROM hashrate_1m",
+        "DESCRIBE SELECT seq FROM shares",
+    ] {
         let answer = sql(&router, statement).await;
-        assert_eq!(answer.status, StatusCode::OK, "{statement}: {}", answer.text());
+        assert_eq!(
+            answer.status,
+            StatusCode::OK,
+            "{statement}: {}",
+            answer.text()
+        );
     }
 }
 
-/// Each of the long ones overflows a stack, and so ends the process, when it gets as far as the planner.
+/// Each of the long ones overflows a stack, and so ends the process, when it gets as far as the
+/// planner.
 #[tokio::test]
 async fn nesting_without_end_is_refused_and_lists_are_not() {
     let router = small().await;
@@ -85,15 +117,32 @@ async fn nesting_without_end_is_refused_and_lists_are_not() {
         ("SELECT 1", "+1", ""),
         ("SELECT 'a'", "||'a'", ""),
         ("SELECT 1", "::int", ""),
-        ("SELECT count(*) FROM shares WHERE worker = 'a'", " OR worker = 'a'", ""),
-        ("SELECT count(*) FROM shares s", " JOIN shares USING (seq)", ""),
+        (
+            "SELECT count(*) FROM shares WHERE worker = 'a'",
+            " OR worker = 'a'",
+            "",
+        ),
+        (
+            "SELECT count(*) FROM shares s",
+            " JOIN shares USING (seq)",
+            "",
+        ),
         ("SELECT 1 FROM (SELECT 1)", ", (SELECT 1)", ""),
         ("", "EXPLAIN ", "SELECT 1"),
         ("", "SELECT 1, 2 UNION ALL ", "SELECT 1, 2"),
     ] {
         let answer = sql(&router, &format!("{head}{}{tail}", link.repeat(2_000))).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{link}: {}", answer.text());
-        assert!(answer.text().contains("more than 200"), "{link}: {}", answer.text());
+        assert_eq!(
+            answer.status,
+            StatusCode::BAD_REQUEST,
+            "{link}: {}",
+            answer.text()
+        );
+        assert!(
+            answer.text().contains("more than 200"),
+            "{link}: {}",
+            answer.text()
+        );
     }
     for (head, link, tail) in [
         ("SELECT 1", "+1", ""),
@@ -104,9 +153,18 @@ async fn nesting_without_end_is_refused_and_lists_are_not() {
         let answer = sql(&router, &format!("{head}{}{tail}", link.repeat(190))).await;
         assert_eq!(answer.status, StatusCode::OK, "{link}: {}", answer.text());
     }
-    let joins: Vec<String> = (0..38).map(|n| format!(" JOIN shares s{n} ON s{n}.seq = s.seq AND s{n}.seq < 0")).collect();
-    let joined = sql(&router, &format!("SELECT count(*) FROM shares s{}", joins.concat())).await;
+    let joins: Vec<String> = (0..38)
+        .map(|n| format!(" JOIN shares s{n} ON s{n}.seq = s.seq AND s{n}.seq < 0"))
+        .collect();
+    let joined = sql(
+        &router,
+        &format!("SELECT count(*) FROM shares s{}", joins.concat()),
+    )
+    .await;
     assert_ne!(joined.status, StatusCode::BAD_REQUEST, "{}", joined.text());
-    let list = format!("SELECT count(*) FROM shares WHERE seq IN (0{})", ", -1".repeat(5_000));
+    let list = format!(
+        "SELECT count(*) FROM shares WHERE seq IN (0{})",
+        ", -1".repeat(5_000)
+    );
     assert_eq!(sql(&router, &list).await.status, StatusCode::OK);
 }

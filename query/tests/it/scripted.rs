@@ -1,4 +1,5 @@
-//! A source whose every fact is written down by the test: rows, where they are stored and what is in memory.
+//! A source whose every fact is written down by the test: rows, where they are stored and what is
+//! in memory.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -63,25 +64,40 @@ impl StoredRows for Rows {
             batches = older_than(&batches, through);
         }
         let rows = Arc::new(MemTable::try_new(self.table.schema(), vec![batches]).unwrap());
-        // A view applies every filter it is given and says so, which is the hardest case for whoever adds rows to it.
-        let plan = LogicalPlanBuilder::scan("stored", provider_as_source(rows), None).unwrap().build().unwrap();
+        // A view applies every filter it is given and says so, which is the hardest case for
+        // whoever adds rows to it.
+        let plan = LogicalPlanBuilder::scan("stored", provider_as_source(rows), None)
+            .unwrap()
+            .build()
+            .unwrap();
         Arc::new(ViewTable::new(plan, None))
     }
 }
 
 impl Scripted {
     pub fn new(stream: &'static dyn Stream, script: Script) -> Arc<Self> {
-        Arc::new(Self { stream, script: Mutex::new(script), opened: AtomicU64::new(0) })
+        Arc::new(Self {
+            stream,
+            script: Mutex::new(script),
+            opened: AtomicU64::new(0),
+        })
     }
 
     fn stored(&self, table: Table, versions: &[Version], at: At) -> Result<Stored, SourceError> {
         let index = match at {
             At::Latest => versions.len().checked_sub(1),
-            At::Version(version) => usize::try_from(version).ok().filter(|index| *index < versions.len()),
-            At::Time(us) => versions.iter().rposition(|version| version.committed_us <= us),
+            At::Version(version) => usize::try_from(version)
+                .ok()
+                .filter(|index| *index < versions.len()),
+            At::Time(us) => versions
+                .iter()
+                .rposition(|version| version.committed_us <= us),
         };
         let Some(index) = index else {
-            return Err(SourceError::NoSuchVersion { table: table.name, what: format!("{at:?}") });
+            return Err(SourceError::NoSuchVersion {
+                table: table.name,
+                what: format!("{at:?}"),
+            });
         };
         let version = versions[index].clone();
         Ok(Stored {
@@ -91,9 +107,14 @@ impl Scripted {
             newest_us: version.newest_us,
             all_good: version.batches.iter().all(|batch| {
                 use arrow::array::Array;
-                batch.column_by_name("reject_reason").is_some_and(|reason| reason.null_count() == batch.num_rows())
+                batch
+                    .column_by_name("reject_reason")
+                    .is_some_and(|reason| reason.null_count() == batch.num_rows())
             }),
-            rows: Arc::new(Rows { table, batches: version.batches }),
+            rows: Arc::new(Rows {
+                table,
+                batches: version.batches,
+            }),
         })
     }
 }
@@ -106,7 +127,11 @@ impl Source for Scripted {
 
     async fn last_seq(&self) -> Result<i64, SourceError> {
         let last = self.script.lock().unwrap().last_seq.clone();
-        last.map_err(|why| SourceError::Unavailable { action: "reading the last sequence", stream: self.stream.name().to_owned(), why })
+        last.map_err(|why| SourceError::Unavailable {
+            action: "reading the last sequence",
+            stream: self.stream.name().to_owned(),
+            why,
+        })
     }
 
     async fn wait_through(&self, seq: i64, _deadline: Duration) -> bool {
@@ -115,7 +140,11 @@ impl Source for Scripted {
 
     fn tail(&self) -> Tail {
         let mut script = self.script.lock().unwrap();
-        if script.tails.len() > 1 { script.tails.remove(0) } else { script.tails[0].clone() }
+        if script.tails.len() > 1 {
+            script.tails.remove(0)
+        } else {
+            script.tails[0].clone()
+        }
     }
 
     async fn raw(&self, at: At) -> Result<Stored, SourceError> {
@@ -135,11 +164,21 @@ pub fn older_than(batches: &[RecordBatch], through: i64) -> Vec<RecordBatch> {
     use arrow::array::{AsArray, BooleanArray};
     use arrow::datatypes::Int64Type;
     let keep = |batch: &RecordBatch| {
-        let seqs = batch.column_by_name("seq").unwrap().as_primitive::<Int64Type>();
-        let mask: BooleanArray = seqs.iter().map(|seq| seq.map(|seq| seq <= through)).collect();
+        let seqs = batch
+            .column_by_name("seq")
+            .unwrap()
+            .as_primitive::<Int64Type>();
+        let mask: BooleanArray = seqs
+            .iter()
+            .map(|seq| seq.map(|seq| seq <= through))
+            .collect();
         arrow::compute::filter_record_batch(batch, &mask).unwrap()
     };
-    batches.iter().map(keep).filter(|batch| batch.num_rows() > 0).collect()
+    batches
+        .iter()
+        .map(keep)
+        .filter(|batch| batch.num_rows() > 0)
+        .collect()
 }
 
 /// One raw row as JSON, from the stream's own columns.
@@ -159,17 +198,34 @@ pub fn bad_row(seq: i64, row: i64, ingest_us: i64, reason: &str) -> Value {
     json!({"seq": seq, "row": row, "ingest_time": ingest_us, "reject_reason": reason})
 }
 
-/// A raw table's batch of these rows. A refused row's payload is its reason's bytes with one that is not UTF-8.
+/// A raw table's batch of these rows. A refused row's payload is its reason's bytes with one that
+/// is not UTF-8.
 pub fn raw_batch(stream: &dyn Stream, rows: &[Value]) -> RecordBatch {
     let table = Table::raw(stream);
     let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
-    let fields: Vec<_> = table.schema().fields().iter().filter(|field| field.name() != "payload").cloned().collect();
+    let fields: Vec<_> = table
+        .schema()
+        .fields()
+        .iter()
+        .filter(|field| field.name() != "payload")
+        .cloned()
+        .collect();
     let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-    let mut reader = arrow::json::ReaderBuilder::new(schema.clone()).with_batch_size(100_000).build(lines.as_bytes()).unwrap();
-    let batch = reader.next().map_or_else(|| RecordBatch::new_empty(schema), |batch| batch.unwrap());
+    let mut reader = arrow::json::ReaderBuilder::new(schema.clone())
+        .with_batch_size(100_000)
+        .build(lines.as_bytes())
+        .unwrap();
+    let batch = reader
+        .next()
+        .map_or_else(|| RecordBatch::new_empty(schema), |batch| batch.unwrap());
     let conformed = codec::conform(&table.schema(), &batch).unwrap();
-    let payloads: arrow::array::BinaryViewArray =
-        rows.iter().map(|row| row.get("reject_reason").map(|reason| [reason.as_str().unwrap().as_bytes(), &[0xff]].concat())).collect();
+    let payloads: arrow::array::BinaryViewArray = rows
+        .iter()
+        .map(|row| {
+            row.get("reject_reason")
+                .map(|reason| [reason.as_str().unwrap().as_bytes(), &[0xff]].concat())
+        })
+        .collect();
     let mut columns = conformed.columns().to_vec();
     columns[table.schema().index_of("payload").unwrap()] = Arc::new(payloads);
     RecordBatch::try_new(table.schema(), columns).unwrap()
@@ -188,9 +244,24 @@ pub fn split(rows: &RecordBatch, stored: i64, last: i64) -> Script {
     let batches = vec![rows.clone()];
     let newest_us = Some(DAY);
     Script {
-        raw: vec![Version { offset: Some(stored), committed_us: DAY, newest_us, batches: older_than(&batches, stored) }],
-        rollup: vec![Version { offset: None, committed_us: DAY, newest_us: None, batches: vec![] }],
-        tails: vec![Tail { batches: newer_than(&batches, stored).unwrap(), after: stored, through: last, truncated: false }],
+        raw: vec![Version {
+            offset: Some(stored),
+            committed_us: DAY,
+            newest_us,
+            batches: older_than(&batches, stored),
+        }],
+        rollup: vec![Version {
+            offset: None,
+            committed_us: DAY,
+            newest_us: None,
+            batches: vec![],
+        }],
+        tails: vec![Tail {
+            batches: newer_than(&batches, stored).unwrap(),
+            after: stored,
+            through: last,
+            truncated: false,
+        }],
         last_seq: Ok(last),
     }
 }
@@ -200,7 +271,17 @@ pub fn ten_shares() -> RecordBatch {
     let rows: Vec<Value> = (1..=10)
         .map(|n| {
             let time = DAY + n * 1_000_000;
-            raw_row(n, 0, time, share(time, if n % 2 == 0 { "a" } else { "b" }, "accepted", 1_000 * n))
+            raw_row(
+                n,
+                0,
+                time,
+                share(
+                    time,
+                    if n % 2 == 0 { "a" } else { "b" },
+                    "accepted",
+                    1_000 * n,
+                ),
+            )
         })
         .collect();
     raw_batch(&headframe_schemas::stream::shares::Shares, &rows)

@@ -20,7 +20,8 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     pub fn text(&self) -> String {
@@ -28,7 +29,9 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The error's code; panics when the body is not an error.
@@ -39,7 +42,10 @@ impl Answer {
 
 /// Any port, everything else as it comes.
 pub fn config() -> QueryConfig {
-    QueryConfig { listen: "127.0.0.1:0".parse().unwrap(), ..QueryConfig::default() }
+    QueryConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        ..QueryConfig::default()
+    }
 }
 
 /// The ten shares, six of them stored.
@@ -48,7 +54,10 @@ pub fn shares() -> Arc<dyn Source> {
 }
 
 pub async fn router(config: QueryConfig, sources: Vec<Arc<dyn Source>>) -> Router {
-    let wiring = Wiring { sources, ..Wiring::default() };
+    let wiring = Wiring {
+        sources,
+        ..Wiring::default()
+    };
     Server::bind(config, wiring).await.unwrap().router()
 }
 
@@ -60,16 +69,29 @@ pub async fn small() -> Router {
 pub async fn send(router: &Router, request: Request<Body>) -> Answer {
     let response = router.clone().oneshot(request).await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = to_bytes(response.into_body(), 1 << 30).await.unwrap().to_vec();
-    Answer { status, headers, body }
+    let body = to_bytes(response.into_body(), 1 << 30)
+        .await
+        .unwrap()
+        .to_vec();
+    Answer {
+        status,
+        headers,
+        body,
+    }
 }
 
 pub fn post(body: impl Into<Body>) -> Request<Body> {
-    Request::post("/api/v1/sql").header("host", "127.0.0.1").body(body.into()).unwrap()
+    Request::post("/api/v1/sql")
+        .header("host", "127.0.0.1")
+        .body(body.into())
+        .unwrap()
 }
 
 pub fn get(path: &str) -> Request<Body> {
-    Request::get(path).header("host", "localhost:8080").body(Body::empty()).unwrap()
+    Request::get(path)
+        .header("host", "localhost:8080")
+        .body(Body::empty())
+        .unwrap()
 }
 
 /// Asks SQL and gives the answer as JSON.
@@ -80,14 +102,33 @@ pub async fn sql(router: &Router, sql: &str) -> Answer {
 /// The rows of an answer; panics with the body when it is an error.
 pub async fn rows(router: &Router, statement: &str) -> Vec<Value> {
     let answer = sql(router, statement).await;
-    assert_eq!(answer.status, StatusCode::OK, "{statement}: {}", answer.text());
+    assert_eq!(
+        answer.status,
+        StatusCode::OK,
+        "{statement}: {}",
+        answer.text()
+    );
     answer.json()["rows"].as_array().unwrap().clone()
 }
 
 /// Asks an engine directly.
 pub async fn batches(engine: &Engine, sql: &str, at: At) -> Vec<arrow::array::RecordBatch> {
     use futures::TryStreamExt;
-    let ask = Ask { sql: sql.to_owned(), params: Value::Null, at, timeout: None, max_rows: None, query_id: None };
-    let answer = engine.ask(ask).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    answer.rows.try_collect().await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    let ask = Ask {
+        sql: sql.to_owned(),
+        params: Value::Null,
+        at,
+        timeout: None,
+        max_rows: None,
+        query_id: None,
+    };
+    let answer = engine
+        .ask(ask)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    answer
+        .rows
+        .try_collect()
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
 }

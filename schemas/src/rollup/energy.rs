@@ -1,33 +1,54 @@
 //! Power and energy per meter, the energy by integration over samples that come at any pace.
 //!
-//! Between two samples of a meter at most 15 minutes apart the power is taken to change linearly (the trapezoid rule);
-//! across a longer gap nothing is assumed and nothing counted. Each piece of a segment that lies in one 10 s window is rounded to
-//! a millionth of a watt-hour, so sums are exact integers. A late sample splits a segment that was counted already: the
-//! new pieces are added and the old ones subtracted, which is exact for the same reason.
+//! Between two samples of a meter at most 15 minutes apart the power is taken to change linearly
+//! (the trapezoid rule); across a longer gap nothing is assumed and nothing counted. Each piece of
+//! a segment that lies in one 10 s window is rounded to a millionth of a watt-hour, so sums are
+//! exact integers. A late sample splits a segment that was counted already: the new pieces are
+//! added and the old ones subtracted, which is exact for the same reason.
 
 use crate::column::{Column, Kind, Unit};
 use crate::rollup::{Measure, Merge, Rollup, TIERS, Tier, View, window_columns, window_sql};
 use crate::stream::{Stream, energy::Energies};
 
-/// The longest time between two samples across which energy is counted, in microseconds: 15 minutes.
+/// The longest time between two samples across which energy is counted, in microseconds: 15
+/// minutes.
 pub const MAX_GAP_US: i64 = 900_000_000;
 
 /// Windows of power and energy.
 pub struct EnergyRollup;
 
-const KEYS: &[Column] = &[Column::new("site", Kind::Text, "The site."), Column::new("meter", Kind::Text, "The meter.")];
+const KEYS: &[Column] = &[
+    Column::new("site", Kind::Text, "The site."),
+    Column::new("meter", Kind::Text, "The meter."),
+];
 
 const MEASURES: &[Measure] = &[
     Measure::sum("samples", Kind::Int, Unit::Count, "Samples in the window."),
-    Measure::sum("power_sum_mw", Kind::Decimal, Unit::Milliwatts, "Sum of the samples' power."),
+    Measure::sum(
+        "power_sum_mw",
+        Kind::Decimal,
+        Unit::Milliwatts,
+        "Sum of the samples' power.",
+    ),
     Measure::extreme("power_min_w", Unit::Watts, Merge::Min, "Smallest sample."),
     Measure::extreme("power_max_w", Unit::Watts, Merge::Max, "Largest sample."),
-    Measure::sum("energy_uwh", Kind::Decimal, Unit::MicroWattHours, "Energy integrated over the window."),
-    Measure::sum("late_samples", Kind::Int, Unit::Count, "Samples stored more than 10 s after they were taken."),
+    Measure::sum(
+        "energy_uwh",
+        Kind::Decimal,
+        Unit::MicroWattHours,
+        "Energy integrated over the window.",
+    ),
+    Measure::sum(
+        "late_samples",
+        Kind::Int,
+        Unit::Count,
+        "Samples stored more than 10 s after they were taken.",
+    ),
 ];
 
-/// `both` orders old and new samples; a segment joins a sample to the one before it. `next_segments` are those of all samples,
-/// `old_segments` those that were counted when only the context was known. Those in both cancel to zero.
+/// `both` orders old and new samples; a segment joins a sample to the one before it.
+/// `next_segments` are those of all samples, `old_segments` those that were counted when only the
+/// context was known. Those in both cancel to zero.
 const FINEST: &str = "\
 WITH both AS (
   SELECT site, meter, CAST(event_time AS BIGINT) AS t, power_w AS p, seq, row FROM rows
@@ -86,7 +107,8 @@ impl Rollup for EnergyRollup {
     }
 }
 
-/// A window in which late samples took back all that was counted before is as if it had never been, so it is left out.
+/// A window in which late samples took back all that was counted before is as if it had never been,
+/// so it is left out.
 fn view(tier: Tier) -> View {
     let sums: Vec<String> = MEASURES.iter().map(Measure::merge_sql).collect();
     let sql = format!(
@@ -101,10 +123,26 @@ fn view(tier: Tier) -> View {
     );
     let mut columns = window_columns();
     columns.extend_from_slice(KEYS);
-    columns.extend([MEASURES[0].column, MEASURES[5].column, MEASURES[2].column, MEASURES[3].column]);
-    columns.push(Column::new("power_mean_w", Kind::Float, "Mean of the samples.").unit(Unit::Watts));
+    columns.extend([
+        MEASURES[0].column,
+        MEASURES[5].column,
+        MEASURES[2].column,
+        MEASURES[3].column,
+    ]);
+    columns
+        .push(Column::new("power_mean_w", Kind::Float, "Mean of the samples.").unit(Unit::Watts));
     columns.push(
-        Column::new("energy_wh", Kind::Float, "Energy by the trapezoid rule; gaps over 15 minutes count nothing.").unit(Unit::WattHours),
+        Column::new(
+            "energy_wh",
+            Kind::Float,
+            "Energy by the trapezoid rule; gaps over 15 minutes count nothing.",
+        )
+        .unit(Unit::WattHours),
     );
-    View { name: format!("energy_{}", tier.name), doc: format!("Power and energy per meter in windows of {}.", tier.name), sql, columns }
+    View {
+        name: format!("energy_{}", tier.name),
+        doc: format!("Power and energy per meter in windows of {}.", tier.name),
+        sql,
+        columns,
+    }
 }

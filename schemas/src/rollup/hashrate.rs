@@ -1,7 +1,8 @@
 //! Hashrate from accepted difficulty: per worker, per miner and per pool.
 //!
-//! A share of difficulty `d` stands for `d` expected hashes, so `hashrate = Σd / seconds`. Shares arrive as a Poisson
-//! process, so the standard error of that estimate is about `hashrate / √n` for `n` accepted shares.
+//! A share of difficulty `d` stands for `d` expected hashes, so `hashrate = Σd / seconds`. Shares
+//! arrive as a Poisson process, so the standard error of that estimate is about `hashrate / √n` for
+//! `n` accepted shares.
 
 use crate::column::{Column, Kind, Unit};
 use crate::rollup::{Measure, Rollup, TIERS, Tier, View, window_columns, window_sql};
@@ -17,12 +18,42 @@ const KEYS: &[Column] = &[
 ];
 
 const MEASURES: &[Measure] = &[
-    Measure::sum("accepted_shares", Kind::Int, Unit::Count, "Accepted shares."),
-    Measure::sum("stale_shares", Kind::Int, Unit::Count, "Shares for a job that was over."),
-    Measure::sum("rejected_shares", Kind::Int, Unit::Count, "Shares refused for any other reason."),
-    Measure::sum("accepted_difficulty", Kind::Decimal, Unit::Hashes, "Sum of the difficulty of accepted shares."),
-    Measure::sum("rejected_difficulty", Kind::Decimal, Unit::Hashes, "Sum of the difficulty of all other shares."),
-    Measure::sum("late_shares", Kind::Int, Unit::Count, "Shares stored more than 10 s after they happened."),
+    Measure::sum(
+        "accepted_shares",
+        Kind::Int,
+        Unit::Count,
+        "Accepted shares.",
+    ),
+    Measure::sum(
+        "stale_shares",
+        Kind::Int,
+        Unit::Count,
+        "Shares for a job that was over.",
+    ),
+    Measure::sum(
+        "rejected_shares",
+        Kind::Int,
+        Unit::Count,
+        "Shares refused for any other reason.",
+    ),
+    Measure::sum(
+        "accepted_difficulty",
+        Kind::Decimal,
+        Unit::Hashes,
+        "Sum of the difficulty of accepted shares.",
+    ),
+    Measure::sum(
+        "rejected_difficulty",
+        Kind::Decimal,
+        Unit::Hashes,
+        "Sum of the difficulty of all other shares.",
+    ),
+    Measure::sum(
+        "late_shares",
+        Kind::Int,
+        Unit::Count,
+        "Shares stored more than 10 s after they happened.",
+    ),
 ];
 
 const FINEST: &str = "\
@@ -55,8 +86,19 @@ impl Rollup for HashrateRollup {
         FINEST
     }
     fn views(&self) -> Vec<View> {
-        let levels = [("hashrate", 3, "worker"), ("miner_hashrate", 2, "miner"), ("pool_hashrate", 1, "pool")];
-        levels.iter().flat_map(|level| TIERS.iter().map(|tier| view(level.0, level.1, level.2, *tier))).collect()
+        let levels = [
+            ("hashrate", 3, "worker"),
+            ("miner_hashrate", 2, "miner"),
+            ("pool_hashrate", 1, "pool"),
+        ];
+        levels
+            .iter()
+            .flat_map(|level| {
+                TIERS
+                    .iter()
+                    .map(|tier| view(level.0, level.1, level.2, *tier))
+            })
+            .collect()
     }
 }
 
@@ -70,7 +112,11 @@ fn view(prefix: &str, keys: usize, level: &str, tier: Tier) -> View {
          CASE WHEN accepted_shares > 0 THEN CAST(accepted_difficulty AS DOUBLE) / {seconds} / sqrt(accepted_shares) END AS hashrate_stderr_hs \
          FROM (SELECT bin, {keys_sql}, {sums} FROM partials WHERE tier = '{tier}' GROUP BY bin, {keys_sql})",
         window = window_sql(tier),
-        names = MEASURES.iter().map(|measure| measure.column.name).collect::<Vec<_>>().join(", "),
+        names = MEASURES
+            .iter()
+            .map(|measure| measure.column.name)
+            .collect::<Vec<_>>()
+            .join(", "),
         sums = sums.join(", "),
         seconds = tier.seconds,
         tier = tier.name,
@@ -78,14 +124,28 @@ fn view(prefix: &str, keys: usize, level: &str, tier: Tier) -> View {
     let mut columns = window_columns();
     columns.extend_from_slice(&KEYS[..keys]);
     columns.extend(MEASURES.iter().map(|measure| measure.column));
-    columns.push(Column::new("hashrate_hs", Kind::Float, "Accepted difficulty over the window's seconds.").unit(Unit::HashesPerSecond));
     columns.push(
-        Column::new("hashrate_stderr_hs", Kind::Float, "Standard error of hashrate_hs: itself over the root of accepted_shares.")
-            .unit(Unit::HashesPerSecond),
+        Column::new(
+            "hashrate_hs",
+            Kind::Float,
+            "Accepted difficulty over the window's seconds.",
+        )
+        .unit(Unit::HashesPerSecond),
+    );
+    columns.push(
+        Column::new(
+            "hashrate_stderr_hs",
+            Kind::Float,
+            "Standard error of hashrate_hs: itself over the root of accepted_shares.",
+        )
+        .unit(Unit::HashesPerSecond),
     );
     View {
         name: format!("{prefix}_{}", tier.name),
-        doc: format!("Hashrate per {level} in windows of {}, from accepted difficulty.", tier.name),
+        doc: format!(
+            "Hashrate per {level} in windows of {}, from accepted difficulty.",
+            tier.name
+        ),
         sql,
         columns,
     }

@@ -14,11 +14,36 @@ const KEYS: &[Column] = &[
 ];
 
 const MEASURES: &[Measure] = &[
-    Measure::sum("readings", Kind::Int, Unit::Count, "Readings in the window."),
-    Measure::sum("value_sum_micro", Kind::Decimal, Unit::MicroByQuantity, "Sum of the readings, in millionths."),
-    Measure::extreme("value_min", Unit::ByQuantity, Merge::Min, "Smallest reading."),
-    Measure::extreme("value_max", Unit::ByQuantity, Merge::Max, "Largest reading."),
-    Measure::sum("late_readings", Kind::Int, Unit::Count, "Readings stored more than 10 s after they were taken."),
+    Measure::sum(
+        "readings",
+        Kind::Int,
+        Unit::Count,
+        "Readings in the window.",
+    ),
+    Measure::sum(
+        "value_sum_micro",
+        Kind::Decimal,
+        Unit::MicroByQuantity,
+        "Sum of the readings, in millionths.",
+    ),
+    Measure::extreme(
+        "value_min",
+        Unit::ByQuantity,
+        Merge::Min,
+        "Smallest reading.",
+    ),
+    Measure::extreme(
+        "value_max",
+        Unit::ByQuantity,
+        Merge::Max,
+        "Largest reading.",
+    ),
+    Measure::sum(
+        "late_readings",
+        Kind::Int,
+        Unit::Count,
+        "Readings stored more than 10 s after they were taken.",
+    ),
 ];
 
 const FINEST: &str = "\
@@ -65,7 +90,19 @@ fn view(tier: Tier) -> View {
     );
     let mut columns = window_columns();
     columns.extend_from_slice(KEYS);
-    columns.extend([MEASURES[0].column, MEASURES[4].column, MEASURES[2].column, MEASURES[3].column]);
-    columns.push(Column::new("value_mean", Kind::Float, "Mean of the readings.").unit(Unit::ByQuantity));
-    View { name: format!("sensors_{}", tier.name), doc: format!("Readings per sensor in windows of {}.", tier.name), sql, columns }
+    columns.extend([
+        MEASURES[0].column,
+        MEASURES[4].column,
+        MEASURES[2].column,
+        MEASURES[3].column,
+    ]);
+    columns.push(
+        Column::new("value_mean", Kind::Float, "Mean of the readings.").unit(Unit::ByQuantity),
+    );
+    View {
+        name: format!("sensors_{}", tier.name),
+        doc: format!("Readings per sensor in windows of {}.", tier.name),
+        sql,
+        columns,
+    }
 }

@@ -18,24 +18,61 @@ pub struct Bans;
 const COLUMNS: &[Column] = &[
     Column::time("event_time", "When it happened.").required(),
     Column::new("pool", Kind::Text, "The pool.").required(),
-    Column::new("action", Kind::Text, "ban, unban (lifted by an operator) or expired.").required().limits(Limits::OneOf(ACTIONS)),
-    Column::new("kind", Kind::Text, "Who is meant: session (a worker of a miner at an address), address, or network.")
-        .required()
-        .limits(Limits::OneOf(KINDS)),
-    Column::new("ip", Kind::Text, "The address or block of addresses, personal data; a keyed hash of it if the pool says so.").required(),
-    Column::new("miner", Kind::Text, "The account of a banned session; the same account is free to mine from elsewhere."),
+    Column::new(
+        "action",
+        Kind::Text,
+        "ban, unban (lifted by an operator) or expired.",
+    )
+    .required()
+    .limits(Limits::OneOf(ACTIONS)),
+    Column::new(
+        "kind",
+        Kind::Text,
+        "Who is meant: session (a worker of a miner at an address), address, or network.",
+    )
+    .required()
+    .limits(Limits::OneOf(KINDS)),
+    Column::new(
+        "ip",
+        Kind::Text,
+        "The address or block of addresses, personal data; a keyed hash of it if the pool says so.",
+    )
+    .required(),
+    Column::new(
+        "miner",
+        Kind::Text,
+        "The account of a banned session; the same account is free to mine from elsewhere.",
+    ),
     Column::new("worker", Kind::Text, "The worker of a banned session."),
-    Column::new("reason", Kind::Text, "The last offence before an automatic ban, or the operator's words.").required(),
-    Column::new("score", Kind::Int, "Points at the time of an automatic ban; 0 for one by hand.")
+    Column::new(
+        "reason",
+        Kind::Text,
+        "The last offence before an automatic ban, or the operator's words.",
+    )
+    .required(),
+    Column::new(
+        "score",
+        Kind::Int,
+        "Points at the time of an automatic ban; 0 for one by hand.",
+    )
+    .required()
+    .unit(Unit::Count)
+    .limits(Limits::Int(0, i64::MAX)),
+    Column::time(
+        "until",
+        "When the ban ends or would have ended; absent when only an operator ends it.",
+    ),
+    Column::new("source", Kind::Text, "automatic or manual.")
         .required()
-        .unit(Unit::Count)
-        .limits(Limits::Int(0, i64::MAX)),
-    Column::time("until", "When the ban ends or would have ended; absent when only an operator ends it."),
-    Column::new("source", Kind::Text, "automatic or manual.").required().limits(Limits::OneOf(SOURCES)),
-    Column::new("times", Kind::Int, "The how many-th ban in a row of the same subject.")
-        .required()
-        .unit(Unit::Count)
-        .limits(Limits::Int(1, i64::MAX)),
+        .limits(Limits::OneOf(SOURCES)),
+    Column::new(
+        "times",
+        Kind::Int,
+        "The how many-th ban in a row of the same subject.",
+    )
+    .required()
+    .unit(Unit::Count)
+    .limits(Limits::Int(1, i64::MAX)),
 ];
 
 impl Stream for Bans {

@@ -6,7 +6,14 @@ use crate::column::{Column, Kind, Limits, Unit};
 use crate::stream::{OnGap, Record, Stream, payouts};
 
 /// The steps in a block's life.
-pub const STATUSES: &[&str] = &["candidate", "accepted", "refused", "confirmed", "orphaned", "matured"];
+pub const STATUSES: &[&str] = &[
+    "candidate",
+    "accepted",
+    "refused",
+    "confirmed",
+    "orphaned",
+    "matured",
+];
 
 /// The ways a reward can be shared out.
 pub const SCHEMES: &[&str] = &["pplns", "prop", "solo"];

@@ -11,14 +11,27 @@ pub struct Energies;
 const COLUMNS: &[Column] = &[
     Column::time("event_time", "When the meter took the sample.").required(),
     Column::new("site", Kind::Text, "The mine the meter stands in.").required(),
-    Column::new("meter", Kind::Text, "The meter, or the metered circuit or machine.").required(),
-    Column::new("power_w", Kind::Float, "Active power; negative when fed back.")
-        .required()
-        .unit(Unit::Watts)
-        .limits(Limits::Float(-1e9, 1e9)),
-    Column::new("energy_total_wh", Kind::Float, "The meter's own counter, where it has one.")
-        .unit(Unit::WattHours)
-        .limits(Limits::Float(-1e15, 1e15)),
+    Column::new(
+        "meter",
+        Kind::Text,
+        "The meter, or the metered circuit or machine.",
+    )
+    .required(),
+    Column::new(
+        "power_w",
+        Kind::Float,
+        "Active power; negative when fed back.",
+    )
+    .required()
+    .unit(Unit::Watts)
+    .limits(Limits::Float(-1e9, 1e9)),
+    Column::new(
+        "energy_total_wh",
+        Kind::Float,
+        "The meter's own counter, where it has one.",
+    )
+    .unit(Unit::WattHours)
+    .limits(Limits::Float(-1e15, 1e15)),
 ];
 
 impl Stream for Energies {

@@ -1,4 +1,5 @@
-//! `hashrate`: hashrate as somebody says it is: the miner's own figure or the pool's estimate for a session.
+//! `hashrate`: hashrate as somebody says it is: the miner's own figure or the pool's estimate for a
+//! session.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +17,17 @@ const COLUMNS: &[Column] = &[
     Column::new("pool", Kind::Text, "The pool mined for.").required(),
     Column::new("miner", Kind::Text, "The account that is paid.").required(),
     Column::new("worker", Kind::Text, "The worker.").required(),
-    Column::new("hashrate_hs", Kind::Float, "The hashrate.").required().unit(Unit::HashesPerSecond).limits(Limits::Float(0.0, 1e24)),
-    Column::new("source", Kind::Text, "Who says so: miner (its own count of hashes) or pool (from accepted difficulty).")
+    Column::new("hashrate_hs", Kind::Float, "The hashrate.")
         .required()
-        .limits(Limits::OneOf(SOURCES)),
+        .unit(Unit::HashesPerSecond)
+        .limits(Limits::Float(0.0, 1e24)),
+    Column::new(
+        "source",
+        Kind::Text,
+        "Who says so: miner (its own count of hashes) or pool (from accepted difficulty).",
+    )
+    .required()
+    .limits(Limits::OneOf(SOURCES)),
 ];
 
 impl Stream for Hashrates {

@@ -1,4 +1,5 @@
-//! `instructions`: what operators and miners decided about payments, as facts that are never edited.
+//! `instructions`: what operators and miners decided about payments, as facts that are never
+//! edited.
 
 use serde::{Deserialize, Serialize};
 

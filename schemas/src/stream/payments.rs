@@ -1,7 +1,7 @@
 //! `payments`: what the pool pays out, one row a payment, step and destination.
 //!
-//! All rows of a step are one message, so a step is there as a whole or not at all. Secrets of the wallet, such as a
-//! transaction that is signed and not yet sent, are never in a row.
+//! All rows of a step are one message, so a step is there as a whole or not at all. Secrets of the
+//! wallet, such as a transaction that is signed and not yet sent, are never in a row.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,14 @@ use crate::column::{Column, Kind, Limits, Unit};
 use crate::stream::{OnGap, Record, Stream};
 
 /// The steps in a payment's life.
-pub const STEPS: &[&str] = &["reserved", "submitting", "submitted", "confirmed", "released", "review"];
+pub const STEPS: &[&str] = &[
+    "reserved",
+    "submitting",
+    "submitted",
+    "confirmed",
+    "released",
+    "review",
+];
 
 /// The stream of payments.
 pub struct Payments;

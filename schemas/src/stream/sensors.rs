@@ -12,11 +12,20 @@ const COLUMNS: &[Column] = &[
     Column::time("event_time", "When the sensor took the reading.").required(),
     Column::new("site", Kind::Text, "The mine the sensor hangs in.").required(),
     Column::new("sensor", Kind::Text, "The sensor.").required(),
-    Column::new("quantity", Kind::Text, "What is measured, unit last: temperature_c, humidity_pct, fan_rpm, pressure_hpa.").required(),
-    Column::new("value", Kind::Float, "The reading, in the unit its quantity names.")
-        .required()
-        .unit(Unit::ByQuantity)
-        .limits(Limits::Float(-1e12, 1e12)),
+    Column::new(
+        "quantity",
+        Kind::Text,
+        "What is measured, unit last: temperature_c, humidity_pct, fan_rpm, pressure_hpa.",
+    )
+    .required(),
+    Column::new(
+        "value",
+        Kind::Float,
+        "The reading, in the unit its quantity names.",
+    )
+    .required()
+    .unit(Unit::ByQuantity)
+    .limits(Limits::Float(-1e12, 1e12)),
 ];
 
 impl Stream for Sensors {

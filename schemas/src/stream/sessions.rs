@@ -12,29 +12,78 @@ pub const EVENTS: &[&str] = &["login", "logout"];
 pub struct Sessions;
 
 const COLUMNS: &[Column] = &[
-    Column::time("event_time", "When the miner logged in, or its connection ended.").required(),
+    Column::time(
+        "event_time",
+        "When the miner logged in, or its connection ended.",
+    )
+    .required(),
     Column::new("pool", Kind::Text, "The pool.").required(),
-    Column::new("event", Kind::Text, "login or logout. A pool that crashed leaves logins without a logout.")
-        .required()
-        .limits(Limits::OneOf(EVENTS)),
-    Column::new("session", Kind::Text, "The session's id, the same in both rows, unique over restarts.").required(),
+    Column::new(
+        "event",
+        Kind::Text,
+        "login or logout. A pool that crashed leaves logins without a logout.",
+    )
+    .required()
+    .limits(Limits::OneOf(EVENTS)),
+    Column::new(
+        "session",
+        Kind::Text,
+        "The session's id, the same in both rows, unique over restarts.",
+    )
+    .required(),
     Column::new("miner", Kind::Text, "The account that is paid.").required(),
-    Column::new("worker", Kind::Text, "The miner's own name for the machine.").required(),
+    Column::new(
+        "worker",
+        Kind::Text,
+        "The miner's own name for the machine.",
+    )
+    .required(),
     Column::new("agent", Kind::Text, "The program, as it calls itself."),
-    Column::new("ip", Kind::Text, "Where it came from, personal data; a keyed hash of it if the pool says so.").required(),
-    Column::new("difficulty", Kind::Int, "The difficulty of the first job, at a logout of the last.")
-        .required()
-        .unit(Unit::Hashes)
-        .limits(Limits::Int(0, i64::MAX)),
-    Column::new("reason", Kind::Text, "Why the connection ended; only at a logout."),
-    Column::new("duration_s", Kind::Float, "Seconds between login and logout; only at a logout.").limits(Limits::Float(0.0, 1e10)),
-    Column::new("shares_accepted", Kind::Int, "Shares that were answered OK; only at a logout.")
-        .unit(Unit::Count)
-        .limits(Limits::Int(0, i64::MAX)),
-    Column::new("shares_refused", Kind::Int, "Shares that were answered otherwise; only at a logout.")
-        .unit(Unit::Count)
-        .limits(Limits::Int(0, i64::MAX)),
-    Column::new("work", Kind::Decimal, "The sum of difficulties credited; only at a logout.").unit(Unit::Hashes),
+    Column::new(
+        "ip",
+        Kind::Text,
+        "Where it came from, personal data; a keyed hash of it if the pool says so.",
+    )
+    .required(),
+    Column::new(
+        "difficulty",
+        Kind::Int,
+        "The difficulty of the first job, at a logout of the last.",
+    )
+    .required()
+    .unit(Unit::Hashes)
+    .limits(Limits::Int(0, i64::MAX)),
+    Column::new(
+        "reason",
+        Kind::Text,
+        "Why the connection ended; only at a logout.",
+    ),
+    Column::new(
+        "duration_s",
+        Kind::Float,
+        "Seconds between login and logout; only at a logout.",
+    )
+    .limits(Limits::Float(0.0, 1e10)),
+    Column::new(
+        "shares_accepted",
+        Kind::Int,
+        "Shares that were answered OK; only at a logout.",
+    )
+    .unit(Unit::Count)
+    .limits(Limits::Int(0, i64::MAX)),
+    Column::new(
+        "shares_refused",
+        Kind::Int,
+        "Shares that were answered otherwise; only at a logout.",
+    )
+    .unit(Unit::Count)
+    .limits(Limits::Int(0, i64::MAX)),
+    Column::new(
+        "work",
+        Kind::Decimal,
+        "The sum of difficulties credited; only at a logout.",
+    )
+    .unit(Unit::Hashes),
 ];
 
 impl Stream for Sessions {

@@ -6,7 +6,14 @@ use crate::column::{Column, Kind, Limits, Unit};
 use crate::stream::{OnGap, Record, Stream, payouts};
 
 /// The verdicts a share can get.
-pub const OUTCOMES: &[&str] = &["accepted", "stale", "duplicate", "low_difficulty", "invalid", "busy"];
+pub const OUTCOMES: &[&str] = &[
+    "accepted",
+    "stale",
+    "duplicate",
+    "low_difficulty",
+    "invalid",
+    "busy",
+];
 
 /// The stream of shares.
 pub struct Shares;
@@ -14,19 +21,55 @@ pub struct Shares;
 const COLUMNS: &[Column] = &[
     Column::time("event_time", "When the pool received the share.").required(),
     Column::new("pool", Kind::Text, "The pool that checked the share.").required(),
-    Column::new("miner", Kind::Text, "The account that is paid: a wallet address.").required().limits(Limits::NoneOf(payouts::RESERVED)),
-    Column::new("worker", Kind::Text, "The miner's own name for the machine.").required(),
-    Column::new("outcome", Kind::Text, "The verdict: accepted, stale, duplicate, low_difficulty, invalid, or busy: not looked at.")
-        .required()
-        .limits(Limits::OneOf(OUTCOMES)),
-    Column::new("difficulty", Kind::Int, "The difficulty of the job the share was found on, which is what it is credited at.")
-        .required()
-        .unit(Unit::Hashes)
-        .limits(Limits::Int(0, i64::MAX))
-        .few_values(),
-    Column::new("network_difficulty", Kind::Decimal, "The network's difficulty at that job.").required().unit(Unit::Hashes).few_values(),
-    Column::new("height", Kind::Int, "The height of the block the job would make.").required().limits(Limits::Int(0, i64::MAX)),
-    Column::new("block_hash", Kind::Text, "The block this accepted share made, 64 hex digits; null for all others."),
+    Column::new(
+        "miner",
+        Kind::Text,
+        "The account that is paid: a wallet address.",
+    )
+    .required()
+    .limits(Limits::NoneOf(payouts::RESERVED)),
+    Column::new(
+        "worker",
+        Kind::Text,
+        "The miner's own name for the machine.",
+    )
+    .required(),
+    Column::new(
+        "outcome",
+        Kind::Text,
+        "The verdict: accepted, stale, duplicate, low_difficulty, invalid, or busy: not looked at.",
+    )
+    .required()
+    .limits(Limits::OneOf(OUTCOMES)),
+    Column::new(
+        "difficulty",
+        Kind::Int,
+        "The difficulty of the job the share was found on, which is what it is credited at.",
+    )
+    .required()
+    .unit(Unit::Hashes)
+    .limits(Limits::Int(0, i64::MAX))
+    .few_values(),
+    Column::new(
+        "network_difficulty",
+        Kind::Decimal,
+        "The network's difficulty at that job.",
+    )
+    .required()
+    .unit(Unit::Hashes)
+    .few_values(),
+    Column::new(
+        "height",
+        Kind::Int,
+        "The height of the block the job would make.",
+    )
+    .required()
+    .limits(Limits::Int(0, i64::MAX)),
+    Column::new(
+        "block_hash",
+        Kind::Text,
+        "The block this accepted share made, 64 hex digits; null for all others.",
+    ),
 ];
 
 impl Stream for Shares {

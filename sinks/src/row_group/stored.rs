@@ -16,7 +16,8 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use crate::data_file::DataFile;
 use crate::lake::TableLocation;
 
-/// A data file where it is stored. Its size is the one the log names: a file of another size has no footer there.
+/// A data file where it is stored. Its size is the one the log names: a file of another size has no
+/// footer there.
 pub struct Stored {
     store: Arc<dyn ObjectStore>,
     path: Path,
@@ -27,20 +28,30 @@ impl Stored {
     /// The file that a log entry names.
     pub fn new(location: &TableLocation, file: &DataFile) -> Self {
         let size = u64::try_from(file.add.size).unwrap_or(0);
-        Self { store: location.store.clone(), path: Path::from(file.add.path.as_str()), size }
+        Self {
+            store: location.store.clone(),
+            path: Path::from(file.add.path.as_str()),
+            size,
+        }
     }
 }
 
 impl AsyncFileReader for Stored {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
-        self.store.get_range(&self.path, range).map_err(ParquetError::from).boxed()
+        self.store
+            .get_range(&self.path, range)
+            .map_err(ParquetError::from)
+            .boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>>> {
         async move { Ok(self.store.get_ranges(&self.path, &ranges).await?) }.boxed()
     }
 
-    fn get_metadata<'a>(&'a mut self, options: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, Result<Arc<ParquetMetaData>>> {
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>>> {
         let size = self.size;
         let footer = ParquetMetaDataReader::new().with_arrow_reader_options(options);
         async move { Ok(Arc::new(footer.load_and_finish(self, size).await?)) }.boxed()

@@ -1,4 +1,5 @@
-//! The wallet's user and password: from the environment or a file, never from the configuration, never in a log.
+//! The wallet's user and password: from the environment or a file, never from the configuration,
+//! never in a log.
 
 use std::fmt;
 use std::path::Path;
@@ -21,18 +22,25 @@ impl fmt::Debug for Credentials {
 /// The login that is configured, if any.
 pub fn read(file: Option<&Path>) -> Result<Option<Credentials>, String> {
     if let Ok(text) = std::env::var(LOGIN_VARIABLE) {
-        return parse(&text).map(Some).ok_or_else(|| format!("{LOGIN_VARIABLE} must be user:password"));
+        return parse(&text)
+            .map(Some)
+            .ok_or_else(|| format!("{LOGIN_VARIABLE} must be user:password"));
     }
     let Some(path) = file else { return Ok(None) };
     let name = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("payments.wallet.login_file {name} cannot be read: {error}; its first line must be user:password"))?;
-    parse(&text).map(Some).ok_or_else(|| format!("payments.wallet.login_file {name}: its first line must be user:password"))
+    parse(&text).map(Some).ok_or_else(|| {
+        format!("payments.wallet.login_file {name}: its first line must be user:password")
+    })
 }
 
 fn parse(text: &str) -> Option<Credentials> {
     let (user, password) = text.lines().next()?.trim().split_once(':')?;
-    (!user.is_empty()).then(|| Credentials { user: user.to_owned(), password: password.to_owned() })
+    (!user.is_empty()).then(|| Credentials {
+        user: user.to_owned(),
+        password: password.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -43,7 +51,10 @@ mod tests {
     #[test]
     fn a_login_is_one_line_and_does_not_show_its_password() {
         let login = parse("pool:a:b\nmore\n").unwrap();
-        assert_eq!((login.user.as_str(), login.password.as_str()), ("pool", "a:b"));
+        assert_eq!(
+            (login.user.as_str(), login.password.as_str()),
+            ("pool", "a:b")
+        );
         assert!(!format!("{login:?}").contains("a:b"));
         assert!(parse("").is_none() && parse("pool").is_none() && parse(":x").is_none());
     }

@@ -1,12 +1,16 @@
 //! monero-wallet-rpc: a transaction is made and signed first, and sent as often as need be.
 //!
 //! What version 0.18 really does, as it was found out with the program itself:
-//! * `transfer` with `do_not_relay` gives name, fee and `tx_metadata`, and leaves the wallet as it was: inputs are not set aside.
-//! * `relay_tx` of the same metadata a second time succeeds and sends nothing new, also when the transaction is in a block; of a
+//! * `transfer` with `do_not_relay` gives name, fee and `tx_metadata`, and leaves the wallet as it
+//!   was: inputs are not set aside.
+//! * `relay_tx` of the same metadata a second time succeeds and sends nothing new, also when the
+//!   transaction is in a block; of a
 //!   transaction whose inputs are spent elsewhere it says `Failed to commit tx`, and so it does for a daemon that is away.
-//! * A wallet killed after `relay_tx` has forgotten a transaction that is in no block yet. So "not in the history" does not
+//! * A wallet killed after `relay_tx` has forgotten a transaction that is in no block yet. So "not
+//!   in the history" does not
 //!   mean "not sent": only sending the very same transaction again is safe.
-//! * An integrated address goes alone: with another destination beside it `transfer` says `transaction was not constructed`.
+//! * An integrated address goes alone: with another destination beside it `transfer` says
+//!   `transaction was not constructed`.
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -37,11 +41,16 @@ pub struct MoneroWallet {
 impl MoneroWallet {
     /// A client; nothing is called yet.
     pub fn new(config: &WalletConfig) -> Result<Self, WalletError> {
-        Ok(Self { rpc: Rpc::new(config, "/json_rpc")? })
+        Ok(Self {
+            rpc: Rpc::new(config, "/json_rpc")?,
+        })
     }
 
     async fn call(&self, method: &'static str, params: Value) -> Result<Value, WalletError> {
-        self.rpc.call(method, params).await?.map_err(|refusal| meaning(method, refusal))
+        self.rpc
+            .call(method, params)
+            .await?
+            .map_err(|refusal| meaning(method, refusal))
     }
 
     /// Brings the wallet to the newest block. Without it the wallet looks once in twenty seconds.
@@ -50,18 +59,31 @@ impl MoneroWallet {
     }
 
     async fn transfer(&self, outputs: &[Output]) -> Result<Value, WalletError> {
-        let destinations: Vec<Value> =
-            outputs.iter().map(|output| json!({"address": output.address, "amount": number(output.amount)})).collect();
+        let destinations: Vec<Value> = outputs
+            .iter()
+            .map(|output| json!({"address": output.address, "amount": number(output.amount)}))
+            .collect();
         let wanted = json!({
             "destinations": destinations, "account_index": 0, "priority": 0, "do_not_relay": true, "get_tx_metadata": true,
         });
         match self.rpc.call("transfer", wanted).await? {
             Ok(answer) => Ok(answer),
             // The message names the address, as we gave it.
-            Err(Refusal { code: WRONG_ADDRESS, message }) => {
-                let named = outputs.iter().find(|output| message.contains(&output.address)).or_else(|| outputs.first());
-                let address = named.map(|output| output.address.clone()).unwrap_or_default();
-                Err(WalletError::Address { address, reason: message })
+            Err(Refusal {
+                code: WRONG_ADDRESS,
+                message,
+            }) => {
+                let named = outputs
+                    .iter()
+                    .find(|output| message.contains(&output.address))
+                    .or_else(|| outputs.first());
+                let address = named
+                    .map(|output| output.address.clone())
+                    .unwrap_or_default();
+                Err(WalletError::Address {
+                    address,
+                    reason: message,
+                })
             }
             Err(refusal) => Err(meaning("transfer", refusal)),
         }
@@ -80,8 +102,12 @@ impl Wallet for MoneroWallet {
 
     async fn funds(&self) -> Result<Funds, WalletError> {
         self.refresh().await?;
-        let address = self.call("get_address", json!({"account_index": 0})).await?;
-        let balance = self.call("get_balance", json!({"account_index": 0})).await?;
+        let address = self
+            .call("get_address", json!({"account_index": 0}))
+            .await?;
+        let balance = self
+            .call("get_balance", json!({"account_index": 0}))
+            .await?;
         Ok(Funds {
             unlocked: amount(&balance, "unlocked_balance"),
             total: amount(&balance, "balance"),
@@ -90,30 +116,55 @@ impl Wallet for MoneroWallet {
     }
 
     async fn examine(&self, address: &str) -> Result<Fitness, WalletError> {
-        let said = self.call("validate_address", json!({"address": address})).await?;
-        Ok(match (said["valid"].as_bool(), said["integrated"].as_bool()) {
-            (Some(true), Some(true)) => Fitness::Alone,
-            (Some(true), _) => Fitness::Payable,
-            _ => Fitness::Refused("it is not an address of this wallet's network".to_owned()),
-        })
+        let said = self
+            .call("validate_address", json!({"address": address}))
+            .await?;
+        Ok(
+            match (said["valid"].as_bool(), said["integrated"].as_bool()) {
+                (Some(true), Some(true)) => Fitness::Alone,
+                (Some(true), _) => Fitness::Payable,
+                _ => Fitness::Refused("it is not an address of this wallet's network".to_owned()),
+            },
+        )
     }
 
     async fn prepare(&self, _payment: &str, outputs: &[Output]) -> Result<Prepared, WalletError> {
         if outputs.len() > MOST_OUTPUTS {
-            return Err(WalletError::TooLarge(format!("{} destinations, a transaction takes {MOST_OUTPUTS}", outputs.len())));
+            return Err(WalletError::TooLarge(format!(
+                "{} destinations, a transaction takes {MOST_OUTPUTS}",
+                outputs.len()
+            )));
         }
         self.refresh().await?;
         let answer = self.transfer(outputs).await?;
-        let text = |key: &str| answer[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        let (Some(tx_id), Some(signed)) = (text("tx_hash"), text("tx_metadata")) else {
-            return Err(self.rpc.unreachable("transfer", "its answer has no transaction".to_owned()));
+        let text = |key: &str| {
+            answer[key]
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
         };
-        Ok(Prepared { tx_id: Some(tx_id), fee: amount(&answer, "fee"), signed: Some(signed.into_bytes()) })
+        let (Some(tx_id), Some(signed)) = (text("tx_hash"), text("tx_metadata")) else {
+            return Err(self
+                .rpc
+                .unreachable("transfer", "its answer has no transaction".to_owned()));
+        };
+        Ok(Prepared {
+            tx_id: Some(tx_id),
+            fee: amount(&answer, "fee"),
+            signed: Some(signed.into_bytes()),
+        })
     }
 
-    async fn submit(&self, _payment: &str, _outputs: &[Output], signed: Option<&[u8]>) -> Result<String, WalletError> {
+    async fn submit(
+        &self,
+        _payment: &str,
+        _outputs: &[Output],
+        signed: Option<&[u8]>,
+    ) -> Result<String, WalletError> {
         let Some(metadata) = signed.and_then(|signed| std::str::from_utf8(signed).ok()) else {
-            return Err(WalletError::File("the signed transaction is not there any more".to_owned()));
+            return Err(WalletError::File(
+                "the signed transaction is not there any more".to_owned(),
+            ));
         };
         let answer = self.call("relay_tx", json!({"hex": metadata})).await?;
         let tx_id = answer["tx_hash"].as_str().map(str::to_owned);
@@ -121,7 +172,10 @@ impl Wallet for MoneroWallet {
         if let Err(error) = self.call("store", json!({})).await {
             tracing::warn!(%error, "the wallet does not store its file");
         }
-        tx_id.ok_or_else(|| self.rpc.unreachable("relay_tx", "its answer has no transaction".to_owned()))
+        tx_id.ok_or_else(|| {
+            self.rpc
+                .unreachable("relay_tx", "its answer has no transaction".to_owned())
+        })
     }
 
     fn is_definite(&self, _error: &WalletError) -> bool {
@@ -129,18 +183,36 @@ impl Wallet for MoneroWallet {
         false
     }
 
-    async fn find(&self, _payment: &str, tx_id: Option<&str>, _since: i64) -> Result<Option<Found>, WalletError> {
+    async fn find(
+        &self,
+        _payment: &str,
+        tx_id: Option<&str>,
+        _since: i64,
+    ) -> Result<Option<Found>, WalletError> {
         let Some(tx_id) = tx_id else { return Ok(None) };
         self.refresh().await?;
-        let answer = match self.rpc.call("get_transfer_by_txid", json!({"txid": tx_id})).await? {
+        let answer = match self
+            .rpc
+            .call("get_transfer_by_txid", json!({"txid": tx_id}))
+            .await?
+        {
             Ok(answer) => answer,
-            Err(Refusal { code: NOT_FOUND, message }) if message.contains("not found") => return Ok(None),
+            Err(Refusal {
+                code: NOT_FOUND,
+                message,
+            }) if message.contains("not found") => return Ok(None),
             Err(refusal) => return Err(meaning("get_transfer_by_txid", refusal)),
         };
-        let all = answer["transfers"].as_array().cloned().unwrap_or_else(|| vec![answer["transfer"].clone()]);
-        // One that was sent again when it was in a block already is there twice; the one in the block tells.
+        let all = answer["transfers"]
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| vec![answer["transfer"].clone()]);
+        // One that was sent again when it was in a block already is there twice; the one in the
+        // block tells.
         let of = |kind: &str| all.iter().find(|transfer| transfer["type"] == kind);
-        let Some(transfer) = of("out").or_else(|| of("pending")) else { return Ok(None) };
+        let Some(transfer) = of("out").or_else(|| of("pending")) else {
+            return Ok(None);
+        };
         Ok(Some(Found {
             tx_id: tx_id.to_owned(),
             confirmations: transfer["confirmations"].as_u64().unwrap_or_default(),
@@ -149,10 +221,25 @@ impl Wallet for MoneroWallet {
         }))
     }
 
-    async fn verify(&self, address: &str, text: &str, signature: &str) -> Result<bool, WalletError> {
-        match self.rpc.call("verify", json!({"data": text, "address": address, "signature": signature})).await? {
+    async fn verify(
+        &self,
+        address: &str,
+        text: &str,
+        signature: &str,
+    ) -> Result<bool, WalletError> {
+        match self
+            .rpc
+            .call(
+                "verify",
+                json!({"data": text, "address": address, "signature": signature}),
+            )
+            .await?
+        {
             Ok(answer) => Ok(answer["good"] == true),
-            Err(Refusal { code: WRONG_ADDRESS, .. }) => Ok(false),
+            Err(Refusal {
+                code: WRONG_ADDRESS,
+                ..
+            }) => Ok(false),
             Err(refusal) => Err(meaning("verify", refusal)),
         }
     }
@@ -165,9 +252,17 @@ fn meaning(method: &'static str, Refusal { code, message }: Refusal) -> WalletEr
         BUSY | NO_DAEMON => WalletError::Unsynced(message),
         NOT_ENOUGH | NOT_ENOUGH_UNLOCKED => WalletError::NotEnough(message),
         TOO_LARGE => WalletError::TooLarge(message),
-        WRONG_ADDRESS | PAYMENT_ID | ZERO => WalletError::Refused { method, code, message },
+        WRONG_ADDRESS | PAYMENT_ID | ZERO => WalletError::Refused {
+            method,
+            code,
+            message,
+        },
         _ if message.contains("no connection to daemon") => WalletError::Unsynced(message),
-        _ => WalletError::Refused { method, code, message },
+        _ => WalletError::Refused {
+            method,
+            code,
+            message,
+        },
     }
 }
 
@@ -175,7 +270,8 @@ fn amount(value: &Value, key: &str) -> u128 {
     value[key].as_u64().map_or(0, u128::from)
 }
 
-/// Monero's amounts are 64 bits wide; what does not fit is refused by the wallet as more than it has.
+/// Monero's amounts are 64 bits wide; what does not fit is refused by the wallet as more than it
+/// has.
 fn number(amount: u128) -> u64 {
     u64::try_from(amount).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,5 @@
-//! An object store that fails puts on purpose: before they land, after they landed, or by making them wait.
+//! An object store that fails puts on purpose: before they land, after they landed, or by making
+//! them wait.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,8 +11,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use tokio::sync::watch;
 
@@ -39,11 +40,20 @@ pub struct FailingStore {
 impl FailingStore {
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
         let (healed, waiting) = (watch::channel(true).0, watch::channel(0).0);
-        Self { inner, planned: Mutex::default(), lasting: Mutex::default(), healed, waiting }
+        Self {
+            inner,
+            planned: Mutex::default(),
+            lasting: Mutex::default(),
+            healed,
+            waiting,
+        }
     }
 
     pub fn plan(&self, path_part: &str, fault: Fault) {
-        self.planned.lock().unwrap().push((path_part.to_owned(), fault));
+        self.planned
+            .lock()
+            .unwrap()
+            .push((path_part.to_owned(), fault));
     }
 
     pub fn left(&self) -> usize {
@@ -70,11 +80,14 @@ impl FailingStore {
 
     fn take(&self, path: &Path) -> Option<Fault> {
         let lasting = self.lasting.lock().unwrap().clone();
-        if let Some((_, fault)) = lasting.filter(|(part, _)| path.as_ref().contains(part.as_str())) {
+        if let Some((_, fault)) = lasting.filter(|(part, _)| path.as_ref().contains(part.as_str()))
+        {
             return Some(fault);
         }
         let mut planned = self.planned.lock().unwrap();
-        let index = planned.iter().position(|(part, _)| path.as_ref().contains(part.as_str()))?;
+        let index = planned
+            .iter()
+            .position(|(part, _)| path.as_ref().contains(part.as_str()))?;
         Some(planned.remove(index).1)
     }
 }
@@ -86,12 +99,20 @@ impl fmt::Display for FailingStore {
 }
 
 fn broken() -> Error {
-    Error::Generic { store: "FailingStore", source: "planned failure".into() }
+    Error::Generic {
+        store: "FailingStore",
+        source: "planned failure".into(),
+    }
 }
 
 #[async_trait]
 impl ObjectStore for FailingStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         match self.take(location) {
             Some(Fault::Before) => Err(broken()),
             Some(Fault::After) => {
@@ -109,7 +130,11 @@ impl ObjectStore for FailingStore {
             None => self.inner.put_opts(location, payload, opts).await,
         }
     }
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.inner.put_multipart_opts(location, opts).await
     }
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -118,7 +143,10 @@ impl ObjectStore for FailingStore {
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.inner.get_ranges(location, ranges).await
     }
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(locations)
     }
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {

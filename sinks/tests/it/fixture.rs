@@ -7,12 +7,17 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use datafusion::prelude::SessionContext;
 use headframe_schemas::{Table, codec, stream};
-use headframe_sinks::{Binding, Lake, Range, SinkError, SnapshotReader, SnapshotTable, TableWriter};
+use headframe_sinks::{
+    Binding, Lake, Range, SinkError, SnapshotReader, SnapshotTable, TableWriter,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::failing::FailingStore;
 
-pub const BINDING: Binding = Binding { created_ns: 7, base: 0 };
+pub const BINDING: Binding = Binding {
+    created_ns: 7,
+    base: 0,
+};
 
 pub struct Fixture {
     pub lake: Lake,
@@ -26,7 +31,11 @@ impl Fixture {
         let plain = Lake::open(folder.path().to_str().unwrap(), &HashMap::new()).unwrap();
         let store = Arc::new(FailingStore::new(plain.store().clone()));
         let lake = Lake::with_store(store.clone(), plain.url().clone());
-        Self { lake, store, folder }
+        Self {
+            lake,
+            store,
+            folder,
+        }
     }
 
     pub async fn writer(&self) -> TableWriter {
@@ -39,25 +48,56 @@ impl Fixture {
 
     /// What another program commits: one line of the log at a version that must be free.
     pub fn append(&self, version: u64, line: &str) {
-        let path = self.folder.path().join(format!("sensors/_delta_log/{version:020}.json"));
+        let path = self
+            .folder
+            .path()
+            .join(format!("sensors/_delta_log/{version:020}.json"));
         assert!(!path.exists());
         std::fs::write(path, line).unwrap();
     }
 
     /// The table's metadata as its first version has it.
     pub fn meta_data(&self) -> String {
-        let entry = std::fs::read_to_string(self.folder.path().join("sensors/_delta_log/00000000000000000000.json")).unwrap();
-        entry.lines().find(|line| line.contains("metaData")).unwrap().to_owned()
+        let entry = std::fs::read_to_string(
+            self.folder
+                .path()
+                .join("sensors/_delta_log/00000000000000000000.json"),
+        )
+        .unwrap();
+        entry
+            .lines()
+            .find(|line| line.contains("metaData"))
+            .unwrap()
+            .to_owned()
     }
 
     /// Every sequence in the table, sorted.
     pub async fn sequences(&self) -> Vec<i64> {
-        let snapshot = SnapshotReader::open(&self.lake, table()).refresh().await.unwrap();
+        let snapshot = SnapshotReader::open(&self.lake, table())
+            .refresh()
+            .await
+            .unwrap();
         let session = SessionContext::new();
         self.lake.register(session.runtime_env().as_ref());
-        session.register_table("t", Arc::new(SnapshotTable::new(snapshot))).unwrap();
-        let rows = session.sql("SELECT seq FROM t ORDER BY seq").await.unwrap().collect().await.unwrap();
-        rows.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+        session
+            .register_table("t", Arc::new(SnapshotTable::new(snapshot)))
+            .unwrap();
+        let rows = session
+            .sql("SELECT seq FROM t ORDER BY seq")
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
+        rows.iter()
+            .flat_map(|batch| {
+                batch
+                    .column(0)
+                    .as_primitive::<Int64Type>()
+                    .values()
+                    .to_vec()
+            })
+            .collect()
     }
 }
 
@@ -85,6 +125,10 @@ pub fn rows_on(day: &str, time_us: i64, first: i64, last: i64) -> Vec<RecordBatc
             )
         })
         .collect();
-    let reader = arrow::json::ReaderBuilder::new(schema.clone()).build(std::io::Cursor::new(lines.join("\n"))).unwrap();
-    reader.map(|batch| codec::conform(&schema, &batch.unwrap()).unwrap()).collect()
+    let reader = arrow::json::ReaderBuilder::new(schema.clone())
+        .build(std::io::Cursor::new(lines.join("\n")))
+        .unwrap();
+    reader
+        .map(|batch| codec::conform(&schema, &batch.unwrap()).unwrap())
+        .collect()
 }

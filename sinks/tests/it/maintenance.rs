@@ -9,13 +9,20 @@ use crate::fixture::{Fixture, range, rows, rows_on, table};
 const NOW_MS: i64 = 1_767_398_400_000;
 
 fn eager() -> MaintenanceConfig {
-    MaintenanceConfig { small_files: 4, checkpoint_commits: 5, ..MaintenanceConfig::default() }
+    MaintenanceConfig {
+        small_files: 4,
+        checkpoint_commits: 5,
+        ..MaintenanceConfig::default()
+    }
 }
 
 async fn filled(fixture: &Fixture) -> headframe_sinks::TableWriter {
     let mut writer = fixture.writer().await;
     for seq in 1..=10 {
-        writer.commit(range(seq, seq), &rows(seq, seq)).await.unwrap();
+        writer
+            .commit(range(seq, seq), &rows(seq, seq))
+            .await
+            .unwrap();
     }
     writer
 }
@@ -24,23 +31,39 @@ async fn filled(fixture: &Fixture) -> headframe_sinks::TableWriter {
 async fn small_files_become_one_and_the_writer_goes_on() {
     let fixture = Fixture::new();
     let mut writer = filled(&fixture).await;
-    let mut owner = Maintenance::open(&fixture.lake, table(), eager()).await.unwrap().unwrap();
+    let mut owner = Maintenance::open(&fixture.lake, table(), eager())
+        .await
+        .unwrap()
+        .unwrap();
     let round = owner.round(NOW_MS).await.unwrap();
     assert_eq!((round.rewritten, round.checkpoint), (10, true));
     let reader = SnapshotReader::open(&fixture.lake, table());
     let snapshot = reader.refresh().await.unwrap();
-    assert_eq!((snapshot.files.len(), snapshot.rows(), snapshot.offset), (1, 10, Some(10)));
+    assert_eq!(
+        (snapshot.files.len(), snapshot.rows(), snapshot.offset),
+        (1, 10, Some(10))
+    );
     writer.commit(range(11, 11), &rows(11, 11)).await.unwrap();
     assert_eq!(fixture.sequences().await, (1..=11).collect::<Vec<_>>());
-    assert_eq!(fixture.writer().await.offset(), Some(11), "offset and fence survive the checkpoint");
+    assert_eq!(
+        fixture.writer().await.offset(),
+        Some(11),
+        "offset and fence survive the checkpoint"
+    );
 }
 
 #[tokio::test]
 async fn the_older_of_two_owners_changes_nothing() {
     let fixture = Fixture::new();
     let _writer = filled(&fixture).await;
-    let mut old = Maintenance::open(&fixture.lake, table(), eager()).await.unwrap().unwrap();
-    let mut new = Maintenance::open(&fixture.lake, table(), eager()).await.unwrap().unwrap();
+    let mut old = Maintenance::open(&fixture.lake, table(), eager())
+        .await
+        .unwrap()
+        .unwrap();
+    let mut new = Maintenance::open(&fixture.lake, table(), eager())
+        .await
+        .unwrap()
+        .unwrap();
     let lost = old.round(NOW_MS).await.unwrap_err();
     assert!(matches!(lost, SinkError::Fenced { .. }), "{lost}");
     assert_eq!(new.round(NOW_MS).await.unwrap().rewritten, 10);
@@ -51,13 +74,26 @@ async fn the_older_of_two_owners_changes_nothing() {
 async fn old_rows_are_compressed_once_and_dropped_in_time() {
     let fixture = Fixture::new();
     let mut writer = filled(&fixture).await;
-    let mut owner = Maintenance::open(&fixture.lake, table(), eager()).await.unwrap().unwrap();
+    let mut owner = Maintenance::open(&fixture.lake, table(), eager())
+        .await
+        .unwrap()
+        .unwrap();
     let later = NOW_MS + 10 * 86_400_000;
     assert_eq!(owner.round(later).await.unwrap().rewritten, 10);
-    assert_eq!(owner.round(later).await.unwrap().rewritten, 0, "cold files stay as they are");
+    assert_eq!(
+        owner.round(later).await.unwrap().rewritten,
+        0,
+        "cold files stay as they are"
+    );
     assert_eq!(fixture.sequences().await, (1..=10).collect::<Vec<_>>());
     let years_later = NOW_MS + 731 * 86_400_000;
-    writer.commit(range(11, 11), &rows_on("2028-01-04", years_later * 1_000, 11, 11)).await.unwrap();
+    writer
+        .commit(
+            range(11, 11),
+            &rows_on("2028-01-04", years_later * 1_000, 11, 11),
+        )
+        .await
+        .unwrap();
     assert_eq!(owner.round(years_later).await.unwrap().expired, 1);
     assert_eq!(fixture.sequences().await, [11]);
 }
@@ -66,11 +102,18 @@ async fn old_rows_are_compressed_once_and_dropped_in_time() {
 async fn a_clock_that_jumps_drops_nothing() {
     let fixture = Fixture::new();
     let mut writer = filled(&fixture).await;
-    let mut owner = Maintenance::open(&fixture.lake, table(), eager()).await.unwrap().unwrap();
+    let mut owner = Maintenance::open(&fixture.lake, table(), eager())
+        .await
+        .unwrap()
+        .unwrap();
     // 2038, then back to before the rows were stored.
     for now in [2_147_483_648_000, NOW_MS - 400 * 86_400_000, NOW_MS] {
         assert_eq!(owner.round(now).await.unwrap().expired, 0, "at {now}");
-        assert_eq!(fixture.sequences().await, (1..=10).collect::<Vec<_>>(), "at {now}");
+        assert_eq!(
+            fixture.sequences().await,
+            (1..=10).collect::<Vec<_>>(),
+            "at {now}"
+        );
     }
     writer.commit(range(11, 11), &rows(11, 11)).await.unwrap();
     assert_eq!(fixture.sequences().await, (1..=11).collect::<Vec<_>>());
@@ -80,12 +123,21 @@ async fn a_clock_that_jumps_drops_nothing() {
 async fn a_rewrite_whose_rows_do_not_add_up_is_not_committed() {
     let fixture = Fixture::new();
     let _writer = filled(&fixture).await;
-    let entry = std::fs::read_to_string(fixture.folder.path().join("sensors/_delta_log/00000000000000000002.json")).unwrap();
+    let entry = std::fs::read_to_string(
+        fixture
+            .folder
+            .path()
+            .join("sensors/_delta_log/00000000000000000002.json"),
+    )
+    .unwrap();
     let add = entry.lines().find(|line| line.contains("\"add\"")).unwrap();
     let wrong = add.replace("\\\"numRecords\\\":1", "\\\"numRecords\\\":2");
     assert_ne!(wrong, add, "{add}");
     fixture.append(12, &wrong);
-    let mut owner = Maintenance::open(&fixture.lake, table(), eager()).await.unwrap().unwrap();
+    let mut owner = Maintenance::open(&fixture.lake, table(), eager())
+        .await
+        .unwrap()
+        .unwrap();
     let refused = owner.round(NOW_MS).await.unwrap_err();
     assert!(matches!(refused, SinkError::RowsDiffer { .. }), "{refused}");
     assert_eq!(fixture.sequences().await, (1..=10).collect::<Vec<_>>());
@@ -98,7 +150,12 @@ async fn orphans_are_removed_when_no_batch_can_still_name_them() {
     let day = fixture.folder.path().join("sensors/ingest_date=2026-01-02");
     let age = |path: &std::path::Path, hours: u64| {
         let then = std::time::SystemTime::now() - std::time::Duration::from_secs(hours * 3_600);
-        std::fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+        std::fs::File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(then)
+            .unwrap();
     };
     // A writer crashed after it had put its files, yesterday; another is about to commit.
     let (crashed, in_flight) = (day.join("crashed.parquet"), day.join("in-flight.parquet"));
@@ -106,12 +163,21 @@ async fn orphans_are_removed_when_no_batch_can_still_name_them() {
         std::fs::write(path, b"no version names this").unwrap();
         age(path, hours);
     }
-    let state = fixture.folder.path().join("sensors/_state/decoder-1/00000000000000000010");
+    let state = fixture
+        .folder
+        .path()
+        .join("sensors/_state/decoder-1/00000000000000000010");
     std::fs::create_dir_all(state.parent().unwrap()).unwrap();
     std::fs::write(&state, b"what the decoder knew").unwrap();
     age(&state, 1_000);
-    let mut owner = Maintenance::open(&fixture.lake, table(), eager()).await.unwrap().unwrap();
-    assert!(owner.round(NOW_MS).await.unwrap().checkpoint, "a vacuum comes with the checkpoint");
+    let mut owner = Maintenance::open(&fixture.lake, table(), eager())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        owner.round(NOW_MS).await.unwrap().checkpoint,
+        "a vacuum comes with the checkpoint"
+    );
     assert!(!crashed.exists() && in_flight.exists() && state.exists());
     writer.commit(range(11, 11), &rows(11, 11)).await.unwrap();
     assert_eq!(fixture.sequences().await, (1..=11).collect::<Vec<_>>());

@@ -1,4 +1,5 @@
-//! The commit protocol under each failure of the table in `docs/exactly-once.md` that concerns the table.
+//! The commit protocol under each failure of the table in `docs/exactly-once.md` that concerns the
+//! table.
 
 use headframe_sinks::{Binding, SinkError, SnapshotReader};
 
@@ -11,7 +12,10 @@ async fn rows_and_offset_are_one_commit() {
     let mut writer = fixture.writer().await;
     writer.commit(range(1, 3), &rows(1, 3)).await.unwrap();
     writer.commit(range(4, 9), &[]).await.unwrap();
-    let snapshot = SnapshotReader::open(&fixture.lake, table()).refresh().await.unwrap();
+    let snapshot = SnapshotReader::open(&fixture.lake, table())
+        .refresh()
+        .await
+        .unwrap();
     assert_eq!((snapshot.offset, snapshot.rows()), (Some(9), 3));
     assert_eq!(fixture.writer().await.offset(), Some(9));
     assert_eq!(fixture.sequences().await, [1, 2, 3]);
@@ -35,7 +39,12 @@ async fn a_put_that_fails_before_or_after_it_landed_counts_once() {
 #[tokio::test]
 async fn a_claim_in_doubt_is_repeated_with_a_higher_epoch() {
     let fixture = Fixture::new();
-    fixture.writer().await.commit(range(1, 1), &rows(1, 1)).await.unwrap();
+    fixture
+        .writer()
+        .await
+        .commit(range(1, 1), &rows(1, 1))
+        .await
+        .unwrap();
     fixture.store.plan("_delta_log", Fault::After);
     let mut writer = fixture.writer().await;
     assert_eq!(fixture.store.left(), 0);
@@ -61,8 +70,14 @@ async fn a_range_that_does_not_follow_the_offset_is_refused() {
     let mut writer = fixture.writer().await;
     writer.commit(range(1, 5), &rows(1, 5)).await.unwrap();
     for wrong in [range(5, 6), range(7, 8), range(1, 5)] {
-        let refused = writer.commit(wrong, &rows(wrong.first, wrong.last)).await.unwrap_err();
-        assert!(matches!(refused, SinkError::OffsetMismatch { .. }), "{refused}");
+        let refused = writer
+            .commit(wrong, &rows(wrong.first, wrong.last))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(refused, SinkError::OffsetMismatch { .. }),
+            "{refused}"
+        );
     }
     assert_eq!(fixture.sequences().await, [1, 2, 3, 4, 5]);
 }
@@ -72,9 +87,15 @@ async fn an_offset_somebody_moved_stops_the_writer() {
     let fixture = Fixture::new();
     let mut writer = fixture.writer().await;
     writer.commit(range(1, 5), &rows(1, 5)).await.unwrap();
-    fixture.append(3, r#"{"txn":{"appId":"headframe/sensors/offset","version":2}}"#);
+    fixture.append(
+        3,
+        r#"{"txn":{"appId":"headframe/sensors/offset","version":2}}"#,
+    );
     let refused = writer.commit(range(6, 6), &rows(6, 6)).await.unwrap_err();
-    assert!(matches!(refused, SinkError::OffsetMismatch { found: Some(2), .. }), "{refused}");
+    assert!(
+        matches!(refused, SinkError::OffsetMismatch { found: Some(2), .. }),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -85,7 +106,10 @@ async fn a_table_dropped_and_made_anew_is_not_written() {
     std::fs::remove_dir_all(fixture.folder.path().join("sensors")).unwrap();
     let mut other = fixture.writer().await;
     for seq in 1..=6 {
-        other.commit(range(seq, seq), &rows(seq, seq)).await.unwrap();
+        other
+            .commit(range(seq, seq), &rows(seq, seq))
+            .await
+            .unwrap();
     }
     let refused = writer.commit(range(6, 6), &rows(6, 6)).await.unwrap_err();
     assert!(matches!(refused, SinkError::Replaced { .. }), "{refused}");
@@ -95,13 +119,38 @@ async fn a_table_dropped_and_made_anew_is_not_written() {
 #[tokio::test]
 async fn an_expiring_offset_and_another_stream_are_refused() {
     let fixture = Fixture::new();
-    fixture.writer().await.commit(range(1, 5), &rows(1, 5)).await.unwrap();
-    let other = fixture.try_writer(Binding { created_ns: 8, ..BINDING }).await.unwrap_err();
-    assert!(matches!(other, SinkError::StreamRecreated { bound: 7, found: 8, .. }), "{other}");
-    let meta = fixture
-        .meta_data()
-        .replace(r#""configuration":{"#, r#""configuration":{"delta.setTransactionRetentionDuration":"interval 1 days","#);
+    fixture
+        .writer()
+        .await
+        .commit(range(1, 5), &rows(1, 5))
+        .await
+        .unwrap();
+    let other = fixture
+        .try_writer(Binding {
+            created_ns: 8,
+            ..BINDING
+        })
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            other,
+            SinkError::StreamRecreated {
+                bound: 7,
+                found: 8,
+                ..
+            }
+        ),
+        "{other}"
+    );
+    let meta = fixture.meta_data().replace(
+        r#""configuration":{"#,
+        r#""configuration":{"delta.setTransactionRetentionDuration":"interval 1 days","#,
+    );
     fixture.append(3, &meta);
     let refused = fixture.try_writer(BINDING).await.unwrap_err();
-    assert!(matches!(refused, SinkError::Unsupported { .. }), "{refused}");
+    assert!(
+        matches!(refused, SinkError::Unsupported { .. }),
+        "{refused}"
+    );
 }

@@ -20,7 +20,10 @@ struct Chain {
 
 /// Makes blocks at the interval until the time is over; gives how many.
 pub async fn make(url: &str, load: &StratumLoad, shared: &Shared) -> anyhow::Result<u64> {
-    let chain = Chain { client: reqwest::Client::new(), url: format!("{}/json_rpc", url.trim_end_matches('/')) };
+    let chain = Chain {
+        client: reqwest::Client::new(),
+        url: format!("{}/json_rpc", url.trim_end_matches('/')),
+    };
     let end = Instant::now() + Duration::from_secs(load.seconds);
     let every = Duration::from_secs(load.block_every_s.max(1));
     let mut made = 0;
@@ -41,8 +44,8 @@ pub async fn make(url: &str, load: &StratumLoad, shared: &Shared) -> anyhow::Res
 }
 
 impl Chain {
-    /// The height of the next block once the daemon has one more, and when that was first seen. Its answer to the order comes too
-    /// late for that: by then the pool may have told everyone.
+    /// The height of the next block once the daemon has one more, and when that was first seen. Its
+    /// answer to the order comes too late for that: by then the pool may have told everyone.
     async fn make_one(&self, wallet: &str) -> anyhow::Result<(u64, Instant)> {
         let before = self.next_height().await?;
         let order = json!({"amount_of_blocks": 1, "wallet_address": wallet, "starting_nonce": 0});
@@ -69,7 +72,12 @@ impl Chain {
 
     /// The seed of the next epoch, when it is known already.
     async fn next_seed(&self, wallet: &str) -> anyhow::Result<Option<[u8; 32]>> {
-        let template = self.ask("get_block_template", json!({"wallet_address": wallet, "reserve_size": 1})).await?;
+        let template = self
+            .ask(
+                "get_block_template",
+                json!({"wallet_address": wallet, "reserve_size": 1}),
+            )
+            .await?;
         let mut seed = [0; 32];
         let text = template["next_seed_hash"].as_str().unwrap_or_default();
         Ok(decode(text, &mut seed).is_ok().then_some(seed))
@@ -77,16 +85,33 @@ impl Chain {
 
     async fn next_height(&self) -> anyhow::Result<u64> {
         let said = self.ask("get_block_count", json!({})).await?;
-        said["count"].as_u64().with_context(|| format!("the daemon at {} does not count its blocks: {said}", self.url))
+        said["count"].as_u64().with_context(|| {
+            format!(
+                "the daemon at {} does not count its blocks: {said}",
+                self.url
+            )
+        })
     }
 
     async fn ask(&self, method: &str, params: Value) -> anyhow::Result<Value> {
         let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
-        let answer =
-            self.client.post(&self.url).json(&body).send().await.with_context(|| format!("no answer from the daemon at {}", self.url))?;
-        let mut said: Value = answer.json().await.with_context(|| format!("the daemon at {} does not speak JSON-RPC", self.url))?;
+        let answer = self
+            .client
+            .post(&self.url)
+            .json(&body)
+            .send()
+            .await
+            .with_context(|| format!("no answer from the daemon at {}", self.url))?;
+        let mut said: Value = answer
+            .json()
+            .await
+            .with_context(|| format!("the daemon at {} does not speak JSON-RPC", self.url))?;
         match said["result"].take() {
-            Value::Null => Err(anyhow!("the daemon at {} refuses {method}: {}; is it on a private chain", self.url, said["error"])),
+            Value::Null => Err(anyhow!(
+                "the daemon at {} refuses {method}: {}; is it on a private chain",
+                self.url,
+                said["error"]
+            )),
             result => Ok(result),
         }
     }

@@ -1,8 +1,10 @@
-//! How fast a pool verifies beside how fast the bare library hashes, on the same shares, cores and minutes.
+//! How fast a pool verifies beside how fast the bare library hashes, on the same shares, cores and
+//! minutes.
 //!
-//! Each round hashes a set of shares in plain loops over the library, one a core, and notes how long that took. Then the miners send
-//! all of them at once and wait for every verdict, which the pool gives only after it hashed each again and made its row durable.
-//! Beside the time on the clock stands the processor time, which tells the same on a machine that others use, too.
+//! Each round hashes a set of shares in plain loops over the library, one a core, and notes how
+//! long that took. Then the miners send all of them at once and wait for every verdict, which the
+//! pool gives only after it hashed each again and made its row durable. Beside the time on the
+//! clock stands the processor time, which tells the same on a machine that others use, too.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -45,7 +47,9 @@ struct Took {
 
 /// Runs the rounds, each with so many shares a miner.
 pub async fn run(load: &StratumLoad, shared: &Arc<Shared>, shares: u32) -> anyhow::Result<Value> {
-    let miners: Vec<Miner> = (0..load.active).map(|number| Miner::new(shared.clone(), number, true)).collect();
+    let miners: Vec<Miner> = (0..load.active)
+        .map(|number| Miner::new(shared.clone(), number, true))
+        .collect();
     let mut seats = Vec::with_capacity(miners.len());
     for miner in &miners {
         let (mut lines, out) = miner.connect().await?;
@@ -53,15 +57,23 @@ pub async fn run(load: &StratumLoad, shared: &Arc<Shared>, shares: u32) -> anyho
         talk.login(&mut lines).await?;
         seats.push(Seat { talk, lines });
     }
-    let seed = seats.first().and_then(|seat| seat.talk.job.as_ref()).context("--burst needs --active miners")?.seed;
+    let seed = seats
+        .first()
+        .and_then(|seat| seat.talk.job.as_ref())
+        .context("--burst needs --active miners")?
+        .seed;
     let memory = shared.hashers.memory(seed).await?;
-    // A miner's first share proves it; from then on the pool verifies as many of its shares at once as it does of any honest miner.
+    // A miner's first share proves it; from then on the pool verifies as many of its shares at once
+    // as it does of any honest miner.
     round(&mut seats, &memory, load, 1).await?;
     let mut rounds = Vec::new();
     for _ in 0..load.rounds {
         rounds.push(round(&mut seats, &memory, load, shares).await?);
     }
-    let each: Vec<Value> = rounds.iter().map(|took| took.told(load.pid.is_some())).collect();
+    let each: Vec<Value> = rounds
+        .iter()
+        .map(|took| took.told(load.pid.is_some()))
+        .collect();
     let middle = |of: fn(&Took) -> f64| {
         let mut ratios: Vec<f64> = rounds.iter().map(of).collect();
         ratios.sort_by(f64::total_cmp);
@@ -76,7 +88,8 @@ pub async fn run(load: &StratumLoad, shared: &Arc<Shared>, shares: u32) -> anyho
 
 impl Took {
     fn told(&self, with_cpu: bool) -> Value {
-        let cpu_ms = |which: usize| (with_cpu || which == 0).then(|| self.cpu[which] * 1000.0 / self.shares);
+        let cpu_ms =
+            |which: usize| (with_cpu || which == 0).then(|| self.cpu[which] * 1000.0 / self.shares);
         json!({
             "bare_hashes_per_s": self.shares / self.clock[0], "verified_per_s": self.shares / self.clock[1],
             "ratio": self.clock[0] / self.clock[1], "bare_cpu_ms": cpu_ms(0), "pool_cpu_ms": cpu_ms(1),
@@ -85,7 +98,12 @@ impl Took {
 }
 
 /// Has the library hash so many shares a miner, and the pool verify them.
-async fn round(seats: &mut [Seat<'_>], memory: &Arc<Memory>, load: &StratumLoad, count: u32) -> anyhow::Result<Took> {
+async fn round(
+    seats: &mut [Seat<'_>],
+    memory: &Arc<Memory>,
+    load: &StratumLoad,
+    count: u32,
+) -> anyhow::Result<Took> {
     let mut shares = Vec::new();
     for (number, seat) in seats.iter_mut().enumerate() {
         let job = seat.talk.job.as_mut().context("a miner has no job")?;
@@ -93,24 +111,57 @@ async fn round(seats: &mut [Seat<'_>], memory: &Arc<Memory>, load: &StratumLoad,
             let nonce = job.next_nonce.to_le_bytes();
             job.next_nonce += 1;
             let blob = with_nonce(job.blob.clone(), NONCE_AT, nonce);
-            shares.push(Share { seat: number, job: job.id.clone(), nonce, blob, hash: [0; 32] });
+            shares.push(Share {
+                seat: number,
+                job: job.id.clone(),
+                nonce,
+                blob,
+                hash: [0; 32],
+            });
         }
     }
     let (total, threads, memory) = (shares.len() as f64, load.threads.max(1), memory.clone());
     let (cpu_s, began) = (Server::ourselves().read()?.cpu_s, Instant::now());
     let shares = tokio::task::spawn_blocking(move || mine(shares, &memory, threads)).await??;
-    let bare = (began.elapsed().as_secs_f64(), Server::ourselves().read()?.cpu_s - cpu_s);
-    let texts: Vec<String> = seats.iter().enumerate().map(|(number, seat)| lines_of(&seat.talk, number, &shares)).collect();
+    let bare = (
+        began.elapsed().as_secs_f64(),
+        Server::ourselves().read()?.cpu_s - cpu_s,
+    );
+    let texts: Vec<String> = seats
+        .iter()
+        .enumerate()
+        .map(|(number, seat)| lines_of(&seat.talk, number, &shares))
+        .collect();
     let pool = load.pid.map(Server::new);
-    let cpu_s = || pool.as_ref().map_or(Ok(0.0), |pool| pool.read().map(|reading| reading.cpu_s));
+    let cpu_s = || {
+        pool.as_ref()
+            .map_or(Ok(0.0), |pool| pool.read().map(|reading| reading.cpu_s))
+    };
     let (before, began) = (cpu_s()?, Instant::now());
-    try_join_all(seats.iter_mut().zip(texts).map(|(seat, text)| seat.hand_in(text, count))).await?;
-    let (clock, cpu) = ([bare.0, began.elapsed().as_secs_f64()], [bare.1, cpu_s()? - before]);
-    Ok(Took { shares: total, clock, cpu })
+    try_join_all(
+        seats
+            .iter_mut()
+            .zip(texts)
+            .map(|(seat, text)| seat.hand_in(text, count)),
+    )
+    .await?;
+    let (clock, cpu) = (
+        [bare.0, began.elapsed().as_secs_f64()],
+        [bare.1, cpu_s()? - before],
+    );
+    Ok(Took {
+        shares: total,
+        clock,
+        cpu,
+    })
 }
 
 /// The hashes of the shares, by plain loops over the library.
-fn mine(mut shares: Vec<Share>, memory: &Arc<Memory>, threads: usize) -> anyhow::Result<Vec<Share>> {
+fn mine(
+    mut shares: Vec<Share>,
+    memory: &Arc<Memory>,
+    threads: usize,
+) -> anyhow::Result<Vec<Share>> {
     let part = shares.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
         let hash = |part: &mut [Share]| -> anyhow::Result<()> {
@@ -120,15 +171,24 @@ fn mine(mut shares: Vec<Share>, memory: &Arc<Memory>, threads: usize) -> anyhow:
             }
             Ok(())
         };
-        let running: Vec<_> = shares.chunks_mut(part).map(|part| scope.spawn(move || hash(part))).collect();
-        running.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a hashing thread broke down"))?)
+        let running: Vec<_> = shares
+            .chunks_mut(part)
+            .map(|part| scope.spawn(move || hash(part)))
+            .collect();
+        running.into_iter().try_for_each(|thread| {
+            thread
+                .join()
+                .map_err(|_| anyhow!("a hashing thread broke down"))?
+        })
     })?;
     Ok(shares)
 }
 
 fn lines_of(talk: &Talk<'_>, seat: usize, shares: &[Share]) -> String {
     let own = shares.iter().filter(|share| share.seat == seat);
-    own.zip(100u64..).map(|(share, id)| format!("{}\n", talk.share(id, &share.job, share.nonce, &share.hash))).collect()
+    own.zip(100u64..)
+        .map(|(share, id)| format!("{}\n", talk.share(id, &share.job, share.nonce, &share.hash)))
+        .collect()
 }
 
 impl Seat<'_> {
@@ -140,7 +200,8 @@ impl Seat<'_> {
             while left > 0 {
                 line.clear();
                 next(lines, &mut line).await?;
-                let said: Value = serde_json::from_slice(&line).context("the pool sent what is not JSON")?;
+                let said: Value =
+                    serde_json::from_slice(&line).context("the pool sent what is not JSON")?;
                 if said["method"] == "job" {
                     continue;
                 }

@@ -17,7 +17,11 @@ pub enum Event {
     /// The first job under another seed had this height.
     Seed { height: u64 },
     /// A share for a block of this height was answered OK; since it was sent.
-    Answered { took: Duration, height: u64, at: Instant },
+    Answered {
+        took: Duration,
+        height: u64,
+        at: Instant,
+    },
     /// A share was refused with these words.
     Refused(String),
     /// A share was mined for a job that was replaced meanwhile, and not sent.
@@ -74,19 +78,29 @@ impl Figures {
         }
     }
 
-    /// How long after the first miner each heard of a new height, over all heights that reached all `miners`; and how long
-    /// after the daemon was seen to have it, for blocks we had made.
+    /// How long after the first miner each heard of a new height, over all heights that reached all
+    /// `miners`; and how long after the daemon was seen to have it, for blocks we had made.
     pub fn fan_out(&self, miners: usize) -> Value {
-        let heard: Vec<(&u64, &Vec<Instant>)> = self.jobs.iter().filter(|(_, at)| at.len() >= miners).collect();
+        let heard: Vec<(&u64, &Vec<Instant>)> = self
+            .jobs
+            .iter()
+            .filter(|(_, at)| at.len() >= miners)
+            .collect();
         let mut spread = Vec::new();
         let (mut after_block, mut last) = (Vec::new(), Vec::new());
         for (height, at) in &heard {
-            let Some(first) = at.iter().min() else { continue };
+            let Some(first) = at.iter().min() else {
+                continue;
+            };
             spread.extend(at.iter().map(|at| at.duration_since(*first)));
             if let Some(block) = self.blocks.get(height) {
                 // The job may overtake the daemon's answer to our look.
                 after_block.extend(at.iter().map(|at| at.saturating_duration_since(*block)));
-                last.extend(at.iter().max().map(|at| at.saturating_duration_since(*block)));
+                last.extend(
+                    at.iter()
+                        .max()
+                        .map(|at| at.saturating_duration_since(*block)),
+                );
             }
         }
         json!({
@@ -95,24 +109,40 @@ impl Figures {
         })
     }
 
-    /// How long after the daemon had the block the first job was there, all jobs were, and the first share was OK: at the heights that
-    /// changed the seed, and as a rule. Null when none did.
+    /// How long after the daemon had the block the first job was there, all jobs were, and the
+    /// first share was OK: at the heights that changed the seed, and as a rule. Null when none did.
     pub fn seed_change(&self, miners: usize) -> Value {
         let mut rows = [Vec::new(), Vec::new()];
         for (height, block) in &self.blocks {
             let jobs = self.jobs.get(height).filter(|jobs| jobs.len() >= miners);
-            let (Some(jobs), Some(verdict)) = (jobs, self.verdicts.get(height)) else { continue };
-            let since = |at: Option<&Instant>| at.map_or(Duration::MAX, |at| at.saturating_duration_since(*block));
-            let row = [since(jobs.iter().min()), since(jobs.iter().max()), since(Some(verdict))];
+            let (Some(jobs), Some(verdict)) = (jobs, self.verdicts.get(height)) else {
+                continue;
+            };
+            let since = |at: Option<&Instant>| {
+                at.map_or(Duration::MAX, |at| at.saturating_duration_since(*block))
+            };
+            let row = [
+                since(jobs.iter().min()),
+                since(jobs.iter().max()),
+                since(Some(verdict)),
+            ];
             rows[usize::from(self.seeds.contains(height))].push(row);
         }
-        let [usual, changed] = rows.map(|rows| [0, 1, 2].map(|column| middle(rows.iter().map(|row| row[column]).collect())));
+        let [usual, changed] = rows.map(|rows| {
+            [0, 1, 2].map(|column| middle(rows.iter().map(|row| row[column]).collect()))
+        });
         let told = |row: [Option<Duration>; 3]| {
             let [first, last, ok] = row.map(|took| took.map(ms));
             json!({"first_job_ms": first, "last_job_ms": last, "first_ok_ms": ok})
         };
-        let gap = usual[2].zip(changed[2]).map(|(usual, changed)| ms(changed.saturating_sub(usual)));
-        if gap.is_none() { Value::Null } else { json!({"at_the_change": told(changed), "as_a_rule": told(usual), "gap_ms": gap}) }
+        let gap = usual[2]
+            .zip(changed[2])
+            .map(|(usual, changed)| ms(changed.saturating_sub(usual)));
+        if gap.is_none() {
+            Value::Null
+        } else {
+            json!({"at_the_change": told(changed), "as_a_rule": told(usual), "gap_ms": gap})
+        }
     }
 }
 
@@ -131,7 +161,9 @@ pub fn ms(took: Duration) -> f64 {
 pub fn times(took: &[Duration]) -> Value {
     let mut sorted = took.to_vec();
     sorted.sort_unstable();
-    let Some(last) = sorted.len().checked_sub(1) else { return Value::Null };
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return Value::Null;
+    };
     let at = |part: f64| ms(sorted[(last as f64 * part).round() as usize]);
     json!({"p50": at(0.5), "p99": at(0.99), "max": at(1.0)})
 }
@@ -149,14 +181,23 @@ mod tests {
         for (height, ms) in [(11, 105), (11, 140), (12, 500)] {
             figures.add(Event::Job { height, at: at(ms) });
         }
-        figures.add(Event::Block { height: 11, at: at(100) });
+        figures.add(Event::Block {
+            height: 11,
+            at: at(100),
+        });
         let told = figures.fan_out(2);
         assert_eq!(told["new_heights_heard_by_all"], 1);
-        assert_eq!(told["after_the_first_miner_ms"], json!({"p50": 35.0, "p99": 35.0, "max": 35.0}));
+        assert_eq!(
+            told["after_the_first_miner_ms"],
+            json!({"p50": 35.0, "p99": 35.0, "max": 35.0})
+        );
         assert_eq!(told["last_miner_after_the_daemon_ms"]["max"], 40.0);
         assert_eq!(times(&[]), Value::Null);
         let hundred: Vec<Duration> = (1..=101).map(Duration::from_millis).collect();
-        assert_eq!(times(&hundred), json!({"p50": 51.0, "p99": 100.0, "max": 101.0}));
+        assert_eq!(
+            times(&hundred),
+            json!({"p50": 51.0, "p99": 100.0, "max": 101.0})
+        );
     }
 
     #[test]
@@ -164,16 +205,37 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut figures = Figures::default();
-        for (height, first, last, ok) in [(11, 110, 130, 180), (12, 210, 250, 290), (13, 310, 330, 420)] {
-            figures.add(Event::Block { height, at: at((height - 10) * 100) });
-            [last, first].into_iter().for_each(|ms| figures.add(Event::Job { height, at: at(ms) }));
-            [ok + 7, ok].into_iter().for_each(|ms| figures.add(Event::Answered { took: Duration::ZERO, height, at: at(ms) }));
+        for (height, first, last, ok) in [
+            (11, 110, 130, 180),
+            (12, 210, 250, 290),
+            (13, 310, 330, 420),
+        ] {
+            figures.add(Event::Block {
+                height,
+                at: at((height - 10) * 100),
+            });
+            [last, first]
+                .into_iter()
+                .for_each(|ms| figures.add(Event::Job { height, at: at(ms) }));
+            [ok + 7, ok].into_iter().for_each(|ms| {
+                figures.add(Event::Answered {
+                    took: Duration::ZERO,
+                    height,
+                    at: at(ms),
+                })
+            });
         }
         assert_eq!(figures.seed_change(2), Value::Null);
         figures.add(Event::Seed { height: 13 });
         let told = figures.seed_change(2);
-        assert_eq!(told["at_the_change"], json!({"first_job_ms": 10.0, "last_job_ms": 30.0, "first_ok_ms": 120.0}));
-        assert_eq!((&told["as_a_rule"]["first_ok_ms"], &told["gap_ms"]), (&json!(90.0), &json!(30.0)));
+        assert_eq!(
+            told["at_the_change"],
+            json!({"first_job_ms": 10.0, "last_job_ms": 30.0, "first_ok_ms": 120.0})
+        );
+        assert_eq!(
+            (&told["as_a_rule"]["first_ok_ms"], &told["gap_ms"]),
+            (&json!(90.0), &json!(30.0))
+        );
         // A height that somebody did not hear of says nothing.
         assert_eq!(figures.seed_change(3), Value::Null);
     }

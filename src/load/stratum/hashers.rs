@@ -1,4 +1,5 @@
-//! Threads that mine: one RandomX memory for all miners, so that thousands of them fit on one machine.
+//! Threads that mine: one RandomX memory for all miners, so that thousands of them fit on one
+//! machine.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +33,9 @@ impl Hashers {
         for number in 0..threads.max(1) {
             let inbox = inbox.clone();
             let thread = std::thread::Builder::new().name(format!("load-{number}"));
-            thread.spawn(move || hash(&inbox)).context("a hashing thread does not start")?;
+            thread
+                .spawn(move || hash(&inbox))
+                .context("a hashing thread does not start")?;
         }
         let seeds = Arc::new(Seeds::new(if full { Mode::Full } else { Mode::Light }));
         let (builder, stop) = (seeds.clone(), stop.clone());
@@ -63,22 +66,35 @@ impl Hashers {
         self.seeds.want(seed, None);
         let memory = self.seeds.memory(seed).await.ok()?;
         let (answer, hash) = oneshot::channel();
-        self.work.try_send(Work { memory, blob, answer }).ok()?;
+        self.work
+            .try_send(Work {
+                memory,
+                blob,
+                answer,
+            })
+            .ok()?;
         hash.await.ok()
     }
 }
 
 fn hash(inbox: &Mutex<Receiver<Work>>) {
-    // Elsewhere each miner has a machine of its own; here the pool comes first. Where that is not allowed they share.
+    // Elsewhere each miner has a machine of its own; here the pool comes first. Where that is not
+    // allowed they share.
     let _ = rustix::process::nice(19);
     let mut machine: Option<Machine> = None;
     loop {
         let received = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(work) = received else { return };
-        if machine.as_ref().is_none_or(|machine| !machine.reads(&work.memory)) {
+        if machine
+            .as_ref()
+            .is_none_or(|machine| !machine.reads(&work.memory))
+        {
             machine = Machine::new(&work.memory).ok();
         }
-        if let Some(hash) = machine.as_ref().and_then(|machine| machine.hash(&work.blob).ok()) {
+        if let Some(hash) = machine
+            .as_ref()
+            .and_then(|machine| machine.hash(&work.blob).ok())
+        {
             // A miner that was stopped waits no more.
             let _ = work.answer.send(hash);
         }

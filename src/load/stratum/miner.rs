@@ -90,13 +90,19 @@ pub struct Talk<'a> {
 
 impl Miner {
     pub fn new(shared: Arc<Shared>, number: usize, active: bool) -> Self {
-        Self { shared, number, active }
+        Self {
+            shared,
+            number,
+            active,
+        }
     }
 
     /// To the end of the run, or of the connection.
     pub async fn run(self) {
         let mut inside = false;
-        let Err(error) = self.mine(&mut inside).await else { return };
+        let Err(error) = self.mine(&mut inside).await else {
+            return;
+        };
         if !inside {
             self.shared.turned_away.fetch_add(1, Relaxed);
             self.shared.settled.add_permits(1);
@@ -124,7 +130,16 @@ impl Miner {
     /// The sending end of a connection.
     pub fn talk(&self, out: OwnedWriteHalf) -> Talk<'_> {
         let (session, sent) = (String::new(), HashMap::new());
-        Talk { miner: self, out, session, job: None, height: 0, fresh: false, next_id: 2, sent }
+        Talk {
+            miner: self,
+            out,
+            session,
+            job: None,
+            height: 0,
+            fresh: false,
+            next_id: 2,
+            sent,
+        }
     }
 
     pub async fn connect(&self) -> anyhow::Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf)> {
@@ -132,10 +147,20 @@ impl Miner {
         if self.shared.sources > 1 {
             // 127.a.b.1: a loopback network of its own for each source.
             let source = self.number as u32 % self.shared.sources;
-            let from = Ipv4Addr::new(127, 1 + (source / 250 % 250) as u8, 1 + (source % 250) as u8, 1);
-            socket.bind(SocketAddr::from((from, 0))).context("cannot connect from another loopback address")?;
+            let from = Ipv4Addr::new(
+                127,
+                1 + (source / 250 % 250) as u8,
+                1 + (source % 250) as u8,
+                1,
+            );
+            socket
+                .bind(SocketAddr::from((from, 0)))
+                .context("cannot connect from another loopback address")?;
         }
-        let stream = socket.connect(self.shared.pool).await.context("cannot connect")?;
+        let stream = socket
+            .connect(self.shared.pool)
+            .await
+            .context("cannot connect")?;
         stream.set_nodelay(true)?;
         let (read, write) = stream.into_split();
         Ok((BufReader::with_capacity(BUFFER, read), write))
@@ -144,22 +169,38 @@ impl Miner {
 
 /// The next line without its end; an error when there is none.
 pub async fn next(lines: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> anyhow::Result<()> {
-    // `read_until` goes on where it was when it was dropped half-way, as long as the buffer is kept; it is emptied after use.
-    let read = lines.read_until(b'\n', line).await.context("reading failed")?;
-    if read == 0 { bail!("the pool closed the connection") } else { Ok(()) }
+    // `read_until` goes on where it was when it was dropped half-way, as long as the buffer is
+    // kept; it is emptied after use.
+    let read = lines
+        .read_until(b'\n', line)
+        .await
+        .context("reading failed")?;
+    if read == 0 {
+        bail!("the pool closed the connection")
+    } else {
+        Ok(())
+    }
 }
 
 impl Talk<'_> {
     pub async fn login(&mut self, lines: &mut BufReader<OwnedReadHalf>) -> anyhow::Result<()> {
         let shared = &self.miner.shared;
-        let login = format!("{}.load-{}+{}", shared.wallet, self.miner.number, shared.difficulty);
-        let params = json!({"login": login, "pass": "x", "agent": "headframe-load/1.0", "algo": ["rx/0"]});
-        self.send(&json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params})).await?;
+        let login = format!(
+            "{}.load-{}+{}",
+            shared.wallet, self.miner.number, shared.difficulty
+        );
+        let params =
+            json!({"login": login, "pass": "x", "agent": "headframe-load/1.0", "algo": ["rx/0"]});
+        self.send(&json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params}))
+            .await?;
         let mut line = Vec::new();
         next(lines, &mut line).await?;
-        let said: Value = serde_json::from_slice(&line).context("the answer to the login is not JSON")?;
+        let said: Value =
+            serde_json::from_slice(&line).context("the answer to the login is not JSON")?;
         let result = &said["result"];
-        let session = result["id"].as_str().ok_or_else(|| anyhow!("the login was refused: {}", said["error"]["message"]))?;
+        let session = result["id"]
+            .as_str()
+            .ok_or_else(|| anyhow!("the login was refused: {}", said["error"]["message"]))?;
         session.clone_into(&mut self.session);
         self.take(&result["job"], Instant::now()).await
     }
@@ -173,7 +214,8 @@ impl Talk<'_> {
         let mut line = Vec::new();
         loop {
             tokio::select! {
-                // A line first: thousands come at the same moment, and looking at anything else then would delay what is measured.
+                // A line first: thousands come at the same moment, and looking at anything else
+                // then would delay what is measured.
                 biased;
                 read = next(lines, &mut line) => {
                     read?;
@@ -201,7 +243,8 @@ impl Talk<'_> {
 
     /// A line, which came at this moment.
     async fn hear(&mut self, line: &[u8], at: Instant) -> anyhow::Result<()> {
-        // Thousands hear of a job at the same moment; parsing for all of them would delay what is measured.
+        // Thousands hear of a job at the same moment; parsing for all of them would delay what is
+        // measured.
         if !self.miner.active && self.height > 0 && self.same_height(line) {
             return Ok(());
         }
@@ -209,9 +252,15 @@ impl Talk<'_> {
         if said["method"] == "job" {
             return self.take(&said["params"], at).await;
         }
-        let Some((sent, height)) = said["id"].as_u64().and_then(|id| self.sent.remove(&id)) else { return Ok(()) };
+        let Some((sent, height)) = said["id"].as_u64().and_then(|id| self.sent.remove(&id)) else {
+            return Ok(());
+        };
         let event = match said["error"]["message"].as_str() {
-            None => Event::Answered { took: at.duration_since(sent), height, at },
+            None => Event::Answered {
+                took: at.duration_since(sent),
+                height,
+                at,
+            },
             Some(words) => Event::Refused(words.to_owned()),
         };
         tell(&self.miner.shared.events, event).await;
@@ -221,9 +270,15 @@ impl Talk<'_> {
     /// Whether the line has the height that is known already, or none.
     fn same_height(&self, line: &[u8]) -> bool {
         const KEY: &[u8] = b"\"height\":";
-        let Some(place) = line.windows(KEY.len()).position(|window| window == KEY) else { return true };
-        let digits = line[place + KEY.len()..].iter().take_while(|byte| byte.is_ascii_digit());
-        digits.fold(0u64, |height, digit| height.wrapping_mul(10) + u64::from(digit - b'0')) == self.height
+        let Some(place) = line.windows(KEY.len()).position(|window| window == KEY) else {
+            return true;
+        };
+        let digits = line[place + KEY.len()..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit());
+        digits.fold(0u64, |height, digit| {
+            height.wrapping_mul(10) + u64::from(digit - b'0')
+        }) == self.height
     }
 
     async fn take(&mut self, job: &Value, at: Instant) -> anyhow::Result<()> {
@@ -237,7 +292,11 @@ impl Talk<'_> {
         if !self.miner.active {
             return Ok(());
         }
-        let text = |key: &str| job[key].as_str().with_context(|| format!("a job has no {key}"));
+        let text = |key: &str| {
+            job[key]
+                .as_str()
+                .with_context(|| format!("a job has no {key}"))
+        };
         let mut seed = [0; 32];
         decode(text("seed_hash")?, &mut seed).context("seed_hash")?;
         if before != height && self.job.as_ref().is_some_and(|job| job.seed != seed) {
@@ -246,7 +305,13 @@ impl Talk<'_> {
         let mut blob = vec![0; text("blob")?.len() / 2];
         decode(text("blob")?, &mut blob).context("blob")?;
         let target = target_from_hex(text("target")?).context("a target that would crash XMRig")?;
-        self.job = Some(Job { id: text("job_id")?.to_owned(), blob, seed, target, next_nonce: 0 });
+        self.job = Some(Job {
+            id: text("job_id")?.to_owned(),
+            blob,
+            seed,
+            target,
+            next_nonce: 0,
+        });
         Ok(())
     }
 
@@ -258,12 +323,19 @@ impl Talk<'_> {
         let blob = with_nonce(job.blob.clone(), NONCE_AT, nonce);
         Some(Box::pin(async move {
             let hash = shared.hashers.hash(seed, blob).await?;
-            Some(Found { job: id, nonce, hash, good: miner_submits(&hash, target) })
+            Some(Found {
+                job: id,
+                nonce,
+                hash,
+                good: miner_submits(&hash, target),
+            })
         }))
     }
 
     async fn submit(&mut self, found: Option<Found>) -> anyhow::Result<()> {
-        let Some(found) = found.filter(|found| found.good) else { return Ok(()) };
+        let Some(found) = found.filter(|found| found.good) else {
+            return Ok(());
+        };
         if self.job.as_ref().is_none_or(|job| job.id != found.job) {
             tell(&self.miner.shared.events, Event::Outrun).await;
             return Ok(());
@@ -291,14 +363,20 @@ impl Talk<'_> {
 
     /// Sends whole lines.
     pub async fn send_text(&mut self, text: &str) -> anyhow::Result<()> {
-        self.out.write_all(text.as_bytes()).await.context("sending failed")
+        self.out
+            .write_all(text.as_bytes())
+            .await
+            .context("sending failed")
     }
 }
 
 fn every(period: Duration, number: usize) -> Interval {
     // The golden ratio spreads any number of miners evenly over the period.
     let part = (number as f64 * 0.618_033_988_75).fract();
-    let mut ticks = interval_at(tokio::time::Instant::now() + period.mul_f64(part), period.max(Duration::from_millis(1)));
+    let mut ticks = interval_at(
+        tokio::time::Instant::now() + period.mul_f64(part),
+        period.max(Duration::from_millis(1)),
+    );
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
@@ -309,7 +387,8 @@ pub fn decode(text: &str, bytes: &mut [u8]) -> anyhow::Result<()> {
         bail!("{text:?} is not {} hex digits", bytes.len() * 2);
     }
     for (byte, place) in bytes.iter_mut().zip((0..text.len()).step_by(2)) {
-        *byte = u8::from_str_radix(&text[place..place + 2], 16).with_context(|| format!("{text:?} is not hex"))?;
+        *byte = u8::from_str_radix(&text[place..place + 2], 16)
+            .with_context(|| format!("{text:?} is not hex"))?;
     }
     Ok(())
 }
@@ -327,7 +406,10 @@ mod tests {
     fn hex_goes_both_ways() {
         let mut bytes = [0; 4];
         decode("00ff7f01", &mut bytes).unwrap();
-        assert_eq!((bytes, encode(&bytes).as_str()), ([0, 255, 127, 1], "00ff7f01"));
+        assert_eq!(
+            (bytes, encode(&bytes).as_str()),
+            ([0, 255, 127, 1], "00ff7f01")
+        );
         for wrong in ["00ff7f", "00ff7f0102", "00ff7fzz", "éé7f01"] {
             assert!(decode(wrong, &mut bytes).is_err(), "{wrong}");
         }

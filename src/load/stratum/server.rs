@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 
-/// A tick of the kernel's clock for processor time: 100 a second on every Linux of today (`sysconf(_SC_CLK_TCK)`).
+/// A tick of the kernel's clock for processor time: 100 a second on every Linux of today
+/// (`sysconf(_SC_CLK_TCK)`).
 const TICK_S: f64 = 0.01;
 
 /// A process on this machine.
@@ -34,19 +35,40 @@ impl Server {
     /// Memory, files and processor time now.
     pub fn read(&self) -> anyhow::Result<Reading> {
         let path = format!("/proc/{}/status", self.pid);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}; is --pid the pool's process"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).with_context(|| format!("{path} has no VmRSS"))?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().with_context(|| format!("VmRSS in {path}: {line}"))?;
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {path}; is --pid the pool's process"))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .with_context(|| format!("{path} has no VmRSS"))?;
+        let kib: u64 = line
+            .trim()
+            .trim_end_matches(" kB")
+            .trim()
+            .parse()
+            .with_context(|| format!("VmRSS in {path}: {line}"))?;
         let files = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).map_or(0, Iterator::count);
-        Ok(Reading { resident: kib * 1024, files, cpu_s: self.cpu_s()? })
+        Ok(Reading {
+            resident: kib * 1024,
+            files,
+            cpu_s: self.cpu_s()?,
+        })
     }
 
     fn cpu_s(&self) -> anyhow::Result<f64> {
         let path = format!("/proc/{}/stat", self.pid);
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        // Behind the name, which may hold anything, come the state and the other fields of proc(5); these are 14 and 15, user and system.
-        let fields = text.rsplit_once(") ").map(|(_, rest)| rest.split(' ')).with_context(|| format!("{path} names no process"))?;
+        // Behind the name, which may hold anything, come the state and the other fields of proc(5);
+        // these are 14 and 15, user and system.
+        let fields = text
+            .rsplit_once(") ")
+            .map(|(_, rest)| rest.split(' '))
+            .with_context(|| format!("{path} names no process"))?;
         let ticks: Result<Vec<u64>, _> = fields.skip(11).take(2).map(str::parse).collect();
-        Ok(ticks.with_context(|| format!("{path} tells no processor time"))?.iter().sum::<u64>() as f64 * TICK_S)
+        Ok(ticks
+            .with_context(|| format!("{path} tells no processor time"))?
+            .iter()
+            .sum::<u64>() as f64
+            * TICK_S)
     }
 }

@@ -1,14 +1,21 @@
-//! The line codec: however a stream is cut, the same lines come out, and none is longer than allowed.
+//! The line codec: however a stream is cut, the same lines come out, and none is longer than
+//! allowed.
 
 use headframe_stratum::protocol::line::Lines;
 
 /// The first byte chooses the limit, the second how the rest is cut.
 pub fn run(bytes: &[u8]) {
-    let [limit, cut, stream @ ..] = bytes else { return };
+    let [limit, cut, stream @ ..] = bytes else {
+        return;
+    };
     let (limit, cut) = (usize::from(*limit) + 1, usize::from(*cut) + 1);
     let expected = split(stream, limit);
     for piece in [cut, 1, stream.len().max(1)] {
-        assert_eq!(read(stream, limit, piece), expected, "cut into pieces of {piece}");
+        assert_eq!(
+            read(stream, limit, piece),
+            expected,
+            "cut into pieces of {piece}"
+        );
     }
 }
 

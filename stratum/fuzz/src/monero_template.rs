@@ -1,12 +1,13 @@
-//! Templates of a Monero daemon: anything but a template is refused, and what is taken makes the blobs and blocks that the
-//! `monero` crate makes of the same bytes.
+//! Templates of a Monero daemon: anything but a template is refused, and what is taken makes the
+//! blobs and blocks that the `monero` crate makes of the same bytes.
 
 use headframe_stratum::chain::monero::template::{MoneroTemplate, TemplateAnswer};
 use headframe_stratum::chain::{Extranonce, Template};
 use monero::consensus::encode::{deserialize, serialize};
 use serde_json::json;
 
-/// Either a daemon's answer as JSON, or the reserve's place (two bytes, little-endian) and the block.
+/// Either a daemon's answer as JSON, or the reserve's place (two bytes, little-endian) and the
+/// block.
 pub fn run(bytes: &[u8]) {
     if bytes.first() == Some(&b'{') {
         if let Ok(answer) = serde_json::from_slice::<TemplateAnswer>(bytes) {
@@ -14,7 +15,9 @@ pub fn run(bytes: &[u8]) {
         }
         return;
     }
-    let [low, high, blob @ ..] = bytes else { return };
+    let [low, high, blob @ ..] = bytes else {
+        return;
+    };
     // Without the hashing blob that belongs to it everything is read, and then refused.
     assert!(MoneroTemplate::parse(&answer(blob, u16::from_le_bytes([*low, *high]), &[])).is_err());
     if let Some(hashing) = oracle(blob) {
@@ -23,8 +26,14 @@ pub fn run(bytes: &[u8]) {
 }
 
 fn check(answer: &TemplateAnswer) {
-    let Ok(template) = MoneroTemplate::parse(answer) else { return };
-    let extranonce = Extranonce { instance: 0x0102_0304, connection: 5, job: 6 };
+    let Ok(template) = MoneroTemplate::parse(answer) else {
+        return;
+    };
+    let extranonce = Extranonce {
+        instance: 0x0102_0304,
+        connection: 5,
+        job: 6,
+    };
     let nonce = [7, 8, 9, 10];
     let found = template.block(extranonce, nonce);
     let mut blob = template.hashing_blob(extranonce);
@@ -34,11 +43,16 @@ fn check(answer: &TemplateAnswer) {
     // What the other hand reads before the extranonce is written must be readable after it.
     if hex::decode(&answer.blocktemplate_blob).is_ok_and(|bytes| oracle(&bytes).is_some()) {
         let hashing = oracle(&found.bytes).expect("the extranonce made a block that is none");
-        assert_eq!(hex::encode(blob), hex::encode(hashing), "the blob a miner hashes is not that of the block it makes");
+        assert_eq!(
+            hex::encode(blob),
+            hex::encode(hashing),
+            "the blob a miner hashes is not that of the block it makes"
+        );
     }
 }
 
-/// The hashing blob of a block by another's hand; `None` for what that hand does not read, or writes differently.
+/// The hashing blob of a block by another's hand; `None` for what that hand does not read, or
+/// writes differently.
 fn oracle(blob: &[u8]) -> Option<Vec<u8>> {
     let block: monero::Block = deserialize(blob).ok()?;
     (serialize(&block) == blob).then(|| block.serialize_hashable())

@@ -1,4 +1,5 @@
-//! The PROXY header: read as it comes, it never takes a byte of the miner's, and what was understood can be said again.
+//! The PROXY header: read as it comes, it never takes a byte of the miner's, and what was
+//! understood can be said again.
 
 use headframe_stratum::proxy::{MAX_REST, Origin, ProxyError, SIGNATURE, parse, wanted};
 use std::net::{IpAddr, SocketAddr};
@@ -8,25 +9,42 @@ pub fn run(bytes: &[u8]) {
     let _ = parse(bytes);
     let mut read = 0;
     loop {
-        let Ok(more) = wanted(&bytes[..read]) else { return };
+        let Ok(more) = wanted(&bytes[..read]) else {
+            return;
+        };
         if more == 0 {
             break;
         }
-        assert!(read + more <= 16 + MAX_REST, "{} bytes are too many to wait for", read + more);
+        assert!(
+            read + more <= 16 + MAX_REST,
+            "{} bytes are too many to wait for",
+            read + more
+        );
         // One byte now, then all that is wanted: both are ways a socket may give them.
         let given = if read == 0 { 1 } else { more };
         if read + given > bytes.len() {
-            assert!(parse(&bytes[..read]).is_err(), "half a header was taken for a whole one");
+            assert!(
+                parse(&bytes[..read]).is_err(),
+                "half a header was taken for a whole one"
+            );
             return;
         }
         read += given;
     }
     match parse(&bytes[..read]) {
-        Ok(Origin::Miner(address)) => assert_eq!(parse(&header(address)), Ok(Origin::Miner(address))),
+        Ok(Origin::Miner(address)) => {
+            assert_eq!(parse(&header(address)), Ok(Origin::Miner(address)))
+        }
         Ok(Origin::Socket) => {}
         Err(error) => {
-            let late = matches!(error, ProxyError::Command(_) | ProxyError::Transport(_) | ProxyError::Short);
-            assert!(late, "{error} should have been said before all of it was read");
+            let late = matches!(
+                error,
+                ProxyError::Command(_) | ProxyError::Transport(_) | ProxyError::Short
+            );
+            assert!(
+                late,
+                "{error} should have been said before all of it was read"
+            );
         }
     }
 }

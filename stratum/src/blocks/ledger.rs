@@ -1,8 +1,8 @@
 //! The ledger of open blocks: what is known of each, and who may write its next row.
 //!
-//! Two hands write rows of a block: first the submission, later the watcher. The ledger keeps them apart, and it knows
-//! when the fate of a row is open: then the stream itself is asked before anything is written again, so that no step is
-//! written twice.
+//! Two hands write rows of a block: first the submission, later the watcher. The ledger keeps them
+//! apart, and it knows when the fate of a row is open: then the stream itself is asked before
+//! anything is written again, so that no step is written twice.
 
 use headframe_schemas::stream::blocks::Block;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Stage;
 use crate::chain::Hash;
 
-/// Open blocks remembered; beyond it the lowest is given up, which only a chain without work can bring about.
+/// Open blocks remembered; beyond it the lowest is given up, which only a chain without work can
+/// bring about.
 pub const MAX_OPEN: usize = 10_000;
 
 /// A block's place in the ledger. The height is there for the order; the identity is the hash.
@@ -52,12 +53,21 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A block is about to be submitted; `row` is its candidate row. `false` when the block is known already.
+    /// A block is about to be submitted; `row` is its candidate row. `false` when the block is
+    /// known already.
     pub fn begin(&mut self, key: Key, row: Block) -> bool {
         if self.open.contains_key(&key) {
             return false;
         }
-        self.insert(key, Entry { row, stage: Stage::Unwritten, owed: None, hand: Hand::Submission });
+        self.insert(
+            key,
+            Entry {
+                row,
+                stage: Stage::Unwritten,
+                owed: None,
+                hand: Hand::Submission,
+            },
+        );
         true
     }
 
@@ -66,7 +76,15 @@ impl Ledger {
         if self.open.contains_key(&key) {
             return false;
         }
-        self.insert(key, Entry { row, stage: Stage::Unwritten, owed: None, hand: Hand::Watcher });
+        self.insert(
+            key,
+            Entry {
+                row,
+                stage: Stage::Unwritten,
+                owed: None,
+                hand: Hand::Watcher,
+            },
+        );
         true
     }
 
@@ -100,17 +118,24 @@ impl Ledger {
         }
     }
 
-    /// The blocks in doubt. Ask for them before the stream is read: what is in doubt only afterwards is not answered by it.
+    /// The blocks in doubt. Ask for them before the stream is read: what is in doubt only
+    /// afterwards is not answered by it.
     pub fn doubtful(&self) -> BTreeSet<Key> {
-        self.open.iter().filter(|(_, entry)| entry.hand == Hand::Doubt).map(|(key, _)| *key).collect()
+        self.open
+            .iter()
+            .filter(|(_, entry)| entry.hand == Hand::Doubt)
+            .map(|(key, _)| *key)
+            .collect()
     }
 
-    /// Takes over what the stream holds: of blocks that are not known here, and of those that were in doubt before it was
-    /// read. `rows` are all rows of the pool, oldest first.
+    /// Takes over what the stream holds: of blocks that are not known here, and of those that were
+    /// in doubt before it was read. `rows` are all rows of the pool, oldest first.
     pub fn restore(&mut self, doubtful: &BTreeSet<Key>, rows: Vec<Block>) {
         let mut held: BTreeMap<Key, (Block, Stage)> = BTreeMap::new();
         for row in rows {
-            let (Some(key), Some(stage)) = (key_of(&row), Stage::of_word(&row.status)) else { continue };
+            let (Some(key), Some(stage)) = (key_of(&row), Stage::of_word(&row.status)) else {
+                continue;
+            };
             // A candidate row can only be the first; one that comes late says nothing new.
             if stage != Stage::Candidate || !held.contains_key(&key) {
                 held.insert(key, (row, stage));
@@ -129,14 +154,26 @@ impl Ledger {
                 }
                 Some(_) => {}
                 None if stage == Stage::Matured => {}
-                None => self.insert(key, Entry { row, stage, owed: None, hand: Hand::Watcher }),
+                None => self.insert(
+                    key,
+                    Entry {
+                        row,
+                        stage,
+                        owed: None,
+                        hand: Hand::Watcher,
+                    },
+                ),
             }
         }
     }
 
     /// The blocks the watcher may write about, lowest first.
     pub fn watched(&self) -> Vec<(Key, Entry)> {
-        self.open.iter().filter(|(_, entry)| entry.hand == Hand::Watcher).map(|(key, entry)| (*key, entry.clone())).collect()
+        self.open
+            .iter()
+            .filter(|(_, entry)| entry.hand == Hand::Watcher)
+            .map(|(key, entry)| (*key, entry.clone()))
+            .collect()
     }
 
     /// Nothing can follow for this block.
@@ -169,5 +206,8 @@ impl Ledger {
 pub fn key_of(row: &Block) -> Option<Key> {
     let mut hash = [0; 32];
     hex::decode_to_slice(&row.hash, &mut hash).ok()?;
-    Some(Key { height: u64::try_from(row.height).ok()?, hash })
+    Some(Key {
+        height: u64::try_from(row.height).ok()?,
+        hash,
+    })
 }

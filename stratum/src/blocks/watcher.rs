@@ -1,7 +1,8 @@
 //! Watches the chain for the blocks of this pool and writes a row for each step in their lives.
 //!
-//! What was written is known from the stream itself, so a restart goes on where the last process stopped: also with a block
-//! whose outcome row a crash cut off. One process watches for one pool name; two would write each step twice.
+//! What was written is known from the stream itself, so a restart goes on where the last process
+//! stopped: also with a block whose outcome row a crash cut off. One process watches for one pool
+//! name; two would write each step twice.
 
 use headframe_schemas::stream::blocks::{Block, Terms};
 use std::collections::BTreeSet;
@@ -20,7 +21,8 @@ use crate::pool::wall_us;
 
 /// The worker in the row of a block that nothing but the chain told of.
 pub(crate) const RECOVERED: &str = "_recovered";
-/// Blocks below the newest share's that are searched, too: the chain may have been shorter when it was found.
+/// Blocks below the newest share's that are searched, too: the chain may have been shorter when it
+/// was found.
 const SEARCH_BEFORE: u64 = 10;
 /// Heights searched between two looks at how far the search has come.
 const SEARCH_AT_ONCE: u64 = 100;
@@ -80,7 +82,8 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// Watches until told to stop. A row that is being written then may or may not become durable; the next start asks.
+    /// Watches until told to stop. A row that is being written then may or may not become durable;
+    /// the next start asks.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let watch = async {
             self.recall().await;
@@ -89,7 +92,8 @@ impl Watcher {
                     tracing::warn!(%error, "the chain is not searched yet for blocks of earlier runs");
                 }
                 self.look().await;
-                metrics::gauge!("headframe_stratum_blocks_open").set(self.blocks.ledger().len() as f64);
+                metrics::gauge!("headframe_stratum_blocks_open")
+                    .set(self.blocks.ledger().len() as f64);
                 tokio::select! {
                     // The feed ends only with the pool; then there is only the clock.
                     Ok(()) = self.work.changed() => {}
@@ -122,22 +126,38 @@ impl Watcher {
         Ok(())
     }
 
-    /// Searches the chain, once a run, for blocks that were submitted and left no row: from where the pool worked last to the end.
+    /// Searches the chain, once a run, for blocks that were submitted and left no row: from where
+    /// the pool worked last to the end.
     async fn search(&mut self) -> Result<(), SearchError> {
         if self.search == Search::Done {
             return Ok(());
         }
         let next = match self.search {
             Search::At(next) => Some(next),
-            _ => self.facts.newest_height(&self.pool).await?.map(|height| height.saturating_sub(SEARCH_BEFORE)),
+            _ => self
+                .facts
+                .newest_height(&self.pool)
+                .await?
+                .map(|height| height.saturating_sub(SEARCH_BEFORE)),
         };
         let tip = self.chain.tip().await?;
         let (Some(mut next), None) = (next, &tip.unready) else {
-            // Without a share there was no block; without a daemon that is fit there is nothing to search yet.
-            self.search = if tip.unready.is_none() { Search::Done } else { self.search };
+            // Without a share there was no block; without a daemon that is fit there is nothing to
+            // search yet.
+            self.search = if tip.unready.is_none() {
+                Search::Done
+            } else {
+                self.search
+            };
             return Ok(());
         };
-        let known: BTreeSet<String> = self.facts.block_rows(&self.pool).await?.into_iter().map(|row| row.hash).collect();
+        let known: BTreeSet<String> = self
+            .facts
+            .block_rows(&self.pool)
+            .await?
+            .into_iter()
+            .map(|row| row.hash)
+            .collect();
         while next < tip.next_height {
             let last = (next + SEARCH_AT_ONCE - 1).min(tip.next_height - 1);
             for block in self.chain.marked(next..=last).await? {
@@ -152,7 +172,8 @@ impl Watcher {
         Ok(())
     }
 
-    /// Takes over a block that nothing but the chain tells of. Who found it is in the share that made it, if that is durable.
+    /// Takes over a block that nothing but the chain tells of. Who found it is in the share that
+    /// made it, if that is durable.
     fn adopt(&self, block: &Marked) {
         let row = Block {
             event_time: wall_us(),
@@ -167,7 +188,13 @@ impl Watcher {
             reason: None,
             terms: self.terms.clone(),
         };
-        if self.blocks.ledger().adopt(Key { height: block.height, hash: block.hash }, row) {
+        if self.blocks.ledger().adopt(
+            Key {
+                height: block.height,
+                hash: block.hash,
+            },
+            row,
+        ) {
             tracing::warn!(block = %hex::encode(block.hash), height = block.height, "a block of this pool had no row; it is written now");
         }
     }
@@ -182,8 +209,13 @@ impl Watcher {
         }
         let watched = self.blocks.ledger().watched();
         for (key, entry) in watched {
-            // The daemon's answer comes first, as it did; what the chain says now is asked the next time.
-            if let Some(owed) = entry.owed.clone().filter(|_| entry.stage == Stage::Candidate) {
+            // The daemon's answer comes first, as it did; what the chain says now is asked the next
+            // time.
+            if let Some(owed) = entry
+                .owed
+                .clone()
+                .filter(|_| entry.stage == Stage::Candidate)
+            {
                 self.write(&key, &entry, owed.0, owed.1).await;
                 continue;
             }
@@ -203,7 +235,8 @@ impl Watcher {
         for step in steps(stage, standing, self.rules) {
             // A block that was never written owes the daemon's answer next.
             let owed = entry.stage == Stage::Unwritten && entry.owed.is_some();
-            let reason = (step == Stage::Orphaned).then(|| "another block of this height is on the best chain".to_owned());
+            let reason = (step == Stage::Orphaned)
+                .then(|| "another block of this height is on the best chain".to_owned());
             if !self.write(key, entry, step, reason).await || owed {
                 return;
             }
@@ -216,8 +249,15 @@ impl Watcher {
 
     /// Writes one step; `false` when its fate is open.
     async fn write(&self, key: &Key, entry: &Entry, stage: Stage, reason: Option<String>) -> bool {
-        let Some(status) = stage.word() else { return true };
-        let row = Block { event_time: wall_us(), status: status.to_owned(), reason: reason.clone(), ..entry.row.clone() };
+        let Some(status) = stage.word() else {
+            return true;
+        };
+        let row = Block {
+            event_time: wall_us(),
+            status: status.to_owned(),
+            reason: reason.clone(),
+            ..entry.row.clone()
+        };
         if let Err(error) = self.facts.block(row).await {
             tracing::warn!(block = %entry.row.hash, status, %error, "a step of a block is in doubt");
             self.blocks.ledger().doubt(key);

@@ -1,7 +1,9 @@
-//! The Bitcoin-shaped driver (OpenSY): templates and keys from the node's JSON-RPC, blocks back to it.
+//! The Bitcoin-shaped driver (OpenSY): templates and keys from the node's JSON-RPC, blocks back to
+//! it.
 //!
-//! The proof of work is RandomX over an 80-byte header with the nonce at its end. Stock XMRig cannot write a nonce there, so
-//! the jobs go out under an algorithm name of their own, and a miner that does not offer it is told why.
+//! The proof of work is RandomX over an 80-byte header with the nonce at its end. Stock XMRig
+//! cannot write a nonce there, so the jobs go out under an algorithm name of their own, and a miner
+//! that does not offer it is told why.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -59,7 +61,8 @@ const MATURITY: u64 = 100;
 const BLOCK_TIME: Duration = Duration::from_secs(120);
 /// A node holds a long poll for a minute at least, and up to two when the mempool does not change.
 const LONG_POLL: Duration = Duration::from_secs(180);
-/// Between two long polls when the node does not hold them, or does not answer; polling goes on beside them.
+/// Between two long polls when the node does not hold them, or does not answer; polling goes on
+/// beside them.
 const LONG_POLL_PAUSE: Duration = Duration::from_secs(1);
 
 /// One OpenSY node.
@@ -107,83 +110,150 @@ pub fn fleet(config: &StratumConfig) -> Result<Fleet, ChainError> {
     let mut daemons = Vec::new();
     for url in config.opensy.nodes_in_order() {
         let chain = BitcoinChain::new(&url, &config.wallet, &config.opensy, timeout)?;
-        daemons.push(Daemon { name: fleet::name(&url), chain: Arc::new(chain.with_mark(config.mark())) });
+        daemons.push(Daemon {
+            name: fleet::name(&url),
+            chain: Arc::new(chain.with_mark(config.mark())),
+        });
     }
-    Fleet::new(daemons, config.daemons.clone(), Duration::from_millis(config.poll_ms))
+    Fleet::new(
+        daemons,
+        config.daemons.clone(),
+        Duration::from_millis(config.poll_ms),
+    )
 }
 
 impl BitcoinChain {
     /// A driver for the node at `url` whose blocks pay `wallet`.
-    pub fn new(url: &str, wallet: &str, settings: &OpensySettings, timeout: Duration) -> Result<Self, ChainError> {
-        let reward =
-            address::parse_any(wallet).map_err(|error| ChainError::Template(format!("the pool's wallet cannot be paid: {error}")))?;
+    pub fn new(
+        url: &str,
+        wallet: &str,
+        settings: &OpensySettings,
+        timeout: Duration,
+    ) -> Result<Self, ChainError> {
+        let reward = address::parse_any(wallet).map_err(|error| {
+            ChainError::Template(format!("the pool's wallet cannot be paid: {error}"))
+        })?;
         let rpc = Rpc::new(url, settings, timeout)?;
         let auditor = Auditor::new(rpc.clone());
-        Ok(Self { rpc, wallet: wallet.to_owned(), reward, settings: settings.clone(), mark: None, network: OnceLock::new(), auditor })
+        Ok(Self {
+            rpc,
+            wallet: wallet.to_owned(),
+            reward,
+            settings: settings.clone(),
+            mark: None,
+            network: OnceLock::new(),
+            auditor,
+        })
     }
 
     /// The same, leaving a mark in the coinbases of its blocks.
     pub fn with_mark(self, mark: Mark) -> Self {
-        Self { mark: Some(mark), ..self }
+        Self {
+            mark: Some(mark),
+            ..self
+        }
     }
 
     async fn ask_tip(&self) -> Result<Tip, ChainError> {
         let info: ChainInfo = self.rpc.call("getblockchaininfo", json!([])).await?;
         let hash = from_printed(&info.bestblockhash)
             .map(reversed)
-            .ok_or_else(|| ChainError::Template("getblockchaininfo has no bestblockhash of 64 hex digits".to_owned()))?;
+            .ok_or_else(|| {
+                ChainError::Template(
+                    "getblockchaininfo has no bestblockhash of 64 hex digits".to_owned(),
+                )
+            })?;
         let unready = match self.unready(&info) {
-            Ok(schedule) => self.auditor.misfit(schedule, info.blocks).await?.map(|misfit| misfit.to_string()),
+            Ok(schedule) => self
+                .auditor
+                .misfit(schedule, info.blocks)
+                .await?
+                .map(|misfit| misfit.to_string()),
             Err(reason) => Some(reason),
         };
         let next_height = info.blocks + 1;
-        let unready = unready.or_else(|| self.schedule().and_then(|schedule| before_fork(&schedule, next_height)));
-        Ok(Tip { hash, next_height, unready })
+        let unready = unready.or_else(|| {
+            self.schedule()
+                .and_then(|schedule| before_fork(&schedule, next_height))
+        });
+        Ok(Tip {
+            hash,
+            next_height,
+            unready,
+        })
     }
 
     /// The schedule of the node's network, or why its templates must not be mined.
     fn unready(&self, info: &ChainInfo) -> Result<KeySchedule, String> {
         let Some(network) = Network::from_chain(&info.chain) else {
-            return Err(format!("the node is on the chain {:?}, which this pool does not know", info.chain));
+            return Err(format!(
+                "the node is on the chain {:?}, which this pool does not know",
+                info.chain
+            ));
         };
         let first = *self.network.get_or_init(|| network);
         if network != first {
-            return Err(format!("the node was on {first} and is on {network} now; restart the pool"));
+            return Err(format!(
+                "the node was on {first} and is on {network} now; restart the pool"
+            ));
         }
-        address::parse(&self.wallet, network).map_err(|error| format!("the pool's wallet cannot be paid: {error}"))?;
+        address::parse(&self.wallet, network)
+            .map_err(|error| format!("the pool's wallet cannot be paid: {error}"))?;
         // A node on regtest has no peers to learn from and mines in that state.
         if info.initialblockdownload && network != Network::Regtest {
-            return Err(format!("the node is not synchronised (block {} of {})", info.blocks, info.headers));
+            return Err(format!(
+                "the node is not synchronised (block {} of {})",
+                info.blocks, info.headers
+            ));
         }
         if info.headers > info.blocks + HEADERS_AHEAD {
-            return Err(format!("the node is behind (block {} of {})", info.blocks, info.headers));
+            return Err(format!(
+                "the node is behind (block {} of {})",
+                info.blocks, info.headers
+            ));
         }
         Ok(self.settings.schedule(network))
     }
 
     fn schedule(&self) -> Option<KeySchedule> {
-        self.network.get().map(|network| self.settings.schedule(*network))
+        self.network
+            .get()
+            .map(|network| self.settings.schedule(*network))
     }
 
     async fn ask_template(&self) -> Result<Arc<dyn Template>, ChainError> {
-        let schedule = self.schedule().ok_or_else(|| ChainError::Template("the node's network is not known yet".to_owned()))?;
+        let schedule = self.schedule().ok_or_else(|| {
+            ChainError::Template("the node's network is not known yet".to_owned())
+        })?;
         for _ in 0..TEMPLATE_TRIES {
-            let answer: TemplateAnswer = self.rpc.call("getblocktemplate", json!([{"rules": ["segwit"]}])).await?;
+            let answer: TemplateAnswer = self
+                .rpc
+                .call("getblocktemplate", json!([{"rules": ["segwit"]}]))
+                .await?;
             let height = u64::from(answer.height);
             if let Some(reason) = before_fork(&schedule, height) {
                 return Err(ChainError::Template(reason));
             }
             let keys = self.keys(&schedule, height).await?;
-            // A reorg in between could give the keys of another chain, so the parent must still be in place after them.
+            // A reorg in between could give the keys of another chain, so the parent must still be
+            // in place after them.
             let parent = block_hash(&self.rpc, height.saturating_sub(1)).await?;
             if Some(parent) == from_printed(&answer.previousblockhash) {
-                return Ok(Arc::new(BitcoinTemplate::parse_marked(&answer, &self.reward.script(), keys, self.mark.as_ref())?));
+                return Ok(Arc::new(BitcoinTemplate::parse_marked(
+                    &answer,
+                    &self.reward.script(),
+                    keys,
+                    self.mark.as_ref(),
+                )?));
             }
         }
-        Err(ChainError::Template("the node's chain changed each time its keys were asked for".to_owned()))
+        Err(ChainError::Template(
+            "the node's chain changed each time its keys were asked for".to_owned(),
+        ))
     }
 
-    /// Asks for templates that the node holds back until there is something new (BIP 22), and rings each time one comes.
+    /// Asks for templates that the node holds back until there is something new (BIP 22), and rings
+    /// each time one comes.
     async fn long_poll(&self, bell: &Notify) {
         let mut known: Option<String> = None;
         loop {
@@ -192,8 +262,14 @@ impl BitcoinChain {
                 None => json!([{"rules": ["segwit"]}]),
             };
             let asked = tokio::time::Instant::now();
-            match self.rpc.call_within::<Held>(LONG_POLL, "getblocktemplate", wish).await {
-                Ok(Held { longpollid: Some(id) }) => {
+            match self
+                .rpc
+                .call_within::<Held>(LONG_POLL, "getblocktemplate", wish)
+                .await
+            {
+                Ok(Held {
+                    longpollid: Some(id),
+                }) => {
                     bell.notify_one();
                     let is_held = known.as_ref() != Some(&id) || asked.elapsed() > LONG_POLL_PAUSE;
                     known = Some(id);
@@ -218,7 +294,8 @@ impl BitcoinChain {
         Ok(Keys { current, next })
     }
 
-    /// A node whose answer was lost calls the second try a duplicate; only then is it asked what became of the block.
+    /// A node whose answer was lost calls the second try a duplicate; only then is it asked what
+    /// became of the block.
     async fn offer(&self, block: &FoundBlock) -> Result<Submitted, ChainError> {
         let body = json!([hex::encode(&block.bytes)]);
         let mut last = ChainError::Template("the block was never offered".to_owned());
@@ -226,10 +303,16 @@ impl BitcoinChain {
             if attempt > 0 {
                 tokio::time::sleep(SUBMIT_PAUSE * attempt).await;
             }
-            match self.rpc.call::<Option<String>>("submitblock", body.clone()).await {
+            match self
+                .rpc
+                .call::<Option<String>>("submitblock", body.clone())
+                .await
+            {
                 Ok(None) => return Ok(Submitted::Accepted),
                 Ok(Some(word)) => return Ok(self.verdict(&block.id, word).await),
-                Err(ChainError::Refused { code, message, .. }) if code != IN_WARMUP => return Ok(Submitted::Refused(message)),
+                Err(ChainError::Refused { code, message, .. }) if code != IN_WARMUP => {
+                    return Ok(Submitted::Refused(message));
+                }
                 Err(error) => last = error,
             }
         }
@@ -241,7 +324,9 @@ impl BitcoinChain {
         match word.as_str() {
             "duplicate" => self.place(id).await.unwrap_or(Submitted::Accepted),
             // It has the block and does not go on from it, or not yet.
-            "inconclusive" | "duplicate-inconclusive" => self.place(id).await.unwrap_or(Submitted::Orphaned),
+            "inconclusive" | "duplicate-inconclusive" => {
+                self.place(id).await.unwrap_or(Submitted::Orphaned)
+            }
             _ => {
                 if word.starts_with("high-hash") {
                     self.auditor.doubt();
@@ -253,23 +338,33 @@ impl BitcoinChain {
 
     /// Blocks beside the best chain have -1 confirmations, whatever their height.
     async fn ask_standing(&self, id: Hash, height: u64) -> Result<Standing, ChainError> {
-        let header = async |hash: String| self.rpc.call::<HeaderInfo>("getblockheader", json!([hash, true])).await;
+        let header = async |hash: String| {
+            self.rpc
+                .call::<HeaderInfo>("getblockheader", json!([hash, true]))
+                .await
+        };
         match header(hex::encode(id)).await {
             Ok(HeaderInfo { confirmations }) => {
                 if let Ok(confirmations @ 1..) = u64::try_from(confirmations) {
                     return Ok(Standing::Best { confirmations });
                 }
             }
-            Err(ChainError::Refused { code: UNKNOWN_HASH, .. }) => {}
+            Err(ChainError::Refused {
+                code: UNKNOWN_HASH, ..
+            }) => {}
             Err(error) => return Err(error),
         }
         let other = match block_hash(&self.rpc, height).await {
             Ok(other) => reversed(other),
-            Err(ChainError::Refused { code: HEIGHT_OUT_OF_RANGE, .. }) => return Ok(Standing::Absent),
+            Err(ChainError::Refused {
+                code: HEIGHT_OUT_OF_RANGE,
+                ..
+            }) => return Ok(Standing::Absent),
             Err(error) => return Err(error),
         };
         // A reorg in between may have brought it back, or have taken the other one away again.
-        let confirmations = u64::try_from(header(hex::encode(other)).await?.confirmations).unwrap_or(0);
+        let confirmations =
+            u64::try_from(header(hex::encode(other)).await?.confirmations).unwrap_or(0);
         Ok(match (confirmations, other == id) {
             (0, _) => Standing::Absent,
             (_, true) => Standing::Best { confirmations },
@@ -280,24 +375,42 @@ impl BitcoinChain {
     /// The coinbase alone is asked for: a whole block can be megabytes.
     async fn search(&self, heights: Heights) -> Result<Vec<Marked>, ChainError> {
         let mut found = Vec::new();
-        let Some(mark) = &self.mark else { return Ok(found) };
+        let Some(mark) = &self.mark else {
+            return Ok(found);
+        };
         // The genesis block's coinbase is no transaction that a node hands out.
         for height in heights.filter(|height| *height > 0) {
             let hash = match block_hash(&self.rpc, height).await {
                 Ok(hash) => reversed(hash),
-                Err(ChainError::Refused { code: HEIGHT_OUT_OF_RANGE, .. }) => break,
+                Err(ChainError::Refused {
+                    code: HEIGHT_OUT_OF_RANGE,
+                    ..
+                }) => break,
                 Err(error) => return Err(error),
             };
-            let unusable = |what: &str| ChainError::Template(format!("block {height} of the node has no usable {what}"));
-            let block: BlockInfo = self.rpc.call("getblock", json!([hex::encode(hash), 1])).await?;
+            let unusable = |what: &str| {
+                ChainError::Template(format!("block {height} of the node has no usable {what}"))
+            };
+            let block: BlockInfo = self
+                .rpc
+                .call("getblock", json!([hex::encode(hash), 1]))
+                .await?;
             let id = block.tx.first().ok_or_else(|| unusable("coinbase"))?;
-            let bytes: String = self.rpc.call("getrawtransaction", json!([id, false, hex::encode(hash)])).await?;
+            let bytes: String = self
+                .rpc
+                .call("getrawtransaction", json!([id, false, hex::encode(hash)]))
+                .await?;
             let bytes = hex::decode(bytes).map_err(|_| unusable("coinbase"))?;
             let (script, value) = coinbase::read(&bytes).ok_or_else(|| unusable("coinbase"))?;
             if mark.is_in(script) {
                 let bits = u32::from_str_radix(&block.bits, 16).map_err(|_| unusable("bits"))?;
                 let target = target::Target::from_compact(bits).ok_or_else(|| unusable("bits"))?;
-                found.push(Marked { hash, height, network_difficulty: target.difficulty(), reward_atomic: value });
+                found.push(Marked {
+                    hash,
+                    height,
+                    network_difficulty: target.difficulty(),
+                    reward_atomic: value,
+                });
             }
         }
         Ok(found)
@@ -305,8 +418,17 @@ impl BitcoinChain {
 
     /// Where the node has the block; `None` when it does not know it or does not answer.
     async fn place(&self, id: &Hash) -> Option<Submitted> {
-        let header: Result<HeaderInfo, _> = self.rpc.call("getblockheader", json!([hex::encode(id), true])).await;
-        header.ok().map(|header| if header.confirmations < 0 { Submitted::Orphaned } else { Submitted::Accepted })
+        let header: Result<HeaderInfo, _> = self
+            .rpc
+            .call("getblockheader", json!([hex::encode(id), true]))
+            .await;
+        header.ok().map(|header| {
+            if header.confirmations < 0 {
+                Submitted::Orphaned
+            } else {
+                Submitted::Accepted
+            }
+        })
     }
 }
 
@@ -320,7 +442,8 @@ impl Chain for BitcoinChain {
     fn algo(&self) -> &str {
         &self.settings.algo
     }
-    /// Also a miner that sends no list is refused: it would hash the wrong bytes and never find anything.
+    /// Also a miner that sends no list is refused: it would hash the wrong bytes and never find
+    /// anything.
     fn algo_refusal(&self, offered: &[String]) -> Option<String> {
         let algo = self.algo();
         (!offered.iter().any(|name| name == algo)).then(|| {
@@ -359,6 +482,9 @@ impl Chain for BitcoinChain {
         .boxed()
     }
     fn block_time(&self) -> Option<Duration> {
-        self.network.get().filter(|network| **network != Network::Regtest).map(|_| BLOCK_TIME)
+        self.network
+            .get()
+            .filter(|network| **network != Network::Regtest)
+            .map(|_| BLOCK_TIME)
     }
 }

@@ -21,8 +21,8 @@ pub enum ChainKind {
 }
 
 impl ChainKind {
-    /// Whether a text is an address that blocks of this chain can pay, on whatever network. monerod takes an integrated address and
-    /// leaves its payment id out, and refuses a subaddress.
+    /// Whether a text is an address that blocks of this chain can pay, on whatever network. monerod
+    /// takes an integrated address and leaves its payment id out, and refuses a subaddress.
     pub fn check_wallet(self, wallet: &str) -> Result<(), AddressError> {
         match self {
             ChainKind::Monero => match address::parse(wallet)? {

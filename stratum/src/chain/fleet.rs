@@ -1,7 +1,9 @@
-//! Several daemons of one chain as one chain: the first healthy one gives the work, all of them are told of a block.
+//! Several daemons of one chain as one chain: the first healthy one gives the work, all of them are
+//! told of a block.
 //!
-//! Each daemon is asked for its tip all the time, on its own, so that one that hangs delays nobody. What is known of them is
-//! in the [`roster`], which decides; this file asks. Works with any driver.
+//! Each daemon is asked for its tip all the time, on its own, so that one that hangs delays nobody.
+//! What is known of them is in the [`roster`], which decides; this file asks. Works with any
+//! driver.
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -27,8 +29,8 @@ pub mod roster;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Where each daemon publishes new blocks by ZMQ, e.g. `tcp://127.0.0.1:18083`, in the order of the daemons; an empty
-    /// text for one that does not. Polling goes on beside it.
+    /// Where each daemon publishes new blocks by ZMQ, e.g. `tcp://127.0.0.1:18083`, in the order of
+    /// the daemons; an empty text for one that does not. Polling goes on beside it.
     pub zmq_urls: Vec<String>,
     /// Seconds a daemon may be lower than another one before it counts as stuck.
     pub lag_s: u64,
@@ -36,7 +38,8 @@ pub struct Settings {
     pub return_s: u64,
     /// Seconds a daemon's last answer may be old.
     pub silent_s: u64,
-    /// Seconds without a new block after which a daemon of a public network counts as cut off; 0 = never.
+    /// Seconds without a new block after which a daemon of a public network counts as cut off; 0 =
+    /// never.
     pub tip_max_age_s: u64,
     /// Failures in a row after which a daemon is left alone for a while.
     pub breaker_failures: u32,
@@ -64,13 +67,28 @@ impl Default for Settings {
 impl Settings {
     /// Refuses what could only fail later; `daemons` is how many there are.
     pub fn validate(&self, daemons: usize) -> Result<(), ConfigError> {
-        let refuse = |key, value: &str, reason: &str| ConfigError { key, value: value.to_owned(), reason: reason.to_owned() };
+        let refuse = |key, value: &str, reason: &str| ConfigError {
+            key,
+            value: value.to_owned(),
+            reason: reason.to_owned(),
+        };
         if self.zmq_urls.len() > daemons {
-            return Err(refuse("daemons.zmq_urls", &self.zmq_urls.join(", "), "has more entries than there are daemons"));
+            return Err(refuse(
+                "daemons.zmq_urls",
+                &self.zmq_urls.join(", "),
+                "has more entries than there are daemons",
+            ));
         }
-        let bad = self.zmq_urls.iter().find(|url| !url.is_empty() && zmq_address(url).is_none());
+        let bad = self
+            .zmq_urls
+            .iter()
+            .find(|url| !url.is_empty() && zmq_address(url).is_none());
         if let Some(url) = bad {
-            return Err(refuse("daemons.zmq_urls", url, "write it as tcp://host:port, as monerod's --zmq-pub has it"));
+            return Err(refuse(
+                "daemons.zmq_urls",
+                url,
+                "write it as tcp://host:port, as monerod's --zmq-pub has it",
+            ));
         }
         let positive = [
             ("daemons.silent_s", self.silent_s),
@@ -92,7 +110,13 @@ impl Settings {
         };
         let ms = |seconds: u64| seconds.saturating_mul(1000);
         let (silent_ms, lag_ms, return_ms) = (ms(self.silent_s), ms(self.lag_s), ms(self.return_s));
-        Rules { silent_ms, lag_ms, tip_age_ms: None, return_ms, breaker }
+        Rules {
+            silent_ms,
+            lag_ms,
+            tip_age_ms: None,
+            return_ms,
+            breaker,
+        }
     }
 }
 
@@ -106,8 +130,14 @@ pub fn zmq_address(url: &str) -> Option<&str> {
 /// `host:port` of an address, which holds no password.
 pub(crate) fn name(url: &str) -> String {
     let parsed = reqwest::Url::parse(url).ok();
-    let host = parsed.as_ref().and_then(|url| url.host_str()).unwrap_or("daemon");
-    let port = parsed.as_ref().and_then(reqwest::Url::port_or_known_default).unwrap_or(0);
+    let host = parsed
+        .as_ref()
+        .and_then(|url| url.host_str())
+        .unwrap_or("daemon");
+    let port = parsed
+        .as_ref()
+        .and_then(reqwest::Url::port_or_known_default)
+        .unwrap_or(0);
     format!("{host}:{port}")
 }
 
@@ -135,12 +165,23 @@ pub struct Fleet {
 
 impl Fleet {
     /// At least one daemon, in the order of preference; each is asked for its tip every `poll`.
-    pub fn new(daemons: Vec<Daemon>, settings: Settings, poll: Duration) -> Result<Self, ChainError> {
+    pub fn new(
+        daemons: Vec<Daemon>,
+        settings: Settings,
+        poll: Duration,
+    ) -> Result<Self, ChainError> {
         if daemons.is_empty() {
             return Err(ChainError::NoDaemon("none is configured".to_owned()));
         }
         let roster = Mutex::new(Roster::new(daemons.len(), settings.rules(), 0));
-        Ok(Self { daemons, settings, poll, roster, started: Instant::now(), submissions: TaskTracker::new() })
+        Ok(Self {
+            daemons,
+            settings,
+            poll,
+            roster,
+            started: Instant::now(),
+            submissions: TaskTracker::new(),
+        })
     }
 
     fn now_ms(&self) -> u64 {
@@ -152,7 +193,8 @@ impl Fleet {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks one daemon for its tip, if its breaker lets us. Says whether anything changed that the feed should look at.
+    /// Asks one daemon for its tip, if its breaker lets us. Says whether anything changed that the
+    /// feed should look at.
     async fn ask(&self, who: usize) -> bool {
         let Daemon { name, chain } = &self.daemons[who];
         if !self.roster().admit(who, self.now_ms()) {
@@ -160,12 +202,18 @@ impl Fleet {
         }
         let asked = Instant::now();
         let answer = chain.tip().await;
-        metrics::histogram!("headframe_stratum_daemon_seconds", "daemon" => name.clone()).record(asked.elapsed().as_secs_f64());
+        metrics::histogram!("headframe_stratum_daemon_seconds", "daemon" => name.clone())
+            .record(asked.elapsed().as_secs_f64());
         let now_ms = self.now_ms();
         let mut roster = self.roster();
-        let (active, was_fit) = (roster.active(), roster.views()[who].healthy_since_ms.is_some());
-        let tip_age_ms =
-            chain.block_time().filter(|_| self.settings.tip_max_age_s > 0).map(|_| self.settings.tip_max_age_s.saturating_mul(1000));
+        let (active, was_fit) = (
+            roster.active(),
+            roster.views()[who].healthy_since_ms.is_some(),
+        );
+        let tip_age_ms = chain
+            .block_time()
+            .filter(|_| self.settings.tip_max_age_s > 0)
+            .map(|_| self.settings.tip_max_age_s.saturating_mul(1000));
         if tip_age_ms.is_some() {
             roster.limit_tip_age(tip_age_ms);
         }
@@ -183,7 +231,9 @@ impl Fleet {
         let fit = roster.fit(who, now_ms);
         match &fit {
             Ok(()) if !was_fit => tracing::info!(daemon = %name, "daemon is healthy"),
-            Err(unfit) if was_fit => tracing::warn!(daemon = %name, reason = unfit.reason(), "daemon is not healthy"),
+            Err(unfit) if was_fit => {
+                tracing::warn!(daemon = %name, reason = unfit.reason(), "daemon is not healthy")
+            }
             _ => {}
         }
         if active != roster.active()
@@ -202,32 +252,56 @@ impl Fleet {
             State::HalfOpen { .. } => 0.5,
             State::Open { .. } => 1.0,
         };
-        let set = |metric: &'static str, value: f64| metrics::gauge!(metric, "daemon" => name.clone()).set(value);
+        let set = |metric: &'static str, value: f64| {
+            metrics::gauge!(metric, "daemon" => name.clone()).set(value)
+        };
         set("headframe_stratum_daemon_healthy", f64::from(u8::from(fit)));
         set("headframe_stratum_daemon_breaker_open", open);
-        set("headframe_stratum_daemon_tip_age_seconds", now_ms.saturating_sub(view.moved_ms) as f64 / 1000.0);
-        set("headframe_stratum_daemon_height", view.tip.as_ref().map_or(0, |tip| tip.next_height) as f64);
+        set(
+            "headframe_stratum_daemon_tip_age_seconds",
+            now_ms.saturating_sub(view.moved_ms) as f64 / 1000.0,
+        );
+        set(
+            "headframe_stratum_daemon_height",
+            view.tip.as_ref().map_or(0, |tip| tip.next_height) as f64,
+        );
         for (number, daemon) in self.daemons.iter().enumerate() {
             let active = f64::from(u8::from(roster.active() == Some(number)));
-            metrics::gauge!("headframe_stratum_daemon_active", "daemon" => daemon.name.clone()).set(active);
+            metrics::gauge!("headframe_stratum_daemon_active", "daemon" => daemon.name.clone())
+                .set(active);
         }
     }
 
     async fn best_tip(&self) -> Result<Tip, ChainError> {
-        let unasked = self.roster().views().iter().all(|view| view.tip.is_none() && view.error.is_none());
+        let unasked = self
+            .roster()
+            .views()
+            .iter()
+            .all(|view| view.tip.is_none() && view.error.is_none());
         if unasked {
             join_all((0..self.daemons.len()).map(|who| self.ask(who))).await;
         }
         let now_ms = self.now_ms();
         let mut roster = self.roster();
         roster.judge(now_ms);
-        if let Some(tip) = roster.active().and_then(|who| roster.views()[who].tip.clone()) {
+        if let Some(tip) = roster
+            .active()
+            .and_then(|who| roster.views()[who].tip.clone())
+        {
             return Ok(tip);
         }
-        let names: Vec<&str> = self.daemons.iter().map(|daemon| daemon.name.as_str()).collect();
+        let names: Vec<&str> = self
+            .daemons
+            .iter()
+            .map(|daemon| daemon.name.as_str())
+            .collect();
         match roster.nobody(now_ms, &names) {
             Unfit::Silent(reasons) => Err(ChainError::NoDaemon(reasons)),
-            Unfit::Unready(reasons) => Ok(Tip { hash: [0; 32], next_height: 0, unready: Some(reasons) }),
+            Unfit::Unready(reasons) => Ok(Tip {
+                hash: [0; 32],
+                next_height: 0,
+                unready: Some(reasons),
+            }),
         }
     }
 
@@ -236,8 +310,12 @@ impl Fleet {
         let mut roster = self.roster();
         roster.judge(self.now_ms());
         let active = roster.active();
-        let healthy = (0..self.daemons.len()).filter(|who| roster.views()[*who].healthy_since_ms.is_some());
-        active.into_iter().chain(healthy.filter(|who| Some(*who) != active)).collect()
+        let healthy =
+            (0..self.daemons.len()).filter(|who| roster.views()[*who].healthy_since_ms.is_some());
+        active
+            .into_iter()
+            .chain(healthy.filter(|who| Some(*who) != active))
+            .collect()
     }
 
     async fn best_template(&self) -> Result<Arc<dyn Template>, ChainError> {
@@ -258,7 +336,8 @@ impl Fleet {
         Err(last)
     }
 
-    /// A template that builds on the daemon's own tip. A block may come between the two questions, so both are asked twice.
+    /// A template that builds on the daemon's own tip. A block may come between the two questions,
+    /// so both are asked twice.
     async fn template_of(&self, who: usize) -> Result<Arc<dyn Template>, ChainError> {
         let tip = |who: usize| self.roster().views()[who].tip.clone();
         let mut told = String::new();
@@ -273,25 +352,39 @@ impl Fleet {
                 }
             }
             let tip = tip(who).map_or_else(|| "unknown".to_owned(), |tip| hex::encode(tip.hash));
-            told = format!("it builds on {} while the tip is {tip}", hex::encode(template.prev()));
+            told = format!(
+                "it builds on {} while the tip is {tip}",
+                hex::encode(template.prev())
+            );
         }
         Err(ChainError::Template(told))
     }
 
-    /// Every daemon that answers is told at once; the first that takes the block decides, and the others go on alone.
+    /// Every daemon that answers is told at once; the first that takes the block decides, and the
+    /// others go on alone.
     async fn offer(&self, block: &FoundBlock) -> Result<Submitted, ChainError> {
         let answering: Vec<usize> = {
             let roster = self.roster();
-            (0..self.daemons.len()).filter(|who| roster.views()[*who].breaker.is_closed()).collect()
+            (0..self.daemons.len())
+                .filter(|who| roster.views()[*who].breaker.is_closed())
+                .collect()
         };
-        let chosen = if answering.is_empty() { (0..self.daemons.len()).collect() } else { answering };
-        let mut verdicts: FuturesUnordered<_> = chosen.into_iter().map(|who| self.offer_to(who, block.clone())).collect();
+        let chosen = if answering.is_empty() {
+            (0..self.daemons.len()).collect()
+        } else {
+            answering
+        };
+        let mut verdicts: FuturesUnordered<_> = chosen
+            .into_iter()
+            .map(|who| self.offer_to(who, block.clone()))
+            .collect();
         let mut told: Option<Submitted> = None;
         let mut unheard = ChainError::NoDaemon("nobody was asked".to_owned());
         while let Some(verdict) = verdicts.next().await {
             match (verdict, &told) {
                 (Ok(Submitted::Accepted), _) => {
-                    self.submissions.spawn(async move { while verdicts.next().await.is_some() {} });
+                    self.submissions
+                        .spawn(async move { while verdicts.next().await.is_some() {} });
                     return Ok(Submitted::Accepted);
                 }
                 (Ok(Submitted::Refused(_)), Some(_)) => {}
@@ -302,8 +395,15 @@ impl Fleet {
         told.ok_or(unheard)
     }
 
-    fn offer_to(&self, who: usize, block: FoundBlock) -> BoxFuture<'static, Result<Submitted, ChainError>> {
-        let (name, chain) = (self.daemons[who].name.clone(), self.daemons[who].chain.clone());
+    fn offer_to(
+        &self,
+        who: usize,
+        block: FoundBlock,
+    ) -> BoxFuture<'static, Result<Submitted, ChainError>> {
+        let (name, chain) = (
+            self.daemons[who].name.clone(),
+            self.daemons[who].chain.clone(),
+        );
         async move {
             let verdict = chain.submit(&block).await;
             let result = match &verdict {
@@ -349,9 +449,16 @@ impl Chain for Fleet {
         self.daemons[0].chain.algo_refusal(offered)
     }
     fn check_address(&self, address: &str) -> Result<(), AddressError> {
-        // The network is known as soon as one daemon has told it, and a daemon of another network is never healthy.
-        let known = self.daemons.iter().map(|daemon| daemon.chain.check_address(address));
-        known.into_iter().find(|checked| *checked != Err(AddressError::NetworkUnknown)).unwrap_or(Err(AddressError::NetworkUnknown))
+        // The network is known as soon as one daemon has told it, and a daemon of another network
+        // is never healthy.
+        let known = self
+            .daemons
+            .iter()
+            .map(|daemon| daemon.chain.check_address(address));
+        known
+            .into_iter()
+            .find(|checked| *checked != Err(AddressError::NetworkUnknown))
+            .unwrap_or(Err(AddressError::NetworkUnknown))
     }
     fn tip(&self) -> BoxFuture<'_, Result<Tip, ChainError>> {
         self.best_tip().boxed()
@@ -384,7 +491,9 @@ impl Chain for Fleet {
         self.daemons[0].chain.maturity()
     }
     fn block_time(&self) -> Option<Duration> {
-        self.daemons.iter().find_map(|daemon| daemon.chain.block_time())
+        self.daemons
+            .iter()
+            .find_map(|daemon| daemon.chain.block_time())
     }
     fn attend(&self, bell: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
         async move {
@@ -392,7 +501,10 @@ impl Chain for Fleet {
             let stop = &stop;
             join_all((0..self.daemons.len()).map(|who| self.monitor(who, bell, stop))).await;
             self.submissions.close();
-            if tokio::time::timeout(LAST_SUBMISSIONS, self.submissions.wait()).await.is_err() {
+            if tokio::time::timeout(LAST_SUBMISSIONS, self.submissions.wait())
+                .await
+                .is_err()
+            {
                 tracing::warn!("a daemon had not answered to a found block when the pool stopped");
             }
         }

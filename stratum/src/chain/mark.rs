@@ -1,7 +1,8 @@
 //! The mark that a pool leaves in the coinbase of its blocks, by which it knows them again.
 //!
-//! A crash between the submission of a block and its durable row leaves nothing but the block. The address it pays proves
-//! nothing on a chain that hides addresses, so the pool signs its coinbases with sixteen bytes of its own.
+//! A crash between the submission of a block and its durable row leaves nothing but the block. The
+//! address it pays proves nothing on a chain that hides addresses, so the pool signs its coinbases
+//! with sixteen bytes of its own.
 
 use std::ops::RangeInclusive;
 
@@ -34,7 +35,12 @@ impl Mark {
 
     /// The mark of the pool of this name that is paid at this wallet.
     pub fn of(pool: &str, wallet: &str) -> Self {
-        let hash = keccak256(&[b"headframe pool mark\0", pool.as_bytes(), b"\0", wallet.as_bytes()]);
+        let hash = keccak256(&[
+            b"headframe pool mark\0",
+            pool.as_bytes(),
+            b"\0",
+            wallet.as_bytes(),
+        ]);
         let mut mark = [0; Self::LEN];
         mark.copy_from_slice(&hash[..Self::LEN]);
         Self(mark)

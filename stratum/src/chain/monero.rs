@@ -112,7 +112,9 @@ struct Header {
 
 impl Header {
     fn best(&self) -> Standing {
-        Standing::Best { confirmations: self.depth.saturating_add(1) }
+        Standing::Best {
+            confirmations: self.depth.saturating_add(1),
+        }
     }
 }
 
@@ -122,11 +124,22 @@ pub fn fleet(config: &StratumConfig) -> Result<Fleet, ChainError> {
     let mut daemons = Vec::new();
     for (number, url) in config.daemons_in_order().into_iter().enumerate() {
         let chain = MoneroChain::new(&url, &config.wallet, timeout)?;
-        let publisher = config.daemons.zmq_urls.get(number).and_then(|url| fleet::zmq_address(url));
+        let publisher = config
+            .daemons
+            .zmq_urls
+            .get(number)
+            .and_then(|url| fleet::zmq_address(url));
         let chain = chain.with_publisher(publisher).with_mark(config.mark());
-        daemons.push(Daemon { name: fleet::name(&url), chain: Arc::new(chain) });
+        daemons.push(Daemon {
+            name: fleet::name(&url),
+            chain: Arc::new(chain),
+        });
     }
-    Fleet::new(daemons, config.daemons.clone(), Duration::from_millis(config.poll_ms))
+    Fleet::new(
+        daemons,
+        config.daemons.clone(),
+        Duration::from_millis(config.poll_ms),
+    )
 }
 
 impl MoneroChain {
@@ -145,26 +158,42 @@ impl MoneroChain {
 
     /// The same, listening for new blocks at the daemon's ZMQ publisher (`host:port`).
     pub fn with_publisher(self, publisher: Option<&str>) -> Self {
-        Self { publisher: publisher.map(str::to_owned), ..self }
+        Self {
+            publisher: publisher.map(str::to_owned),
+            ..self
+        }
     }
 
     /// The same, leaving a mark in the coinbases of its blocks.
     pub fn with_mark(self, mark: Mark) -> Self {
-        Self { mark: Some(mark), ..self }
+        Self {
+            mark: Some(mark),
+            ..self
+        }
     }
 
     async fn ask_tip(&self) -> Result<Tip, ChainError> {
         // An old notice must not pass for a sign of life.
-        if let Some((tip, _)) = self.heard().tip.take().filter(|(_, at)| at.elapsed() < NOTICE_FRESH) {
+        if let Some((tip, _)) = self
+            .heard()
+            .tip
+            .take()
+            .filter(|(_, at)| at.elapsed() < NOTICE_FRESH)
+        {
             return Ok(tip);
         }
         let info: Info = self.rpc.call("get_info", json!({})).await?;
         let mut hash: Hash = [0; 32];
-        hex::decode_to_slice(&info.top_block_hash, &mut hash)
-            .map_err(|_| ChainError::Template("get_info has no top_block_hash of 64 hex digits".to_owned()))?;
+        hex::decode_to_slice(&info.top_block_hash, &mut hash).map_err(|_| {
+            ChainError::Template("get_info has no top_block_hash of 64 hex digits".to_owned())
+        })?;
         let unready = self.unready(&info);
         self.heard().ready = unready.is_none();
-        Ok(Tip { hash, next_height: info.height, unready })
+        Ok(Tip {
+            hash,
+            next_height: info.height,
+            unready,
+        })
     }
 
     fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
@@ -174,17 +203,27 @@ impl MoneroChain {
 
     fn unready(&self, info: &Info) -> Option<String> {
         let Some(network) = Network::from_nettype(&info.nettype) else {
-            return Some(format!("the daemon is on the network {:?}, which this pool does not know", info.nettype));
+            return Some(format!(
+                "the daemon is on the network {:?}, which this pool does not know",
+                info.nettype
+            ));
         };
         let network = *self.network.get_or_init(|| network);
         if let Err(error) = address::check(&self.wallet, network) {
             return Some(format!("the pool's wallet cannot be paid: {error}"));
         }
         if info.busy_syncing || !info.synchronized {
-            return Some(format!("the daemon is not synchronised (height {} of {})", info.height, info.target_height));
+            return Some(format!(
+                "the daemon is not synchronised (height {} of {})",
+                info.height, info.target_height
+            ));
         }
         let peers = info.incoming_connections_count + info.outgoing_connections_count;
-        if *self.public.get_or_init(|| info.nettype != "fakechain") && !info.offline && !info.restricted && peers == 0 {
+        if *self.public.get_or_init(|| info.nettype != "fakechain")
+            && !info.offline
+            && !info.restricted
+            && peers == 0
+        {
             return Some("the daemon has no peers, so it would not hear of new blocks".to_owned());
         }
         None
@@ -200,8 +239,9 @@ impl MoneroChain {
         })
     }
 
-    /// A daemon that took the block but whose answer was lost refuses the second try, so a refusal counts only when the
-    /// daemon does not have the block. It says OK also to a block that comes second at its height, so it is asked which one it goes on from.
+    /// A daemon that took the block but whose answer was lost refuses the second try, so a refusal
+    /// counts only when the daemon does not have the block. It says OK also to a block that comes
+    /// second at its height, so it is asked which one it goes on from.
     async fn offer(&self, block: &FoundBlock) -> Result<Submitted, ChainError> {
         let body = json!([hex::encode(&block.bytes)]);
         let mut last = ChainError::Template("the block was never offered".to_owned());
@@ -210,11 +250,22 @@ impl MoneroChain {
                 tokio::time::sleep(SUBMIT_PAUSE * attempt).await;
             }
             match self.rpc.call::<Status>("submit_block", body.clone()).await {
-                Ok(Status { status }) if status == "OK" => return Ok(self.place(&block.id).await.unwrap_or(Submitted::Accepted)),
+                Ok(Status { status }) if status == "OK" => {
+                    return Ok(self.place(&block.id).await.unwrap_or(Submitted::Accepted));
+                }
                 // A busy daemon may take the block a moment later.
-                Ok(Status { status }) => last = ChainError::Refused { method: "submit_block", code: 0, message: status },
+                Ok(Status { status }) => {
+                    last = ChainError::Refused {
+                        method: "submit_block",
+                        code: 0,
+                        message: status,
+                    }
+                }
                 Err(ChainError::Refused { message, .. }) => {
-                    return Ok(self.place(&block.id).await.unwrap_or(Submitted::Refused(message)));
+                    return Ok(self
+                        .place(&block.id)
+                        .await
+                        .unwrap_or(Submitted::Refused(message)));
                 }
                 Err(error) => last = error,
             }
@@ -222,41 +273,71 @@ impl MoneroChain {
         Err(last)
     }
 
-    /// A block that the daemon forgot, as it does with popped ones, is judged by the block that has its place.
+    /// A block that the daemon forgot, as it does with popped ones, is judged by the block that has
+    /// its place.
     async fn ask_standing(&self, id: Hash, height: u64) -> Result<Standing, ChainError> {
         let id = hex::encode(id);
-        let known: Result<HeaderAnswer, _> = self.rpc.call("get_block_header_by_hash", json!({"hash": id})).await;
+        let known: Result<HeaderAnswer, _> = self
+            .rpc
+            .call("get_block_header_by_hash", json!({"hash": id}))
+            .await;
         match known {
-            Ok(HeaderAnswer { block_header }) if !block_header.orphan_status => return Ok(block_header.best()),
-            Ok(_) | Err(ChainError::Refused { code: UNKNOWN_HASH, .. }) => {}
+            Ok(HeaderAnswer { block_header }) if !block_header.orphan_status => {
+                return Ok(block_header.best());
+            }
+            Ok(_)
+            | Err(ChainError::Refused {
+                code: UNKNOWN_HASH, ..
+            }) => {}
             Err(error) => return Err(error),
         }
-        let place: Result<HeaderAnswer, _> = self.rpc.call("get_block_header_by_height", json!({"height": height})).await;
+        let place: Result<HeaderAnswer, _> = self
+            .rpc
+            .call("get_block_header_by_height", json!({"height": height}))
+            .await;
         match place {
             Ok(HeaderAnswer { block_header }) if block_header.hash == id => Ok(block_header.best()),
-            Ok(HeaderAnswer { block_header }) => Ok(Standing::Beside { confirmations: block_header.depth.saturating_add(1) }),
-            Err(ChainError::Refused { code: HEIGHT_TOO_BIG, .. }) => Ok(Standing::Absent),
+            Ok(HeaderAnswer { block_header }) => Ok(Standing::Beside {
+                confirmations: block_header.depth.saturating_add(1),
+            }),
+            Err(ChainError::Refused {
+                code: HEIGHT_TOO_BIG,
+                ..
+            }) => Ok(Standing::Absent),
             Err(error) => Err(error),
         }
     }
 
     async fn search(&self, heights: Heights) -> Result<Vec<Marked>, ChainError> {
         let mut found = Vec::new();
-        let Some(mark) = &self.mark else { return Ok(found) };
+        let Some(mark) = &self.mark else {
+            return Ok(found);
+        };
         for height in heights {
-            let block: BlockAnswer = match self.rpc.call("get_block", json!({"height": height})).await {
-                Ok(block) => block,
-                Err(ChainError::Refused { code: HEIGHT_TOO_BIG, .. }) => break,
-                Err(error) => return Err(error),
+            let block: BlockAnswer =
+                match self.rpc.call("get_block", json!({"height": height})).await {
+                    Ok(block) => block,
+                    Err(ChainError::Refused {
+                        code: HEIGHT_TOO_BIG,
+                        ..
+                    }) => break,
+                    Err(error) => return Err(error),
+                };
+            let unusable = |what: &str| {
+                ChainError::Template(format!("get_block of height {height} has no usable {what}"))
             };
-            let unusable = |what: &str| ChainError::Template(format!("get_block of height {height} has no usable {what}"));
             let blob = hex::decode(&block.blob).map_err(|_| unusable("blob"))?;
             if template::coinbase_extra(&blob).is_some_and(|extra| mark.is_in(extra)) {
                 let header = block.block_header;
                 let mut hash: Hash = [0; 32];
                 hex::decode_to_slice(&header.hash, &mut hash).map_err(|_| unusable("hash"))?;
                 let network_difficulty = template::difficulty(&header.wide_difficulty)?;
-                found.push(Marked { hash, height, network_difficulty, reward_atomic: u128::from(header.reward) });
+                found.push(Marked {
+                    hash,
+                    height,
+                    network_difficulty,
+                    reward_atomic: u128::from(header.reward),
+                });
             }
         }
         Ok(found)
@@ -265,8 +346,15 @@ impl MoneroChain {
     /// Where the daemon has the block; `None` when it does not know it or does not answer.
     async fn place(&self, id: &Hash) -> Option<Submitted> {
         let params = json!({"hash": hex::encode(id)});
-        let answer: Result<HeaderAnswer, _> = self.rpc.call("get_block_header_by_hash", params).await;
-        answer.ok().map(|answer| if answer.block_header.orphan_status { Submitted::Orphaned } else { Submitted::Accepted })
+        let answer: Result<HeaderAnswer, _> =
+            self.rpc.call("get_block_header_by_hash", params).await;
+        answer.ok().map(|answer| {
+            if answer.block_header.orphan_status {
+                Submitted::Orphaned
+            } else {
+                Submitted::Accepted
+            }
+        })
     }
 }
 
@@ -297,16 +385,25 @@ impl Chain for MoneroChain {
         MATURITY
     }
     fn block_time(&self) -> Option<Duration> {
-        self.public.get().filter(|public| **public).map(|_| BLOCK_TIME)
+        self.public
+            .get()
+            .filter(|public| **public)
+            .map(|_| BLOCK_TIME)
     }
     fn attend(&self, bell: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
         async move {
-            let Some(publisher) = &self.publisher else { return stop.cancelled().await };
+            let Some(publisher) = &self.publisher else {
+                return stop.cancelled().await;
+            };
             let told = |notice: zmq::Notice| {
                 let mut heard = self.heard();
                 // A daemon that was not fit must be asked again before its blocks are believed.
                 if heard.ready {
-                    let tip = Tip { hash: notice.hash, next_height: notice.next_height, unready: None };
+                    let tip = Tip {
+                        hash: notice.hash,
+                        next_height: notice.next_height,
+                        unready: None,
+                    };
                     heard.tip = Some((tip, Instant::now()));
                 }
                 bell.notify_one();

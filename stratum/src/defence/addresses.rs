@@ -1,4 +1,5 @@
-//! Network addresses as the defence sees them: the unit that is limited or banned, its neighbourhood, and blocks in CIDR form.
+//! Network addresses as the defence sees them: the unit that is limited or banned, its
+//! neighbourhood, and blocks in CIDR form.
 //!
 //! An IPv6 customer owns at least a /64, so limits by single IPv6 addresses would limit nobody.
 
@@ -8,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A block of addresses: a base and how many leading bits count. Written `10.0.0.0/8`; a bare address is a block of one.
+/// A block of addresses: a base and how many leading bits count. Written `10.0.0.0/8`; a bare
+/// address is a block of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Block {
@@ -18,7 +20,9 @@ pub struct Block {
 
 /// A text that is no block of addresses.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("{0:?} is neither an address nor a block of addresses; write it as 203.0.113.7, 10.0.0.0/8 or 2001:db8::/32")]
+#[error(
+    "{0:?} is neither an address nor a block of addresses; write it as 203.0.113.7, 10.0.0.0/8 or 2001:db8::/32"
+)]
 pub struct BlockError(pub String);
 
 /// Who is banned or given a budget as one: an IPv4 address, or the /64 of an IPv6 address.
@@ -27,25 +31,36 @@ pub struct BlockError(pub String);
 pub struct Origin(IpAddr);
 
 impl Block {
-    /// The block of so many leading bits around an address. Bits beyond the address's length are its length.
+    /// The block of so many leading bits around an address. Bits beyond the address's length are
+    /// its length.
     pub fn around(address: IpAddr, bits: u8) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => {
                 let bits = bits.min(32);
                 let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
-                Self { base: IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask)), bits }
+                Self {
+                    base: IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask)),
+                    bits,
+                }
             }
             IpAddr::V6(v6) => {
                 let bits = bits.min(128);
                 let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
-                Self { base: IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask)), bits }
+                Self {
+                    base: IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask)),
+                    bits,
+                }
             }
         }
     }
 
     /// The neighbourhood whose connections are counted together: /24, or /64 of IPv6.
     pub fn neighbourhood(address: IpAddr) -> Self {
-        let bits = if address.to_canonical().is_ipv4() { 24 } else { 64 };
+        let bits = if address.to_canonical().is_ipv4() {
+            24
+        } else {
+            64
+        };
         Self::around(address, bits)
     }
 

@@ -1,7 +1,8 @@
 //! The book of bans: who is kept out, why, until when, and how much longer the next time.
 //!
-//! Pure. A ban names a worker at an address, an address, or a network; a wallet alone cannot be named at all, because
-//! anybody can mine for anybody's wallet. Automatic bans always end; each one after another lasts longer.
+//! Pure. A ban names a worker at an address, an address, or a network; a wallet alone cannot be
+//! named at all, because anybody can mine for anybody's wallet. Automatic bans always end; each one
+//! after another lasts longer.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -32,7 +33,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { first_s: 600, factor: 4, longest_s: 86_400, forget_s: 604_800, most: 50_000 }
+        Self {
+            first_s: 600,
+            factor: 4,
+            longest_s: 86_400,
+            forget_s: 604_800,
+            most: 50_000,
+        }
     }
 }
 
@@ -81,7 +88,9 @@ pub struct Ban {
 
 /// Why a ban by hand cannot be entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there are {0} bans that no rule ends already; lift some, or raise stratum.defence.bans.most")]
+#[error(
+    "there are {0} bans that no rule ends already; lift some, or raise stratum.defence.bans.most"
+)]
 pub struct BookFull(pub usize);
 
 /// The book.
@@ -101,43 +110,93 @@ impl Book {
     /// An empty book.
     pub fn new(settings: Settings) -> Self {
         let priors = Recent::new(settings.most);
-        Self { settings, bans: HashMap::new(), ends: BTreeMap::new(), networks: Vec::new(), numbers: 0, priors }
+        Self {
+            settings,
+            bans: HashMap::new(),
+            ends: BTreeMap::new(),
+            networks: Vec::new(),
+            numbers: 0,
+            priors,
+        }
     }
 
-    /// Bans automatically. `None` when the subject is banned already; what was in flight then changes nothing.
-    pub fn sentence(&mut self, subject: Subject, reason: &str, score: u32, now_ms: u64) -> Option<Ban> {
+    /// Bans automatically. `None` when the subject is banned already; what was in flight then
+    /// changes nothing.
+    pub fn sentence(
+        &mut self,
+        subject: Subject,
+        reason: &str,
+        score: u32,
+        now_ms: u64,
+    ) -> Option<Ban> {
         if self.find(&subject, now_ms).is_some() || matches!(subject, Subject::Network(_)) {
             return None;
         }
         if let Some(ended) = self.take(&subject) {
-            *self.priors.entry(&subject, || (0, 0)) = (ended.times, ended.until_ms.unwrap_or(now_ms));
+            *self.priors.entry(&subject, || (0, 0)) =
+                (ended.times, ended.until_ms.unwrap_or(now_ms));
         }
         let forget_ms = self.settings.forget_s.saturating_mul(1000);
-        let prior = self.priors.remove(&subject).filter(|(_, ended)| now_ms < ended.saturating_add(forget_ms));
+        let prior = self
+            .priors
+            .remove(&subject)
+            .filter(|(_, ended)| now_ms < ended.saturating_add(forget_ms));
         let times = prior.map_or(0, |(times, _)| times).saturating_add(1);
         let lasts_s = self.lasts_s(times);
         if self.bans.len() >= self.settings.most {
-            let first = self.ends.iter().find(|(_, subject)| self.bans.get(*subject).is_some_and(|(ban, _)| !ban.manual));
+            let first = self
+                .ends
+                .iter()
+                .find(|(_, subject)| self.bans.get(*subject).is_some_and(|(ban, _)| !ban.manual));
             // Nothing but bans by hand: the operator's word fills the book.
             let first = first.map(|(_, subject)| subject.clone())?;
             self.take(&first);
         }
         let until_ms = Some(now_ms.saturating_add(lasts_s.saturating_mul(1000)));
-        let ban = Ban { subject, reason: reason.to_owned(), score, since_ms: now_ms, until_ms, manual: false, times };
+        let ban = Ban {
+            subject,
+            reason: reason.to_owned(),
+            score,
+            since_ms: now_ms,
+            until_ms,
+            manual: false,
+            times,
+        };
         self.enter(ban.clone());
         Some(ban)
     }
 
     /// Bans by hand, for so many seconds or until lifted. Replaces what there was.
-    pub fn ban(&mut self, subject: Subject, reason: &str, lasts_s: Option<u64>, now_ms: u64) -> Result<Ban, BookFull> {
+    pub fn ban(
+        &mut self,
+        subject: Subject,
+        reason: &str,
+        lasts_s: Option<u64>,
+        now_ms: u64,
+    ) -> Result<Ban, BookFull> {
         let by_hand = self.bans.values().filter(|(ban, _)| ban.manual).count();
         let is_network = matches!(subject, Subject::Network(_));
-        if !self.bans.contains_key(&subject) && (by_hand >= self.settings.most || (is_network && self.networks.len() >= MOST_NETWORKS)) {
-            return Err(BookFull(if is_network { self.networks.len() } else { by_hand }));
+        if !self.bans.contains_key(&subject)
+            && (by_hand >= self.settings.most
+                || (is_network && self.networks.len() >= MOST_NETWORKS))
+        {
+            return Err(BookFull(if is_network {
+                self.networks.len()
+            } else {
+                by_hand
+            }));
         }
         let times = self.take(&subject).map_or(1, |old| old.times);
         let until_ms = lasts_s.map(|lasts_s| now_ms.saturating_add(lasts_s.saturating_mul(1000)));
-        let ban = Ban { subject, reason: reason.to_owned(), score: 0, since_ms: now_ms, until_ms, manual: true, times };
+        let ban = Ban {
+            subject,
+            reason: reason.to_owned(),
+            score: 0,
+            since_ms: now_ms,
+            until_ms,
+            manual: true,
+            times,
+        };
         self.enter(ban.clone());
         Ok(ban)
     }
@@ -150,9 +209,16 @@ impl Book {
 
     /// The ban that keeps an address out.
     pub fn of_address(&self, address: IpAddr, now_ms: u64) -> Option<&Ban> {
-        let network = self.networks.iter().find(|network| network.contains(address)).map(|network| Subject::Network(*network));
+        let network = self
+            .networks
+            .iter()
+            .find(|network| network.contains(address))
+            .map(|network| Subject::Network(*network));
         let subjects = [Some(Subject::Address(Origin::of(address))), network];
-        subjects.into_iter().flatten().find_map(|subject| self.find(&subject, now_ms))
+        subjects
+            .into_iter()
+            .flatten()
+            .find_map(|subject| self.find(&subject, now_ms))
     }
 
     /// The ban that keeps a worker out; not that of its address.
@@ -207,18 +273,24 @@ impl Book {
     /// Seconds that the how many-th ban lasts.
     fn lasts_s(&self, times: u32) -> u64 {
         let factor = u64::from(self.settings.factor.max(1)).saturating_pow(times.saturating_sub(1));
-        self.settings.first_s.saturating_mul(factor).min(self.settings.longest_s)
+        self.settings
+            .first_s
+            .saturating_mul(factor)
+            .min(self.settings.longest_s)
     }
 
     fn find(&self, subject: &Subject, now_ms: u64) -> Option<&Ban> {
         let (ban, _) = self.bans.get(subject)?;
-        ban.until_ms.is_none_or(|until_ms| until_ms > now_ms).then_some(ban)
+        ban.until_ms
+            .is_none_or(|until_ms| until_ms > now_ms)
+            .then_some(ban)
     }
 
     fn enter(&mut self, ban: Ban) {
         self.numbers += 1;
         if let Some(until_ms) = ban.until_ms {
-            self.ends.insert((until_ms, self.numbers), ban.subject.clone());
+            self.ends
+                .insert((until_ms, self.numbers), ban.subject.clone());
         }
         if let Subject::Network(network) = ban.subject {
             self.networks.push(network);

@@ -19,7 +19,10 @@ pub struct Bucket {
 impl Bucket {
     /// A full one.
     pub fn full(rate: Rate, now_ms: u64) -> Self {
-        Self { tokens: rate.burst, at_ms: now_ms }
+        Self {
+            tokens: rate.burst,
+            at_ms: now_ms,
+        }
     }
 
     /// What it holds now; negative when it owes.

@@ -1,9 +1,11 @@
-//! Conduct: what connections, workers and addresses did lately, and when that is enough to close or ban them.
+//! Conduct: what connections, workers and addresses did lately, and when that is enough to close or
+//! ban them.
 //!
-//! Miners have bugs and hardware fails, so nobody is judged by a single event: points for offences fade with time, good
-//! shares weigh against them, and only a bad ratio is sentenced. First the connection is closed and its wallet, worker and
-//! address together are banned. The address itself is banned only when its workers did several times as much and none there
-//! is honest, so that one bad rig never bans a LAN; and nobody can have a wallet banned by mining badly for it.
+//! Miners have bugs and hardware fails, so nobody is judged by a single event: points for offences
+//! fade with time, good shares weigh against them, and only a bad ratio is sentenced. First the
+//! connection is closed and its wallet, worker and address together are banned. The address itself
+//! is banned only when its workers did several times as much and none there is honest, so that one
+//! bad rig never bans a LAN; and nobody can have a wallet banned by mining badly for it.
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -25,13 +27,16 @@ const PROOF: f64 = 0.25;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Points that are too many. A wrong result is 25, a share refused for nothing 5, a stale one 1. 0 never bans automatically.
+    /// Points that are too many. A wrong result is 25, a share refused for nothing 5, a stale one
+    /// 1. 0 never bans automatically.
     pub ban_points: u32,
-    /// Points that a good share weighs up: with 10, two wrong results in seven shares are tolerated.
+    /// Points that a good share weighs up: with 10, two wrong results in seven shares are
+    /// tolerated.
     pub good_share_points: u32,
     /// Seconds after which points and good shares count half.
     pub half_life_s: u64,
-    /// How many workers' worth of points an address must collect to be banned itself, if no worker there is honest.
+    /// How many workers' worth of points an address must collect to be banned itself, if no worker
+    /// there is honest.
     pub bans_before_address: u32,
     /// Seconds that a good share protects its address.
     pub honest_s: u64,
@@ -41,7 +46,14 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { ban_points: 100, good_share_points: 10, half_life_s: 600, bans_before_address: 3, honest_s: 1800, remembered: 50_000 }
+        Self {
+            ban_points: 100,
+            good_share_points: 10,
+            half_life_s: 600,
+            bans_before_address: 3,
+            honest_s: 1800,
+            remembered: 50_000,
+        }
     }
 }
 
@@ -124,7 +136,9 @@ impl Offence {
     pub fn of(rejection: Rejection) -> Option<Self> {
         match rejection {
             Rejection::WrongResult => Some(Offence::WrongResult),
-            Rejection::MalformedNonce | Rejection::MalformedResult | Rejection::ForeignNonce => Some(Offence::MalformedShare),
+            Rejection::MalformedNonce | Rejection::MalformedResult | Rejection::ForeignNonce => {
+                Some(Offence::MalformedShare)
+            }
             Rejection::LowDifficulty => Some(Offence::LowDifficulty),
             Rejection::Duplicate => Some(Offence::Duplicate),
             Rejection::Expired => Some(Offence::Stale),
@@ -143,7 +157,8 @@ pub struct Record {
 
 impl Record {
     fn settle(&mut self, settings: &Settings, now_ms: u64) {
-        let half_lives = now_ms.saturating_sub(self.at_ms) as f64 / (settings.half_life_s.max(1) as f64 * 1000.0);
+        let half_lives = now_ms.saturating_sub(self.at_ms) as f64
+            / (settings.half_life_s.max(1) as f64 * 1000.0);
         let left = 0.5f64.powf(half_lives);
         self.points *= left;
         self.good *= left;
@@ -157,7 +172,13 @@ impl Record {
     }
 
     /// An offence; says whether so many points are reached, and not outweighed.
-    pub fn offence(&mut self, settings: &Settings, offence: Offence, most: u32, now_ms: u64) -> bool {
+    pub fn offence(
+        &mut self,
+        settings: &Settings,
+        offence: Offence,
+        most: u32,
+        now_ms: u64,
+    ) -> bool {
         self.settle(settings, now_ms);
         self.points += f64::from(offence.points());
         // Rounded, because what counts fades from the first millisecond.
@@ -212,53 +233,97 @@ pub struct Conduct {
 impl Conduct {
     /// Nobody did anything yet.
     pub fn new(settings: Settings) -> Self {
-        let (parties, places) = (Recent::new(settings.remembered), Recent::new(settings.remembered));
-        Self { settings, parties, places, hasher: RandomState::new() }
+        let (parties, places) = (
+            Recent::new(settings.remembered),
+            Recent::new(settings.remembered),
+        );
+        Self {
+            settings,
+            parties,
+            places,
+            hasher: RandomState::new(),
+        }
     }
 
     /// A good share of a worker on a connection whose own record is `own`.
     pub fn good(&mut self, own: &mut Record, party: &Arc<Party>, now_ms: u64) {
         own.good(&self.settings, now_ms);
-        self.parties.entry(party, Record::default).good(&self.settings, now_ms);
+        self.parties
+            .entry(party, Record::default)
+            .good(&self.settings, now_ms);
         let name = self.hasher.hash_one(&**party);
         let place = self.places.entry(&party.origin.address(), Place::default);
         place.workers.good(&self.settings, now_ms);
         if !place.honest.contains_key(&name)
             && place.honest.len() >= HONEST_KEPT
-            && let Some(oldest) = place.honest.iter().min_by_key(|(_, at)| **at).map(|(name, _)| *name)
+            && let Some(oldest) = place
+                .honest
+                .iter()
+                .min_by_key(|(_, at)| **at)
+                .map(|(name, _)| *name)
         {
             place.honest.remove(&oldest);
         }
         place.honest.insert(name, now_ms);
     }
 
-    /// An offence of a worker on a connection whose own record is `own`. `spare_address` is for addresses that are never
-    /// banned automatically.
-    pub fn offence(&mut self, own: &mut Record, party: &Arc<Party>, offence: Offence, spare_address: bool, now_ms: u64) -> Verdict {
+    /// An offence of a worker on a connection whose own record is `own`. `spare_address` is for
+    /// addresses that are never banned automatically.
+    pub fn offence(
+        &mut self,
+        own: &mut Record,
+        party: &Arc<Party>,
+        offence: Offence,
+        spare_address: bool,
+        now_ms: u64,
+    ) -> Verdict {
         let settings = &self.settings;
-        let mut verdict = Verdict { close: own.offence(settings, offence, settings.ban_points, now_ms), ban: Vec::new() };
+        let mut verdict = Verdict {
+            close: own.offence(settings, offence, settings.ban_points, now_ms),
+            ban: Vec::new(),
+        };
         let place = self.places.entry(&party.origin.address(), Place::default);
-        // Rigs that share a name share this record, too: the honest ones among them keep the name from being banned.
+        // Rigs that share a name share this record, too: the honest ones among them keep the name
+        // from being banned.
         let record = self.parties.entry(party, Record::default);
         if record.offence(settings, offence, settings.ban_points, now_ms) {
             verdict.close = true;
-            verdict.ban.push((Subject::Session((**party).clone()), record.points()));
-            *record = Record { at_ms: now_ms, ..Record::default() };
+            verdict
+                .ban
+                .push((Subject::Session((**party).clone()), record.points()));
+            *record = Record {
+                at_ms: now_ms,
+                ..Record::default()
+            };
             place.honest.remove(&self.hasher.hash_one(&**party));
         }
-        let most = settings.ban_points.saturating_mul(settings.bans_before_address);
-        if place.workers.offence(settings, offence, most, now_ms) && !spare_address && !is_honest(place, settings, now_ms) {
+        let most = settings
+            .ban_points
+            .saturating_mul(settings.bans_before_address);
+        if place.workers.offence(settings, offence, most, now_ms)
+            && !spare_address
+            && !is_honest(place, settings, now_ms)
+        {
             verdict.close = true;
-            verdict.ban.push((Subject::Address(party.origin), place.workers.points()));
+            verdict
+                .ban
+                .push((Subject::Address(party.origin), place.workers.points()));
             *place = Place::default();
         }
         verdict
     }
 
     /// An offence before login; says whether and with how many points the address is to be banned.
-    pub fn before_login(&mut self, origin: Origin, offence: Offence, now_ms: u64) -> Option<(Subject, u32)> {
+    pub fn before_login(
+        &mut self,
+        origin: Origin,
+        offence: Offence,
+        now_ms: u64,
+    ) -> Option<(Subject, u32)> {
         let place = self.places.entry(&origin.address(), Place::default);
-        let enough = place.junk.offence(&self.settings, offence, self.settings.ban_points, now_ms);
+        let enough = place
+            .junk
+            .offence(&self.settings, offence, self.settings.ban_points, now_ms);
         if !enough || is_honest(place, &self.settings, now_ms) {
             return None;
         }
@@ -267,10 +332,13 @@ impl Conduct {
         Some((Subject::Address(origin), points))
     }
 
-    /// Whether this worker sent good shares from this address lately, so that a new connection of it need not prove itself.
+    /// Whether this worker sent good shares from this address lately, so that a new connection of
+    /// it need not prove itself.
     pub fn is_proven(&mut self, party: &Arc<Party>, now_ms: u64) -> bool {
         let settings = &self.settings;
-        self.parties.get(party).is_some_and(|record| record.is_proven(settings, now_ms))
+        self.parties
+            .get(party)
+            .is_some_and(|record| record.is_proven(settings, now_ms))
     }
 
     /// The settings it judges by.

@@ -1,6 +1,7 @@
 //! File descriptors: one a connection, and the process gets them at start or says why not.
 //!
-//! A pool that finds out under load that it has none left refuses miners it had room for, and cannot open its own files.
+//! A pool that finds out under load that it has none left refuses miners it had room for, and
+//! cannot open its own files.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
@@ -16,17 +17,31 @@ pub enum DescriptorError {
         "stratum.max_sessions = {max_sessions} needs {need} file descriptors, of which {RESERVE} are for everything else, but this process \
          may open {hard}; set max_sessions to {fits} or raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of docker)"
     )]
-    TooFew { max_sessions: usize, need: u64, hard: u64, fits: u64 },
+    TooFew {
+        max_sessions: usize,
+        need: u64,
+        hard: u64,
+        fits: u64,
+    },
     /// The system's answer.
     #[error("cannot raise the limit of open files from {from} to {to}: {reason}")]
-    Raise { from: u64, to: u64, reason: std::io::Error },
+    Raise {
+        from: u64,
+        to: u64,
+        reason: std::io::Error,
+    },
 }
 
 /// Checks that so many sessions fit under a hard limit; `None` is no limit.
 pub fn fits(max_sessions: usize, hard: Option<u64>) -> Result<(), DescriptorError> {
     let need = (max_sessions as u64).saturating_add(RESERVE);
     match hard {
-        Some(hard) if need > hard => Err(DescriptorError::TooFew { max_sessions, need, hard, fits: hard.saturating_sub(RESERVE) }),
+        Some(hard) if need > hard => Err(DescriptorError::TooFew {
+            max_sessions,
+            need,
+            hard,
+            fits: hard.saturating_sub(RESERVE),
+        }),
         _ => Ok(()),
     }
 }

@@ -32,8 +32,14 @@ pub enum DefenceError {
     #[error(transparent)]
     Descriptors(#[from] DescriptorError),
     /// A file that the configuration names.
-    #[error("cannot read stratum.defence.{key} = {path:?}: {reason}; correct it or leave the key out")]
-    File { key: &'static str, path: PathBuf, reason: std::io::Error },
+    #[error(
+        "cannot read stratum.defence.{key} = {path:?}: {reason}; correct it or leave the key out"
+    )]
+    File {
+        key: &'static str,
+        path: PathBuf,
+        reason: std::io::Error,
+    },
 }
 
 /// The rules and what they know.
@@ -64,17 +70,32 @@ pub(crate) struct Defence {
 
 impl Defence {
     /// Puts the defence up: descriptors, the allow-list, the bans of the last run.
-    pub(crate) fn new(config: &StratumConfig, recorder: Recorder) -> Result<Arc<Self>, DefenceError> {
+    pub(crate) fn new(
+        config: &StratumConfig,
+        recorder: Recorder,
+    ) -> Result<Arc<Self>, DefenceError> {
         let limit = descriptors::raise(config.max_sessions)?;
-        tracing::info!(?limit, max_sessions = config.max_sessions, "file descriptors suffice");
+        tracing::info!(
+            ?limit,
+            max_sessions = config.max_sessions,
+            "file descriptors suffice"
+        );
         let settings = &config.defence;
-        let file = |key, path: &Option<PathBuf>, reason| DefenceError::File { key, path: path.clone().unwrap_or_default(), reason };
-        let privacy = Privacy::new(settings.addresses_in_rows, settings.address_key_file.as_deref())
-            .map_err(|reason| file("address_key_file", &settings.address_key_file, reason))?;
+        let file = |key, path: &Option<PathBuf>, reason| DefenceError::File {
+            key,
+            path: path.clone().unwrap_or_default(),
+            reason,
+        };
+        let privacy = Privacy::new(
+            settings.addresses_in_rows,
+            settings.address_key_file.as_deref(),
+        )
+        .map_err(|reason| file("address_key_file", &settings.address_key_file, reason))?;
         let started_ms = u64::try_from(wall_us() / 1000).unwrap_or(0);
         let mut bans = Book::new(settings.bans.clone());
         if let Some(path) = &settings.bans_file {
-            let (kept, bad) = ledger::read(path).map_err(|reason| file("bans_file", &settings.bans_file, reason))?;
+            let (kept, bad) = ledger::read(path)
+                .map_err(|reason| file("bans_file", &settings.bans_file, reason))?;
             if !bad.is_empty() {
                 tracing::warn!(path = %path.display(), lines = ?bad, "lines of the file of bans are no bans and are left out");
             }
@@ -103,7 +124,8 @@ impl Defence {
         }))
     }
 
-    /// Lets a connection in, or says why not. The address must be the miner's, not that of a proxy before the pool.
+    /// Lets a connection in, or says why not. The address must be the miner's, not that of a proxy
+    /// before the pool.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Visit, Refusal> {
         let address = address.to_canonical();
         let spared = self.is_allowed(address);
@@ -136,7 +158,10 @@ impl Defence {
         let mut state = self.state();
         let verdict = {
             let mut record = guest.record();
-            let verdict = state.conduct.offence(&mut record, &guest.party, offence, guest.spared, now_ms);
+            let verdict =
+                state
+                    .conduct
+                    .offence(&mut record, &guest.party, offence, guest.spared, now_ms);
             let proven = record.is_proven(state.conduct.settings(), now_ms);
             guest.prove(proven, false);
             verdict
@@ -155,7 +180,11 @@ impl Defence {
         }
         let now_ms = self.now_ms();
         let mut state = self.state();
-        if let Some((subject, score)) = state.conduct.before_login(Origin::of(address), offence, now_ms) {
+        if let Some((subject, score)) =
+            state
+                .conduct
+                .before_login(Origin::of(address), offence, now_ms)
+        {
             self.sentence(&mut state, subject, offence, score, now_ms);
         }
     }
@@ -167,7 +196,8 @@ impl Defence {
         }
         let now_ms = self.now_ms();
         let state = self.state();
-        state.bans.of_address(guest.address, now_ms).is_some() || state.bans.of_party(&guest.party, now_ms).is_some()
+        state.bans.of_address(guest.address, now_ms).is_some()
+            || state.bans.of_party(&guest.party, now_ms).is_some()
     }
 
     /// Every change is whole before the lock is let go, so a panic elsewhere does not spoil it.
@@ -192,8 +222,17 @@ impl Defence {
         self.changed.notify_one();
     }
 
-    fn sentence(&self, state: &mut State, subject: Subject, offence: Offence, score: u32, now_ms: u64) {
-        let Some(ban) = state.bans.sentence(subject, offence.word(), score, now_ms) else { return };
+    fn sentence(
+        &self,
+        state: &mut State,
+        subject: Subject,
+        offence: Offence,
+        score: u32,
+        now_ms: u64,
+    ) {
+        let Some(ban) = state.bans.sentence(subject, offence.word(), score, now_ms) else {
+            return;
+        };
         self.note_change(state.bans.len());
         self.tell(&ban, "ban");
     }
@@ -203,7 +242,8 @@ impl Defence {
         let by = if ban.manual { "manual" } else { "automatic" };
         metrics::counter!("headframe_stratum_bans_total", "action" => action, "kind" => ban.subject.word(), "by" => by).increment(1);
         tracing::debug!(action, by, kind = ban.subject.word(), reason = %ban.reason, score = ban.score, times = ban.times, "ban book changed");
-        self.recorder.later(super::keeper::row(&self.pool, &self.privacy, ban, action));
+        self.recorder
+            .later(super::keeper::row(&self.pool, &self.privacy, ban, action));
     }
 
     fn is_allowed(&self, address: IpAddr) -> bool {
@@ -213,7 +253,8 @@ impl Defence {
 
 /// Counts a refusal.
 pub(crate) fn refused(refusal: Refusal) -> Refusal {
-    metrics::counter!("headframe_stratum_connections_refused_total", "reason" => refusal.word()).increment(1);
+    metrics::counter!("headframe_stratum_connections_refused_total", "reason" => refusal.word())
+        .increment(1);
     refusal
 }
 

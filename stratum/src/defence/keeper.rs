@@ -24,8 +24,13 @@ pub enum KeepError {
     #[error(transparent)]
     Full(#[from] BookFull),
     /// The file. The ban is in force all the same.
-    #[error("the ban is in force, but cannot be kept over a restart in {path}: {reason}; check the folder and the disk")]
-    File { path: String, reason: std::io::Error },
+    #[error(
+        "the ban is in force, but cannot be kept over a restart in {path}: {reason}; check the folder and the disk"
+    )]
+    File {
+        path: String,
+        reason: std::io::Error,
+    },
 }
 
 /// The bans of a running pool, for its operator.
@@ -39,9 +44,14 @@ impl BansHandle {
         self.0.state().bans.all()
     }
 
-    /// Bans by hand, for so many seconds or until lifted; connections it concerns end within a second. Returns when the
-    /// file, if there is one, holds it.
-    pub async fn ban(&self, subject: Subject, reason: &str, lasts_s: Option<u64>) -> Result<Ban, KeepError> {
+    /// Bans by hand, for so many seconds or until lifted; connections it concerns end within a
+    /// second. Returns when the file, if there is one, holds it.
+    pub async fn ban(
+        &self,
+        subject: Subject,
+        reason: &str,
+        lasts_s: Option<u64>,
+    ) -> Result<Ban, KeepError> {
         let ban = {
             let now_ms = self.0.now_ms();
             let mut state = self.0.state();
@@ -111,7 +121,9 @@ impl Defence {
 
     /// Writes the file, if there is one and it is old.
     async fn save(&self) -> Result<(), KeepError> {
-        let Some(path) = self.bans_file.clone() else { return Ok(()) };
+        let Some(path) = self.bans_file.clone() else {
+            return Ok(());
+        };
         let _writing = self.writing.lock().await;
         if !self.dirty.swap(false, Relaxed) {
             return Ok(());
@@ -122,7 +134,10 @@ impl Defence {
         let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         written.map_err(|reason| {
             self.dirty.store(true, Relaxed);
-            KeepError::File { path: shown, reason }
+            KeepError::File {
+                path: shown,
+                reason,
+            }
         })
     }
 }
@@ -144,7 +159,9 @@ pub(super) fn row(pool: &str, privacy: &Privacy, ban: &Ban, action: &str) -> Row
         worker: party.map(|party| party.worker.clone()),
         reason: within_row(&ban.reason).to_owned(),
         score: i64::from(ban.score),
-        until: ban.until_ms.and_then(|until_ms| i64::try_from(until_ms.saturating_mul(1000)).ok()),
+        until: ban
+            .until_ms
+            .and_then(|until_ms| i64::try_from(until_ms.saturating_mul(1000)).ok()),
         source: if ban.manual { "manual" } else { "automatic" }.to_owned(),
         times: i64::from(ban.times),
     }))

@@ -1,7 +1,7 @@
 //! How many connections an address and its neighbourhood may hold, and how often they may come.
 //!
-//! Pure: told of every arrival, login and end, it knows what is open without asking a socket. What it holds is bounded by the
-//! connections that are open, plus a bounded memory of who came lately.
+//! Pure: told of every arrival, login and end, it knows what is open without asking a socket. What
+//! it holds is bounded by the connections that are open, plus a bounded memory of who came lately.
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -28,7 +28,8 @@ pub struct Settings {
     pub pre_login_per_address: u32,
     /// Connections at once from a neighbourhood that have not logged in yet.
     pub pre_login_per_network: u32,
-    /// Connections a minute from an address, each of which is one login; as many as may be open may come at once.
+    /// Connections a minute from an address, each of which is one login; as many as may be open may
+    /// come at once.
     pub logins_per_minute_address: u32,
     /// Connections a minute from a neighbourhood.
     pub logins_per_minute_network: u32,
@@ -83,26 +84,56 @@ impl Limits {
         let (here, around) = (of(&self.addresses, &address), of(&self.networks, &network));
         let settings = &self.settings;
         let counts = [
-            (here.connections, settings.connections_per_address, Refusal::ConnectionsOfAddress),
-            (around.connections, settings.connections_per_network, Refusal::ConnectionsOfNetwork),
-            (here.pre_login, settings.pre_login_per_address, Refusal::PreLoginOfAddress),
-            (around.pre_login, settings.pre_login_per_network, Refusal::PreLoginOfNetwork),
+            (
+                here.connections,
+                settings.connections_per_address,
+                Refusal::ConnectionsOfAddress,
+            ),
+            (
+                around.connections,
+                settings.connections_per_network,
+                Refusal::ConnectionsOfNetwork,
+            ),
+            (
+                here.pre_login,
+                settings.pre_login_per_address,
+                Refusal::PreLoginOfAddress,
+            ),
+            (
+                around.pre_login,
+                settings.pre_login_per_network,
+                Refusal::PreLoginOfNetwork,
+            ),
         ];
         if let Some((_, _, refusal)) = counts.into_iter().find(|(open, most, _)| open >= most) {
             return Err(refusal);
         }
-        let by_address = pace(settings.logins_per_minute_address, settings.connections_per_address);
-        let by_network = pace(settings.logins_per_minute_network, settings.connections_per_network);
-        // The neighbourhood pays only for what its addresses are allowed, so that one of them cannot use up the others' share.
-        let bucket = self.address_pace.entry(&address, || Bucket::full(by_address, now_ms));
+        let by_address = pace(
+            settings.logins_per_minute_address,
+            settings.connections_per_address,
+        );
+        let by_network = pace(
+            settings.logins_per_minute_network,
+            settings.connections_per_network,
+        );
+        // The neighbourhood pays only for what its addresses are allowed, so that one of them
+        // cannot use up the others' share.
+        let bucket = self
+            .address_pace
+            .entry(&address, || Bucket::full(by_address, now_ms));
         if !bucket.take(by_address, 1.0, now_ms) {
             return Err(Refusal::PaceOfAddress);
         }
-        let bucket = self.network_pace.entry(&network, || Bucket::full(by_network, now_ms));
+        let bucket = self
+            .network_pace
+            .entry(&network, || Bucket::full(by_network, now_ms));
         if !bucket.take(by_network, 1.0, now_ms) {
             return Err(Refusal::PaceOfNetwork);
         }
-        for open in [self.addresses.entry(address).or_default(), self.networks.entry(network).or_default()] {
+        for open in [
+            self.addresses.entry(address).or_default(),
+            self.networks.entry(network).or_default(),
+        ] {
             open.connections += 1;
             open.pre_login += 1;
         }
@@ -112,7 +143,13 @@ impl Limits {
     /// A connection that was let in has logged in.
     pub fn logged_in(&mut self, address: IpAddr) {
         let address = address.to_canonical();
-        for open in [self.addresses.get_mut(&address), self.networks.get_mut(&Block::neighbourhood(address))].into_iter().flatten() {
+        for open in [
+            self.addresses.get_mut(&address),
+            self.networks.get_mut(&Block::neighbourhood(address)),
+        ]
+        .into_iter()
+        .flatten()
+        {
             open.pre_login = open.pre_login.saturating_sub(1);
         }
     }
@@ -124,10 +161,16 @@ impl Limits {
         close(&mut self.networks, Block::neighbourhood(address), logged_in);
     }
 
-    /// A connection of this address ended so that coming back at once should cost: as if it had come so many more times.
+    /// A connection of this address ended so that coming back at once should cost: as if it had
+    /// come so many more times.
     pub fn penalise(&mut self, address: IpAddr, logins: u32, now_ms: u64) {
-        let rate = pace(self.settings.logins_per_minute_address, self.settings.connections_per_address);
-        let bucket = self.address_pace.entry(&address.to_canonical(), || Bucket::full(rate, now_ms));
+        let rate = pace(
+            self.settings.logins_per_minute_address,
+            self.settings.connections_per_address,
+        );
+        let bucket = self
+            .address_pace
+            .entry(&address.to_canonical(), || Bucket::full(rate, now_ms));
         // Without debt: whoever waits for one login gets one.
         let owned = bucket.level(rate, now_ms).max(0.0);
         bucket.charge(rate, owned.min(f64::from(logins)), now_ms);
@@ -140,7 +183,10 @@ impl Limits {
 }
 
 fn pace(per_minute: u32, burst: u32) -> Rate {
-    Rate { per_s: f64::from(per_minute) / 60.0, burst: f64::from(burst.max(1)) }
+    Rate {
+        per_s: f64::from(per_minute) / 60.0,
+        burst: f64::from(burst.max(1)),
+    }
 }
 
 fn of<K: Eq + Hash>(open: &HashMap<K, Open>, key: &K) -> Open {
@@ -148,7 +194,9 @@ fn of<K: Eq + Hash>(open: &HashMap<K, Open>, key: &K) -> Open {
 }
 
 fn close<K: Eq + Hash>(open: &mut HashMap<K, Open>, key: K, logged_in: bool) {
-    let Some(left) = open.get_mut(&key) else { return };
+    let Some(left) = open.get_mut(&key) else {
+        return;
+    };
     left.connections = left.connections.saturating_sub(1);
     if !logged_in {
         left.pre_login = left.pre_login.saturating_sub(1);

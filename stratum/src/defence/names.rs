@@ -1,8 +1,9 @@
 //! Worker names: how many a wallet may have, and how many there may be at all.
 //!
-//! Whoever logs in may invent a name, and each name becomes values of rows and keys of statistics. Beyond the caps a worker
-//! mines and is paid as ever, under one name for all such. A name that never sent a good share is forgotten when it leaves,
-//! so that nobody can fill a stranger's list by logging in for his wallet.
+//! Whoever logs in may invent a name, and each name becomes values of rows and keys of statistics.
+//! Beyond the caps a worker mines and is paid as ever, under one name for all such. A name that
+//! never sent a good share is forgotten when it leaves, so that nobody can fill a stranger's list
+//! by logging in for his wallet.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -25,7 +26,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { workers_per_wallet: 1_000, workers: 100_000, keep_s: 86_400 }
+        Self {
+            workers_per_wallet: 1_000,
+            workers: 100_000,
+            keep_s: 86_400,
+        }
     }
 }
 
@@ -53,12 +58,22 @@ pub struct Names {
 impl Names {
     /// None yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, wallets: HashMap::new(), idle: BTreeMap::new(), known: 0, numbers: 0 }
+        Self {
+            settings,
+            wallets: HashMap::new(),
+            idle: BTreeMap::new(),
+            known: 0,
+            numbers: 0,
+        }
     }
 
     /// A worker logs in: the name it goes by.
     pub fn enter(&mut self, wallet: &str, worker: &str, now_ms: u64) -> String {
-        if let Some(name) = self.wallets.get_mut(wallet).and_then(|names| names.get_mut(worker)) {
+        if let Some(name) = self
+            .wallets
+            .get_mut(wallet)
+            .and_then(|names| names.get_mut(worker))
+        {
             name.live += 1;
             if let Some(place) = name.idle.take() {
                 self.idle.remove(&place);
@@ -68,18 +83,37 @@ impl Names {
         if !self.has_room(wallet, now_ms) {
             return OTHERS.to_owned();
         }
-        let wallet = self.wallets.get_key_value(wallet).map_or_else(|| Arc::from(wallet), |(known, _)| known.clone());
-        self.wallets.entry(wallet).or_default().insert(Arc::from(worker), Name { live: 1, ..Name::default() });
+        let wallet = self
+            .wallets
+            .get_key_value(wallet)
+            .map_or_else(|| Arc::from(wallet), |(known, _)| known.clone());
+        self.wallets.entry(wallet).or_default().insert(
+            Arc::from(worker),
+            Name {
+                live: 1,
+                ..Name::default()
+            },
+        );
         self.known += 1;
         worker.to_owned()
     }
 
     /// A worker that went by this name leaves; `proven` when it sent a good share.
     pub fn leave(&mut self, wallet: &str, worker: &str, proven: bool, now_ms: u64) {
-        let Some((wallet, names)) = self.wallets.get_key_value(wallet) else { return };
-        let Some((worker, _)) = names.get_key_value(worker) else { return };
+        let Some((wallet, names)) = self.wallets.get_key_value(wallet) else {
+            return;
+        };
+        let Some((worker, _)) = names.get_key_value(worker) else {
+            return;
+        };
         let (wallet, worker) = (wallet.clone(), worker.clone());
-        let Some(name) = self.wallets.get_mut(&wallet).and_then(|names| names.get_mut(&worker)) else { return };
+        let Some(name) = self
+            .wallets
+            .get_mut(&wallet)
+            .and_then(|names| names.get_mut(&worker))
+        else {
+            return;
+        };
         name.live = name.live.saturating_sub(1);
         name.proven |= proven;
         if name.live > 0 {
@@ -110,11 +144,15 @@ impl Names {
         if names.map_or(0, HashMap::len) >= self.settings.workers_per_wallet {
             let left_before = now_ms.saturating_sub(self.settings.keep_s.saturating_mul(1000));
             let oldest = names.and_then(|names| names.values().filter_map(|name| name.idle).min());
-            let Some(place) = oldest.filter(|(left, _)| *left <= left_before) else { return false };
+            let Some(place) = oldest.filter(|(left, _)| *left <= left_before) else {
+                return false;
+            };
             self.forget_idle(place);
         }
         if self.known >= self.settings.workers {
-            let Some((&place, _)) = self.idle.first_key_value() else { return false };
+            let Some((&place, _)) = self.idle.first_key_value() else {
+                return false;
+            };
             self.forget_idle(place);
         }
         true
@@ -127,7 +165,9 @@ impl Names {
     }
 
     fn forget(&mut self, wallet: &str, worker: &str) {
-        let Some(names) = self.wallets.get_mut(wallet) else { return };
+        let Some(names) = self.wallets.get_mut(wallet) else {
+            return;
+        };
         if names.remove(worker).is_some() {
             self.known -= 1;
         }

@@ -1,7 +1,7 @@
 //! How addresses appear in rows: as they are, or as a keyed hash.
 //!
-//! Addresses are personal data, and rows live for years. A hash without a key would hide nothing, since all IPv4 addresses
-//! can be tried within a minute.
+//! Addresses are personal data, and rows live for years. A hash without a key would hide nothing,
+//! since all IPv4 addresses can be tried within a minute.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -28,7 +28,10 @@ impl Privacy {
             (AddressForm::Hashed, Some(path)) => {
                 let secret = std::fs::read(path)?;
                 if secret.trim_ascii().len() < MIN_KEY_BYTES {
-                    return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the key is shorter than 16 bytes"));
+                    return Err(std::io::Error::new(
+                        std::io::ErrorKind::InvalidData,
+                        "the key is shorter than 16 bytes",
+                    ));
                 }
                 Some(blake3::derive_key(CONTEXT, secret.trim_ascii()))
             }

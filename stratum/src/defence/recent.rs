@@ -1,7 +1,7 @@
 //! A map that holds a bounded number of entries and forgets the one that was used longest ago.
 //!
-//! Everything the defence remembers about strangers lives in one of these: whoever can invent names and addresses must not
-//! be able to fill memory with them.
+//! Everything the defence remembers about strangers lives in one of these: whoever can invent names
+//! and addresses must not be able to fill memory with them.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +19,12 @@ pub struct Recent<K, V> {
 impl<K: Clone + Eq + Hash, V> Recent<K, V> {
     /// An empty map of at most so many entries, at least one.
     pub fn new(most: usize) -> Self {
-        Self { most: most.max(1), clock: 0, entries: HashMap::new(), order: BTreeMap::new() }
+        Self {
+            most: most.max(1),
+            clock: 0,
+            entries: HashMap::new(),
+            order: BTreeMap::new(),
+        }
     }
 
     /// The entries it holds.
@@ -62,7 +67,10 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
             self.order.insert(self.clock, key.clone());
         }
         let clock = self.clock;
-        let (at, value) = self.entries.entry(key.clone()).or_insert_with(|| (clock, make()));
+        let (at, value) = self
+            .entries
+            .entry(key.clone())
+            .or_insert_with(|| (clock, make()));
         if *at != clock {
             self.clock += 1;
             self.order.remove(at);

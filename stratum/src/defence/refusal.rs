@@ -1,4 +1,5 @@
-//! Why a connection or a login is not let in: one list, from which the metric's label and the miner's message come.
+//! Why a connection or a login is not let in: one list, from which the metric's label and the
+//! miner's message come.
 
 use thiserror::Error;
 
@@ -30,7 +31,9 @@ pub enum Refusal {
     #[error("Your address is banned from this pool for now")]
     BannedAddress,
     /// The wallet, worker and address together are banned.
-    #[error("This worker is banned from your address for now: it sent too much that was no work; check its hardware and software")]
+    #[error(
+        "This worker is banned from your address for now: it sent too much that was no work; check its hardware and software"
+    )]
     BannedSession,
 }
 

@@ -1,4 +1,5 @@
-//! The section `[stratum.defence]`: every limit against those who would harm the pool or other miners.
+//! The section `[stratum.defence]`: every limit against those who would harm the pool or other
+//! miners.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -12,8 +13,9 @@ use crate::randomx::fair;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Addresses and blocks without limits by address and without automatic bans of the address: those who can be reached by
-    /// other means, and the address that a proxy or a container's network shows for everybody.
+    /// Addresses and blocks without limits by address and without automatic bans of the address:
+    /// those who can be reached by other means, and the address that a proxy or a container's
+    /// network shows for everybody.
     pub allow: Vec<String>,
     /// A file that keeps bans over a restart; `stratum/bans.ndjson` in the data folder when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,13 +49,23 @@ pub struct Settings {
 pub enum AddressForm {
     /// As it is.
     Plain,
-    /// As a keyed hash: rows of one address can be told to belong together, and nobody without the key can tell whose they are.
+    /// As a keyed hash: rows of one address can be told to belong together, and nobody without the
+    /// key can tell whose they are.
     Hashed,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let local = ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
+        let local = [
+            "127.0.0.0/8",
+            "::1/128",
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "169.254.0.0/16",
+            "fc00::/7",
+            "fe80::/10",
+        ];
         Self {
             allow: local.map(str::to_owned).to_vec(),
             bans_file: None,
@@ -76,53 +88,110 @@ impl Settings {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.allowed()?;
         if self.address_key_file.is_some() && self.addresses_in_rows == AddressForm::Plain {
-            let reason = "is of no use while defence.addresses_in_rows is plain; write hashed there";
+            let reason =
+                "is of no use while defence.addresses_in_rows is plain; write hashed there";
             return Err(refuse("defence.address_key_file", "set", reason));
         }
         let positive = [
             ("defence.lines_per_s", u64::from(self.lines_per_s)),
             ("defence.lines_burst", u64::from(self.lines_burst)),
-            ("defence.limits.connections_per_address", u64::from(self.limits.connections_per_address)),
-            ("defence.limits.connections_per_network", u64::from(self.limits.connections_per_network)),
-            ("defence.limits.pre_login_per_address", u64::from(self.limits.pre_login_per_address)),
-            ("defence.limits.pre_login_per_network", u64::from(self.limits.pre_login_per_network)),
-            ("defence.limits.logins_per_minute_address", u64::from(self.limits.logins_per_minute_address)),
-            ("defence.limits.logins_per_minute_network", u64::from(self.limits.logins_per_minute_network)),
+            (
+                "defence.limits.connections_per_address",
+                u64::from(self.limits.connections_per_address),
+            ),
+            (
+                "defence.limits.connections_per_network",
+                u64::from(self.limits.connections_per_network),
+            ),
+            (
+                "defence.limits.pre_login_per_address",
+                u64::from(self.limits.pre_login_per_address),
+            ),
+            (
+                "defence.limits.pre_login_per_network",
+                u64::from(self.limits.pre_login_per_network),
+            ),
+            (
+                "defence.limits.logins_per_minute_address",
+                u64::from(self.limits.logins_per_minute_address),
+            ),
+            (
+                "defence.limits.logins_per_minute_network",
+                u64::from(self.limits.logins_per_minute_network),
+            ),
             ("defence.conduct.half_life_s", self.conduct.half_life_s),
-            ("defence.conduct.bans_before_address", u64::from(self.conduct.bans_before_address)),
+            (
+                "defence.conduct.bans_before_address",
+                u64::from(self.conduct.bans_before_address),
+            ),
             ("defence.conduct.remembered", self.conduct.remembered as u64),
             ("defence.bans.first_s", self.bans.first_s),
             ("defence.bans.factor", u64::from(self.bans.factor)),
             ("defence.bans.most", self.bans.most as u64),
-            ("defence.names.workers_per_wallet", self.names.workers_per_wallet as u64),
+            (
+                "defence.names.workers_per_wallet",
+                self.names.workers_per_wallet as u64,
+            ),
             ("defence.names.workers", self.names.workers as u64),
-            ("defence.verify.in_flight_unproven", self.verify.in_flight_unproven as u64),
-            ("defence.verify.in_flight_proven", self.verify.in_flight_proven as u64),
-            ("defence.verify.queue_unproven", self.verify.queue_unproven as u64),
-            ("defence.verify.budget_ms_per_s", u64::from(self.verify.budget_ms_per_s)),
-            ("defence.verify.budget_burst_ms", u64::from(self.verify.budget_burst_ms)),
+            (
+                "defence.verify.in_flight_unproven",
+                self.verify.in_flight_unproven as u64,
+            ),
+            (
+                "defence.verify.in_flight_proven",
+                self.verify.in_flight_proven as u64,
+            ),
+            (
+                "defence.verify.queue_unproven",
+                self.verify.queue_unproven as u64,
+            ),
+            (
+                "defence.verify.budget_ms_per_s",
+                u64::from(self.verify.budget_ms_per_s),
+            ),
+            (
+                "defence.verify.budget_burst_ms",
+                u64::from(self.verify.budget_burst_ms),
+            ),
             ("defence.verify.overload_ms", self.verify.overload_ms),
         ];
         if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(refuse(key, "0", "must be at least 1"));
         }
         if self.bans.longest_s < self.bans.first_s {
-            return Err(refuse("defence.bans.longest_s", &self.bans.longest_s.to_string(), "must be at least defence.bans.first_s"));
+            return Err(refuse(
+                "defence.bans.longest_s",
+                &self.bans.longest_s.to_string(),
+                "must be at least defence.bans.first_s",
+            ));
         }
         if self.send_buffer_bytes < 4096 {
             let reason = "must be at least 4096, which a login's answer and a few jobs need";
-            return Err(refuse("defence.send_buffer_bytes", &self.send_buffer_bytes.to_string(), reason));
+            return Err(refuse(
+                "defence.send_buffer_bytes",
+                &self.send_buffer_bytes.to_string(),
+                reason,
+            ));
         }
-        if self.verify.in_flight_proven > MOST_IN_FLIGHT || self.verify.in_flight_unproven > self.verify.in_flight_proven {
+        if self.verify.in_flight_proven > MOST_IN_FLIGHT
+            || self.verify.in_flight_unproven > self.verify.in_flight_proven
+        {
             let reason = "must not be above 64, and in_flight_unproven not above in_flight_proven";
-            return Err(refuse("defence.verify.in_flight_proven", &self.verify.in_flight_proven.to_string(), reason));
+            return Err(refuse(
+                "defence.verify.in_flight_proven",
+                &self.verify.in_flight_proven.to_string(),
+                reason,
+            ));
         }
         Ok(())
     }
 
     /// The blocks of `allow`.
     pub fn allowed(&self) -> Result<Vec<Block>, ConfigError> {
-        let read = |text: &String| text.parse::<Block>().map_err(|error| refuse("defence.allow", text, &error.to_string()));
+        let read = |text: &String| {
+            text.parse::<Block>()
+                .map_err(|error| refuse("defence.allow", text, &error.to_string()))
+        };
         self.allow.iter().map(read).collect()
     }
 }
@@ -131,5 +200,9 @@ impl Settings {
 const MOST_IN_FLIGHT: usize = 64;
 
 fn refuse(key: &'static str, value: &str, reason: &str) -> ConfigError {
-    ConfigError { key, value: value.to_owned(), reason: reason.to_owned() }
+    ConfigError {
+        key,
+        value: value.to_owned(),
+        reason: reason.to_owned(),
+    }
 }

@@ -1,4 +1,5 @@
-//! One connection's way through the defence: let in by its address, logged in as a worker, and let go whatever happens.
+//! One connection's way through the defence: let in by its address, logged in as a worker, and let
+//! go whatever happens.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -22,7 +23,8 @@ pub(crate) struct Visit {
     guest: Option<Arc<Guest>>,
 }
 
-/// A miner that logged in, as the defence knows it. Shares in flight keep it longer than the connection lasts.
+/// A miner that logged in, as the defence knows it. Shares in flight keep it longer than the
+/// connection lasts.
 pub(crate) struct Guest {
     session: u64,
     pub(super) address: IpAddr,
@@ -37,23 +39,33 @@ pub(crate) struct Guest {
 
 impl Visit {
     pub(super) fn new(defence: Arc<Defence>, address: IpAddr, spared: bool) -> Self {
-        Self { defence, address, spared, guest: None }
+        Self {
+            defence,
+            address,
+            spared,
+            guest: None,
+        }
     }
 
     /// Something wrong before login.
     pub(crate) fn offence(&self, offence: Offence) {
-        self.defence.offence_before_login(self.address, self.spared, offence);
+        self.defence
+            .offence_before_login(self.address, self.spared, offence);
     }
 
     /// The connection was thrown out, which makes coming back dearer.
     pub(crate) fn thrown_out(&self) {
         if !self.spared {
             let now_ms = self.defence.now_ms();
-            self.defence.state().limits.penalise(self.address, THROWN_OUT_LOGINS, now_ms);
+            self.defence
+                .state()
+                .limits
+                .penalise(self.address, THROWN_OUT_LOGINS, now_ms);
         }
     }
 
-    /// Logs in, possibly under another worker name, or says why not. `session` rises with every connection.
+    /// Logs in, possibly under another worker name, or says why not. `session` rises with every
+    /// connection.
     pub(crate) fn login(&mut self, login: &mut Login, session: u64) -> Result<Arc<Guest>, Refusal> {
         let now_ms = self.defence.now_ms();
         let origin = Origin::of(self.address);
@@ -61,7 +73,11 @@ impl Visit {
         let mut state = self.defence.state();
         // The ban names the worker as it was shown then, which is the name it would get now.
         let worker = state.names.enter(&login.address, &login.worker, now_ms);
-        let party = Arc::new(Party { origin, wallet: login.address.clone(), worker: worker.clone() });
+        let party = Arc::new(Party {
+            origin,
+            wallet: login.address.clone(),
+            worker: worker.clone(),
+        });
         if state.bans.of_party(&party, now_ms).is_some() {
             state.names.leave(&login.address, &worker, false, now_ms);
             return Err(refused(Refusal::BannedSession));
@@ -93,7 +109,9 @@ impl Drop for Visit {
         let mut state = self.defence.state();
         if let Some(guest) = &self.guest {
             let good = guest.ever_good.load(Relaxed);
-            state.names.leave(&guest.party.wallet, &guest.party.worker, good, now_ms);
+            state
+                .names
+                .leave(&guest.party.wallet, &guest.party.worker, good, now_ms);
         }
         if !self.spared {
             state.limits.leave(self.address, self.guest.is_some());
@@ -105,7 +123,11 @@ impl Guest {
     /// Whose shares these are, to the verifier.
     pub(crate) fn asker(&self) -> Asker {
         let payer = (!self.spared).then(|| self.party.origin.address());
-        Asker { session: self.session, payer, proven: self.is_proven() }
+        Asker {
+            session: self.session,
+            payer,
+            proven: self.is_proven(),
+        }
     }
 
     /// Whether its shares have been good.

@@ -1,6 +1,7 @@
 //! Facts that are durable in JetStream or, while that is away, in the spool: the keeper's hands.
 //!
-//! One task owns the keeper and carries out what it decides. Files are handled on blocking threads, one work at a time.
+//! One task owns the keeper and carries out what it decides. Files are handled on blocking threads,
+//! one work at a time.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -38,8 +39,8 @@ pub struct DurableFacts {
     watch: SpoolWatch,
 }
 
-/// What makes the facts durable; to be run. It ends when the last [`DurableFacts`] is dropped and every row is answered;
-/// what is in the spool then waits there for the next start.
+/// What makes the facts durable; to be run. It ends when the last [`DurableFacts`] is dropped and
+/// every row is answered; what is in the spool then waits there for the next start.
 pub struct Spooler {
     keeper: Keeper<Waiter>,
     rows: mpsc::Receiver<Row<Waiter>>,
@@ -62,9 +63,18 @@ enum Done {
 }
 
 impl DurableFacts {
-    /// Opens the spool in `folder`, or where the settings say. Rows of an earlier run that are still in it are sent first.
-    pub fn open(publisher: Publisher, settings: &Settings, folder: &Path) -> Result<(Self, Spooler), SpoolError> {
-        let folder = if settings.folder.as_os_str().is_empty() { folder } else { &settings.folder };
+    /// Opens the spool in `folder`, or where the settings say. Rows of an earlier run that are
+    /// still in it are sent first.
+    pub fn open(
+        publisher: Publisher,
+        settings: &Settings,
+        folder: &Path,
+    ) -> Result<(Self, Spooler), SpoolError> {
+        let folder = if settings.folder.as_os_str().is_empty() {
+            folder
+        } else {
+            &settings.folder
+        };
         let segments = Segments::open(folder, settings.segment_bytes())?;
         if segments.bytes() > 0 {
             tracing::info!(bytes = segments.bytes(), folder = %folder.display(), "rows of an earlier run wait in the spool");
@@ -75,27 +85,64 @@ impl DurableFacts {
         let watch = SpoolWatch::default();
         // Before anybody asks: rows of an earlier run count as waiting from the start.
         watch.note(&keeper);
-        let (offers, segments, started) = (FuturesUnordered::new(), Arc::new(Mutex::new(segments)), Instant::now());
+        let (offers, segments, started) = (
+            FuturesUnordered::new(),
+            Arc::new(Mutex::new(segments)),
+            Instant::now(),
+        );
         let (complaint, copy) = (String::new(), publisher.clone());
-        let spooler = Spooler { keeper, rows, publisher: copy, watch: watch.clone(), offers, segments, disk: None, complaint, started };
-        Ok((Self { publisher, rows: sender, watch }, spooler))
+        let spooler = Spooler {
+            keeper,
+            rows,
+            publisher: copy,
+            watch: watch.clone(),
+            offers,
+            segments,
+            disk: None,
+            complaint,
+            started,
+        };
+        Ok((
+            Self {
+                publisher,
+                rows: sender,
+                watch,
+            },
+            spooler,
+        ))
     }
 
     /// Makes a row of any stream durable.
     pub async fn record<R: Record>(&self, class: Class, record: &R) -> Result<(), FactError> {
-        let failed = |reason: String| FactError { stream: R::STREAM.name(), reason };
+        let failed = |reason: String| FactError {
+            stream: R::STREAM.name(),
+            reason,
+        };
         let line = serde_json::to_vec(record).map_err(|error| failed(error.to_string()))?;
         let (waiter, answer) = oneshot::channel();
-        let row = Row { stream: R::STREAM, key: record.key().to_owned(), class, line, waiter };
+        let row = Row {
+            stream: R::STREAM,
+            key: record.key().to_owned(),
+            class,
+            line,
+            waiter,
+        };
         let stopped = || failed("the spool's task has stopped".to_owned());
         self.rows.send(row).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?.map_err(|refusal| failed(refusal.to_string()))
+        answer
+            .await
+            .map_err(|_| stopped())?
+            .map_err(|refusal| failed(refusal.to_string()))
     }
 }
 
 impl Facts for DurableFacts {
     fn share(&self, share: Share) -> BoxFuture<'_, Result<(), FactError>> {
-        let class = if share.outcome == Outcome::Accepted.word() { Class::Due } else { Class::Spare };
+        let class = if share.outcome == Outcome::Accepted.word() {
+            Class::Due
+        } else {
+            Class::Spare
+        };
         async move { self.record(class, &share).await }.boxed()
     }
     fn block(&self, block: Block) -> BoxFuture<'_, Result<(), FactError>> {
@@ -107,7 +154,10 @@ impl Facts for DurableFacts {
             let state = self.watch.state();
             if state.spooling || state.bytes > 0 {
                 let reason = "older rows still wait in the spool, and the stream is read when they are in it".to_owned();
-                return Err(FactError { stream: "blocks", reason });
+                return Err(FactError {
+                    stream: "blocks",
+                    reason,
+                });
             }
             history::block_rows(self.publisher.nats(), &pool).await
         };
@@ -170,9 +220,13 @@ impl Spooler {
                         let _ = waiter.send(verdict.clone());
                     }
                 }
-                Step::Offer(number, message) => self.offers.push(offer(self.publisher.clone(), number, message).boxed()),
+                Step::Offer(number, message) => self
+                    .offers
+                    .push(offer(self.publisher.clone(), number, message).boxed()),
                 Step::Append(records) => self.begin(move |segments| append(segments, &records)),
-                Step::Read { aside, done } => self.begin(move |segments| Done::Read(read(segments, &aside, done))),
+                Step::Read { aside, done } => {
+                    self.begin(move |segments| Done::Read(read(segments, &aside, done)))
+                }
             }
         }
         self.watch.note(&self.keeper);
@@ -181,7 +235,9 @@ impl Spooler {
     /// Starts a work on the files; the keeper asks for one at a time.
     fn begin(&mut self, work: impl FnOnce(&mut Segments) -> Done + Send + 'static) {
         let segments = self.segments.clone();
-        let work = tokio::task::spawn_blocking(move || work(&mut segments.lock().unwrap_or_else(PoisonError::into_inner)));
+        let work = tokio::task::spawn_blocking(move || {
+            work(&mut segments.lock().unwrap_or_else(PoisonError::into_inner))
+        });
         self.disk = Some(async move { work.await.unwrap_or(Done::Panic) }.boxed());
     }
 
@@ -199,7 +255,11 @@ impl Spooler {
 
     fn done(&mut self, done: Done) {
         self.disk = None;
-        let used = self.segments.lock().unwrap_or_else(PoisonError::into_inner).bytes();
+        let used = self
+            .segments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .bytes();
         let told = |error: SpoolError| {
             tracing::error!(%error, "the spool failed");
             error.to_string()
@@ -215,9 +275,13 @@ impl Spooler {
                 if let Ok(Some(segment)) = &result {
                     self.watch.damaged(segment.damaged);
                 }
-                self.keeper.read(self.started.elapsed(), result.map_err(told), used);
+                self.keeper
+                    .read(self.started.elapsed(), result.map_err(told), used);
             }
-            Done::Panic => self.keeper.broken(self.started.elapsed(), "the work on its files broke off".to_owned()),
+            Done::Panic => self.keeper.broken(
+                self.started.elapsed(),
+                "the work on its files broke off".to_owned(),
+            ),
         }
     }
 }
@@ -237,14 +301,29 @@ fn append(segments: &mut Segments, records: &[Spooled]) -> Done {
     }
     let started = Instant::now();
     let result = segments.append(&frames);
-    metrics::histogram!("headframe_stratum_spool_write_seconds").record(started.elapsed().as_secs_f64());
-    Done::Append(result, records.iter().map(|record| record.message.rows).sum())
+    metrics::histogram!("headframe_stratum_spool_write_seconds")
+        .record(started.elapsed().as_secs_f64());
+    Done::Append(
+        result,
+        records.iter().map(|record| record.message.rows).sum(),
+    )
 }
 
-fn read(segments: &mut Segments, aside: &[(Numbered, String)], done: Option<u64>) -> Result<Option<Segment>, SpoolError> {
+fn read(
+    segments: &mut Segments,
+    aside: &[(Numbered, String)],
+    done: Option<u64>,
+) -> Result<Option<Segment>, SpoolError> {
     for (message, reason) in aside {
-        tracing::error!(?message, reason, "jetstream will never take these rows; they are kept in aside");
-        let record = Spooled { message: message.clone(), offered: true };
+        tracing::error!(
+            ?message,
+            reason,
+            "jetstream will never take these rows; they are kept in aside"
+        );
+        let record = Spooled {
+            message: message.clone(),
+            offered: true,
+        };
         segments.set_aside(&format!("{}.refused", message.id()), &record.encode())?;
     }
     if let Some(number) = done {
@@ -256,7 +335,9 @@ fn read(segments: &mut Segments, aside: &[(Numbered, String)], done: Option<u64>
 async fn offer(publisher: Publisher, number: u64, message: Numbered) -> (u64, Result<(), Failure>) {
     let answer = match publisher.offer(&message).await {
         Ok(_) => Ok(()),
-        Err(error @ (PublishError::TooLarge { .. } | PublishError::Encode(_))) => Err(Failure::Never(error.to_string())),
+        Err(error @ (PublishError::TooLarge { .. } | PublishError::Encode(_))) => {
+            Err(Failure::Never(error.to_string()))
+        }
         Err(error) => Err(Failure::Open(error.to_string())),
     };
     (number, answer)

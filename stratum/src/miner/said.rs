@@ -89,13 +89,15 @@ struct Login {
 
 /// Reads a line; jobs must be for one of `algos`.
 pub(super) fn parse(line: &[u8], algos: &[String]) -> Result<Said, Broken> {
-    let line: Line = serde_json::from_slice(line).map_err(|_| Broken::Protocol("a line is not a JSON object"))?;
+    let line: Line = serde_json::from_slice(line)
+        .map_err(|_| Broken::Protocol("a line is not a JSON object"))?;
     // An integer id makes a line an answer, whatever else it says.
     if let Some(id) = line.id.as_u64() {
         return answer(id, line, algos);
     }
     if line.method.as_deref() == Some("job") {
-        let job = serde_json::from_value(line.params).map_err(|_| Broken::Protocol("a job lacks a field"))?;
+        let job = serde_json::from_value(line.params)
+            .map_err(|_| Broken::Protocol("a job lacks a field"))?;
         return Ok(Said::Job(decode(job, algos)?));
     }
     Err(Broken::Protocol("a line is neither an answer nor a job"))
@@ -105,15 +107,21 @@ fn answer(id: u64, line: Line, algos: &[String]) -> Result<Said, Broken> {
     let refusal = match &line.error {
         Value::Null => None,
         error => {
-            let message = error["message"].as_str().ok_or(Broken::Protocol("an error has no message"))?;
+            let message = error["message"]
+                .as_str()
+                .ok_or(Broken::Protocol("an error has no message"))?;
             Some(message.to_owned())
         }
     };
     match (id, refusal) {
         (1, Some(reason)) => Ok(Said::LoginRefused(reason)),
         (1, None) => {
-            let login: Login = serde_json::from_value(line.result).map_err(|_| Broken::Protocol("a login answer lacks its id or job"))?;
-            Ok(Said::LoggedIn { session: login.id, job: decode(login.job, algos)? })
+            let login: Login = serde_json::from_value(line.result)
+                .map_err(|_| Broken::Protocol("a login answer lacks its id or job"))?;
+            Ok(Said::LoggedIn {
+                session: login.id,
+                job: decode(login.job, algos)?,
+            })
         }
         (_, None) if !line.result.is_object() => Err(Broken::Protocol("a result is not an object")),
         (id, refusal) => Ok(Said::Answer { id, refusal }),
@@ -125,10 +133,15 @@ fn decode(job: Job, algos: &[String]) -> Result<WireJob, Broken> {
     if !algos.contains(&algo) {
         return Err(Broken::Algo(algo));
     }
-    let blob = hex::decode(&job.blob).ok().filter(|blob| BLOB_LEN.contains(&blob.len()));
+    let blob = hex::decode(&job.blob)
+        .ok()
+        .filter(|blob| BLOB_LEN.contains(&blob.len()));
     let blob = blob.ok_or(Broken::Protocol("a blob is not hex of 43 to 407 bytes"))?;
     let nonce_offset = job.nonce_offset.unwrap_or(USUAL_NONCE_OFFSET);
-    if nonce_offset.checked_add(NONCE_LEN).is_none_or(|end| end > blob.len()) {
+    if nonce_offset
+        .checked_add(NONCE_LEN)
+        .is_none_or(|end| end > blob.len())
+    {
         return Err(Broken::Protocol("a nonce_offset lies outside the blob"));
     }
     let seed = hash(&job.seed_hash).ok_or(Broken::Protocol("a seed_hash is not 64 hex digits"))?;
@@ -137,7 +150,9 @@ fn decode(job: Job, algos: &[String]) -> Result<WireJob, Broken> {
         algo,
         blob,
         nonce_offset,
-        target: target_from_hex(&job.target).ok_or(Broken::Protocol("a target is not 8 or 16 hex digits, or is zero"))?,
+        target: target_from_hex(&job.target).ok_or(Broken::Protocol(
+            "a target is not 8 or 16 hex digits, or is zero",
+        ))?,
         seed,
         next_seed: job.next_seed_hash.as_str().and_then(hash),
         height: job.height.as_u64(),
@@ -157,34 +172,68 @@ mod tests {
     use serde_json::json;
 
     fn said(line: &Value) -> Result<Said, Broken> {
-        parse(line.to_string().as_bytes(), &["rx/0".to_owned(), "rx/opensy".to_owned()])
+        parse(
+            line.to_string().as_bytes(),
+            &["rx/0".to_owned(), "rx/opensy".to_owned()],
+        )
     }
 
     #[test]
     fn work_of_both_kinds_of_chains_is_told_on() {
         let (seed, blob) = ("0f".repeat(32), "00".repeat(80));
         let monero = json!({"blob": blob, "job_id": "1", "target": "285c8f02", "height": 9, "seed_hash": seed, "next_seed_hash": ""});
-        let login = said(&json!({"id": 1, "error": null, "result": {"id": "s", "job": monero, "status": "OK"}}));
-        let Ok(Said::LoggedIn { job, .. }) = login else { panic!("{login:?}") };
-        let expected = MinerJob { algo: "rx/0".to_owned(), height: Some(9), difficulty: 100, seed: [15; 32], next_seed: None };
+        let login = said(
+            &json!({"id": 1, "error": null, "result": {"id": "s", "job": monero, "status": "OK"}}),
+        );
+        let Ok(Said::LoggedIn { job, .. }) = login else {
+            panic!("{login:?}")
+        };
+        let expected = MinerJob {
+            algo: "rx/0".to_owned(),
+            height: Some(9),
+            difficulty: 100,
+            seed: [15; 32],
+            next_seed: None,
+        };
         assert_eq!(job.shown(), expected);
         let opensy = json!({
             "blob": blob, "job_id": "1", "target": "ffffffffffffff7f", "algo": "rx/opensy", "seed_hash": seed, "next_seed_hash": seed,
             "nonce_offset": 76, "height": "nine",
         });
         let pushed = said(&json!({"jsonrpc": "2.0", "method": "job", "params": opensy}));
-        let Ok(Said::Job(job)) = pushed else { panic!("{pushed:?}") };
-        let expected = MinerJob { algo: "rx/opensy".to_owned(), height: None, difficulty: 2, seed: [15; 32], next_seed: Some([15; 32]) };
+        let Ok(Said::Job(job)) = pushed else {
+            panic!("{pushed:?}")
+        };
+        let expected = MinerJob {
+            algo: "rx/opensy".to_owned(),
+            height: None,
+            difficulty: 2,
+            seed: [15; 32],
+            next_seed: Some([15; 32]),
+        };
         assert_eq!(job.shown(), expected);
         let other = json!({"blob": blob, "job_id": "1", "target": "285c8f02", "algo": "kawpow", "seed_hash": seed});
         let refused = said(&json!({"jsonrpc": "2.0", "method": "job", "params": other}));
-        assert!(matches!(&refused, Err(Broken::Algo(algo)) if algo == "kawpow"), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(Broken::Algo(algo)) if algo == "kawpow"),
+            "{refused:?}"
+        );
     }
 
     #[test]
     fn a_refusal_is_the_login_s_alone() {
-        let refusal = |id: u64| said(&json!({"id": id, "error": {"code": -1, "message": "no such wallet"}}));
+        let refusal =
+            |id: u64| said(&json!({"id": id, "error": {"code": -1, "message": "no such wallet"}}));
         assert!(matches!(refusal(1), Ok(Said::LoginRefused(reason)) if reason == "no such wallet"));
-        assert!(matches!(refusal(2), Ok(Said::Answer { id: 2, refusal: Some(_) })), "a share was refused");
+        assert!(
+            matches!(
+                refusal(2),
+                Ok(Said::Answer {
+                    id: 2,
+                    refusal: Some(_)
+                })
+            ),
+            "a share was refused"
+        );
     }
 }

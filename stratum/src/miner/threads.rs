@@ -48,13 +48,34 @@ enum Order {
 
 impl Hashers {
     /// Starts `count` threads that report to `found` and count into `hashes`.
-    pub(super) fn start(count: usize, hashes: Arc<AtomicU64>, found: mpsc::Sender<Found>) -> std::io::Result<Self> {
-        let board = Arc::new(Board { order: Mutex::new(Order::Pause), changed: Condvar::new(), version: AtomicU64::new(0) });
-        let mut hashers = Self { board: board.clone(), threads: Vec::new() };
+    pub(super) fn start(
+        count: usize,
+        hashes: Arc<AtomicU64>,
+        found: mpsc::Sender<Found>,
+    ) -> std::io::Result<Self> {
+        let board = Arc::new(Board {
+            order: Mutex::new(Order::Pause),
+            changed: Condvar::new(),
+            version: AtomicU64::new(0),
+        });
+        let mut hashers = Self {
+            board: board.clone(),
+            threads: Vec::new(),
+        };
         let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         for number in 0..count {
-            let mut hasher = Hasher { number, count, board: board.clone(), hashes: hashes.clone(), found: found.clone() };
-            hashers.threads.push(std::thread::Builder::new().name(format!("hash-{number}")).spawn(move || hasher.run())?);
+            let mut hasher = Hasher {
+                number,
+                count,
+                board: board.clone(),
+                hashes: hashes.clone(),
+                found: found.clone(),
+            };
+            hashers.threads.push(
+                std::thread::Builder::new()
+                    .name(format!("hash-{number}"))
+                    .spawn(move || hasher.run())?,
+            );
         }
         Ok(hashers)
     }
@@ -71,7 +92,12 @@ impl Hashers {
 
     /// Whether a solution is for the job being hashed.
     pub(super) fn is_current(&self, found: &Found) -> bool {
-        match &*self.board.order.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self
+            .board
+            .order
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
             Order::Hash(task) => Arc::ptr_eq(task, &found.task),
             Order::Pause | Order::Stop => false,
         }
@@ -81,7 +107,9 @@ impl Hashers {
     pub(super) async fn stop(mut self) {
         self.board.set(Order::Stop);
         let threads = std::mem::take(&mut self.threads);
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().all(|thread| thread.join().is_ok())
+        });
         if !joined.await.unwrap_or(false) {
             tracing::error!("a hashing thread panicked");
         }
@@ -111,7 +139,10 @@ impl Board {
                 Order::Hash(task) if version != seen => return Some((version, task.clone())),
                 Order::Hash(_) | Order::Pause => {}
             }
-            order = self.changed.wait(order).unwrap_or_else(PoisonError::into_inner);
+            order = self
+                .changed
+                .wait(order)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -130,11 +161,16 @@ impl Hasher {
         let mut seen = 0;
         while let Some((version, task)) = self.board.wait(seen) {
             seen = version;
-            if !machine.as_ref().is_some_and(|machine| machine.reads(&task.memory)) {
+            if !machine
+                .as_ref()
+                .is_some_and(|machine| machine.reads(&task.memory))
+            {
                 machine = None;
                 match Machine::new(&task.memory) {
                     Ok(made) => machine = Some(made),
-                    Err(error) => tracing::error!(%error, "a hashing thread waits for the next job"),
+                    Err(error) => {
+                        tracing::error!(%error, "a hashing thread waits for the next job")
+                    }
                 }
             }
             if let Some(machine) = &machine {
@@ -147,7 +183,9 @@ impl Hasher {
     fn hash(&self, machine: &Machine, task: &Arc<Task>, version: u64) {
         let mut blob = task.blob.clone();
         // A last byte that is not zero is not ours to change (NiceHash).
-        let fixed = blob.get(task.nonce_offset + 3).map_or(0, |byte| u32::from(*byte) << 24);
+        let fixed = blob
+            .get(task.nonce_offset + 3)
+            .map_or(0, |byte| u32::from(*byte) << 24);
         let last = if fixed == 0 { u32::MAX } else { 0x00ff_ffff };
         for nonce in (self.number..=last).step_by(self.count as usize) {
             if self.board.version.load(Relaxed) != version {
@@ -163,7 +201,16 @@ impl Hasher {
                 }
             };
             self.hashes.fetch_add(1, Relaxed);
-            if miner_submits(&hash, task.target) && self.found.blocking_send(Found { task: task.clone(), nonce, hash }).is_err() {
+            if miner_submits(&hash, task.target)
+                && self
+                    .found
+                    .blocking_send(Found {
+                        task: task.clone(),
+                        nonce,
+                        hash,
+                    })
+                    .is_err()
+            {
                 return;
             }
         }

@@ -1,7 +1,8 @@
 //! What the server says: results, errors and pushed jobs, each one line.
 //!
-//! XMRig crashes on an error without a string message, ignores a result that is not an object, takes a push with an
-//! integer id for an answer, and reconnects on certain words. All lines are made here, so that none can be wrong.
+//! XMRig crashes on an error without a string message, ignores a result that is not an object,
+//! takes a push with an integer id for an answer, and reconnects on certain words. All lines are
+//! made here, so that none can be wrong.
 
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -32,7 +33,11 @@ pub fn share_ok(id: &Value) -> String {
 
 /// A good login. A login answer without a job counts as a failure at the miner.
 pub fn login(id: &Value, session: &str, first: &Job, algo: &str) -> String {
-    let extensions = if first.fixed_byte.is_some() { json!(["algo", "keepalive", "nicehash"]) } else { json!(["algo", "keepalive"]) };
+    let extensions = if first.fixed_byte.is_some() {
+        json!(["algo", "keepalive", "nicehash"])
+    } else {
+        json!(["algo", "keepalive"])
+    };
     let job = job(first, algo);
     let session = json!(session);
     format!(
@@ -42,7 +47,10 @@ pub fn login(id: &Value, session: &str, first: &Job, algo: &str) -> String {
 
 /// The current job, asked for.
 pub fn current(id: &Value, current: &Job, algo: &str) -> String {
-    format!("{{\"id\":{id},\"jsonrpc\":\"2.0\",\"error\":null,\"result\":{}}}\n", job(current, algo))
+    format!(
+        "{{\"id\":{id},\"jsonrpc\":\"2.0\",\"error\":null,\"result\":{}}}\n",
+        job(current, algo)
+    )
 }
 
 /// A new job, pushed. It has no id at the top level.
@@ -61,14 +69,22 @@ fn job(job: &Job, algo: &str) -> String {
     text
 }
 
-/// Written by hand, because a new block has it written for every miner at the same moment. Nothing in it needs escaping: numbers,
-/// hex, and the name of an algorithm.
+/// Written by hand, because a new block has it written for every miner at the same moment. Nothing
+/// in it needs escaping: numbers, hex, and the name of an algorithm.
 fn write_job(text: &mut String, job: &Job, algo: &str) {
     let height = job.template.height();
     // Writing into a string does not fail.
-    let _ = write!(text, "{{\"algo\":\"{algo}\",\"height\":{height},\"job_id\":\"{}\",\"blob\":\"", job.id());
+    let _ = write!(
+        text,
+        "{{\"algo\":\"{algo}\",\"height\":{height},\"job_id\":\"{}\",\"blob\":\"",
+        job.id()
+    );
     push_hex(text, &job.blob());
-    let _ = write!(text, "\",\"target\":\"{}\",\"seed_hash\":\"", job.difficulty.target_hex());
+    let _ = write!(
+        text,
+        "\",\"target\":\"{}\",\"seed_hash\":\"",
+        job.difficulty.target_hex()
+    );
     push_hex(text, &job.template.seed());
     text.push('"');
     // Stock miners do not read it; they are not let in where it would matter.
@@ -80,7 +96,17 @@ fn write_job(text: &mut String, job: &Job, algo: &str) {
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    text.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).map(char::from));
+    text.extend(
+        bytes
+            .iter()
+            .flat_map(|byte| {
+                [
+                    DIGITS[usize::from(byte >> 4)],
+                    DIGITS[usize::from(byte & 15)],
+                ]
+            })
+            .map(char::from),
+    );
 }
 
 fn line(value: &Value) -> String {

@@ -1,4 +1,5 @@
-//! `getjob`: asked by old miners that do not wait for pushed jobs; the answer is the current job itself.
+//! `getjob`: asked by old miners that do not wait for pushed jobs; the answer is the current job
+//! itself.
 
 use serde_json::Value;
 

@@ -1,4 +1,5 @@
-//! `keepalived`: sent by XMRig after a minute of silence; a pool that does not answer it loses the connection.
+//! `keepalived`: sent by XMRig after a minute of silence; a pool that does not answer it loses the
+//! connection.
 
 use serde_json::{Value, json};
 

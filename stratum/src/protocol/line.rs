@@ -29,7 +29,8 @@ pub enum LineError {
 #[derive(Debug, Default)]
 pub struct Lines {
     buffer: Vec<u8>,
-    /// Bytes already known to hold no newline, so that a slow sender cannot make us search again and again.
+    /// Bytes already known to hold no newline, so that a slow sender cannot make us search again
+    /// and again.
     searched: usize,
 }
 
@@ -39,20 +40,32 @@ impl Lines {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Takes the next whole line, without its end and without a carriage return. Blank lines are skipped.
+    /// Takes the next whole line, without its end and without a carriage return. Blank lines are
+    /// skipped.
     pub fn take(&mut self, limit: usize) -> Result<Option<Vec<u8>>, LineError> {
         loop {
-            let Some(at) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {
+            let Some(at) = self.buffer[self.searched..]
+                .iter()
+                .position(|byte| *byte == b'\n')
+            else {
                 self.searched = self.buffer.len();
-                return if self.buffer.len() > limit { Err(LineError::TooLong(limit)) } else { Ok(None) };
+                return if self.buffer.len() > limit {
+                    Err(LineError::TooLong(limit))
+                } else {
+                    Ok(None)
+                };
             };
             let end = self.searched + at;
             if end > limit {
                 return Err(LineError::TooLong(limit));
             }
-            // Most often nothing follows, and the buffer itself is the line: a silent miner then holds no memory here.
-            let mut line =
-                if end + 1 == self.buffer.len() { std::mem::take(&mut self.buffer) } else { self.buffer.drain(..=end).collect() };
+            // Most often nothing follows, and the buffer itself is the line: a silent miner then
+            // holds no memory here.
+            let mut line = if end + 1 == self.buffer.len() {
+                std::mem::take(&mut self.buffer)
+            } else {
+                self.buffer.drain(..=end).collect()
+            };
             self.searched = 0;
             line.pop();
             if line.last() == Some(&b'\r') {
@@ -75,7 +88,10 @@ pub struct LineReader<R> {
 impl<R: AsyncRead + Unpin> LineReader<R> {
     /// Reads lines from this source.
     pub fn new(source: R) -> Self {
-        Self { source, lines: Lines::default() }
+        Self {
+            source,
+            lines: Lines::default(),
+        }
     }
 
     /// The next line, `None` at the end of the stream. Dropping the future loses nothing.
@@ -90,7 +106,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
     }
 
-    /// Takes what has come. The bytes lie on the stack of this call and not in the future, of which there are thousands.
+    /// Takes what has come. The bytes lie on the stack of this call and not in the future, of which
+    /// there are thousands.
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut bytes = [0; READ_LEN];
         let mut came = ReadBuf::new(&mut bytes);

@@ -1,7 +1,8 @@
 //! `login`: who mines, for whom, with what.
 //!
-//! The user is `wallet`, optionally followed by `.worker` and `+difficulty` in any order, as miners' guides have taught
-//! people for a decade. `rigid` names the worker too and wins, since it has no other meaning; the password comes last.
+//! The user is `wallet`, optionally followed by `.worker` and `+difficulty` in any order, as
+//! miners' guides have taught people for a decade. `rigid` names the worker too and wins, since it
+//! has no other meaning; the password comes last.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -57,7 +58,11 @@ pub(super) fn parse(params: Value) -> Command {
     let user = User::parse(&params.login);
     let wishes = password::read(params.pass.as_deref().unwrap_or_default());
     let names = [params.rigid.as_deref(), user.worker, wishes.worker];
-    let worker = names.into_iter().flatten().find_map(nameable).unwrap_or(DEFAULT_WORKER);
+    let worker = names
+        .into_iter()
+        .flatten()
+        .find_map(nameable)
+        .unwrap_or(DEFAULT_WORKER);
     let agent = params.agent.unwrap_or_default();
     let says = |word: &str| agent.to_ascii_lowercase().contains(word);
     Command::Login(Login {
@@ -66,7 +71,11 @@ pub(super) fn parse(params: Value) -> Command {
         fixed_difficulty: user.fixed_difficulty.or(wishes.fixed_difficulty),
         nicehash: wishes.nicehash || says("nicehash"),
         proxy: says("proxy"),
-        agent: agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT_CHARS).collect(),
+        agent: agent
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(MAX_AGENT_CHARS)
+            .collect(),
         algos: params.algo.unwrap_or_default(),
     })
 }
@@ -81,12 +90,22 @@ impl<'a> User<'a> {
     fn parse(text: &'a str) -> Self {
         let text = text.trim();
         let end = text.find(['.', '+']).unwrap_or(text.len());
-        let mut user = User { address: &text[..end], worker: None, fixed_difficulty: None };
+        let mut user = User {
+            address: &text[..end],
+            worker: None,
+            fixed_difficulty: None,
+        };
         let mut rest = &text[end..];
         while let Some(mark) = rest.chars().next() {
             let body = &rest[1..];
-            // A worker may contain dots; only a plus ends it. A difficulty ends at the first mark of either kind.
-            let end = if mark == '.' { body.find('+') } else { body.find(['.', '+']) }.unwrap_or(body.len());
+            // A worker may contain dots; only a plus ends it. A difficulty ends at the first mark
+            // of either kind.
+            let end = if mark == '.' {
+                body.find('+')
+            } else {
+                body.find(['.', '+'])
+            }
+            .unwrap_or(body.len());
             match mark {
                 '.' if end > 0 => user.worker = Some(&body[..end]),
                 '+' => user.fixed_difficulty = password::difficulty(&body[..end]),
@@ -100,6 +119,12 @@ impl<'a> User<'a> {
 
 /// Letters, digits, dot, dash and underscore stay; the rest could break a log, a label or a page.
 fn clean(name: &str) -> String {
-    let keep = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
+    let keep = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') {
+            c
+        } else {
+            '_'
+        }
+    };
     name.chars().take(MAX_WORKER_CHARS).map(keep).collect()
 }

@@ -1,8 +1,10 @@
-//! The password field, which no miner's pool checks and which guides have filled with conventions instead.
+//! The password field, which no miner's pool checks and which guides have filled with conventions
+//! instead.
 //!
-//! `x` means nothing; `worker` and `worker:email` name the worker; `d=5000` asks for a difficulty; `nicehash` asks for
-//! NiceHash jobs. Several of them are separated by commas, semicolons, colons or blanks. Whatever looks like an e-mail address
-//! is dropped while reading: what is never kept can never be disclosed.
+//! `x` means nothing; `worker` and `worker:email` name the worker; `d=5000` asks for a difficulty;
+//! `nicehash` asks for NiceHash jobs. Several of them are separated by commas, semicolons, colons
+//! or blanks. Whatever looks like an e-mail address is dropped while reading: what is never kept
+//! can never be disclosed.
 
 /// What a password asks for.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -15,13 +17,19 @@ pub(super) struct Wishes<'a> {
     pub(super) nicehash: bool,
 }
 
-/// Reads a password. What is not understood is ignored: it is no secret here, and no reason to turn a miner away.
+/// Reads a password. What is not understood is ignored: it is no secret here, and no reason to turn
+/// a miner away.
 pub(super) fn read(text: &str) -> Wishes<'_> {
     let mut wishes = Wishes::default();
-    for word in text.split([',', ';', ':', ' ', '\t']).filter(|word| !word.is_empty() && !word.contains('@')) {
+    for word in text
+        .split([',', ';', ':', ' ', '\t'])
+        .filter(|word| !word.is_empty() && !word.contains('@'))
+    {
         match word.split_once('=') {
             Some((key, value)) => match key.to_ascii_lowercase().as_str() {
-                "d" | "diff" | "difficulty" => wishes.fixed_difficulty = difficulty(value).or(wishes.fixed_difficulty),
+                "d" | "diff" | "difficulty" => {
+                    wishes.fixed_difficulty = difficulty(value).or(wishes.fixed_difficulty)
+                }
                 "w" | "worker" | "rig" if !value.is_empty() => wishes.worker = Some(value),
                 _ => {}
             },
@@ -33,13 +41,18 @@ pub(super) fn read(text: &str) -> Wishes<'_> {
     wishes
 }
 
-/// A difficulty as people write it. `NaN`, nothing, zero and what no hash could ever meet are no wish.
+/// A difficulty as people write it. `NaN`, nothing, zero and what no hash could ever meet are no
+/// wish.
 pub(super) fn difficulty(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten().filter(|difficulty| *difficulty > 0)
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
+        .filter(|difficulty| *difficulty > 0)
 }
 
-/// The part of a worker's name that may be kept: nothing that looks like an e-mail address, nor what follows the colon
-/// that people put before one.
+/// The part of a worker's name that may be kept: nothing that looks like an e-mail address, nor
+/// what follows the colon that people put before one.
 pub(super) fn nameable(name: &str) -> Option<&str> {
     let name = match name.split_once(':') {
         Some((before, after)) if after.contains('@') => before,

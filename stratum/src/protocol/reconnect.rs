@@ -1,4 +1,5 @@
-//! `client.reconnect`: pushed at shutdown, so that miners go to the pool's successor at once instead of finding out.
+//! `client.reconnect`: pushed at shutdown, so that miners go to the pool's successor at once
+//! instead of finding out.
 //!
 //! XMRig obeys exactly one shape: two strings, host and port. Others ignore what they do not know.
 
@@ -19,19 +20,35 @@ impl Successor {
         let refuse = || ConfigError {
             key: "successor",
             value: text.to_owned(),
-            reason: "write host:port, e.g. pool2.example.org:3333, with an IPv6 address in brackets".to_owned(),
+            reason:
+                "write host:port, e.g. pool2.example.org:3333, with an IPv6 address in brackets"
+                    .to_owned(),
         };
         let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
-        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(refuse)?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let port = port
+            .parse()
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(refuse)?;
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
         let known = match bare {
             Some(bare) => bare.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')),
+            None => {
+                !host.is_empty()
+                    && host
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+            }
         };
         if !known || host.len() > 253 {
             return Err(refuse());
         }
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
     }
 
     /// The line to push.

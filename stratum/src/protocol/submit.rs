@@ -1,6 +1,7 @@
 //! `submit`: a share.
 //!
-//! The session id in it is ignored: a share belongs to the connection it came on, else anybody could submit for others.
+//! The session id in it is ignored: a share belongs to the connection it came on, else anybody
+//! could submit for others.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -29,7 +30,11 @@ impl Submit {
         hex::decode_to_slice(&self.nonce, &mut nonce).map_err(|_| Rejection::MalformedNonce)?;
         let mut result = [0; 32];
         hex::decode_to_slice(&self.result, &mut result).map_err(|_| Rejection::MalformedResult)?;
-        Ok(Submission { job_id: self.job_id, nonce, result })
+        Ok(Submission {
+            job_id: self.job_id,
+            nonce,
+            result,
+        })
     }
 }
 

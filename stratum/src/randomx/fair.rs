@@ -1,10 +1,12 @@
 //! In which order shares are hashed, and whose shares wait at all.
 //!
-//! A hash costs milliseconds and a forged share costs its sender nothing, so a single queue would belong to whoever sends
-//! most. Here miners that proved themselves take turns, each connection once a round. Connections that have not yet sent a
-//! good share have a lane of their own with a turn for each address; it uses what the proven leave, and never every thread.
-//! What an address makes us hash for nothing comes out of a budget, and when that is gone, so are its strangers. Nothing is ever accepted without its hash: when there is
-//! too much, the greediest and newest strangers are turned away, and proven miners get harder jobs.
+//! A hash costs milliseconds and a forged share costs its sender nothing, so a single queue would
+//! belong to whoever sends most. Here miners that proved themselves take turns, each connection
+//! once a round. Connections that have not yet sent a good share have a lane of their own with a
+//! turn for each address; it uses what the proven leave, and never every thread. What an address
+//! makes us hash for nothing comes out of a budget, and when that is gone, so are its strangers.
+//! Nothing is ever accepted without its hash: when there is too much, the greediest and newest
+//! strangers are turned away, and proven miners get harder jobs.
 //!
 //! Pure: no clock, no threads. Time is in milliseconds of any clock that does not run backwards.
 
@@ -18,7 +20,8 @@ use crate::defence::recent::Recent;
 
 /// Addresses whose budget is remembered.
 const BUDGETS: usize = 65_536;
-/// Turns of proven miners for which a stranger waits at most, so that newcomers come in however busy the pool is.
+/// Turns of proven miners for which a stranger waits at most, so that newcomers come in however
+/// busy the pool is.
 const TURNS_BEFORE_STRANGER: u32 = 16;
 /// A hash in light mode, until the first ones have been measured.
 const FIRST_COST_MS: f64 = 15.0;
@@ -33,13 +36,15 @@ pub struct Settings {
     pub in_flight_unproven: usize,
     /// Shares in flight of a connection that has.
     pub in_flight_proven: usize,
-    /// Shares of unproven connections that may wait; beyond, the greediest and newest are turned away.
+    /// Shares of unproven connections that may wait; beyond, the greediest and newest are turned
+    /// away.
     pub queue_unproven: usize,
     /// Milliseconds of hashing a second that an address may waste; good shares are free.
     pub budget_ms_per_s: u32,
     /// Milliseconds of hashing it may waste at once.
     pub budget_burst_ms: u32,
-    /// Milliseconds a proven miner's share may wait before jobs get harder; calm makes them easier again.
+    /// Milliseconds a proven miner's share may wait before jobs get harder; calm makes them easier
+    /// again.
     pub overload_ms: u64,
 }
 
@@ -159,28 +164,48 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Queues a share. `Ok` names those that had to go for it, which may include itself; `Err` gives it back.
+    /// Queues a share. `Ok` names those that had to go for it, which may include itself; `Err`
+    /// gives it back.
     pub fn push(&mut self, asker: Asker, item: T, now_ms: u64) -> Result<Vec<T>, (Overload, T)> {
         // A proven miner is not held up by what others behind its address wasted.
-        if !asker.proven && asker.payer.is_some_and(|payer| self.is_spent(payer, now_ms)) {
+        if !asker.proven
+            && asker
+                .payer
+                .is_some_and(|payer| self.is_spent(payer, now_ms))
+        {
             return Err((Overload::Budget, item));
         }
-        let waiting = Waiting { asker, since_ms: now_ms, item };
+        let waiting = Waiting {
+            asker,
+            since_ms: now_ms,
+            item,
+        };
         if asker.proven {
-            self.proven.push(Flow::Session(asker.session), asker.session, waiting);
+            self.proven
+                .push(Flow::Session(asker.session), asker.session, waiting);
             return Ok(Vec::new());
         }
-        self.strangers.push(stranger(&asker), asker.session, waiting);
-        if self.strangers.len() > self.settings.queue_unproven { Ok(self.shed()) } else { Ok(Vec::new()) }
+        self.strangers
+            .push(stranger(&asker), asker.session, waiting);
+        if self.strangers.len() > self.settings.queue_unproven {
+            Ok(self.shed())
+        } else {
+            Ok(Vec::new())
+        }
     }
 
-    /// The next share to hash; [`Queue::done`] must follow. `None` when there is none, or when strangers must leave a thread free.
+    /// The next share to hash; [`Queue::done`] must follow. `None` when there is none, or when
+    /// strangers must leave a thread free.
     pub fn pop(&mut self, now_ms: u64) -> Option<(Ticket, T)> {
         let free_for_strangers = self.threads == 1 || self.strangers_running < self.threads - 1;
         let stranger_waits = free_for_strangers && self.strangers.len() > 0;
         let owed = self.turns >= TURNS_BEFORE_STRANGER;
         let stranger = stranger_waits && (owed || self.proven.len() == 0);
-        let waiting = if stranger { self.strangers.pop() } else { self.proven.pop() }?;
+        let waiting = if stranger {
+            self.strangers.pop()
+        } else {
+            self.proven.pop()
+        }?;
         let waited_ms = now_ms.saturating_sub(waiting.since_ms);
         if stranger {
             self.turns = 0;
@@ -189,31 +214,52 @@ impl<T> Queue<T> {
             self.turns += u32::from(stranger_waits);
             self.strain.waited(waited_ms, now_ms);
         }
-        Some((Ticket { asker: waiting.asker, stranger, waited_ms }, waiting.item))
+        Some((
+            Ticket {
+                asker: waiting.asker,
+                stranger,
+                waited_ms,
+            },
+            waiting.item,
+        ))
     }
 
-    /// A popped share is done with. Names those that had to go for it: the strangers of an address whose budget is spent.
+    /// A popped share is done with. Names those that had to go for it: the strangers of an address
+    /// whose budget is spent.
     pub fn done(&mut self, ticket: Ticket, done: Done, now_ms: u64) -> Vec<T> {
         self.strangers_running -= usize::from(ticket.stranger);
-        let (Done::Good { cost_ms } | Done::Bad { cost_ms }) = done else { return Vec::new() };
+        let (Done::Good { cost_ms } | Done::Bad { cost_ms }) = done else {
+            return Vec::new();
+        };
         self.cost_ms += (cost_ms - self.cost_ms) * COST_WEIGHT;
         if matches!(done, Done::Good { .. }) {
             return Vec::new();
         }
         self.demote(ticket.asker);
-        let Some(payer) = ticket.asker.payer else { return Vec::new() };
+        let Some(payer) = ticket.asker.payer else {
+            return Vec::new();
+        };
         let rate = self.rate();
-        self.budgets.entry(&payer, || Bucket::full(rate, now_ms)).charge(rate, cost_ms, now_ms);
+        self.budgets
+            .entry(&payer, || Bucket::full(rate, now_ms))
+            .charge(rate, cost_ms, now_ms);
         if !self.is_spent(payer, now_ms) {
             return Vec::new();
         }
-        self.strangers.remove(Flow::Address(payer), |_| true).into_iter().map(|waiting| waiting.item).collect()
+        self.strangers
+            .remove(Flow::Address(payer), |_| true)
+            .into_iter()
+            .map(|waiting| waiting.item)
+            .collect()
     }
 
     /// Whether an address cannot afford another wasted hash.
     fn is_spent(&mut self, payer: IpAddr, now_ms: u64) -> bool {
         let (rate, cost_ms) = (self.rate(), self.cost_ms);
-        self.budgets.entry(&payer, || Bucket::full(rate, now_ms)).level(rate, now_ms) < cost_ms
+        self.budgets
+            .entry(&payer, || Bucket::full(rate, now_ms))
+            .level(rate, now_ms)
+            < cost_ms
     }
 
     /// Shares that wait, of proven miners and of strangers.
@@ -231,28 +277,43 @@ impl<T> Queue<T> {
         self.strain.factor(now_ms)
     }
 
-    /// A connection whose result was wrong goes to the back of the strangers with everything it still has waiting.
+    /// A connection whose result was wrong goes to the back of the strangers with everything it
+    /// still has waiting.
     fn demote(&mut self, asker: Asker) {
         for mut waiting in self.proven.remove(Flow::Session(asker.session), |_| true) {
             waiting.asker.proven = false;
-            self.strangers.push(stranger(&asker), asker.session, waiting);
+            self.strangers
+                .push(stranger(&asker), asker.session, waiting);
         }
     }
 
     /// Turns away the newest connection of those with the longest line.
     fn shed(&mut self) -> Vec<T> {
-        let longest = self.strangers.longest().map(|(flow, line)| (flow, line.map(|waiting| waiting.asker.session).max()));
-        let Some((flow, Some(session))) = longest else { return Vec::new() };
-        let gone = self.strangers.remove(flow, |waiting| waiting.asker.session == session);
+        let longest = self
+            .strangers
+            .longest()
+            .map(|(flow, line)| (flow, line.map(|waiting| waiting.asker.session).max()));
+        let Some((flow, Some(session))) = longest else {
+            return Vec::new();
+        };
+        let gone = self
+            .strangers
+            .remove(flow, |waiting| waiting.asker.session == session);
         gone.into_iter().map(|waiting| waiting.item).collect()
     }
 
     fn rate(&self) -> Rate {
-        Rate { per_s: f64::from(self.settings.budget_ms_per_s), burst: f64::from(self.settings.budget_burst_ms) }
+        Rate {
+            per_s: f64::from(self.settings.budget_ms_per_s),
+            burst: f64::from(self.settings.budget_burst_ms),
+        }
     }
 }
 
-/// Strangers take turns by address, so that many connections are no more than one; where addresses say nothing, by connection.
+/// Strangers take turns by address, so that many connections are no more than one; where addresses
+/// say nothing, by connection.
 fn stranger(asker: &Asker) -> Flow {
-    asker.payer.map_or(Flow::Session(asker.session), Flow::Address)
+    asker
+        .payer
+        .map_or(Flow::Session(asker.session), Flow::Address)
 }

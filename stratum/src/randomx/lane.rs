@@ -30,7 +30,12 @@ struct Line<T> {
 
 impl<T> Lane<T> {
     pub(super) fn new() -> Self {
-        Self { lines: HashMap::new(), turns: VecDeque::new(), ranks: BTreeSet::new(), len: 0 }
+        Self {
+            lines: HashMap::new(),
+            turns: VecDeque::new(),
+            ranks: BTreeSet::new(),
+            len: 0,
+        }
     }
 
     /// Items of all flows.
@@ -40,7 +45,10 @@ impl<T> Lane<T> {
 
     /// At the end of the flow's line, for a session.
     pub(super) fn push(&mut self, flow: Flow, session: u64, item: T) {
-        let line = self.lines.entry(flow).or_insert_with(|| Line { items: VecDeque::new(), newest: 0 });
+        let line = self.lines.entry(flow).or_insert_with(|| Line {
+            items: VecDeque::new(),
+            newest: 0,
+        });
         if line.items.is_empty() {
             self.turns.push_back(flow);
         }
@@ -67,7 +75,8 @@ impl<T> Lane<T> {
         Some(item)
     }
 
-    /// The items of the flow with the longest line; of several, of the one that the newest session joined.
+    /// The items of the flow with the longest line; of several, of the one that the newest session
+    /// joined.
     pub(super) fn longest(&self) -> Option<(Flow, impl Iterator<Item = &T>)> {
         let (_, _, flow) = *self.ranks.last()?;
         Some((flow, self.lines.get(&flow)?.items.iter()))
@@ -75,9 +84,13 @@ impl<T> Lane<T> {
 
     /// Takes matching items out of a flow's line.
     pub(super) fn remove(&mut self, flow: Flow, matches: impl Fn(&T) -> bool) -> Vec<T> {
-        let Some(line) = self.lines.get_mut(&flow) else { return Vec::new() };
+        let Some(line) = self.lines.get_mut(&flow) else {
+            return Vec::new();
+        };
         self.ranks.remove(&(line.items.len(), line.newest, flow));
-        let (gone, kept): (VecDeque<T>, VecDeque<T>) = std::mem::take(&mut line.items).into_iter().partition(matches);
+        let (gone, kept): (VecDeque<T>, VecDeque<T>) = std::mem::take(&mut line.items)
+            .into_iter()
+            .partition(matches);
         self.len -= gone.len();
         if kept.is_empty() {
             self.lines.remove(&flow);

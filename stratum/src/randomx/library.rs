@@ -1,7 +1,8 @@
 //! The RandomX library through its C interface: caches, datasets and machines that free themselves.
 //!
-//! The binding crate builds and links the library, but it initialises a dataset on one thread only and does not notice a
-//! machine that could not be made. So the functions are declared here once more, from `randomx.h` of the same version.
+//! The binding crate builds and links the library, but it initialises a dataset on one thread only
+//! and does not notice a machine that could not be made. So the functions are declared here once
+//! more, from `randomx.h` of the same version.
 
 #![allow(unsafe_code)]
 
@@ -28,11 +29,25 @@ mod c {
         pub fn randomx_release_cache(cache: *mut Cache);
         pub fn randomx_alloc_dataset(flags: c_uint) -> *mut Dataset;
         pub fn randomx_dataset_item_count() -> c_ulong;
-        pub fn randomx_init_dataset(dataset: *mut Dataset, cache: *mut Cache, start: c_ulong, count: c_ulong);
+        pub fn randomx_init_dataset(
+            dataset: *mut Dataset,
+            cache: *mut Cache,
+            start: c_ulong,
+            count: c_ulong,
+        );
         pub fn randomx_release_dataset(dataset: *mut Dataset);
-        pub fn randomx_create_vm(flags: c_uint, cache: *mut Cache, dataset: *mut Dataset) -> *mut Machine;
+        pub fn randomx_create_vm(
+            flags: c_uint,
+            cache: *mut Cache,
+            dataset: *mut Dataset,
+        ) -> *mut Machine;
         pub fn randomx_destroy_vm(machine: *mut Machine);
-        pub fn randomx_calculate_hash(machine: *mut Machine, input: *const c_void, size: usize, output: *mut c_void);
+        pub fn randomx_calculate_hash(
+            machine: *mut Machine,
+            input: *const c_void,
+            size: usize,
+            output: *mut c_void,
+        );
         #[cfg(test)]
         pub fn randomx_get_dataset_memory(dataset: *mut Dataset) -> *mut c_void;
     }
@@ -46,10 +61,15 @@ const CHUNK: u64 = 4096;
 pub(super) struct Flags(RandomXFlag);
 
 impl Flags {
-    /// The best for this processor; `huge_pages` asks for 2 MiB pages, which the system must have reserved.
+    /// The best for this processor; `huge_pages` asks for 2 MiB pages, which the system must have
+    /// reserved.
     pub(super) fn new(huge_pages: bool) -> Self {
         let flags = RandomXFlag::get_recommended_flags();
-        Self(if huge_pages { flags | RandomXFlag::FLAG_LARGE_PAGES } else { flags })
+        Self(if huge_pages {
+            flags | RandomXFlag::FLAG_LARGE_PAGES
+        } else {
+            flags
+        })
     }
 
     fn only(self, wanted: RandomXFlag) -> c_uint {
@@ -60,9 +80,10 @@ impl Flags {
 /// An initialised cache: 256 MiB, enough to hash slowly.
 pub(super) struct Cache(NonNull<c::Cache>);
 
-// SAFETY: the cache is written only in `Cache::new`, before the value exists. Afterwards the library only reads it
-// (`randomx.h`: one cache may be used by several machines and dataset threads), and releasing it on another thread than
-// the allocating one is a plain `munmap` and `free`.
+// SAFETY: the cache is written only in `Cache::new`, before the value exists. Afterwards the
+// library only reads it (`randomx.h`: one cache may be used by several machines and dataset
+// threads), and releasing it on another thread than the allocating one is a plain `munmap` and
+// `free`.
 unsafe impl Send for Cache {}
 // SAFETY: as above: nothing writes through a shared reference.
 unsafe impl Sync for Cache {}
@@ -70,11 +91,13 @@ unsafe impl Sync for Cache {}
 impl Cache {
     /// A cache of this key; `None` when memory is short.
     pub(super) fn new(flags: Flags, key: &[u8]) -> Option<Self> {
-        let wanted = RandomXFlag::FLAG_LARGE_PAGES | RandomXFlag::FLAG_JIT | RandomXFlag::FLAG_ARGON2;
+        let wanted =
+            RandomXFlag::FLAG_LARGE_PAGES | RandomXFlag::FLAG_JIT | RandomXFlag::FLAG_ARGON2;
         // SAFETY: takes any flags and answers null for those it cannot serve.
         let cache = NonNull::new(unsafe { c::randomx_alloc_cache(flags.only(wanted)) })?;
         let cache = Self(cache);
-        // SAFETY: the cache is freshly allocated and not shared; the key lives through the call, which does not keep it.
+        // SAFETY: the cache is freshly allocated and not shared; the key lives through the call,
+        // which does not keep it.
         unsafe { c::randomx_init_cache(cache.0.as_ptr(), key.as_ptr().cast(), key.len()) };
         Some(cache)
     }
@@ -94,7 +117,8 @@ impl Drop for Cache {
 /// An initialised dataset: 2080 MiB, enough to hash fast.
 pub(super) struct Dataset(NonNull<c::Dataset>);
 
-// SAFETY: written only while it is being built, in disjoint ranges, before the value is handed out; read-only afterwards.
+// SAFETY: written only while it is being built, in disjoint ranges, before the value is handed out;
+// read-only afterwards.
 unsafe impl Send for Dataset {}
 // SAFETY: as above.
 unsafe impl Sync for Dataset {}
@@ -106,7 +130,12 @@ impl Dataset {
     }
 
     /// Computes it on so many threads; `None` when memory is short or `cancelled` was set.
-    pub(super) fn new(flags: Flags, cache: &Cache, threads: usize, cancelled: &AtomicBool) -> Option<Self> {
+    pub(super) fn new(
+        flags: Flags,
+        cache: &Cache,
+        threads: usize,
+        cancelled: &AtomicBool,
+    ) -> Option<Self> {
         let dataset = Self::allocate(flags)?;
         let next = AtomicU64::new(0);
         dataset.fill(cache, threads, Self::items(), &next, cancelled);
@@ -119,12 +148,21 @@ impl Dataset {
 
     fn allocate(flags: Flags) -> Option<Self> {
         // SAFETY: takes any flags and answers null when memory is short.
-        NonNull::new(unsafe { c::randomx_alloc_dataset(flags.only(RandomXFlag::FLAG_LARGE_PAGES)) }).map(Self)
+        NonNull::new(unsafe { c::randomx_alloc_dataset(flags.only(RandomXFlag::FLAG_LARGE_PAGES)) })
+            .map(Self)
     }
 
     /// Initialises the items from `next` to `end`: each thread takes a chunk after the other.
-    fn fill(&self, cache: &Cache, threads: usize, end: u64, next: &AtomicU64, cancelled: &AtomicBool) {
-        // The pointers are asked for inside, so that the threads share the owners, which may be shared.
+    fn fill(
+        &self,
+        cache: &Cache,
+        threads: usize,
+        end: u64,
+        next: &AtomicU64,
+        cancelled: &AtomicBool,
+    ) {
+        // The pointers are asked for inside, so that the threads share the owners, which may be
+        // shared.
         let work = || {
             while !cancelled.load(Relaxed) {
                 let start = next.fetch_add(CHUNK, Relaxed);
@@ -134,8 +172,9 @@ impl Dataset {
                 let count = CHUNK.min(end - start);
                 // An item's number has 26 bits.
                 let (start, count) = (start as c_ulong, count as c_ulong);
-                // SAFETY: both pointers are valid and initialised for reading; the ranges handed out by `next` are disjoint
-                // and end within the dataset, which `randomx.h` allows to be filled by several calls at once.
+                // SAFETY: both pointers are valid and initialised for reading; the ranges handed
+                // out by `next` are disjoint and end within the dataset, which `randomx.h` allows
+                // to be filled by several calls at once.
                 unsafe { c::randomx_init_dataset(self.pointer(), cache.pointer(), start, count) };
             }
         };
@@ -155,29 +194,49 @@ impl Drop for Dataset {
     }
 }
 
-/// A machine. It keeps raw pointers into its cache and dataset, so its owner must keep those alive. A raw pointer makes it
-/// neither `Send` nor `Sync`: one thread uses it, as `randomx.h` demands.
+/// A machine. It keeps raw pointers into its cache and dataset, so its owner must keep those alive.
+/// A raw pointer makes it neither `Send` nor `Sync`: one thread uses it, as `randomx.h` demands.
 pub(super) struct RawMachine(NonNull<c::Machine>);
 
 impl RawMachine {
-    /// A machine over the cache, or over the dataset when there is one; `None` when its scratchpad or its code pages cannot be had.
+    /// A machine over the cache, or over the dataset when there is one; `None` when its scratchpad
+    /// or its code pages cannot be had.
     ///
     /// # Safety
     /// Cache and dataset must outlive the machine.
-    pub(super) unsafe fn new(flags: Flags, cache: &Cache, dataset: Option<&Dataset>) -> Option<Self> {
-        let wanted = RandomXFlag::FLAG_LARGE_PAGES | RandomXFlag::FLAG_HARD_AES | RandomXFlag::FLAG_JIT;
-        let full = if dataset.is_some() { RandomXFlag::FLAG_FULL_MEM.bits() } else { 0 };
+    pub(super) unsafe fn new(
+        flags: Flags,
+        cache: &Cache,
+        dataset: Option<&Dataset>,
+    ) -> Option<Self> {
+        let wanted =
+            RandomXFlag::FLAG_LARGE_PAGES | RandomXFlag::FLAG_HARD_AES | RandomXFlag::FLAG_JIT;
+        let full = if dataset.is_some() {
+            RandomXFlag::FLAG_FULL_MEM.bits()
+        } else {
+            0
+        };
         let dataset = dataset.map_or(std::ptr::null_mut(), |dataset| dataset.0.as_ptr());
         // SAFETY: the pointers are valid; the caller keeps them so.
-        NonNull::new(unsafe { c::randomx_create_vm(flags.only(wanted) | full, cache.0.as_ptr(), dataset) }).map(Self)
+        NonNull::new(unsafe {
+            c::randomx_create_vm(flags.only(wanted) | full, cache.0.as_ptr(), dataset)
+        })
+        .map(Self)
     }
 
     /// The RandomX hash of the bytes.
     pub(super) fn hash(&self, bytes: &[u8]) -> Hash {
         let mut hash = [0; 32];
-        // SAFETY: the machine is valid and, not being `Sync`, used by one thread at a time; the input is read for its length, the output
-        // is as long as a RandomX hash.
-        unsafe { c::randomx_calculate_hash(self.0.as_ptr(), bytes.as_ptr().cast(), bytes.len(), hash.as_mut_ptr().cast()) };
+        // SAFETY: the machine is valid and, not being `Sync`, used by one thread at a time; the
+        // input is read for its length, the output is as long as a RandomX hash.
+        unsafe {
+            c::randomx_calculate_hash(
+                self.0.as_ptr(),
+                bytes.as_ptr().cast(),
+                bytes.len(),
+                hash.as_mut_ptr().cast(),
+            )
+        };
         hash
     }
 }
@@ -196,12 +255,19 @@ mod tests {
 
     impl Dataset {
         fn first_word(&self, item: usize) -> u64 {
-            // SAFETY: the memory has `items()` items of 64 bytes, and the tests read items they have initialised.
-            unsafe { c::randomx_get_dataset_memory(self.0.as_ptr()).cast::<u64>().add(item * 8).read_unaligned() }
+            // SAFETY: the memory has `items()` items of 64 bytes, and the tests read items they
+            // have initialised.
+            unsafe {
+                c::randomx_get_dataset_memory(self.0.as_ptr())
+                    .cast::<u64>()
+                    .add(item * 8)
+                    .read_unaligned()
+            }
         }
     }
 
-    /// The first words of four items under the key "test key 000", from RandomX's own tests (`src/tests/tests.cpp`).
+    /// The first words of four items under the key "test key 000", from RandomX's own tests
+    /// (`src/tests/tests.cpp`).
     const KNOWN: [(u64, u64); 4] = [
         (0, 0x6805_88a8_5ae2_22db),
         (10_000_000, 0x7943_a1f6_186f_fb72),
@@ -219,18 +285,41 @@ mod tests {
         unsafe { c::randomx_init_cache(cache.0.as_ptr(), key.as_ptr().cast(), key.len()) };
         let dataset = Dataset::allocate(flags).unwrap();
         for (item, word) in KNOWN {
-            // A few chunks around the item, so that every thread gets some; the rest of the memory is never touched.
+            // A few chunks around the item, so that every thread gets some; the rest of the memory
+            // is never touched.
             let (start, end) = (item.saturating_sub(CHUNK), item + 2 * CHUNK + 7);
-            dataset.fill(&cache, 3, end, &AtomicU64::new(start), &AtomicBool::new(false));
+            dataset.fill(
+                &cache,
+                3,
+                end,
+                &AtomicU64::new(start),
+                &AtomicBool::new(false),
+            );
             assert_eq!(dataset.first_word(usize::try_from(item).unwrap()), word);
             let last = usize::try_from(end - 1).unwrap();
             let threaded = (dataset.first_word(last), dataset.first_word(last - 4096));
-            dataset.fill(&cache, 1, end, &AtomicU64::new(start), &AtomicBool::new(false));
-            assert_eq!((dataset.first_word(last), dataset.first_word(last - 4096)), threaded);
+            dataset.fill(
+                &cache,
+                1,
+                end,
+                &AtomicU64::new(start),
+                &AtomicBool::new(false),
+            );
+            assert_eq!(
+                (dataset.first_word(last), dataset.first_word(last - 4096)),
+                threaded
+            );
         }
         // What the plan sets aside is what the library takes.
         let bytes = Dataset::items() * 64;
-        assert!(bytes <= crate::randomx::plan::DATASET && bytes > crate::randomx::plan::DATASET - (2 << 20), "{bytes}");
-        assert!(Dataset::new(flags, &cache, 2, &AtomicBool::new(true)).is_none(), "a cancelled build gives nothing");
+        assert!(
+            bytes <= crate::randomx::plan::DATASET
+                && bytes > crate::randomx::plan::DATASET - (2 << 20),
+            "{bytes}"
+        );
+        assert!(
+            Dataset::new(flags, &cache, 2, &AtomicBool::new(true)).is_none(),
+            "a cancelled build gives nothing"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Which dataset to build, keep or give up, by memory. Pure.
 //!
-//! A dataset makes verifying ten times faster and takes 2 GiB. At an epoch switch two of them should be alive; where memory
-//! does not allow that, the old one goes first and the new seed is verified in light mode until its own is built.
+//! A dataset makes verifying ten times faster and takes 2 GiB. At an epoch switch two of them
+//! should be alive; where memory does not allow that, the old one goes first and the new seed is
+//! verified in light mode until its own is built.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,16 +42,43 @@ pub fn choose(wish: Wish, available: Option<u64>) -> Choice {
     let need = DATASET + 2 * CACHE + MARGIN;
     let mib = |bytes: u64| bytes >> 20;
     match (wish, available) {
-        (Wish::Light, _) => Choice { mode: Mode::Light, reason: "as configured".to_owned() },
+        (Wish::Light, _) => Choice {
+            mode: Mode::Light,
+            reason: "as configured".to_owned(),
+        },
         (Wish::Full, Some(available)) if available < need => {
-            let reason = format!("as configured, although only {} MiB of the {} MiB it needs are available", mib(available), mib(need));
-            Choice { mode: Mode::Full, reason }
+            let reason = format!(
+                "as configured, although only {} MiB of the {} MiB it needs are available",
+                mib(available),
+                mib(need)
+            );
+            Choice {
+                mode: Mode::Full,
+                reason,
+            }
         }
-        (Wish::Full, _) => Choice { mode: Mode::Full, reason: "as configured".to_owned() },
-        (Wish::Auto, None) => Choice { mode: Mode::Light, reason: "this system does not say how much memory is available".to_owned() },
+        (Wish::Full, _) => Choice {
+            mode: Mode::Full,
+            reason: "as configured".to_owned(),
+        },
+        (Wish::Auto, None) => Choice {
+            mode: Mode::Light,
+            reason: "this system does not say how much memory is available".to_owned(),
+        },
         (Wish::Auto, Some(available)) => {
-            let mode = if available >= need { Mode::Full } else { Mode::Light };
-            Choice { mode, reason: format!("{} MiB are available, full mode needs {} MiB", mib(available), mib(need)) }
+            let mode = if available >= need {
+                Mode::Full
+            } else {
+                Mode::Light
+            };
+            Choice {
+                mode,
+                reason: format!(
+                    "{} MiB are available, full mode needs {} MiB",
+                    mib(available),
+                    mib(need)
+                ),
+            }
         }
     }
 }
@@ -64,14 +92,16 @@ pub struct Scene {
     pub next: Option<Hash>,
     /// Seeds that have a dataset.
     pub built: Vec<Hash>,
-    /// Bytes the system can give; `None` is taken for enough, because somebody insisted on full mode.
+    /// Bytes the system can give; `None` is taken for enough, because somebody insisted on full
+    /// mode.
     pub available: Option<u64>,
 }
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Build the dataset of this seed, on all cores: shares of it are verified slowly until it is there.
+    /// Build the dataset of this seed, on all cores: shares of it are verified slowly until it is
+    /// there.
     Build(Hash),
     /// Build it on few cores: there is an hour or two.
     BuildAhead(Hash),
@@ -85,10 +115,17 @@ pub enum Action {
 
 /// The next action.
 pub fn act(scene: &Scene) -> Action {
-    let room = scene.available.is_none_or(|available| available >= DATASET + MARGIN);
+    let room = scene
+        .available
+        .is_none_or(|available| available >= DATASET + MARGIN);
     let built = |seed: &Hash| scene.built.contains(seed);
-    let Some(current) = scene.current else { return Action::Rest };
-    let unwanted = scene.built.iter().find(|seed| **seed != current && Some(**seed) != scene.next);
+    let Some(current) = scene.current else {
+        return Action::Rest;
+    };
+    let unwanted = scene
+        .built
+        .iter()
+        .find(|seed| **seed != current && Some(**seed) != scene.next);
     if !built(&current) {
         return match unwanted.or_else(|| scene.built.first()) {
             _ if room => Action::Build(current),

@@ -1,7 +1,8 @@
 //! The memories of the newest seeds, built once each and shared by verifier and miner.
 //!
-//! A seed can be verified as soon as its cache is there, half a second after it is asked for. In full mode its dataset
-//! follows in the background, and whoever asks next gets the faster memory. So neither a start nor an epoch has a gap.
+//! A seed can be verified as soon as its cache is there, half a second after it is asked for. In
+//! full mode its dataset follows in the background, and whoever asks next gets the faster memory.
+//! So neither a start nor an epoch has a gap.
 
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,7 +15,8 @@ use super::plan::{self, Action, Choice, Scene, Wish};
 use super::{HashError, Memory, Mode, memory};
 use crate::chain::Hash;
 
-/// How many seeds stay in memory: the one in use and its neighbour, so that an epoch switch has no gap.
+/// How many seeds stay in memory: the one in use and its neighbour, so that an epoch switch has no
+/// gap.
 const SEEDS_KEPT: usize = 2;
 /// Between looks at the memory while there is too little of it.
 const LOOK: Duration = Duration::from_secs(2);
@@ -27,7 +29,8 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// `auto`, `full` (2.3 GiB a seed, ten times faster) or `light` (256 MiB a seed).
     pub mode: Wish,
-    /// Use 2 MiB pages, which the system must have reserved (`vm.nr_hugepages`); without them ordinary pages are used.
+    /// Use 2 MiB pages, which the system must have reserved (`vm.nr_hugepages`); without them
+    /// ordinary pages are used.
     pub huge_pages: bool,
     /// Threads that build the dataset of the seed in use; 0 = all cores.
     pub build_threads: usize,
@@ -35,7 +38,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mode: Wish::Auto, huge_pages: false, build_threads: 0 }
+        Self {
+            mode: Wish::Auto,
+            huge_pages: false,
+            build_threads: 0,
+        }
     }
 }
 
@@ -64,14 +71,25 @@ struct Wanted {
 impl Seeds {
     /// None yet. Datasets are built only while [`Seeds::build_datasets`] runs.
     pub fn new(mode: Mode) -> Self {
-        let wish = if mode == Mode::Full { Wish::Full } else { Wish::Light };
-        Self::with(&Settings { mode: wish, ..Settings::default() })
+        let wish = if mode == Mode::Full {
+            Wish::Full
+        } else {
+            Wish::Light
+        };
+        Self::with(&Settings {
+            mode: wish,
+            ..Settings::default()
+        })
     }
 
     /// The same, as configured; `auto` looks at the memory now.
     pub fn with(settings: &Settings) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let build_threads = if settings.build_threads == 0 { cores } else { settings.build_threads };
+        let build_threads = if settings.build_threads == 0 {
+            cores
+        } else {
+            settings.build_threads
+        };
         Self {
             choice: plan::choose(settings.mode, memory::available()),
             huge_pages: settings.huge_pages,
@@ -91,8 +109,9 @@ impl Seeds {
         &self.choice
     }
 
-    /// The best memory there is of a seed: the full one once it is built, else the light one. Callers of the same seed wait
-    /// for one build; the least recently asked seed is forgotten, but lives on while a machine uses it.
+    /// The best memory there is of a seed: the full one once it is built, else the light one.
+    /// Callers of the same seed wait for one build; the least recently asked seed is forgotten, but
+    /// lives on while a machine uses it.
     pub async fn memory(&self, seed: Hash) -> Result<Arc<Memory>, HashError> {
         let entry = self.entry(seed);
         if let Some(full) = entry.full {
@@ -101,7 +120,8 @@ impl Seeds {
         let huge_pages = self.huge_pages;
         let build = || async move {
             let started = Instant::now();
-            let built = tokio::task::spawn_blocking(move || Memory::light(&seed, huge_pages).map(Arc::new));
+            let built =
+                tokio::task::spawn_blocking(move || Memory::light(&seed, huge_pages).map(Arc::new));
             let memory = built.await.map_err(|_| HashError::Stopped)??;
             prepared(&seed, Mode::Light, started);
             Ok(memory)
@@ -111,7 +131,10 @@ impl Seeds {
 
     /// Says which seed the work has and which one follows, so that their datasets can be built.
     pub fn want(&self, current: Hash, next: Option<Hash>) {
-        let wanted = Wanted { current: Some(current), next };
+        let wanted = Wanted {
+            current: Some(current),
+            next,
+        };
         self.wanted.send_if_modified(|known| {
             let changed = *known != wanted;
             *known = wanted;
@@ -121,12 +144,16 @@ impl Seeds {
 
     /// Whether shares of a seed can be verified at once.
     pub fn is_prepared(&self, seed: &Hash) -> bool {
-        self.recent().iter().any(|entry| entry.seed == *seed && entry.light.initialized())
+        self.recent()
+            .iter()
+            .any(|entry| entry.seed == *seed && entry.light.initialized())
     }
 
     /// Whether a seed has its dataset.
     pub fn is_full(&self, seed: &Hash) -> bool {
-        self.recent().iter().any(|entry| entry.seed == *seed && entry.full.is_some())
+        self.recent()
+            .iter()
+            .any(|entry| entry.seed == *seed && entry.full.is_some())
     }
 
     /// Builds and releases datasets as wanted until `stop`; in light mode there is nothing to do.
@@ -142,7 +169,10 @@ impl Seeds {
                 let pause = match plan::act(&self.scene()) {
                     Action::Build(seed) => self.build(seed, self.build_threads, &cancelled).await,
                     // The shares of the running epoch come first.
-                    Action::BuildAhead(seed) => self.build(seed, (self.build_threads / 4).max(1), &cancelled).await,
+                    Action::BuildAhead(seed) => {
+                        self.build(seed, (self.build_threads / 4).max(1), &cancelled)
+                            .await
+                    }
                     Action::Release(seed) => self.release(&seed),
                     Action::Wait => LOOK,
                     Action::Rest => Duration::MAX,
@@ -161,11 +191,23 @@ impl Seeds {
     }
 
     fn scene(&self) -> Scene {
-        let built: Vec<Hash> = self.recent().iter().filter(|entry| entry.full.is_some()).map(|entry| entry.seed).collect();
+        let built: Vec<Hash> = self
+            .recent()
+            .iter()
+            .filter(|entry| entry.full.is_some())
+            .map(|entry| entry.seed)
+            .collect();
         let wanted = self.wanted.borrow().clone();
-        let full = wanted.current.is_some_and(|current| built.contains(&current));
+        let full = wanted
+            .current
+            .is_some_and(|current| built.contains(&current));
         metrics::gauge!("headframe_stratum_randomx_full").set(f64::from(u8::from(full)));
-        Scene { current: wanted.current, next: wanted.next, built, available: memory::available() }
+        Scene {
+            current: wanted.current,
+            next: wanted.next,
+            built,
+            available: memory::available(),
+        }
     }
 
     /// Builds one dataset and returns how long to wait before the next action.
@@ -178,7 +220,10 @@ impl Seeds {
             }
         };
         let (started, huge_pages, cancelled) = (Instant::now(), self.huge_pages, cancelled.clone());
-        let built = tokio::task::spawn_blocking(move || Memory::full(&light, threads, huge_pages, &cancelled)).await;
+        let built = tokio::task::spawn_blocking(move || {
+            Memory::full(&light, threads, huge_pages, &cancelled)
+        })
+        .await;
         match built {
             Ok(Ok(full)) => {
                 if let Some(entry) = self.recent().iter_mut().find(|entry| entry.seed == seed) {
@@ -214,13 +259,27 @@ impl Seeds {
         let known = recent.iter().position(|entry| entry.seed == seed);
         let entry = match known {
             Some(place) => recent.remove(place),
-            None => Entry { seed, light: Arc::new(OnceCell::new()), full: None },
+            None => Entry {
+                seed,
+                light: Arc::new(OnceCell::new()),
+                full: None,
+            },
         };
         recent.push(entry.clone());
         if recent.len() > SEEDS_KEPT {
             recent.remove(0);
         }
-        let memories = recent.iter().map(|entry| plan::CACHE + if entry.full.is_some() { plan::DATASET } else { 0 }).sum::<u64>();
+        let memories = recent
+            .iter()
+            .map(|entry| {
+                plan::CACHE
+                    + if entry.full.is_some() {
+                        plan::DATASET
+                    } else {
+                        0
+                    }
+            })
+            .sum::<u64>();
         metrics::gauge!("headframe_stratum_randomx_bytes").set(memories as f64);
         entry
     }
@@ -228,6 +287,7 @@ impl Seeds {
 
 fn prepared(seed: &Hash, mode: Mode, started: Instant) {
     let took = started.elapsed();
-    metrics::histogram!("headframe_stratum_seed_prepared_seconds", "mode" => mode.name()).record(took.as_secs_f64());
+    metrics::histogram!("headframe_stratum_seed_prepared_seconds", "mode" => mode.name())
+        .record(took.as_secs_f64());
     tracing::info!(seed = %hex::encode(seed), ?mode, took_ms = took.as_millis() as u64, "seed prepared");
 }

@@ -1,7 +1,7 @@
 //! Strain: by how much jobs should be harder because verification cannot keep up.
 //!
-//! Twice the difficulty is half the shares for the same pay, so this is the one lever against too much honest work that takes
-//! nothing from anybody.
+//! Twice the difficulty is half the shares for the same pay, so this is the one lever against too
+//! much honest work that takes nothing from anybody.
 
 /// Doublings at most.
 const MOST: u32 = 6;
@@ -24,7 +24,12 @@ pub(super) struct Strain {
 impl Strain {
     /// None, until a share waited longer than so many milliseconds.
     pub(super) fn new(overload_ms: u64) -> Self {
-        Self { overload_ms, level: 0, changed_ms: None, slow_ms: 0 }
+        Self {
+            overload_ms,
+            level: 0,
+            changed_ms: None,
+            slow_ms: 0,
+        }
     }
 
     /// A proven miner's share waited so long.
@@ -33,7 +38,9 @@ impl Strain {
             return;
         }
         self.slow_ms = now_ms;
-        let due = self.changed_ms.is_none_or(|changed| now_ms >= changed.saturating_add(STEP_MS));
+        let due = self
+            .changed_ms
+            .is_none_or(|changed| now_ms >= changed.saturating_add(STEP_MS));
         if due && self.level < MOST {
             self.level += 1;
             self.changed_ms = Some(now_ms);

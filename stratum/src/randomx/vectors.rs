@@ -1,4 +1,5 @@
-//! A self-test: published hashes, so that a wrong build or bad memory is found before a miner's work is judged by it.
+//! A self-test: published hashes, so that a wrong build or bad memory is found before a miner's
+//! work is judged by it.
 //!
 //! The hashes are those of RandomX's own tests (`src/tests/tests.cpp`, release 1.2).
 
@@ -64,24 +65,38 @@ pub enum VectorError {
     Hash(#[from] HashError),
     /// It computes something else.
     #[error("under the key {key:?} RandomX gives {found}, but {wanted} is right")]
-    Wrong { key: &'static str, found: String, wanted: &'static str },
+    Wrong {
+        key: &'static str,
+        found: String,
+        wanted: &'static str,
+    },
 }
 
-/// Compares all of them in light mode, which takes a second or two of one core, and gives the time one hash takes.
+/// Compares all of them in light mode, which takes a second or two of one core, and gives the time
+/// one hash takes.
 pub fn check() -> Result<Duration, VectorError> {
     let mut machine: Option<(&str, Machine)> = None;
     for vector in VECTORS {
         let ready = match machine.take() {
             Some((key, ready)) if key == vector.key => ready,
-            _ => Machine::new(&Arc::new(Memory::build(vector.key.as_bytes(), Mode::Light)?))?,
+            _ => Machine::new(&Arc::new(Memory::build(
+                vector.key.as_bytes(),
+                Mode::Light,
+            )?))?,
         };
         let found = hex::encode(ready.hash(&vector.input.bytes())?);
         if found != vector.hash {
-            return Err(VectorError::Wrong { key: vector.key, found, wanted: vector.hash });
+            return Err(VectorError::Wrong {
+                key: vector.key,
+                found,
+                wanted: vector.hash,
+            });
         }
         machine = Some((vector.key, ready));
     }
-    let Some((_, machine)) = machine else { return Ok(Duration::ZERO) };
+    let Some((_, machine)) = machine else {
+        return Ok(Duration::ZERO);
+    };
     let began = Instant::now();
     for nonce in 0..TIMED {
         machine.hash(&nonce.to_le_bytes())?;

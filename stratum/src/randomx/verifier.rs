@@ -1,7 +1,8 @@
 //! The verifier: a few threads that compute RandomX hashes for shares, behind a queue that is fair.
 //!
-//! A hash takes milliseconds of pure CPU, so it must not run on the async threads, and whoever asks for more than the
-//! threads can do has to wait instead of filling memory. Whose turn it is, [`fair`](super::fair) decides.
+//! A hash takes milliseconds of pure CPU, so it must not run on the async threads, and whoever asks
+//! for more than the threads can do has to wait instead of filling memory. Whose turn it is,
+//! [`fair`](super::fair) decides.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -42,7 +43,11 @@ struct Work {
 }
 
 /// Ourselves: proven, and nobody's budget.
-const OURSELVES: Asker = Asker { session: 0, payer: None, proven: true };
+const OURSELVES: Asker = Asker {
+    session: 0,
+    payer: None,
+    proven: true,
+};
 
 impl Verifier {
     /// Starts `threads` threads with room for `queue` waiting hashes of proven miners.
@@ -51,14 +56,33 @@ impl Verifier {
     }
 
     /// The same with settings of its own.
-    pub fn start_fair(seeds: Arc<Seeds>, threads: usize, queue: usize, settings: Settings) -> std::io::Result<Self> {
-        let state = Mutex::new(State { queue: Queue::new(settings, threads), open: true });
-        let desk = Arc::new(Desk { state, work_came: Condvar::new(), strain: AtomicU64::new(1), started: Instant::now() });
+    pub fn start_fair(
+        seeds: Arc<Seeds>,
+        threads: usize,
+        queue: usize,
+        settings: Settings,
+    ) -> std::io::Result<Self> {
+        let state = Mutex::new(State {
+            queue: Queue::new(settings, threads),
+            open: true,
+        });
+        let desk = Arc::new(Desk {
+            state,
+            work_came: Condvar::new(),
+            strain: AtomicU64::new(1),
+            started: Instant::now(),
+        });
         // Made first, so that the threads already running end if a later one cannot start.
-        let verifier = Self { seeds, places: Semaphore::new(queue.max(1)), desk };
+        let verifier = Self {
+            seeds,
+            places: Semaphore::new(queue.max(1)),
+            desk,
+        };
         for number in 0..threads.max(1) {
             let desk = verifier.desk.clone();
-            std::thread::Builder::new().name(format!("verify-{number}")).spawn(move || desk.work())?;
+            std::thread::Builder::new()
+                .name(format!("verify-{number}"))
+                .spawn(move || desk.work())?;
         }
         Ok(verifier)
     }
@@ -68,27 +92,60 @@ impl Verifier {
         &self.seeds
     }
 
-    /// The RandomX hash of a blob under a seed, for ourselves; waits for a place in the queue and, for a seed never seen, for
-    /// its memory.
+    /// The RandomX hash of a blob under a seed, for ourselves; waits for a place in the queue and,
+    /// for a seed never seen, for its memory.
     pub async fn verify(&self, seed: Hash, blob: Vec<u8>) -> Result<Hash, HashError> {
         self.ask(OURSELVES, seed, blob, None).await
     }
 
     /// The same for a share whose sender claims to know the hash, in its turn and on its budget.
-    pub async fn verify_share(&self, asker: Asker, seed: Hash, blob: Vec<u8>, claimed: Hash) -> Result<Hash, HashError> {
+    pub async fn verify_share(
+        &self,
+        asker: Asker,
+        seed: Hash,
+        blob: Vec<u8>,
+        claimed: Hash,
+    ) -> Result<Hash, HashError> {
         self.ask(asker, seed, blob, Some(claimed)).await
     }
 
     /// By how much jobs should be harder than miners ask for, because verification cannot keep up.
     pub fn strain(&self) -> u64 {
-        if self.desk.strain.load(Relaxed) == 1 { 1 } else { self.desk.look() }
+        if self.desk.strain.load(Relaxed) == 1 {
+            1
+        } else {
+            self.desk.look()
+        }
     }
 
-    async fn ask(&self, asker: Asker, seed: Hash, blob: Vec<u8>, claimed: Option<Hash>) -> Result<Hash, HashError> {
+    async fn ask(
+        &self,
+        asker: Asker,
+        seed: Hash,
+        blob: Vec<u8>,
+        claimed: Option<Hash>,
+    ) -> Result<Hash, HashError> {
         let memory = self.seeds.memory(seed).await?;
-        let _place = if asker.proven { Some(self.places.acquire().await.map_err(|_| HashError::Stopped)?) } else { None };
+        let _place = if asker.proven {
+            Some(
+                self.places
+                    .acquire()
+                    .await
+                    .map_err(|_| HashError::Stopped)?,
+            )
+        } else {
+            None
+        };
         let (answer, hash) = oneshot::channel();
-        self.desk.push(asker, Work { memory, blob, claimed, answer })?;
+        self.desk.push(
+            asker,
+            Work {
+                memory,
+                blob,
+                claimed,
+                answer,
+            },
+        )?;
         hash.await.map_err(|_| HashError::Stopped)?
     }
 }
@@ -101,7 +158,8 @@ impl Drop for Verifier {
 }
 
 impl Desk {
-    /// Every change of the state is whole before the lock is let go, so a panic elsewhere does not spoil it.
+    /// Every change of the state is whole before the lock is let go, so a panic elsewhere does not
+    /// spoil it.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,19 +199,33 @@ impl Desk {
                 if !state.open {
                     return;
                 }
-                state = self.work_came.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .work_came
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             let (proven, strangers) = state.queue.len();
-            self.strain.store(state.queue.strain(self.now_ms()), Relaxed);
+            self.strain
+                .store(state.queue.strain(self.now_ms()), Relaxed);
             drop(state);
-            let lane = if ticket.is_stranger() { "unproven" } else { "proven" };
-            metrics::gauge!("headframe_stratum_verify_waiting", "lane" => "proven").set(proven as f64);
-            metrics::gauge!("headframe_stratum_verify_waiting", "lane" => "unproven").set(strangers as f64);
-            metrics::histogram!("headframe_stratum_verify_wait_seconds", "lane" => lane).record(ticket.waited_ms as f64 / 1000.0);
+            let lane = if ticket.is_stranger() {
+                "unproven"
+            } else {
+                "proven"
+            };
+            metrics::gauge!("headframe_stratum_verify_waiting", "lane" => "proven")
+                .set(proven as f64);
+            metrics::gauge!("headframe_stratum_verify_waiting", "lane" => "unproven")
+                .set(strangers as f64);
+            metrics::histogram!("headframe_stratum_verify_wait_seconds", "lane" => lane)
+                .record(ticket.waited_ms as f64 / 1000.0);
             let done = answer(&mut machine, work);
             state = self.state();
-            turn_away(state.queue.done(ticket, done, self.now_ms()), Overload::Budget);
+            turn_away(
+                state.queue.done(ticket, done, self.now_ms()),
+                Overload::Budget,
+            );
             // A thread that strangers had to leave free may be free for them now.
             self.work_came.notify_one();
         }
@@ -163,7 +235,8 @@ impl Desk {
 /// Tells those who wait for these hashes that there will be none.
 fn turn_away(gone: Vec<Work>, overload: Overload) {
     for work in gone {
-        metrics::counter!("headframe_stratum_verify_refused_total", "reason" => overload.word()).increment(1);
+        metrics::counter!("headframe_stratum_verify_refused_total", "reason" => overload.word())
+            .increment(1);
         // Nobody may wait any more.
         let _ = work.answer.send(Err(HashError::Overloaded(overload)));
     }

@@ -59,7 +59,8 @@ impl Failures {
     /// Notes a failure; says whether accepting should pause.
     pub(super) fn note(&mut self, error: &io::Error) -> bool {
         let failure = Failure::of(error);
-        metrics::counter!("headframe_stratum_accept_failures_total", "cause" => failure.word()).increment(1);
+        metrics::counter!("headframe_stratum_accept_failures_total", "cause" => failure.word())
+            .increment(1);
         if failure == Failure::Peer {
             return false;
         }
@@ -78,12 +79,20 @@ mod tests {
     #[test]
     fn only_a_lack_or_the_unknown_makes_accepting_pause() {
         let of = |errno: Errno| Failure::of(&io::Error::from_raw_os_error(errno.raw_os_error()));
-        assert_eq!([Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(of), [Failure::Lack; 3]);
-        assert_eq!([Errno::CONNABORTED, Errno::CONNRESET, Errno::PERM].map(of), [Failure::Peer; 3]);
+        assert_eq!(
+            [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(of),
+            [Failure::Lack; 3]
+        );
+        assert_eq!(
+            [Errno::CONNABORTED, Errno::CONNRESET, Errno::PERM].map(of),
+            [Failure::Peer; 3]
+        );
         assert_eq!(of(Errno::BADF), Failure::Other);
         assert_eq!(Failure::of(&io::Error::other("no errno")), Failure::Other);
         let mut failures = Failures::default();
-        assert!(!failures.note(&io::Error::from_raw_os_error(Errno::CONNABORTED.raw_os_error())));
+        assert!(!failures.note(&io::Error::from_raw_os_error(
+            Errno::CONNABORTED.raw_os_error()
+        )));
         assert!(failures.note(&io::Error::from_raw_os_error(Errno::MFILE.raw_os_error())));
     }
 }

@@ -8,7 +8,8 @@ use crate::defence::conduct::Party;
 use crate::pool::wall_us;
 use crate::share::{Outcome, Terms};
 
-/// Who is paid, and the machine. The names are kept once a connection, however many shares are in flight.
+/// Who is paid, and the machine. The names are kept once a connection, however many shares are in
+/// flight.
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
     pool: Arc<str>,

@@ -1,6 +1,7 @@
 //! A connection's way in: who it is, whether it may come in, its login, and the answer to it.
 //!
-//! It is apart from the session because it needs much memory for a short time, and a session little for a long time.
+//! It is apart from the session because it needs much memory for a short time, and a session little
+//! for a long time.
 
 use serde_json::Value;
 use std::sync::Arc;
@@ -32,10 +33,15 @@ pub(super) async fn arrive(
     let mut visit = match pool.defence.enter(caller.peer.ip()) {
         Ok(visit) => visit,
         Err(refusal) => {
-            // Not to the banned: every line to them is work for us. In plain text, because a handshake is work, too; over TLS it is only the end.
+            // Not to the banned: every line to them is work for us. In plain text, because a
+            // handshake is work, too; over TLS it is only the end.
             return Err(match refusal {
                 Refusal::BannedAddress => End::Refused(refusal.to_string()),
-                _ => pool.entrance.dismiss(&mut stream, &refusal.to_string()).await,
+                _ => {
+                    pool.entrance
+                        .dismiss(&mut stream, &refusal.to_string())
+                        .await
+                }
             });
         }
     };
@@ -68,5 +74,6 @@ pub(super) async fn arrive(
 /// Says why a login is not taken.
 async fn refuse(out: &mut Out, id: &Value, refusal: Refusal) -> End {
     let said = out.send(&answer::error(id, &refusal.to_string())).await;
-    said.err().unwrap_or_else(|| End::Refused(refusal.to_string()))
+    said.err()
+        .unwrap_or_else(|| End::Refused(refusal.to_string()))
 }

@@ -1,7 +1,9 @@
-//! A found block: candidate row, daemon, outcome row, in this order and before anything else happens.
+//! A found block: candidate row, daemon, outcome row, in this order and before anything else
+//! happens.
 //!
-//! The candidate row comes first so that a crash in between leaves a trace that the chain can be asked about. But a block
-//! loses its worth within a second, so a JetStream that does not answer delays it by a bounded moment only.
+//! The candidate row comes first so that a crash in between leaves a trace that the chain can be
+//! asked about. But a block loses its worth within a second, so a JetStream that does not answer
+//! delays it by a bounded moment only.
 
 use headframe_schemas::stream::blocks::Block;
 use std::sync::Arc;
@@ -31,12 +33,16 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, b
         miner: account.miner().to_owned(),
         worker: account.worker().to_owned(),
         status: status.to_owned(),
-        network_difficulty: i128::try_from(share.template.network_difficulty()).unwrap_or(i128::MAX),
+        network_difficulty: i128::try_from(share.template.network_difficulty())
+            .unwrap_or(i128::MAX),
         reward_atomic: i128::try_from(share.template.reward_atomic()).ok(),
         reason,
         terms: pool.config.terms.clone(),
     };
-    let key = Key { height: share.template.height(), hash: block.id };
+    let key = Key {
+        height: share.template.height(),
+        hash: block.id,
+    };
     if !pool.blocks.ledger().begin(key, row("candidate", None)) {
         tracing::warn!(block = %id, "a block that is known already was found again");
         return;
@@ -55,14 +61,21 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, b
     };
     let (stage, status, reason) = match verdict {
         Submitted::Accepted => (Stage::Accepted, "accepted", None),
-        Submitted::Orphaned => (Stage::Orphaned, "orphaned", Some("another block of this height came first".to_owned())),
+        Submitted::Orphaned => (
+            Stage::Orphaned,
+            "orphaned",
+            Some("another block of this height came first".to_owned()),
+        ),
         Submitted::Refused(reason) => (Stage::Refused, "refused", Some(reason)),
     };
     pool.counters.block(status);
     pool.bell.notify_one();
     tracing::info!(block = %id, height = share.template.height(), worker = %account.worker(), status, reason, "block found");
     let outcome = pool.facts.block(row(status, reason.clone())).await;
-    let doubts: Vec<_> = [written, outcome].into_iter().filter_map(Result::err).collect();
+    let doubts: Vec<_> = [written, outcome]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
     if doubts.is_empty() {
         pool.blocks.ledger().settled(&key, stage);
     } else {
@@ -74,15 +87,18 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, b
     }
 }
 
-/// The daemon's verdict. A daemon that is away is asked again and again, for a block keeps its worth while the chain stands
-/// still for want of it; when none could be asked in all that time, that is a refusal which names the cause. `None` when the pool stops.
+/// The daemon's verdict. A daemon that is away is asked again and again, for a block keeps its
+/// worth while the chain stands still for want of it; when none could be asked in all that time,
+/// that is a refusal which names the cause. `None` when the pool stops.
 async fn offer(pool: &Pool, block: &FoundBlock) -> Option<Submitted> {
     let until = Instant::now() + OFFERED_FOR;
     let mut told = false;
     loop {
         let error = match pool.chain.submit(block).await {
             Ok(verdict) => return Some(verdict),
-            Err(error) if Instant::now() > until => return Some(Submitted::Refused(error.to_string())),
+            Err(error) if Instant::now() > until => {
+                return Some(Submitted::Refused(error.to_string()));
+            }
             Err(error) => error,
         };
         if pool.tasks.is_closed() {

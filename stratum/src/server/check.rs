@@ -1,4 +1,5 @@
-//! The costly half of a share: its hash, its block if it is one, and its durable row; then, and only then, the OK.
+//! The costly half of a share: its hash, its block if it is one, and its durable row; then, and
+//! only then, the OK.
 
 use headframe_schemas::stream::shares::Share;
 use serde_json::Value;
@@ -34,20 +35,50 @@ pub(crate) struct Checked {
 }
 
 /// Verifies and records one share.
-pub(crate) async fn check(pool: Arc<Pool>, account: Account, guest: Arc<Guest>, id: Value, received_us: i64, share: Admitted) -> Checked {
-    let refuse = |message: &str| Checked { answer: answer::error(&id, message), credit: 0, busy: false, end: None };
-    let hash = match pool.verifier.verify_share(guest.asker(), share.template.seed(), share.blob(), share.claimed).await {
+pub(crate) async fn check(
+    pool: Arc<Pool>,
+    account: Account,
+    guest: Arc<Guest>,
+    id: Value,
+    received_us: i64,
+    share: Admitted,
+) -> Checked {
+    let refuse = |message: &str| Checked {
+        answer: answer::error(&id, message),
+        credit: 0,
+        busy: false,
+        end: None,
+    };
+    let hash = match pool
+        .verifier
+        .verify_share(
+            guest.asker(),
+            share.template.seed(),
+            share.blob(),
+            share.claimed,
+        )
+        .await
+    {
         Ok(hash) => hash,
         Err(HashError::Overloaded(overload)) => {
-            // Not looked at, so neither credited nor held against anybody: a miner that is honest sends its next one. An address
-            // that had us hash for nothing until its budget was gone is sent away, a stranger among too many is not.
+            // Not looked at, so neither credited nor held against anybody: a miner that is honest
+            // sends its next one. An address that had us hash for nothing until its budget was gone
+            // is sent away, a stranger among too many is not.
             let (reason, end) = match overload {
                 Overload::Strangers => (Rejection::Busy, None),
                 Overload::Budget => (Rejection::Spent, Some(End::Shed)),
             };
             pool.counters.share(reason.outcome());
-            pool.recorder.later(Row::Share(account.share(received_us, reason.outcome(), share.terms())));
-            return Checked { busy: end.is_none(), end, ..refuse(reason.message()) };
+            pool.recorder.later(Row::Share(account.share(
+                received_us,
+                reason.outcome(),
+                share.terms(),
+            )));
+            return Checked {
+                busy: end.is_none(),
+                end,
+                ..refuse(reason.message())
+            };
         }
         Err(error) => {
             pool.counters.unrecorded();
@@ -60,19 +91,31 @@ pub(crate) async fn check(pool: Arc<Pool>, account: Account, guest: Arc<Guest>, 
     match judge(&share, &hash) {
         Err(reason) => {
             pool.counters.share(reason.outcome());
-            pool.recorder.later(Row::Share(account.share(received_us, reason.outcome(), terms)));
-            let guilty = Offence::of(reason).is_some_and(|offence| pool.defence.offence(&guest, offence));
-            return Checked { end: guilty.then_some(End::Banned), ..refuse(reason.message()) };
+            pool.recorder.later(Row::Share(account.share(
+                received_us,
+                reason.outcome(),
+                terms,
+            )));
+            let guilty =
+                Offence::of(reason).is_some_and(|offence| pool.defence.offence(&guest, offence));
+            return Checked {
+                end: guilty.then_some(End::Banned),
+                ..refuse(reason.message())
+            };
         }
         Ok(is_block) if is_block => {
             let block = share.template.block(share.extranonce, share.nonce);
             block_hash = Some(hex::encode(block.id));
-            pool.tasks.spawn(block::submit(pool.clone(), account.clone(), share, block));
+            pool.tasks
+                .spawn(block::submit(pool.clone(), account.clone(), share, block));
         }
         Ok(_) => {}
     }
     pool.defence.good(&guest);
-    let row = Share { block_hash, ..account.share(received_us, Outcome::Accepted, terms) };
+    let row = Share {
+        block_hash,
+        ..account.share(received_us, Outcome::Accepted, terms)
+    };
     match tokio::time::timeout(pool.config.durable_timeout(), pool.facts.share(row)).await {
         Ok(Ok(())) => {
             pool.counters.share(Outcome::Accepted);
@@ -80,7 +123,12 @@ pub(crate) async fn check(pool: Arc<Pool>, account: Account, guest: Arc<Guest>, 
                 metrics::counter!("headframe_stratum_shares_late_total").increment(1);
             }
             pool.counters.credited(terms.difficulty);
-            Checked { answer: answer::share_ok(&id), credit: terms.difficulty, busy: false, end: None }
+            Checked {
+                answer: answer::share_ok(&id),
+                credit: terms.difficulty,
+                busy: false,
+                end: None,
+            }
         }
         Ok(Err(error)) => {
             pool.counters.unrecorded();
@@ -89,7 +137,10 @@ pub(crate) async fn check(pool: Arc<Pool>, account: Account, guest: Arc<Guest>, 
         }
         Err(_) => {
             pool.counters.unrecorded();
-            tracing::error!(waited_s = pool.config.durable_timeout_s, "a good share is refused: its row did not become durable");
+            tracing::error!(
+                waited_s = pool.config.durable_timeout_s,
+                "a good share is refused: its row did not become durable"
+            );
             refuse(NOT_RECORDED)
         }
     }

@@ -19,7 +19,8 @@ pub(super) fn reason(end: &End) -> String {
     }
 }
 
-/// The offence that an end before login is. A refused login is none: its owner is to correct it and come again.
+/// The offence that an end before login is. A refused login is none: its owner is to correct it and
+/// come again.
 pub(super) fn before_login(end: &End) -> Option<Offence> {
     match end {
         End::Malformed | End::Line(_) => Some(Offence::PreLoginJunk),

@@ -1,8 +1,9 @@
 //! The entrance: what happens between a connection and its first line.
 //!
-//! One port serves plain and TLS, told apart by the first byte: a TLS handshake begins with 0x16, a miner's line never
-//! does. Before either, a trusted balancer says who is behind it. All of it runs in the connection's own task and within
-//! the login time, so that nobody who says nothing holds up anybody else.
+//! One port serves plain and TLS, told apart by the first byte: a TLS handshake begins with 0x16, a
+//! miner's line never does. Before either, a trusted balancer says who is behind it. All of it runs
+//! in the connection's own task and within the login time, so that nobody who says nothing holds up
+//! anybody else.
 
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -24,7 +25,8 @@ use crate::tls::Identity;
 const TLS_HANDSHAKE: u8 = 0x16;
 /// The first byte of a PROXY header.
 const HEADER: u8 = SIGNATURE[0];
-/// How long a refusal may take to arrive at somebody who is going to be dropped anyway, and how much of its is read meanwhile.
+/// How long a refusal may take to arrive at somebody who is going to be dropped anyway, and how
+/// much of its is read meanwhile.
 const GOODBYE: Duration = Duration::from_secs(1);
 const GOODBYE_BYTES: u64 = 16 * 1024;
 /// How many are seen off like this at once; any more are dropped as soon as they were told.
@@ -34,7 +36,8 @@ const GOODBYES: usize = 64;
 pub(crate) struct Entrance {
     pub(crate) trusted: Trusted,
     pub(crate) identity: Option<Identity>,
-    /// Whether the operator was told of a balancer and this pool that do not agree; one line is enough.
+    /// Whether the operator was told of a balancer and this pool that do not agree; one line is
+    /// enough.
     complained: AtomicBool,
     goodbyes: Semaphore,
 }
@@ -42,24 +45,43 @@ pub(crate) struct Entrance {
 impl Entrance {
     /// An entrance that believes these balancers and serves TLS with this certificate.
     pub(crate) fn new(trusted: Trusted, identity: Option<Identity>) -> Self {
-        Self { trusted, identity, complained: AtomicBool::new(false), goodbyes: Semaphore::new(GOODBYES) }
+        Self {
+            trusted,
+            identity,
+            complained: AtomicBool::new(false),
+            goodbyes: Semaphore::new(GOODBYES),
+        }
     }
 
-    /// The miner's own address: the socket's peer, or who a trusted balancer says it is, within `patience`.
-    pub(super) async fn introduce(&self, stream: &mut TcpStream, peer: SocketAddr, patience: Duration) -> Result<SocketAddr, End> {
+    /// The miner's own address: the socket's peer, or who a trusted balancer says it is, within
+    /// `patience`.
+    pub(super) async fn introduce(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+        patience: Duration,
+    ) -> Result<SocketAddr, End> {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         if !self.trusted.contains(peer.ip()) {
             return Ok(peer);
         }
-        match timeout(patience, read_header(stream)).await.map_err(|_| End::LoginTimeout)?? {
+        match timeout(patience, read_header(stream))
+            .await
+            .map_err(|_| End::LoginTimeout)??
+        {
             Ok(Origin::Socket) => Ok(peer),
             Ok(Origin::Miner(miner)) => Ok(miner),
             Err(error) => Err(self.refuse(stream, peer, &error.to_string()).await),
         }
     }
 
-    /// Both directions of a connection whose miner is known, after the handshake if it begins with one.
-    pub(super) async fn open(&self, mut stream: TcpStream, peer: SocketAddr) -> Result<(Reading, Writing), End> {
+    /// Both directions of a connection whose miner is known, after the handshake if it begins with
+    /// one.
+    pub(super) async fn open(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Result<(Reading, Writing), End> {
         let mut first = [0];
         if stream.peek(&mut first).await.map_err(End::broken)? == 0 {
             return Err(End::Closed);
@@ -84,9 +106,10 @@ impl Entrance {
         self.dismiss(stream, reason).await
     }
 
-    /// Says why in plain text. A connection that is closed with something unread is reset, and a reset may take with it what was
-    /// said last: so the other side is told that this was all, and what it still says is read until it goes, too. It is no
-    /// friend, so that is for a moment, so many bytes and so many connections only.
+    /// Says why in plain text. A connection that is closed with something unread is reset, and a
+    /// reset may take with it what was said last: so the other side is told that this was all, and
+    /// what it still says is read until it goes, too. It is no friend, so that is for a moment, so
+    /// many bytes and so many connections only.
     pub(super) async fn dismiss(&self, stream: &mut TcpStream, reason: &str) -> End {
         let line = answer::error(&Value::Null, reason);
         let place = self.goodbyes.try_acquire();
@@ -113,16 +136,25 @@ async fn read_header(stream: &mut TcpStream) -> Result<Result<Origin, ProxyError
             Ok(wanted) => wanted,
             Err(error) => return Ok(Err(error)),
         };
-        if (&mut *stream).take(wanted as u64).read_buf(&mut header).await.map_err(End::broken)? == 0 {
+        if (&mut *stream)
+            .take(wanted as u64)
+            .read_buf(&mut header)
+            .await
+            .map_err(End::broken)?
+            == 0
+        {
             return Err(End::Closed);
         }
     }
 }
 
-/// Boxed, because a handshake's state is large and short-lived, and a session's is small and long-lived.
+/// Boxed, because a handshake's state is large and short-lived, and a session's is small and
+/// long-lived.
 async fn handshake(acceptor: &TlsAcceptor, stream: TcpStream) -> Result<(Reading, Writing), End> {
     let shaken = Box::pin(acceptor.accept(stream)).await;
     let result = if shaken.is_ok() { "done" } else { "failed" };
     metrics::counter!("headframe_stratum_tls_handshakes_total", "result" => result).increment(1);
-    shaken.map(wire::tls).map_err(|error| End::Refused(format!("the TLS handshake failed: {error}")))
+    shaken
+        .map(wire::tls)
+        .map_err(|error| End::Refused(format!("the TLS handshake failed: {error}")))
 }

@@ -25,11 +25,21 @@ pub(super) struct Met {
 /// Opens the connection, plain or TLS, and hears its login, all within the login time.
 pub(super) async fn meet(pool: &Pool, stream: TcpStream, peer: SocketAddr) -> Result<Met, End> {
     let by = Instant::now() + pool.config.login_timeout();
-    let opened = timeout_at(by, pool.entrance.open(stream, peer)).await.map_err(|_| End::LoginTimeout)?;
+    let opened = timeout_at(by, pool.entrance.open(stream, peer))
+        .await
+        .map_err(|_| End::LoginTimeout)?;
     let (reading, writing) = opened?;
-    let (mut lines, mut out) = (LineReader::new(reading), Out::new(writing, pool.config.write_timeout()));
+    let (mut lines, mut out) = (
+        LineReader::new(reading),
+        Out::new(writing, pool.config.write_timeout()),
+    );
     match greet(pool, &mut lines, &mut out, by).await {
-        Ok((id, login)) => Ok(Met { lines, out, id, login }),
+        Ok((id, login)) => Ok(Met {
+            lines,
+            out,
+            id,
+            login,
+        }),
         Err(end) => {
             out.close().await;
             Err(end)
@@ -37,14 +47,23 @@ pub(super) async fn meet(pool: &Pool, stream: TcpStream, peer: SocketAddr) -> Re
     }
 }
 
-/// Waits for an acceptable login. Everything refusable is answered with the reason before the connection ends.
-async fn greet(pool: &Pool, lines: &mut LineReader<Reading>, out: &mut Out, by: Instant) -> Result<(Value, Login), End> {
-    let line = timeout_at(by, lines.next(BEFORE_LOGIN)).await.map_err(|_| End::LoginTimeout)??;
+/// Waits for an acceptable login. Everything refusable is answered with the reason before the
+/// connection ends.
+async fn greet(
+    pool: &Pool,
+    lines: &mut LineReader<Reading>,
+    out: &mut Out,
+    by: Instant,
+) -> Result<(Value, Login), End> {
+    let line = timeout_at(by, lines.next(BEFORE_LOGIN))
+        .await
+        .map_err(|_| End::LoginTimeout)??;
     let line = line.ok_or(End::Closed)?;
     let request = match parse(&line) {
         Ok(request) => request,
         Err(error) => {
-            out.send(&answer::error(&Value::Null, &error.to_string())).await?;
+            out.send(&answer::error(&Value::Null, &error.to_string()))
+                .await?;
             return Err(End::Malformed);
         }
     };
@@ -62,9 +81,12 @@ async fn greet(pool: &Pool, lines: &mut LineReader<Reading>, out: &mut Out, by: 
 
 fn refusal(pool: &Pool, login: &Login) -> Option<String> {
     // A pool without work says so first: before the daemon has answered nothing else is certain.
-    // The reason names daemons and their addresses, which is for the operator, who finds it in the log and in /ready.
+    // The reason names daemons and their addresses, which is for the operator, who finds it in the
+    // log and in /ready.
     if matches!(&*pool.work.borrow(), Work::Nothing(_)) {
-        return Some("The pool has nothing to mine yet: it waits for its daemon; try again later".to_owned());
+        return Some(
+            "The pool has nothing to mine yet: it waits for its daemon; try again later".to_owned(),
+        );
     }
     if let Err(error) = pool.chain.check_address(&login.address) {
         return Some(format!("Invalid wallet address: {error}"));

@@ -1,6 +1,8 @@
-//! Where finished shares wait for their connection: as small as can be, because every connection has one and most are empty.
+//! Where finished shares wait for their connection: as small as can be, because every connection
+//! has one and most are empty.
 //!
-//! How many may come is bounded by the shares in flight, which the session counts. A channel would keep room for 32 of them.
+//! How many may come is bounded by the shares in flight, which the session counts. A channel would
+//! keep room for 32 of them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +18,10 @@ pub(super) struct Inbox<T> {
 impl<T> Inbox<T> {
     /// An empty one.
     pub(super) fn new() -> Self {
-        Self { waiting: Mutex::new(VecDeque::new()), bell: Notify::new() }
+        Self {
+            waiting: Mutex::new(VecDeque::new()),
+            bell: Notify::new(),
+        }
     }
 
     /// Puts something in.

@@ -26,7 +26,8 @@ impl Out {
         Self { socket, patience }
     }
 
-    /// Sends a whole line. Nearly always the socket takes it at once; the clock and the memory for waiting are for the rest.
+    /// Sends a whole line. Nearly always the socket takes it at once; the clock and the memory for
+    /// waiting are for the rest.
     pub(crate) async fn send(&mut self, line: &str) -> Result<(), End> {
         let mut rest = line.as_bytes();
         match poll_fn(|context| Poll::Ready(self.poll_send(context, &mut rest))).await {

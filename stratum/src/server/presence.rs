@@ -20,7 +20,14 @@ pub(super) struct Presence {
 impl Presence {
     /// A session that begins now.
     pub(super) fn new(agent: &str) -> Self {
-        Self { session: rand::random(), agent: within_row(agent).into(), since: Instant::now(), accepted: 0, refused: 0, work: 0 }
+        Self {
+            session: rand::random(),
+            agent: within_row(agent).into(),
+            since: Instant::now(),
+            accepted: 0,
+            refused: 0,
+            work: 0,
+        }
     }
 
     /// Its id: sixteen hex digits.
@@ -44,7 +51,13 @@ impl Presence {
     }
 
     /// The row of the end.
-    pub(super) fn logout(&self, account: &Account, ip: String, difficulty: u64, reason: &str) -> Row {
+    pub(super) fn logout(
+        &self,
+        account: &Account,
+        ip: String,
+        difficulty: u64,
+        reason: &str,
+    ) -> Row {
         let mut row = self.row(account, ip, "logout", difficulty);
         row.reason = Some(within_row(reason).to_owned());
         row.duration_s = Some(self.since.elapsed().as_secs_f64());

@@ -1,8 +1,9 @@
 //! One miner's connection: a login, then commands, new jobs and finished shares until it ends.
 //!
-//! One task owns the whole state and is the only writer to the socket, so there is no out-buffer to bound: a miner that
-//! does not read stops being served and is dropped after the write timeout. Nearly all sessions wait nearly all the time, so
-//! what a waiting one holds is kept small: no buffers, one timer, and no room for what may come.
+//! One task owns the whole state and is the only writer to the socket, so there is no out-buffer to
+//! bound: a miner that does not read stops being served and is dropped after the write timeout.
+//! Nearly all sessions wait nearly all the time, so what a waiting one holds is kept small: no
+//! buffers, one timer, and no room for what may come.
 
 use serde_json::Value;
 use std::io::ErrorKind;
@@ -39,7 +40,8 @@ use crate::stats::Present;
 
 /// How often silence, difficulty and hashrate are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// How often where nothing has happened for [`QUIET_AFTER`]: thousands of silent miners would keep a core busy with looking.
+/// How often where nothing has happened for [`QUIET_AFTER`]: thousands of silent miners would keep
+/// a core busy with looking.
 const QUIET_TICK: Duration = Duration::from_secs(5);
 const QUIET_AFTER: Duration = Duration::from_secs(10);
 /// Shares in flight of a proven proxy, whose many miners know nothing of each other.
@@ -49,7 +51,10 @@ const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// Why a connection ended.
 #[derive(Debug)]
-#[allow(dead_code, reason = "the fields are read by the Debug form that the log prints")]
+#[allow(
+    dead_code,
+    reason = "the fields are read by the Debug form that the log prints"
+)]
 pub(crate) enum End {
     Closed,
     Malformed,
@@ -75,10 +80,13 @@ impl From<LineError> for End {
 }
 
 impl End {
-    /// The socket failed, which is no offence. XMRig never takes leave of TLS, so that each of its sessions over TLS ends so.
+    /// The socket failed, which is no offence. XMRig never takes leave of TLS, so that each of its
+    /// sessions over TLS ends so.
     pub(crate) fn broken(error: std::io::Error) -> Self {
         match error.kind() {
-            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => End::Closed,
+            ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted => End::Closed,
             _ => End::Write(error.to_string()),
         }
     }
@@ -104,7 +112,8 @@ pub(super) struct Session {
     guest: Arc<Guest>,
     presence: Presence,
     tempo: Tempo,
-    /// By how much jobs are harder than the miner's difficulty, because verification cannot keep up.
+    /// By how much jobs are harder than the miner's difficulty, because verification cannot keep
+    /// up.
     strain: u64,
     /// What the miner did is enough.
     guilty: bool,
@@ -127,8 +136,19 @@ pub(super) struct Session {
 
 impl Session {
     /// A session whose miner has not been answered yet, and the id to answer.
-    pub(super) fn new(pool: Arc<Pool>, met: Met, visit: Visit, guest: Arc<Guest>, caller: Caller) -> (Self, Value) {
-        let Met { lines, out, id, login } = met;
+    pub(super) fn new(
+        pool: Arc<Pool>,
+        met: Met,
+        visit: Visit,
+        guest: Arc<Guest>,
+        caller: Caller,
+    ) -> (Self, Value) {
+        let Met {
+            lines,
+            out,
+            id,
+            login,
+        } = met;
         let most = pool.config.defence.verify.in_flight_proven;
         let now = Instant::now();
         let session = Self {
@@ -142,12 +162,17 @@ impl Session {
             guilty: false,
             lines,
             out,
-            jobs: JobRing::new(rand::random(), pool.instance, caller.connection).with_nicehash(login.nicehash || caller.port.nicehash),
+            jobs: JobRing::new(rand::random(), pool.instance, caller.connection)
+                .with_nicehash(login.nicehash || caller.port.nicehash),
             job_since: now,
             work: pool.work.clone(),
             checked: Arc::new(Inbox::new()),
             in_flight: 0,
-            window: if login.proxy { most.max(PROXY_WINDOW) } else { most },
+            window: if login.proxy {
+                most.max(PROXY_WINDOW)
+            } else {
+                most
+            },
             last_line: now,
             next_tick: now + TICK,
             credited: 0,
@@ -179,9 +204,16 @@ impl Session {
     /// Answers the login with the first job.
     pub(super) async fn welcome(&mut self, id: &Value) -> Result<(), End> {
         let template = self.template()?;
-        let job = self.jobs.issue(template, self.difficulty.difficulty().saturating_mul(self.strain));
+        let job = self.jobs.issue(
+            template,
+            self.difficulty.difficulty().saturating_mul(self.strain),
+        );
         let line = answer::login(id, &self.presence.session(), job, self.pool.chain.algo());
-        self.pool.recorder.later(self.presence.login(&self.account, self.ip(), self.job_difficulty()));
+        self.pool.recorder.later(self.presence.login(
+            &self.account,
+            self.ip(),
+            self.job_difficulty(),
+        ));
         self.out.send(&line).await
     }
 
@@ -197,13 +229,21 @@ impl Session {
                 return Err(End::Shutdown);
             }
             let now = Instant::now();
-            let hears = !matches!(leaving, Leaving::Finishing | Leaving::Over) && self.in_flight < self.window();
+            let hears = !matches!(leaving, Leaving::Finishing | Leaving::Over)
+                && self.in_flight < self.window();
             let listens = hears && self.tempo.next <= now;
             let throttled = (hears && !listens).then_some(self.tempo.next);
             let tick = (leaving == Leaving::Not).then_some(self.next_tick);
-            set(timer.as_mut(), [throttled, tick, leaving.until()].into_iter().flatten().min());
+            set(
+                timer.as_mut(),
+                [throttled, tick, leaving.until()]
+                    .into_iter()
+                    .flatten()
+                    .min(),
+            );
             tokio::select! {
-                // In order, because a new block wakes every session for the same reason. What a miner can send without end comes last.
+                // In order, because a new block wakes every session for the same reason. What a
+                // miner can send without end comes last.
                 biased;
                 changed = self.work.changed(), if leaving == Leaving::Not => match changed {
                     Ok(()) => {
@@ -230,10 +270,12 @@ impl Session {
         }
     }
 
-    /// Sends the miner to the pool's successor, if there is one, and says until when it may take to go. What it still
-    /// submits until then is answered as ever.
+    /// Sends the miner to the pool's successor, if there is one, and says until when it may take to
+    /// go. What it still submits until then is answered as ever.
     async fn send_off(&mut self) -> Result<Instant, End> {
-        let Some(successor) = &self.pool.successor else { return Err(End::Shutdown) };
+        let Some(successor) = &self.pool.successor else {
+            return Err(End::Shutdown);
+        };
         self.out.send(&successor.line()).await?;
         Ok(Instant::now() + LEAVE_TIME)
     }
@@ -242,7 +284,9 @@ impl Session {
         let request = match parse(line) {
             Ok(request) => request,
             Err(error) => {
-                self.out.send(&answer::error(&Value::Null, &error.to_string())).await?;
+                self.out
+                    .send(&answer::error(&Value::Null, &error.to_string()))
+                    .await?;
                 return Err(End::Malformed);
             }
         };
@@ -262,10 +306,15 @@ impl Session {
             Command::Unusable(reason) => answer::error(&id, reason),
         };
         self.out.send(&reply).await?;
-        if self.guilty { Err(End::Banned) } else { Ok(()) }
+        if self.guilty {
+            Err(End::Banned)
+        } else {
+            Ok(())
+        }
     }
 
-    /// The free checks; what passes is hashed in a task of the pool, which outlives this connection.
+    /// The free checks; what passes is hashed in a task of the pool, which outlives this
+    /// connection.
     fn submit(&mut self, id: &Value, submit: submit::Submit) -> Option<String> {
         let received_us = wall_us();
         let tips = match &*self.work.borrow() {
@@ -276,9 +325,8 @@ impl Session {
         let verdict = match (submit.bytes(), tips) {
             (Err(reason), _) => Err((reason, current())),
             (Ok(_), None) => Err((Rejection::Expired, current())),
-            (Ok(share), Some(tips)) => {
-                admit(&mut self.jobs, &tips, self.pool.now_ms(), &share).map_err(|refused| (refused.reason, refused.terms))
-            }
+            (Ok(share), Some(tips)) => admit(&mut self.jobs, &tips, self.pool.now_ms(), &share)
+                .map_err(|refused| (refused.reason, refused.terms)),
         };
         match verdict {
             Ok(share) => {
@@ -295,9 +343,14 @@ impl Session {
             Err((reason, terms)) => {
                 self.pool.counters.share(reason.outcome());
                 self.presence.answered(0);
-                self.guilty = Offence::of(reason).is_some_and(|offence| self.pool.defence.offence(&self.guest, offence));
+                self.guilty = Offence::of(reason)
+                    .is_some_and(|offence| self.pool.defence.offence(&self.guest, offence));
                 if let Some(terms) = terms {
-                    self.pool.recorder.later(Row::Share(self.account.share(received_us, reason.outcome(), terms)));
+                    self.pool.recorder.later(Row::Share(self.account.share(
+                        received_us,
+                        reason.outcome(),
+                        terms,
+                    )));
                 }
                 Some(answer::error(id, reason.message()))
             }
@@ -341,8 +394,14 @@ impl Session {
         if strain != std::mem::replace(&mut self.strain, strain) {
             self.push().await?;
         }
-        // Three bytes of nonce are soon searched, and a miner that has searched all of them reconnects.
-        if self.job_since.elapsed() > job::lifetime(self.jobs.current(), self.difficulty.hashrate(&self.caller.port)) {
+        // Three bytes of nonce are soon searched, and a miner that has searched all of them
+        // reconnects.
+        if self.job_since.elapsed()
+            > job::lifetime(
+                self.jobs.current(),
+                self.difficulty.hashrate(&self.caller.port),
+            )
+        {
             self.push().await?;
         }
         self.retarget().await
@@ -350,15 +409,24 @@ impl Session {
 
     /// Until the next look. NiceHash jobs may be used up within a second.
     fn pause(&self) -> Duration {
-        if self.last_line.elapsed() < QUIET_AFTER || self.jobs.current().is_some_and(|job| job.fixed_byte.is_some()) {
+        if self.last_line.elapsed() < QUIET_AFTER
+            || self
+                .jobs
+                .current()
+                .is_some_and(|job| job.fixed_byte.is_some())
+        {
             return TICK;
         }
-        QUIET_TICK.min(self.pool.config.idle_timeout()).min(self.pool.config.hashrate_interval())
+        QUIET_TICK
+            .min(self.pool.config.idle_timeout())
+            .min(self.pool.config.hashrate_interval())
     }
 
     /// A new difficulty is a new job at once: the old one stays valid at its own difficulty.
     async fn retarget(&mut self) -> Result<(), End> {
-        let Pace::Following(vardiff) = &mut self.difficulty else { return Ok(()) };
+        let Pace::Following(vardiff) = &mut self.difficulty else {
+            return Ok(());
+        };
         if !vardiff.step(&self.caller.port.vardiff, self.pool.now_ms()) {
             return Ok(());
         }
@@ -368,14 +436,18 @@ impl Session {
     async fn push(&mut self) -> Result<(), End> {
         let template = self.template()?;
         self.job_since = Instant::now();
-        let job = self.jobs.issue(template, self.difficulty.difficulty().saturating_mul(self.strain));
+        let job = self.jobs.issue(
+            template,
+            self.difficulty.difficulty().saturating_mul(self.strain),
+        );
         let line = answer::push(job, self.pool.chain.algo());
         self.out.send(&line).await
     }
 
     /// Without work the connection ends, so that the miner goes to its next pool.
     fn template(&mut self) -> Result<Arc<dyn Template>, End> {
-        // The grace for work on the block before begins with the first session that gets a job on the new one.
+        // The grace for work on the block before begins with the first session that gets a job on
+        // the new one.
         self.pool.tips();
         match &*self.work.borrow_and_update() {
             Work::Template(template) => Ok(template.clone()),
@@ -385,7 +457,11 @@ impl Session {
 
     /// Shares that may be in flight at once; further lines wait in the socket.
     fn window(&self) -> usize {
-        if self.guest.is_proven() { self.window } else { self.pool.config.defence.verify.in_flight_unproven }
+        if self.guest.is_proven() {
+            self.window
+        } else {
+            self.pool.config.defence.verify.in_flight_unproven
+        }
     }
 
     /// Where the miner comes from, as rows show it.
@@ -402,7 +478,12 @@ impl Session {
         if let Some(offence) = ends::after_login(end) {
             self.pool.defence.offence(&self.guest, offence);
         }
-        self.pool.recorder.later(self.presence.logout(&self.account, self.ip(), self.job_difficulty(), &ends::reason(end)));
+        self.pool.recorder.later(self.presence.logout(
+            &self.account,
+            self.ip(),
+            self.job_difficulty(),
+            &ends::reason(end),
+        ));
     }
 
     fn report_hashrate(&mut self) {
@@ -411,12 +492,15 @@ impl Session {
         self.credited_since = Instant::now();
         // A connection of a moment measures nothing.
         if elapsed_s >= 1.0 {
-            self.pool.recorder.later(Row::Hashrate(self.account.hashrate(work, elapsed_s)));
+            self.pool
+                .recorder
+                .later(Row::Hashrate(self.account.hashrate(work, elapsed_s)));
         }
     }
 }
 
-/// Sets the timer to a moment, or to none. A timer that is set already is left alone, because thousands of them share a wheel.
+/// Sets the timer to a moment, or to none. A timer that is set already is left alone, because
+/// thousands of them share a wheel.
 fn set(timer: std::pin::Pin<&mut Sleep>, moment: Option<Instant>) {
     /// Longer than any session.
     const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);

@@ -1,4 +1,5 @@
-//! What the kernel is told about a miner's socket, so that a peer that is gone or does not read costs little and not for long.
+//! What the kernel is told about a miner's socket, so that a peer that is gone or does not read
+//! costs little and not for long.
 
 use rustix::net::sockopt;
 use std::time::Duration;
@@ -12,7 +13,8 @@ const KEEPALIVE_COUNT: u32 = 6;
 /// How long sent bytes may go unacknowledged; longer than any hiccup of a home's line.
 const UNACKNOWLEDGED_MS: u32 = 60_000;
 
-/// Sends every line at once, and bounds what a peer that does not read can make the kernel hold, and for how long one that vanished is believed to be there.
+/// Sends every line at once, and bounds what a peer that does not read can make the kernel hold,
+/// and for how long one that vanished is believed to be there.
 pub(super) fn prepare(stream: &TcpStream, send_buffer_bytes: usize) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_send_buffer_size(stream, send_buffer_bytes)?;

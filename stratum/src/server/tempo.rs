@@ -1,8 +1,9 @@
 //! How fast a connection is read: a burst is taken at once, what is more waits in its own socket.
 //!
-//! Reading and refusing a line costs little, but not nothing, and whoever sends without pause must not get more of the
-//! processor than the others. Whoever the pool is too busy for is heard less and less often until a share of it is good, so
-//! that strangers gain nothing by asking again at once.
+//! Reading and refusing a line costs little, but not nothing, and whoever sends without pause must
+//! not get more of the processor than the others. Whoever the pool is too busy for is heard less
+//! and less often until a share of it is good, so that strangers gain nothing by asking again at
+//! once.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,8 +27,16 @@ pub(super) struct Tempo {
 impl Tempo {
     /// A connection that has sent nothing yet.
     pub(super) fn new(settings: &Settings, now_ms: u64) -> Self {
-        let rate = Rate { per_s: f64::from(settings.lines_per_s), burst: f64::from(settings.lines_burst) };
-        Self { rate, bucket: Bucket::full(rate, now_ms), busy: 0, next: Instant::now() }
+        let rate = Rate {
+            per_s: f64::from(settings.lines_per_s),
+            burst: f64::from(settings.lines_burst),
+        };
+        Self {
+            rate,
+            bucket: Bucket::full(rate, now_ms),
+            busy: 0,
+            next: Instant::now(),
+        }
     }
 
     /// A line was read.
@@ -35,7 +44,9 @@ impl Tempo {
         self.bucket.charge(self.rate, 1.0, now_ms);
         let owed = (1.0 - self.bucket.level(self.rate, now_ms)).max(0.0);
         if owed > 0.0 {
-            self.next = self.next.max(Instant::now() + Duration::from_secs_f64(owed / self.rate.per_s));
+            self.next = self
+                .next
+                .max(Instant::now() + Duration::from_secs_f64(owed / self.rate.per_s));
         }
     }
 

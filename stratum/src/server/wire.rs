@@ -1,6 +1,7 @@
 //! A connection's two directions, plain or TLS, behind one type each.
 //!
-//! An enum and not a boxed trait: a plain connection, of which there are thousands, pays nothing for the other kind.
+//! An enum and not a boxed trait: a plain connection, of which there are thousands, pays nothing
+//! for the other kind.
 
 use std::io;
 use std::pin::Pin;
@@ -17,7 +18,8 @@ pub(crate) enum Reading {
     Tls(ReadHalf<TlsStream<TcpStream>>),
 }
 
-/// What the miner is told. After a write over TLS it must be flushed, or the end of it may stay behind.
+/// What the miner is told. After a write over TLS it must be flushed, or the end of it may stay
+/// behind.
 #[derive(Debug)]
 pub(crate) enum Writing {
     Plain(OwnedWriteHalf),
@@ -37,7 +39,11 @@ pub(crate) fn tls(stream: TlsStream<TcpStream>) -> (Reading, Writing) {
 }
 
 impl AsyncRead for Reading {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Reading::Plain(half) => Pin::new(half).poll_read(context, bytes),
             Reading::Tls(half) => Pin::new(half).poll_read(context, bytes),
@@ -46,7 +52,11 @@ impl AsyncRead for Reading {
 }
 
 impl AsyncWrite for Writing {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Writing::Plain(half) => Pin::new(half).poll_write(context, bytes),
             Writing::Tls(half) => Pin::new(half).poll_write(context, bytes),

@@ -1,7 +1,9 @@
-//! Frames: how records lie in a segment, so that a torn tail is told from damage and a bad byte costs one record.
+//! Frames: how records lie in a segment, so that a torn tail is told from damage and a bad byte
+//! costs one record.
 //!
-//! A frame is a mark, the length of its body, a sum of these two, a sum of the body, and the body. The head has a sum of its
-//! own because a wrong length would otherwise look like a file that was cut.
+//! A frame is a mark, the length of its body, a sum of these two, a sum of the body, and the body.
+//! The head has a sum of its own because a wrong length would otherwise look like a file that was
+//! cut.
 
 use std::ops::Range;
 
@@ -19,7 +21,8 @@ pub enum Piece {
     Record(Range<usize>),
     /// Bytes that were a frame once.
     Damaged(Range<usize>),
-    /// The rest of the file: a frame whose writing was cut short, so nobody was ever told that it is durable.
+    /// The rest of the file: a frame whose writing was cut short, so nobody was ever told that it
+    /// is durable.
     Torn(Range<usize>),
 }
 
@@ -27,7 +30,8 @@ pub enum Piece {
 pub fn encode(body: &[u8], out: &mut Vec<u8>) {
     let mut head = [0_u8; HEAD];
     head[..4].copy_from_slice(&MARK);
-    // Callers bound their bodies far below; a longer one would be told as damage, not taken for another.
+    // Callers bound their bodies far below; a longer one would be told as damage, not taken for
+    // another.
     head[4..8].copy_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
     let sum = blake3::hash(&head[..8]);
     head[8..12].copy_from_slice(&sum.as_bytes()[..4]);
@@ -47,7 +51,9 @@ pub fn scan(bytes: &[u8]) -> Vec<Piece> {
             at += HEAD + length;
             continue;
         }
-        let is_whole = |&next: &usize| bytes[next] == MARK[0] && matches!(look(&bytes[next..]), Found::Whole(_));
+        let is_whole = |&next: &usize| {
+            bytes[next] == MARK[0] && matches!(look(&bytes[next..]), Found::Whole(_))
+        };
         let next = (at + 1..bytes.len()).find(is_whole);
         match (next, found) {
             (Some(next), _) => pieces.push(Piece::Damaged(at..next)),
@@ -70,15 +76,27 @@ fn look(bytes: &[u8]) -> Found {
     let marked = bytes.len().min(MARK.len());
     if bytes[..marked] != MARK[..marked] {
         // A file system may have made room for bytes that it never got.
-        return if bytes.iter().all(|byte| *byte == 0) { Found::Cut } else { Found::Bad };
+        return if bytes.iter().all(|byte| *byte == 0) {
+            Found::Cut
+        } else {
+            Found::Bad
+        };
     }
-    let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else { return Found::Cut };
+    let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {
+        return Found::Cut;
+    };
     let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
     if blake3::hash(&head[..8]).as_bytes()[..4] != head[8..12] || length > MAX_BODY {
         return Found::Bad;
     }
-    let Some(body) = rest.get(..length) else { return Found::Cut };
-    if blake3::hash(body).as_bytes()[..16] == head[12..] { Found::Whole(length) } else { Found::Bad }
+    let Some(body) = rest.get(..length) else {
+        return Found::Cut;
+    };
+    if blake3::hash(body).as_bytes()[..16] == head[12..] {
+        Found::Whole(length)
+    } else {
+        Found::Bad
+    }
 }
 
 #[cfg(test)]
@@ -97,7 +115,13 @@ mod tests {
     }
 
     fn records(bytes: &[u8]) -> Vec<Vec<u8>> {
-        let body = |piece| if let Piece::Record(range) = piece { Some(bytes[range].to_vec()) } else { None };
+        let body = |piece| {
+            if let Piece::Record(range) = piece {
+                Some(bytes[range].to_vec())
+            } else {
+                None
+            }
+        };
         scan(bytes).into_iter().filter_map(body).collect()
     }
 

@@ -1,10 +1,13 @@
-//! The keeper: decides what goes to JetStream, what goes to the disk, and in which order. No clock, no socket, no file.
+//! The keeper: decides what goes to JetStream, what goes to the disk, and in which order. No clock,
+//! no socket, no file.
 //!
-//! One message a stream is under way at any time, and rows that come meanwhile make the next one. So nothing overtakes, and
-//! one sync of a disk, JetStream's or ours, serves all rows that came during the last. What JetStream does not confirm in
-//! time goes to the spool, and from then on everything goes behind it, until the spool is read out and empty.
+//! One message a stream is under way at any time, and rows that come meanwhile make the next one.
+//! So nothing overtakes, and one sync of a disk, JetStream's or ours, serves all rows that came
+//! during the last. What JetStream does not confirm in time goes to the spool, and from then on
+//! everything goes behind it, until the spool is read out and empty.
 //!
-//! Rows are numbered when they are put into a message, before anybody is offered it, and keep their numbers in the spool.
+//! Rows are numbered when they are put into a message, before anybody is offered it, and keep their
+//! numbers in the spool.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -80,7 +83,9 @@ pub struct Row<W> {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// JetStream is away and the spool has no room for this class of rows.
-    #[error("JetStream does not confirm, and the spool is full with {bytes} bytes; bring NATS back, or raise stratum.spool.max_bytes")]
+    #[error(
+        "JetStream does not confirm, and the spool is full with {bytes} bytes; bring NATS back, or raise stratum.spool.max_bytes"
+    )]
     Full {
         /// Bytes in the spool.
         bytes: u64,
@@ -111,8 +116,8 @@ pub enum Step<W> {
     Offer(u64, Numbered),
     /// Write records behind all others, sync, then call [`Keeper::appended`].
     Append(Vec<Record>),
-    /// Keep messages aside that JetStream will never take, remove the segment that is done with, read the oldest, in this
-    /// order; then call [`Keeper::read`].
+    /// Keep messages aside that JetStream will never take, remove the segment that is done with,
+    /// read the oldest, in this order; then call [`Keeper::read`].
     Read {
         /// The messages and the reasons.
         aside: Vec<(Numbered, String)>,
@@ -138,7 +143,8 @@ pub struct Keeper<W> {
     /// Who waits for the append in progress, and its size.
     writing: Option<(Vec<W>, u64)>,
     reading: bool,
-    /// The disk's last work was an append, so a read is next: under load there is always something to append.
+    /// The disk's last work was an append, so a read is next: under load there is always something
+    /// to append.
     appended: bool,
     used: u64,
     trouble: Option<String>,
@@ -146,7 +152,8 @@ pub struct Keeper<W> {
 }
 
 impl<W> Keeper<W> {
-    /// A keeper whose rows carry this producer id, which no other run has. `used` bytes are in the spool already.
+    /// A keeper whose rows carry this producer id, which no other run has. `used` bytes are in the
+    /// spool already.
     pub fn new(limits: Limits, producer: Arc<str>, used: u64) -> Self {
         Self {
             limits,
@@ -170,9 +177,14 @@ impl<W> Keeper<W> {
     /// Takes a row in.
     pub fn row(&mut self, row: Row<W>) {
         if self.replay.is_some() && !self.fits(row.class, row.line.len()) {
-            return self.answers.push_back((vec![row.waiter], Err(Refusal::Full { bytes: self.used })));
+            return self
+                .answers
+                .push_back((vec![row.waiter], Err(Refusal::Full { bytes: self.used })));
         }
-        let place = self.lines.iter().position(|line| line.takes(row.stream, &row.key));
+        let place = self
+            .lines
+            .iter()
+            .position(|line| line.takes(row.stream, &row.key));
         let line = match place {
             Some(place) => &mut self.lines[place],
             None => {
@@ -181,7 +193,13 @@ impl<W> Keeper<W> {
                 &mut self.lines[last]
             }
         };
-        line.gather(row.line, row.class, row.waiter, self.limits.rows, self.limits.bytes);
+        line.gather(
+            row.line,
+            row.class,
+            row.waiter,
+            self.limits.rows,
+            self.limits.bytes,
+        );
     }
 
     /// What to do now; to be asked again until there is nothing.
@@ -191,7 +209,12 @@ impl<W> Keeper<W> {
         }
         if self.replay.is_none() {
             let late = |flight: &Flight<W>| flight.since + self.limits.patience <= now;
-            if !self.lines.iter().filter_map(|line| line.flight.as_ref()).any(late) {
+            if !self
+                .lines
+                .iter()
+                .filter_map(|line| line.flight.as_ref())
+                .any(late)
+            {
                 return self.offer_gathered(now);
             }
             self.leave(now);
@@ -202,13 +225,23 @@ impl<W> Keeper<W> {
     /// JetStream's answer to an offer.
     pub fn offered(&mut self, now: Duration, number: u64, answer: Result<(), Failure>) {
         let Some(replay) = &mut self.replay else {
-            let holds = |line: &&mut Line<W>| line.flight.as_ref().is_some_and(|flight| flight.number == number);
-            let Some(line) = self.lines.iter_mut().find(holds) else { return };
+            let holds = |line: &&mut Line<W>| {
+                line.flight
+                    .as_ref()
+                    .is_some_and(|flight| flight.number == number)
+            };
+            let Some(line) = self.lines.iter_mut().find(holds) else {
+                return;
+            };
             match answer {
                 Err(Failure::Open(_)) => self.leave(now),
                 settled => {
                     let verdict = settled.map_err(|failure| Refusal::Never(failure.reason()));
-                    let waiters = line.flight.take().map(|flight| flight.waiters).unwrap_or_default();
+                    let waiters = line
+                        .flight
+                        .take()
+                        .map(|flight| flight.waiters)
+                        .unwrap_or_default();
                     self.answers.push_back((waiters, verdict));
                 }
             }
@@ -225,7 +258,8 @@ impl<W> Keeper<W> {
         self.appended = true;
         let (waiters, _) = self.writing.take().unwrap_or((Vec::new(), 0));
         self.trouble = result.as_ref().err().cloned();
-        self.answers.push_back((waiters, result.map_err(Refusal::Disk)));
+        self.answers
+            .push_back((waiters, result.map_err(Refusal::Disk)));
     }
 
     /// The end of a read; `used` is the size of the spool.
@@ -235,10 +269,13 @@ impl<W> Keeper<W> {
         if result.is_ok() {
             self.aside.clear();
         }
-        let Some(replay) = &mut self.replay else { return };
+        let Some(replay) = &mut self.replay else {
+            return;
+        };
         match result {
             Ok(Some(segment)) => replay.begin(segment, self.limits.rows, self.limits.bytes),
-            // Empty: whatever was gathered meanwhile comes right behind what JetStream has confirmed.
+            // Empty: whatever was gathered meanwhile comes right behind what JetStream has
+            // confirmed.
             Ok(None) => self.replay = None,
             Err(reason) => {
                 replay.pause(now);
@@ -264,7 +301,10 @@ impl<W> Keeper<W> {
     /// Whether every row has been answered.
     pub fn is_settled(&self) -> bool {
         let quiet = |line: &Line<W>| line.flight.is_none() && line.gathered() == 0;
-        self.answers.is_empty() && self.returned.is_empty() && self.writing.is_none() && self.lines.iter().all(quiet)
+        self.answers.is_empty()
+            && self.returned.is_empty()
+            && self.writing.is_none()
+            && self.lines.iter().all(quiet)
     }
 
     /// Whether more rows may be held in memory.
@@ -275,8 +315,16 @@ impl<W> Keeper<W> {
     /// When to ask for a step although nothing has happened; always after `now`.
     pub fn wake_at(&self, now: Duration) -> Option<Duration> {
         let patience = self.limits.patience;
-        let flights = self.lines.iter().filter_map(|line| line.flight.as_ref()).map(|flight| flight.since + patience);
-        let replay = self.replay.iter().flat_map(|replay| [Some(replay.retry_at()), replay.hold_ends(patience)]).flatten();
+        let flights = self
+            .lines
+            .iter()
+            .filter_map(|line| line.flight.as_ref())
+            .map(|flight| flight.since + patience);
+        let replay = self
+            .replay
+            .iter()
+            .flat_map(|replay| [Some(replay.retry_at()), replay.hold_ends(patience)])
+            .flatten();
         flights.chain(replay).filter(|at| *at > now).min()
     }
 
@@ -302,7 +350,11 @@ impl<W> Keeper<W> {
     }
 
     fn fits(&self, class: Class, more: usize) -> bool {
-        let returned: usize = self.returned.iter().map(|(record, _)| record.message.text.len()).sum();
+        let returned: usize = self
+            .returned
+            .iter()
+            .map(|(record, _)| record.message.text.len())
+            .sum();
         let writing = self.writing.as_ref().map_or(0, |(_, bytes)| *bytes);
         let coming = (self.gathered() + returned + more) as u64 + writing + OVERHEAD;
         self.used + coming <= class.part_of(self.limits.spool)
@@ -310,11 +362,24 @@ impl<W> Keeper<W> {
 
     /// Rows go to JetStream: the next message of each stream that has none under way.
     fn offer_gathered(&mut self, now: Duration) -> Option<Step<W>> {
-        let line = self.lines.iter_mut().find(|line| line.flight.is_none() && line.gathered() > 0)?;
-        let Taken { message, class, waiters } = line.take(&self.producer, &mut self.next_row)?;
+        let line = self
+            .lines
+            .iter_mut()
+            .find(|line| line.flight.is_none() && line.gathered() > 0)?;
+        let Taken {
+            message,
+            class,
+            waiters,
+        } = line.take(&self.producer, &mut self.next_row)?;
         let number = self.next_offer;
         self.next_offer += 1;
-        line.flight = Some(Flight { number, message: message.clone(), class, waiters, since: now });
+        line.flight = Some(Flight {
+            number,
+            message: message.clone(),
+            class,
+            waiters,
+            since: now,
+        });
         Some(Step::Offer(number, message))
     }
 
@@ -322,25 +387,44 @@ impl<W> Keeper<W> {
     fn leave(&mut self, now: Duration) {
         self.replay = Some(Replay::new(now));
         for place in 0..self.lines.len() {
-            let Some(flight) = self.lines[place].flight.take() else { continue };
+            let Some(flight) = self.lines[place].flight.take() else {
+                continue;
+            };
             if self.fits(flight.class, flight.message.text.len()) {
-                self.returned.push((Record { message: flight.message, offered: true }, flight.waiters));
+                self.returned.push((
+                    Record {
+                        message: flight.message,
+                        offered: true,
+                    },
+                    flight.waiters,
+                ));
             } else {
-                self.answers.push_back((flight.waiters, Err(Refusal::Full { bytes: self.used })));
+                self.answers
+                    .push_back((flight.waiters, Err(Refusal::Full { bytes: self.used })));
             }
         }
     }
 
     fn spool(&mut self, now: Duration) -> Option<Step<W>> {
         if self.writing.is_none() && !self.reading {
-            let wanted = self.replay.as_ref().and_then(|replay| replay.wants_segment(now));
-            let records = if self.appended && wanted.is_some() { Vec::new() } else { self.for_the_disk(now) };
+            let wanted = self
+                .replay
+                .as_ref()
+                .and_then(|replay| replay.wants_segment(now));
+            let records = if self.appended && wanted.is_some() {
+                Vec::new()
+            } else {
+                self.for_the_disk(now)
+            };
             if !records.is_empty() {
                 return Some(Step::Append(records));
             }
             if let Some(done) = wanted {
                 (self.reading, self.appended) = (true, false);
-                return Some(Step::Read { aside: self.aside.clone(), done });
+                return Some(Step::Read {
+                    aside: self.aside.clone(),
+                    done,
+                });
             }
         }
         let number = self.next_offer;
@@ -349,10 +433,14 @@ impl<W> Keeper<W> {
         Some(Step::Offer(number, message))
     }
 
-    /// Everything that waits for the disk. Nothing, when the spool is nearly read out: then the rows wait the moment until
-    /// it is empty, for with every row behind the last it would never be.
+    /// Everything that waits for the disk. Nothing, when the spool is nearly read out: then the
+    /// rows wait the moment until it is empty, for with every row behind the last it would never
+    /// be.
     fn for_the_disk(&mut self, now: Duration) -> Vec<Record> {
-        let held = self.replay.as_ref().is_some_and(|replay| replay.holds(now, self.used, self.limits.patience));
+        let held = self
+            .replay
+            .as_ref()
+            .is_some_and(|replay| replay.holds(now, self.used, self.limits.patience));
         let mut records = Vec::new();
         let (mut waiting, mut bytes) = (Vec::new(), 0);
         for (record, waiters) in std::mem::take(&mut self.returned) {
@@ -363,15 +451,26 @@ impl<W> Keeper<W> {
         if !held || self.closing {
             for place in 0..self.lines.len() {
                 while let Some(class) = self.lines[place].next_class() {
-                    // Rows that came before JetStream was called away were let in without asking for room.
-                    let fits = self.used + bytes + self.lines[place].next_bytes() + OVERHEAD <= class.part_of(self.limits.spool);
-                    let Some(Taken { message, waiters, .. }) = self.lines[place].take(&self.producer, &mut self.next_row) else { break };
+                    // Rows that came before JetStream was called away were let in without asking
+                    // for room.
+                    let fits = self.used + bytes + self.lines[place].next_bytes() + OVERHEAD
+                        <= class.part_of(self.limits.spool);
+                    let Some(Taken {
+                        message, waiters, ..
+                    }) = self.lines[place].take(&self.producer, &mut self.next_row)
+                    else {
+                        break;
+                    };
                     if !fits {
-                        self.answers.push_back((waiters, Err(Refusal::Full { bytes: self.used })));
+                        self.answers
+                            .push_back((waiters, Err(Refusal::Full { bytes: self.used })));
                         continue;
                     }
                     bytes += message.text.len() as u64 + OVERHEAD;
-                    records.push(Record { message, offered: false });
+                    records.push(Record {
+                        message,
+                        offered: false,
+                    });
                     waiting.extend(waiters);
                 }
             }

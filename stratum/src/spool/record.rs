@@ -1,6 +1,7 @@
 //! Records: numbered rows as they lie in the spool, and the messages they are sent as.
 //!
-//! A record is a line of JSON that says whose rows follow, then the rows. Nobody needs this program to read one.
+//! A record is a line of JSON that says whose rows follow, then the rows. Nobody needs this program
+//! to read one.
 
 use bytes::{Bytes, BytesMut};
 use headframe_ingest::Numbered;
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Record {
     /// The rows and their numbers.
     pub message: Numbered,
-    /// They were offered to JetStream under this very message id, so they are offered under it again.
+    /// They were offered to JetStream under this very message id, so they are offered under it
+    /// again.
     pub offered: bool,
 }
 
@@ -29,10 +31,25 @@ struct Head<'a> {
 impl Record {
     /// The bytes to be framed.
     pub fn encode(&self) -> Vec<u8> {
-        let Numbered { stream, key, producer, first, rows, text } = &self.message;
+        let Numbered {
+            stream,
+            key,
+            producer,
+            first,
+            rows,
+            text,
+        } = &self.message;
         let (key, producer) = (key.clone(), producer.to_string());
-        let head = Head { stream: stream.name(), key, producer, first: *first, rows: *rows, offered: self.offered };
-        // Names and numbers always serialise; without them the record would be set aside as unreadable, not lost.
+        let head = Head {
+            stream: stream.name(),
+            key,
+            producer,
+            first: *first,
+            rows: *rows,
+            offered: self.offered,
+        };
+        // Names and numbers always serialise; without them the record would be set aside as
+        // unreadable, not lost.
         let mut body = serde_json::to_vec(&head).unwrap_or_default();
         body.push(b'\n');
         body.extend_from_slice(text);
@@ -41,22 +58,41 @@ impl Record {
 
     /// Reads what [`Record::encode`] wrote. The error says what is wrong with it.
     pub fn decode(body: &[u8]) -> Result<Self, String> {
-        let split = body.iter().position(|byte| *byte == b'\n').ok_or("there is no line that says whose rows follow")?;
-        let head: Head = serde_json::from_slice(&body[..split]).map_err(|error| format!("its first line cannot be read: {error}"))?;
-        let stream = stream::find(head.stream).ok_or_else(|| format!("there is no stream {:?}", head.stream))?;
+        let split = body
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or("there is no line that says whose rows follow")?;
+        let head: Head = serde_json::from_slice(&body[..split])
+            .map_err(|error| format!("its first line cannot be read: {error}"))?;
+        let stream = stream::find(head.stream)
+            .ok_or_else(|| format!("there is no stream {:?}", head.stream))?;
         let text = Bytes::copy_from_slice(&body[split + 1..]);
         let lines = text.iter().filter(|byte| **byte == b'\n').count();
         if lines != head.rows || lines == 0 || text.last() != Some(&b'\n') || head.first < 1 {
-            return Err(format!("it says {} rows from number {}, and has {lines} lines", head.rows, head.first));
+            return Err(format!(
+                "it says {} rows from number {}, and has {lines} lines",
+                head.rows, head.first
+            ));
         }
-        let message = Numbered { stream, key: head.key, producer: head.producer.into(), first: head.first, rows: head.rows, text };
-        Ok(Self { message, offered: head.offered })
+        let message = Numbered {
+            stream,
+            key: head.key,
+            producer: head.producer.into(),
+            first: head.first,
+            rows: head.rows,
+            text,
+        };
+        Ok(Self {
+            message,
+            offered: head.offered,
+        })
     }
 }
 
-/// The messages that a segment's records are sent as: many small records become few large messages, or the way back
-/// would be slower than the way in. What was offered before keeps its composition. The same records give the same messages,
-/// whenever they are read, so the message ids are the same after a crash.
+/// The messages that a segment's records are sent as: many small records become few large messages,
+/// or the way back would be slower than the way in. What was offered before keeps its composition.
+/// The same records give the same messages, whenever they are read, so the message ids are the same
+/// after a crash.
 pub fn messages(records: Vec<Record>, max_rows: usize, max_bytes: usize) -> Vec<Numbered> {
     let mut messages: Vec<Numbered> = Vec::new();
     let mut joined: Vec<Record> = Vec::new();
@@ -79,7 +115,9 @@ pub fn messages(records: Vec<Record>, max_rows: usize, max_bytes: usize) -> Vec<
 /// Whether the rows of `next` come right after those of `last` and may share a message with them.
 fn follows(last: &Record, next: &Record) -> bool {
     let (a, b) = (&last.message, &next.message);
-    let number = i64::try_from(a.rows).ok().and_then(|rows| a.first.checked_add(rows));
+    let number = i64::try_from(a.rows)
+        .ok()
+        .and_then(|rows| a.first.checked_add(rows));
     !last.offered
         && !next.offered
         && a.stream.name() == b.stream.name()
@@ -94,7 +132,8 @@ fn join(records: Vec<Record>) -> Option<Numbered> {
     let mut text: Option<BytesMut> = None;
     for next in records {
         message.rows += next.rows;
-        text.get_or_insert_with(|| BytesMut::from(&message.text[..])).extend_from_slice(&next.text);
+        text.get_or_insert_with(|| BytesMut::from(&message.text[..]))
+            .extend_from_slice(&next.text);
     }
     if let Some(text) = text {
         message.text = text.freeze();
@@ -109,9 +148,24 @@ mod tests {
     use headframe_schemas::stream::{blocks::Blocks, shares::Shares};
     use proptest::prelude::*;
 
-    fn record(stream: &'static dyn headframe_schemas::Stream, producer: &str, first: i64, rows: usize, offered: bool) -> Record {
-        let lines: String = (0..rows).map(|row| format!("{{\"n\":{}}}\n", first + i64::try_from(row).unwrap())).collect();
-        let message = Numbered { stream, key: "main".into(), producer: producer.into(), first, rows, text: lines.into() };
+    fn record(
+        stream: &'static dyn headframe_schemas::Stream,
+        producer: &str,
+        first: i64,
+        rows: usize,
+        offered: bool,
+    ) -> Record {
+        let lines: String = (0..rows)
+            .map(|row| format!("{{\"n\":{}}}\n", first + i64::try_from(row).unwrap()))
+            .collect();
+        let message = Numbered {
+            stream,
+            key: "main".into(),
+            producer: producer.into(),
+            first,
+            rows,
+            text: lines.into(),
+        };
         Record { message, offered }
     }
 
@@ -119,8 +173,19 @@ mod tests {
         let each = |message: &Numbered| {
             let text = String::from_utf8(message.text.to_vec()).unwrap();
             assert_eq!(text.lines().count(), message.rows);
-            let (name, producer, first) = (message.stream.name(), message.producer.clone(), message.first);
-            let row = |(line, number): (&str, i64)| (name.to_owned(), producer.to_string(), number, line.to_owned());
+            let (name, producer, first) = (
+                message.stream.name(),
+                message.producer.clone(),
+                message.first,
+            );
+            let row = |(line, number): (&str, i64)| {
+                (
+                    name.to_owned(),
+                    producer.to_string(),
+                    number,
+                    line.to_owned(),
+                )
+            };
             text.lines().zip(first..).map(row).collect::<Vec<_>>()
         };
         messages.iter().flat_map(each).collect()
@@ -155,13 +220,25 @@ mod tests {
     fn a_record_is_read_as_it_was_written_or_refused_with_a_reason() {
         let wanted = record(&Shares, "p.1", 7, 3, true);
         let read = Record::decode(&wanted.encode()).unwrap();
-        assert_eq!((format!("{:?}", read.message), read.offered), ("Numbered(shares main p.1/7+3)".to_owned(), true));
+        assert_eq!(
+            (format!("{:?}", read.message), read.offered),
+            ("Numbered(shares main p.1/7+3)".to_owned(), true)
+        );
         assert_eq!(read.message.text, wanted.message.text);
         for (bad, reason) in [
             (b"".to_vec(), "no line"),
             (b"{}\n".to_vec(), "first line"),
-            (wanted.encode()[..wanted.encode().len() - 1].to_vec(), "has 2 lines"),
-            (String::from_utf8(wanted.encode()).unwrap().replace("shares", "sharks").into_bytes(), "sharks"),
+            (
+                wanted.encode()[..wanted.encode().len() - 1].to_vec(),
+                "has 2 lines",
+            ),
+            (
+                String::from_utf8(wanted.encode())
+                    .unwrap()
+                    .replace("shares", "sharks")
+                    .into_bytes(),
+                "sharks",
+            ),
         ] {
             let said = Record::decode(&bad).unwrap_err();
             assert!(said.contains(reason), "{said}");
@@ -177,7 +254,10 @@ mod tests {
             record(&Shares, "b", 6, 1, false),
             record(&Blocks, "b", 7, 1, false),
         ];
-        let ids: Vec<String> = messages(records, 100, 10_000).iter().map(Numbered::id).collect();
+        let ids: Vec<String> = messages(records, 100, 10_000)
+            .iter()
+            .map(Numbered::id)
+            .collect();
         assert_eq!(ids, ["a/1+3", "a/5+1", "b/6+1", "b/7+1"]);
     }
 }

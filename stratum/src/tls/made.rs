@@ -1,7 +1,7 @@
 //! The pool's self-made pair of files: made once, found ever after, and never half.
 //!
-//! Each file appears under its name only when it is whole and on the disk, the key first, so that a crash at any moment
-//! leaves either nothing or something the next start completes.
+//! Each file appears under its name only when it is whole and on the disk, the key first, so that a
+//! crash at any moment leaves either nothing or something the next start completes.
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 use std::fs::{File, OpenOptions};
@@ -24,11 +24,23 @@ pub(super) fn pair(folder: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
         (true, true) => return Ok((cert, key)),
         (true, false) => return Err(TlsError::KeyGone { cert, key }),
         (false, key_there) => {
-            std::fs::create_dir_all(folder).map_err(|reason| file("make the folder", folder, reason))?;
-            let pair = if key_there { known(&key)? } else { new(folder, &key)? };
+            std::fs::create_dir_all(folder)
+                .map_err(|reason| file("make the folder", folder, reason))?;
+            let pair = if key_there {
+                known(&key)?
+            } else {
+                new(folder, &key)?
+            };
             let mut params = CertificateParams::new(vec!["headframe".to_owned()])?;
-            params.distinguished_name.push(DnType::CommonName, "headframe stratum");
-            write(folder, &cert, CERT_MODE, params.self_signed(&pair)?.pem().as_bytes())?;
+            params
+                .distinguished_name
+                .push(DnType::CommonName, "headframe stratum");
+            write(
+                folder,
+                &cert,
+                CERT_MODE,
+                params.self_signed(&pair)?.pem().as_bytes(),
+            )?;
         }
     }
     tracing::info!(cert = %cert.display(), "a certificate for miners was made");
@@ -42,14 +54,16 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 
 /// Says so when others on this machine can read the key.
 pub(super) fn warn_of_open_key(key: &Path) {
-    let open = std::fs::metadata(key).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
+    let open =
+        std::fs::metadata(key).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
     if open {
         tracing::warn!(key = %key.display(), "the key can be read by other users of this machine; chmod 600 it");
     }
 }
 
 fn exists(path: &Path) -> Result<bool, TlsError> {
-    path.try_exists().map_err(|reason| file("look for", path, reason))
+    path.try_exists()
+        .map_err(|reason| file("look for", path, reason))
 }
 
 /// The key a crash left without its certificate.
@@ -68,11 +82,17 @@ fn new(folder: &Path, path: &Path) -> Result<KeyPair, TlsError> {
 fn write(folder: &Path, path: &Path, mode: u32, bytes: &[u8]) -> Result<(), TlsError> {
     let unfinished = path.with_extension("pem.new");
     match std::fs::remove_file(&unfinished) {
-        Err(reason) if reason.kind() != ErrorKind::NotFound => return Err(file("remove", &unfinished, reason)),
+        Err(reason) if reason.kind() != ErrorKind::NotFound => {
+            return Err(file("remove", &unfinished, reason));
+        }
         _ => {}
     }
     let written = || {
-        let mut out = OpenOptions::new().write(true).create_new(true).mode(mode).open(&unfinished)?;
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&unfinished)?;
         out.write_all(bytes)?;
         out.sync_all()?;
         std::fs::rename(&unfinished, path)?;
@@ -82,5 +102,9 @@ fn write(folder: &Path, path: &Path, mode: u32, bytes: &[u8]) -> Result<(), TlsE
 }
 
 fn file(attempt: &'static str, path: &Path, reason: std::io::Error) -> TlsError {
-    TlsError::File { attempt, path: path.to_owned(), reason }
+    TlsError::File {
+        attempt,
+        path: path.to_owned(),
+        reason,
+    }
 }

@@ -8,8 +8,11 @@ use proptest::prelude::*;
 /// The Monero project's published donation address.
 pub const MAINNET: &str = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
 
-const NETWORKS: [(OracleNetwork, Network); 3] =
-    [(OracleNetwork::Mainnet, Network::Mainnet), (OracleNetwork::Stagenet, Network::Stagenet), (OracleNetwork::Testnet, Network::Testnet)];
+const NETWORKS: [(OracleNetwork, Network); 3] = [
+    (OracleNetwork::Mainnet, Network::Mainnet),
+    (OracleNetwork::Stagenet, Network::Stagenet),
+    (OracleNetwork::Testnet, Network::Testnet),
+];
 
 fn key(seed: u8) -> PublicKey {
     let mut scalar = [0; 32];
@@ -21,7 +24,13 @@ fn key(seed: u8) -> PublicKey {
 fn a_published_address_is_read() {
     assert_eq!(parse(MAINNET), Ok((Network::Mainnet, Form::Standard)));
     assert_eq!(check(MAINNET, Network::Mainnet), Ok(()));
-    assert_eq!(check(MAINNET, Network::Testnet), Err(AddressError::OtherNetwork(Network::Mainnet, Network::Testnet)));
+    assert_eq!(
+        check(MAINNET, Network::Testnet),
+        Err(AddressError::OtherNetwork(
+            Network::Mainnet,
+            Network::Testnet
+        ))
+    );
 }
 
 #[test]
@@ -34,10 +43,23 @@ fn regtest_uses_mainnets_prefixes() {
 
 #[test]
 fn what_is_no_address_is_refused() {
-    for bad in ["", "4", "x", "4AddrExample", &MAINNET[1..], &MAINNET[..94], &format!("{MAINNET}1"), &"1".repeat(95), &"z".repeat(95)] {
+    for bad in [
+        "",
+        "4",
+        "x",
+        "4AddrExample",
+        &MAINNET[1..],
+        &MAINNET[..94],
+        &format!("{MAINNET}1"),
+        &"1".repeat(95),
+        &"z".repeat(95),
+    ] {
         assert!(parse(bad).is_err(), "{bad}");
     }
-    assert_eq!(parse(&MAINNET.replace("44A", "4OA")), Err(AddressError::Encoding));
+    assert_eq!(
+        parse(&MAINNET.replace("44A", "4OA")),
+        Err(AddressError::Encoding)
+    );
     assert_eq!(parse(&"1".repeat(100_000)), Err(AddressError::Encoding));
 }
 

@@ -1,4 +1,5 @@
-//! Hashing blobs and blocks: equal to the daemon's, and to an independent implementation's for any number of transactions.
+//! Hashing blobs and blocks: equal to the daemon's, and to an independent implementation's for any
+//! number of transactions.
 
 use headframe_stratum::chain::monero::template::{MoneroTemplate, NONCE_OFFSET, TemplateAnswer};
 use headframe_stratum::chain::{Extranonce, Template, with_nonce};
@@ -16,8 +17,12 @@ fn captured() -> TemplateAnswer {
 /// The captured template with other transactions, and the hashing blob the oracle makes of it.
 fn with_transactions(hashes: &[[u8; 32]]) -> TemplateAnswer {
     let mut answer = captured();
-    let block: monero::Block = deserialize(&hex::decode(&answer.blocktemplate_blob).unwrap()).unwrap();
-    let block = monero::Block { tx_hashes: hashes.iter().map(|hash| monero::Hash(*hash)).collect(), ..block };
+    let block: monero::Block =
+        deserialize(&hex::decode(&answer.blocktemplate_blob).unwrap()).unwrap();
+    let block = monero::Block {
+        tx_hashes: hashes.iter().map(|hash| monero::Hash(*hash)).collect(),
+        ..block
+    };
     answer.blocktemplate_blob = hex::encode(serialize(&block));
     answer.blockhashing_blob = hex::encode(block.serialize_hashable());
     answer
@@ -26,7 +31,10 @@ fn with_transactions(hashes: &[[u8; 32]]) -> TemplateAnswer {
 #[test]
 fn the_captured_template_is_read() {
     let template = MoneroTemplate::parse(&captured()).unwrap();
-    assert_eq!((template.height(), template.network_difficulty()), (4, 2000));
+    assert_eq!(
+        (template.height(), template.network_difficulty()),
+        (4, 2000)
+    );
     assert_eq!(hex::encode(template.seed()), captured().seed_hash);
     assert_eq!(template.next_seed(), None);
     let zero = template.hashing_blob(Extranonce::default());
@@ -36,17 +44,24 @@ fn the_captured_template_is_read() {
 #[test]
 fn a_real_blocks_id_is_the_daemons() {
     let answer: serde_json::Value = serde_json::from_str(CAPTURED_BLOCK).unwrap();
-    let (blob, header) = (answer["result"]["blob"].as_str().unwrap(), &answer["result"]["block_header"]);
+    let (blob, header) = (
+        answer["result"]["blob"].as_str().unwrap(),
+        &answer["result"]["block_header"],
+    );
     let block: monero::Block = deserialize(&hex::decode(blob).unwrap()).unwrap();
-    // A mined block is a template whose header has a nonce. Its coinbase has no reserve, so the bytes that are "reserved"
-    // here are its public key's, put back as they were.
+    // A mined block is a template whose header has a nonce. Its coinbase has no reserve, so the
+    // bytes that are "reserved" here are its public key's, put back as they were.
     let mut template_block = block.clone();
     template_block.header.nonce = 0;
     let bytes = serialize(&template_block);
     let reserved = bytes.len() - 2 - Extranonce::LEN - 1;
     let kept: [u8; 12] = bytes[reserved..reserved + 12].try_into().unwrap();
     let part = |at: usize| u32::from_le_bytes(kept[at..at + 4].try_into().unwrap());
-    let extranonce = Extranonce { instance: part(0), connection: part(4), job: part(8) };
+    let extranonce = Extranonce {
+        instance: part(0),
+        connection: part(4),
+        job: part(8),
+    };
     let hashing = hex::encode(template_block.serialize_hashable());
     let template = MoneroTemplate::parse(&TemplateAnswer {
         blocktemplate_blob: hex::encode(&bytes),
@@ -55,7 +70,9 @@ fn a_real_blocks_id_is_the_daemons() {
         ..captured()
     })
     .unwrap();
-    let nonce = u32::try_from(header["nonce"].as_u64().unwrap()).unwrap().to_le_bytes();
+    let nonce = u32::try_from(header["nonce"].as_u64().unwrap())
+        .unwrap()
+        .to_le_bytes();
     let found = template.block(extranonce, nonce);
     assert_eq!(hex::encode(found.id), header["hash"].as_str().unwrap());
     assert_eq!(hex::encode(found.bytes), blob);
@@ -67,15 +84,42 @@ fn broken_templates_are_refused_with_a_reason() {
     let longer = format!("{}00", good.blocktemplate_blob);
     let cut = good.blocktemplate_blob[..good.blocktemplate_blob.len() - 2].to_owned();
     let broken = [
-        TemplateAnswer { blocktemplate_blob: longer, ..good.clone() },
-        TemplateAnswer { blocktemplate_blob: cut, ..good.clone() },
-        TemplateAnswer { blocktemplate_blob: "zz".to_owned(), ..good.clone() },
-        TemplateAnswer { blockhashing_blob: good.blockhashing_blob.replace("9f48", "9f49"), ..good.clone() },
-        TemplateAnswer { reserved_offset: 3, ..good.clone() },
-        TemplateAnswer { reserved_offset: usize::MAX, ..good.clone() },
-        TemplateAnswer { reserved_offset: 180, ..good.clone() },
-        TemplateAnswer { wide_difficulty: "0x0".to_owned(), ..good.clone() },
-        TemplateAnswer { seed_hash: "12".to_owned(), ..good.clone() },
+        TemplateAnswer {
+            blocktemplate_blob: longer,
+            ..good.clone()
+        },
+        TemplateAnswer {
+            blocktemplate_blob: cut,
+            ..good.clone()
+        },
+        TemplateAnswer {
+            blocktemplate_blob: "zz".to_owned(),
+            ..good.clone()
+        },
+        TemplateAnswer {
+            blockhashing_blob: good.blockhashing_blob.replace("9f48", "9f49"),
+            ..good.clone()
+        },
+        TemplateAnswer {
+            reserved_offset: 3,
+            ..good.clone()
+        },
+        TemplateAnswer {
+            reserved_offset: usize::MAX,
+            ..good.clone()
+        },
+        TemplateAnswer {
+            reserved_offset: 180,
+            ..good.clone()
+        },
+        TemplateAnswer {
+            wide_difficulty: "0x0".to_owned(),
+            ..good.clone()
+        },
+        TemplateAnswer {
+            seed_hash: "12".to_owned(),
+            ..good.clone()
+        },
     ];
     for answer in broken {
         MoneroTemplate::parse(&answer).unwrap_err();
@@ -86,8 +130,18 @@ fn broken_templates_are_refused_with_a_reason() {
 fn every_extranonce_makes_another_blob() {
     let template = MoneroTemplate::parse(&captured()).unwrap();
     let mut seen = std::collections::HashSet::new();
-    for (instance, connection, job) in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (u32::MAX, u32::MAX, u32::MAX)] {
-        assert!(seen.insert(template.hashing_blob(Extranonce { instance, connection, job })));
+    for (instance, connection, job) in [
+        (0, 0, 0),
+        (0, 0, 1),
+        (0, 1, 0),
+        (1, 0, 0),
+        (u32::MAX, u32::MAX, u32::MAX),
+    ] {
+        assert!(seen.insert(template.hashing_blob(Extranonce {
+            instance,
+            connection,
+            job
+        })));
     }
 }
 

@@ -1,4 +1,5 @@
-//! A found block's life: the pure steps against a chain that reorganises and a pool that crashes, and the pool's watcher.
+//! A found block's life: the pure steps against a chain that reorganises and a pool that crashes,
+//! and the pool's watcher.
 
 use headframe_schemas::stream::blocks::{Block, Terms};
 use headframe_stratum::blocks::ledger::{Key, Ledger, MAX_OPEN, key_of};
@@ -13,7 +14,10 @@ use crate::random::Random;
 use crate::scripted::{Scene, Stage as Pool, config};
 use crate::server::{NONCE, OTHER_NONCE, OTHER_RESULT, RESULT, is_ok};
 
-const RULES: Rules = Rules { confirmed_at: 10, matured_at: 60 };
+const RULES: Rules = Rules {
+    confirmed_at: 10,
+    matured_at: 60,
+};
 
 fn best(confirmations: u64) -> Standing {
     Standing::Best { confirmations }
@@ -65,7 +69,11 @@ fn each_step_follows_from_where_the_block_stands() {
         (Matured, beside(61), &[]),
     ];
     for (stage, standing, wanted) in cases {
-        assert_eq!(steps(*stage, *standing, RULES), *wanted, "{stage:?} {standing:?}");
+        assert_eq!(
+            steps(*stage, *standing, RULES),
+            *wanted,
+            "{stage:?} {standing:?}"
+        );
     }
     for (stage, standing, over) in [
         (Matured, best(60), true),
@@ -74,18 +82,25 @@ fn each_step_follows_from_where_the_block_stands() {
         (Orphaned, beside(59), false),
         (Accepted, best(1000), false),
     ] {
-        assert_eq!(is_over(stage, standing, RULES), over, "{stage:?} {standing:?}");
+        assert_eq!(
+            is_over(stage, standing, RULES),
+            over,
+            "{stage:?} {standing:?}"
+        );
     }
 }
 
-/// A block on a chain that grows, reorganises and shortens at random. What the rows say must be what happened, whatever is
-/// looked at and whatever crashes.
+/// A block on a chain that grows, reorganises and shortens at random. What the rows say must be
+/// what happened, whatever is looked at and whatever crashes.
 #[test]
 fn the_rows_follow_the_chain_through_reorganisations_and_crashes() {
     for case in 0..20_000 {
         let mut random = Random(case);
         let mut ledger = Ledger::default();
-        let key = Key { height: 100, hash: [1; 32] };
+        let key = Key {
+            height: 100,
+            hash: [1; 32],
+        };
         let mut stream = vec![row(1, 100, "candidate")];
         assert!(ledger.begin(key, stream[0].clone()));
         ledger.unsettled(&key, (Stage::Accepted, None));
@@ -111,7 +126,9 @@ fn the_rows_follow_the_chain_through_reorganisations_and_crashes() {
             }
             let doubtful = ledger.doubtful();
             ledger.restore(&doubtful, stream.clone());
-            let Some((_, entry)) = ledger.watched().into_iter().next() else { break };
+            let Some((_, entry)) = ledger.watched().into_iter().next() else {
+                break;
+            };
             for step in steps(entry.stage, standing, RULES) {
                 stream.push(row(1, 100, step.word().unwrap()));
                 match random.below(6) {
@@ -135,11 +152,16 @@ fn the_rows_follow_the_chain_through_reorganisations_and_crashes() {
         let mut ledger = Ledger::default();
         ledger.restore(&BTreeSet::new(), stream.clone());
         if let Some((_, entry)) = ledger.watched().first() {
-            let last = steps(entry.stage, standing, RULES).last().copied().unwrap_or(entry.stage);
+            let last = steps(entry.stage, standing, RULES)
+                .last()
+                .copied()
+                .unwrap_or(entry.stage);
             assert!(steps(last, standing, RULES).is_empty());
             let agrees = match standing {
                 Standing::Best { confirmations } if confirmations >= 60 => last == Stage::Matured,
-                Standing::Best { confirmations } if confirmations >= 10 => matches!(last, Stage::Confirmed),
+                Standing::Best { confirmations } if confirmations >= 10 => {
+                    matches!(last, Stage::Confirmed)
+                }
                 Standing::Best { .. } => matches!(last, Stage::Accepted | Stage::Confirmed),
                 Standing::Beside { .. } => last == Stage::Orphaned,
                 Standing::Absent => true,
@@ -167,33 +189,71 @@ fn check_story(stream: &[Block], case: u64) {
 #[test]
 fn two_blocks_of_one_height_are_two_blocks() {
     let mut ledger = Ledger::default();
-    let keys = [1u8, 2].map(|hash| Key { height: 5, hash: [hash; 32] });
+    let keys = [1u8, 2].map(|hash| Key {
+        height: 5,
+        hash: [hash; 32],
+    });
     for (key, hash) in keys.iter().zip([1, 2]) {
         assert!(ledger.begin(*key, row(hash, 5, "candidate")));
         ledger.settled(key, Stage::Accepted);
     }
-    assert!(!ledger.begin(keys[0], row(1, 5, "candidate")), "the same block again");
+    assert!(
+        !ledger.begin(keys[0], row(1, 5, "candidate")),
+        "the same block again"
+    );
     ledger.advance(&keys[0], Stage::Orphaned);
-    let stages: Vec<Stage> = ledger.watched().iter().map(|(_, entry)| entry.stage).collect();
+    let stages: Vec<Stage> = ledger
+        .watched()
+        .iter()
+        .map(|(_, entry)| entry.stage)
+        .collect();
     assert_eq!(stages, [Stage::Orphaned, Stage::Accepted]);
 }
 
 #[test]
 fn the_stream_decides_only_about_what_was_in_doubt_before_it_was_read() {
     let mut ledger = Ledger::default();
-    let (early, late) = (Key { height: 5, hash: [1; 32] }, Key { height: 6, hash: [2; 32] });
+    let (early, late) = (
+        Key {
+            height: 5,
+            hash: [1; 32],
+        },
+        Key {
+            height: 6,
+            hash: [2; 32],
+        },
+    );
     ledger.begin(early, row(1, 5, "candidate"));
     ledger.begin(late, row(2, 6, "candidate"));
-    assert!(ledger.watched().is_empty(), "blocks being submitted are not the watcher's");
+    assert!(
+        ledger.watched().is_empty(),
+        "blocks being submitted are not the watcher's"
+    );
     ledger.unsettled(&early, (Stage::Refused, Some("no".to_owned())));
     let doubtful = ledger.doubtful();
-    let rows = vec![row(1, 5, "candidate"), row(2, 6, "candidate"), row(3, 4, "matured"), row(4, 7, "confirmed")];
-    // While the stream was being read, the second block was accepted; the old rows must not take that back.
+    let rows = vec![
+        row(1, 5, "candidate"),
+        row(2, 6, "candidate"),
+        row(3, 4, "matured"),
+        row(4, 7, "confirmed"),
+    ];
+    // While the stream was being read, the second block was accepted; the old rows must not take
+    // that back.
     ledger.settled(&late, Stage::Accepted);
     ledger.restore(&doubtful, rows);
-    let watched: Vec<(u64, Stage, bool)> =
-        ledger.watched().iter().map(|(key, entry)| (key.height, entry.stage, entry.owed.is_some())).collect();
-    assert_eq!(watched, [(5, Stage::Candidate, true), (6, Stage::Accepted, false), (7, Stage::Confirmed, false)]);
+    let watched: Vec<(u64, Stage, bool)> = ledger
+        .watched()
+        .iter()
+        .map(|(key, entry)| (key.height, entry.stage, entry.owed.is_some()))
+        .collect();
+    assert_eq!(
+        watched,
+        [
+            (5, Stage::Candidate, true),
+            (6, Stage::Accepted, false),
+            (7, Stage::Confirmed, false)
+        ]
+    );
     // A block none of whose rows arrived starts again at its first.
     ledger.doubt(&late);
     let doubtful = ledger.doubtful();
@@ -207,10 +267,25 @@ fn a_ledger_is_bounded_and_reads_only_what_it_understands() {
     for number in 0..=MAX_OPEN as u64 {
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&number.to_le_bytes());
-        assert!(ledger.begin(Key { height: number, hash }, row(0, 0, "candidate")));
+        assert!(ledger.begin(
+            Key {
+                height: number,
+                hash
+            },
+            row(0, 0, "candidate")
+        ));
     }
     assert_eq!(ledger.len(), MAX_OPEN);
-    for broken in [Block { hash: "zz".to_owned(), ..row(1, 1, "candidate") }, Block { height: -1, ..row(1, 1, "candidate") }] {
+    for broken in [
+        Block {
+            hash: "zz".to_owned(),
+            ..row(1, 1, "candidate")
+        },
+        Block {
+            height: -1,
+            ..row(1, 1, "candidate")
+        },
+    ] {
         assert_eq!(key_of(&broken), None);
     }
     let mut ledger = Ledger::default();
@@ -227,83 +302,198 @@ fn watching() -> headframe_stratum::StratumConfig {
 
 fn story(facts: &Memory, hash: u8) -> Vec<String> {
     let blocks = facts.blocks.lock().unwrap();
-    blocks.iter().filter(|block| block.hash == hex::encode([hash; 32])).map(|block| block.status.clone()).collect()
+    blocks
+        .iter()
+        .filter(|block| block.hash == hex::encode([hash; 32]))
+        .map(|block| block.status.clone())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pool_writes_what_becomes_of_its_blocks() {
-    let scene = Scene { network_difficulty: 16, ..Scene::default() };
+    let scene = Scene {
+        network_difficulty: 16,
+        ..Scene::default()
+    };
     let pool = Pool::open(scene, watching()).await;
     let mut client = pool.miner().await;
     assert!(is_ok(&client.submit(NONCE, RESULT).await));
     assert!(is_ok(&client.submit(OTHER_NONCE, OTHER_RESULT).await));
-    pool.facts.until("both are accepted", |facts| facts.statuses().len() == 4).await;
+    pool.facts
+        .until("both are accepted", |facts| facts.statuses().len() == 4)
+        .await;
     let (first, second) = ([0x0c; 32], [0x5b; 32]);
     // A new template, as a new block brings it, is a reason to look.
     let stand = |one: Standing, other: Standing| {
-        pool.chain.standings.lock().unwrap().extend([(first, one), (second, other)]);
+        pool.chain
+            .standings
+            .lock()
+            .unwrap()
+            .extend([(first, one), (second, other)]);
         pool.change(|scene| scene.prev += 1);
     };
     stand(best(2), beside(2));
-    pool.facts.until("the second is an orphan", |facts| story(facts, 0x5b).last().is_some_and(|last| last == "orphaned")).await;
+    pool.facts
+        .until("the second is an orphan", |facts| {
+            story(facts, 0x5b)
+                .last()
+                .is_some_and(|last| last == "orphaned")
+        })
+        .await;
     stand(beside(3), best(3));
     let swapped = |facts: &Memory| (story(facts, 0x0c).len(), story(facts, 0x5b).len()) == (3, 4);
     pool.facts.until("it is the other way round", swapped).await;
     stand(best(10), beside(10));
-    pool.facts.until("the first is confirmed", |facts| story(facts, 0x0c).last().is_some_and(|last| last == "confirmed")).await;
+    pool.facts
+        .until("the first is confirmed", |facts| {
+            story(facts, 0x0c)
+                .last()
+                .is_some_and(|last| last == "confirmed")
+        })
+        .await;
     stand(best(60), beside(60));
-    pool.facts.until("the first has matured", |facts| story(facts, 0x0c).last().is_some_and(|last| last == "matured")).await;
-    assert_eq!(story(&pool.facts, 0x0c), ["candidate", "accepted", "orphaned", "accepted", "confirmed", "matured"]);
-    pool.facts.until("the second is an orphan again", |facts| story(facts, 0x5b).len() == 5).await;
-    assert_eq!(story(&pool.facts, 0x5b), ["candidate", "accepted", "orphaned", "accepted", "orphaned"]);
+    pool.facts
+        .until("the first has matured", |facts| {
+            story(facts, 0x0c)
+                .last()
+                .is_some_and(|last| last == "matured")
+        })
+        .await;
+    assert_eq!(
+        story(&pool.facts, 0x0c),
+        [
+            "candidate",
+            "accepted",
+            "orphaned",
+            "accepted",
+            "confirmed",
+            "matured"
+        ]
+    );
+    pool.facts
+        .until("the second is an orphan again", |facts| {
+            story(facts, 0x5b).len() == 5
+        })
+        .await;
+    assert_eq!(
+        story(&pool.facts, 0x5b),
+        ["candidate", "accepted", "orphaned", "accepted", "orphaned"]
+    );
     pool.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_goes_on_with_the_blocks_of_before() {
     let facts = Arc::new(Memory::new());
-    // The crash came between the candidate row and the outcome; another block had been accepted; one had matured; and
-    // another pool's block is none of ours.
-    let foreign = Block { pool: "elsewhere".to_owned(), ..row(9, 90, "accepted") };
-    facts.blocks.lock().unwrap().extend([row(1, 99, "candidate"), row(2, 98, "accepted"), row(3, 20, "matured"), foreign]);
+    // The crash came between the candidate row and the outcome; another block had been accepted;
+    // one had matured; and another pool's block is none of ours.
+    let foreign = Block {
+        pool: "elsewhere".to_owned(),
+        ..row(9, 90, "accepted")
+    };
+    facts.blocks.lock().unwrap().extend([
+        row(1, 99, "candidate"),
+        row(2, 98, "accepted"),
+        row(3, 20, "matured"),
+        foreign,
+    ]);
     let pool = Pool::open_over(Scene::default(), watching(), facts.clone(), facts.clone()).await;
-    pool.chain.standings.lock().unwrap().extend((1..=9).map(|hash| ([hash; 32], best(10))));
-    pool.facts.until("both go on", |facts| facts.statuses().len() == 7).await;
-    assert_eq!(story(&pool.facts, 1), ["candidate", "accepted", "confirmed"]);
+    pool.chain
+        .standings
+        .lock()
+        .unwrap()
+        .extend((1..=9).map(|hash| ([hash; 32], best(10))));
+    pool.facts
+        .until("both go on", |facts| facts.statuses().len() == 7)
+        .await;
+    assert_eq!(
+        story(&pool.facts, 1),
+        ["candidate", "accepted", "confirmed"]
+    );
     assert_eq!(story(&pool.facts, 2), ["accepted", "confirmed"]);
-    assert_eq!((story(&pool.facts, 3).len(), story(&pool.facts, 9).len()), (1, 1));
+    assert_eq!(
+        (story(&pool.facts, 3).len(), story(&pool.facts, 9).len()),
+        (1, 1)
+    );
     pool.close().await;
     // The next start finds nothing left to say.
     let pool = Pool::open_over(Scene::default(), watching(), facts.clone(), facts.clone()).await;
-    pool.chain.standings.lock().unwrap().extend((1..=9).map(|hash| ([hash; 32], best(60))));
-    pool.facts.until("they mature", |facts| facts.statuses().len() == 9).await;
-    assert_eq!(story(&pool.facts, 1), ["candidate", "accepted", "confirmed", "matured"]);
+    pool.chain
+        .standings
+        .lock()
+        .unwrap()
+        .extend((1..=9).map(|hash| ([hash; 32], best(60))));
+    pool.facts
+        .until("they mature", |facts| facts.statuses().len() == 9)
+        .await;
+    assert_eq!(
+        story(&pool.facts, 1),
+        ["candidate", "accepted", "confirmed", "matured"]
+    );
     pool.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_block_that_left_no_row_is_found_again_on_the_chain() {
     let facts = Arc::new(Memory::new());
-    let scene = Scene { network_difficulty: 16, ..Scene::default() };
+    let scene = Scene {
+        network_difficulty: 16,
+        ..Scene::default()
+    };
     let pool = Pool::open_over(scene.clone(), watching(), facts.clone(), facts.clone()).await;
     let mut client = pool.miner().await;
     assert!(is_ok(&client.submit(NONCE, RESULT).await));
-    facts.until("it is accepted", |facts| facts.statuses().len() == 2).await;
+    facts
+        .until("it is accepted", |facts| facts.statuses().len() == 2)
+        .await;
     drop(client);
     pool.close().await;
-    // Of four blocks on the chain one has rows, two have none, and one lies before this pool's time.
+    // Of four blocks on the chain one has rows, two have none, and one lies before this pool's
+    // time.
     let height = scene.height;
-    let marked = |hash: u8, height: u64| Marked { hash: [hash; 32], height, network_difficulty: 16, reward_atomic: 600 };
-    let blocks = vec![marked(0x0c, height), marked(7, height + 1), marked(8, height - 10), marked(9, height - 11)];
-    let grown = Scene { height: height + 5, prev: 9, ..scene };
+    let marked = |hash: u8, height: u64| Marked {
+        hash: [hash; 32],
+        height,
+        network_difficulty: 16,
+        reward_atomic: 600,
+    };
+    let blocks = vec![
+        marked(0x0c, height),
+        marked(7, height + 1),
+        marked(8, height - 10),
+        marked(9, height - 11),
+    ];
+    let grown = Scene {
+        height: height + 5,
+        prev: 9,
+        ..scene
+    };
     let pool = Pool::open_with(grown, watching(), facts.clone(), blocks).await;
-    pool.chain.standings.lock().unwrap().extend([0x0c, 7, 8, 9].map(|hash| ([hash; 32], best(3))));
-    facts.until("both lost ones are written", |facts| facts.statuses().len() == 6).await;
+    pool.chain
+        .standings
+        .lock()
+        .unwrap()
+        .extend([0x0c, 7, 8, 9].map(|hash| ([hash; 32], best(3))));
+    facts
+        .until("both lost ones are written", |facts| {
+            facts.statuses().len() == 6
+        })
+        .await;
     for hash in [7, 8] {
         assert_eq!(story(&facts, hash), ["candidate", "accepted"]);
     }
     assert_eq!((story(&facts, 0x0c).len(), story(&facts, 9).len()), (2, 0));
-    let row = facts.blocks.lock().unwrap().iter().find(|row| row.hash == hex::encode([7; 32])).unwrap().clone();
-    assert_eq!((row.height, row.worker.as_str(), row.reward_atomic), (height as i64 + 1, "_recovered", Some(600)));
+    let row = facts
+        .blocks
+        .lock()
+        .unwrap()
+        .iter()
+        .find(|row| row.hash == hex::encode([7; 32]))
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (row.height, row.worker.as_str(), row.reward_atomic),
+        (height as i64 + 1, "_recovered", Some(600))
+    );
     pool.close().await;
 }

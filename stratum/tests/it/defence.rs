@@ -1,4 +1,5 @@
-//! The defence's pure rules: limits, conduct, bans, names and addresses, without a socket or a clock.
+//! The defence's pure rules: limits, conduct, bans, names and addresses, without a socket or a
+//! clock.
 
 mod bans;
 mod conduct;

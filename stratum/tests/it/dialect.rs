@@ -1,5 +1,6 @@
-//! XMRig's dialect on a real monerod: scripted miners that really hash, plain, over TLS and as NiceHash, go over new blocks, a
-//! real change of seed and a block of their own without a wrong verdict and without being disconnected.
+//! XMRig's dialect on a real monerod: scripted miners that really hash, plain, over TLS and as
+//! NiceHash, go over new blocks, a real change of seed and a block of their own without a wrong
+//! verdict and without being disconnected.
 
 use headframe_stratum::difficulty::meets;
 use headframe_stratum::randomx::{Machine, Seeds};
@@ -28,16 +29,29 @@ enum Worth {
     Block,
 }
 
-/// The first nonce from `first` on whose hash is worth exactly this, with that hash, as a miner sends them.
+/// The first nonce from `first` on whose hash is worth exactly this, with that hash, as a miner
+/// sends them.
 async fn hashed(seeds: &Seeds, job: &Value, first: u32, wanted: Worth) -> (String, String) {
     let bytes = |key: &str| hex::decode(job[key].as_str().unwrap()).unwrap();
-    let (mut blob, memory) = (bytes("blob"), seeds.memory(bytes("seed_hash").try_into().unwrap()).await.unwrap());
+    let (mut blob, memory) = (
+        bytes("blob"),
+        seeds
+            .memory(bytes("seed_hash").try_into().unwrap())
+            .await
+            .unwrap(),
+    );
     let search = move || {
         let machine = Machine::new(&memory).unwrap();
-        // The pool's byte of NiceHash stays as it is; it is zero for others, and so are nonces that small.
+        // The pool's byte of NiceHash stays as it is; it is zero for others, and so are nonces that
+        // small.
         let fixed = blob[42];
         for number in first.. {
-            let nonce = [number as u8, (number >> 8) as u8, (number >> 16) as u8, fixed];
+            let nonce = [
+                number as u8,
+                (number >> 8) as u8,
+                (number >> 16) as u8,
+                fixed,
+            ];
             blob[39..43].copy_from_slice(&nonce);
             let hash = machine.hash(&blob).unwrap();
             let worth = match (meets(&hash, SHARE.into()), meets(&hash, BLOCK.into())) {
@@ -58,7 +72,8 @@ fn height(job: &Value) -> i64 {
     job["height"].as_i64().unwrap()
 }
 
-/// What a miner does on one block: a good share, the same again, a forged and a poor one, and a sign of life.
+/// What a miner does on one block: a good share, the same again, a forged and a poor one, and a
+/// sign of life.
 async fn work(miner: &mut Xmrig, seeds: &Seeds) {
     let said = |message: &str| Err(message.to_owned());
     let (nonce, result) = hashed(seeds, &miner.job, 0, Worth::Share).await;
@@ -67,10 +82,16 @@ async fn work(miner: &mut Xmrig, seeds: &Seeds) {
         assert_eq!(miner.submit(&again, &result).await, said("Duplicate share"));
     }
     let (poor, result) = hashed(seeds, &miner.job, 0, Worth::Nothing).await;
-    assert_eq!(miner.submit(&poor, &result).await, said("Low difficulty share"));
+    assert_eq!(
+        miner.submit(&poor, &result).await,
+        said("Low difficulty share")
+    );
     let forged = format!("{}{}", &result[..32], "0".repeat(32));
     let (unused, _) = hashed(seeds, &miner.job, 1_000, Worth::Nothing).await;
-    assert_eq!(miner.submit(&unused, &forged).await, said("Rejected share: invalid result"));
+    assert_eq!(
+        miner.submit(&unused, &forged).await,
+        said("Rejected share: invalid result")
+    );
     miner.keepalive().await;
 }
 
@@ -94,7 +115,9 @@ async fn scripted_miners_cross_blocks_and_a_seed_of_a_real_chain_undisturbed() {
     let pool = tokio::spawn(bound.run(stop.clone()));
     until("work", || stats.snapshot().height > 0).await;
 
-    let fixed = |params: &mut Value| (params["login"], params["pass"]) = (json!(MAINNET), json!(format!("x,d={SHARE}")));
+    let fixed = |params: &mut Value| {
+        (params["login"], params["pass"]) = (json!(MAINNET), json!(format!("x,d={SHARE}")))
+    };
     let nicehash = |params: &mut Value| {
         fixed(params);
         params["agent"] = json!("NiceHash/1.0.0");
@@ -126,20 +149,56 @@ async fn scripted_miners_cross_blocks_and_a_seed_of_a_real_chain_undisturbed() {
             while height(&miner.job) == height(old) {
                 miner.next_job().await;
             }
-            let (blob, job) = (old["blob"].as_str().unwrap(), old["job_id"].as_str().unwrap());
-            let late = miner.submit_for(job, &format!("000001{}", &blob[84..86]), &"0".repeat(64)).await;
+            let (blob, job) = (
+                old["blob"].as_str().unwrap(),
+                old["job_id"].as_str().unwrap(),
+            );
+            let late = miner
+                .submit_for(job, &format!("000001{}", &blob[84..86]), &"0".repeat(64))
+                .await;
             assert_eq!(late, Err("Block expired".to_owned()));
         }
     }
     assert_ne!(miners[0].job["seed_hash"], first_seed);
-    facts.until("the blocks", |facts| facts.statuses().iter().filter(|status| *status == "accepted").count() == blocks).await;
+    facts
+        .until("the blocks", |facts| {
+            facts
+                .statuses()
+                .iter()
+                .filter(|status| *status == "accepted")
+                .count()
+                == blocks
+        })
+        .await;
     let seen = stats.snapshot();
     let shares = (rounds * miners.len() + blocks) as u64;
-    assert_eq!((seen.sessions, seen.accepted, seen.blocks_accepted), (3, shares, blocks as u64), "{seen:?}");
-    assert_eq!(seen.duplicate, 2 * (rounds * miners.len()) as u64, "{seen:?}");
-    assert_eq!((seen.low_difficulty, seen.invalid), ((rounds * miners.len()) as u64, (rounds * miners.len()) as u64), "{seen:?}");
-    assert_eq!((seen.stale, seen.unrecorded), (((rounds - 1) * miners.len()) as u64, 0), "{seen:?}");
-    assert_eq!(monerod.call("get_info", json!({})).await["height"].as_i64(), Some(height(&miners[0].job)));
+    assert_eq!(
+        (seen.sessions, seen.accepted, seen.blocks_accepted),
+        (3, shares, blocks as u64),
+        "{seen:?}"
+    );
+    assert_eq!(
+        seen.duplicate,
+        2 * (rounds * miners.len()) as u64,
+        "{seen:?}"
+    );
+    assert_eq!(
+        (seen.low_difficulty, seen.invalid),
+        (
+            (rounds * miners.len()) as u64,
+            (rounds * miners.len()) as u64
+        ),
+        "{seen:?}"
+    );
+    assert_eq!(
+        (seen.stale, seen.unrecorded),
+        (((rounds - 1) * miners.len()) as u64, 0),
+        "{seen:?}"
+    );
+    assert_eq!(
+        monerod.call("get_info", json!({})).await["height"].as_i64(),
+        Some(height(&miners[0].job))
+    );
     drop(miners);
     stop.cancel();
     pool.await.unwrap();

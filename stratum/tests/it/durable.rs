@@ -1,9 +1,13 @@
-//! Facts over a real `nats-server` and a real disk: what was answered OK is in the stream once, whatever was away meanwhile.
+//! Facts over a real `nats-server` and a real disk: what was answered OK is in the stream once,
+//! whatever was away meanwhile.
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use headframe_ingest::server::find_binary;
-use headframe_ingest::{Decoder, Expect, ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ReadFrom, Reader, ServerConfig};
+use headframe_ingest::{
+    Decoder, Expect, ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ReadFrom, Reader,
+    ServerConfig,
+};
 use headframe_ingest::{State, StreamSettings, provision};
 use headframe_schemas::stream::{self, shares::Share, shares::Shares};
 use headframe_stratum::spool::Settings;
@@ -21,7 +25,10 @@ use crate::scripted::{Scene, Stage, config};
 use crate::server::{NONCE, OTHER_NONCE, OTHER_RESULT, RESULT, is_ok, message};
 
 pub fn signal(pid: u32, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .unwrap();
     assert!(sent.success(), "kill -{name} {pid}");
 }
 
@@ -44,18 +51,33 @@ impl Bed {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = start(folder.path(), 0).await;
-        let nats = Nats::connect(&NatsConfig { url: server.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
+        let nats = Nats::connect(&NatsConfig {
+            url: server.url().to_owned(),
+            ..NatsConfig::default()
+        })
+        .await
+        .unwrap();
         for stream in stream::ALL {
-            provision(&nats.js, *stream, &StreamSettings::default()).await.unwrap();
+            provision(&nats.js, *stream, &StreamSettings::default())
+                .await
+                .unwrap();
         }
-        Self { server: Some(server), nats, folder }
+        Self {
+            server: Some(server),
+            nats,
+            folder,
+        }
     }
 
     /// The server's process; after a kill, the next one's.
     pub async fn pid(&self) -> u32 {
         let mut pids = self.server.as_ref().unwrap().pids();
-        let alive = |pid: &Option<u32>| pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
-        let pid = *tokio::time::timeout(PATIENCE, pids.wait_for(alive)).await.expect("no server is started").unwrap();
+        let alive =
+            |pid: &Option<u32>| pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
+        let pid = *tokio::time::timeout(PATIENCE, pids.wait_for(alive))
+            .await
+            .expect("no server is started")
+            .unwrap();
         pid.unwrap()
     }
 
@@ -72,26 +94,44 @@ impl Bed {
 
     fn open(&self, settings: &Settings) -> (DurableFacts, JoinHandle<()>) {
         let publisher = Publisher::new(self.nats.clone(), "test", PublisherConfig::default());
-        let (facts, spooler) = DurableFacts::open(publisher, settings, &self.folder.path().join("spool")).unwrap();
+        let (facts, spooler) =
+            DurableFacts::open(publisher, settings, &self.folder.path().join("spool")).unwrap();
         (facts, tokio::spawn(spooler.run()))
     }
 
     /// The rows of `shares`, as every reader of the stream makes them, in order.
     pub async fn rows(&self) -> Vec<StoredShare> {
-        let from = ReadFrom { next: 1, expect: Expect::default() };
-        let mut reader = Reader::open(self.nats.clone(), &Shares, from).await.unwrap();
+        let from = ReadFrom {
+            next: 1,
+            expect: Expect::default(),
+        };
+        let mut reader = Reader::open(self.nats.clone(), &Shares, from)
+            .await
+            .unwrap();
         let mut decoder = Decoder::new(&Shares, 0, State::default());
         let mut rows = Vec::new();
-        let last = headframe_ingest::provision::inspect(&self.nats.js, &Shares).await.unwrap().unwrap().last_seq;
+        let last = headframe_ingest::provision::inspect(&self.nats.js, &Shares)
+            .await
+            .unwrap()
+            .unwrap()
+            .last_seq;
         let mut read = 0;
         while read < last {
-            let messages = tokio::time::timeout(PATIENCE, reader.next()).await.expect("no message came").unwrap();
+            let messages = tokio::time::timeout(PATIENCE, reader.next())
+                .await
+                .expect("no message came")
+                .unwrap();
             read = messages.last().unwrap().seq;
             let chunk = decoder.decode(&messages);
             assert_eq!(chunk.rejected, 0);
-            let text = |column: &str, row| chunk.batch[column].as_string_view().value(row).to_owned();
+            let text =
+                |column: &str, row| chunk.batch[column].as_string_view().value(row).to_owned();
             let heights = chunk.batch["height"].as_primitive::<Int64Type>();
-            let row = |row| StoredShare { worker: text("worker", row), height: heights.value(row), outcome: text("outcome", row) };
+            let row = |row| StoredShare {
+                worker: text("worker", row),
+                height: heights.value(row),
+                outcome: text("outcome", row),
+            };
             rows.extend((0..chunk.batch.num_rows()).map(row));
         }
         rows
@@ -101,7 +141,10 @@ impl Bed {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn start(folder: &Path, port: u16) -> ManagedServer {
-    let config = ServerConfig { port, ..ServerConfig::new(find_binary().unwrap(), folder.join("nats")) };
+    let config = ServerConfig {
+        port,
+        ..ServerConfig::new(find_binary().unwrap(), folder.join("nats"))
+    };
     ManagedServer::start(config).await.unwrap()
 }
 
@@ -124,7 +167,10 @@ fn share(worker: &str, number: i64, outcome: &str) -> Share {
 pub async fn until(what: &str, mut wanted: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !wanted() {
-        assert!(tokio::time::Instant::now() < deadline, "{what}: did not happen");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{what}: did not happen"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -132,7 +178,8 @@ pub async fn until(what: &str, mut wanted: impl FnMut() -> bool) {
 /// Each row once, and the rows of each worker in the order they were sent in, without a gap.
 fn check_whole(rows: &[StoredShare], wanted: &BTreeMap<String, i64>) {
     let mut heights: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
-    rows.iter().for_each(|row| heights.entry(&row.worker).or_default().push(row.height));
+    rows.iter()
+        .for_each(|row| heights.entry(&row.worker).or_default().push(row.height));
     for (worker, count) in wanted {
         let have = heights.remove(worker.as_str()).unwrap_or_default();
         assert_eq!(have, (0..*count).collect::<Vec<_>>(), "{worker}");
@@ -143,9 +190,19 @@ fn check_whole(rows: &[StoredShare], wanted: &BTreeMap<String, i64>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_share_is_ok_from_the_spool_and_refused_when_that_is_full() {
     let bed = Bed::new().await;
-    let settings = Settings { max_bytes: 2_600, patience_ms: 200, ..Settings::default() };
+    let settings = Settings {
+        max_bytes: 2_600,
+        patience_ms: 200,
+        ..Settings::default()
+    };
     let (facts, spooler) = bed.open(&settings);
-    let stage = Stage::open_over(Scene::default(), StratumConfig { ..config() }, Arc::new(Memory::new()), Arc::new(facts.clone())).await;
+    let stage = Stage::open_over(
+        Scene::default(),
+        StratumConfig { ..config() },
+        Arc::new(Memory::new()),
+        Arc::new(facts.clone()),
+    )
+    .await;
     let mut client = stage.miner().await;
     assert!(is_ok(&client.submit(NONCE, RESULT).await));
     assert_eq!(stage.stats.snapshot().spool.rows, 0, "JetStream was there");
@@ -154,7 +211,10 @@ async fn a_share_is_ok_from_the_spool_and_refused_when_that_is_full() {
     signal(bed.pid().await, "STOP");
     assert!(is_ok(&client.submit(OTHER_NONCE, OTHER_RESULT).await));
     let state = stage.stats.snapshot().spool;
-    assert!(state.spooling && state.rows == 1 && state.bytes > 0, "{state:?}");
+    assert!(
+        state.spooling && state.rows == 1 && state.bytes > 0,
+        "{state:?}"
+    );
     // There is little room in this spool; a second session may send the same captured shares again.
     let refused = loop {
         let mut client = stage.miner().await;
@@ -163,16 +223,40 @@ async fn a_share_is_ok_from_the_spool_and_refused_when_that_is_full() {
             break answer;
         }
     };
-    assert!(message(&refused).starts_with("Share could not be recorded"), "{refused}");
+    assert!(
+        message(&refused).starts_with("Share could not be recorded"),
+        "{refused}"
+    );
     let stats = stage.stats.snapshot();
-    assert!(stats.unready.as_ref().is_some_and(|reason| reason.contains("the spool is full")), "{stats:?}");
-    assert!(stats.unrecorded == 1 && stats.spool.bytes <= 2_600, "{stats:?}");
+    assert!(
+        stats
+            .unready
+            .as_ref()
+            .is_some_and(|reason| reason.contains("the spool is full")),
+        "{stats:?}"
+    );
+    assert!(
+        stats.unrecorded == 1 && stats.spool.bytes <= 2_600,
+        "{stats:?}"
+    );
     signal(bed.pid().await, "CONT");
-    stage.until("the spool is empty", |stage| stage.stats.snapshot().spool.bytes == 0).await;
-    stage.until("readiness", |stage| stage.stats.snapshot().unready.is_none()).await;
+    stage
+        .until("the spool is empty", |stage| {
+            stage.stats.snapshot().spool.bytes == 0
+        })
+        .await;
+    stage
+        .until("readiness", |stage| {
+            stage.stats.snapshot().unready.is_none()
+        })
+        .await;
     let accepted = stage.stats.snapshot().accepted;
     let rows = bed.rows().await;
-    assert_eq!(rows.len() as u64, accepted, "what was refused is not there, what was accepted is");
+    assert_eq!(
+        rows.len() as u64,
+        accepted,
+        "what was refused is not there, what was accepted is"
+    );
     stage.close().await;
     drop(facts);
     spooler.await.unwrap();
@@ -181,7 +265,10 @@ async fn a_share_is_ok_from_the_spool_and_refused_when_that_is_full() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nats_killed_under_load_costs_nothing_and_changes_no_order() {
     let mut bed = Bed::new().await;
-    let (facts, spooler) = bed.open(&Settings { patience_ms: 100, ..Settings::default() });
+    let (facts, spooler) = bed.open(&Settings {
+        patience_ms: 100,
+        ..Settings::default()
+    });
     let watch = facts.spool().unwrap();
     let (stop, sent) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
     let mut tasks = tokio::task::JoinSet::new();
@@ -192,7 +279,10 @@ async fn nats_killed_under_load_costs_nothing_and_changes_no_order() {
             let mut number = 0;
             while stop.load(SeqCst) == 0 {
                 let outcome = if number % 5 == 0 { "stale" } else { "accepted" };
-                facts.share(share(&worker, number, outcome)).await.expect("JetStream or the spool holds it");
+                facts
+                    .share(share(&worker, number, outcome))
+                    .await
+                    .expect("JetStream or the spool holds it");
                 number += 1;
                 sent.fetch_add(1, SeqCst);
             }
@@ -221,26 +311,41 @@ async fn nats_killed_under_load_costs_nothing_and_changes_no_order() {
     drop(facts);
     spooler.await.unwrap();
     let state = watch.state();
-    assert!(state.rows >= 1_500 && state.bytes == 0 && state.damaged == 0, "{state:?}");
+    assert!(
+        state.rows >= 1_500 && state.bytes == 0 && state.damaged == 0,
+        "{state:?}"
+    );
     check_whole(&bed.rows().await, &wanted);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spool_outlives_its_process_and_a_flipped_bit() {
     let mut bed = Bed::new().await;
-    let settings = Settings { patience_ms: 50, ..Settings::default() };
+    let settings = Settings {
+        patience_ms: 50,
+        ..Settings::default()
+    };
     let port = bed.kill();
     // Rows one by one, so that each is a record; the process ends while they wait, twice.
     for run in 0..2 {
         let (facts, spooler) = bed.open(&settings);
         for number in 0..4 {
-            facts.share(share(&format!("run{run}"), number, "accepted")).await.unwrap();
+            facts
+                .share(share(&format!("run{run}"), number, "accepted"))
+                .await
+                .unwrap();
         }
         drop(facts);
         spooler.await.unwrap();
     }
-    let mut files: Vec<_> = std::fs::read_dir(bed.folder.path().join("spool")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "spool"));
+    let mut files: Vec<_> = std::fs::read_dir(bed.folder.path().join("spool"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "spool")
+    });
     files.sort();
     // The last record of the last file: told, not taken for a torn tail.
     let last = files.last().unwrap();
@@ -251,17 +356,25 @@ async fn a_spool_outlives_its_process_and_a_flipped_bit() {
 
     bed.back(port).await;
     let publisher = Publisher::new(bed.nats.clone(), "test", PublisherConfig::default());
-    let (facts, spooler) = DurableFacts::open(publisher, &settings, &bed.folder.path().join("spool")).unwrap();
+    let (facts, spooler) =
+        DurableFacts::open(publisher, &settings, &bed.folder.path().join("spool")).unwrap();
     let watch = facts.spool().unwrap();
-    assert!(watch.state().spooling && facts.block_rows("main").await.is_err(), "what waits is known before anything runs");
+    assert!(
+        watch.state().spooling && facts.block_rows("main").await.is_err(),
+        "what waits is known before anything runs"
+    );
     let spooler = tokio::spawn(spooler.run());
     facts.share(share("run2", 0, "accepted")).await.unwrap();
     until("the spool is empty", || !watch.state().spooling).await;
     assert_eq!(watch.state().damaged, 1);
     drop(facts);
     spooler.await.unwrap();
-    let counts = [("run0", 4), ("run1", 3), ("run2", 1)].map(|(worker, count)| (worker.to_owned(), count));
+    let counts =
+        [("run0", 4), ("run1", 3), ("run2", 1)].map(|(worker, count)| (worker.to_owned(), count));
     let rows = bed.rows().await;
     check_whole(&rows, &counts.into_iter().collect());
-    assert!(rows.is_sorted_by_key(|row| &row.worker), "what waited longer comes first: {rows:?}");
+    assert!(
+        rows.is_sorted_by_key(|row| &row.worker),
+        "what waited longer comes first: {rows:?}"
+    );
 }

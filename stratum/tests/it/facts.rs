@@ -52,7 +52,10 @@ impl Memory {
     pub async fn until_arrived(&self, count: u64) {
         let mut arrived = self.arrived.subscribe();
         let wait = arrived.wait_for(|arrived| *arrived >= count);
-        tokio::time::timeout(std::time::Duration::from_secs(60), wait).await.expect("no share came").unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(60), wait)
+            .await
+            .expect("no share came")
+            .unwrap();
     }
 
     /// Shares that have come to the gate so far.
@@ -65,15 +68,30 @@ impl Memory {
         let mut changed = self.changed.subscribe();
         let wait = changed.wait_for(|_| wanted(self));
         let waited = tokio::time::timeout(std::time::Duration::from_secs(60), wait).await;
-        assert!(waited.is_ok(), "{what}: did not happen; shares {:?}, blocks {:?}", self.outcomes(), self.statuses());
+        assert!(
+            waited.is_ok(),
+            "{what}: did not happen; shares {:?}, blocks {:?}",
+            self.outcomes(),
+            self.statuses()
+        );
     }
 
     pub fn outcomes(&self) -> Vec<String> {
-        self.shares.lock().unwrap().iter().map(|share| share.outcome.clone()).collect()
+        self.shares
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|share| share.outcome.clone())
+            .collect()
     }
 
     pub fn statuses(&self) -> Vec<String> {
-        self.blocks.lock().unwrap().iter().map(|block| block.status.clone()).collect()
+        self.blocks
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|block| block.status.clone())
+            .collect()
     }
 
     fn note(&self) {
@@ -86,9 +104,15 @@ impl Facts for Memory {
         async move {
             self.arrived.send_modify(|count| *count += 1);
             let mut gate = self.gate.subscribe();
-            let open = *gate.wait_for(|gate| *gate != Gate::Held).await.expect("the gate lives as long as the facts");
+            let open = *gate
+                .wait_for(|gate| *gate != Gate::Held)
+                .await
+                .expect("the gate lives as long as the facts");
             if open == Gate::Broken {
-                return Err(FactError { stream: "shares", reason: "broken on purpose".to_owned() });
+                return Err(FactError {
+                    stream: "shares",
+                    reason: "broken on purpose".to_owned(),
+                });
             }
             self.shares.lock().unwrap().push(share);
             self.note();
@@ -105,12 +129,29 @@ impl Facts for Memory {
 
     fn block_rows(&self, pool: &str) -> BoxFuture<'_, Result<Vec<Block>, FactError>> {
         let pool = pool.to_owned();
-        async move { Ok(self.blocks.lock().unwrap().iter().filter(|block| block.pool == pool).cloned().collect()) }.boxed()
+        async move {
+            Ok(self
+                .blocks
+                .lock()
+                .unwrap()
+                .iter()
+                .filter(|block| block.pool == pool)
+                .cloned()
+                .collect())
+        }
+        .boxed()
     }
 
     fn newest_height(&self, pool: &str) -> BoxFuture<'_, Result<Option<u64>, FactError>> {
         let pool = pool.to_owned();
-        let newest = async move { self.shares.lock().unwrap().iter().rfind(|share| share.pool == pool).map(|share| share.height as u64) };
+        let newest = async move {
+            self.shares
+                .lock()
+                .unwrap()
+                .iter()
+                .rfind(|share| share.pool == pool)
+                .map(|share| share.height as u64)
+        };
         async move { Ok(newest.await) }.boxed()
     }
 

@@ -12,11 +12,18 @@ fn host(number: u64) -> IpAddr {
 }
 
 fn proven(session: u64) -> Asker {
-    Asker { session, payer: Some(host(session)), proven: true }
+    Asker {
+        session,
+        payer: Some(host(session)),
+        proven: true,
+    }
 }
 
 fn stranger(session: u64) -> Asker {
-    Asker { proven: false, ..proven(session) }
+    Asker {
+        proven: false,
+        ..proven(session)
+    }
 }
 
 fn order(queue: &mut Queue<u64>) -> Vec<u64> {
@@ -46,20 +53,31 @@ fn sessions_take_turns_and_strangers_take_the_rest() {
         assert!(queue.push(proven(1), item, 0).unwrap().is_empty());
     }
     assert!(queue.push(stranger(3), 1000, 0).unwrap().is_empty());
-    assert_eq!(order(&mut queue).iter().position(|item| *item == 1000), Some(16));
+    assert_eq!(
+        order(&mut queue).iter().position(|item| *item == 1000),
+        Some(16)
+    );
 }
 
 #[test]
 fn many_connections_of_an_address_are_one_among_strangers() {
     let mut queue = Queue::new(Settings::default(), 1);
-    let of = |session, address| Asker { session, payer: Some(host(address)), proven: false };
+    let of = |session, address| Asker {
+        session,
+        payer: Some(host(address)),
+        proven: false,
+    };
     for session in 1..=5 {
         queue.push(of(session, 1), session, 0).unwrap();
     }
     queue.push(of(6, 2), 6, 0).unwrap();
     assert_eq!(order(&mut queue), [1, 6, 2, 3, 4, 5]);
     // Where the address says nothing, each connection is its own.
-    let spared = |session| Asker { session, payer: None, proven: false };
+    let spared = |session| Asker {
+        session,
+        payer: None,
+        proven: false,
+    };
     for (session, item) in [(1, 10), (1, 11), (2, 20)] {
         queue.push(spared(session), item, 0).unwrap();
     }
@@ -81,12 +99,20 @@ fn strangers_leave_a_thread_free() {
     for ticket in running {
         queue.done(ticket, Done::Skipped, 0);
     }
-    assert!(queue.pop(0).is_some_and(|(ticket, item)| ticket.is_stranger() && item == 3));
+    assert!(
+        queue
+            .pop(0)
+            .is_some_and(|(ticket, item)| ticket.is_stranger() && item == 3)
+    );
 }
 
 #[test]
 fn wasted_hashes_are_paid_from_the_addresss_budget() {
-    let settings = Settings { budget_burst_ms: 150, budget_ms_per_s: 10, ..Settings::default() };
+    let settings = Settings {
+        budget_burst_ms: 150,
+        budget_ms_per_s: 10,
+        ..Settings::default()
+    };
     let mut queue = Queue::new(settings, 1);
     let mut ask = |asker: Asker, done: Done, now_ms: u64| match queue.push(asker, 0, now_ms) {
         Err((overload, _)) => Err(overload),
@@ -97,20 +123,48 @@ fn wasted_hashes_are_paid_from_the_addresss_budget() {
         }
     };
     let (good, bad) = (Done::Good { cost_ms: 15.0 }, Done::Bad { cost_ms: 15.0 });
-    assert!((0..1000).all(|_| ask(stranger(1), good, 0).is_ok()), "good shares are free");
-    assert_eq!((0..20).filter(|_| ask(stranger(1), bad, 0).is_ok()).count(), 10);
+    assert!(
+        (0..1000).all(|_| ask(stranger(1), good, 0).is_ok()),
+        "good shares are free"
+    );
+    assert_eq!(
+        (0..20).filter(|_| ask(stranger(1), bad, 0).is_ok()).count(),
+        10
+    );
     assert_eq!(ask(stranger(1), good, 0), Err(Overload::Budget));
-    let neighbour = Asker { session: 2, payer: Some(host(1)), proven: true };
-    assert!(ask(neighbour, good, 0).is_ok(), "a proven miner is not held up by its neighbour");
+    let neighbour = Asker {
+        session: 2,
+        payer: Some(host(1)),
+        proven: true,
+    };
+    assert!(
+        ask(neighbour, good, 0).is_ok(),
+        "a proven miner is not held up by its neighbour"
+    );
     assert!(ask(stranger(3), good, 0).is_ok());
     // 15 ms come back in one and a half seconds.
     assert_eq!(ask(stranger(1), bad, 1_400), Err(Overload::Budget));
-    assert_eq!((ask(stranger(1), bad, 1_600), ask(stranger(1), bad, 1_600)), (Ok(()), Err(Overload::Budget)));
-    let spared = Asker { session: 4, payer: None, proven: false };
+    assert_eq!(
+        (ask(stranger(1), bad, 1_600), ask(stranger(1), bad, 1_600)),
+        (Ok(()), Err(Overload::Budget))
+    );
+    let spared = Asker {
+        session: 4,
+        payer: None,
+        proven: false,
+    };
     assert!((0..1000).all(|_| ask(spared, bad, 0).is_ok()));
-    // Many rigs behind one address may come at once; when the budget is spent, what still waits of that address goes.
-    let rigs = |session: u64| Asker { session, ..stranger(5) };
-    assert!((0..50).all(|number| queue.push(rigs(100 + number), number, 0).is_ok_and(|gone| gone.is_empty())));
+    // Many rigs behind one address may come at once; when the budget is spent, what still waits of
+    // that address goes.
+    let rigs = |session: u64| Asker {
+        session,
+        ..stranger(5)
+    };
+    assert!((0..50).all(|number| {
+        queue
+            .push(rigs(100 + number), number, 0)
+            .is_ok_and(|gone| gone.is_empty())
+    }));
     queue.push(stranger(6), 60, 0).unwrap();
     let mut wasted = 0;
     let gone = loop {
@@ -139,14 +193,31 @@ fn a_wrong_result_sends_what_is_still_waiting_to_the_strangers() {
 
 #[test]
 fn too_many_strangers_cost_the_greediest_and_newest_their_place() {
-    let mut queue = Queue::new(Settings { queue_unproven: 4, ..Settings::default() }, 1);
+    let mut queue = Queue::new(
+        Settings {
+            queue_unproven: 4,
+            ..Settings::default()
+        },
+        1,
+    );
     for (session, item) in [(1, 10), (2, 20), (2, 21), (3, 30)] {
         assert!(queue.push(stranger(session), item, 0).unwrap().is_empty());
     }
-    assert_eq!(queue.push(stranger(4), 40, 0).unwrap(), [20, 21], "two shares are more than one");
+    assert_eq!(
+        queue.push(stranger(4), 40, 0).unwrap(),
+        [20, 21],
+        "two shares are more than one"
+    );
     assert!(queue.push(stranger(5), 50, 0).unwrap().is_empty());
-    assert_eq!(queue.push(stranger(6), 60, 0).unwrap(), [60], "of equals the newest goes");
-    assert!(queue.push(proven(7), 70, 0).unwrap().is_empty(), "proven miners are not concerned");
+    assert_eq!(
+        queue.push(stranger(6), 60, 0).unwrap(),
+        [60],
+        "of equals the newest goes"
+    );
+    assert!(
+        queue.push(proven(7), 70, 0).unwrap().is_empty(),
+        "proven miners are not concerned"
+    );
     assert_eq!(order(&mut queue), [70, 10, 30, 40, 50]);
 }
 
@@ -160,10 +231,26 @@ fn jobs_get_harder_when_honest_shares_wait_and_easier_again() {
         queue.done(ticket, Done::Good { cost_ms: 15.0 }, now_ms);
         queue.strain(now_ms)
     };
-    assert_eq!([waits(2_000, 10_000), waits(2_001, 10_000), waits(9_000, 20_000), waits(9_000, 25_000)], [1, 2, 2, 4]);
+    assert_eq!(
+        [
+            waits(2_000, 10_000),
+            waits(2_001, 10_000),
+            waits(9_000, 20_000),
+            waits(9_000, 25_000)
+        ],
+        [1, 2, 2, 4]
+    );
     let levels: Vec<u64> = (3..30).map(|step| waits(9_000, step * 15_000)).collect();
     assert_eq!((levels[0], levels[26]), (8, 64), "it ends somewhere");
-    assert_eq!([waits(0, 440_000), waits(0, 500_000), waits(0, 559_999), waits(0, 560_000)], [64, 32, 32, 16]);
+    assert_eq!(
+        [
+            waits(0, 440_000),
+            waits(0, 500_000),
+            waits(0, 559_999),
+            waits(0, 560_000)
+        ],
+        [64, 32, 32, 16]
+    );
     // Strangers that wait are no reason to make honest miners work harder.
     queue.push(stranger(2), 0, 0).unwrap();
     let (ticket, _) = queue.pop(900_000).unwrap();
@@ -176,7 +263,8 @@ const HASH_MS: u64 = 15;
 const HONEST: u64 = 50;
 const ATTACKERS: u64 = 1_000;
 const LASTS_MS: u64 = 60_000;
-/// After a refusal an attacker comes again this soon; what is answered with a verdict is followed at once.
+/// After a refusal an attacker comes again this soon; what is answered with a verdict is followed
+/// at once.
 const RETRY_MS: u64 = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -271,7 +359,15 @@ impl World {
                 Event::Attacker(number) => {
                     let payer = (self.siege != Siege::Spared).then(|| host(number));
                     let trusted = self.siege == Siege::Traitors && !self.caught.contains(&number);
-                    self.push(number, Asker { session: number, payer, proven: trusted }, now_ms);
+                    self.push(
+                        number,
+                        Asker {
+                            session: number,
+                            payer,
+                            proven: trusted,
+                        },
+                        now_ms,
+                    );
                 }
                 Event::Newcomer(number) => self.push(number, stranger(number), now_ms),
                 Event::Hashed(thread) => self.hashed(thread, now_ms),
@@ -293,7 +389,11 @@ impl World {
         for who in refused {
             assert!(who >= 1_000, "an honest, proven miner was turned away");
             // A newcomer that was turned away comes back as XMRig does, after five seconds.
-            let (pause, event) = if who >= 10_000 { (5_000, Event::Newcomer(who)) } else { (RETRY_MS, Event::Attacker(who)) };
+            let (pause, event) = if who >= 10_000 {
+                (5_000, Event::Newcomer(who))
+            } else {
+                (RETRY_MS, Event::Attacker(who))
+            };
             self.at(now_ms + pause, event);
         }
     }
@@ -303,11 +403,14 @@ impl World {
             if self.running[thread].is_some() {
                 continue;
             }
-            let Some((ticket, who)) = self.queue.pop(now_ms) else { return };
+            let Some((ticket, who)) = self.queue.pop(now_ms) else {
+                return;
+            };
             if who < HONEST {
                 self.waits_ms.push(ticket.waited_ms);
             }
-            self.wrong_as_proven += u64::from((1_000..10_000).contains(&who) && !ticket.is_stranger());
+            self.wrong_as_proven +=
+                u64::from((1_000..10_000).contains(&who) && !ticket.is_stranger());
             self.running[thread] = Some((ticket, who));
             self.at(now_ms + HASH_MS, Event::Hashed(thread));
         }
@@ -350,12 +453,28 @@ fn a_thousand_attackers_do_not_double_the_wait_of_fifty_honest_miners() {
                 "{siege:?}, {threads} threads: p99 wait {before} ms quiet, {after} ms attacked; newcomers {:?}",
                 attacked.first_shares
             );
-            assert!(after < 2 * before, "{siege:?}, {threads} threads, seed {seed}: p99 wait {before} ms quiet, {after} ms attacked");
-            // The siege is one: strangers have every turn that honest miners leave, up to the last thread or their budgets.
-            assert!(attacked.wrong > 1_000, "{siege:?}: only {} wrong results were hashed", attacked.wrong);
+            assert!(
+                after < 2 * before,
+                "{siege:?}, {threads} threads, seed {seed}: p99 wait {before} ms quiet, {after} ms attacked"
+            );
+            // The siege is one: strangers have every turn that honest miners leave, up to the last
+            // thread or their budgets.
+            assert!(
+                attacked.wrong > 1_000,
+                "{siege:?}: only {} wrong results were hashed",
+                attacked.wrong
+            );
             // Newcomers get in during it: each was hashed before the end, nearly all at once.
-            assert_eq!(attacked.first_shares.len(), 20, "{siege:?}, {threads} threads, seed {seed}");
-            assert!(attacked.first_shares[17] < 15_000, "{siege:?}, {threads} threads: {:?}", attacked.first_shares);
+            assert_eq!(
+                attacked.first_shares.len(),
+                20,
+                "{siege:?}, {threads} threads, seed {seed}"
+            );
+            assert!(
+                attacked.first_shares[17] < 15_000,
+                "{siege:?}, {threads} threads: {:?}",
+                attacked.first_shares
+            );
         }
     }
 }

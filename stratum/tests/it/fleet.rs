@@ -1,4 +1,5 @@
-//! Several daemons: breaker and roster as rules over random histories, and the fleet over scripted daemons.
+//! Several daemons: breaker and roster as rules over random histories, and the fleet over scripted
+//! daemons.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -7,7 +8,9 @@ use headframe_stratum::chain::fleet::breaker::{Breaker, Limits, State};
 use headframe_stratum::chain::fleet::roster::{Roster, Rules, Unfit};
 use headframe_stratum::chain::fleet::{Daemon, Fleet, Settings, zmq_address};
 use headframe_stratum::chain::mark::{Heights, Marked};
-use headframe_stratum::chain::{Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip};
+use headframe_stratum::chain::{
+    Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip,
+};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,8 +20,19 @@ use tokio_util::sync::CancellationToken;
 use crate::random::Random;
 use crate::scripted::Scene;
 
-const LIMITS: Limits = Limits { failures: 3, first_wait_ms: 1000, longest_wait_ms: 5000, probe_ms: 10_000 };
-const RULES: Rules = Rules { silent_ms: 10_000, lag_ms: 30_000, tip_age_ms: None, return_ms: 15_000, breaker: LIMITS };
+const LIMITS: Limits = Limits {
+    failures: 3,
+    first_wait_ms: 1000,
+    longest_wait_ms: 5000,
+    probe_ms: 10_000,
+};
+const RULES: Rules = Rules {
+    silent_ms: 10_000,
+    lag_ms: 30_000,
+    tip_age_ms: None,
+    return_ms: 15_000,
+    breaker: LIMITS,
+};
 
 #[test]
 fn a_breaker_opens_waits_and_lets_one_probe_through() {
@@ -29,11 +43,26 @@ fn a_breaker_opens_waits_and_lets_one_probe_through() {
     }
     assert!(breaker.is_closed() && breaker.admit(2));
     breaker.failed(2);
-    assert_eq!(breaker.state(), State::Open { until_ms: 1002, wait_ms: 1000 });
+    assert_eq!(
+        breaker.state(),
+        State::Open {
+            until_ms: 1002,
+            wait_ms: 1000
+        }
+    );
     assert!(!breaker.admit(1001));
-    assert!(breaker.admit(1002) && !breaker.admit(1003), "one probe, not two");
+    assert!(
+        breaker.admit(1002) && !breaker.admit(1003),
+        "one probe, not two"
+    );
     breaker.failed(1100);
-    assert_eq!(breaker.state(), State::Open { until_ms: 3100, wait_ms: 2000 });
+    assert_eq!(
+        breaker.state(),
+        State::Open {
+            until_ms: 3100,
+            wait_ms: 2000
+        }
+    );
     assert!(breaker.admit(3100));
     breaker.succeeded();
     assert_eq!(breaker.state(), State::Closed { failures: 0 });
@@ -44,7 +73,8 @@ fn a_breaker_keeps_its_promises_in_any_history() {
     for case in 0..20_000 {
         let mut random = Random(case);
         let mut breaker = Breaker::new(LIMITS);
-        let (mut now, mut failures, mut probing_since, mut shut_since) = (0, 0, None::<u64>, None::<u64>);
+        let (mut now, mut failures, mut probing_since, mut shut_since) =
+            (0, 0, None::<u64>, None::<u64>);
         for _ in 0..60 {
             now += random.below(3000);
             let was = breaker.state();
@@ -52,7 +82,10 @@ fn a_breaker_keeps_its_promises_in_any_history() {
             if let State::Closed { .. } = was {
                 assert!(admitted);
             } else if admitted {
-                assert!(matches!(was, State::Open { until_ms, .. } if now >= until_ms), "case {case}");
+                assert!(
+                    matches!(was, State::Open { until_ms, .. } if now >= until_ms),
+                    "case {case}"
+                );
                 assert_eq!(probing_since, None, "case {case}: two probes at once");
                 probing_since = Some(now);
             } else if probing_since.is_some_and(|since| now - since >= LIMITS.probe_ms) {
@@ -62,7 +95,10 @@ fn a_breaker_keeps_its_promises_in_any_history() {
             if !admitted {
                 // Nobody is kept out for longer than the longest wait and a lost probe.
                 let since = *shut_since.get_or_insert(now);
-                assert!(now - since <= LIMITS.longest_wait_ms + LIMITS.probe_ms + 2 * 3000, "case {case}: shut since {since}, now {now}");
+                assert!(
+                    now - since <= LIMITS.longest_wait_ms + LIMITS.probe_ms + 2 * 3000,
+                    "case {case}: shut since {since}, now {now}"
+                );
                 continue;
             }
             shut_since = None;
@@ -77,7 +113,11 @@ fn a_breaker_keeps_its_promises_in_any_history() {
                 _ => {
                     breaker.failed(now);
                     failures += 1;
-                    assert_eq!(breaker.is_closed(), failures < LIMITS.failures && probing_since.is_none(), "case {case}");
+                    assert_eq!(
+                        breaker.is_closed(),
+                        failures < LIMITS.failures && probing_since.is_none(),
+                        "case {case}"
+                    );
                     probing_since = None;
                 }
             }
@@ -88,28 +128,44 @@ fn a_breaker_keeps_its_promises_in_any_history() {
 fn tip(block: u64, unready: bool) -> Tip {
     let mut hash = [0; 32];
     hash[..8].copy_from_slice(&block.to_le_bytes());
-    Tip { hash, next_height: block + 1, unready: unready.then(|| "syncing".to_owned()) }
+    Tip {
+        hash,
+        next_height: block + 1,
+        unready: unready.then(|| "syncing".to_owned()),
+    }
 }
 
 #[test]
 fn a_preferred_daemon_is_used_again_only_after_a_while() {
     let mut roster = Roster::new(2, RULES, 0);
     assert_eq!(roster.active(), None);
-    assert!(matches!(roster.nobody(0, &["a", "b"]), Unfit::Silent(reason) if reason.contains("a: it has not answered yet; b:")));
+    assert!(
+        matches!(roster.nobody(0, &["a", "b"]), Unfit::Silent(reason) if reason.contains("a: it has not answered yet; b:"))
+    );
     roster.heard(1, tip(5, false), 100);
     assert_eq!(roster.active(), Some(1));
     roster.heard(0, tip(5, false), 200);
     roster.heard(1, tip(5, false), 10_000);
     roster.heard(0, tip(5, false), 15_199);
-    assert_eq!(roster.active(), Some(1), "the preferred one is not yet trusted again");
+    assert_eq!(
+        roster.active(),
+        Some(1),
+        "the preferred one is not yet trusted again"
+    );
     roster.heard(1, tip(5, false), 15_199);
     roster.heard(0, tip(5, false), 15_200);
     assert_eq!(roster.active(), Some(0));
     for now in [15_300, 15_400, 15_500] {
         roster.failed(0, "refused".to_owned(), now);
     }
-    assert_eq!(roster.active(), Some(1), "three failures in a row open the breaker");
-    assert!(matches!(roster.fit(0, 15_500), Err(Unfit::Silent(reason)) if reason.contains("refused")));
+    assert_eq!(
+        roster.active(),
+        Some(1),
+        "three failures in a row open the breaker"
+    );
+    assert!(
+        matches!(roster.fit(0, 15_500), Err(Unfit::Silent(reason)) if reason.contains("refused"))
+    );
 }
 
 #[test]
@@ -137,15 +193,23 @@ fn stuck_silent_and_unsynchronised_daemons_are_not_used() {
     // Nobody answers for ten seconds.
     roster.judge(43_000);
     assert_eq!(roster.active(), None);
-    assert!(matches!(roster.nobody(43_000, &["a", "b"]), Unfit::Silent(_)), "silence may pass");
+    assert!(
+        matches!(roster.nobody(43_000, &["a", "b"]), Unfit::Silent(_)),
+        "silence may pass"
+    );
     // The one in use says it is not synchronised: its template is dead at once.
     roster.heard(1, tip(6, true), 44_000);
-    assert!(matches!(roster.nobody(44_000, &["a", "b"]), Unfit::Unready(_)));
+    assert!(matches!(
+        roster.nobody(44_000, &["a", "b"]),
+        Unfit::Unready(_)
+    ));
     // A public network that has seen no block for an hour has lost us.
     roster.limit_tip_age(Some(3_600_000));
     roster.heard(0, tip(6, false), 50_000);
     roster.heard(0, tip(6, false), 3_650_001);
-    assert!(matches!(roster.fit(0, 3_650_001), Err(Unfit::Unready(reason)) if reason.contains("no new block for 60 minutes")));
+    assert!(
+        matches!(roster.fit(0, 3_650_001), Err(Unfit::Unready(reason)) if reason.contains("no new block for 60 minutes"))
+    );
     roster.heard(0, tip(7, false), 3_650_002);
     assert_eq!(roster.fit(0, 3_650_002), Ok(()));
 }
@@ -154,7 +218,14 @@ fn stuck_silent_and_unsynchronised_daemons_are_not_used() {
 fn whoever_is_used_is_fit_in_any_history() {
     for case in 0..5_000 {
         let mut random = Random(case);
-        let mut roster = Roster::new(3, Rules { tip_age_ms: Some(60_000), ..RULES }, 0);
+        let mut roster = Roster::new(
+            3,
+            Rules {
+                tip_age_ms: Some(60_000),
+                ..RULES
+            },
+            0,
+        );
         let (mut now, mut heights) = (0, [5u64; 3]);
         for _ in 0..80 {
             now += random.below(4000);
@@ -175,23 +246,55 @@ fn whoever_is_used_is_fit_in_any_history() {
                 None => assert_eq!(fit, [false; 3], "case {case}: somebody is fit and not used"),
             }
             // Whoever is preferred and has been fit for long is used.
-            let ripe = (0..3).find(|who| roster.views()[*who].healthy_since_ms.is_some_and(|since| now - since >= RULES.return_ms));
-            assert!(ripe.is_none_or(|ripe| roster.active().is_some_and(|active| active <= ripe)), "case {case}");
+            let ripe = (0..3).find(|who| {
+                roster.views()[*who]
+                    .healthy_since_ms
+                    .is_some_and(|since| now - since >= RULES.return_ms)
+            });
+            assert!(
+                ripe.is_none_or(|ripe| roster.active().is_some_and(|active| active <= ripe)),
+                "case {case}"
+            );
         }
     }
 }
 
 #[test]
 fn zmq_addresses_are_read_strictly() {
-    assert_eq!(zmq_address("tcp://127.0.0.1:18083"), Some("127.0.0.1:18083"));
+    assert_eq!(
+        zmq_address("tcp://127.0.0.1:18083"),
+        Some("127.0.0.1:18083")
+    );
     assert_eq!(zmq_address("tcp://[::1]:18083"), Some("[::1]:18083"));
-    for bad in ["", "127.0.0.1:18083", "tcp://:1", "tcp://a", "tcp://a:", "tcp://a:0", "tcp://a:70000", "ipc:///tmp/x", "udp://a:1"] {
+    for bad in [
+        "",
+        "127.0.0.1:18083",
+        "tcp://:1",
+        "tcp://a",
+        "tcp://a:",
+        "tcp://a:0",
+        "tcp://a:70000",
+        "ipc:///tmp/x",
+        "udp://a:1",
+    ] {
         assert_eq!(zmq_address(bad), None, "{bad}");
     }
-    let settings = Settings { zmq_urls: vec!["tcp://a:1".to_owned(), String::new()], ..Settings::default() };
+    let settings = Settings {
+        zmq_urls: vec!["tcp://a:1".to_owned(), String::new()],
+        ..Settings::default()
+    };
     settings.validate(2).unwrap();
     assert_eq!(settings.validate(1).unwrap_err().key, "daemons.zmq_urls");
-    assert_eq!(Settings { silent_s: 0, ..Settings::default() }.validate(1).unwrap_err().key, "daemons.silent_s");
+    assert_eq!(
+        Settings {
+            silent_s: 0,
+            ..Settings::default()
+        }
+        .validate(1)
+        .unwrap_err()
+        .key,
+        "daemons.silent_s"
+    );
 }
 
 /// A daemon that says what the test wants.
@@ -226,11 +329,19 @@ impl Scripted {
         change(&mut self.said.lock().unwrap());
     }
 
-    fn say<T>(&self, method: &'static str, answer: impl FnOnce(&Said) -> T) -> Result<T, ChainError> {
+    fn say<T>(
+        &self,
+        method: &'static str,
+        answer: impl FnOnce(&Said) -> T,
+    ) -> Result<T, ChainError> {
         self.asked.fetch_add(1, SeqCst);
         let said = self.said.lock().unwrap();
         match said.dead {
-            true => Err(ChainError::Unreachable { url: "x".to_owned(), method, reason: "dead".to_owned() }),
+            true => Err(ChainError::Unreachable {
+                url: "x".to_owned(),
+                method,
+                reason: "dead".to_owned(),
+            }),
             false => Ok(answer(&said)),
         }
     }
@@ -247,12 +358,20 @@ impl Chain for Scripted {
         Err(AddressError::NetworkUnknown)
     }
     fn tip(&self) -> BoxFuture<'_, Result<Tip, ChainError>> {
-        let said = |said: &Said| Tip { hash: [said.prev; 32], next_height: said.height, unready: said.unready.clone() };
+        let said = |said: &Said| Tip {
+            hash: [said.prev; 32],
+            next_height: said.height,
+            unready: said.unready.clone(),
+        };
         async move { self.say("get_info", said) }.boxed()
     }
     fn template(&self) -> BoxFuture<'_, Result<Arc<dyn Template>, ChainError>> {
         let said = |said: &Said| {
-            let scene = Scene { prev: said.template_prev.unwrap_or(said.prev), height: said.height, ..Scene::default() };
+            let scene = Scene {
+                prev: said.template_prev.unwrap_or(said.prev),
+                height: said.height,
+                ..Scene::default()
+            };
             Arc::new(scene) as Arc<dyn Template>
         };
         async move { self.say("get_block_template", said) }.boxed()
@@ -263,12 +382,19 @@ impl Chain for Scripted {
                 gate.notified().await;
             }
             self.submitted.lock().unwrap().push(block.id);
-            self.say("submit_block", |said| said.verdict.clone().unwrap_or(Submitted::Accepted))
+            self.say("submit_block", |said| {
+                said.verdict.clone().unwrap_or(Submitted::Accepted)
+            })
         }
         .boxed()
     }
     fn standing(&self, _: Hash, _: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
-        async move { self.say("get_block_header_by_hash", |said| Standing::Best { confirmations: said.height }) }.boxed()
+        async move {
+            self.say("get_block_header_by_hash", |said| Standing::Best {
+                confirmations: said.height,
+            })
+        }
+        .boxed()
     }
     fn maturity(&self) -> u64 {
         60
@@ -276,18 +402,37 @@ impl Chain for Scripted {
 }
 
 fn fleet(daemons: &[Arc<Scripted>], settings: Settings) -> Arc<Fleet> {
-    let named = |(number, chain): (usize, &Arc<Scripted>)| Daemon { name: format!("d{number}"), chain: chain.clone() };
-    Arc::new(Fleet::new(daemons.iter().enumerate().map(named).collect(), settings, Duration::from_millis(5)).unwrap())
+    let named = |(number, chain): (usize, &Arc<Scripted>)| Daemon {
+        name: format!("d{number}"),
+        chain: chain.clone(),
+    };
+    Arc::new(
+        Fleet::new(
+            daemons.iter().enumerate().map(named).collect(),
+            settings,
+            Duration::from_millis(5),
+        )
+        .unwrap(),
+    )
 }
 
 fn quick() -> Settings {
-    Settings { return_s: 0, lag_s: 0, breaker_wait_ms: 20, breaker_longest_wait_ms: 40, ..Settings::default() }
+    Settings {
+        return_s: 0,
+        lag_s: 0,
+        breaker_wait_ms: 20,
+        breaker_longest_wait_ms: 40,
+        ..Settings::default()
+    }
 }
 
 async fn until<F: Future<Output = bool>>(what: &str, wanted: impl Fn() -> F) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while !wanted().await {
-        assert!(tokio::time::Instant::now() < deadline, "{what}: did not happen");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{what}: did not happen"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -302,29 +447,57 @@ async fn work_comes_from_the_first_healthy_daemon() {
         async move { fleet.attend(bell, stop).await }
     });
     assert_eq!(fleet.tip().await.unwrap().next_height, 10);
-    // A new block at the preferred daemon rings the bell, and its template is the one that is served.
+    // A new block at the preferred daemon rings the bell, and its template is the one that is
+    // served.
     daemons[0].change(|said| (said.prev, said.height) = (2, 11));
-    until("the new tip", async || fleet.tip().await.unwrap().hash == [2; 32]).await;
-    tokio::time::timeout(Duration::from_secs(60), bell.notified()).await.expect("the bell was not rung");
+    until("the new tip", async || {
+        fleet.tip().await.unwrap().hash == [2; 32]
+    })
+    .await;
+    tokio::time::timeout(Duration::from_secs(60), bell.notified())
+        .await
+        .expect("the bell was not rung");
     assert_eq!(fleet.template().await.unwrap().prev(), [2; 32]);
     // It dies: the second one takes over. It is back: it is used again.
     daemons[1].change(|said| (said.prev, said.height) = (3, 11));
     daemons[0].change(|said| said.dead = true);
-    until("the second daemon's tip", async || fleet.tip().await.is_ok_and(|tip| tip.hash == [3; 32])).await;
+    until("the second daemon's tip", async || {
+        fleet.tip().await.is_ok_and(|tip| tip.hash == [3; 32])
+    })
+    .await;
     assert_eq!(fleet.template().await.unwrap().prev(), [3; 32]);
-    assert_eq!(fleet.standing([1; 32], 1).await, Ok(Standing::Best { confirmations: 11 }));
+    assert_eq!(
+        fleet.standing([1; 32], 1).await,
+        Ok(Standing::Best { confirmations: 11 })
+    );
     daemons[0].change(|said| said.dead = false);
-    until("the preferred daemon's tip", async || fleet.tip().await.is_ok_and(|tip| tip.hash == [2; 32])).await;
+    until("the preferred daemon's tip", async || {
+        fleet.tip().await.is_ok_and(|tip| tip.hash == [2; 32])
+    })
+    .await;
     // It falls behind: its work is dead, whatever it says of itself.
     daemons[1].change(|said| (said.prev, said.height) = (4, 12));
-    until("the higher daemon's tip", async || fleet.tip().await.is_ok_and(|tip| tip.hash == [4; 32])).await;
-    // The higher one is not synchronised after all: back to the first; neither is: no work, at once.
+    until("the higher daemon's tip", async || {
+        fleet.tip().await.is_ok_and(|tip| tip.hash == [4; 32])
+    })
+    .await;
+    // The higher one is not synchronised after all: back to the first; neither is: no work, at
+    // once.
     daemons[1].change(|said| said.unready = Some("syncing".to_owned()));
-    until("the first daemon's tip", async || fleet.tip().await.is_ok_and(|tip| tip.hash == [2; 32])).await;
+    until("the first daemon's tip", async || {
+        fleet.tip().await.is_ok_and(|tip| tip.hash == [2; 32])
+    })
+    .await;
     daemons[0].change(|said| said.unready = Some("syncing, too".to_owned()));
-    until("no work", async || fleet.tip().await.is_ok_and(|tip| tip.unready.is_some())).await;
+    until("no work", async || {
+        fleet.tip().await.is_ok_and(|tip| tip.unready.is_some())
+    })
+    .await;
     let unready = fleet.tip().await.unwrap().unready.unwrap();
-    assert!(unready.contains("d0: syncing, too") && unready.contains("d1: syncing"), "{unready}");
+    assert!(
+        unready.contains("d0: syncing, too") && unready.contains("d1: syncing"),
+        "{unready}"
+    );
     assert!(fleet.template().await.is_err() && fleet.standing([1; 32], 1).await.is_err());
     stop.cancel();
     attending.await.unwrap();
@@ -337,25 +510,43 @@ async fn a_template_on_another_block_than_the_tip_is_not_served() {
     fleet.tip().await.unwrap();
     daemons[0].change(|said| said.template_prev = Some(9));
     daemons[1].change(|said| said.prev = 5);
-    // The preferred daemon contradicts itself, so the next one is asked; its tip has changed, which is found out.
+    // The preferred daemon contradicts itself, so the next one is asked; its tip has changed, which
+    // is found out.
     assert_eq!(fleet.template().await.unwrap().prev(), [5; 32]);
     daemons[1].change(|said| said.template_prev = Some(9));
     let error = fleet.template().await.unwrap_err();
-    assert!(matches!(&error, ChainError::Template(reason) if reason.contains(&"09".repeat(32))), "{error}");
+    assert!(
+        matches!(&error, ChainError::Template(reason) if reason.contains(&"09".repeat(32))),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_daemon_is_left_alone() {
     let daemons = [Scripted::at(1, 10), Scripted::at(1, 10)];
     daemons[1].change(|said| said.dead = true);
-    let fleet = fleet(&daemons, Settings { breaker_wait_ms: 3_600_000, breaker_longest_wait_ms: 3_600_000, ..quick() });
+    let fleet = fleet(
+        &daemons,
+        Settings {
+            breaker_wait_ms: 3_600_000,
+            breaker_longest_wait_ms: 3_600_000,
+            ..quick()
+        },
+    );
     let stop = CancellationToken::new();
     let attending = tokio::spawn({
         let (fleet, stop) = (fleet.clone(), stop.clone());
         async move { fleet.attend(Arc::new(Notify::new()), stop).await }
     });
-    until("many questions to the living", async || daemons[0].asked.load(SeqCst) > 20).await;
-    assert_eq!(daemons[1].asked.load(SeqCst), 3, "three failures, then silence");
+    until("many questions to the living", async || {
+        daemons[0].asked.load(SeqCst) > 20
+    })
+    .await;
+    assert_eq!(
+        daemons[1].asked.load(SeqCst),
+        3,
+        "three failures, then silence"
+    );
     stop.cancel();
     attending.await.unwrap();
 }
@@ -363,14 +554,27 @@ async fn a_dead_daemon_is_left_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_block_goes_to_every_daemon_and_the_first_to_take_it_decides() {
     let gate = Arc::new(Notify::new());
-    let slow = Arc::new(Scripted { gate: Some(gate.clone()), ..Scripted::default() });
+    let slow = Arc::new(Scripted {
+        gate: Some(gate.clone()),
+        ..Scripted::default()
+    });
     let daemons = [slow.clone(), Scripted::at(1, 10), Scripted::at(1, 10)];
     daemons[2].change(|said| said.verdict = Some(Submitted::Refused("no".to_owned())));
     let fleet = fleet(&daemons, quick());
-    let block = |id: u8| FoundBlock { id: [id; 32], bytes: vec![id] };
-    assert_eq!(fleet.submit(&block(1)).await, Ok(Submitted::Accepted), "the slow daemon is not waited for");
+    let block = |id: u8| FoundBlock {
+        id: [id; 32],
+        bytes: vec![id],
+    };
+    assert_eq!(
+        fleet.submit(&block(1)).await,
+        Ok(Submitted::Accepted),
+        "the slow daemon is not waited for"
+    );
     gate.notify_one();
-    until("the slow daemon's copy", async || *slow.submitted.lock().unwrap() == [[1; 32]]).await;
+    until("the slow daemon's copy", async || {
+        *slow.submitted.lock().unwrap() == [[1; 32]]
+    })
+    .await;
     // Nobody takes it: an orphan is more than a refusal, and a refusal more than silence.
     daemons[1].change(|said| said.verdict = Some(Submitted::Orphaned));
     daemons[0].change(|said| said.dead = true);
@@ -378,9 +582,15 @@ async fn a_block_goes_to_every_daemon_and_the_first_to_take_it_decides() {
     assert_eq!(fleet.submit(&block(2)).await, Ok(Submitted::Orphaned));
     daemons[1].change(|said| said.dead = true);
     gate.notify_one();
-    assert_eq!(fleet.submit(&block(3)).await, Ok(Submitted::Refused("no".to_owned())));
+    assert_eq!(
+        fleet.submit(&block(3)).await,
+        Ok(Submitted::Refused("no".to_owned()))
+    );
     daemons[2].change(|said| said.dead = true);
     gate.notify_one();
-    assert!(matches!(fleet.submit(&block(4)).await, Err(ChainError::Unreachable { .. })));
+    assert!(matches!(
+        fleet.submit(&block(4)).await,
+        Err(ChainError::Unreachable { .. })
+    ));
     assert_eq!(daemons[2].submitted.lock().unwrap().len(), 4);
 }

@@ -1,7 +1,10 @@
 //! What the `blocks` stream says of earlier runs, over a real `nats-server`.
 
 use headframe_ingest::server::find_binary;
-use headframe_ingest::{ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, StreamSettings, provision};
+use headframe_ingest::{
+    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, StreamSettings,
+    provision,
+};
 use headframe_schemas::stream;
 use headframe_schemas::stream::blocks::Block;
 use headframe_stratum::chain::Standing;
@@ -15,7 +18,8 @@ use crate::server::{NONCE, RESULT, is_ok};
 
 fn facts(nats: &Nats, folder: &Path) -> Arc<DurableFacts> {
     let publisher = Publisher::new(nats.clone(), "test", PublisherConfig::default());
-    let (facts, spooler) = DurableFacts::open(publisher, &StratumConfig::default().spool, folder).unwrap();
+    let (facts, spooler) =
+        DurableFacts::open(publisher, &StratumConfig::default().spool, folder).unwrap();
     tokio::spawn(spooler.run());
     Arc::new(facts)
 }
@@ -27,12 +31,31 @@ fn statuses(rows: &[Block]) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_stream_itself_tells_a_restart_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
-    let nats_server = ManagedServer::start(ServerConfig::new(find_binary().unwrap(), folder.path().to_owned())).await.unwrap();
-    let nats = Nats::connect(&NatsConfig { url: nats_server.url().to_owned(), ..NatsConfig::default() }).await.unwrap();
+    let nats_server = ManagedServer::start(ServerConfig::new(
+        find_binary().unwrap(),
+        folder.path().to_owned(),
+    ))
+    .await
+    .unwrap();
+    let nats = Nats::connect(&NatsConfig {
+        url: nats_server.url().to_owned(),
+        ..NatsConfig::default()
+    })
+    .await
+    .unwrap();
     let durable = facts(&nats, &folder.path().join("spool"));
-    assert!(durable.block_rows("test").await.unwrap_err().to_string().contains("does not exist"));
+    assert!(
+        durable
+            .block_rows("test")
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("does not exist")
+    );
     for stream in stream::ALL {
-        provision(&nats.js, *stream, &StreamSettings::default()).await.unwrap();
+        provision(&nats.js, *stream, &StreamSettings::default())
+            .await
+            .unwrap();
     }
     assert_eq!(durable.block_rows("test").await.unwrap(), []);
     assert_eq!(durable.newest_height("test").await.unwrap(), None);
@@ -41,36 +64,68 @@ async fn the_stream_itself_tells_a_restart_what_was_written() {
         config.blocks.look_s = 1;
         config
     };
-    let scene = || Scene { network_difficulty: 16, ..Scene::default() };
+    let scene = || Scene {
+        network_difficulty: 16,
+        ..Scene::default()
+    };
     let stage = Stage::open_over(scene(), config(), Arc::new(Memory::new()), durable.clone()).await;
     let mut client = stage.miner().await;
     assert!(is_ok(&client.submit(NONCE, RESULT).await));
     until(&*durable, &["candidate", "accepted"]).await;
-    stage.chain.standings.lock().unwrap().insert([0x0c; 32], Standing::Best { confirmations: 12 });
+    stage
+        .chain
+        .standings
+        .lock()
+        .unwrap()
+        .insert([0x0c; 32], Standing::Best { confirmations: 12 });
     until(&*durable, &["candidate", "accepted", "confirmed"]).await;
     stage.close().await;
-    assert_eq!(durable.newest_height("test").await.unwrap(), Some(scene().height));
+    assert_eq!(
+        durable.newest_height("test").await.unwrap(),
+        Some(scene().height)
+    );
     // Another producer, another pool, the same block: none of it is ours.
-    let foreign = Block { pool: "elsewhere".to_owned(), ..durable.block_rows("test").await.unwrap().remove(0) };
+    let foreign = Block {
+        pool: "elsewhere".to_owned(),
+        ..durable.block_rows("test").await.unwrap().remove(0)
+    };
     durable.block(foreign).await.unwrap();
 
     // The next run knows where the last one stopped, and writes nothing twice.
     let again = facts(&nats, &folder.path().join("spool-of-the-next-run"));
     let stage = Stage::open_over(scene(), config(), Arc::new(Memory::new()), again.clone()).await;
-    stage.chain.standings.lock().unwrap().insert([0x0c; 32], Standing::Best { confirmations: 60 });
+    stage
+        .chain
+        .standings
+        .lock()
+        .unwrap()
+        .insert([0x0c; 32], Standing::Best { confirmations: 60 });
     until(&*again, &["candidate", "accepted", "confirmed", "matured"]).await;
     stage.close().await;
     let rows = again.block_rows("test").await.unwrap();
-    assert_eq!(statuses(&rows), ["candidate", "accepted", "confirmed", "matured"]);
-    assert!(rows.iter().all(|row| row.worker == "rack7" && row.reward_atomic == Some(600_000_000_000)));
+    assert_eq!(
+        statuses(&rows),
+        ["candidate", "accepted", "confirmed", "matured"]
+    );
+    assert!(
+        rows.iter()
+            .all(|row| row.worker == "rack7" && row.reward_atomic == Some(600_000_000_000))
+    );
     assert_eq!(again.block_rows("elsewhere").await.unwrap().len(), 1);
     nats_server.shutdown().await;
 }
 
 async fn until(facts: &dyn Facts, wanted: &[&str]) {
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !facts.block_rows("test").await.is_ok_and(|rows| statuses(&rows) == *wanted) {
-        assert!(tokio::time::Instant::now() < deadline, "{wanted:?} did not come");
+    while !facts
+        .block_rows("test")
+        .await
+        .is_ok_and(|rows| statuses(&rows) == *wanted)
+    {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{wanted:?} did not come"
+        );
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

@@ -1,4 +1,5 @@
-//! The keeper in a world of its own: a JetStream that dies, delays and answers to nobody, a disk that fails, and crashes.
+//! The keeper in a world of its own: a JetStream that dies, delays and answers to nobody, a disk
+//! that fails, and crashes.
 
 use headframe_ingest::Numbered;
 use headframe_schemas::Stream;
@@ -15,7 +16,12 @@ use std::time::Duration;
 const STREAMS: [&dyn Stream; 2] = [&Shares, &Blocks];
 
 fn limits(spool: u64) -> Limits {
-    Limits { rows: 7, bytes: 200, spool, patience: Duration::from_millis(400) }
+    Limits {
+        rows: 7,
+        bytes: 200,
+        spool,
+        patience: Duration::from_millis(400),
+    }
 }
 
 /// Files as bytes, so that a crash can tear the last one.
@@ -47,10 +53,17 @@ impl Disk {
         }
         self.open = self.open && self.files.len() > 1;
         let (number, bytes) = self.files.front()?;
-        let mut segment = Segment { number: *number, bytes: bytes.len() as u64, records: Vec::new(), damaged: 0 };
+        let mut segment = Segment {
+            number: *number,
+            bytes: bytes.len() as u64,
+            records: Vec::new(),
+            damaged: 0,
+        };
         for piece in frame::scan(bytes) {
             match piece {
-                Piece::Record(range) => segment.records.push(Record::decode(&bytes[range]).unwrap()),
+                Piece::Record(range) => {
+                    segment.records.push(Record::decode(&bytes[range]).unwrap())
+                }
                 Piece::Torn(_) => {}
                 Piece::Damaged(range) => panic!("nobody damaged {range:?}"),
             }
@@ -88,7 +101,11 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let spool = if random.random_bool(0.3) { 9_000 } else { 1_000_000 };
+        let spool = if random.random_bool(0.3) {
+            9_000
+        } else {
+            1_000_000
+        };
         let keeper = Keeper::new(limits(spool), "run-0".into(), 0);
         Self {
             random,
@@ -121,7 +138,13 @@ impl World {
             1..4 => (STREAMS[0], Class::Spare),
             _ => (STREAMS[0], Class::Due),
         };
-        self.keeper.row(Row { stream, key: "main".to_owned(), class, line: row.to_string().into_bytes(), waiter: row });
+        self.keeper.row(Row {
+            stream,
+            key: "main".to_owned(),
+            class,
+            line: row.to_string().into_bytes(),
+            waiter: row,
+        });
     }
 
     fn obey(&mut self) {
@@ -129,35 +152,58 @@ impl World {
             match step {
                 Step::Answer(rows, verdict) => {
                     for row in rows {
-                        assert_eq!(self.answered.insert(row, verdict.is_ok()), None, "row {row} was answered twice");
+                        assert_eq!(
+                            self.answered.insert(row, verdict.is_ok()),
+                            None,
+                            "row {row} was answered twice"
+                        );
                     }
                 }
                 Step::Offer(number, message) => self.offers.push((number, message)),
                 Step::Append(records) => {
                     let mut bytes = Vec::new();
-                    records.iter().for_each(|record| frame::encode(&record.encode(), &mut bytes));
-                    assert!(self.work.replace(Work::Append(bytes)).is_none(), "two works on the disk at once");
+                    records
+                        .iter()
+                        .for_each(|record| frame::encode(&record.encode(), &mut bytes));
+                    assert!(
+                        self.work.replace(Work::Append(bytes)).is_none(),
+                        "two works on the disk at once"
+                    );
                 }
                 Step::Read { done, aside } => {
                     assert!(aside.is_empty() && self.work.replace(Work::Read(done)).is_none());
                 }
             }
         }
-        assert!(self.disk.used() <= self.spool, "the spool outgrew its bound: {} bytes", self.disk.used());
+        assert!(
+            self.disk.used() <= self.spool,
+            "the spool outgrew its bound: {} bytes",
+            self.disk.used()
+        );
     }
 
     fn store(&mut self, message: &Numbered) {
         let id = (message.stream.name(), message.id());
         if let Some(stored) = self.ids.get(&id) {
             assert_eq!(stored, &message.text, "two messages of one id");
-            // JetStream's window is finite: sometimes a repetition is stored, and the numbers must tell it.
+            // JetStream's window is finite: sometimes a repetition is stored, and the numbers must
+            // tell it.
             if self.random.random_bool(0.5) {
                 return;
             }
         }
         self.ids.insert(id, message.text.to_vec());
-        for (line, number) in std::str::from_utf8(&message.text).unwrap().lines().zip(message.first..) {
-            self.stored.push((message.stream.name().to_owned(), message.producer.to_string(), number, line.parse().unwrap()));
+        for (line, number) in std::str::from_utf8(&message.text)
+            .unwrap()
+            .lines()
+            .zip(message.first..)
+        {
+            self.stored.push((
+                message.stream.name().to_owned(),
+                message.producer.to_string(),
+                number,
+                line.parse().unwrap(),
+            ));
         }
     }
 
@@ -192,11 +238,19 @@ impl World {
                     self.disk.append(&bytes);
                 }
                 self.disk.open = self.disk.open && !fails;
-                self.keeper.appended(if fails { Err("no space".to_owned()) } else { Ok(()) }, self.disk.used());
+                self.keeper.appended(
+                    if fails {
+                        Err("no space".to_owned())
+                    } else {
+                        Ok(())
+                    },
+                    self.disk.used(),
+                );
             }
             Some(Work::Read(_)) if self.chance(0.05) => {
                 // Nothing was done, so the same is asked again.
-                self.keeper.read(self.now, Err("cannot read".to_owned()), self.disk.used());
+                self.keeper
+                    .read(self.now, Err("cannot read".to_owned()), self.disk.used());
             }
             Some(Work::Read(done)) => {
                 let segment = self.disk.read(done);
@@ -205,7 +259,8 @@ impl World {
         }
     }
 
-    /// kill -9: what was being written may be there, in part or whole; what was being sent may arrive.
+    /// kill -9: what was being written may be there, in part or whole; what was being sent may
+    /// arrive.
     fn crash(&mut self) {
         match self.work.take() {
             Some(Work::Append(bytes)) => {
@@ -224,7 +279,11 @@ impl World {
             }
         }
         self.runs += 1;
-        self.keeper = Keeper::new(limits(self.spool), format!("run-{}", self.runs).into(), self.disk.used());
+        self.keeper = Keeper::new(
+            limits(self.spool),
+            format!("run-{}", self.runs).into(),
+            self.disk.used(),
+        );
     }
 
     fn live(&mut self) {
@@ -257,7 +316,10 @@ impl World {
                 return;
             }
         }
-        panic!("it never came to rest; {} bytes in the spool", self.disk.used());
+        panic!(
+            "it never came to rest; {} bytes in the spool",
+            self.disk.used()
+        );
     }
 
     fn check(&self) {
@@ -267,7 +329,9 @@ impl World {
             let key = (stream.as_str(), producer.as_str(), *number);
             match seen.insert(key, *row) {
                 Some(before) => assert_eq!(before, *row, "{key:?} names two rows"),
-                None if self.answered.get(row) == Some(&true) => order.entry((stream, producer)).or_default().push(*row),
+                None if self.answered.get(row) == Some(&true) => {
+                    order.entry((stream, producer)).or_default().push(*row)
+                }
                 None => {}
             }
         }
@@ -275,7 +339,10 @@ impl World {
         let distinct: BTreeSet<u64> = rows.iter().copied().collect();
         assert_eq!(rows.len(), distinct.len(), "a row has two numbers");
         for (row, _) in self.answered.iter().filter(|(_, ok)| **ok) {
-            assert!(distinct.contains(row), "row {row} was promised and is missing");
+            assert!(
+                distinct.contains(row),
+                "row {row} was promised and is missing"
+            );
         }
         for (line, rows) in order {
             assert!(rows.is_sorted(), "{line:?} is out of order: {rows:?}");
@@ -294,7 +361,10 @@ fn what_was_promised_is_there_once_and_in_order_whatever_happens() {
         }
         world.settle();
         let left = world.next_row as usize - world.answered.len();
-        assert!(world.runs > 0 || left == 0, "seed {seed}: {left} rows were never answered");
+        assert!(
+            world.runs > 0 || left == 0,
+            "seed {seed}: {left} rows were never answered"
+        );
         world.check();
         assert_eq!(world.disk.used(), 0, "seed {seed}: the spool is not empty");
         crashes += world.runs;
@@ -302,11 +372,20 @@ fn what_was_promised_is_there_once_and_in_order_whatever_happens() {
         refused += world.answered.values().filter(|ok| !**ok).count();
     }
     // The world was neither too kind nor too cruel to show anything.
-    assert!(promised > 30_000 && refused > 1_000 && crashes > 300 && spooled > 50_000, "{promised} {refused} {crashes} {spooled}");
+    assert!(
+        promised > 30_000 && refused > 1_000 && crashes > 300 && spooled > 50_000,
+        "{promised} {refused} {crashes} {spooled}"
+    );
 }
 
 fn share(row: u64, class: Class) -> Row<u64> {
-    Row { stream: &Shares, key: "main".to_owned(), class, line: row.to_string().into_bytes(), waiter: row }
+    Row {
+        stream: &Shares,
+        key: "main".to_owned(),
+        class,
+        line: row.to_string().into_bytes(),
+        waiter: row,
+    }
 }
 
 fn ms(ms: u64) -> Duration {
@@ -315,36 +394,88 @@ fn ms(ms: u64) -> Duration {
 
 #[test]
 fn one_sync_serves_all_rows_that_came_during_the_last() {
-    let mut keeper = Keeper::new(Limits { rows: 1_000, bytes: 100_000, ..limits(1_000_000) }, "p".into(), 0);
+    let mut keeper = Keeper::new(
+        Limits {
+            rows: 1_000,
+            bytes: 100_000,
+            ..limits(1_000_000)
+        },
+        "p".into(),
+        0,
+    );
     keeper.row(share(0, Class::Due));
     assert!(matches!(keeper.step(ms(0)), Some(Step::Offer(0, _))));
     keeper.row(share(1, Class::Due));
-    assert!(keeper.step(ms(399)).is_none(), "one message is under way, so the next row waits");
+    assert!(
+        keeper.step(ms(399)).is_none(),
+        "one message is under way, so the next row waits"
+    );
     assert_eq!(keeper.wake_at(ms(399)), Some(ms(400)));
-    // Out of patience: what was offered goes first, as it was offered, and the row behind it goes along.
-    let Some(Step::Append(records)) = keeper.step(ms(400)) else { panic!("nothing goes to the disk") };
-    let told: Vec<_> = records.iter().map(|record| (record.message.id(), record.offered)).collect();
-    assert_eq!(told, [("p/1+1".to_owned(), true), ("p/2+1".to_owned(), false)]);
+    // Out of patience: what was offered goes first, as it was offered, and the row behind it goes
+    // along.
+    let Some(Step::Append(records)) = keeper.step(ms(400)) else {
+        panic!("nothing goes to the disk")
+    };
+    let told: Vec<_> = records
+        .iter()
+        .map(|record| (record.message.id(), record.offered))
+        .collect();
+    assert_eq!(
+        told,
+        [("p/1+1".to_owned(), true), ("p/2+1".to_owned(), false)]
+    );
     for row in 2..500 {
         keeper.row(share(row, Class::Due));
     }
     assert!(keeper.step(ms(401)).is_none(), "the disk is busy");
     keeper.appended(Ok(()), 100);
     assert!(matches!(keeper.step(ms(402)), Some(Step::Answer(rows, Ok(()))) if rows == [0, 1]));
-    assert!(matches!(keeper.step(ms(402)), Some(Step::Read { done: None, .. })), "a read has its turn");
+    assert!(
+        matches!(keeper.step(ms(402)), Some(Step::Read { done: None, .. })),
+        "a read has its turn"
+    );
     let records = records.into_iter().collect();
-    keeper.read(ms(403), Ok(Some(Segment { number: 1, bytes: 100, records, damaged: 0 })), 100);
-    let Some(Step::Append(records)) = keeper.step(ms(403)) else { panic!("the rows wait for nothing") };
-    assert_eq!(records.iter().map(|record| record.message.rows).collect::<Vec<_>>(), [498], "498 rows, one record, one sync");
-    // The late answer to the first offer says nothing any more; the second offer of the same message does.
+    keeper.read(
+        ms(403),
+        Ok(Some(Segment {
+            number: 1,
+            bytes: 100,
+            records,
+            damaged: 0,
+        })),
+        100,
+    );
+    let Some(Step::Append(records)) = keeper.step(ms(403)) else {
+        panic!("the rows wait for nothing")
+    };
+    assert_eq!(
+        records
+            .iter()
+            .map(|record| record.message.rows)
+            .collect::<Vec<_>>(),
+        [498],
+        "498 rows, one record, one sync"
+    );
+    // The late answer to the first offer says nothing any more; the second offer of the same
+    // message does.
     keeper.offered(ms(404), 0, Ok(()));
-    let Some(Step::Offer(1, again)) = keeper.step(ms(404)) else { panic!("nothing is offered") };
+    let Some(Step::Offer(1, again)) = keeper.step(ms(404)) else {
+        panic!("nothing is offered")
+    };
     assert_eq!(again.id(), "p/1+1");
 }
 
 #[test]
 fn a_full_spool_refuses_the_cheap_first_and_blocks_last() {
-    let mut keeper = Keeper::new(Limits { rows: 1_000, bytes: 100_000, ..limits(100_000) }, "p".into(), 1);
+    let mut keeper = Keeper::new(
+        Limits {
+            rows: 1_000,
+            bytes: 100_000,
+            ..limits(100_000)
+        },
+        "p".into(),
+        1,
+    );
     let refused = |keeper: &mut Keeper<u64>, class| {
         keeper.row(share(9, class));
         let step = keeper.step(ms(0));
@@ -354,12 +485,30 @@ fn a_full_spool_refuses_the_cheap_first_and_blocks_last() {
             other => panic!("{other:?}"),
         }
     };
-    for (used, expected) in
-        [(40_000, [false, false, false]), (60_000, [true, false, false]), (97_000, [true, true, false]), (99_900, [true; 3])]
-    {
-        for (class, expected) in [Class::Spare, Class::Due, Class::Vital].into_iter().zip(expected) {
-            let mut fresh = Keeper::new(Limits { rows: 1_000, bytes: 100_000, ..limits(100_000) }, "p".into(), used);
-            assert_eq!(refused(&mut fresh, class), expected, "{class:?} with {used} bytes");
+    for (used, expected) in [
+        (40_000, [false, false, false]),
+        (60_000, [true, false, false]),
+        (97_000, [true, true, false]),
+        (99_900, [true; 3]),
+    ] {
+        for (class, expected) in [Class::Spare, Class::Due, Class::Vital]
+            .into_iter()
+            .zip(expected)
+        {
+            let mut fresh = Keeper::new(
+                Limits {
+                    rows: 1_000,
+                    bytes: 100_000,
+                    ..limits(100_000)
+                },
+                "p".into(),
+                used,
+            );
+            assert_eq!(
+                refused(&mut fresh, class),
+                expected,
+                "{class:?} with {used} bytes"
+            );
             assert_eq!(fresh.refuses().is_some(), used > 93_000);
         }
     }
@@ -370,7 +519,15 @@ fn a_full_spool_refuses_the_cheap_first_and_blocks_last() {
 #[test]
 fn the_spool_is_left_although_rows_never_stop_coming() {
     let (sync, trip) = (ms(3), ms(7));
-    let mut keeper = Keeper::new(Limits { rows: 5_000, bytes: 256 * 1024, ..limits(1 << 30) }, "p".into(), 0);
+    let mut keeper = Keeper::new(
+        Limits {
+            rows: 5_000,
+            bytes: 256 * 1024,
+            ..limits(1 << 30)
+        },
+        "p".into(),
+        0,
+    );
     let mut disk = Disk::default();
     let mut offer: Option<(Duration, u64)> = None;
     let mut work: Option<(Duration, Work)> = None;
@@ -386,7 +543,15 @@ fn the_spool_is_left_although_rows_never_stop_coming() {
         let up = !(1_000..6_000).contains(&at);
         if let Some((_, number)) = offer.filter(|(due, _)| *due <= now) {
             offer = None;
-            keeper.offered(now, number, if up { Ok(()) } else { Err(Failure::Open("away".to_owned())) });
+            keeper.offered(
+                now,
+                number,
+                if up {
+                    Ok(())
+                } else {
+                    Err(Failure::Open("away".to_owned()))
+                },
+            );
         }
         match work.take() {
             Some((due, todo)) if due > now => work = Some((due, todo)),
@@ -404,13 +569,22 @@ fn the_spool_is_left_although_rows_never_stop_coming() {
             match step {
                 Step::Answer(rows, verdict) => {
                     assert_eq!(verdict, Ok(()));
-                    longest =
-                        rows.iter().filter_map(|row| asked.remove(row)).map(|since| now - since).max().unwrap_or_default().max(longest);
+                    longest = rows
+                        .iter()
+                        .filter_map(|row| asked.remove(row))
+                        .map(|since| now - since)
+                        .max()
+                        .unwrap_or_default()
+                        .max(longest);
                 }
-                Step::Offer(number, _) => offer = Some((now + if up { trip } else { ms(1) }, number)),
+                Step::Offer(number, _) => {
+                    offer = Some((now + if up { trip } else { ms(1) }, number))
+                }
                 Step::Append(records) => {
                     let mut bytes = Vec::new();
-                    records.iter().for_each(|record| frame::encode(&record.encode(), &mut bytes));
+                    records
+                        .iter()
+                        .for_each(|record| frame::encode(&record.encode(), &mut bytes));
                     work = Some((now + sync, Work::Append(bytes)));
                 }
                 Step::Read { done, .. } => work = Some((now + ms(1), Work::Read(done))),

@@ -1,7 +1,8 @@
-//! kill -9 of the pool and of nats-server under load: no share that was answered OK is missing, none is there twice.
+//! kill -9 of the pool and of nats-server under load: no share that was answered OK is missing,
+//! none is there twice.
 //!
-//! The pool is a process of its own: this very test, started again. Each share has a worker name of its own, so each is
-//! found in the stream or not. `HEADFRAME_POOL_KILLS` sets the number of kills.
+//! The pool is a process of its own: this very test, started again. Each share has a worker name of
+//! its own, so each is found in the stream or not. `HEADFRAME_POOL_KILLS` sets the number of kills.
 
 use headframe_ingest::{Nats, NatsConfig, Publisher, PublisherConfig};
 use headframe_stratum::spool::Settings;
@@ -37,8 +38,15 @@ impl Pool {
     fn start(role: &str) -> Self {
         let name = "kill::a_kill_costs_no_share_that_was_answered_ok";
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", name, "--nocapture"]).env(ROLE, role).stdin(Stdio::piped()).stdout(Stdio::null());
-        Self { child: command.spawn().unwrap(), role: role.to_owned() }
+        command
+            .args(["--exact", name, "--nocapture"])
+            .env(ROLE, role)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
+        Self {
+            child: command.spawn().unwrap(),
+            role: role.to_owned(),
+        }
     }
 
     /// kill -9, and the next one.
@@ -58,22 +66,45 @@ impl Drop for Pool {
 
 /// The child: a pool until it is killed, or until its parent is gone.
 async fn be_the_pool(role: &str) {
-    let orphaned = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    let orphaned =
+        tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     let role: Value = serde_json::from_str(role).unwrap();
     let url = role["nats"].as_str().unwrap().to_owned();
     let address = url.trim_start_matches("nats://").to_owned();
     let nats = loop {
-        until("nats-server listens", || std::net::TcpStream::connect(&address).is_ok()).await;
-        if let Ok(nats) = Nats::connect(&NatsConfig { url: url.clone(), ..NatsConfig::default() }).await {
+        until("nats-server listens", || {
+            std::net::TcpStream::connect(&address).is_ok()
+        })
+        .await;
+        if let Ok(nats) = Nats::connect(&NatsConfig {
+            url: url.clone(),
+            ..NatsConfig::default()
+        })
+        .await
+        {
             break nats;
         }
     };
     let publisher = Publisher::new(nats, "pool", PublisherConfig::default());
-    let settings = Settings { patience_ms: 150, ..Settings::default() };
-    let (facts, spooler) = DurableFacts::open(publisher, &settings, Path::new(role["spool"].as_str().unwrap())).unwrap();
+    let settings = Settings {
+        patience_ms: 150,
+        ..Settings::default()
+    };
+    let (facts, spooler) = DurableFacts::open(
+        publisher,
+        &settings,
+        Path::new(role["spool"].as_str().unwrap()),
+    )
+    .unwrap();
     tokio::spawn(spooler.run());
     let listen = format!("127.0.0.1:{}", role["port"]).parse().unwrap();
-    let _stage = Stage::open_over(Scene::default(), StratumConfig { listen, ..config() }, Arc::new(Memory::new()), Arc::new(facts)).await;
+    let _stage = Stage::open_over(
+        Scene::default(),
+        StratumConfig { listen, ..config() },
+        Arc::new(Memory::new()),
+        Arc::new(facts),
+    )
+    .await;
     let _ = orphaned.await;
 }
 
@@ -88,9 +119,15 @@ struct Told {
 
 /// One line there, one line back; `None` when the connection is gone.
 async fn ask(stream: &mut BufReader<TcpStream>, line: String) -> Option<Value> {
-    stream.get_mut().write_all((line + "\n").as_bytes()).await.ok()?;
+    stream
+        .get_mut()
+        .write_all((line + "\n").as_bytes())
+        .await
+        .ok()?;
     let mut answer = String::new();
-    let read = tokio::time::timeout(Duration::from_secs(60), stream.read_line(&mut answer)).await.expect("no answer and no end");
+    let read = tokio::time::timeout(Duration::from_secs(60), stream.read_line(&mut answer))
+        .await
+        .expect("no answer and no end");
     (read.ok()? > 0).then(|| serde_json::from_str(&answer).unwrap())
 }
 
@@ -98,7 +135,11 @@ async fn ask(stream: &mut BufReader<TcpStream>, line: String) -> Option<Value> {
 async fn log_in(port: u16, worker: &str) -> Option<(BufReader<TcpStream>, String)> {
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.ok()?);
     let params = json!({"login": format!("4AddrExample.{worker}"), "pass": "x", "agent": "test", "algo": ["rx/0"]});
-    let answer = ask(&mut stream, json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params}).to_string()).await?;
+    let answer = ask(
+        &mut stream,
+        json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params}).to_string(),
+    )
+    .await?;
     let job = answer["result"]["job"]["job_id"].as_str()?.to_owned();
     Some((stream, job))
 }
@@ -110,18 +151,25 @@ async fn mine(port: u16, miner: usize, told: Arc<Mutex<Told>>, stop: Cancellatio
         number += 1;
         let worker = format!("m{miner}-{number}");
         let Some((mut stream, job)) = log_in(port, &worker).await else {
-            until("the pool listens", || stop.is_cancelled() || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+            until("the pool listens", || {
+                stop.is_cancelled() || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+            })
+            .await;
             continue;
         };
         let answer = ask(&mut stream, submit_line(2, &job, NONCE, RESULT)).await;
         match answer {
-            Some(answer) if answer["result"]["status"] == "OK" => drop(told.lock().unwrap().ok.insert(worker)),
+            Some(answer) if answer["result"]["status"] == "OK" => {
+                drop(told.lock().unwrap().ok.insert(worker))
+            }
             Some(_) => told.lock().unwrap().refused += 1,
             None => {
                 told.lock().unwrap().unheard += 1;
-                // The row may be durable although OK was never heard. The same share on a new connection is worth nothing.
+                // The row may be durable although OK was never heard. The same share on a new
+                // connection is worth nothing.
                 if let Some((mut stream, _)) = log_in(port, &worker).await
-                    && let Some(answer) = ask(&mut stream, submit_line(3, &job, NONCE, RESULT)).await
+                    && let Some(answer) =
+                        ask(&mut stream, submit_line(3, &job, NONCE, RESULT)).await
                 {
                     assert_eq!(answer["error"]["message"], "Block expired", "{answer}");
                 }
@@ -150,12 +198,24 @@ impl Siege {
     /// Waits until so many more shares were answered OK.
     async fn more(&self, count: usize) {
         let goal = self.told.lock().unwrap().ok.len() + count;
-        until("shares are answered OK", || self.told.lock().unwrap().ok.len() >= goal).await;
+        until("shares are answered OK", || {
+            self.told.lock().unwrap().ok.len() >= goal
+        })
+        .await;
     }
 
     fn spooled(&self) -> usize {
         let entries = std::fs::read_dir(&self.spool).unwrap();
-        entries.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "spool")).count()
+        entries
+            .filter(|entry| {
+                entry
+                    .as_ref()
+                    .unwrap()
+                    .path()
+                    .extension()
+                    .is_some_and(|extension| extension == "spool")
+            })
+            .count()
     }
 
     async fn blow(&mut self, what: usize) {
@@ -190,14 +250,27 @@ async fn a_kill_costs_no_share_that_was_answered_ok() {
     if let Ok(role) = std::env::var(ROLE) {
         return be_the_pool(&role).await;
     }
-    let kills: usize = std::env::var("HEADFRAME_POOL_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(BLOWS.len());
+    let kills: usize = std::env::var("HEADFRAME_POOL_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(BLOWS.len());
     let mut random = StdRng::seed_from_u64(20_261_121);
     let bed = Bed::new().await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let spool = bed.folder.path().join("pool");
-    let role = json!({"nats": bed.server.as_ref().unwrap().url(), "port": port, "spool": spool}).to_string();
+    let role = json!({"nats": bed.server.as_ref().unwrap().url(), "port": port, "spool": spool})
+        .to_string();
     let told = Arc::new(Mutex::new(Told::default()));
-    let mut siege = Siege { bed, pool: Pool::start(&role), told: told.clone(), spool };
+    let mut siege = Siege {
+        bed,
+        pool: Pool::start(&role),
+        told: told.clone(),
+        spool,
+    };
     let stop = CancellationToken::new();
     let mut miners = tokio::task::JoinSet::new();
     (0..MINERS).for_each(|miner| drop(miners.spawn(mine(port, miner, told.clone(), stop.clone()))));
@@ -205,7 +278,11 @@ async fn a_kill_costs_no_share_that_was_answered_ok() {
     for kill in 0..kills {
         siege.more(random.random_range(3..25)).await;
         // Each kind in turn first, so that even a short siege has all of them.
-        let what = if kill < BLOWS.len() { kill } else { random.random_range(0..BLOWS.len()) };
+        let what = if kill < BLOWS.len() {
+            kill
+        } else {
+            random.random_range(0..BLOWS.len())
+        };
         *done.entry(BLOWS[what]).or_insert(0) += 1;
         siege.blow(what).await;
     }
@@ -222,12 +299,27 @@ async fn a_kill_costs_no_share_that_was_answered_ok() {
 async fn check(bed: &Bed, told: &Told, done: &BTreeMap<&str, i32>) {
     let rows = bed.rows().await;
     let mut accepted: BTreeMap<&str, usize> = BTreeMap::new();
-    rows.iter().filter(|row| row.outcome == "accepted").for_each(|row| *accepted.entry(&row.worker).or_default() += 1);
-    let missing: Vec<_> = told.ok.iter().filter(|worker| !accepted.contains_key(worker.as_str())).collect();
+    rows.iter()
+        .filter(|row| row.outcome == "accepted")
+        .for_each(|row| *accepted.entry(&row.worker).or_default() += 1);
+    let missing: Vec<_> = told
+        .ok
+        .iter()
+        .filter(|worker| !accepted.contains_key(worker.as_str()))
+        .collect();
     let twice: Vec<_> = accepted.iter().filter(|(_, count)| **count > 1).collect();
     println!("{done:?}");
-    println!("{} shares answered OK, {} refused, {} answers unheard; {} rows", told.ok.len(), told.refused, told.unheard, accepted.len());
+    println!(
+        "{} shares answered OK, {} refused, {} answers unheard; {} rows",
+        told.ok.len(),
+        told.refused,
+        told.unheard,
+        accepted.len()
+    );
     assert!(missing.is_empty(), "answered OK and missing: {missing:?}");
     assert!(twice.is_empty(), "there twice: {twice:?}");
-    assert!(accepted.len() <= told.ok.len() + told.unheard, "a share that was refused is there as accepted");
+    assert!(
+        accepted.len() <= told.ok.len() + told.unheard,
+        "a share that was refused is there as accepted"
+    );
 }

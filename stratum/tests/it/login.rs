@@ -45,18 +45,33 @@ fn the_password_may_name_the_worker_and_the_difficulty() {
         ("=", DEFAULT_WORKER, None),
     ] {
         let login = with_password("4A", pass);
-        assert_eq!((login.worker.as_str(), login.fixed_difficulty), (worker, difficulty), "{pass}");
+        assert_eq!(
+            (login.worker.as_str(), login.fixed_difficulty),
+            (worker, difficulty),
+            "{pass}"
+        );
     }
 }
 
 #[test]
 fn the_rig_id_wins_then_the_user_then_the_password() {
-    let all = |rigid: &str, user: &str| read(json!({"login": user, "pass": "third,d=3", "rigid": rigid}));
+    let all =
+        |rigid: &str, user: &str| read(json!({"login": user, "pass": "third,d=3", "rigid": rigid}));
     assert_eq!(all("first", "4A.second+2").worker, "first");
     assert_eq!(all("", "4A.second+2").worker, "second");
     assert_eq!(all("", "4A").worker, "third");
-    assert_eq!((all("", "4A+2").fixed_difficulty, all("", "4A").fixed_difficulty), (Some(2), Some(3)));
-    assert_eq!(read(json!({"login": "4A", "pass": null, "rigid": null, "algo": null, "agent": null})).worker, DEFAULT_WORKER);
+    assert_eq!(
+        (
+            all("", "4A+2").fixed_difficulty,
+            all("", "4A").fixed_difficulty
+        ),
+        (Some(2), Some(3))
+    );
+    assert_eq!(
+        read(json!({"login": "4A", "pass": null, "rigid": null, "algo": null, "agent": null}))
+            .worker,
+        DEFAULT_WORKER
+    );
 }
 
 #[test]
@@ -72,7 +87,11 @@ fn no_e_mail_address_is_kept_wherever_it_is_written() {
         ("4A", "x", "rack:7", "rack_7"),
     ] {
         let login = read(json!({"login": user, "pass": pass, "rigid": rigid}));
-        assert_eq!((login.worker.as_str(), login.address.as_str()), (worker, "4A"), "{user} {pass} {rigid}");
+        assert_eq!(
+            (login.worker.as_str(), login.address.as_str()),
+            (worker, "4A"),
+            "{user} {pass} {rigid}"
+        );
         assert!(!format!("{login:?}").contains("example"), "{login:?}");
     }
 }
@@ -81,14 +100,25 @@ fn no_e_mail_address_is_kept_wherever_it_is_written() {
 fn nicehash_and_proxies_are_known_by_what_they_say() {
     let agent = |agent: &str| read(json!({"login": "4A", "pass": "x", "agent": agent}));
     for (name, nicehash, proxy) in [
-        ("XMRig/6.26.0 (Linux x86_64) libuv/1.44.2 gcc/12.2.0", false, false),
+        (
+            "XMRig/6.26.0 (Linux x86_64) libuv/1.44.2 gcc/12.2.0",
+            false,
+            false,
+        ),
         ("NiceHash/1.0.0", true, false),
         ("excavator nicehash", true, false),
-        ("xmrig-proxy/6.26.0 (Linux x86_64) libuv/1.44.2 gcc/12.2.0", false, true),
+        (
+            "xmrig-proxy/6.26.0 (Linux x86_64) libuv/1.44.2 gcc/12.2.0",
+            false,
+            true,
+        ),
         ("xmr-node-proxy/0.0.3", false, true),
     ] {
         let login = agent(name);
-        assert_eq!((login.nicehash, login.proxy, login.agent.as_str()), (nicehash, proxy, name));
+        assert_eq!(
+            (login.nicehash, login.proxy, login.agent.as_str()),
+            (nicehash, proxy, name)
+        );
     }
     assert!(with_password("4A", "x,nicehash").nicehash && !with_password("4A", "x").nicehash);
     assert_eq!(agent(&"a\u{7}".repeat(300)).agent, "a".repeat(128));

@@ -1,5 +1,5 @@
-//! The tests of the stratum room: pure rules against vectors and oracles, the server against captured lines, and the whole
-//! against a real monerod.
+//! The tests of the stratum room: pure rules against vectors and oracles, the server against
+//! captured lines, and the whole against a real monerod.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,6 +1,8 @@
-//! A million cases each: no honest share is refused for its difficulty, no dishonest one is credited, nothing counts twice.
+//! A million cases each: no honest share is refused for its difficulty, no dishonest one is
+//! credited, nothing counts twice.
 //!
-//! Plain loops over seeded dice, because they are a hundred times faster than a property-testing library and as reproducible.
+//! Plain loops over seeded dice, because they are a hundred times faster than a property-testing
+//! library and as reproducible.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,7 +28,8 @@ fn hash(limbs: [u64; 4]) -> Hash {
     hash
 }
 
-/// The highest hash that is worth `difficulty`: (2²⁵⁶ − 1) / difficulty, by long division, lowest limb first.
+/// The highest hash that is worth `difficulty`: (2²⁵⁶ − 1) / difficulty, by long division, lowest
+/// limb first.
 fn limit(difficulty: u64) -> [u64; 4] {
     let (mut quotient, mut rest) = ([0; 4], 0u128);
     for place in (0..4).rev() {
@@ -53,7 +56,9 @@ fn above(mut limbs: [u64; 4]) -> Option<[u64; 4]> {
 fn difficulty(dice: &mut Dice) -> u64 {
     match dice.below(8) {
         0 => 4_000_000u64.wrapping_add(dice.below(64)).wrapping_sub(32),
-        1 => (1u64 << dice.below(64)).wrapping_add(dice.below(3)).wrapping_sub(1),
+        1 => (1u64 << dice.below(64))
+            .wrapping_add(dice.below(3))
+            .wrapping_sub(1),
         _ => dice.magnitude(),
     }
 }
@@ -74,7 +79,11 @@ fn what_xmrig_submits_is_credited() {
         let assigned = Difficulty::assign(asked);
         let target = target_from_hex(&assigned.target_hex()).expect("a target that crashes miners");
         let share = honest(&mut dice, target);
-        assert!(miner_submits(&share, target) && assigned.is_met_by(&share), "difficulty {asked}, {}", hex::encode(share));
+        assert!(
+            miner_submits(&share, target) && assigned.is_met_by(&share),
+            "difficulty {asked}, {}",
+            hex::encode(share)
+        );
         // And the miner works at what it is credited.
         assert_eq!(u64::MAX / target, assigned.hashes(), "difficulty {asked}");
     }
@@ -88,10 +97,21 @@ fn a_block_is_always_submitted() {
         let network = difficulty(&mut dice).max(2);
         let assigned = Difficulty::capped(difficulty(&mut dice), u128::from(network));
         let target = target_from_hex(&assigned.target_hex()).expect("a target that crashes miners");
-        assert!(miner_submits(&hash(limit(network)), target), "network {network}, job {}", assigned.hashes());
-        assert!(assigned.hashes() <= network, "a share costs more than a block of {network}");
+        assert!(
+            miner_submits(&hash(limit(network)), target),
+            "network {network}, job {}",
+            assigned.hashes()
+        );
+        assert!(
+            assigned.hashes() <= network,
+            "a share costs more than a block of {network}"
+        );
         let share = honest(&mut dice, target);
-        assert!(assigned.is_met_by(&share), "network {network}, {}", hex::encode(share));
+        assert!(
+            assigned.is_met_by(&share),
+            "network {network}, {}",
+            hex::encode(share)
+        );
     }
 }
 
@@ -107,9 +127,18 @@ fn a_hash_is_worth_a_difficulty_exactly_up_to_its_limit() {
         }
         // Any other hash, near the limit's size, against the comparison of the numbers.
         let shift = dice.below(64);
-        let other = [dice.next(), dice.next(), dice.next(), (dice.next() >> shift).min(highest[3].saturating_add(dice.below(3)))];
+        let other = [
+            dice.next(),
+            dice.next(),
+            dice.next(),
+            (dice.next() >> shift).min(highest[3].saturating_add(dice.below(3))),
+        ];
         let below = other.iter().rev().cmp(highest.iter().rev()).is_le();
-        assert_eq!(meets(&hash(other), u128::from(worth)), below, "{worth}, {other:x?}");
+        assert_eq!(
+            meets(&hash(other), u128::from(worth)),
+            below,
+            "{worth}, {other:x?}"
+        );
     }
 }
 
@@ -126,10 +155,12 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// One share, honest or not, new or not, for a job of now or of long ago; the verdict must be the right one.
+    /// One share, honest or not, new or not, for a job of now or of long ago; the verdict must be
+    /// the right one.
     fn share(&mut self, dice: &mut Dice, ring: &mut JobRing, tips: &Tips) {
         let recent = self.jobs.len().min(12) as u64;
-        let (id, difficulty, prev) = self.jobs[self.jobs.len() - 1 - dice.below(recent) as usize].clone();
+        let (id, difficulty, prev) =
+            self.jobs[self.jobs.len() - 1 - dice.below(recent) as usize].clone();
         let target = target_from_hex(&difficulty.target_hex()).unwrap();
         let is_honest = dice.below(4) > 0;
         let result = match above(limit(difficulty.hashes())) {
@@ -139,9 +170,19 @@ impl Ledger {
         let is_honest = meets(&result, u128::from(difficulty.hashes()));
         let nonce = (dice.below(48) as u32).to_le_bytes();
         let remembered = ring.find(&id).is_some();
-        let verdict = admit(ring, tips, self.now_ms, &Submission { job_id: id.clone(), nonce, result });
+        let verdict = admit(
+            ring,
+            tips,
+            self.now_ms,
+            &Submission {
+                job_id: id.clone(),
+                nonce,
+                result,
+            },
+        );
         let late = prev + 1 == self.tip && self.now_ms - self.tip_since_ms < GRACE_MS;
-        // A share for a block nobody wants any more is not remembered, so it may come again, and is refused again.
+        // A share for a block nobody wants any more is not remembered, so it may come again, and is
+        // refused again.
         let wanted = remembered && (prev == self.tip || late);
         let before = self.sent.entry((id, nonce)).or_default();
         let expected = match (wanted, *before, is_honest) {
@@ -151,12 +192,22 @@ impl Ledger {
             (true, 0, true) => None,
         };
         *before += u32::from(wanted);
-        assert_eq!(verdict.as_ref().err().map(|refused| refused.reason), expected);
+        assert_eq!(
+            verdict.as_ref().err().map(|refused| refused.reason),
+            expected
+        );
         match verdict {
             // Credit is the job's own, whatever difficulty the session has by now.
             Ok(share) => {
-                assert_eq!((share.difficulty, share.claimed, share.nonce), (difficulty, result, nonce));
-                assert_eq!(share.late, prev != self.tip, "a late share must not be offered as a block");
+                assert_eq!(
+                    (share.difficulty, share.claimed, share.nonce),
+                    (difficulty, result, nonce)
+                );
+                assert_eq!(
+                    share.late,
+                    prev != self.tip,
+                    "a late share must not be offered as a block"
+                );
                 self.credited += 1;
             }
             Err(refused) => *self.refused.entry(refused.reason.message()).or_default() += 1,
@@ -181,9 +232,16 @@ fn every_interleaving_of_jobs_and_shares_credits_the_jobs_own_difficulty_once() 
             }
             if new_block || dice.below(12) == 0 {
                 let network_difficulty = u128::from(dice.magnitude()).max(1);
-                let template: Arc<dyn Template> = Arc::new(Scene { prev: ledger.tip, network_difficulty, ..Scene::default() });
+                let template: Arc<dyn Template> = Arc::new(Scene {
+                    prev: ledger.tip,
+                    network_difficulty,
+                    ..Scene::default()
+                });
                 let job = ring.issue(template, difficulty(&mut dice));
-                assert!(u128::from(job.difficulty.hashes()) <= network_difficulty, "a share costs more than a block");
+                assert!(
+                    u128::from(job.difficulty.hashes()) <= network_difficulty,
+                    "a share costs more than a block"
+                );
                 ledger.jobs.push((job.id(), job.difficulty, ledger.tip));
             } else {
                 ledger.share(&mut dice, &mut ring, &tips);
@@ -192,7 +250,10 @@ fn every_interleaving_of_jobs_and_shares_credits_the_jobs_own_difficulty_once() 
         credited += ledger.credited;
         refused.extend(ledger.refused.into_keys());
     }
-    assert!(credited > 200_000, "only {credited} shares were credited: the cases test nothing");
+    assert!(
+        credited > 200_000,
+        "only {credited} shares were credited: the cases test nothing"
+    );
     assert_eq!(refused.len(), 3, "{refused:?}");
 }
 

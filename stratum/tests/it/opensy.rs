@@ -1,4 +1,5 @@
-//! OpenSY: captured facts of a real node, a stand-in that checks what a real node checks, and the pool and miner against it.
+//! OpenSY: captured facts of a real node, a stand-in that checks what a real node checks, and the
+//! pool and miner against it.
 
 mod address;
 mod captured;
@@ -36,10 +37,16 @@ pub fn bytes32(text: &str) -> [u8; 32] {
 
 /// Settings for a stand-in at `url`.
 pub fn settings(url: &str, key_interval: u64, fork_height: u64) -> OpensySettings {
-    OpensySettings { rpc_url: url.to_owned(), key_interval, fork_height: Some(fork_height), ..OpensySettings::default() }
+    OpensySettings {
+        rpc_url: url.to_owned(),
+        key_interval,
+        fork_height: Some(fork_height),
+        ..OpensySettings::default()
+    }
 }
 
-/// Numbers that are the same in every run: cases by the million must cost nothing to make (splitmix64).
+/// Numbers that are the same in every run: cases by the million must cost nothing to make
+/// (splitmix64).
 pub struct Numbers(pub u64);
 
 impl Numbers {

@@ -1,4 +1,5 @@
-//! Which mode and which datasets memory allows: the plan by itself, and the seeds that carry it out.
+//! Which mode and which datasets memory allows: the plan by itself, and the seeds that carry it
+//! out.
 
 use headframe_stratum::chain::Hash;
 use headframe_stratum::randomx::memory::{available, available_of, left_of};
@@ -38,13 +39,20 @@ fn the_mode_is_chosen_by_memory_and_says_why() {
         assert_eq!(choice.mode, mode, "{wish:?} {available:?}");
         assert!(!choice.reason.is_empty());
     }
-    assert!(choose(Wish::Full, Some(0)).reason.contains("only 0 MiB"), "an operator is warned");
+    assert!(
+        choose(Wish::Full, Some(0)).reason.contains("only 0 MiB"),
+        "an operator is warned"
+    );
 }
 
 #[test]
 fn datasets_are_built_kept_and_released_by_plan() {
-    let scene =
-        |current: Option<Hash>, next: Option<Hash>, built: &[Hash], available| Scene { current, next, built: built.to_vec(), available };
+    let scene = |current: Option<Hash>, next: Option<Hash>, built: &[Hash], available| Scene {
+        current,
+        next,
+        built: built.to_vec(),
+        available,
+    };
     let cases = [
         (scene(None, None, &[], ENOUGH), Action::Rest),
         (scene(Some(A), None, &[], ENOUGH), Action::Build(A)),
@@ -54,7 +62,8 @@ fn datasets_are_built_kept_and_released_by_plan() {
         // The next epoch is known an hour or two ahead: with room both are alive at the switch.
         (scene(Some(A), Some(B), &[A], ENOUGH), Action::BuildAhead(B)),
         (scene(Some(B), None, &[A, B], ENOUGH), Action::Release(A)),
-        // Without room the old one goes at the switch, and the new seed is verified in light mode meanwhile.
+        // Without room the old one goes at the switch, and the new seed is verified in light mode
+        // meanwhile.
         (scene(Some(A), Some(B), &[A], LITTLE), Action::Wait),
         (scene(Some(B), None, &[A], LITTLE), Action::Release(A)),
         (scene(Some(B), None, &[], LITTLE), Action::Wait),
@@ -72,14 +81,21 @@ fn a_plan_never_overcommits_and_comes_to_rest() {
     for case in 0..20_000 {
         let mut random = Random(case);
         let total = random.below(4 * DATASET);
-        let mut scene = Scene { current: Some([0; 32]), ..Scene::default() };
+        let mut scene = Scene {
+            current: Some([0; 32]),
+            ..Scene::default()
+        };
         for epoch in 0..6u8 {
             let mut steps = 0;
             loop {
                 scene.available = Some(total.saturating_sub(DATASET * scene.built.len() as u64));
                 match act(&scene) {
                     Action::Build(seed) | Action::BuildAhead(seed) => {
-                        assert!(scene.available.unwrap() >= DATASET + MARGIN && !scene.built.contains(&seed), "case {case}");
+                        assert!(
+                            scene.available.unwrap() >= DATASET + MARGIN
+                                && !scene.built.contains(&seed),
+                            "case {case}"
+                        );
                         scene.built.push(seed);
                     }
                     Action::Release(seed) => {
@@ -89,10 +105,17 @@ fn a_plan_never_overcommits_and_comes_to_rest() {
                     Action::Wait | Action::Rest => break,
                 }
                 steps += 1;
-                assert!(steps < 6, "case {case}: the plan does not come to rest: {scene:?}");
+                assert!(
+                    steps < 6,
+                    "case {case}: the plan does not come to rest: {scene:?}"
+                );
             }
             // Whatever the memory allows by itself, the seed in use has got.
-            assert_eq!(scene.built.contains(&scene.current.unwrap()), total >= DATASET + MARGIN, "case {case}: {scene:?}");
+            assert_eq!(
+                scene.built.contains(&scene.current.unwrap()),
+                total >= DATASET + MARGIN,
+                "case {case}: {scene:?}"
+            );
             (scene.current, scene.next) = match scene.next {
                 Some(next) => (Some(next), None),
                 None => (scene.current, Some([epoch + 1; 32])),
@@ -103,8 +126,14 @@ fn a_plan_never_overcommits_and_comes_to_rest() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_light_pool_builds_no_dataset_and_ends_at_once() {
-    let seeds = Seeds::with(&Settings { mode: Wish::Light, ..Settings::default() });
-    assert_eq!((seeds.mode(), seeds.choice().reason.as_str()), (Mode::Light, "as configured"));
+    let seeds = Seeds::with(&Settings {
+        mode: Wish::Light,
+        ..Settings::default()
+    });
+    assert_eq!(
+        (seeds.mode(), seeds.choice().reason.as_str()),
+        (Mode::Light, "as configured")
+    );
     let memory = seeds.memory(A).await.unwrap();
     assert_eq!(memory.mode(), Mode::Light);
     seeds.want(A, Some(B));

@@ -21,12 +21,22 @@ fn login(user: &str, rigid: Option<&str>) -> headframe_stratum::protocol::login:
 
 #[test]
 fn captured_lines_are_understood() {
-    let requests: Vec<_> = CAPTURED.lines().map(|line| parse(line.as_bytes()).unwrap()).collect();
-    let Command::Login(login) = &requests[0].command else { panic!("{:?}", requests[0]) };
-    assert_eq!((login.address.as_str(), login.worker.as_str()), ("4AddrExample", "rack7"));
+    let requests: Vec<_> = CAPTURED
+        .lines()
+        .map(|line| parse(line.as_bytes()).unwrap())
+        .collect();
+    let Command::Login(login) = &requests[0].command else {
+        panic!("{:?}", requests[0])
+    };
+    assert_eq!(
+        (login.address.as_str(), login.worker.as_str()),
+        ("4AddrExample", "rack7")
+    );
     assert!(login.algos.contains(&"rx/0".to_owned()) && login.agent.starts_with("XMRig/6.26.0"));
     for request in &requests[1..] {
-        let Command::Submit(submit) = &request.command else { panic!("{request:?}") };
+        let Command::Submit(submit) = &request.command else {
+            panic!("{request:?}")
+        };
         assert_eq!(submit.clone().bytes().unwrap().job_id, "e844d7f81d2bcbfa");
     }
     assert_eq!(requests[5].id, json!(6));
@@ -49,11 +59,22 @@ fn the_user_says_worker_and_difficulty_in_any_order() {
     ];
     for (user, address, worker, difficulty) in cases {
         let login = login(user, None);
-        assert_eq!((login.address.as_str(), login.worker.as_str(), login.fixed_difficulty), (address, worker, difficulty), "{user}");
+        assert_eq!(
+            (
+                login.address.as_str(),
+                login.worker.as_str(),
+                login.fixed_difficulty
+            ),
+            (address, worker, difficulty),
+            "{user}"
+        );
     }
     assert_eq!(login("A.rig", Some("rack7")).worker, "rack7");
     assert_eq!(login("A.rig", Some("")).worker, "rig");
-    assert_eq!(login(&format!("A.{}", "w".repeat(500)), None).worker.len(), 64);
+    assert_eq!(
+        login(&format!("A.{}", "w".repeat(500)), None).worker.len(),
+        64
+    );
 }
 
 #[test]
@@ -69,19 +90,53 @@ fn only_exact_hex_is_a_share() {
     };
     assert_eq!(read("0A00000b", &result).unwrap().nonce, [10, 0, 0, 11]);
     assert_eq!(read(good, &result.to_uppercase()), read(good, &result));
-    for nonce in ["", "0700000", "070000000", "0x070000", " 7000000", "07000000 ", "0700000g", "٠٧٠٠٠٠٠٠"] {
-        assert_eq!(read(nonce, &result), Err(Rejection::MalformedNonce), "{nonce}");
+    for nonce in [
+        "",
+        "0700000",
+        "070000000",
+        "0x070000",
+        " 7000000",
+        "07000000 ",
+        "0700000g",
+        "٠٧٠٠٠٠٠٠",
+    ] {
+        assert_eq!(
+            read(nonce, &result),
+            Err(Rejection::MalformedNonce),
+            "{nonce}"
+        );
     }
-    for bad in ["", &result[1..], &format!("{result}00"), &result.replace('a', "x")] {
+    for bad in [
+        "",
+        &result[1..],
+        &format!("{result}00"),
+        &result.replace('a', "x"),
+    ] {
         assert_eq!(read(good, bad), Err(Rejection::MalformedResult), "{bad}");
     }
 }
 
 #[test]
 fn hostile_lines_are_refused_or_harmless() {
-    let deep = format!("{{\"id\":1,\"method\":\"login\",\"params\":{}{}}}", "[".repeat(500), "]".repeat(500));
+    let deep = format!(
+        "{{\"id\":1,\"method\":\"login\",\"params\":{}{}}}",
+        "[".repeat(500),
+        "]".repeat(500)
+    );
     let twice = r#"{"id":1,"method":"login","method":"submit"}"#;
-    let malformed = ["", "{", "[]", "null", "42", "{}", r#"{"id":[1],"method":"submit"}"#, r#"{"method":5}"#, twice, &deep, "\u{0}"];
+    let malformed = [
+        "",
+        "{",
+        "[]",
+        "null",
+        "42",
+        "{}",
+        r#"{"id":[1],"method":"submit"}"#,
+        r#"{"method":5}"#,
+        twice,
+        &deep,
+        "\u{0}",
+    ];
     for line in malformed {
         assert!(parse(line.as_bytes()).is_err(), "{line}");
     }
@@ -89,14 +144,28 @@ fn hostile_lines_are_refused_or_harmless() {
     let commands = [
         (r#"{"id":1,"method":"login"}"#, "login"),
         (r#"{"id":1,"method":"login","params":{"login":7}}"#, "login"),
-        (r#"{"id":1,"method":"submit","params":{"job_id":"a","nonce":1,"result":"b"}}"#, "submit"),
+        (
+            r#"{"id":1,"method":"submit","params":{"job_id":"a","nonce":1,"result":"b"}}"#,
+            "submit",
+        ),
     ];
     for (line, what) in commands {
         let command = parse(line.as_bytes()).unwrap().command;
-        assert!(matches!(command, Command::Unusable(reason) if reason.contains(what)), "{command:?}");
+        assert!(
+            matches!(command, Command::Unusable(reason) if reason.contains(what)),
+            "{command:?}"
+        );
     }
-    assert_eq!(parse(br#"{"method":"mining.subscribe"}"#).unwrap().command, Command::Unknown("mining.subscribe".to_owned()));
-    assert_eq!(parse(br#"{"id":184467440737095516199,"method":"keepalived"}"#).unwrap().command, Command::Keepalived);
+    assert_eq!(
+        parse(br#"{"method":"mining.subscribe"}"#).unwrap().command,
+        Command::Unknown("mining.subscribe".to_owned())
+    );
+    assert_eq!(
+        parse(br#"{"id":184467440737095516199,"method":"keepalived"}"#)
+            .unwrap()
+            .command,
+        Command::Keepalived
+    );
 }
 
 #[test]

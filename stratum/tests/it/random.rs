@@ -1,4 +1,5 @@
-//! Random numbers from a seed, cheap enough for a million cases without optimisation, and the same on every machine.
+//! Random numbers from a seed, cheap enough for a million cases without optimisation, and the same
+//! on every machine.
 
 /// SplitMix64.
 pub struct Random(pub u64);

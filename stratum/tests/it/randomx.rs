@@ -33,7 +33,10 @@ async fn the_verifier_finds_the_hashes_xmrig_found() {
     let other = verifier.verify(other_seed, blob.clone()).await.unwrap();
     let hashes = file.vectors.iter().flat_map(|vector| {
         let blob = hex::decode(&vector.blob).unwrap();
-        [verifier.verify(bytes32(&vector.seed_hash), blob), verifier.verify(other_seed, hex::decode(&file.vectors[0].blob).unwrap())]
+        [
+            verifier.verify(bytes32(&vector.seed_hash), blob),
+            verifier.verify(other_seed, hex::decode(&file.vectors[0].blob).unwrap()),
+        ]
     });
     let hashes = futures::future::join_all(hashes).await;
     for (vector, pair) in file.vectors.iter().zip(hashes.chunks(2)) {
@@ -56,6 +59,11 @@ async fn a_seed_is_prepared_once_and_two_stay() {
 
 #[test]
 fn the_published_hashes_are_found() {
-    assert!(headframe_stratum::randomx::vectors::check().unwrap().as_nanos() > 0);
+    assert!(
+        headframe_stratum::randomx::vectors::check()
+            .unwrap()
+            .as_nanos()
+            > 0
+    );
     assert_eq!(headframe_stratum::randomx::vectors::COUNT, 5);
 }

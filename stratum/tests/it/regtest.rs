@@ -1,4 +1,5 @@
-//! The whole against a real monerod in regtest: real templates, real hashes, blocks that the daemon takes.
+//! The whole against a real monerod in regtest: real templates, real hashes, blocks that the daemon
+//! takes.
 
 use headframe_stratum::address::{Network, check};
 use headframe_stratum::chain::mark::Mark;
@@ -39,16 +40,23 @@ impl Drop for Monerod {
 }
 
 impl Monerod {
-    /// A daemon that answers. A free port can be taken by somebody else before the daemon has it, so it may need a second try.
+    /// A daemon that answers. A free port can be taken by somebody else before the daemon has it,
+    /// so it may need a second try.
     async fn start() -> Self {
         Self::start_with(NETWORK_DIFFICULTY, tempfile::tempdir).await
     }
 
     /// The same with another difficulty, over a folder that `data` makes.
-    pub async fn start_with(difficulty: u64, data: impl Fn() -> std::io::Result<tempfile::TempDir>) -> Self {
+    pub async fn start_with(
+        difficulty: u64,
+        data: impl Fn() -> std::io::Result<tempfile::TempDir>,
+    ) -> Self {
         for _ in 0..5 {
             let mut monerod = Self::spawn(difficulty, data().unwrap());
-            if monerod.until(Instant::now() + Duration::from_secs(180)).await {
+            if monerod
+                .until(Instant::now() + Duration::from_secs(180))
+                .await
+            {
                 return monerod;
             }
         }
@@ -83,32 +91,54 @@ impl Monerod {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {binary}: {error}; install Debian's package monero or set HEADFRAME_MONEROD"));
-        Self { child, url: format!("http://127.0.0.1:{rpc}"), zmq, _data: data }
+        Self {
+            child,
+            url: format!("http://127.0.0.1:{rpc}"),
+            zmq,
+            _data: data,
+        }
     }
 
     async fn try_call(&self, method: &str, params: Value) -> Option<Value> {
         let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
-        let response = reqwest::Client::new().post(format!("{}/json_rpc", self.url)).json(&body).send().await.ok()?;
+        let response = reqwest::Client::new()
+            .post(format!("{}/json_rpc", self.url))
+            .json(&body)
+            .send()
+            .await
+            .ok()?;
         let answer: Value = response.json().await.ok()?;
         answer.get("result").cloned()
     }
 
     pub async fn call(&self, method: &str, params: Value) -> Value {
-        self.try_call(method, params).await.unwrap_or_else(|| panic!("{method} failed"))
+        self.try_call(method, params)
+            .await
+            .unwrap_or_else(|| panic!("{method} failed"))
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wallet_is_refused_before_the_start_exactly_where_the_daemon_would_make_no_template_for_it() {
+async fn a_wallet_is_refused_before_the_start_exactly_where_the_daemon_would_make_no_template_for_it()
+ {
     let monerod = Monerod::start().await;
     let primary: monero::Address = MAINNET.parse().unwrap();
     let (spend, view) = (primary.public_spend, primary.public_view);
-    let integrated = monero::Address::integrated(primary.network, spend, view, PaymentId([7; 8])).to_string();
+    let integrated =
+        monero::Address::integrated(primary.network, spend, view, PaymentId([7; 8])).to_string();
     let subaddress = monero::Address::subaddress(primary.network, spend, view).to_string();
     for (wallet, good) in [(MAINNET, true), (&integrated, true), (&subaddress, false)] {
-        let template = monerod.try_call("get_block_template", json!({"wallet_address": wallet, "reserve_size": 16})).await;
+        let template = monerod
+            .try_call(
+                "get_block_template",
+                json!({"wallet_address": wallet, "reserve_size": 16}),
+            )
+            .await;
         assert_eq!(template.is_some(), good, "{wallet}: {template:?}");
-        let config = StratumConfig { wallet: wallet.to_owned(), ..StratumConfig::default() };
+        let config = StratumConfig {
+            wallet: wallet.to_owned(),
+            ..StratumConfig::default()
+        };
         assert_eq!(config.validate().is_ok(), good, "{wallet}");
     }
 }
@@ -120,11 +150,20 @@ pub async fn generate(monerod: &Monerod, count: u64, parent: Option<&str>) -> Ve
         params["prev_block"] = json!(parent);
     }
     let made = monerod.call("generateblocks", params).await;
-    made["blocks"].as_array().unwrap().iter().map(|hash| hash.as_str().unwrap().to_owned()).collect()
+    made["blocks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hash| hash.as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,62 +171,150 @@ async fn our_miner_mines_blocks_that_monerod_takes() {
     check(MAINNET, Network::Mainnet).unwrap();
     let monerod = Monerod::start().await;
     let facts = Arc::new(facts::Memory::new());
-    let config = StratumConfig { daemon_url: monerod.url.clone(), start_difficulty: 6, poll_ms: 100, ..config() };
+    let config = StratumConfig {
+        daemon_url: monerod.url.clone(),
+        start_difficulty: 6,
+        poll_ms: 100,
+        ..config()
+    };
     let bound = Stratum::bind(config, facts.clone()).await.unwrap();
     let (address, stats, seeds) = (bound.local_addr(), bound.stats(), bound.seeds());
     let stop = CancellationToken::new();
     let pool = tokio::spawn(bound.run(stop.clone()));
     let login = format!("{MAINNET}.rig1");
-    let (miner, handle) = Miner::new(MinerConfig { pool: address.to_string(), login, pass: "x".into(), rigid: None, threads: 1 }, seeds);
+    let (miner, handle) = Miner::new(
+        MinerConfig {
+            pool: address.to_string(),
+            login,
+            pass: "x".into(),
+            rigid: None,
+            threads: 1,
+        },
+        seeds,
+    );
     let mining = tokio::spawn(miner.run(stop.clone()));
-    let accepted = |facts: &facts::Memory| facts.statuses().iter().filter(|status| *status == "accepted").count();
-    facts.until("three accepted blocks", |facts| accepted(facts) >= 3).await;
+    let accepted = |facts: &facts::Memory| {
+        facts
+            .statuses()
+            .iter()
+            .filter(|status| *status == "accepted")
+            .count()
+    };
+    facts
+        .until("three accepted blocks", |facts| accepted(facts) >= 3)
+        .await;
     stop.cancel();
     mining.await.unwrap().unwrap();
     pool.await.unwrap();
 
     let blocks = facts.blocks.lock().unwrap().clone();
     for block in blocks.iter().filter(|block| block.status == "accepted") {
-        // The daemon's chain has exactly the block whose id we computed, and it pays the configured wallet.
-        let header = monerod.call("get_block_header_by_height", json!({"height": block.height})).await;
+        // The daemon's chain has exactly the block whose id we computed, and it pays the configured
+        // wallet.
+        let header = monerod
+            .call(
+                "get_block_header_by_height",
+                json!({"height": block.height}),
+            )
+            .await;
         assert_eq!(header["block_header"]["hash"], block.hash);
         let reward = header["block_header"]["reward"].as_u64().unwrap();
         assert_eq!(block.reward_atomic, Some(i128::from(reward)));
         assert_eq!(block.network_difficulty, i128::from(NETWORK_DIFFICULTY));
-        let candidate = blocks.iter().position(|row| row.hash == block.hash && row.status == "candidate").unwrap();
-        assert_eq!(blocks.iter().filter(|row| row.hash == block.hash).count(), 2);
-        assert!(candidate < blocks.iter().position(|row| row.hash == block.hash && row.status == "accepted").unwrap());
+        let candidate = blocks
+            .iter()
+            .position(|row| row.hash == block.hash && row.status == "candidate")
+            .unwrap();
+        assert_eq!(
+            blocks.iter().filter(|row| row.hash == block.hash).count(),
+            2
+        );
+        assert!(
+            candidate
+                < blocks
+                    .iter()
+                    .position(|row| row.hash == block.hash && row.status == "accepted")
+                    .unwrap()
+        );
     }
     // The chain alone tells which blocks are this pool's, and no other pool's or wallet's.
     let search = async |pool: &str| {
-        let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(60)).unwrap().with_mark(Mark::of(pool, MAINNET));
+        let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(60))
+            .unwrap()
+            .with_mark(Mark::of(pool, MAINNET));
         let marked = chain.marked(0..=10_000).await.unwrap();
-        marked.into_iter().map(|block| (hex::encode(block.hash), block.height as i64, block.reward_atomic as i128)).collect::<Vec<_>>()
+        marked
+            .into_iter()
+            .map(|block| {
+                (
+                    hex::encode(block.hash),
+                    block.height as i64,
+                    block.reward_atomic as i128,
+                )
+            })
+            .collect::<Vec<_>>()
     };
     let accepted = blocks.iter().filter(|block| block.status == "accepted");
-    let mut written: Vec<_> = accepted.map(|block| (block.hash.clone(), block.height, block.reward_atomic.unwrap())).collect();
+    let mut written: Vec<_> = accepted
+        .map(|block| {
+            (
+                block.hash.clone(),
+                block.height,
+                block.reward_atomic.unwrap(),
+            )
+        })
+        .collect();
     written.sort_by_key(|block| block.1);
     assert_eq!(search("test").await, written);
     assert_eq!(search("another").await, []);
     let info = monerod.call("get_info", json!({})).await;
     let stats = stats.snapshot();
     assert_eq!(info["height"].as_u64().unwrap() - 1, stats.blocks_accepted);
-    // No wrong verdict on an honest miner: everything is accepted, or stale because a block came in between.
-    assert_eq!((stats.invalid, stats.duplicate, stats.low_difficulty, stats.unrecorded, stats.facts_lost), (0, 0, 0, 0, 0));
+    // No wrong verdict on an honest miner: everything is accepted, or stale because a block came in
+    // between.
+    assert_eq!(
+        (
+            stats.invalid,
+            stats.duplicate,
+            stats.low_difficulty,
+            stats.unrecorded,
+            stats.facts_lost
+        ),
+        (0, 0, 0, 0, 0)
+    );
     let miner = handle.stats();
     assert!(miner.accepted >= 3 && miner.logins == 1, "{miner:?}");
     let rows = facts.outcomes();
-    assert_eq!(rows.iter().filter(|outcome| *outcome == "accepted").count() as u64, stats.accepted);
-    assert!(facts.shares.lock().unwrap().iter().all(|share| share.worker == "rig1" && share.miner == MAINNET));
+    assert_eq!(
+        rows.iter().filter(|outcome| *outcome == "accepted").count() as u64,
+        stats.accepted
+    );
+    assert!(
+        facts
+            .shares
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|share| share.worker == "rig1" && share.miner == MAINNET)
+    );
 }
 
 /// Hashes until the template's network difficulty is met.
 pub fn mined(template: &dyn Template, machine: &Machine, job: u32) -> FoundBlock {
-    let extranonce = Extranonce { job, ..Extranonce::default() };
+    let extranonce = Extranonce {
+        job,
+        ..Extranonce::default()
+    };
     let blob = template.hashing_blob(extranonce);
     (0u32..100_000)
         .map(u32::to_le_bytes)
-        .find(|nonce| template.is_block(&machine.hash(&with_nonce(blob.clone(), template.nonce_offset(), *nonce)).unwrap()))
+        .find(|nonce| {
+            template.is_block(
+                &machine
+                    .hash(&with_nonce(blob.clone(), template.nonce_offset(), *nonce))
+                    .unwrap(),
+            )
+        })
         .map(|nonce| template.block(extranonce, nonce))
         .unwrap()
 }
@@ -201,13 +328,26 @@ async fn of_two_blocks_at_one_height_the_second_is_an_orphan() {
     let seed = template.seed();
     let blocks = tokio::task::spawn_blocking(move || {
         let machine = Machine::new(&Arc::new(Memory::build(&seed, Mode::Light).unwrap())).unwrap();
-        [mined(&*template, &machine, 1), mined(&*template, &machine, 2)]
+        [
+            mined(&*template, &machine, 1),
+            mined(&*template, &machine, 2),
+        ]
     });
     let [first, second] = blocks.await.unwrap();
     assert_eq!(chain.submit(&first).await.unwrap(), Submitted::Accepted);
-    assert_eq!(chain.submit(&second).await.unwrap(), Submitted::Orphaned, "the daemon says OK to both");
+    assert_eq!(
+        chain.submit(&second).await.unwrap(),
+        Submitted::Orphaned,
+        "the daemon says OK to both"
+    );
     // An answer that was lost makes us offer a block again.
     assert_eq!(chain.submit(&first).await.unwrap(), Submitted::Accepted);
-    let garbled = FoundBlock { id: [7; 32], bytes: vec![0; 80] };
-    assert!(matches!(chain.submit(&garbled).await.unwrap(), Submitted::Refused(_)));
+    let garbled = FoundBlock {
+        id: [7; 32],
+        bytes: vec![0; 80],
+    };
+    assert!(matches!(
+        chain.submit(&garbled).await.unwrap(),
+        Submitted::Refused(_)
+    ));
 }

@@ -1,4 +1,5 @@
-//! The life of real blocks on a real monerod: to maturity, into an orphan and back, and popped away.
+//! The life of real blocks on a real monerod: to maturity, into an orphan and back, and popped
+//! away.
 
 use headframe_stratum::chain::monero::MoneroChain;
 use headframe_stratum::chain::{Chain, Standing};
@@ -16,7 +17,12 @@ use crate::scripted::config;
 use headframe_schemas::stream::blocks::{Block, Terms};
 
 async fn pop(monerod: &Monerod, count: u64) {
-    let answer = reqwest::Client::new().post(format!("{}/pop_blocks", monerod.url)).json(&json!({"nblocks": count})).send().await.unwrap();
+    let answer = reqwest::Client::new()
+        .post(format!("{}/pop_blocks", monerod.url))
+        .json(&json!({"nblocks": count}))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.json::<Value>().await.unwrap()["status"], "OK");
 }
 
@@ -24,10 +30,17 @@ async fn pop(monerod: &Monerod, count: u64) {
 async fn found(chain: &MoneroChain, facts: &Memory) -> String {
     let template = chain.template().await.unwrap();
     let (seed, height) = (template.seed(), template.height());
-    let mine = move || mined(&*template, &Machine::new(&Arc::new(Seed::build(&seed, Mode::Light).unwrap())).unwrap(), 1);
+    let mine = move || {
+        mined(
+            &*template,
+            &Machine::new(&Arc::new(Seed::build(&seed, Mode::Light).unwrap())).unwrap(),
+            1,
+        )
+    };
     let block = tokio::task::spawn_blocking(mine).await.unwrap();
     let id = hex::encode(block.id);
-    // What a pool that was killed right after the submission leaves behind: a candidate, and a daemon that has the block.
+    // What a pool that was killed right after the submission leaves behind: a candidate, and a
+    // daemon that has the block.
     let row = Block {
         event_time: 1,
         pool: "test".to_owned(),
@@ -47,7 +60,14 @@ async fn found(chain: &MoneroChain, facts: &Memory) -> String {
 }
 
 fn story(facts: &Memory, hash: &str) -> Vec<String> {
-    facts.blocks.lock().unwrap().iter().filter(|block| block.hash == hash).map(|block| block.status.clone()).collect()
+    facts
+        .blocks
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|block| block.hash == hash)
+        .map(|block| block.status.clone())
+        .collect()
 }
 
 struct Pool {
@@ -57,7 +77,11 @@ struct Pool {
 
 impl Pool {
     async fn open(monerod: &Monerod, facts: &Arc<Memory>) -> Self {
-        let mut config = StratumConfig { daemon_url: monerod.url.clone(), poll_ms: 50, ..config() };
+        let mut config = StratumConfig {
+            daemon_url: monerod.url.clone(),
+            poll_ms: 50,
+            ..config()
+        };
         config.blocks.look_s = 1;
         let bound = Stratum::bind(config, facts.clone()).await.unwrap();
         let stop = CancellationToken::new();
@@ -80,29 +104,77 @@ async fn a_reorganisation_makes_an_orphan_and_brings_it_back_to_maturity() {
     let facts = Arc::new(Memory::new());
     let ours = found(&chain, &facts).await;
     let pool = Pool::open(&monerod, &facts).await;
-    let is = |wanted: &'static [&'static str], ours: String| move |facts: &Memory| story(facts, &ours) == *wanted;
-    facts.until("found after the crash", is(&["candidate", "accepted"], ours.clone())).await;
+    let is = |wanted: &'static [&'static str], ours: String| {
+        move |facts: &Memory| story(facts, &ours) == *wanted
+    };
+    facts
+        .until(
+            "found after the crash",
+            is(&["candidate", "accepted"], ours.clone()),
+        )
+        .await;
     // Two blocks beside ours are more than ours: it is an orphan, which the daemon keeps.
     generate(&monerod, 2, Some(&parent)).await;
-    facts.until("an orphan", is(&["candidate", "accepted", "orphaned"], ours.clone())).await;
+    facts
+        .until(
+            "an orphan",
+            is(&["candidate", "accepted", "orphaned"], ours.clone()),
+        )
+        .await;
     // Three on top of ours are more than those.
     let top = generate(&monerod, 3, Some(&ours)).await.pop();
-    facts.until("back", is(&["candidate", "accepted", "orphaned", "accepted"], ours.clone())).await;
-    assert_eq!(monerod.call("get_info", json!({})).await["top_block_hash"].as_str(), top.as_deref());
-    // With ours, three, and five more it has nine confirmations, which are not enough; the tenth is. A restart in between
-    // changes nothing.
+    facts
+        .until(
+            "back",
+            is(
+                &["candidate", "accepted", "orphaned", "accepted"],
+                ours.clone(),
+            ),
+        )
+        .await;
+    assert_eq!(
+        monerod.call("get_info", json!({})).await["top_block_hash"].as_str(),
+        top.as_deref()
+    );
+    // With ours, three, and five more it has nine confirmations, which are not enough; the tenth
+    // is. A restart in between changes nothing.
     generate(&monerod, 5, None).await;
     let id: [u8; 32] = hex::decode(&ours).unwrap().try_into().unwrap();
-    assert_eq!(chain.standing(id, 2).await, Ok(Standing::Best { confirmations: 9 }));
+    assert_eq!(
+        chain.standing(id, 2).await,
+        Ok(Standing::Best { confirmations: 9 })
+    );
     pool.close().await;
     assert_eq!(story(&facts, &ours).len(), 4);
     let pool = Pool::open(&monerod, &facts).await;
     generate(&monerod, 1, None).await;
-    facts.until("confirmed", |facts| story(facts, &ours).last().is_some_and(|last| last == "confirmed")).await;
+    facts
+        .until("confirmed", |facts| {
+            story(facts, &ours)
+                .last()
+                .is_some_and(|last| last == "confirmed")
+        })
+        .await;
     generate(&monerod, 50, None).await;
-    facts.until("matured", |facts| story(facts, &ours).last().is_some_and(|last| last == "matured")).await;
+    facts
+        .until("matured", |facts| {
+            story(facts, &ours)
+                .last()
+                .is_some_and(|last| last == "matured")
+        })
+        .await;
     pool.close().await;
-    assert_eq!(story(&facts, &ours), ["candidate", "accepted", "orphaned", "accepted", "confirmed", "matured"]);
+    assert_eq!(
+        story(&facts, &ours),
+        [
+            "candidate",
+            "accepted",
+            "orphaned",
+            "accepted",
+            "confirmed",
+            "matured"
+        ]
+    );
     // Our maturity is the daemon's: the coinbase is locked until 60 blocks above its own.
     let block = monerod.call("get_block", json!({"hash": ours})).await;
     let coinbase: Value = serde_json::from_str(block["json"].as_str().unwrap()).unwrap();
@@ -117,13 +189,28 @@ async fn a_popped_block_is_missed_only_when_another_has_its_place() {
     let facts = Arc::new(Memory::new());
     let ours = found(&chain, &facts).await;
     let id: [u8; 32] = hex::decode(&ours).unwrap().try_into().unwrap();
-    assert_eq!(chain.standing(id, 1).await, Ok(Standing::Best { confirmations: 1 }));
+    assert_eq!(
+        chain.standing(id, 1).await,
+        Ok(Standing::Best { confirmations: 1 })
+    );
     pop(&monerod, 1).await;
-    assert_eq!(chain.standing(id, 1).await, Ok(Standing::Absent), "nobody has its place");
+    assert_eq!(
+        chain.standing(id, 1).await,
+        Ok(Standing::Absent),
+        "nobody has its place"
+    );
     assert_eq!(chain.standing([7; 32], 9).await, Ok(Standing::Absent));
     generate(&monerod, 2, None).await;
-    assert_eq!(chain.standing(id, 1).await, Ok(Standing::Beside { confirmations: 2 }), "the daemon has forgotten it");
+    assert_eq!(
+        chain.standing(id, 1).await,
+        Ok(Standing::Beside { confirmations: 2 }),
+        "the daemon has forgotten it"
+    );
     let pool = Pool::open(&monerod, &facts).await;
-    facts.until("an orphan", |facts| story(facts, &ours) == ["candidate", "orphaned"]).await;
+    facts
+        .until("an orphan", |facts| {
+            story(facts, &ours) == ["candidate", "orphaned"]
+        })
+        .await;
     pool.close().await;
 }

@@ -4,7 +4,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use headframe_stratum::address::AddressError;
 use headframe_stratum::chain::mark::{Heights, Marked};
-use headframe_stratum::chain::{Chain, ChainError, Extranonce, FoundBlock, Hash, Standing, Submitted, Template, Tip};
+use headframe_stratum::chain::{
+    Chain, ChainError, Extranonce, FoundBlock, Hash, Standing, Submitted, Template, Tip,
+};
 use headframe_stratum::difficulty::meets;
 use headframe_stratum::randomx::plan::Wish;
 use headframe_stratum::{BansHandle, Bound, Facts, StatsHandle, Stratum, StratumConfig};
@@ -31,7 +33,8 @@ pub struct Scene {
     pub height: u64,
     pub network_difficulty: u128,
     pub unready: Option<String>,
-    /// Whether the blob carries the extranonce, as real ones do; the captured shares need it not to.
+    /// Whether the blob carries the extranonce, as real ones do; the captured shares need it not
+    /// to.
     pub own_blobs: bool,
     pub refuse_blocks: bool,
     /// The daemon is away for whoever has a block.
@@ -68,7 +71,10 @@ pub struct ScriptedChain {
 impl Scene {
     /// A daemon that has no work, so that the pool opens at once and nobody is let in.
     pub fn unready() -> Self {
-        Self { unready: Some("it has no work".to_owned()), ..Self::default() }
+        Self {
+            unready: Some("it has no work".to_owned()),
+            ..Self::default()
+        }
     }
 }
 
@@ -102,7 +108,10 @@ impl Template for Scene {
         blob
     }
     fn block(&self, _: Extranonce, nonce: [u8; 4]) -> FoundBlock {
-        FoundBlock { id: [nonce[0]; 32], bytes: nonce.to_vec() }
+        FoundBlock {
+            id: [nonce[0]; 32],
+            bytes: nonce.to_vec(),
+        }
     }
     fn is_block(&self, hash: &Hash) -> bool {
         meets(hash, self.network_difficulty)
@@ -114,20 +123,38 @@ impl Chain for ScriptedChain {
         "rx/0"
     }
     fn check_address(&self, address: &str) -> Result<(), AddressError> {
-        if address.starts_with('4') { Ok(()) } else { Err(AddressError::Encoding) }
+        if address.starts_with('4') {
+            Ok(())
+        } else {
+            Err(AddressError::Encoding)
+        }
     }
     fn tip(&self) -> BoxFuture<'_, Result<Tip, ChainError>> {
         let scene = self.scene.lock().unwrap().clone();
-        async move { Ok(Tip { hash: [scene.prev; 32], next_height: scene.height, unready: scene.unready }) }.boxed()
+        async move {
+            Ok(Tip {
+                hash: [scene.prev; 32],
+                next_height: scene.height,
+                unready: scene.unready,
+            })
+        }
+        .boxed()
     }
     fn template(&self) -> BoxFuture<'_, Result<Arc<dyn Template>, ChainError>> {
         let scene = self.scene.lock().unwrap().clone();
         async move { Ok(Arc::new(scene) as Arc<dyn Template>) }.boxed()
     }
     fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>> {
-        self.rows_at_submit.lock().unwrap().extend(self.facts.statuses());
+        self.rows_at_submit
+            .lock()
+            .unwrap()
+            .extend(self.facts.statuses());
         self.submitted.lock().unwrap().push(block.clone());
-        let Scene { refuse_blocks: refuse, away, .. } = *self.scene.lock().unwrap();
+        let Scene {
+            refuse_blocks: refuse,
+            away,
+            ..
+        } = *self.scene.lock().unwrap();
         let verdict = match (away, refuse) {
             (true, _) => Err(ChainError::NoDaemon("it is restarted".to_owned())),
             (_, true) => Ok(Submitted::Refused("Block not accepted".to_owned())),
@@ -136,11 +163,24 @@ impl Chain for ScriptedChain {
         async move { verdict }.boxed()
     }
     fn standing(&self, id: Hash, _: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
-        let standing = self.standings.lock().unwrap().get(&id).copied().unwrap_or(Standing::Absent);
+        let standing = self
+            .standings
+            .lock()
+            .unwrap()
+            .get(&id)
+            .copied()
+            .unwrap_or(Standing::Absent);
         async move { Ok(standing) }.boxed()
     }
     fn marked(&self, heights: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>> {
-        let marked = self.marked.lock().unwrap().iter().filter(|block| heights.contains(&block.height)).cloned().collect();
+        let marked = self
+            .marked
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|block| heights.contains(&block.height))
+            .cloned()
+            .collect();
         async move { Ok(marked) }.boxed()
     }
     fn maturity(&self) -> u64 {
@@ -186,16 +226,32 @@ impl Stage {
     }
 
     /// The same with another place for the facts; the memory then stays empty.
-    pub async fn open_over(scene: Scene, config: StratumConfig, facts: Arc<Memory>, durable: Arc<dyn Facts>) -> Self {
+    pub async fn open_over(
+        scene: Scene,
+        config: StratumConfig,
+        facts: Arc<Memory>,
+        durable: Arc<dyn Facts>,
+    ) -> Self {
         Self::open_on(scene, config, facts, durable, Vec::new()).await
     }
 
     /// The same on a chain that has blocks with the pool's mark.
-    pub async fn open_with(scene: Scene, config: StratumConfig, facts: Arc<Memory>, marked: Vec<Marked>) -> Self {
+    pub async fn open_with(
+        scene: Scene,
+        config: StratumConfig,
+        facts: Arc<Memory>,
+        marked: Vec<Marked>,
+    ) -> Self {
         Self::open_on(scene, config, facts.clone(), facts, marked).await
     }
 
-    async fn open_on(scene: Scene, config: StratumConfig, facts: Arc<Memory>, durable: Arc<dyn Facts>, marked: Vec<Marked>) -> Self {
+    async fn open_on(
+        scene: Scene,
+        config: StratumConfig,
+        facts: Arc<Memory>,
+        durable: Arc<dyn Facts>,
+        marked: Vec<Marked>,
+    ) -> Self {
         let unready = scene.unready.is_some();
         let chain = Arc::new(ScriptedChain {
             scene: Mutex::new(scene),
@@ -205,14 +261,37 @@ impl Stage {
             standings: Mutex::default(),
             marked: Mutex::new(marked),
         });
-        let bound: Bound = Stratum::bind_on(config, durable, chain.clone()).await.unwrap();
-        let (address, stats, seeds, bans) = (bound.local_addr(), bound.stats(), bound.seeds(), bound.bans());
-        let (ports, fingerprint) = (bound.ports().map(|port| port.listen).collect(), bound.tls_fingerprint().map(str::to_owned));
+        let bound: Bound = Stratum::bind_on(config, durable, chain.clone())
+            .await
+            .unwrap();
+        let (address, stats, seeds, bans) = (
+            bound.local_addr(),
+            bound.stats(),
+            bound.seeds(),
+            bound.bans(),
+        );
+        let (ports, fingerprint) = (
+            bound.ports().map(|port| port.listen).collect(),
+            bound.tls_fingerprint().map(str::to_owned),
+        );
         let stop = CancellationToken::new();
         let running = tokio::spawn(bound.run(stop.clone()));
-        let stage = Self { chain, facts, address, ports, fingerprint, stats, seeds, bans, stop, running };
+        let stage = Self {
+            chain,
+            facts,
+            address,
+            ports,
+            fingerprint,
+            stats,
+            seeds,
+            bans,
+            stop,
+            running,
+        };
         if !unready {
-            stage.until("work", |stage| stage.stats.snapshot().unready.is_none()).await;
+            stage
+                .until("work", |stage| stage.stats.snapshot().unready.is_none())
+                .await;
         }
         stage
     }
@@ -221,7 +300,11 @@ impl Stage {
     pub async fn until(&self, what: &str, wanted: impl Fn(&Self) -> bool) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while !wanted(self) {
-            assert!(tokio::time::Instant::now() < deadline, "{what}: did not happen; {:?}", self.stats.snapshot());
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{what}: did not happen; {:?}",
+                self.stats.snapshot()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -232,7 +315,10 @@ impl Stage {
 
     pub async fn close(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(60), self.running).await.expect("the pool did not stop").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), self.running)
+            .await
+            .expect("the pool did not stop")
+            .unwrap();
     }
 
     pub async fn client(&self) -> Client {
@@ -267,12 +353,17 @@ impl Client {
     }
 
     pub fn over(stream: impl Stream + 'static) -> Self {
-        Self { stream: BufReader::new(Box::new(stream)), job: Value::Null }
+        Self {
+            stream: BufReader::new(Box::new(stream)),
+            job: Value::Null,
+        }
     }
 
     /// The same after the captured login.
     pub async fn logged_in(mut self) -> Self {
-        let answer = self.ask(crate::server::CAPTURED.lines().next().unwrap()).await;
+        let answer = self
+            .ask(crate::server::CAPTURED.lines().next().unwrap())
+            .await;
         self.job = answer["result"]["job"].clone();
         assert!(self.job["job_id"].is_string(), "{answer}");
         self
@@ -295,9 +386,15 @@ impl Client {
     /// The next line, `Null` when the connection was closed.
     pub async fn hear(&mut self) -> Value {
         let mut line = String::new();
-        let read = tokio::time::timeout(Duration::from_secs(60), self.stream.read_line(&mut line)).await.expect("no line came");
+        let read = tokio::time::timeout(Duration::from_secs(60), self.stream.read_line(&mut line))
+            .await
+            .expect("no line came");
         // A reset is an end, too: it comes when lines were still unread at the other side.
-        if read.unwrap_or(0) == 0 { Value::Null } else { serde_json::from_str(&line).unwrap() }
+        if read.unwrap_or(0) == 0 {
+            Value::Null
+        } else {
+            serde_json::from_str(&line).unwrap()
+        }
     }
 
     pub async fn ask(&mut self, line: &str) -> Value {
@@ -317,6 +414,7 @@ impl Client {
 }
 
 pub fn submit_line(id: u64, job: &str, nonce: &str, result: &str) -> String {
-    let params = json!({"id": "anything", "job_id": job, "nonce": nonce, "result": result, "algo": "rx/0"});
+    let params =
+        json!({"id": "anything", "job_id": job, "nonce": nonce, "result": result, "algo": "rx/0"});
     json!({"id": id, "jsonrpc": "2.0", "method": "submit", "params": params}).to_string()
 }

@@ -1,4 +1,5 @@
-//! The spool's files on a real disk: what was appended is read in order, after a crash, a cut, a flipped bit and a full disk.
+//! The spool's files on a real disk: what was appended is read in order, after a crash, a cut, a
+//! flipped bit and a full disk.
 
 use headframe_ingest::Numbered;
 use headframe_schemas::stream::shares::Shares;
@@ -8,15 +9,35 @@ use headframe_stratum::spool::segments::{Segment, Segments, SpoolError};
 use std::path::{Path, PathBuf};
 
 fn append(segments: &mut Segments, first: i64, rows: usize) {
-    let text: String = (0..rows).map(|row| format!("{{\"row\":{}}}\n", first + row as i64)).collect();
-    let message = Numbered { stream: &Shares, key: "main".into(), producer: "p".into(), first, rows, text: text.into() };
+    let text: String = (0..rows)
+        .map(|row| format!("{{\"row\":{}}}\n", first + row as i64))
+        .collect();
+    let message = Numbered {
+        stream: &Shares,
+        key: "main".into(),
+        producer: "p".into(),
+        first,
+        rows,
+        text: text.into(),
+    };
     let mut frames = Vec::new();
-    frame::encode(&Record { message, offered: false }.encode(), &mut frames);
+    frame::encode(
+        &Record {
+            message,
+            offered: false,
+        }
+        .encode(),
+        &mut frames,
+    );
     segments.append(&frames).unwrap();
 }
 
 fn firsts(segment: &Segment) -> Vec<i64> {
-    segment.records.iter().map(|record| record.message.first).collect()
+    segment
+        .records
+        .iter()
+        .map(|record| record.message.first)
+        .collect()
 }
 
 /// Reads the spool to its end.
@@ -32,8 +53,15 @@ fn drain(segments: &mut Segments) -> (Vec<i64>, u64) {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let spool = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "spool");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(spool).collect();
+    let spool = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|extension| extension == "spool")
+    };
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(spool)
+        .collect();
     files.sort();
     files
 }
@@ -53,7 +81,10 @@ fn records_come_back_in_order_over_many_files_and_restarts() {
     }
     assert!(files(folder.path()).len() > 6);
     let mut segments = Segments::open(folder.path(), 300).unwrap();
-    let size: u64 = files(folder.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
+    let size: u64 = files(folder.path())
+        .iter()
+        .map(|path| path.metadata().unwrap().len())
+        .sum();
     assert_eq!(segments.bytes(), size);
     let wanted: Vec<i64> = (0..30).map(|n| 1 + 2 * n).collect();
     assert_eq!(drain(&mut segments), (wanted, 0));
@@ -67,7 +98,11 @@ fn what_is_appended_while_a_file_is_read_goes_into_another() {
     append(&mut segments, 1, 1);
     let first = segments.oldest().unwrap().unwrap();
     append(&mut segments, 2, 1);
-    assert_eq!(firsts(&segments.oldest().unwrap().unwrap()), [1], "what was read once stays what it was");
+    assert_eq!(
+        firsts(&segments.oldest().unwrap().unwrap()),
+        [1],
+        "what was read once stays what it was"
+    );
     segments.remove(first.number).unwrap();
     assert_eq!(drain(&mut segments), (vec![2], 0));
 }
@@ -87,16 +122,25 @@ fn a_torn_tail_is_left_out_and_a_flipped_bit_is_set_aside() {
     let mut segments = Segments::open(folder.path(), 1 << 20).unwrap();
     append(&mut segments, 6, 1);
     assert_eq!(drain(&mut segments), (vec![1, 2, 4, 6], 1));
-    let aside: Vec<_> = std::fs::read_dir(folder.path().join("aside")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let aside: Vec<_> = std::fs::read_dir(folder.path().join("aside"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert_eq!(aside.len(), 1);
-    assert_eq!(std::fs::read(&aside[0]).unwrap(), bytes[2 * frame..3 * frame]);
+    assert_eq!(
+        std::fs::read(&aside[0]).unwrap(),
+        bytes[2 * frame..3 * frame]
+    );
 }
 
 #[test]
 fn one_spool_has_one_owner() {
     let folder = tempfile::tempdir().unwrap();
     let first = Segments::open(folder.path(), 1 << 20).unwrap();
-    assert!(matches!(Segments::open(folder.path(), 1 << 20), Err(SpoolError::Locked(_))));
+    assert!(matches!(
+        Segments::open(folder.path(), 1 << 20),
+        Err(SpoolError::Locked(_))
+    ));
     drop(first);
     Segments::open(folder.path(), 1 << 20).unwrap();
 }
@@ -109,7 +153,10 @@ fn after_a_failure_the_next_record_goes_into_a_new_file() {
     std::fs::remove_dir_all(&path).unwrap();
     for _ in 0..3 {
         let said = segments.append(b"a record").unwrap_err().to_string();
-        assert!(said.starts_with("cannot make") && said.contains("spool/000"), "{said}");
+        assert!(
+            said.starts_with("cannot make") && said.contains("spool/000"),
+            "{said}"
+        );
     }
     std::fs::create_dir_all(path.join("aside")).unwrap();
     append(&mut segments, 1, 1);
@@ -121,6 +168,11 @@ fn after_a_failure_the_next_record_goes_into_a_new_file() {
 fn a_folder_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), b"in the way").unwrap();
-    let said = Segments::open(&folder.path().join("file"), 1 << 20).unwrap_err().to_string();
-    assert!(said.contains("file/aside") && said.contains("cannot make"), "{said}");
+    let said = Segments::open(&folder.path().join("file"), 1 << 20)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("file/aside") && said.contains("cannot make"),
+        "{said}"
+    );
 }

@@ -17,7 +17,9 @@ pub const OTHER_RESULT: &str = "25f6f36d69bcf670b120985219e21deab63795eaf7d35995
 const KEEPALIVED: &str = r#"{"id":77,"jsonrpc":"2.0","method":"keepalived","params":{"id":"x"}}"#;
 
 pub fn message(answer: &Value) -> &str {
-    answer["error"]["message"].as_str().unwrap_or_else(|| panic!("not a refusal: {answer}"))
+    answer["error"]["message"]
+        .as_str()
+        .unwrap_or_else(|| panic!("not a refusal: {answer}"))
 }
 
 pub fn is_ok(answer: &Value) -> bool {
@@ -30,12 +32,18 @@ async fn xmrigs_own_lines_are_credited() {
     let mut client = stage.client().await;
     let mut lines = CAPTURED.lines();
     let login = client.ask(lines.next().unwrap()).await;
-    assert_eq!((&login["id"], &login["result"]["status"]), (&json!(1), &json!("OK")));
+    assert_eq!(
+        (&login["id"], &login["result"]["status"]),
+        (&json!(1), &json!("OK"))
+    );
     assert_eq!(login["result"]["extensions"], json!(["algo", "keepalive"]));
     assert!(login["result"]["id"].is_string());
     let job = &login["result"]["job"];
     assert_eq!(job["target"], "ffffff0f");
-    assert_eq!((&job["algo"], &job["height"], &job["seed_hash"]), (&json!("rx/0"), &json!(100), &json!("41".repeat(32))));
+    assert_eq!(
+        (&job["algo"], &job["height"], &job["seed_hash"]),
+        (&json!("rx/0"), &json!(100), &json!("41".repeat(32)))
+    );
     let job_id = job["job_id"].as_str().unwrap();
     for (line, id) in lines.zip(2..) {
         let answer = client.ask(&line.replace("e844d7f81d2bcbfa", job_id)).await;
@@ -44,8 +52,18 @@ async fn xmrigs_own_lines_are_credited() {
     let shares = stage.facts.shares.lock().unwrap().clone();
     assert_eq!(shares.len(), 5);
     let share = &shares[0];
-    assert_eq!((share.miner.as_str(), share.worker.as_str(), share.pool.as_str()), ("4AddrExample", "rack7", "test"));
-    assert_eq!((share.outcome.as_str(), share.difficulty, share.height), ("accepted", 16, 100));
+    assert_eq!(
+        (
+            share.miner.as_str(),
+            share.worker.as_str(),
+            share.pool.as_str()
+        ),
+        ("4AddrExample", "rack7", "test")
+    );
+    assert_eq!(
+        (share.outcome.as_str(), share.difficulty, share.height),
+        ("accepted", 16, 100)
+    );
     assert_eq!(stage.stats.snapshot().work_hashes, 5 * 16);
     stage.close().await;
 }
@@ -55,22 +73,55 @@ async fn a_nonce_counts_once_in_any_disguise() {
     let stage = Stage::open(Scene::default(), config()).await;
     let mut client = stage.miner().await;
     assert!(is_ok(&client.submit(NONCE, RESULT).await));
-    for (nonce, result) in [(NONCE, RESULT), ("0C000000", RESULT), (NONCE, &RESULT.to_uppercase()), (NONCE, &"00".repeat(32))] {
-        assert_eq!(message(&client.submit(nonce, result).await), "Duplicate share", "{nonce} {result}");
+    for (nonce, result) in [
+        (NONCE, RESULT),
+        ("0C000000", RESULT),
+        (NONCE, &RESULT.to_uppercase()),
+        (NONCE, &"00".repeat(32)),
+    ] {
+        assert_eq!(
+            message(&client.submit(nonce, result).await),
+            "Duplicate share",
+            "{nonce} {result}"
+        );
     }
-    for nonce in ["c000000", "00c000000", "0x0c0000", " 0c00000", "0c000000 ", ""] {
-        assert!(message(&client.submit(nonce, RESULT).await).contains("nonce must be 8 hex digits"), "{nonce}");
+    for nonce in [
+        "c000000",
+        "00c000000",
+        "0x0c0000",
+        " 0c00000",
+        "0c000000 ",
+        "",
+    ] {
+        assert!(
+            message(&client.submit(nonce, RESULT).await).contains("nonce must be 8 hex digits"),
+            "{nonce}"
+        );
     }
     // Two at once, before the first is hashed: one is credited.
     let job = client.job["job_id"].as_str().unwrap().to_owned();
-    client.send(&submit_line(20, &job, OTHER_NONCE, OTHER_RESULT)).await;
-    client.send(&submit_line(21, &job, "5B000000", OTHER_RESULT)).await;
+    client
+        .send(&submit_line(20, &job, OTHER_NONCE, OTHER_RESULT))
+        .await;
+    client
+        .send(&submit_line(21, &job, "5B000000", OTHER_RESULT))
+        .await;
     let answers = [client.hear().await, client.hear().await];
-    assert_eq!(answers.iter().filter(|answer| is_ok(answer)).count(), 1, "{answers:?}");
-    stage.facts.until("all rows", |facts| facts.outcomes().len() == 13).await;
+    assert_eq!(
+        answers.iter().filter(|answer| is_ok(answer)).count(),
+        1,
+        "{answers:?}"
+    );
+    stage
+        .facts
+        .until("all rows", |facts| facts.outcomes().len() == 13)
+        .await;
     let outcomes = stage.facts.outcomes();
     let count = |word: &str| outcomes.iter().filter(|outcome| *outcome == word).count();
-    assert_eq!((count("accepted"), count("duplicate"), count("invalid")), (2, 5, 6));
+    assert_eq!(
+        (count("accepted"), count("duplicate"), count("invalid")),
+        (2, 5, 6)
+    );
     stage.close().await;
 }
 
@@ -81,32 +132,77 @@ async fn a_claimed_hash_must_be_the_hash() {
     // Every byte counts, also the lowest, which no target looks at.
     let mut forged = RESULT.to_owned();
     forged.replace_range(0..2, "02");
-    assert_eq!(message(&client.submit(NONCE, &forged).await), "Rejected share: invalid result");
-    assert_eq!(message(&client.submit(NONCE, RESULT).await), "Duplicate share");
-    assert_eq!(message(&client.submit(OTHER_NONCE, &"00".repeat(32)).await), "Rejected share: invalid result");
-    assert_eq!(message(&client.submit("01000000", &"ff".repeat(32)).await), "Low difficulty share");
+    assert_eq!(
+        message(&client.submit(NONCE, &forged).await),
+        "Rejected share: invalid result"
+    );
+    assert_eq!(
+        message(&client.submit(NONCE, RESULT).await),
+        "Duplicate share"
+    );
+    assert_eq!(
+        message(&client.submit(OTHER_NONCE, &"00".repeat(32)).await),
+        "Rejected share: invalid result"
+    );
+    assert_eq!(
+        message(&client.submit("01000000", &"ff".repeat(32)).await),
+        "Low difficulty share"
+    );
     assert_eq!(stage.stats.snapshot().work_hashes, 0);
-    stage.facts.until("all rows", |facts| facts.outcomes().len() == 4).await;
+    stage
+        .facts
+        .until("all rows", |facts| facts.outcomes().len() == 4)
+        .await;
     stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_block_makes_old_jobs_stale_without_a_reconnect() {
-    let stage = Stage::open(Scene::default(), headframe_stratum::StratumConfig { late_grace_ms: 0, ..config() }).await;
+    let stage = Stage::open(
+        Scene::default(),
+        headframe_stratum::StratumConfig {
+            late_grace_ms: 0,
+            ..config()
+        },
+    )
+    .await;
     let mut client = stage.miner().await;
     let old = client.job["job_id"].as_str().unwrap().to_owned();
     stage.change(|scene| (scene.prev, scene.height) = (2, 101));
     let push = client.hear().await;
     assert_eq!((&push["method"], push.get("id")), (&json!("job"), None));
-    assert_eq!((&push["params"]["height"], &push["params"]["seed_hash"]), (&json!(101), &client.job["seed_hash"]));
+    assert_eq!(
+        (&push["params"]["height"], &push["params"]["seed_hash"]),
+        (&json!(101), &client.job["seed_hash"])
+    );
     assert_ne!(push["params"]["job_id"], old);
-    assert_eq!(message(&client.submit_for(&old, NONCE, RESULT).await), "Block expired");
-    assert_eq!(message(&client.submit_for("ffffffffffffffff1", NONCE, RESULT).await), "Block expired");
+    assert_eq!(
+        message(&client.submit_for(&old, NONCE, RESULT).await),
+        "Block expired"
+    );
+    assert_eq!(
+        message(&client.submit_for("ffffffffffffffff1", NONCE, RESULT).await),
+        "Block expired"
+    );
     client.job = push["params"].clone();
     assert!(is_ok(&client.submit(NONCE, RESULT).await));
-    stage.facts.until("all rows", |facts| facts.outcomes().len() == 3).await;
-    let heights: Vec<_> = stage.facts.shares.lock().unwrap().iter().map(|share| (share.outcome.clone(), share.height)).collect();
-    assert!(heights.contains(&("stale".to_owned(), 100)) && heights.contains(&("accepted".to_owned(), 101)), "{heights:?}");
+    stage
+        .facts
+        .until("all rows", |facts| facts.outcomes().len() == 3)
+        .await;
+    let heights: Vec<_> = stage
+        .facts
+        .shares
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|share| (share.outcome.clone(), share.height))
+        .collect();
+    assert!(
+        heights.contains(&("stale".to_owned(), 100))
+            && heights.contains(&("accepted".to_owned(), 101)),
+        "{heights:?}"
+    );
     stage.close().await;
 }
 
@@ -126,18 +222,37 @@ async fn ok_is_said_only_after_the_share_is_durable() {
     assert!(is_ok(&answer) && answer["id"] == 5, "{answer}");
     stage.facts.set(Gate::Broken);
     let refused = client.submit(OTHER_NONCE, OTHER_RESULT).await;
-    assert!(message(&refused).starts_with("Share could not be recorded"), "{refused}");
+    assert!(
+        message(&refused).starts_with("Share could not be recorded"),
+        "{refused}"
+    );
     let stats = stage.stats.snapshot();
-    assert_eq!((stats.accepted, stats.unrecorded, stage.facts.outcomes().len()), (1, 1, 1));
+    assert_eq!(
+        (
+            stats.accepted,
+            stats.unrecorded,
+            stage.facts.outcomes().len()
+        ),
+        (1, 1, 1)
+    );
     stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_share_that_is_not_durable_in_time_is_refused() {
-    let stage = Stage::open(Scene::default(), headframe_stratum::StratumConfig { durable_timeout_s: 1, ..config() }).await;
+    let stage = Stage::open(
+        Scene::default(),
+        headframe_stratum::StratumConfig {
+            durable_timeout_s: 1,
+            ..config()
+        },
+    )
+    .await;
     let mut client = stage.miner().await;
     stage.facts.set(Gate::Held);
-    assert!(message(&client.submit(NONCE, RESULT).await).starts_with("Share could not be recorded"));
+    assert!(
+        message(&client.submit(NONCE, RESULT).await).starts_with("Share could not be recorded")
+    );
     stage.close().await;
 }
 
@@ -150,31 +265,80 @@ async fn a_share_in_flight_outlives_its_connection_and_the_shutdown() {
     client.send(&submit_line(5, &job, NONCE, RESULT)).await;
     stage.facts.until_arrived(1).await;
     drop(client);
-    stage.until("the session's end", |stage| stage.stats.snapshot().sessions == 0).await;
+    stage
+        .until("the session's end", |stage| {
+            stage.stats.snapshot().sessions == 0
+        })
+        .await;
     let facts = stage.facts.clone();
     let (closed, ()) = tokio::join!(stage.close(), async { facts.set(Gate::Open) });
-    assert_eq!((closed, facts.outcomes()), ((), vec!["accepted".to_owned()]));
+    assert_eq!(
+        (closed, facts.outcomes()),
+        ((), vec!["accepted".to_owned()])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_block_is_a_candidate_before_the_daemon_is_told() {
-    let scene = Scene { network_difficulty: 16, ..Scene::default() };
-    let terms = Terms { scheme: Some("pplns".to_owned()), window_milli: Some(2_000), fee_bp: Some(60) };
-    let stage = Stage::open(scene, StratumConfig { terms: terms.clone(), ..config() }).await;
+    let scene = Scene {
+        network_difficulty: 16,
+        ..Scene::default()
+    };
+    let terms = Terms {
+        scheme: Some("pplns".to_owned()),
+        window_milli: Some(2_000),
+        fee_bp: Some(60),
+    };
+    let stage = Stage::open(
+        scene,
+        StratumConfig {
+            terms: terms.clone(),
+            ..config()
+        },
+    )
+    .await;
     let mut client = stage.miner().await;
     assert!(is_ok(&client.submit(NONCE, RESULT).await));
-    stage.facts.until("the first block", |facts| facts.statuses() == ["candidate", "accepted"]).await;
+    stage
+        .facts
+        .until("the first block", |facts| {
+            facts.statuses() == ["candidate", "accepted"]
+        })
+        .await;
     assert_eq!(*stage.chain.rows_at_submit.lock().unwrap(), ["candidate"]);
     stage.change(|scene| scene.refuse_blocks = true);
     assert!(is_ok(&client.submit(OTHER_NONCE, OTHER_RESULT).await));
-    stage.facts.until("the second block", |facts| facts.statuses().len() == 4).await;
+    stage
+        .facts
+        .until("the second block", |facts| facts.statuses().len() == 4)
+        .await;
     let blocks = stage.facts.blocks.lock().unwrap().clone();
-    assert_eq!((blocks[3].status.as_str(), blocks[3].reason.as_deref()), ("refused", Some("Block not accepted")));
-    assert_eq!((blocks[0].hash.as_str(), blocks[0].worker.as_str()), ("0c".repeat(32).as_str(), "rack7"));
+    assert_eq!(
+        (blocks[3].status.as_str(), blocks[3].reason.as_deref()),
+        ("refused", Some("Block not accepted"))
+    );
+    assert_eq!(
+        (blocks[0].hash.as_str(), blocks[0].worker.as_str()),
+        ("0c".repeat(32).as_str(), "rack7")
+    );
     assert_eq!(blocks[0].reward_atomic, Some(600_000_000_000));
-    assert!(blocks.iter().all(|block| block.terms == terms), "every row of a block says on which terms it is paid");
-    let made: Vec<Option<String>> = stage.facts.shares.lock().unwrap().iter().map(|share| share.block_hash.clone()).collect();
-    assert_eq!(made, [Some(blocks[0].hash.clone()), Some(blocks[2].hash.clone())], "the shares that made them say so");
+    assert!(
+        blocks.iter().all(|block| block.terms == terms),
+        "every row of a block says on which terms it is paid"
+    );
+    let made: Vec<Option<String>> = stage
+        .facts
+        .shares
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|share| share.block_hash.clone())
+        .collect();
+    assert_eq!(
+        made,
+        [Some(blocks[0].hash.clone()), Some(blocks[2].hash.clone())],
+        "the shares that made them say so"
+    );
     let stats = stage.stats.snapshot();
     assert_eq!((stats.blocks_accepted, stats.blocks_refused), (1, 1));
     stage.close().await;
@@ -182,17 +346,42 @@ async fn a_block_is_a_candidate_before_the_daemon_is_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_block_is_offered_until_the_daemon_is_back() {
-    let stage = Stage::open(Scene { network_difficulty: 16, away: true, ..Scene::default() }, config()).await;
+    let stage = Stage::open(
+        Scene {
+            network_difficulty: 16,
+            away: true,
+            ..Scene::default()
+        },
+        config(),
+    )
+    .await;
     let mut client = stage.miner().await;
     assert!(is_ok(&client.submit(NONCE, RESULT).await));
-    stage.until("two offers", |stage| stage.chain.submitted.lock().unwrap().len() >= 2).await;
-    assert_eq!(stage.facts.statuses(), ["candidate"], "no verdict before a daemon gave one");
+    stage
+        .until("two offers", |stage| {
+            stage.chain.submitted.lock().unwrap().len() >= 2
+        })
+        .await;
+    assert_eq!(
+        stage.facts.statuses(),
+        ["candidate"],
+        "no verdict before a daemon gave one"
+    );
     stage.change(|scene| scene.away = false);
-    stage.facts.until("the block", |facts| facts.statuses() == ["candidate", "accepted"]).await;
-    // With one that nobody takes, the pool stops all the same, and leaves the verdict to the next start.
+    stage
+        .facts
+        .until("the block", |facts| {
+            facts.statuses() == ["candidate", "accepted"]
+        })
+        .await;
+    // With one that nobody takes, the pool stops all the same, and leaves the verdict to the next
+    // start.
     stage.change(|scene| scene.away = true);
     assert!(is_ok(&client.submit(OTHER_NONCE, OTHER_RESULT).await));
-    stage.facts.until("the second candidate", |facts| facts.statuses().len() == 3).await;
+    stage
+        .facts
+        .until("the second candidate", |facts| facts.statuses().len() == 3)
+        .await;
     let facts = stage.facts.clone();
     stage.close().await;
     assert_eq!(facts.statuses(), ["candidate", "accepted", "candidate"]);
@@ -200,21 +389,50 @@ async fn a_block_is_offered_until_the_daemon_is_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_never_repeat_and_each_connection_has_its_own_work() {
-    let stage = Stage::open(Scene { own_blobs: true, ..Scene::default() }, config()).await;
-    let restarted = Stage::open(Scene { own_blobs: true, ..Scene::default() }, config()).await;
+    let stage = Stage::open(
+        Scene {
+            own_blobs: true,
+            ..Scene::default()
+        },
+        config(),
+    )
+    .await;
+    let restarted = Stage::open(
+        Scene {
+            own_blobs: true,
+            ..Scene::default()
+        },
+        config(),
+    )
+    .await;
     let mut seen = std::collections::HashSet::new();
-    // The same connection numbers on a pool that started anew: still no job and no work comes twice.
+    // The same connection numbers on a pool that started anew: still no job and no work comes
+    // twice.
     for number in 0..40 {
-        let client = if number % 2 == 0 { stage.miner().await } else { restarted.miner().await };
+        let client = if number % 2 == 0 {
+            stage.miner().await
+        } else {
+            restarted.miner().await
+        };
         let job = client.job.clone();
-        assert!(seen.insert(job["job_id"].to_string()), "a job id came twice");
+        assert!(
+            seen.insert(job["job_id"].to_string()),
+            "a job id came twice"
+        );
         assert!(seen.insert(job["blob"].to_string()), "a blob came twice");
-        assert_eq!(&job["blob"].as_str().unwrap()[78..86], "00000000", "the nonce must be the miner's alone");
+        assert_eq!(
+            &job["blob"].as_str().unwrap()[78..86],
+            "00000000",
+            "the nonce must be the miner's alone"
+        );
     }
     // A share is worth nothing on another connection, even in the same process.
     let (first, mut second) = (stage.miner().await, stage.miner().await);
     let foreign = first.job["job_id"].as_str().unwrap();
-    assert_eq!(message(&second.submit_for(foreign, NONCE, RESULT).await), "Block expired");
+    assert_eq!(
+        message(&second.submit_for(foreign, NONCE, RESULT).await),
+        "Block expired"
+    );
     restarted.close().await;
     stage.close().await;
 }
@@ -223,12 +441,29 @@ async fn jobs_never_repeat_and_each_connection_has_its_own_work() {
 async fn other_commands_are_answered_and_the_rest_refused() {
     let stage = Stage::open(Scene::default(), config()).await;
     let mut client = stage.miner().await;
-    assert_eq!(client.ask(KEEPALIVED).await, json!({"id": 77, "jsonrpc": "2.0", "error": null, "result": {"status": "KEEPALIVED"}}));
-    let getjob = client.ask(r#"{"id":"seven","method":"getjob","params":{"id":"x"}}"#).await;
-    assert_eq!((&getjob["id"], &getjob["result"]), (&json!("seven"), &client.job));
-    assert!(message(&client.ask(r#"{"id":8,"method":"mining.subscribe"}"#).await).starts_with("Unknown method"));
-    assert!(message(&client.ask(CAPTURED.lines().next().unwrap()).await).starts_with("Already logged in"));
-    assert!(message(&client.ask("not json at all, but long enough").await).contains("not a JSON request"));
+    assert_eq!(
+        client.ask(KEEPALIVED).await,
+        json!({"id": 77, "jsonrpc": "2.0", "error": null, "result": {"status": "KEEPALIVED"}})
+    );
+    let getjob = client
+        .ask(r#"{"id":"seven","method":"getjob","params":{"id":"x"}}"#)
+        .await;
+    assert_eq!(
+        (&getjob["id"], &getjob["result"]),
+        (&json!("seven"), &client.job)
+    );
+    assert!(
+        message(&client.ask(r#"{"id":8,"method":"mining.subscribe"}"#).await)
+            .starts_with("Unknown method")
+    );
+    assert!(
+        message(&client.ask(CAPTURED.lines().next().unwrap()).await)
+            .starts_with("Already logged in")
+    );
+    assert!(
+        message(&client.ask("not json at all, but long enough").await)
+            .contains("not a JSON request")
+    );
     assert_eq!(client.hear().await, Value::Null);
     stage.close().await;
 }
@@ -237,9 +472,18 @@ async fn other_commands_are_answered_and_the_rest_refused() {
 async fn bad_logins_are_refused_with_the_reason() {
     let stage = Stage::open(Scene::default(), config()).await;
     let cases = [
-        (r#"{"id":1,"method":"login","params":{"login":"nobody","pass":"x"}}"#, "Invalid wallet address"),
-        (r#"{"id":1,"method":"login","params":{"login":"4A","algo":["cn/r"]}}"#, "needs the algorithm rx/0"),
-        (r#"{"id":1,"method":"login","params":{}}"#, "login needs params"),
+        (
+            r#"{"id":1,"method":"login","params":{"login":"nobody","pass":"x"}}"#,
+            "Invalid wallet address",
+        ),
+        (
+            r#"{"id":1,"method":"login","params":{"login":"4A","algo":["cn/r"]}}"#,
+            "needs the algorithm rx/0",
+        ),
+        (
+            r#"{"id":1,"method":"login","params":{}}"#,
+            "login needs params",
+        ),
         (KEEPALIVED, "Unauthenticated"),
         ("{}", "not a JSON request"),
     ];
@@ -255,20 +499,43 @@ async fn bad_logins_are_refused_with_the_reason() {
     assert_eq!(stage.stats.snapshot().sessions, 0);
     stage.close().await;
     // Nothing is heard of a silent one, and it is not heard for long.
-    let stage = Stage::open(Scene::unready(), StratumConfig { login_timeout_s: 1, ..config() }).await;
+    let stage = Stage::open(
+        Scene::unready(),
+        StratumConfig {
+            login_timeout_s: 1,
+            ..config()
+        },
+    )
+    .await;
     assert_eq!(stage.client().await.hear().await, Value::Null);
     stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unsynchronised_daemon_stops_jobs_and_says_so() {
-    let scene = Scene { unready: Some("the daemon is not synchronised".to_owned()), ..Scene::default() };
+    let scene = Scene {
+        unready: Some("the daemon is not synchronised".to_owned()),
+        ..Scene::default()
+    };
     let stage = Stage::open(scene, config()).await;
-    stage.until("the reason", |stage| stage.stats.snapshot().unready.as_deref() == Some("the daemon is not synchronised")).await;
-    let refused = stage.client().await.ask(CAPTURED.lines().next().unwrap()).await;
-    assert!(message(&refused).contains("nothing to mine yet: it waits for its daemon"), "{refused}");
+    stage
+        .until("the reason", |stage| {
+            stage.stats.snapshot().unready.as_deref() == Some("the daemon is not synchronised")
+        })
+        .await;
+    let refused = stage
+        .client()
+        .await
+        .ask(CAPTURED.lines().next().unwrap())
+        .await;
+    assert!(
+        message(&refused).contains("nothing to mine yet: it waits for its daemon"),
+        "{refused}"
+    );
     stage.change(|scene| scene.unready = None);
-    stage.until("work", |stage| stage.stats.snapshot().unready.is_none()).await;
+    stage
+        .until("work", |stage| stage.stats.snapshot().unready.is_none())
+        .await;
     let mut client = stage.miner().await;
     stage.change(|scene| scene.unready = Some("fell behind".to_owned()));
     assert_eq!(client.hear().await, Value::Null);
@@ -277,53 +544,126 @@ async fn an_unsynchronised_daemon_stops_jobs_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_bounded_and_the_difficulty_follows_the_miner() {
-    let mut small = headframe_stratum::StratumConfig { max_sessions: 1, start_difficulty: 1, hashrate_interval_s: 1, ..config() };
+    let mut small = headframe_stratum::StratumConfig {
+        max_sessions: 1,
+        start_difficulty: 1,
+        hashrate_interval_s: 1,
+        ..config()
+    };
     // An hour: however slow the machine is, it hashes faster.
     small.vardiff.target_s = 3600.0;
     let stage = Stage::open(Scene::default(), small).await;
     let mut client = stage.miner().await;
     assert_eq!(stage.client().await.hear().await, Value::Null);
     assert_eq!(client.job["target"], "ffffffff");
-    let vectors: Value = serde_json::from_str(include_str!("../data/randomx-xmrig-vectors.json")).unwrap();
+    let vectors: Value =
+        serde_json::from_str(include_str!("../data/randomx-xmrig-vectors.json")).unwrap();
     let mut pushed = None;
     for vector in &vectors["vectors"].as_array().unwrap()[..6] {
         let job = client.job["job_id"].as_str().unwrap().to_owned();
-        client.send(&submit_line(9, &job, vector["nonce"].as_str().unwrap(), vector["hash"].as_str().unwrap())).await;
+        client
+            .send(&submit_line(
+                9,
+                &job,
+                vector["nonce"].as_str().unwrap(),
+                vector["hash"].as_str().unwrap(),
+            ))
+            .await;
         let answer = client.hear().await;
         assert!(is_ok(&answer), "{answer}");
         pushed = Some(job);
     }
-    // Six shares where the aim is one an hour: the difficulty jumps by the largest step, in a new job.
+    // Six shares where the aim is one an hour: the difficulty jumps by the largest step, in a new
+    // job.
     let job = client.hear().await;
-    assert_eq!((&job["method"], &job["params"]["target"]), (&json!("job"), &json!("ffffff1f")));
+    assert_eq!(
+        (&job["method"], &job["params"]["target"]),
+        (&json!("job"), &json!("ffffff1f"))
+    );
     // The old job stays good, at its own difficulty.
     let last = &vectors["vectors"][6];
     let old = pushed.unwrap();
-    assert!(is_ok(&client.submit_for(&old, last["nonce"].as_str().unwrap(), last["hash"].as_str().unwrap()).await));
-    let difficulties: Vec<_> = stage.facts.shares.lock().unwrap().iter().map(|share| share.difficulty).collect();
+    assert!(is_ok(
+        &client
+            .submit_for(
+                &old,
+                last["nonce"].as_str().unwrap(),
+                last["hash"].as_str().unwrap()
+            )
+            .await
+    ));
+    let difficulties: Vec<_> = stage
+        .facts
+        .shares
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|share| share.difficulty)
+        .collect();
     assert_eq!(difficulties, [1; 7]);
-    stage.facts.until("a hashrate row", |facts| facts.hashrates.lock().unwrap().iter().any(|row| row.hashrate_hs > 0.0)).await;
-    assert!(stage.facts.hashrates.lock().unwrap().iter().all(|row| row.source == "pool" && row.worker == "rack7"));
+    stage
+        .facts
+        .until("a hashrate row", |facts| {
+            facts
+                .hashrates
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|row| row.hashrate_hs > 0.0)
+        })
+        .await;
+    assert!(
+        stage
+            .facts
+            .hashrates
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|row| row.source == "pool" && row.worker == "rack7")
+    );
     stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_miner_follows_a_seed_switch() {
-    let scene = Scene { own_blobs: true, ..Scene::default() };
+    let scene = Scene {
+        own_blobs: true,
+        ..Scene::default()
+    };
     let stage = Stage::open(scene, config()).await;
-    let miner = MinerConfig { pool: stage.address.to_string(), login: "4A.rig".into(), pass: "x".into(), rigid: None, threads: 1 };
+    let miner = MinerConfig {
+        pool: stage.address.to_string(),
+        login: "4A.rig".into(),
+        pass: "x".into(),
+        rigid: None,
+        threads: 1,
+    };
     let (miner, handle) = Miner::new(miner, stage.seeds.clone());
     let stop = CancellationToken::new();
     let mining = tokio::spawn(miner.run(stop.clone()));
-    stage.until("a share", |_| handle.stats().accepted >= 1).await;
+    stage
+        .until("a share", |_| handle.stats().accepted >= 1)
+        .await;
     stage.change(|scene| (scene.prev, scene.seed, scene.height) = (2, [9; 32], 101));
-    let after_switch =
-        |stage: &Stage| stage.facts.shares.lock().unwrap().iter().any(|share| share.height == 101 && share.outcome == "accepted");
-    stage.until("a share under the new seed", after_switch).await;
+    let after_switch = |stage: &Stage| {
+        stage
+            .facts
+            .shares
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|share| share.height == 101 && share.outcome == "accepted")
+    };
+    stage
+        .until("a share under the new seed", after_switch)
+        .await;
     assert_eq!(stage.stats.snapshot().invalid, 0);
     stop.cancel();
     mining.await.unwrap().unwrap();
     let stats = handle.stats();
-    assert!(stats.hashes > 0 && stats.jobs >= 2 && stats.logins == 1 && !stats.connected, "{stats:?}");
+    assert!(
+        stats.hashes > 0 && stats.jobs >= 2 && stats.logins == 1 && !stats.connected,
+        "{stats:?}"
+    );
     stage.close().await;
 }

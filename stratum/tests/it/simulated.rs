@@ -1,4 +1,5 @@
-//! A miner in virtual time: Poisson shares at a hashrate that may change or pause, and vardiff asked as the server asks it.
+//! A miner in virtual time: Poisson shares at a hashrate that may change or pause, and vardiff
+//! asked as the server asks it.
 
 use std::collections::VecDeque;
 
@@ -51,14 +52,25 @@ pub struct Miner {
 impl Miner {
     pub fn new(hashrate: f64, seed: u64) -> Self {
         let never = f64::INFINITY;
-        Self { hashrate, start: 10_000, seconds: 7_200.0, silent: (never, never), change: (never, hashrate), seed }
+        Self {
+            hashrate,
+            start: 10_000,
+            seconds: 7_200.0,
+            silent: (never, never),
+            change: (never, hashrate),
+            seed,
+        }
     }
 
     fn hashrate_at(&self, now: f64) -> f64 {
         if now >= self.silent.0 && now < self.silent.1 {
             return 0.0;
         }
-        if now >= self.change.0 { self.change.1 } else { self.hashrate }
+        if now >= self.change.0 {
+            self.change.1
+        } else {
+            self.hashrate
+        }
     }
 }
 
@@ -93,16 +105,28 @@ fn near(difficulty: u64, aim: f64, factor: f64) -> bool {
 impl Trace {
     /// The difficulty at a moment.
     pub fn at(&self, second: f64) -> u64 {
-        self.steps.iter().rev().find(|step| step.at_s <= second).map_or(self.start, |step| step.to)
+        self.steps
+            .iter()
+            .rev()
+            .find(|step| step.at_s <= second)
+            .map_or(self.start, |step| step.to)
     }
 
-    /// (shares, seconds) after `from_s` until the difficulty is first within `factor` of the aim; `None` when it never is.
+    /// (shares, seconds) after `from_s` until the difficulty is first within `factor` of the aim;
+    /// `None` when it never is.
     pub fn until_near(&self, aim: f64, factor: f64, from_s: f64) -> Option<(f64, f64)> {
         if near(self.at(from_s), aim, factor) {
             return Some((0.0, 0.0));
         }
-        let step = self.steps.iter().find(|step| step.at_s > from_s && near(step.to, aim, factor))?;
-        let shares = self.shares.iter().filter(|at| (from_s..=step.at_s).contains(*at)).count();
+        let step = self
+            .steps
+            .iter()
+            .find(|step| step.at_s > from_s && near(step.to, aim, factor))?;
+        let shares = self
+            .shares
+            .iter()
+            .filter(|at| (from_s..=step.at_s).contains(*at))
+            .count();
         Some((shares as f64, step.at_s - from_s))
     }
 
@@ -110,7 +134,10 @@ impl Trace {
     pub fn time_near(&self, aim: f64, factor: f64, from_s: f64) -> f64 {
         let seconds = from_s as u64..self.seconds as u64;
         let total = seconds.clone().count() as f64;
-        seconds.filter(|second| near(self.at(*second as f64), aim, factor)).count() as f64 / total
+        seconds
+            .filter(|second| near(self.at(*second as f64), aim, factor))
+            .count() as f64
+            / total
     }
 
     pub fn steps_after(&self, from_s: f64) -> usize {
@@ -126,14 +153,23 @@ impl Trace {
 pub fn mine(miner: Miner, settings: &Settings) -> Trace {
     let mut dice = Dice(miner.seed);
     let mut vardiff = Vardiff::new(miner.start, settings, 0);
-    let mut trace = Trace { steps: Vec::new(), shares: Vec::new(), start: vardiff.difficulty(), seconds: miner.seconds };
+    let mut trace = Trace {
+        steps: Vec::new(),
+        shares: Vec::new(),
+        start: vardiff.difficulty(),
+        seconds: miner.seconds,
+    };
     // What the miner works at now, and what is on its way to it.
     let (mut working_at, mut coming) = (vardiff.difficulty(), VecDeque::from([(f64::INFINITY, 0)]));
     let (mut now, mut hashes_left) = (0.0f64, dice.exponential(working_at as f64));
     while now < miner.seconds {
         let tick = now.floor() + 1.0;
         let hashrate = miner.hashrate_at(now);
-        let found = if hashrate > 0.0 { now + hashes_left / hashrate } else { f64::INFINITY };
+        let found = if hashrate > 0.0 {
+            now + hashes_left / hashrate
+        } else {
+            f64::INFINITY
+        };
         // A change of the hashrate happens on a whole second, so no interval reaches over it.
         let arrives = coming[0].0;
         let next = tick.min(found).min(arrives);
@@ -152,7 +188,11 @@ pub fn mine(miner: Miner, settings: &Settings) -> Trace {
         }
         let from = vardiff.difficulty();
         if vardiff.step(settings, now_ms) {
-            trace.steps.push(Step { at_s: now, from, to: vardiff.difficulty() });
+            trace.steps.push(Step {
+                at_s: now,
+                from,
+                to: vardiff.difficulty(),
+            });
             coming.insert(coming.len() - 1, (now + LATENCY_S, vardiff.difficulty()));
         }
     }

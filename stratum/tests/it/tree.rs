@@ -1,6 +1,9 @@
-//! The tree with its cached branch, and blobs made with it, against an independent implementation, a million times each.
+//! The tree with its cached branch, and blobs made with it, against an independent implementation,
+//! a million times each.
 
-use headframe_stratum::chain::monero::template::{MoneroTemplate, NONCE_OFFSET, RESERVE, TemplateAnswer};
+use headframe_stratum::chain::monero::template::{
+    MoneroTemplate, NONCE_OFFSET, RESERVE, TemplateAnswer,
+};
 use headframe_stratum::chain::monero::tree;
 use headframe_stratum::chain::{Extranonce, Template, with_nonce};
 use headframe_stratum::keccak::{keccak256, keccak256_pair};
@@ -29,12 +32,21 @@ fn cases(check: impl Fn(&mut Random, u64) + Sync) {
 fn the_folded_branch_is_the_oracles_root() {
     cases(|random, case| {
         // Mostly small blocks, now and then every size up to a large one.
-        let leaves = if case % 2000 == 0 { 1 + random.below(300) } else { 1 + random.below(6) };
+        let leaves = if case % 2000 == 0 {
+            1 + random.below(300)
+        } else {
+            1 + random.below(6)
+        };
         let leaf0 = random.hash();
         let others: Vec<[u8; 32]> = (1..leaves).map(|_| random.hash()).collect();
         let oracle: Vec<monero::Hash> = others.iter().map(|hash| monero::Hash(*hash)).collect();
         let root = tree::fold(leaf0, &tree::branch(&others));
-        assert_eq!(root, tree_hash(monero::Hash(leaf0), &oracle).0, "{leaves} leaves, first {}", hex::encode(leaf0));
+        assert_eq!(
+            root,
+            tree_hash(monero::Hash(leaf0), &oracle).0,
+            "{leaves} leaves, first {}",
+            hex::encode(leaf0)
+        );
     });
 }
 
@@ -44,7 +56,10 @@ fn the_branch_is_as_long_as_the_tree_is_deep_for_leaf_0() {
         let others = vec![[7; 32]; count - 1];
         let longest = count.next_power_of_two().trailing_zeros() as usize;
         let branch = tree::branch(&others).len();
-        assert!(branch == longest || branch + 1 == longest, "{count} leaves, branch of {branch}");
+        assert!(
+            branch == longest || branch + 1 == longest,
+            "{count} leaves, branch of {branch}"
+        );
     }
 }
 
@@ -57,32 +72,52 @@ fn a_pair_is_hashed_like_any_other_bytes() {
     }
 }
 
-/// A template with so many other transactions, as its daemon would send it by the oracle's own serialisation, and the oracle's block.
+/// A template with so many other transactions, as its daemon would send it by the oracle's own
+/// serialisation, and the oracle's block.
 fn template(random: &mut Random, transactions: u64) -> (MoneroTemplate, monero::Block) {
-    let captured: serde_json::Value = serde_json::from_str(include_str!("../data/monerod-get_block_template.json")).unwrap();
+    let captured: serde_json::Value =
+        serde_json::from_str(include_str!("../data/monerod-get_block_template.json")).unwrap();
     let answer: TemplateAnswer = serde_json::from_value(captured["result"].clone()).unwrap();
-    let block: monero::Block = deserialize(&hex::decode(&answer.blocktemplate_blob).unwrap()).unwrap();
-    let tx_hashes = (0..transactions).map(|_| monero::Hash(random.hash())).collect();
+    let block: monero::Block =
+        deserialize(&hex::decode(&answer.blocktemplate_blob).unwrap()).unwrap();
+    let tx_hashes = (0..transactions)
+        .map(|_| monero::Hash(random.hash()))
+        .collect();
     let block = monero::Block { tx_hashes, ..block };
     let blocktemplate_blob = hex::encode(serialize(&block));
-    let answer = TemplateAnswer { blocktemplate_blob, blockhashing_blob: hex::encode(block.serialize_hashable()), ..answer };
+    let answer = TemplateAnswer {
+        blocktemplate_blob,
+        blockhashing_blob: hex::encode(block.serialize_hashable()),
+        ..answer
+    };
     (MoneroTemplate::parse(&answer).unwrap(), block)
 }
 
 #[test]
 fn blobs_of_every_connection_are_the_oracles() {
     let mut seed = Random(11);
-    let templates: Vec<_> = (0..40).map(|number| template(&mut seed, number % 5)).collect();
+    let templates: Vec<_> = (0..40)
+        .map(|number| template(&mut seed, number % 5))
+        .collect();
     // The reserve is the last thing in the coinbase's extra field.
     let reserve = templates[0].1.miner_tx.prefix.extra.0.len() - RESERVE;
     cases(|random, case| {
         let (template, block) = &templates[random.below(40) as usize];
         let (words, nonce) = ([random.word(), random.word()], random.word() as u32);
-        let extranonce = Extranonce { instance: words[0] as u32, connection: (words[0] >> 32) as u32, job: words[1] as u32 };
+        let extranonce = Extranonce {
+            instance: words[0] as u32,
+            connection: (words[0] >> 32) as u32,
+            job: words[1] as u32,
+        };
         let mut oracle = block.clone();
         oracle.header.nonce = nonce;
-        oracle.miner_tx.prefix.extra.0[reserve..reserve + Extranonce::LEN].copy_from_slice(&extranonce.bytes());
-        let blob = with_nonce(template.hashing_blob(extranonce), NONCE_OFFSET, nonce.to_le_bytes());
+        oracle.miner_tx.prefix.extra.0[reserve..reserve + Extranonce::LEN]
+            .copy_from_slice(&extranonce.bytes());
+        let blob = with_nonce(
+            template.hashing_blob(extranonce),
+            NONCE_OFFSET,
+            nonce.to_le_bytes(),
+        );
         assert_eq!(blob, oracle.serialize_hashable(), "{extranonce:?} {nonce}");
         if case % 256 == 0 {
             let found = template.block(extranonce, nonce.to_le_bytes());

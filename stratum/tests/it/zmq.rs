@@ -1,8 +1,10 @@
-//! The ZMQ subscriber: frames cut anywhere, everything a peer should not send, and a publisher that goes away.
+//! The ZMQ subscriber: frames cut anywhere, everything a peer should not send, and a publisher that
+//! goes away.
 
 use headframe_stratum::chain::monero::zmq::{Notice, TOPIC, listen, notice};
 use headframe_stratum::chain::monero::zmtp::{
-    Frame, Frames, GREETING, MAX_FRAME, Messages, ZmtpError, check_greeting, greeting, ready, subscribe,
+    Frame, Frames, GREETING, MAX_FRAME, Messages, ZmtpError, check_greeting, greeting, ready,
+    subscribe,
 };
 use headframe_stratum::{Stratum, StratumConfig};
 use proptest::prelude::*;
@@ -21,8 +23,16 @@ use crate::scripted::{Client, config};
 
 /// A message as monerod 0.18 publishes it.
 fn published(height: u64, ids: &[u8]) -> Vec<u8> {
-    let ids: Vec<String> = ids.iter().map(|id| format!("\"{}\"", hex::encode([*id; 32]))).collect();
-    format!("{TOPIC}:{{\"first_height\":{height},\"first_prev_id\":\"{}\",\"ids\":[{}]}}", "ab".repeat(32), ids.join(",")).into_bytes()
+    let ids: Vec<String> = ids
+        .iter()
+        .map(|id| format!("\"{}\"", hex::encode([*id; 32])))
+        .collect();
+    format!(
+        "{TOPIC}:{{\"first_height\":{height},\"first_prev_id\":\"{}\",\"ids\":[{}]}}",
+        "ab".repeat(32),
+        ids.join(",")
+    )
+    .into_bytes()
 }
 
 fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
@@ -34,9 +44,27 @@ fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_notice_names_the_new_end_of_the_chain() {
-    assert_eq!(notice(&published(7, &[3])), Some(Notice { hash: [3; 32], next_height: 8 }));
-    assert_eq!(notice(&published(7, &[3, 4])), Some(Notice { hash: [4; 32], next_height: 9 }));
-    for other in [&b"json-minimal-txpool_add:[]"[..], b"", b"json-minimal-chain_main", b"json-minimal-chain_main:{}", &published(7, &[])] {
+    assert_eq!(
+        notice(&published(7, &[3])),
+        Some(Notice {
+            hash: [3; 32],
+            next_height: 8
+        })
+    );
+    assert_eq!(
+        notice(&published(7, &[3, 4])),
+        Some(Notice {
+            hash: [4; 32],
+            next_height: 9
+        })
+    );
+    for other in [
+        &b"json-minimal-txpool_add:[]"[..],
+        b"",
+        b"json-minimal-chain_main",
+        b"json-minimal-chain_main:{}",
+        &published(7, &[]),
+    ] {
         assert_eq!(notice(other), None);
     }
     assert_eq!(notice(&published(u64::MAX, &[1])), None);
@@ -55,7 +83,10 @@ fn a_peer_that_speaks_something_else_is_refused() {
     assert_eq!(check_greeting(&[b'H'; GREETING]), Err(ZmtpError::Greeting));
     let mut plain = good;
     plain[12..17].copy_from_slice(b"PLAIN");
-    assert_eq!(check_greeting(&plain), Err(ZmtpError::Mechanism("PLAIN".to_owned())));
+    assert_eq!(
+        check_greeting(&plain),
+        Err(ZmtpError::Mechanism("PLAIN".to_owned()))
+    );
 }
 
 #[test]
@@ -66,7 +97,10 @@ fn frames_that_are_too_long_or_strange_end_the_connection() {
         frames.take().unwrap_err()
     };
     assert_eq!(refused(&[0x80, 0]), ZmtpError::Flags(0x80));
-    assert_eq!(refused(&[2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), ZmtpError::TooLong(u64::MAX));
+    assert_eq!(
+        refused(&[2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        ZmtpError::TooLong(u64::MAX)
+    );
     let mut messages = Messages::default();
     let part = frame(1, &vec![0; MAX_FRAME / 2 + 1]);
     messages.push(&part);
@@ -104,7 +138,9 @@ proptest! {
 
 /// The other side of one connection, past its handshake.
 async fn publisher(listener: &TcpListener) -> TcpStream {
-    let accepted = tokio::time::timeout(Duration::from_secs(60), listener.accept()).await.expect("no subscriber came");
+    let accepted = tokio::time::timeout(Duration::from_secs(60), listener.accept())
+        .await
+        .expect("no subscriber came");
     let (mut stream, _) = accepted.unwrap();
     let mut theirs = [0; GREETING];
     stream.read_exact(&mut theirs).await.unwrap();
@@ -132,14 +168,33 @@ async fn a_subscriber_reads_notices_and_comes_back_after_a_break() {
     let other = frame(0, b"json-minimal-txpool_add:[]");
     let whole = published(7, &[3]);
     let halves = [frame(1, &whole[..30]), frame(0, &whole[30..])].concat();
-    stream.write_all(&[other, frame(4, b"\x04PING\0\0"), halves].concat()).await.unwrap();
-    let next = tokio::time::timeout(Duration::from_secs(60), notices.recv()).await.expect("no notice came");
-    assert_eq!(next, Some(Notice { hash: [3; 32], next_height: 8 }));
+    stream
+        .write_all(&[other, frame(4, b"\x04PING\0\0"), halves].concat())
+        .await
+        .unwrap();
+    let next = tokio::time::timeout(Duration::from_secs(60), notices.recv())
+        .await
+        .expect("no notice came");
+    assert_eq!(
+        next,
+        Some(Notice {
+            hash: [3; 32],
+            next_height: 8
+        })
+    );
     // A frame that nobody should hold makes the subscriber start anew.
-    stream.write_all(&[2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).await.unwrap();
+    stream
+        .write_all(&[2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff])
+        .await
+        .unwrap();
     let mut stream = publisher(&listener).await;
-    stream.write_all(&frame(0, &published(8, &[4]))).await.unwrap();
-    let next = tokio::time::timeout(Duration::from_secs(60), notices.recv()).await.expect("no notice came");
+    stream
+        .write_all(&frame(0, &published(8, &[4])))
+        .await
+        .unwrap();
+    let next = tokio::time::timeout(Duration::from_secs(60), notices.recv())
+        .await
+        .expect("no notice came");
     assert_eq!(next.unwrap().next_height, 9);
     stop.cancel();
     listening.await.unwrap();
@@ -148,43 +203,74 @@ async fn a_subscriber_reads_notices_and_comes_back_after_a_break() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_daemons_blocks_reach_miners_by_notice() {
     let monerod = Monerod::start_with(1, tempfile::tempdir).await;
-    // A poll every ten minutes finds nothing in the time of this test: what is heard is heard by ZMQ.
-    let mut config = StratumConfig { daemon_urls: vec![monerod.url.clone()], poll_ms: 600_000, template_refresh_s: 600, ..config() };
+    // A poll every ten minutes finds nothing in the time of this test: what is heard is heard by
+    // ZMQ.
+    let mut config = StratumConfig {
+        daemon_urls: vec![monerod.url.clone()],
+        poll_ms: 600_000,
+        template_refresh_s: 600,
+        ..config()
+    };
     config.daemons.zmq_urls = vec![monerod.zmq.clone()];
     config.daemons.silent_s = 3600;
-    let bound = Stratum::bind(config, Arc::new(Memory::new())).await.unwrap();
+    let bound = Stratum::bind(config, Arc::new(Memory::new()))
+        .await
+        .unwrap();
     let (address, stats) = (bound.local_addr(), bound.stats());
     let stop = CancellationToken::new();
     let pool = tokio::spawn(bound.run(stop.clone()));
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     until(deadline, || stats.snapshot().unready.is_none()).await;
-    // The subscription may come a moment after the first look, so blocks are made until one is heard of.
+    // The subscription may come a moment after the first look, so blocks are made until one is
+    // heard of.
     let before = stats.snapshot().height;
     let heard = async {
         loop {
             generate(&monerod, 1, None).await;
             let heard = until(deadline, || stats.snapshot().height > before);
-            if tokio::time::timeout(Duration::from_secs(2), heard).await.is_ok() {
+            if tokio::time::timeout(Duration::from_secs(2), heard)
+                .await
+                .is_ok()
+            {
                 return;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), heard).await.expect("no block was heard of");
+    tokio::time::timeout(Duration::from_secs(60), heard)
+        .await
+        .expect("no block was heard of");
     // More than one may have been made by then, and the last of them may be on its way.
-    let tip = monerod.call("get_info", json!({})).await["height"].as_u64().unwrap();
-    until(tokio::time::Instant::now() + Duration::from_secs(60), || stats.snapshot().height == tip).await;
+    let tip = monerod.call("get_info", json!({})).await["height"]
+        .as_u64()
+        .unwrap();
+    until(
+        tokio::time::Instant::now() + Duration::from_secs(60),
+        || stats.snapshot().height == tip,
+    )
+    .await;
     let mut client = Client::connect(address).await;
-    client.send(&format!(r#"{{"id":1,"method":"login","params":{{"login":"{MAINNET}","pass":"x"}}}}"#)).await;
+    client
+        .send(&format!(
+            r#"{{"id":1,"method":"login","params":{{"login":"{MAINNET}","pass":"x"}}}}"#
+        ))
+        .await;
     assert_eq!(client.hear().await["result"]["job"]["height"], tip);
     generate(&monerod, 1, None).await;
-    assert_eq!(client.hear().await["params"]["height"], tip + 1, "the miner hears of it without being asked");
+    assert_eq!(
+        client.hear().await["params"]["height"],
+        tip + 1,
+        "the miner hears of it without being asked"
+    );
     stop.cancel();
     pool.await.unwrap();
 }
 
 async fn until(deadline: tokio::time::Instant, wanted: impl Fn() -> bool) {
     while !wanted() {
-        assert!(tokio::time::Instant::now() < deadline, "did not happen in time");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "did not happen in time"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -1,6 +1,8 @@
-//! `headframe mine` as a process at an OpenSY pool: it waits until the pool has work, and makes blocks that the node takes.
+//! `headframe mine` as a process at an OpenSY pool: it waits until the pool has work, and makes
+//! blocks that the node takes.
 //!
-//! The node is the stand-in of the stratum room, which judges blocks as a real one does and shares no code with the pool.
+//! The node is the stand-in of the stratum room, which judges blocks as a real one does and shares
+//! no code with the pool.
 
 use std::path::Path;
 
@@ -22,7 +24,11 @@ mod node;
 /// A key's hash of twenty twos, on regtest.
 const WALLET: &str = "rsyl1qyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zug64cy";
 /// On average four hashes make a block.
-const RULES: Rules = Rules { interval: 4, fork_height: 1, bits: 0x203f_ffff };
+const RULES: Rules = Rules {
+    interval: 4,
+    fork_height: 1,
+    bits: 0x203f_ffff,
+};
 
 /// A pool over a node at `url`, on a port that was free.
 async fn pool(folder: &Path, nats: &ManagedServer, url: &str) -> (Headframe, u16) {
@@ -40,9 +46,15 @@ async fn pool(folder: &Path, nats: &ManagedServer, url: &str) -> (Headframe, u16
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_own_miner_waits_for_a_pool_without_work_and_then_makes_blocks_of_opensy() {
     let folder = tempfile::tempdir().unwrap();
-    let nats = ManagedServer::start(ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"))).await.unwrap();
+    let nats = ManagedServer::start(ServerConfig::new(
+        server::find_binary().unwrap(),
+        folder.path().join("nats"),
+    ))
+    .await
+    .unwrap();
     let node = StandIn::open(RULES).await;
-    // A node on regtest may be in its initial download for ever, so that alone keeps no pool waiting; one that is behind does.
+    // A node on regtest may be in its initial download for ever, so that alone keeps no pool
+    // waiting; one that is behind does.
     node.node().await.mood.headers_ahead = 1_000;
     let (pool, port) = pool(folder.path(), &nats, &node.url).await;
     let user = format!("{WALLET}.rig");
@@ -55,18 +67,27 @@ async fn our_own_miner_waits_for_a_pool_without_work_and_then_makes_blocks_of_op
     let said = miner.until(|said| said.contains("logged in at ")).await;
     assert!(said.contains("rx/opensy at difficulty 2"), "{said}");
     let accepted = |text: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix("headframe_stratum_blocks_total{status=\"accepted\"} "));
-        line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
+        let line = text.lines().find_map(|line| {
+            line.strip_prefix("headframe_stratum_blocks_total{status=\"accepted\"} ")
+        });
+        line.and_then(|number| number.parse::<u64>().ok())
+            .unwrap_or(0)
     };
     // Over the first change of the key, which is the genesis block's up to block 7.
     told(&pool.url, "/metrics", |_, text| accepted(text) >= 9).await;
     assert!(node.node().await.tip().0 >= 9, "the node took them");
 
     let (code, words) = Mine::start(folder.path(), "mistyped", port, "rsyl1qyg3.rig", &[]).end();
-    assert!(code == Some(1) && words.contains("refused the login: Invalid wallet address: "), "{code:?}: {words}");
+    assert!(
+        code == Some(1) && words.contains("refused the login: Invalid wallet address: "),
+        "{code:?}: {words}"
+    );
     signal(miner.child.id(), "INT");
     let (code, words) = miner.end();
-    assert!(code == Some(0) && words.contains(" 0 rejected"), "{code:?}: {words}");
+    assert!(
+        code == Some(0) && words.contains(" 0 rejected"),
+        "{code:?}: {words}"
+    );
     pool.kill();
     nats.shutdown().await;
 }

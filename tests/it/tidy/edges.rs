@@ -1,7 +1,7 @@
 //! Who may know whom: the edges between the rooms, and which room alone may use a given library.
 //!
-//! The rooms stay replaceable only as long as nobody reaches sideways. Cargo forbids cycles; it does not
-//! forbid a shortcut, so this list does. Dependencies of tests count too.
+//! The rooms stay replaceable only as long as nobody reaches sideways. Cargo forbids cycles; it
+//! does not forbid a shortcut, so this list does. Dependencies of tests count too.
 
 use std::collections::BTreeSet;
 
@@ -12,27 +12,59 @@ const EDGES: &[(&str, &[&str])] = &[
     ("headframe-schemas", &[]),
     ("headframe-ingest", &["headframe-schemas"]),
     ("headframe-sinks", &["headframe-schemas"]),
-    ("headframe-pipelines", &["headframe-schemas", "headframe-ingest", "headframe-sinks"]),
-    ("headframe-query", &["headframe-schemas", "headframe-ingest", "headframe-sinks"]),
-    ("headframe-stratum", &["headframe-schemas", "headframe-ingest"]),
+    (
+        "headframe-pipelines",
+        &["headframe-schemas", "headframe-ingest", "headframe-sinks"],
+    ),
+    (
+        "headframe-query",
+        &["headframe-schemas", "headframe-ingest", "headframe-sinks"],
+    ),
+    (
+        "headframe-stratum",
+        &["headframe-schemas", "headframe-ingest"],
+    ),
     ("headframe-stratum-fuzz", &["headframe-stratum"]),
-    ("headframe-coopmine", &["headframe-schemas", "headframe-stratum"]),
+    (
+        "headframe-coopmine",
+        &["headframe-schemas", "headframe-stratum"],
+    ),
     (
         "headframe",
-        &["headframe-schemas", "headframe-ingest", "headframe-sinks", "headframe-pipelines", "headframe-query", "headframe-stratum"],
+        &[
+            "headframe-schemas",
+            "headframe-ingest",
+            "headframe-sinks",
+            "headframe-pipelines",
+            "headframe-query",
+            "headframe-stratum",
+        ],
     ),
 ];
 
-/// Libraries that only some packages may know, and why. The end-to-end tests of the root look at everything.
+/// Libraries that only some packages may know, and why. The end-to-end tests of the root look at
+/// everything.
 const OWNED: &[(&str, &[&str], &str)] = &[
-    ("async-nats", &["headframe-ingest", "headframe"], "only ingest knows JetStream"),
-    ("deltalake-core", &["headframe-sinks"], "only sinks knows how Delta commits"),
+    (
+        "async-nats",
+        &["headframe-ingest", "headframe"],
+        "only ingest knows JetStream",
+    ),
+    (
+        "deltalake-core",
+        &["headframe-sinks"],
+        "only sinks knows how Delta commits",
+    ),
     (
         "datafusion",
         &["headframe-sinks", "headframe-pipelines", "headframe-query"],
         "only the rooms that store, derive or answer plan queries",
     ),
-    ("randomx-rs", &["headframe-stratum", "headframe-coopmine"], "only miners and their judge hash"),
+    (
+        "randomx-rs",
+        &["headframe-stratum", "headframe-coopmine"],
+        "only miners and their judge hash",
+    ),
     (
         "tokio",
         &[
@@ -54,11 +86,17 @@ pub fn check(path: &str, text: &str) -> Vec<String> {
         Ok(manifest) => manifest,
         Err(error) => return vec![format!("{path}: not a manifest: {error}")],
     };
-    let Some(package) = manifest.get("package").and_then(|package| package.get("name")).and_then(Value::as_str) else {
+    let Some(package) = manifest
+        .get("package")
+        .and_then(|package| package.get("name"))
+        .and_then(Value::as_str)
+    else {
         return vec![format!("{path}: there is no package name")];
     };
     let Some((_, allowed)) = EDGES.iter().find(|(name, _)| *name == package) else {
-        return vec![format!("{path}: {package} is not in the plan of the house; a new room is a decision, add it to the list of edges")];
+        return vec![format!(
+            "{path}: {package} is not in the plan of the house; a new room is a decision, add it to the list of edges"
+        )];
     };
     let mut complaints = Vec::new();
     let room = manifest_of(package);
@@ -66,12 +104,22 @@ pub fn check(path: &str, text: &str) -> Vec<String> {
         complaints.push(format!("{path}: package {package} belongs into {room}"));
     }
     let known = dependencies(&manifest);
-    for surplus in known.iter().filter(|name| name.starts_with("headframe") && !allowed.contains(&name.as_str())) {
-        complaints.push(format!("{path}: {package} may not know {surplus}; it may know {allowed:?}"));
+    for surplus in known
+        .iter()
+        .filter(|name| name.starts_with("headframe") && !allowed.contains(&name.as_str()))
+    {
+        complaints.push(format!(
+            "{path}: {package} may not know {surplus}; it may know {allowed:?}"
+        ));
     }
-    for (library, owners, why) in OWNED.iter().filter(|(_, owners, _)| !owners.contains(&package)) {
+    for (library, owners, why) in OWNED
+        .iter()
+        .filter(|(_, owners, _)| !owners.contains(&package))
+    {
         if known.contains(*library) {
-            complaints.push(format!("{path}: {package} may not use {library}, {owners:?} may: {why}"));
+            complaints.push(format!(
+                "{path}: {package} may not use {library}, {owners:?} may: {why}"
+            ));
         }
     }
     complaints
@@ -85,7 +133,8 @@ fn manifest_of(package: &str) -> String {
     }
 }
 
-/// Names of all packages a manifest depends on: normal, for tests, for the build script, and for one platform.
+/// Names of all packages a manifest depends on: normal, for tests, for the build script, and for
+/// one platform.
 fn dependencies(manifest: &Table) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     collect(manifest, &mut found);
@@ -97,7 +146,9 @@ fn dependencies(manifest: &Table) -> BTreeSet<String> {
 
 fn collect(holder: &Table, found: &mut BTreeSet<String>) {
     for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
-        let Some(list) = holder.get(kind).and_then(Value::as_table) else { continue };
+        let Some(list) = holder.get(kind).and_then(Value::as_table) else {
+            continue;
+        };
         for (key, value) in list {
             // `alias = { package = "name" }` depends on `name`.
             let renamed = value.get("package").and_then(Value::as_str);
@@ -107,7 +158,10 @@ fn collect(holder: &Table, found: &mut BTreeSet<String>) {
 }
 
 fn tables(value: Option<&Value>) -> impl Iterator<Item = &Table> {
-    value.and_then(Value::as_table).into_iter().flat_map(|table| table.values().filter_map(Value::as_table))
+    value
+        .and_then(Value::as_table)
+        .into_iter()
+        .flat_map(|table| table.values().filter_map(Value::as_table))
 }
 
 #[cfg(test)]
@@ -121,12 +175,24 @@ mod tests {
     #[test]
     fn a_sideways_edge_is_seen_wherever_it_hides() {
         for (rest, expected) in [
-            ("[dependencies]\nheadframe-schemas.workspace = true\nserde = \"1\"\n", 0),
+            (
+                "[dependencies]\nheadframe-schemas.workspace = true\nserde = \"1\"\n",
+                0,
+            ),
             ("[dependencies]\nheadframe-query.workspace = true\n", 1),
-            ("[dev-dependencies]\nheadframe-pipelines = { path = \"../pipelines\" }\n", 1),
+            (
+                "[dev-dependencies]\nheadframe-pipelines = { path = \"../pipelines\" }\n",
+                1,
+            ),
             ("[build-dependencies]\nheadframe-query = \"1\"\n", 1),
-            ("[target.'cfg(unix)'.dependencies]\nheadframe-stratum = \"1\"\n", 1),
-            ("[dependencies]\nq = { package = \"headframe-query\", path = \"../query\" }\n", 1),
+            (
+                "[target.'cfg(unix)'.dependencies]\nheadframe-stratum = \"1\"\n",
+                1,
+            ),
+            (
+                "[dependencies]\nq = { package = \"headframe-query\", path = \"../query\" }\n",
+                1,
+            ),
             ("[dependencies]\nheadframe = { path = \"..\" }\n", 1),
         ] {
             let complaints = check("sinks/Cargo.toml", &manifest("headframe-sinks", rest));
@@ -138,9 +204,16 @@ mod tests {
     fn a_library_in_a_foreign_room_is_seen() {
         for (library, owners, _) in OWNED {
             for (package, _) in EDGES {
-                let text = manifest(package, &format!("[dependencies]\n{library}.workspace = true\n"));
+                let text = manifest(
+                    package,
+                    &format!("[dependencies]\n{library}.workspace = true\n"),
+                );
                 let expected = usize::from(!owners.contains(package));
-                assert_eq!(check(&manifest_of(package), &text).len(), expected, "{package} and {library}");
+                assert_eq!(
+                    check(&manifest_of(package), &text).len(),
+                    expected,
+                    "{package} and {library}"
+                );
             }
         }
     }
@@ -162,7 +235,10 @@ mod tests {
     fn every_room_may_know_only_rooms_that_exist() {
         for (package, rooms) in EDGES {
             for room in *rooms {
-                assert!(EDGES.iter().any(|(name, _)| name == room) && room != package, "{package} -> {room}");
+                assert!(
+                    EDGES.iter().any(|(name, _)| name == room) && room != package,
+                    "{package} -> {room}"
+                );
             }
         }
     }

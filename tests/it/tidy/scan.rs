@@ -1,7 +1,8 @@
-//! Just enough of Rust's grammar to count: what is code, where functions begin and end, what is test code.
+//! Just enough of Rust's grammar to count: what is code, where functions begin and end, what is
+//! test code.
 //!
-//! A full parser would be a dependency and would fail on code that does not compile yet; braces outside of
-//! strings and comments are all that the rules need.
+//! A full parser would be a dependency and would fail on code that does not compile yet; braces
+//! outside of strings and comments are all that the rules need.
 
 use std::ops::Range;
 
@@ -14,7 +15,8 @@ pub struct Function {
     pub body_lines: usize,
 }
 
-/// The text with every comment, string and character literal blanked out; byte positions and lines stay the same.
+/// The text with every comment, string and character literal blanked out; byte positions and lines
+/// stay the same.
 pub fn code_only(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut code = String::with_capacity(bytes.len());
@@ -37,11 +39,21 @@ pub fn functions(code: &str) -> Vec<Function> {
     let mut found = Vec::new();
     for (at, _) in words(code, "fn") {
         let after = code[at + 2..].trim_start();
-        let name: String = after.bytes().take_while(|byte| is_word(*byte)).map(char::from).collect();
-        let Some(open) = body(code, at).filter(|_| !name.is_empty()) else { continue };
+        let name: String = after
+            .bytes()
+            .take_while(|byte| is_word(*byte))
+            .map(char::from)
+            .collect();
+        let Some(open) = body(code, at).filter(|_| !name.is_empty()) else {
+            continue;
+        };
         let end = line(code, block(code, open).end);
         let body_lines = (end - line(code, open)).saturating_sub(1);
-        found.push(Function { name, lines: line(code, at)..end + 1, body_lines });
+        found.push(Function {
+            name,
+            lines: line(code, at)..end + 1,
+            body_lines,
+        });
     }
     found
 }
@@ -50,7 +62,8 @@ pub fn functions(code: &str) -> Vec<Function> {
 pub fn test_lines(code: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for (at, attribute) in code.match_indices("#[cfg(test)]") {
-        let end = body(code, at + attribute.len()).map_or(at + attribute.len(), |open| block(code, open).end);
+        let end = body(code, at + attribute.len())
+            .map_or(at + attribute.len(), |open| block(code, open).end);
         found.push(line(code, at)..line(code, end) + 1);
     }
     found
@@ -61,13 +74,20 @@ pub fn words(code: &str, word: &str) -> Vec<(usize, usize)> {
     let bytes = code.as_bytes();
     code.match_indices(word)
         .filter(|(at, _)| *at == 0 || !is_word(bytes[at - 1]))
-        .filter(|(at, _)| bytes.get(at + word.len()).is_none_or(|next| !is_word(*next)))
+        .filter(|(at, _)| {
+            bytes
+                .get(at + word.len())
+                .is_none_or(|next| !is_word(*next))
+        })
         .map(|(at, _)| (at, line(code, at)))
         .collect()
 }
 
 fn line(code: &str, at: usize) -> usize {
-    code.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count()
+    code.as_bytes()[..at]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
 }
 
 /// The opening brace of the item that begins at `at`; none when the item ends with a semicolon.
@@ -108,7 +128,10 @@ fn is_word(byte: u8) -> bool {
 /// Bytes of the comment that `rest` begins with, or 0. Block comments nest.
 fn comment(rest: &[u8]) -> usize {
     if rest.starts_with(b"//") {
-        return rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        return rest
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .unwrap_or(rest.len());
     }
     if !rest.starts_with(b"/*") {
         return 0;
@@ -129,14 +152,26 @@ fn comment(rest: &[u8]) -> usize {
     at.min(rest.len())
 }
 
-/// Bytes of the string literal that `rest` begins with, prefix included, or 0. `glued`: a word ends just before.
+/// Bytes of the string literal that `rest` begins with, prefix included, or 0. `glued`: a word ends
+/// just before.
 fn string(rest: &[u8], glued: bool) -> usize {
-    let prefix = rest.iter().take(2).take_while(|byte| matches!(byte, b'r' | b'b' | b'c')).count();
+    let prefix = rest
+        .iter()
+        .take(2)
+        .take_while(|byte| matches!(byte, b'r' | b'b' | b'c'))
+        .count();
     if glued && prefix > 0 {
         return 0;
     }
     let raw = rest[..prefix].contains(&b'r');
-    let hashes = if raw { rest[prefix..].iter().take_while(|byte| **byte == b'#').count() } else { 0 };
+    let hashes = if raw {
+        rest[prefix..]
+            .iter()
+            .take_while(|byte| **byte == b'#')
+            .count()
+    } else {
+        0
+    };
     let start = prefix + hashes;
     if rest.get(start) != Some(&b'"') {
         return 0;
@@ -145,7 +180,15 @@ fn string(rest: &[u8], glued: bool) -> usize {
     while at < rest.len() {
         match rest[at] {
             b'\\' if !raw => at += 1,
-            b'"' if rest[at + 1..].iter().take(hashes).filter(|byte| **byte == b'#').count() == hashes => return at + 1 + hashes,
+            b'"' if rest[at + 1..]
+                .iter()
+                .take(hashes)
+                .filter(|byte| **byte == b'#')
+                .count()
+                == hashes =>
+            {
+                return at + 1 + hashes;
+            }
             _ => {}
         }
         at += 1;
@@ -159,11 +202,23 @@ fn character(rest: &[u8]) -> usize {
         return 0;
     }
     if rest.get(1) == Some(&b'\\') {
-        return rest.iter().skip(3).position(|byte| *byte == b'\'').map_or(0, |end| end + 4);
+        return rest
+            .iter()
+            .skip(3)
+            .position(|byte| *byte == b'\'')
+            .map_or(0, |end| end + 4);
     }
     // One character may be up to four bytes long.
-    let wide = rest.iter().skip(2).take_while(|byte| **byte & 0xC0 == 0x80).count();
-    if rest.get(2 + wide) == Some(&b'\'') { 3 + wide } else { 0 }
+    let wide = rest
+        .iter()
+        .skip(2)
+        .take_while(|byte| **byte & 0xC0 == 0x80)
+        .count();
+    if rest.get(2 + wide) == Some(&b'\'') {
+        3 + wide
+    } else {
+        0
+    }
 }
 
 #[cfg(test)]
@@ -183,7 +238,14 @@ mod tests {
             ("fn f<'a>(x: &'a str) {}", "fn f<'a>(x: &'a str) {}"),
             ("\"no end {", ""),
         ] {
-            assert_eq!(code_only(text).split_whitespace().collect::<Vec<_>>().join(" "), code, "{text}");
+            assert_eq!(
+                code_only(text)
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                code,
+                "{text}"
+            );
             assert_eq!(code_only(text).len(), text.len(), "{text}");
         }
     }
@@ -191,8 +253,14 @@ mod tests {
     #[test]
     fn functions_are_found_with_their_length() {
         let text = "trait T {\n fn bare(&self, x: [u8; 3]);\n}\nfn one() { 1 }\npub async fn two(f: fn(u8) -> u8)\nwhere\n  u8: Copy,\n{\n \"}\";\n if x {\n }\n}\n";
-        let found: Vec<_> = functions(&code_only(text)).into_iter().map(|f| (f.name, f.lines, f.body_lines)).collect();
-        assert_eq!(found, [("one".to_owned(), 3..4, 0), ("two".to_owned(), 4..12, 3)]);
+        let found: Vec<_> = functions(&code_only(text))
+            .into_iter()
+            .map(|f| (f.name, f.lines, f.body_lines))
+            .collect();
+        assert_eq!(
+            found,
+            [("one".to_owned(), 3..4, 0), ("two".to_owned(), 4..12, 3)]
+        );
     }
 
     #[test]
@@ -203,7 +271,10 @@ mod tests {
 
     #[test]
     fn words_are_whole() {
-        let found: Vec<_> = words("unsafe_code unsafe{} an_unsafe\nunsafe", "unsafe").into_iter().map(|(_, line)| line).collect();
+        let found: Vec<_> = words("unsafe_code unsafe{} an_unsafe\nunsafe", "unsafe")
+            .into_iter()
+            .map(|(_, line)| line)
+            .collect();
         assert_eq!(found, [0, 1]);
     }
 }

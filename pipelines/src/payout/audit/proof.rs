@@ -1,4 +1,5 @@
-//! The proof that a miner is in a block's window: a small file that anyone can check without the tables and without a network.
+//! The proof that a miner is in a block's window: a small file that anyone can check without the
+//! tables and without a network.
 
 use datafusion::prelude::{col, lit};
 use headframe_schemas::stream::payouts::Frozen;
@@ -69,20 +70,39 @@ pub enum Neighbour {
 }
 
 /// Makes the proof of a miner in a block from the tables; the reason says why there is none.
-pub async fn make(lake: &Lake, hash: &str, miner: &str) -> Result<Result<Proof, String>, PipelineFault> {
+pub async fn make(
+    lake: &Lake,
+    hash: &str,
+    miner: &str,
+) -> Result<Result<Proof, String>, PipelineFault> {
     let tables = Tables::open(lake);
-    let (windows, payouts) = (tables.windows.refresh().await?, tables.payouts.refresh().await?);
-    let filter = col("block_hash").eq(lit(hash)).and(col("step").eq(lit(Step::Frozen.word())));
+    let (windows, payouts) = (
+        tables.windows.refresh().await?,
+        tables.payouts.refresh().await?,
+    );
+    let filter = col("block_hash")
+        .eq(lit(hash))
+        .and(col("step").eq(lit(Step::Frozen.word())));
     let stated = tables.payout_rows(&payouts, Some(filter)).await?;
     let rows = tables.window_rows(&windows, hash).await?;
     for payout in stated.into_iter().map(|stated| stated.payout) {
-        let Some(frozen) = payout.frozen else { continue };
-        let rows: Vec<WindowRow> = rows.iter().filter(|row| row.pool == payout.pool).cloned().collect();
-        let Some(place) = rows.iter().position(|row| row.miner == miner) else { continue };
+        let Some(frozen) = payout.frozen else {
+            continue;
+        };
+        let rows: Vec<WindowRow> = rows
+            .iter()
+            .filter(|row| row.pool == payout.pool)
+            .cloned()
+            .collect();
+        let Some(place) = rows.iter().position(|row| row.miner == miner) else {
+            continue;
+        };
         let steps = merkle::proof(&freeze::leaves(&rows), place).unwrap_or_default();
         return Ok(of(&rows[place], frozen, steps));
     }
-    Ok(Err(format!("miner {miner} is not in a frozen window of block {hash}")))
+    Ok(Err(format!(
+        "miner {miner} is not in a frozen window of block {hash}"
+    )))
 }
 
 fn of(row: &WindowRow, frozen: Frozen, steps: Vec<Beside>) -> Result<Proof, String> {
@@ -116,18 +136,30 @@ fn of(row: &WindowRow, frozen: Frozen, steps: Vec<Beside>) -> Result<Proof, Stri
     check(&proof, &row.miner, None).map(|()| proof)
 }
 
-/// Checks a proof with nothing else at hand; the reason says what is wrong. `trusted` is the pool's public key as the reader knows it.
+/// Checks a proof with nothing else at hand; the reason says what is wrong. `trusted` is the pool's
+/// public key as the reader knows it.
 pub fn check(proof: &Proof, miner: &str, trusted: Option<&str>) -> Result<(), String> {
     if proof.version != 1 {
-        return Err(format!("the proof has version {}; this program knows 1", proof.version));
+        return Err(format!(
+            "the proof has version {}; this program knows 1",
+            proof.version
+        ));
     }
     if proof.miner != miner {
         return Err(format!("the proof is of miner {}", proof.miner));
     }
-    if let Some(trusted) = trusted.filter(|trusted| !trusted.eq_ignore_ascii_case(&proof.public_key)) {
-        return Err(format!("the proof is signed by key {}, not by the trusted key {trusted}", proof.public_key));
+    if let Some(trusted) =
+        trusted.filter(|trusted| !trusted.eq_ignore_ascii_case(&proof.public_key))
+    {
+        return Err(format!(
+            "the proof is signed by key {}, not by the trusted key {trusted}",
+            proof.public_key
+        ));
     }
-    let wide = |name: &str, text: &str| text.parse::<i128>().map_err(|error| format!("{name} is {text:?}: {error}"));
+    let wide = |name: &str, text: &str| {
+        text.parse::<i128>()
+            .map_err(|error| format!("{name} is {text:?}: {error}"))
+    };
     let row = WindowRow {
         event_time: 0,
         pool: proof.pool.clone(),
@@ -149,7 +181,10 @@ pub fn check(proof: &Proof, miner: &str, trusted: Option<&str>) -> Result<(), St
         .collect();
     let root = merkle::climb(&merkle::leaf(&freeze::leaf_text(&row)), &steps);
     if root != proof.merkle_root {
-        return Err(format!("the row leads to the root {root}, the pool signed {}", proof.merkle_root));
+        return Err(format!(
+            "the row leads to the root {root}, the pool signed {}",
+            proof.merkle_root
+        ));
     }
     let frozen = Frozen {
         scheme: proof.scheme.clone(),
@@ -170,6 +205,9 @@ pub fn check(proof: &Proof, miner: &str, trusted: Option<&str>) -> Result<(), St
     let statement = freeze::statement(&proof.pool, &proof.block_hash, proof.height, &frozen);
     match seal::is_signed(&proof.public_key, &statement, &proof.signature) {
         true => Ok(()),
-        false => Err(format!("the signature is not that of key {}", proof.public_key)),
+        false => Err(format!(
+            "the signature is not that of key {}",
+            proof.public_key
+        )),
     }
 }

@@ -48,10 +48,17 @@ struct Was {
     fee: Option<i128>,
 }
 
-/// Pays the blocks found in `from_us..to_us` (microseconds since 1970) that are on the best chain, on other terms.
+/// Pays the blocks found in `from_us..to_us` (microseconds since 1970) that are on the best chain,
+/// on other terms.
 ///
-/// As it was is what `windows` and `payouts` say. An error when a table is missing: nothing can be said of a wrong folder.
-pub async fn replay(lake: &Lake, policy: Policy, from_us: i64, to_us: i64) -> Result<Comparison, PipelineFault> {
+/// As it was is what `windows` and `payouts` say. An error when a table is missing: nothing can be
+/// said of a wrong folder.
+pub async fn replay(
+    lake: &Lake,
+    policy: Policy,
+    from_us: i64,
+    to_us: i64,
+) -> Result<Comparison, PipelineFault> {
     let tables = Tables::open(lake);
     let looked = Looked {
         blocks: tables.blocks.refresh().await?,
@@ -62,7 +69,9 @@ pub async fn replay(lake: &Lake, policy: Policy, from_us: i64, to_us: i64) -> Re
     for table in [&looked.blocks, &shares, &looked.windows, &looked.payouts] {
         if table.files.is_empty() {
             let why = "it is missing or empty: this is not the folder of a pool that paid, or its tables are gone";
-            return Err(PipelineFault::plan("replaying blocks", &table.table.name)(why));
+            return Err(PipelineFault::plan("replaying blocks", &table.table.name)(
+                why,
+            ));
         }
     }
     let (mut courses, mut newest) = (Courses::default(), HashMap::<(String, String), Due>::new());
@@ -81,20 +90,41 @@ pub async fn replay(lake: &Lake, policy: Policy, from_us: i64, to_us: i64) -> Re
     let mut comparison = Comparison::default();
     for due in dues {
         let was = known.get(&(due.block.pool.clone(), due.block.hash.clone()));
-        if let Err(why) = comparison.add(&tables, &looked, &shares, &due, was, policy).await? {
-            comparison.skipped.entry(why).or_default().push(due.block.hash.clone());
+        if let Err(why) = comparison
+            .add(&tables, &looked, &shares, &due, was, policy)
+            .await?
+        {
+            comparison
+                .skipped
+                .entry(why)
+                .or_default()
+                .push(due.block.hash.clone());
         }
     }
     Ok(comparison)
 }
 
 /// Of every block of a pool, what `payouts` says.
-async fn known(tables: &Tables, looked: &Looked) -> Result<HashMap<(String, String), Was>, PipelineFault> {
-    let credited = col("step").eq(lit(Step::Credited.word())).and(col("account").eq(lit(FEE)));
+async fn known(
+    tables: &Tables,
+    looked: &Looked,
+) -> Result<HashMap<(String, String), Was>, PipelineFault> {
+    let credited = col("step")
+        .eq(lit(Step::Credited.word()))
+        .and(col("account").eq(lit(FEE)));
     let filter = col("step").eq(lit(Step::Frozen.word())).or(credited);
     let mut known = HashMap::<(String, String), Was>::new();
-    for Payout { pool, block_hash, frozen, amount_atomic, .. } in
-        tables.payout_rows(&looked.payouts, Some(filter)).await?.into_iter().map(|row| row.payout)
+    for Payout {
+        pool,
+        block_hash,
+        frozen,
+        amount_atomic,
+        ..
+    } in tables
+        .payout_rows(&looked.payouts, Some(filter))
+        .await?
+        .into_iter()
+        .map(|row| row.payout)
     {
         let was = known.entry((pool, block_hash)).or_default();
         was.frozen = frozen.or(was.frozen.take());
@@ -114,44 +144,98 @@ impl Comparison {
         was: Option<&Was>,
         policy: Policy,
     ) -> Result<Result<(), &'static str>, PipelineFault> {
-        let (Some(paid), Some(Was { frozen: Some(frozen), fee: Some(fee) })) = (due.block.paid(), was) else {
-            return Ok(Err("payouts does not say that they were frozen and credited"));
+        let (
+            Some(paid),
+            Some(Was {
+                frozen: Some(frozen),
+                fee: Some(fee),
+            }),
+        ) = (due.block.paid(), was)
+        else {
+            return Ok(Err(
+                "payouts does not say that they were frozen and credited",
+            ));
         };
         let mut rows = tables.window_rows(&looked.windows, &due.block.hash).await?;
         rows.retain(|row| row.pool == due.block.pool);
         let credited: i128 = rows.iter().map(|row| row.amount_atomic).sum();
-        if i64::try_from(rows.len()) != Ok(frozen.miners) || u128::try_from(credited + fee) != Ok(paid.reward) {
-            return Ok(Err("windows is not complete for them; `headframe audit block` says more"));
+        if i64::try_from(rows.len()) != Ok(frozen.miners)
+            || u128::try_from(credited + fee) != Ok(paid.reward)
+        {
+            return Ok(Err(
+                "windows is not complete for them; `headframe audit block` says more",
+            ));
         }
-        let oldest = shares.files.iter().filter_map(|file| file.seq_range()).map(|range| range.0).min();
-        let stated = frozen.winning_seq.zip(frozen.winning_row).map(|(seq, row)| Place { seq, row });
-        if stated.zip(oldest).is_some_and(|(stated, oldest)| stated.seq < oldest) {
+        let oldest = shares
+            .files
+            .iter()
+            .filter_map(|file| file.seq_range())
+            .map(|range| range.0)
+            .min();
+        let stated = frozen
+            .winning_seq
+            .zip(frozen.winning_row)
+            .map(|(seq, row)| Place { seq, row });
+        if stated
+            .zip(oldest)
+            .is_some_and(|(stated, oldest)| stated.seq < oldest)
+        {
             return Ok(Err(CUT));
         }
-        let end = tables.searcher.end(shares, &due.block.pool, &due.block.hash, due.block.ingest_time).await?;
+        let end = tables
+            .searcher
+            .end(
+                shares,
+                &due.block.pool,
+                &due.block.hash,
+                due.block.ingest_time,
+            )
+            .await?;
         let place = match end {
             End::Winner(place) | End::Before(place) => Some(place),
             End::Nothing => None,
             End::Unknown => return Ok(Err("shares does not tell where their windows end")),
         };
         if stated.is_some() && stated != place {
-            return Ok(Err("shares tells another end of their windows than payouts; `headframe audit block` says more"));
+            return Ok(Err(
+                "shares tells another end of their windows than payouts; `headframe audit block` says more",
+            ));
         }
         let would = match place {
-            _ if policy.scheme.name() == "solo" && !matches!(end, End::Winner(_)) => freeze::finder(&due.block),
-            Some(place) => tables.searcher.window(shares, &due.block.pool, place, policy.scheme, window_of(policy.window_milli)).await?,
+            _ if policy.scheme.name() == "solo" && !matches!(end, End::Winner(_)) => {
+                freeze::finder(&due.block)
+            }
+            Some(place) => {
+                tables
+                    .searcher
+                    .window(
+                        shares,
+                        &due.block.pool,
+                        place,
+                        policy.scheme,
+                        window_of(policy.window_milli),
+                    )
+                    .await?
+            }
             None => Found::default(),
         };
         // A window that begins with the oldest share kept may have begun before it.
-        if oldest.is_some_and(|oldest| oldest > 1 && would.edge.is_some_and(|edge| edge.seq <= oldest)) {
+        if oldest
+            .is_some_and(|oldest| oldest > 1 && would.edge.is_some_and(|edge| edge.seq <= oldest))
+        {
             return Ok(Err(CUT));
         }
         self.blocks += 1;
         let would = split(&would.window, paid.reward, policy.fee_bp);
         let amount = |amount: i128| u128::try_from(amount).unwrap_or(0);
         self.fee = (self.fee.0 + amount(*fee), self.fee.1 + would.fee);
-        rows.into_iter().for_each(|row| self.miners.entry(row.miner).or_default().0 += amount(row.amount_atomic));
-        would.amounts.into_iter().for_each(|(miner, amount)| self.miners.entry(miner).or_default().1 += amount);
+        rows.into_iter().for_each(|row| {
+            self.miners.entry(row.miner).or_default().0 += amount(row.amount_atomic)
+        });
+        would
+            .amounts
+            .into_iter()
+            .for_each(|(miner, amount)| self.miners.entry(miner).or_default().1 += amount);
         Ok(Ok(()))
     }
 }

@@ -1,5 +1,6 @@
-//! What searches remember of data files, which never change: the windows of blocks that follow each other overlap almost whole,
-//! so that only what came since the last block, and the window's far end, is read anew.
+//! What searches remember of data files, which never change: the windows of blocks that follow each
+//! other overlap almost whole, so that only what came since the last block, and the window's far
+//! end, is read anew.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,8 @@ use super::locked;
 use super::sums::Names;
 use super::tally::{Tally, tally};
 
-/// Sums of one miner in one row group that are remembered, 32 bytes each; beyond that row groups are read again each time.
+/// Sums of one miner in one row group that are remembered, 32 bytes each; beyond that row groups
+/// are read again each time.
 const MOST_SUMS: usize = 1 << 21;
 /// Names that are remembered before all is forgotten, so that miners of years ago do not stay.
 const MOST_NAMES: usize = 1 << 20;
@@ -25,7 +27,8 @@ type Used<T> = (u64, Arc<T>);
 /// What is known of the files of one table.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// The miners of the tallies. They only become more, because a task that was left behind may still count by them.
+    /// The miners of the tallies. They only become more, because a task that was left behind may
+    /// still count by them.
     pub names: Mutex<Names>,
     /// Counts the searches, to know what the last one used.
     round: AtomicU64,
@@ -42,7 +45,8 @@ impl Memory {
         locked(&self.names).len() > MOST_NAMES
     }
 
-    /// A search for a window of this pool has ended: what it did not use will hardly be wanted again.
+    /// A search for a window of this pool has ended: what it did not use will hardly be wanted
+    /// again.
     pub fn end(&self, pool: &str) {
         let round = self.round.load(Ordering::Relaxed);
         locked(&self.tallies).retain(|(of, ..), (used, _)| of != pool || *used == round);
@@ -50,7 +54,11 @@ impl Memory {
     }
 
     /// The row groups of a file.
-    pub async fn groups(&self, shares: &Snapshot, file: &Arc<DataFile>) -> Result<Arc<Vec<RowGroup>>, SinkError> {
+    pub async fn groups(
+        &self,
+        shares: &Snapshot,
+        file: &Arc<DataFile>,
+    ) -> Result<Arc<Vec<RowGroup>>, SinkError> {
         let round = self.round.load(Ordering::Relaxed);
         if let Some((used, groups)) = locked(&self.groups).get_mut(&file.add.path) {
             *used = round;
@@ -64,7 +72,11 @@ impl Memory {
     /// What the shares of a pool in a row group add up to.
     pub async fn tally(&self, group: &RowGroup, pool: &str) -> Result<Arc<Tally>, SinkError> {
         let round = self.round.load(Ordering::Relaxed);
-        let part = (pool.to_owned(), group.file().add.path.clone(), group.index());
+        let part = (
+            pool.to_owned(),
+            group.file().add.path.clone(),
+            group.index(),
+        );
         if let Some((used, tally)) = locked(&self.tallies).get_mut(&part) {
             *used = round;
             return Ok(tally.clone());
@@ -79,17 +91,27 @@ impl Memory {
     }
 
     /// The row groups of a file that may hold the share of a block.
-    pub async fn holding(&self, shares: &Snapshot, file: &Arc<DataFile>, hash: &str) -> Result<Vec<RowGroup>, SinkError> {
+    pub async fn holding(
+        &self,
+        shares: &Snapshot,
+        file: &Arc<DataFile>,
+        hash: &str,
+    ) -> Result<Vec<RowGroup>, SinkError> {
         let known = locked(&self.blocks).get(&file.add.path).cloned();
         if known.is_some_and(|bounds| !bounds.may_hold(hash)) {
             return Ok(Vec::new());
         }
-        let remembered = locked(&self.groups).get(&file.add.path).map(|(_, groups)| groups.clone());
+        let remembered = locked(&self.groups)
+            .get(&file.add.path)
+            .map(|(_, groups)| groups.clone());
         let mut groups = match remembered {
             Some(groups) => groups.to_vec(),
             None => row_groups(shares, file).await?,
         };
-        let bounds = groups.iter().map(|group| group.text_bounds("block_hash")).fold(TextBounds::Empty, TextBounds::join);
+        let bounds = groups
+            .iter()
+            .map(|group| group.text_bounds("block_hash"))
+            .fold(TextBounds::Empty, TextBounds::join);
         let mut blocks = locked(&self.blocks);
         if blocks.len() > 2 * shares.files.len() + 1_000 {
             blocks.clear();

@@ -39,7 +39,11 @@ pub struct Ordered {
 }
 
 /// Reads the accepted shares of a pool that the caller wants to keep.
-pub async fn read(groups: &[RowGroup], pool: &str, keep: impl Fn(&Candidate<'_>) -> bool) -> Result<Ordered, SinkError> {
+pub async fn read(
+    groups: &[RowGroup],
+    pool: &str,
+    keep: impl Fn(&Candidate<'_>) -> bool,
+) -> Result<Ordered, SinkError> {
     read_rows(groups, None, pool, keep).await
 }
 
@@ -50,10 +54,23 @@ pub async fn read_rows(
     pool: &str,
     keep: impl Fn(&Candidate<'_>) -> bool,
 ) -> Result<Ordered, SinkError> {
-    let columns = ["seq", "row", "ingest_time", "pool", "miner", "outcome", "difficulty", "network_difficulty", "block_hash"];
+    let columns = [
+        "seq",
+        "row",
+        "ingest_time",
+        "pool",
+        "miner",
+        "outcome",
+        "difficulty",
+        "network_difficulty",
+        "block_hash",
+    ];
     let mut ordered = Ordered::default();
     for group in groups {
-        let (mut seen, mut batches) = (Seen::default(), group.read_rows(&columns, rows.clone().unwrap_or(0..group.rows()))?);
+        let (mut seen, mut batches) = (
+            Seen::default(),
+            group.read_rows(&columns, rows.clone().unwrap_or(0..group.rows()))?,
+        );
         while let Some(batch) = batches.try_next().await? {
             ordered.add(&batch, pool, &mut seen, &keep)?;
         }
@@ -65,36 +82,78 @@ pub async fn read_rows(
 }
 
 impl Ordered {
-    fn add(&mut self, batch: &RecordBatch, pool: &str, seen: &mut Seen, keep: &impl Fn(&Candidate<'_>) -> bool) -> Result<(), SinkError> {
+    fn add(
+        &mut self,
+        batch: &RecordBatch,
+        pool: &str,
+        seen: &mut Seen,
+        keep: &impl Fn(&Candidate<'_>) -> bool,
+    ) -> Result<(), SinkError> {
         let ints = |name: &str| {
-            let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+            let column = batch
+                .column_by_name(name)
+                .and_then(|column| column.as_primitive_opt::<Int64Type>());
             column.ok_or_else(|| missing(batch, name))
         };
         let (seqs, difficulties) = (ints("seq")?, ints("difficulty")?);
-        let rows = batch.column_by_name("row").and_then(|column| column.as_primitive_opt::<Int32Type>());
+        let rows = batch
+            .column_by_name("row")
+            .and_then(|column| column.as_primitive_opt::<Int32Type>());
         let rows = rows.ok_or_else(|| missing(batch, "row"))?;
-        let times = batch.column_by_name("ingest_time").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        let times = batch
+            .column_by_name("ingest_time")
+            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
         let times = times.ok_or_else(|| missing(batch, "ingest_time"))?;
-        let networks = batch.column_by_name("network_difficulty").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
+        let networks = batch
+            .column_by_name("network_difficulty")
+            .and_then(|column| column.as_primitive_opt::<Decimal128Type>());
         let networks = networks.ok_or_else(|| missing(batch, "network_difficulty"))?;
-        let (pools, miners, outcomes) = (texts(batch, "pool")?, texts(batch, "miner")?, texts(batch, "outcome")?);
+        let (pools, miners, outcomes) = (
+            texts(batch, "pool")?,
+            texts(batch, "miner")?,
+            texts(batch, "outcome")?,
+        );
         // Files of before that column existed lack it.
-        let blocks = batch.column_by_name("block_hash").map(|_| texts(batch, "block_hash")).transpose()?;
+        let blocks = batch
+            .column_by_name("block_hash")
+            .map(|_| texts(batch, "block_hash"))
+            .transpose()?;
         let (of_pool, accepted) = (those(pools, pool), those(outcomes, "accepted"));
         let numbers = seen.numbers(&mut self.names, miners.values().as_string());
         for row in 0..batch.num_rows() {
-            let is = |kept: &[bool], key: Option<usize>| key.and_then(|key| kept.get(key).copied()).unwrap_or(false);
+            let is = |kept: &[bool], key: Option<usize>| {
+                key.and_then(|key| kept.get(key).copied()).unwrap_or(false)
+            };
             if !is(&accepted, outcomes.key(row)) || !is(&of_pool, pools.key(row)) {
                 continue;
             }
-            let block = blocks.and_then(|blocks| Some(blocks.values().as_string::<i32>().value(blocks.key(row)?)));
-            let place = Place { seq: seqs.value(row), row: i64::from(rows.value(row)) };
-            if !keep(&Candidate { place, ingest_time: times.value(row), block_hash: block }) {
+            let block = blocks.and_then(|blocks| {
+                Some(blocks.values().as_string::<i32>().value(blocks.key(row)?))
+            });
+            let place = Place {
+                seq: seqs.value(row),
+                row: i64::from(rows.value(row)),
+            };
+            if !keep(&Candidate {
+                place,
+                ingest_time: times.value(row),
+                block_hash: block,
+            }) {
                 continue;
             }
-            let miner = miners.key(row).and_then(|key| numbers.get(key)).copied().ok_or_else(|| missing(batch, "miner"))?;
+            let miner = miners
+                .key(row)
+                .and_then(|key| numbers.get(key))
+                .copied()
+                .ok_or_else(|| missing(batch, "miner"))?;
             let (difficulty, network) = (difficulties.value(row), networks.value(row));
-            self.rows.push(Row { place, miner, difficulty, network, is_block: block.is_some() });
+            self.rows.push(Row {
+                place,
+                miner,
+                difficulty,
+                network,
+                is_block: block.is_some(),
+            });
         }
         Ok(())
     }
@@ -119,7 +178,16 @@ impl Ordered {
         self.rows.iter().rev().map(|row| {
             let miner = self.names.get(row.miner).unwrap_or_default();
             let (difficulty, network_difficulty) = (hashes(row.difficulty), wide(row.network));
-            (row.place, row.miner as usize, ShareWork { miner, difficulty, network_difficulty, is_block: row.is_block })
+            (
+                row.place,
+                row.miner as usize,
+                ShareWork {
+                    miner,
+                    difficulty,
+                    network_difficulty,
+                    is_block: row.is_block,
+                },
+            )
         })
     }
 }

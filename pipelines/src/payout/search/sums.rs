@@ -1,4 +1,5 @@
-//! What each miner's shares come to while a window is searched: by number, for a name costs much more than its sum.
+//! What each miner's shares come to while a window is searched: by number, for a name costs much
+//! more than its sum.
 
 use std::collections::HashMap;
 
@@ -18,7 +19,8 @@ pub struct Names {
     names: Vec<String>,
 }
 
-/// The numbers of the last dictionary. All batches of a row group have one, each in an array of its own over the same bytes.
+/// The numbers of the last dictionary. All batches of a row group have one, each in an array of its
+/// own over the same bytes.
 #[derive(Default)]
 pub struct Seen(Option<(StringArray, Vec<u32>)>);
 
@@ -26,8 +28,15 @@ impl Seen {
     /// The number of each value of a dictionary.
     pub fn numbers(&mut self, names: &mut Names, values: &StringArray) -> &[u32] {
         // The known one is kept, so that its memory cannot have become another's.
-        if self.0.as_ref().is_none_or(|(known, _)| !same(known, values)) {
-            let numbers = values.iter().map(|name| names.number(name.unwrap_or_default())).collect();
+        if self
+            .0
+            .as_ref()
+            .is_none_or(|(known, _)| !same(known, values))
+        {
+            let numbers = values
+                .iter()
+                .map(|name| names.number(name.unwrap_or_default()))
+                .collect();
             self.0 = Some((values.clone(), numbers));
         }
         self.0.as_ref().map_or(&[], |(_, numbers)| numbers)
@@ -61,7 +70,12 @@ impl Sums {
     /// All of it as a window. A miner of whom nothing came is not in it.
     pub fn window(&self, names: &Names) -> Window {
         let mut window = Window::default();
-        for (name, (weight, shares)) in names.names.iter().zip(&self.0).filter(|(_, (_, shares))| *shares > 0) {
+        for (name, (weight, shares)) in names
+            .names
+            .iter()
+            .zip(&self.0)
+            .filter(|(_, (_, shares))| *shares > 0)
+        {
             window.add(name, *weight, *shares);
         }
         window

@@ -15,9 +15,11 @@ use super::{Weights, locked, missing};
 /// What shares add up to.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// What each miner's come to: the number of its name, weight, shares. A miner may be there more than once.
+    /// What each miner's come to: the number of its name, weight, shares. A miner may be there more
+    /// than once.
     pub sums: Vec<(u32, u128, u64)>,
-    /// What every `BATCH_ROWS` rows come to, in their order; nothing when the reader cut them otherwise.
+    /// What every `BATCH_ROWS` rows come to, in their order; nothing when the reader cut them
+    /// otherwise.
     pub chunks: Vec<Total>,
     /// What all come to.
     pub total: Total,
@@ -41,16 +43,31 @@ impl Total {
 }
 
 /// Adds up the accepted shares that a pool has in some rows of a row group.
-pub async fn tally(group: &RowGroup, rows: Range<usize>, pool: &str, names: &Mutex<Names>) -> Result<Tally, SinkError> {
+pub async fn tally(
+    group: &RowGroup,
+    rows: Range<usize>,
+    pool: &str,
+    names: &Mutex<Names>,
+) -> Result<Tally, SinkError> {
     // What the footer says of all rows need not be read in each.
-    let (pools, network) = (group.only_text("pool"), group.only_decimal("network_difficulty"));
+    let (pools, network) = (
+        group.only_text("pool"),
+        group.only_decimal("network_difficulty"),
+    );
     if pools.is_some_and(|only| only != pool) {
         return Ok(Tally::default());
     }
     let mut columns = vec!["miner", "outcome", "difficulty"];
     columns.extend(pools.is_none().then_some("pool"));
     columns.extend(network.is_none().then_some("network_difficulty"));
-    let mut adding = Adding { names, network, weights: Weights::new(), miners: None, before: 0, tally: Tally::default() };
+    let mut adding = Adding {
+        names,
+        network,
+        weights: Weights::new(),
+        miners: None,
+        before: 0,
+        tally: Tally::default(),
+    };
     let mut batches = group.read_rows(&columns, rows)?;
     let mut aligned = true;
     while let Some(batch) = batches.try_next().await? {
@@ -73,8 +90,8 @@ struct Adding<'a> {
     names: &'a Mutex<Names>,
     network: Option<i128>,
     weights: Weights,
-    /// The dictionary of the batches so far, and what each of its values has come to. A row group has one, unless it became
-    /// too long for its writer.
+    /// The dictionary of the batches so far, and what each of its values has come to. A row group
+    /// has one, unless it became too long for its writer.
     miners: Option<(StringArray, Vec<(u128, u64)>)>,
     /// Rows of the batch before.
     before: usize,
@@ -84,28 +101,51 @@ struct Adding<'a> {
 impl Adding<'_> {
     fn add(&mut self, batch: &RecordBatch, pool: &str) -> Result<Total, SinkError> {
         let (miners, outcomes) = (texts(batch, "miner")?, texts(batch, "outcome")?);
-        let pools = batch.column_by_name("pool").map(|_| texts(batch, "pool")).transpose()?;
-        let difficulties = batch.column_by_name("difficulty").and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let difficulties = difficulties.ok_or_else(|| missing(batch, "difficulty"))?.values();
-        let networks = batch.column_by_name("network_difficulty").and_then(|column| column.as_primitive_opt::<Decimal128Type>());
+        let pools = batch
+            .column_by_name("pool")
+            .map(|_| texts(batch, "pool"))
+            .transpose()?;
+        let difficulties = batch
+            .column_by_name("difficulty")
+            .and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let difficulties = difficulties
+            .ok_or_else(|| missing(batch, "difficulty"))?
+            .values();
+        let networks = batch
+            .column_by_name("network_difficulty")
+            .and_then(|column| column.as_primitive_opt::<Decimal128Type>());
         let networks = networks.map(|networks| networks.values());
         if networks.is_none() && self.network.is_none() {
             return Err(missing(batch, "network_difficulty"));
         }
         let values = miners.values().as_string::<i32>();
-        if self.miners.as_ref().is_none_or(|(known, _)| !same(known, values)) {
+        if self
+            .miners
+            .as_ref()
+            .is_none_or(|(known, _)| !same(known, values))
+        {
             self.flush();
         }
-        let (_, sums) = self.miners.get_or_insert_with(|| (values.clone(), vec![(0, 0); values.len()]));
-        let (accepted, of_pool) = (those(outcomes, "accepted"), pools.map(|pools| (pools.keys().values(), those(pools, pool))));
+        let (_, sums) = self
+            .miners
+            .get_or_insert_with(|| (values.clone(), vec![(0, 0); values.len()]));
+        let (accepted, of_pool) = (
+            those(outcomes, "accepted"),
+            pools.map(|pools| (pools.keys().values(), those(pools, pool))),
+        );
         let is = |kept: &[bool], key: i32| kept.get(key as usize).copied().unwrap_or(false);
         let (miner_keys, outcome_keys) = (miners.keys().values(), outcomes.keys().values());
         // A rejected row has no verdict, and none of the others matters then.
-        let nulls = outcomes.keys().nulls().filter(|nulls| nulls.null_count() > 0);
+        let nulls = outcomes
+            .keys()
+            .nulls()
+            .filter(|nulls| nulls.null_count() > 0);
         let mut total = Total::default();
         for row in 0..batch.num_rows() {
             let counts = is(&accepted, outcome_keys[row])
-                && of_pool.as_ref().is_none_or(|(keys, of_pool)| is(of_pool, keys[row]))
+                && of_pool
+                    .as_ref()
+                    .is_none_or(|(keys, of_pool)| is(of_pool, keys[row]))
                 && nulls.is_none_or(|nulls| nulls.is_valid(row));
             if !counts {
                 continue;
@@ -122,21 +162,41 @@ impl Adding<'_> {
 
     /// Puts what the values of the dictionary have come to where the numbers of their names say.
     fn flush(&mut self) {
-        let Some((values, sums)) = self.miners.take() else { return };
+        let Some((values, sums)) = self.miners.take() else {
+            return;
+        };
         let mut names = locked(self.names);
-        for (name, (weight, shares)) in values.iter().zip(sums).filter(|(_, (_, shares))| *shares > 0) {
-            self.tally.sums.push((names.number(name.unwrap_or_default()), weight, shares));
+        for (name, (weight, shares)) in values
+            .iter()
+            .zip(sums)
+            .filter(|(_, (_, shares))| *shares > 0)
+        {
+            self.tally
+                .sums
+                .push((names.number(name.unwrap_or_default()), weight, shares));
         }
     }
 }
 
 /// A text column as the dictionary it is stored as.
-pub fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a DictionaryArray<Int32Type>, SinkError> {
-    let column = batch.column_by_name(name).and_then(|column| column.as_dictionary_opt::<Int32Type>());
-    column.filter(|column| column.values().as_string_opt::<i32>().is_some()).ok_or_else(|| missing(batch, name))
+pub fn texts<'a>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a DictionaryArray<Int32Type>, SinkError> {
+    let column = batch
+        .column_by_name(name)
+        .and_then(|column| column.as_dictionary_opt::<Int32Type>());
+    column
+        .filter(|column| column.values().as_string_opt::<i32>().is_some())
+        .ok_or_else(|| missing(batch, name))
 }
 
 /// Which values of a dictionary are this text.
 pub fn those(column: &DictionaryArray<Int32Type>, text: &str) -> Vec<bool> {
-    column.values().as_string::<i32>().iter().map(|value| value == Some(text)).collect()
+    column
+        .values()
+        .as_string::<i32>()
+        .iter()
+        .map(|value| value == Some(text))
+        .collect()
 }

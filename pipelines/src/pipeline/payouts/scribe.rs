@@ -48,17 +48,40 @@ pub(super) struct Scribe<'a> {
 
 impl<'a> Scribe<'a> {
     /// Reads how far the work had come. The tables must hold everything the streams do.
-    pub(super) async fn recover(tables: &'a Tables, key: &'a Key, windows: Chronicle, payouts: Chronicle) -> Result<Self, PipelineFault> {
+    pub(super) async fn recover(
+        tables: &'a Tables,
+        key: &'a Key,
+        windows: Chronicle,
+        payouts: Chronicle,
+    ) -> Result<Self, PipelineFault> {
         let said = tables.last_payout(&tables.payouts.refresh().await?).await?;
         let frozen = tables.last_window(&tables.windows.refresh().await?).await?;
-        tracing::info!(step = said.as_ref().map(|row| row.step.as_str()), "payouts go on");
-        Ok(Self { tables, key, windows, payouts, said, frozen, amounts: HashMap::new(), waiting: None })
+        tracing::info!(
+            step = said.as_ref().map(|row| row.step.as_str()),
+            "payouts go on"
+        );
+        Ok(Self {
+            tables,
+            key,
+            windows,
+            payouts,
+            said,
+            frozen,
+            amounts: HashMap::new(),
+            waiting: None,
+        })
     }
 
     /// Every row of `blocks` was looked at: what had been said must have been met on the way.
     pub(super) fn caught_up(&self) -> Result<(), PipelineFault> {
         match &self.said {
-            Some(said) => Err(PipelineFault::astray("payouts", &format!("its newest row says {} of block {}", said.step, said.block_hash))),
+            Some(said) => Err(PipelineFault::astray(
+                "payouts",
+                &format!(
+                    "its newest row says {} of block {}",
+                    said.step, said.block_hash
+                ),
+            )),
             None => Ok(()),
         }
     }
@@ -71,7 +94,9 @@ impl<'a> Scribe<'a> {
             // It was said before the newest row was.
             Some(_) => return Ok(Progress::Stated),
         };
-        let Some(terms) = due.block.paid() else { return Ok(Progress::Stated) };
+        let Some(terms) = due.block.paid() else {
+            return Ok(Progress::Stated);
+        };
         match (due.step, after) {
             (Step::Frozen, None) => return self.freeze(due, &terms).await,
             (Step::Frozen, Some(_)) => {}
@@ -81,8 +106,17 @@ impl<'a> Scribe<'a> {
                 let begun = match &after {
                     None => 0,
                     Some(said) => position(&rows, said).ok_or_else(|| {
-                        let (account, amount) = (said.account.as_deref().unwrap_or_default(), said.amount_atomic.unwrap_or_default());
-                        PipelineFault::astray("payouts", &format!("its newest row pays {account} {amount} in block {}", due.block.hash))
+                        let (account, amount) = (
+                            said.account.as_deref().unwrap_or_default(),
+                            said.amount_atomic.unwrap_or_default(),
+                        );
+                        PipelineFault::astray(
+                            "payouts",
+                            &format!(
+                                "its newest row pays {account} {amount} in block {}",
+                                due.block.hash
+                            ),
+                        )
                     })?,
                 };
                 append(&mut self.payouts, &rows[begun..]).await?;
@@ -96,31 +130,56 @@ impl<'a> Scribe<'a> {
         let block = &due.block;
         let shares = self.tables.shares.refresh().await?;
         let started = Instant::now();
-        let end = self.tables.searcher.end(&shares, &block.pool, &block.hash, block.ingest_time).await?;
+        let end = self
+            .tables
+            .searcher
+            .end(&shares, &block.pool, &block.hash, block.ingest_time)
+            .await?;
         let (end, reason) = match end {
             End::Winner(place) => (Some(place), None),
-            End::Before(place) => (Some(place), Some("the share that made the block never became durable".to_owned())),
+            End::Before(place) => (
+                Some(place),
+                Some("the share that made the block never became durable".to_owned()),
+            ),
             End::Nothing => (None, Some("there is no accepted share".to_owned())),
             End::Unknown => {
                 if self.waiting.replace(block.place) != Some(block.place) {
-                    tracing::info!(block = block.hash, "the window waits for the share that made the block");
+                    tracing::info!(
+                        block = block.hash,
+                        "the window waits for the share that made the block"
+                    );
                 }
                 return Ok(Progress::Waiting);
             }
         };
         let found = match end {
             _ if reason.is_some() && terms.scheme.name() == "solo" => freeze::finder(block),
-            Some(end) => self.tables.searcher.window(&shares, &block.pool, end, terms.scheme, terms.window()).await?,
+            Some(end) => {
+                self.tables
+                    .searcher
+                    .window(&shares, &block.pool, end, terms.scheme, terms.window())
+                    .await?
+            }
             None => Found::default(),
         };
         let rows = freeze::windows(block, terms, &found.window);
         metrics::histogram!("headframe_window_seconds").record(started.elapsed().as_secs_f64());
-        let row = Payout { reason, ..freeze::frozen(due, terms, &found, &rows, self.key) };
-        let begun = match self.frozen.take().filter(|last| last.block_hash == block.hash && last.pool == block.pool) {
+        let row = Payout {
+            reason,
+            ..freeze::frozen(due, terms, &found, &rows, self.key)
+        };
+        let begun = match self
+            .frozen
+            .take()
+            .filter(|last| last.block_hash == block.hash && last.pool == block.pool)
+        {
             None => 0,
             Some(last) if rows.contains(&last) => usize::try_from(last.position + 1).unwrap_or(0),
             Some(last) => {
-                let what = format!("its newest row says that {} has {} of block {}", last.miner, last.amount_atomic, block.hash);
+                let what = format!(
+                    "its newest row says that {} has {} of block {}",
+                    last.miner, last.amount_atomic, block.hash
+                );
                 return Err(PipelineFault::astray("windows", &what));
             }
         };
@@ -128,7 +187,12 @@ impl<'a> Scribe<'a> {
         acceptable(std::slice::from_ref(&row))?;
         append(&mut self.windows, &rows[begun.min(rows.len())..]).await?;
         append(&mut self.payouts, std::slice::from_ref(&row)).await?;
-        tracing::info!(block = block.hash, shares = found.window.shares, miners = rows.len(), "window frozen");
+        tracing::info!(
+            block = block.hash,
+            shares = found.window.shares,
+            miners = rows.len(),
+            "window frozen"
+        );
         self.remember(due, rows);
         Ok(Progress::Stated)
     }
@@ -137,28 +201,53 @@ impl<'a> Scribe<'a> {
         if self.amounts.len() >= REMEMBERED {
             self.amounts.clear();
         }
-        let amounts: Amounts = Arc::new(rows.into_iter().map(|row| (row.miner, row.amount_atomic)).collect());
-        self.amounts.insert((due.block.pool.clone(), due.block.hash.clone()), amounts.clone());
+        let amounts: Amounts = Arc::new(
+            rows.into_iter()
+                .map(|row| (row.miner, row.amount_atomic))
+                .collect(),
+        );
+        self.amounts.insert(
+            (due.block.pool.clone(), due.block.hash.clone()),
+            amounts.clone(),
+        );
         amounts
     }
 
     /// What the block's frozen window gives each miner.
     async fn amounts_of(&mut self, due: &Due) -> Result<Amounts, PipelineFault> {
-        if let Some(amounts) = self.amounts.get(&(due.block.pool.clone(), due.block.hash.clone())) {
+        if let Some(amounts) = self
+            .amounts
+            .get(&(due.block.pool.clone(), due.block.hash.clone()))
+        {
             return Ok(amounts.clone());
         }
         let (tables, block) = (self.tables, &due.block);
         until_written(&self.windows, &tables.windows).await?;
         until_written(&self.payouts, &tables.payouts).await?;
-        let Some(frozen) = tables.frozen(&tables.payouts.refresh().await?, &block.pool, &block.hash).await? else {
-            let what = format!("it has no row of a frozen window of block {}, whose {} step is due", block.hash, due.step.word());
+        let Some(frozen) = tables
+            .frozen(&tables.payouts.refresh().await?, &block.pool, &block.hash)
+            .await?
+        else {
+            let what = format!(
+                "it has no row of a frozen window of block {}, whose {} step is due",
+                block.hash,
+                due.step.word()
+            );
             return Err(PipelineFault::astray("payouts", &what));
         };
-        let mut rows = tables.window_rows(&tables.windows.refresh().await?, &block.hash).await?;
+        let mut rows = tables
+            .window_rows(&tables.windows.refresh().await?, &block.hash)
+            .await?;
         rows.retain(|row| row.pool == block.pool);
-        let in_order = rows.iter().enumerate().all(|(position, row)| row.position == position as i64);
+        let in_order = rows
+            .iter()
+            .enumerate()
+            .all(|(position, row)| row.position == position as i64);
         if !in_order || i64::try_from(rows.len()) != Ok(frozen.miners) {
-            return Err(PipelineFault::astray("windows", &format!("its rows of block {} are not complete", block.hash)));
+            return Err(PipelineFault::astray(
+                "windows",
+                &format!("its rows of block {} are not complete", block.hash),
+            ));
         }
         Ok(self.remember(due, rows))
     }
@@ -166,13 +255,19 @@ impl<'a> Scribe<'a> {
 
 fn is_of(said: &Payout, due: &Due) -> bool {
     let same_cause = (said.cause_seq, said.cause_row) == (due.cause.seq, due.cause.row);
-    same_cause && said.step == due.step.word() && said.block_hash == due.block.hash && said.pool == due.block.pool
+    same_cause
+        && said.step == due.step.word()
+        && said.block_hash == due.block.hash
+        && said.pool == due.block.pool
 }
 
-/// The place behind the row that was said last. The whole row is compared, and the last such counts: the pool's own part ends
-/// a step, and a miner whom an older table calls like the pool's account must not pass for it.
+/// The place behind the row that was said last. The whole row is compared, and the last such
+/// counts: the pool's own part ends a step, and a miner whom an older table calls like the pool's
+/// account must not pass for it.
 fn position(rows: &[Payout], said: &Payout) -> Option<usize> {
-    rows.iter().rposition(|row| row == said).map(|index| index + 1)
+    rows.iter()
+        .rposition(|row| row == said)
+        .map(|index| index + 1)
 }
 
 /// Appends rows in as many messages as they need.
@@ -186,13 +281,23 @@ async fn append<R: Record>(chronicle: &mut Chronicle, mut rows: &[R]) -> Result<
     Ok(())
 }
 
-/// Whether the table will take these rows: one that it refused would be missing in all that is derived from it.
+/// Whether the table will take these rows: one that it refused would be missing in all that is
+/// derived from it.
 fn acceptable<R: Record>(rows: &[R]) -> Result<(), PipelineFault> {
     let fault = || PipelineFault::plan("stating rows", R::STREAM.name());
-    let lines = rows.iter().map(serde_json::to_vec).collect::<Result<Vec<_>, _>>().map_err(|error| fault()(error.to_string()))?;
+    let lines = rows
+        .iter()
+        .map(serde_json::to_vec)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| fault()(error.to_string()))?;
     let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
     match codec::decode_ndjson(R::STREAM, &lines).rejects.first() {
-        Some(reject) => Err(fault()(format!("row {} of {} would be refused: {}", reject.line + 1, rows.len(), reject.reason))),
+        Some(reject) => Err(fault()(format!(
+            "row {} of {} would be refused: {}",
+            reject.line + 1,
+            rows.len(),
+            reject.reason
+        ))),
         None => Ok(()),
     }
 }
@@ -222,16 +327,33 @@ mod tests {
     #[test]
     fn a_miner_called_like_the_pools_account_does_not_pass_for_it() {
         let rows = [row("a", 3), row("fee", 5), row("z", 3), row("fee", 7)];
-        assert_eq!(position(&rows, &row("fee", 7)), Some(4), "the step is complete");
-        assert_eq!(position(&rows, &row("fee", 5)), Some(2), "two rows are still to be said");
+        assert_eq!(
+            position(&rows, &row("fee", 7)),
+            Some(4),
+            "the step is complete"
+        );
+        assert_eq!(
+            position(&rows, &row("fee", 5)),
+            Some(2),
+            "two rows are still to be said"
+        );
         assert_eq!(position(&rows, &row("z", 3)), Some(3));
-        assert_eq!(position(&rows, &row("z", 4)), None, "an amount that the window does not give");
+        assert_eq!(
+            position(&rows, &row("z", 4)),
+            None,
+            "an amount that the window does not give"
+        );
     }
 
     #[test]
     fn a_row_that_the_table_would_refuse_is_not_said() {
         assert!(acceptable(&[row("a", 10_i128.pow(38) - 1)]).is_ok());
-        let fault = acceptable(&[row("a", 1), row("b", i128::MAX)]).unwrap_err().to_string();
-        assert!(fault.contains("payouts") && fault.contains("row 2 of 2 would be refused"), "{fault}");
+        let fault = acceptable(&[row("a", 1), row("b", i128::MAX)])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            fault.contains("payouts") && fault.contains("row 2 of 2 would be refused"),
+            "{fault}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Getting the decoder's state back: from the newest intact state file, or, where that is gone, from the raw table's own rows.
+//! Getting the decoder's state back: from the newest intact state file, or, where that is gone,
+//! from the raw table's own rows.
 
 use std::sync::Arc;
 
@@ -21,28 +22,53 @@ pub fn store(lake: &Lake, stream: &dyn Stream) -> StateStore {
     StateStore::new(lake.table(stream.name()), STATE)
 }
 
-/// The state of the decoder of a raw table after the offset, whatever of it has to be made again from the table's rows.
+/// The state of the decoder of a raw table after the offset, whatever of it has to be made again
+/// from the table's rows.
 ///
-/// `base` is the table's binding: the proof of place of a stream that the table was bound to before proves nothing any more.
-pub async fn state(lake: &Lake, stream: &'static dyn Stream, base: i64, offset: Option<i64>) -> Result<State, PipelineFault> {
-    let Some(offset) = offset else { return Ok(State::default()) };
+/// `base` is the table's binding: the proof of place of a stream that the table was bound to before
+/// proves nothing any more.
+pub async fn state(
+    lake: &Lake,
+    stream: &'static dyn Stream,
+    base: i64,
+    offset: Option<i64>,
+) -> Result<State, PipelineFault> {
+    let Some(offset) = offset else {
+        return Ok(State::default());
+    };
     let (from, mut state) = match store(lake, stream).load(offset).await? {
         Some((seq, bytes)) => (Some(seq), State::from_bytes(&bytes)?),
         None => (None, State::default()),
     };
-    if state.guard.as_ref().is_some_and(|guard| base + guard.seq > from.unwrap_or(offset)) {
+    if state
+        .guard
+        .as_ref()
+        .is_some_and(|guard| base + guard.seq > from.unwrap_or(offset))
+    {
         state.guard = None;
     }
     if from == Some(offset) {
         return Ok(state);
     }
-    tracing::warn!(stream = stream.name(), ?from, offset, "replaying the raw table to rebuild the decoder's state");
+    tracing::warn!(
+        stream = stream.name(),
+        ?from,
+        offset,
+        "replaying the raw table to rebuild the decoder's state"
+    );
     replay(lake, stream, from, offset, &mut state).await?;
-    // The guard of an older state names an older message; it still proves that the stream is the one that was read.
+    // The guard of an older state names an older message; it still proves that the stream is the
+    // one that was read.
     Ok(state)
 }
 
-async fn replay(lake: &Lake, stream: &'static dyn Stream, from: Option<i64>, offset: i64, state: &mut State) -> Result<(), PipelineFault> {
+async fn replay(
+    lake: &Lake,
+    stream: &'static dyn Stream,
+    from: Option<i64>,
+    offset: i64,
+    state: &mut State,
+) -> Result<(), PipelineFault> {
     let table = Table::raw(stream);
     let name = table.name.clone();
     let error = || PipelineFault::query("replaying rows", &name);
@@ -51,9 +77,22 @@ async fn replay(lake: &Lake, stream: &'static dyn Stream, from: Option<i64>, off
     lake.register(session.runtime_env().as_ref());
     let rows = SnapshotTable::new(snapshot).with_range(from, Some(offset));
     let rows = session.read_table(Arc::new(rows)).map_err(error())?;
-    let rows = rows.select_columns(&["seq", "row", "producer", "producer_seq", "ingest_time"]).map_err(error())?;
-    let rows = rows.filter(col("producer").is_not_null().and(col("producer_seq").is_not_null())).map_err(error())?;
-    let rows = rows.sort(vec![col("seq").sort(true, true), col("row").sort(true, true)]).map_err(error())?;
+    let rows = rows
+        .select_columns(&["seq", "row", "producer", "producer_seq", "ingest_time"])
+        .map_err(error())?;
+    let rows = rows
+        .filter(
+            col("producer")
+                .is_not_null()
+                .and(col("producer_seq").is_not_null()),
+        )
+        .map_err(error())?;
+    let rows = rows
+        .sort(vec![
+            col("seq").sort(true, true),
+            col("row").sort(true, true),
+        ])
+        .map_err(error())?;
     let mut batches = rows.execute_stream().await.map_err(error())?;
     while let Some(batch) = batches.next().await {
         insert(&batch.map_err(error())?, state);
@@ -66,7 +105,13 @@ fn insert(batch: &RecordBatch, state: &mut State) {
     let numbers = batch.column(3).as_primitive::<Int64Type>();
     let times = batch.column(4).as_primitive::<TimestampMicrosecondType>();
     for row in 0..batch.num_rows() {
-        let time_ns = if times.is_null(row) { 0 } else { times.value(row).saturating_mul(1_000) };
-        state.seen.insert(producers.value(row), numbers.value(row), time_ns);
+        let time_ns = if times.is_null(row) {
+            0
+        } else {
+            times.value(row).saturating_mul(1_000)
+        };
+        state
+            .seen
+            .insert(producers.value(row), numbers.value(row), time_ns);
     }
 }

@@ -1,8 +1,10 @@
-//! The payer dies at a random await, ten thousand times and more, against wallets and streams that fail in every way.
+//! The payer dies at a random await, ten thousand times and more, against wallets and streams that
+//! fail in every way.
 //!
-//! After each death a new payer knows only what is durable. Then, every time: the ledger is balanced, nothing was paid twice,
-//! nothing is confirmed that was not sent, nothing was given back that was sent. In the end everybody has their money.
-//! `HEADFRAME_PAY_CRASHES` and `HEADFRAME_SEED` set other numbers.
+//! After each death a new payer knows only what is durable. Then, every time: the ledger is
+//! balanced, nothing was paid twice, nothing is confirmed that was not sent, nothing was given back
+//! that was sent. In the end everybody has their money. `HEADFRAME_PAY_CRASHES` and
+//! `HEADFRAME_SEED` set other numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -13,7 +15,9 @@ use std::task::{Context, Poll};
 use futures::task::noop_waker;
 use headframe_pipelines::payment::kept::{Kept, file_name};
 use headframe_pipelines::payment::payer::Pause;
-use headframe_pipelines::payment::{Account, Books, FeePolicy, Journal, Payer, PaymentConfig, Payout, StateHandle, Status};
+use headframe_pipelines::payment::{
+    Account, Books, FeePolicy, Journal, Payer, PaymentConfig, Payout, StateHandle, Status,
+};
 use headframe_schemas::stream::instructions::Instruction;
 use rand::Rng;
 
@@ -45,9 +49,25 @@ pub fn payer(world: &World) -> Payer<SimJournal> {
 /// The same, heard by somebody.
 pub fn payer_telling(world: &World, state: StateHandle) -> Payer<SimJournal> {
     let (wallet, config) = (Arc::new(world.clone()), world.inside().config.clone());
-    let name = |(payment, tx_id): &(String, String)| Kept { payment: file_name(payment), tx_id: tx_id.clone() };
-    let kept = world.inside().vault.keys().filter(|(_, tx_id)| !tx_id.contains('-')).map(name).collect();
-    Payer::new(config, SimJournal::new(world), wallet.clone(), wallet, state).with_kept(kept)
+    let name = |(payment, tx_id): &(String, String)| Kept {
+        payment: file_name(payment),
+        tx_id: tx_id.clone(),
+    };
+    let kept = world
+        .inside()
+        .vault
+        .keys()
+        .filter(|(_, tx_id)| !tx_id.contains('-'))
+        .map(name)
+        .collect();
+    Payer::new(
+        config,
+        SimJournal::new(world),
+        wallet.clone(),
+        wallet,
+        state,
+    )
+    .with_kept(kept)
 }
 
 /// Polls until it ends or has given way so often; `None` when it died.
@@ -70,7 +90,10 @@ fn event(world: &World) {
     match inside.random.random_range(0..12) {
         0 => {
             let block = format!("{number:064x}");
-            let parts: Vec<i128> = MINERS.iter().map(|_| inside.random.random_range(1..150)).collect();
+            let parts: Vec<i128> = MINERS
+                .iter()
+                .map(|_| inside.random.random_range(1..150))
+                .collect();
             let row = |step: &str, account: Option<&str>, amount, was_mature| Payout {
                 block: block.clone(),
                 step: step.to_owned(),
@@ -80,7 +103,10 @@ fn event(world: &World) {
             };
             let orphaned = inside.random.random_ratio(1, 5);
             let rows = |step: &str, mature: bool| -> Vec<Payout> {
-                let miners = MINERS.iter().zip(&parts).map(|(miner, amount)| row(step, Some(miner), *amount, mature));
+                let miners = MINERS
+                    .iter()
+                    .zip(&parts)
+                    .map(|(miner, amount)| row(step, Some(miner), *amount, mature));
                 miners.chain([row(step, Some("fee"), 3, mature)]).collect()
             };
             let reward = parts.iter().sum::<i128>() + 3;
@@ -95,7 +121,10 @@ fn event(world: &World) {
         }
         1 => {
             let miner = MINERS[inside.random.random_range(0..MINERS.len())];
-            let (amount, throw) = (inside.random.random_range(-20..20), inside.random.random_range(0..16));
+            let (amount, throw) = (
+                inside.random.random_range(-20..20),
+                inside.random.random_range(0..16),
+            );
             let instruction = |kind: &str, account: Option<&str>, amount| Instruction {
                 event_time: inside.now,
                 kind: kind.to_owned(),
@@ -127,8 +156,15 @@ fn event(world: &World) {
 /// An operator who knows the truth ends reviews that are old enough.
 fn operator(world: &World, books: &Books) {
     let mut inside = world.inside();
-    for batch in books.open().filter(|batch| batch.status == Status::Review && books.resolution(batch).is_none()) {
-        let truth = inside.sent.iter().find(|sent| sent.payment == batch.id).map(|sent| sent.tx_id.clone());
+    for batch in books
+        .open()
+        .filter(|batch| batch.status == Status::Review && books.resolution(batch).is_none())
+    {
+        let truth = inside
+            .sent
+            .iter()
+            .find(|sent| sent.payment == batch.id)
+            .map(|sent| sent.tx_id.clone());
         let row = Instruction {
             event_time: inside.now,
             kind: "resolve".to_owned(),
@@ -146,22 +182,40 @@ fn operator(world: &World, books: &Books) {
 /// Everything durable, read anew, beside the truth.
 fn audit(world: &World) -> Books {
     let mut books = Books::default();
-    poll(SimJournal::new(world).catch_up(&mut books), 100).expect("it only reads").unwrap();
+    poll(SimJournal::new(world).catch_up(&mut books), 100)
+        .expect("it only reads")
+        .unwrap();
     books.check().unwrap_or_else(|broken| panic!("{broken}"));
     let inside = world.inside();
     let mut sent: BTreeMap<&str, &str> = BTreeMap::new();
     for tx in &inside.sent {
         let before = sent.insert(&tx.payment, &tx.tx_id);
-        assert!(before.is_none(), "payment {} was sent twice: {before:?} and {}", tx.payment, tx.tx_id);
+        assert!(
+            before.is_none(),
+            "payment {} was sent twice: {before:?} and {}",
+            tx.payment,
+            tx.tx_id
+        );
     }
     let (mut confirmed, mut network) = (0, 0);
     for row in inside.payments.iter().flatten() {
         let tx = inside.sent.iter().find(|tx| tx.payment == row.payment);
-        let output = tx.and_then(|tx| tx.outputs.iter().find(|output| output.address == row.address));
+        let output = tx.and_then(|tx| {
+            tx.outputs
+                .iter()
+                .find(|output| output.address == row.address)
+        });
         match row.step.as_str() {
             "confirmed" => {
-                assert_eq!(output.map(|output| output.amount as i128), Some(row.sent_atomic), "confirmed and not sent so: {row:?}");
-                (confirmed, network) = (confirmed + row.sent_atomic, network + row.network_fee_atomic);
+                assert_eq!(
+                    output.map(|output| output.amount as i128),
+                    Some(row.sent_atomic),
+                    "confirmed and not sent so: {row:?}"
+                );
+                (confirmed, network) = (
+                    confirmed + row.sent_atomic,
+                    network + row.network_fee_atomic,
+                );
             }
             "released" => assert_eq!(output, None, "given back and sent: {row:?}"),
             _ => {}
@@ -170,12 +224,22 @@ fn audit(world: &World) -> Books {
     assert_eq!(books.balance(&Account::Paid), confirmed);
     assert_eq!(books.balance(&Account::Network), network);
     for miner in MINERS {
-        assert_eq!(books.balance(&Account::Miner(miner.to_owned())), law::owed(&inside.facts(), miner), "{miner}");
+        assert_eq!(
+            books.balance(&Account::Miner(miner.to_owned())),
+            law::owed(&inside.facts(), miner),
+            "{miner}"
+        );
     }
-    assert_eq!(books.balance(&Account::Fee), law::owed(&inside.facts(), "fee"));
+    assert_eq!(
+        books.balance(&Account::Fee),
+        law::owed(&inside.facts(), "fee")
+    );
     for batch in books.open().filter(|_| inside.kind == Kind::Relay) {
         let kept = |id: &String| inside.vault.contains_key(&(batch.id.clone(), id.clone()));
-        assert!(batch.tx_id.as_ref().is_none_or(kept), "nobody could send it again: {batch:?}");
+        assert!(
+            batch.tx_id.as_ref().is_none_or(kept),
+            "nobody could send it again: {batch:?}"
+        );
     }
     books
 }
@@ -202,9 +266,15 @@ fn lives(kind: Kind, policy: FeePolicy, seed: u64, deaths: usize) -> Tally {
             event(&world);
             let steps = world.inside().random.random_range(0..60);
             let now = world.inside().now;
-            let Some(ended) = poll(payer.tick(now), steps) else { break };
+            let Some(ended) = poll(payer.tick(now), steps) else {
+                break;
+            };
             assert!(!matches!(ended, Err(Pause::Broken(_))), "{ended:?}");
-            reviews += payer.books().open().filter(|batch| batch.status == Status::Review).count();
+            reviews += payer
+                .books()
+                .open()
+                .filter(|batch| batch.status == Status::Review)
+                .count();
             operator(&world, payer.books());
         }
         died += 1;
@@ -213,8 +283,16 @@ fn lives(kind: Kind, policy: FeePolicy, seed: u64, deaths: usize) -> Tally {
     in_the_end_everybody_has_their_money(&world);
     let inside = world.inside();
     let left: BTreeSet<&String> = inside.vault.keys().map(|(payment, _)| payment).collect();
-    let signed = if kind == Kind::Relay { inside.sent.len() } else { 0 };
-    Tally { sent: inside.sent.len(), reviews, left: (left.len(), signed) }
+    let signed = if kind == Kind::Relay {
+        inside.sent.len()
+    } else {
+        0
+    };
+    Tally {
+        sent: inside.sent.len(),
+        reviews,
+        left: (left.len(), signed),
+    }
 }
 
 /// An operator lets one miner be paid again, or all.
@@ -222,37 +300,71 @@ fn resume(world: &World, miner: Option<&str>) {
     let mut inside = world.inside();
     inside.now += 1_000_000;
     let (event_time, account) = (inside.now, miner.map(str::to_owned));
-    inside.instructions.push(Instruction { kind: "resume".to_owned(), account, event_time, ..Instruction::default() });
+    inside.instructions.push(Instruction {
+        kind: "resume".to_owned(),
+        account,
+        event_time,
+        ..Instruction::default()
+    });
 }
 
 fn in_the_end_everybody_has_their_money(world: &World) {
     world.inside().trouble = 0;
-    // An operator lets go what it held, and nothing else: a wallet that gave no transactions for a while needs nobody's word.
+    // An operator lets go what it held, and nothing else: a wallet that gave no transactions for a
+    // while needs nobody's word.
     let books = audit(world);
-    books.holds().for_each(|(miner, _)| resume(world, Some(miner)));
+    books
+        .holds()
+        .for_each(|(miner, _)| resume(world, Some(miner)));
     if books.held().is_some() {
         resume(world, None);
     }
     let books = at_rest(world);
-    let blocked: Vec<_> = books.refused().map(|(account, _)| account.to_owned()).collect();
-    assert!(blocked.iter().all(|account| account == "refused-h"), "{blocked:?}");
-    for miner in MINERS.into_iter().filter(|miner| !blocked.iter().any(|account| account == miner)) {
+    let blocked: Vec<_> = books
+        .refused()
+        .map(|(account, _)| account.to_owned())
+        .collect();
+    assert!(
+        blocked.iter().all(|account| account == "refused-h"),
+        "{blocked:?}"
+    );
+    for miner in MINERS
+        .into_iter()
+        .filter(|miner| !blocked.iter().any(|account| account == miner))
+    {
         has_its_money(world, &books, miner);
     }
     // The one that the wallet really refuses is taken after a word for all.
     world.inside().refused.clear();
     resume(world, None);
     let books = at_rest(world);
-    MINERS.into_iter().for_each(|miner| has_its_money(world, &books, miner));
+    MINERS
+        .into_iter()
+        .for_each(|miner| has_its_money(world, &books, miner));
     let inside = world.inside();
-    let sent: u128 = inside.sent.iter().flat_map(|tx| &tx.outputs).map(|output| output.amount).sum();
-    assert_eq!(books.balance(&Account::Paid), sent as i128, "the wallet's history and the ledger");
+    let sent: u128 = inside
+        .sent
+        .iter()
+        .flat_map(|tx| &tx.outputs)
+        .map(|output| output.amount)
+        .sum();
+    assert_eq!(
+        books.balance(&Account::Paid),
+        sent as i128,
+        "the wallet's history and the ledger"
+    );
 }
 
 fn has_its_money(world: &World, books: &Books, miner: &str) {
     let balance = books.balance(&Account::Miner(miner.to_owned()));
-    let threshold = world.inside().config.threshold(books.owner(miner).and_then(|owner| owner.threshold));
-    assert!(balance < threshold, "{miner} still has {balance} of {threshold}");
+    let threshold = world
+        .inside()
+        .config
+        .threshold(books.owner(miner).and_then(|owner| owner.threshold));
+    assert!(
+        balance < threshold,
+        "{miner} still has {balance} of {threshold}"
+    );
 }
 
 /// The books when nothing moves any more.
@@ -265,36 +377,75 @@ fn at_rest(world: &World) -> Books {
         let now = world.inside().now;
         let wrote = poll(payer.tick(now), u32::MAX).expect("nothing dies here");
         operator(world, payer.books());
-        quiet = if wrote == Ok(false) && payer.books().open().count() == 0 { quiet + 1 } else { 0 };
+        quiet = if wrote == Ok(false) && payer.books().open().count() == 0 {
+            quiet + 1
+        } else {
+            0
+        };
         rounds += 1;
         assert!(rounds < 2_000, "it never comes to rest: {wrote:?}");
     }
     let books = audit(world);
-    assert_eq!(books.open().count(), 0, "{:?}", books.open().collect::<Vec<_>>());
+    assert_eq!(
+        books.open().count(),
+        0,
+        "{:?}",
+        books.open().collect::<Vec<_>>()
+    );
     books
 }
 
 #[test]
 fn ten_thousand_crashes_pay_nothing_twice_and_lose_nothing() {
-    let read = |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (crashes, seed) = (read("HEADFRAME_PAY_CRASHES", 10_400) as usize, read("HEADFRAME_SEED", 20_261_121));
+    let read = |name: &str, default: u64| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
+    };
+    let (crashes, seed) = (
+        read("HEADFRAME_PAY_CRASHES", 10_400) as usize,
+        read("HEADFRAME_SEED", 20_261_121),
+    );
     let (mut done, mut world, mut all) = (0, 0, Tally::default());
     while done < crashes {
-        let kind = if world % 2 == 0 { Kind::Relay } else { Kind::SendMany };
-        let policy = if world % 4 < 2 { FeePolicy::Pool } else { FeePolicy::Miner };
+        let kind = if world % 2 == 0 {
+            Kind::Relay
+        } else {
+            Kind::SendMany
+        };
+        let policy = if world % 4 < 2 {
+            FeePolicy::Pool
+        } else {
+            FeePolicy::Miner
+        };
         let one = lives(kind, policy, seed + world, LIVES);
         (done, world) = (done + LIVES, world + 1);
         all.left = (all.left.0 + one.left.0, all.left.1 + one.left.1);
         (all.sent, all.reviews) = (all.sent + one.sent, all.reviews + one.reviews);
     }
-    let Tally { sent, reviews, left: (left, signed) } = all;
+    let Tally {
+        sent,
+        reviews,
+        left: (left, signed),
+    } = all;
     println!(
         "{done} crashes in {world} worlds, {sent} transactions, {reviews} looks at reviews, {left} of {signed} left in the vault, seed {seed}"
     );
-    assert!(sent >= done / 4, "only {sent} transactions: the simulation tests nothing");
-    assert!(reviews >= done / 100, "only {reviews} looks at reviews: hardly a payment was ever in doubt");
-    // Only a payer that dies, or whose files cannot be removed, right after the last step leaves them behind.
-    assert!(left * 4 <= signed, "{left} of {signed} payments have left signed transactions behind");
+    assert!(
+        sent >= done / 4,
+        "only {sent} transactions: the simulation tests nothing"
+    );
+    assert!(
+        reviews >= done / 100,
+        "only {reviews} looks at reviews: hardly a payment was ever in doubt"
+    );
+    // Only a payer that dies, or whose files cannot be removed, right after the last step leaves
+    // them behind.
+    assert!(
+        left * 4 <= signed,
+        "{left} of {signed} payments have left signed transactions behind"
+    );
 }
 
 /// Two payers at once, which nobody wants: each await of one may fall between any two of the other.
@@ -302,7 +453,11 @@ fn ten_thousand_crashes_pay_nothing_twice_and_lose_nothing() {
 fn two_payers_at_once_pay_nothing_twice() {
     let mut sent = 0;
     for seed in 0..40 {
-        let kind = if seed % 2 == 0 { Kind::Relay } else { Kind::SendMany };
+        let kind = if seed % 2 == 0 {
+            Kind::Relay
+        } else {
+            Kind::SendMany
+        };
         let world = World::new(kind, config(FeePolicy::Pool), seed, 8);
         let mut payers = [payer(&world), payer(&world)];
         for _ in 0..150 {
@@ -325,5 +480,8 @@ fn two_payers_at_once_pay_nothing_twice() {
         audit(&world);
         sent += world.inside().sent.len();
     }
-    assert!(sent > 100, "only {sent} transactions: the simulation tests nothing");
+    assert!(
+        sent > 100,
+        "only {sent} transactions: the simulation tests nothing"
+    );
 }

@@ -1,4 +1,5 @@
-//! What only delays a payment, and must not keep anybody from it: a wallet's hiccup, a balance that the fee would eat.
+//! What only delays a payment, and must not keep anybody from it: a wallet's hiccup, a balance that
+//! the fee would eat.
 
 use headframe_pipelines::payment::payer::Pause;
 use headframe_pipelines::payment::{FeePolicy, StateHandle};
@@ -19,8 +20,16 @@ fn pass(world: &World, seconds: i64) {
 }
 
 fn paid(world: &World) -> Vec<(String, u128)> {
-    let outputs = world.inside().sent.iter().flat_map(|tx| tx.outputs.clone()).collect::<Vec<_>>();
-    let mut paid: Vec<_> = outputs.into_iter().map(|output| (output.address, output.amount)).collect();
+    let outputs = world
+        .inside()
+        .sent
+        .iter()
+        .flat_map(|tx| tx.outputs.clone())
+        .collect::<Vec<_>>();
+    let mut paid: Vec<_> = outputs
+        .into_iter()
+        .map(|output| (output.address, output.amount))
+        .collect();
     paid.sort();
     paid
 }
@@ -34,9 +43,16 @@ fn a_wallet_that_makes_no_transactions_for_a_while_blocks_nobody() {
         world.inside().hiccup = now + patience * 1_000_000 + 1;
         pass(&world, patience);
         assert_eq!(paid(&world), []);
-        assert!(steps(&world).iter().any(|step| step == "released"), "it is tried in smaller parts");
+        assert!(
+            steps(&world).iter().any(|step| step == "released"),
+            "it is tried in smaller parts"
+        );
         pass(&world, 1_000);
-        assert_eq!(paid(&world), [("a".to_owned(), 700), ("b".to_owned(), 300)], "without a word of an operator");
+        assert_eq!(
+            paid(&world),
+            [("a".to_owned(), 700), ("b".to_owned(), 300)],
+            "without a word of an operator"
+        );
     }
 }
 
@@ -44,13 +60,22 @@ fn a_wallet_that_makes_no_transactions_for_a_while_blocks_nobody() {
 fn one_destination_that_spoils_every_transaction_does_not_keep_the_others_waiting_for_ever() {
     let world = World::new(Kind::Relay, config(FeePolicy::Pool), 1, 0);
     let miners = ["a", "b", "c", "d", "e", "f"];
-    world.inside().payouts.push(row("block", "frozen", None, 600));
+    world
+        .inside()
+        .payouts
+        .push(row("block", "frozen", None, 600));
     for step in ["credited", "matured"] {
-        world.inside().payouts.extend(miners.map(|miner| row("block", step, Some(miner), 100)));
+        world
+            .inside()
+            .payouts
+            .extend(miners.map(|miner| row("block", step, Some(miner), 100)));
     }
     world.inside().spoils = Some("a".to_owned());
     pass(&world, 4_000);
-    let wanted: Vec<_> = miners[1..].iter().map(|miner| ((*miner).to_owned(), 100)).collect();
+    let wanted: Vec<_> = miners[1..]
+        .iter()
+        .map(|miner| ((*miner).to_owned(), 100))
+        .collect();
     assert_eq!(paid(&world), wanted);
 }
 
@@ -59,25 +84,49 @@ fn a_balance_that_the_fee_would_eat_waits_and_is_not_refused() {
     let mut config = config(FeePolicy::Miner);
     (config.threshold_atomic, config.least_threshold_atomic) = (1, 1);
     let world = World::new(Kind::Relay, config, 1, 0);
-    world.inside().payouts.push(row("block", "frozen", None, 1_002));
+    world
+        .inside()
+        .payouts
+        .push(row("block", "frozen", None, 1_002));
     for step in ["credited", "matured"] {
         let parts = [("a", 700), ("b", 300), ("c", 2)];
-        world.inside().payouts.extend(parts.map(|(miner, amount)| row("block", step, Some(miner), amount)));
+        world
+            .inside()
+            .payouts
+            .extend(parts.map(|(miner, amount)| row("block", step, Some(miner), amount)));
     }
     // Of the fee of 7, each bears 2 or 3.
     pass(&world, 60);
-    let released = world.inside().payments.iter().flatten().find(|row| row.step == "released").cloned().unwrap();
+    let released = world
+        .inside()
+        .payments
+        .iter()
+        .flatten()
+        .find(|row| row.step == "released")
+        .cloned()
+        .unwrap();
     assert_eq!(released.account, "c");
     let reason = released.reason.unwrap();
-    assert!(!reason.starts_with("refused: ") && reason.contains("does not cover its part of the network's fee"), "{reason}");
+    assert!(
+        !reason.starts_with("refused: ")
+            && reason.contains("does not cover its part of the network's fee"),
+        "{reason}"
+    );
     assert_eq!(world.inside().sent.len(), 1, "the others are paid");
     let before = steps(&world).len();
     pass(&world, 40);
-    assert!(steps(&world).len() <= before + 1, "it is not tried again and again within an interval: {:?}", steps(&world));
+    assert!(
+        steps(&world).len() <= before + 1,
+        "it is not tried again and again within an interval: {:?}",
+        steps(&world)
+    );
     // Once there is more of it, it is paid.
     world.inside().payouts.push(row("next", "frozen", None, 50));
     for step in ["credited", "matured"] {
-        world.inside().payouts.push(row("next", step, Some("c"), 50));
+        world
+            .inside()
+            .payouts
+            .push(row("next", step, Some("c"), 50));
     }
     pass(&world, 400);
     assert_eq!(paid(&world).last(), Some(&("c".to_owned(), 45)));
@@ -94,9 +143,20 @@ fn whom_the_wallet_refused_is_listed_and_resumed_with_all_others() {
         let now = world.inside().now;
         poll(payer.tick(now), u32::MAX).unwrap().unwrap();
     }
-    let names = |list: &[(String, String)]| list.iter().map(|(account, _)| account.clone()).collect::<Vec<_>>();
-    assert_eq!((names(&state.get().refused), names(&state.get().held)), (vec!["a".to_owned()], vec!["c".to_owned()]));
-    assert!(state.get().refused[0].1.contains("not of this network"), "{:?}", state.get().refused);
+    let names = |list: &[(String, String)]| {
+        list.iter()
+            .map(|(account, _)| account.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (names(&state.get().refused), names(&state.get().held)),
+        (vec!["a".to_owned()], vec!["c".to_owned()])
+    );
+    assert!(
+        state.get().refused[0].1.contains("not of this network"),
+        "{:?}",
+        state.get().refused
+    );
     assert_eq!(paid(&world), [("b".to_owned(), 300)]);
     world.inside().refused.clear();
     world.inside().now += 200_000_000;
@@ -105,7 +165,11 @@ fn whom_the_wallet_refused_is_listed_and_resumed_with_all_others() {
     assert_eq!(paid(&world), [("a".to_owned(), 700), ("b".to_owned(), 300)]);
     let now = world.inside().now;
     poll(payer.tick(now), u32::MAX).unwrap().unwrap();
-    assert_eq!((names(&state.get().refused), names(&state.get().held)), (vec![], vec!["c".to_owned()]), "a hold stays");
+    assert_eq!(
+        (names(&state.get().refused), names(&state.get().held)),
+        (vec![], vec!["c".to_owned()]),
+        "a hold stays"
+    );
     assert!(round(&world).is_ok());
 }
 
@@ -115,7 +179,11 @@ fn a_wallet_with_a_little_too_little_pays_whom_it_can() {
     // Both fit, but not with the fee of 7.
     world.inside().total = 1_004;
     pass(&world, 320);
-    assert_eq!(paid(&world), [("a".to_owned(), 700)], "the other half is taken out");
+    assert_eq!(
+        paid(&world),
+        [("a".to_owned(), 700)],
+        "the other half is taken out"
+    );
     pass(&world, 600);
     assert_eq!(paid(&world), [("a".to_owned(), 700), ("b".to_owned(), 300)]);
 }
@@ -125,12 +193,18 @@ fn a_definite_refusal_of_all_is_not_tried_without_a_pause_and_keeps_nobody_for_e
     let world = reserved(Kind::SendMany);
     world.inside().spoils = Some("a".to_owned());
     pass(&world, 100);
-    let tried = steps(&world).iter().filter(|step| *step == "submitting").count();
+    let tried = steps(&world)
+        .iter()
+        .filter(|step| *step == "submitting")
+        .count();
     assert!(tried <= 5, "{:?}", steps(&world));
     pass(&world, 1_000);
     assert_eq!(paid(&world), [("b".to_owned(), 300)]);
     // Twice an interval at most: all of them, and a half.
-    let tried = steps(&world).iter().filter(|step| *step == "submitting").count();
+    let tried = steps(&world)
+        .iter()
+        .filter(|step| *step == "submitting")
+        .count();
     assert!(tried <= 2 * (1_100 / 120 + 2), "{tried} times");
 }
 
@@ -154,5 +228,9 @@ fn an_address_that_the_wallet_takes_for_none_is_asked_about_again() {
     assert_eq!(paid(&world).len(), 1, "it is not asked all the time");
     instruct(&world, "resume", Some("a"));
     rounds(300);
-    assert_eq!(paid(&world), [("a".to_owned(), 700), ("b".to_owned(), 300)], "without a restart");
+    assert_eq!(
+        paid(&world),
+        [("a".to_owned(), 700), ("b".to_owned(), 300)],
+        "without a restart"
+    );
 }

@@ -1,10 +1,13 @@
-//! Streams that are lost: another one in their place, an older one put back, steps that only the lost one had.
+//! Streams that are lost: another one in their place, an older one put back, steps that only the
+//! lost one had.
 //!
 //! None of it may make the payer pay a second time.
 
 use std::path::Path;
 
-use headframe_ingest::{ManagedServer, Nats, NatsConfig, ServerConfig, StreamIdentity, provision, server};
+use headframe_ingest::{
+    ManagedServer, Nats, NatsConfig, ServerConfig, StreamIdentity, provision, server,
+};
 use headframe_pipelines::payment::kept::{self, Kept};
 use headframe_pipelines::payment::lake::LakeJournal;
 use headframe_pipelines::payment::payer::Pause;
@@ -30,14 +33,26 @@ struct Place {
 impl Place {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let lake = Lake::open(folder.path().join("tables").to_str().unwrap(), &Default::default()).unwrap();
-        let mut place = Self { folder, server: None, port: 0, lake };
+        let lake = Lake::open(
+            folder.path().join("tables").to_str().unwrap(),
+            &Default::default(),
+        )
+        .unwrap();
+        let mut place = Self {
+            folder,
+            server: None,
+            port: 0,
+            lake,
+        };
         place.up().await;
         place
     }
 
     async fn up(&mut self) {
-        let mut config = ServerConfig::new(server::find_binary().unwrap(), self.folder.path().join("nats"));
+        let mut config = ServerConfig::new(
+            server::find_binary().unwrap(),
+            self.folder.path().join("nats"),
+        );
         config.port = self.port;
         let server = ManagedServer::start(config).await.unwrap();
         self.port = server.url().rsplit(':').next().unwrap().parse().unwrap();
@@ -49,19 +64,45 @@ impl Place {
     }
 
     async fn nats(&self) -> Nats {
-        Nats::connect(&NatsConfig { url: self.server.as_ref().unwrap().url().to_owned(), ..NatsConfig::default() }).await.unwrap()
+        Nats::connect(&NatsConfig {
+            url: self.server.as_ref().unwrap().url().to_owned(),
+            ..NatsConfig::default()
+        })
+        .await
+        .unwrap()
     }
 
     async fn stream(&self) -> StreamIdentity {
-        provision(&self.nats().await.js, &Payments, &Default::default()).await.unwrap()
+        provision(&self.nats().await.js, &Payments, &Default::default())
+            .await
+            .unwrap()
     }
 
     /// The table is complete through a sequence, as far as its log says.
     async fn committed(&self, stream: &StreamIdentity, last: i64) {
-        let binding = Binding { created_ns: stream.created_ns, base: 0 };
-        let mut writer = TableWriter::open(&self.lake, Table::raw(&Payments), binding, CancellationToken::new()).await.unwrap();
+        let binding = Binding {
+            created_ns: stream.created_ns,
+            base: 0,
+        };
+        let mut writer = TableWriter::open(
+            &self.lake,
+            Table::raw(&Payments),
+            binding,
+            CancellationToken::new(),
+        )
+        .await
+        .unwrap();
         if last > 0 {
-            writer.commit(Range { first: writer.offset().unwrap_or(0) + 1, last }, &[]).await.unwrap();
+            writer
+                .commit(
+                    Range {
+                        first: writer.offset().unwrap_or(0) + 1,
+                        last,
+                    },
+                    &[],
+                )
+                .await
+                .unwrap();
         }
     }
 
@@ -89,21 +130,33 @@ fn step(number: i64) -> [Payment; 1] {
 
 fn astray<T>(answer: Result<T, JournalError>, word: &str) {
     match answer {
-        Err(JournalError::Astray(why)) => assert!(why.contains(word) && why.contains("headframe adopt payments"), "{why}"),
+        Err(JournalError::Astray(why)) => assert!(
+            why.contains(word) && why.contains("headframe adopt payments"),
+            "{why}"
+        ),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("the journal goes on"),
     }
 }
 
 async fn copied(from: &Path, to: &Path) {
-    let copied = tokio::process::Command::new("cp").arg("-a").arg(from).arg(to).status().await.unwrap();
+    let copied = tokio::process::Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status()
+        .await
+        .unwrap();
     assert!(copied.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recreated_stream_is_neither_read_nor_written_until_it_is_adopted() {
     let place = Place::new().await;
-    assert!(matches!(place.journal().await, Err(JournalError::Away(_))), "without a table nobody knows which stream it is");
+    assert!(
+        matches!(place.journal().await, Err(JournalError::Away(_))),
+        "without a table nobody knows which stream it is"
+    );
     let old = place.stream().await;
     place.committed(&old, 0).await;
     let mut running = place.journal().await.unwrap();
@@ -115,21 +168,48 @@ async fn a_recreated_stream_is_neither_read_nor_written_until_it_is_adopted() {
     // The store is wiped, and the stream made anew by whoever comes first.
     let js = place.nats().await.js;
     js.delete_stream("payments").await.unwrap();
-    astray(running.catch_up(&mut Books::default()).await, "created anew");
+    astray(
+        running.catch_up(&mut Books::default()).await,
+        "created anew",
+    );
     let new = place.stream().await;
     assert_ne!(old.created_ns, new.created_ns);
     astray(running.append(&step(5)).await, "created anew");
-    astray(running.catch_up(&mut Books::default()).await, "created anew");
+    astray(
+        running.catch_up(&mut Books::default()).await,
+        "created anew",
+    );
     astray(place.journal().await, "this one was created at");
-    assert_eq!(place.stream().await.last_seq, 0, "nothing was written to it");
+    assert_eq!(
+        place.stream().await.last_seq,
+        0,
+        "nothing was written to it"
+    );
 
     // An operator decides.
-    let mut writer = TableWriter::open_to_rebind(&place.lake, Table::raw(&Payments), CancellationToken::new()).await.unwrap();
-    assert_eq!(writer.rebind(new.created_ns, new.first_seq).await.unwrap().base, 4);
-    astray(running.catch_up(&mut Books::default()).await, "created anew");
+    let mut writer =
+        TableWriter::open_to_rebind(&place.lake, Table::raw(&Payments), CancellationToken::new())
+            .await
+            .unwrap();
+    assert_eq!(
+        writer
+            .rebind(new.created_ns, new.first_seq)
+            .await
+            .unwrap()
+            .base,
+        4
+    );
+    astray(
+        running.catch_up(&mut Books::default()).await,
+        "created anew",
+    );
     let mut after = place.journal().await.unwrap();
     after.catch_up(&mut Books::default()).await.unwrap();
-    assert_eq!(after.position(), 4, "the next payment has a number of its own");
+    assert_eq!(
+        after.position(),
+        4,
+        "the next payment has a number of its own"
+    );
     after.append(&step(5)).await.unwrap();
     assert_eq!((after.position(), place.stream().await.last_seq), (5, 1));
 }
@@ -143,7 +223,10 @@ async fn a_stream_that_lost_its_newest_messages_is_not_written() {
     for number in 1..=2 {
         running.append(&step(number)).await.unwrap();
     }
-    let (store, copy) = (place.folder.path().join("nats/jetstream"), place.folder.path().join("copy"));
+    let (store, copy) = (
+        place.folder.path().join("nats/jetstream"),
+        place.folder.path().join("copy"),
+    );
     place.down().await;
     copied(&store, &copy).await;
     place.up().await;
@@ -157,22 +240,37 @@ async fn a_stream_that_lost_its_newest_messages_is_not_written() {
     std::fs::rename(&copy, &store).unwrap();
     place.up().await;
     let now = place.stream().await;
-    assert_eq!((now.created_ns, now.last_seq), (stream.created_ns, 2), "the very same stream, as it was");
+    assert_eq!(
+        (now.created_ns, now.last_seq),
+        (stream.created_ns, 2),
+        "the very same stream, as it was"
+    );
     astray(place.journal().await, "it has lost messages");
     // The one that runs meets it again when its connection is back.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     let met = loop {
         match running.append(&step(5)).await {
             Err(JournalError::Astray(why)) => break why,
-            other => assert!(other.is_err() && std::time::Instant::now() < deadline, "{other:?}"),
+            other => assert!(
+                other.is_err() && std::time::Instant::now() < deadline,
+                "{other:?}"
+            ),
         }
     };
     assert!(met.contains("has lost messages"), "{met}");
-    astray(running.catch_up(&mut Books::default()).await, "has lost messages");
-    assert_eq!(place.stream().await.last_seq, 2, "no sequence is given out twice");
+    astray(
+        running.catch_up(&mut Books::default()).await,
+        "has lost messages",
+    );
+    assert_eq!(
+        place.stream().await.last_seq,
+        2,
+        "no sequence is given out twice"
+    );
 }
 
-/// A payment that was sent, and of which the ledger has only the reservation: the rest was in a stream that is gone.
+/// A payment that was sent, and of which the ledger has only the reservation: the rest was in a
+/// stream that is gone.
 fn only_reserved(kind: Kind) -> World {
     let world = reserved(kind);
     assert_eq!(round(&world), Ok(true));
@@ -192,8 +290,15 @@ fn a_payment_whose_later_steps_were_lost_is_found_in_the_history() {
         for _ in 0..3 {
             assert_eq!(round(&world), Ok(true));
         }
-        assert_eq!(steps(&world), ["reserved", "submitting", "submitted", "confirmed"]);
-        assert_eq!((round(&world), world.inside().sent.len()), (Ok(false), 1), "nobody is paid twice");
+        assert_eq!(
+            steps(&world),
+            ["reserved", "submitting", "submitted", "confirmed"]
+        );
+        assert_eq!(
+            (round(&world), world.inside().sent.len()),
+            (Ok(false), 1),
+            "nobody is paid twice"
+        );
     }
 }
 
@@ -206,7 +311,9 @@ fn a_payment_whose_later_steps_may_be_lost_is_not_made_anew() {
         world.inside().sent[0].visible += 30_000_000;
         assert_eq!(round(&world), Ok(true));
         assert_eq!(steps(&world), ["reserved", "review"]);
-        assert!(matches!(round(&world), Err(Pause::Waiting(why)) if why.contains("an operator must say")));
+        assert!(
+            matches!(round(&world), Err(Pause::Waiting(why)) if why.contains("an operator must say"))
+        );
         assert_eq!(world.inside().sent.len(), 1);
         // With the next block it is there.
         world.inside().now += 600_000_000;
@@ -217,7 +324,8 @@ fn a_payment_whose_later_steps_may_be_lost_is_not_made_anew() {
 
 #[test]
 fn a_stream_that_lost_its_end_without_a_trace_is_still_contradicted_by_the_history() {
-    // The same stream, so that nothing says that steps are missing; but the wallet has the transaction.
+    // The same stream, so that nothing says that steps are missing; but the wallet has the
+    // transaction.
     for kind in [Kind::Relay, Kind::SendMany] {
         let world = only_reserved(kind);
         world.inside().former = 0;
@@ -225,13 +333,20 @@ fn a_stream_that_lost_its_end_without_a_trace_is_still_contradicted_by_the_histo
         assert_eq!(round(&world), Ok(true));
         assert_eq!(steps(&world), ["reserved", "submitting"]);
         assert_eq!(round(&world), Ok(true));
-        assert_eq!((steps(&world).last().unwrap().as_str(), world.inside().sent.len()), ("submitted", 1));
+        assert_eq!(
+            (
+                steps(&world).last().unwrap().as_str(),
+                world.inside().sent.len()
+            ),
+            ("submitted", 1)
+        );
     }
 }
 
 #[test]
 fn a_transaction_that_was_signed_before_is_sent_again_and_never_another_one() {
-    // The same stream without its end, and a wallet that has forgotten what it sent: only the file is left to tell.
+    // The same stream without its end, and a wallet that has forgotten what it sent: only the file
+    // is left to tell.
     let world = only_reserved(Kind::Relay);
     let first = {
         let mut inside = world.inside();
@@ -244,7 +359,11 @@ fn a_transaction_that_was_signed_before_is_sent_again_and_never_another_one() {
     }
     assert_eq!(steps(&world), ["reserved", "submitting", "submitted"]);
     let inside = world.inside();
-    assert_eq!(inside.payments[1][0].tx_id.as_ref(), Some(&first), "it goes on with the one that is kept");
+    assert_eq!(
+        inside.payments[1][0].tx_id.as_ref(),
+        Some(&first),
+        "it goes on with the one that is kept"
+    );
     assert_eq!(inside.sent.len(), 1, "nobody is paid twice");
 }
 
@@ -259,12 +378,16 @@ fn a_signed_transaction_that_the_ledger_does_not_know_stops_the_payer() {
     for _ in 0..3 {
         let now = world.inside().now;
         let ended = poll(payer.tick(now), u32::MAX).unwrap();
-        assert!(matches!(&ended, Err(Pause::Unclaimed(payment)) if *payment == name), "{ended:?}");
+        assert!(
+            matches!(&ended, Err(Pause::Unclaimed(payment)) if *payment == name),
+            "{ended:?}"
+        );
     }
     let (rule, why) = state.get().stopped.unwrap();
     assert!(rule == "kept" && why.contains(&name), "{rule}: {why}");
     assert_eq!((steps(&world).len(), world.inside().sent.len()), (0, 1));
-    // A finished payment may have left its file behind: between its last step and the removal a process may die.
+    // A finished payment may have left its file behind: between its last step and the removal a
+    // process may die.
     let world = reserved(Kind::Relay);
     assert_eq!(round(&world), Ok(true));
     let left = world.inside().vault.clone();
@@ -283,10 +406,19 @@ async fn what_a_vault_keeps_is_listed_by_pool() {
     for payment in ["main-7-1790", "main-2-8-1790", "mai.n-3-1790", "other"] {
         vault.put(payment, "ab12", b"signed").await.unwrap();
     }
-    let one = |payment: &str| Kept { payment: payment.to_owned(), tx_id: "ab12".to_owned() };
+    let one = |payment: &str| Kept {
+        payment: payment.to_owned(),
+        tx_id: "ab12".to_owned(),
+    };
     assert_eq!(kept::kept(&place, "main").unwrap(), [one("main-7-1790")]);
-    assert_eq!(kept::kept(&place, "main-2").unwrap(), [one("main-2-8-1790")]);
-    assert_eq!(kept::kept(&place, "mai.n").unwrap(), [one(&kept::file_name("mai.n-3-1790"))]);
+    assert_eq!(
+        kept::kept(&place, "main-2").unwrap(),
+        [one("main-2-8-1790")]
+    );
+    assert_eq!(
+        kept::kept(&place, "mai.n").unwrap(),
+        [one(&kept::file_name("mai.n-3-1790"))]
+    );
     vault.remove("main-7-1790").await.unwrap();
     assert_eq!(kept::kept(&place, "main").unwrap(), []);
 }

@@ -1,4 +1,5 @@
-//! The wallet's money beside what the ledger owes: a shortfall is said, and keeps nobody from being paid.
+//! The wallet's money beside what the ledger owes: a shortfall is said, and keeps nobody from being
+//! paid.
 
 use headframe_pipelines::payment::payer::purse::owed;
 use headframe_pipelines::payment::{Books, Payout, Purse, StateHandle};
@@ -8,21 +9,36 @@ use super::rules::{row, steps, world};
 use super::world::{Kind, World};
 
 /// A round of a payer that goes on, `seconds` later.
-fn later(world: &World, payer: &mut headframe_pipelines::Payer<super::world::SimJournal>, seconds: i64) {
+fn later(
+    world: &World,
+    payer: &mut headframe_pipelines::Payer<super::world::SimJournal>,
+    seconds: i64,
+) {
     world.inside().now += seconds * 1_000_000;
     let now = world.inside().now;
-    poll(payer.tick(now), u32::MAX).expect("nothing dies here").unwrap();
+    poll(payer.tick(now), u32::MAX)
+        .expect("nothing dies here")
+        .unwrap();
 }
 
 #[test]
 fn what_is_owed_is_what_could_be_asked_for_and_has_not_left_the_wallet() {
     let world = world(Kind::Relay);
     // The fee of a block, and a balance below zero, which owes nobody anything.
-    world.inside().payouts.push(row("other", "frozen", None, 50));
+    world
+        .inside()
+        .payouts
+        .push(row("other", "frozen", None, 50));
     for step in ["credited", "matured"] {
-        world.inside().payouts.extend([row("other", step, Some("fee"), 30), row("other", step, Some("late"), 20)]);
+        world.inside().payouts.extend([
+            row("other", step, Some("fee"), 30),
+            row("other", step, Some("late"), 20),
+        ]);
     }
-    let gone = Payout { was_mature: true, ..row("other", "reversed", Some("late"), 20) };
+    let gone = Payout {
+        was_mature: true,
+        ..row("other", "reversed", Some("late"), 20)
+    };
     world.inside().payouts.push(gone);
     let state = StateHandle::default();
     let mut payer = payer_telling(&world, state.clone());
@@ -30,7 +46,14 @@ fn what_is_owed_is_what_could_be_asked_for_and_has_not_left_the_wallet() {
     later(&world, &mut payer, 0);
     // Reserved is still owed.
     assert_eq!((steps(&world).len(), owed(payer.books())), (1, 1_030));
-    assert_eq!(state.get().purse, Some(Purse { unlocked: 1_000_000_000, total: 2_000_000_000, owed: 1_030 }));
+    assert_eq!(
+        state.get().purse,
+        Some(Purse {
+            unlocked: 1_000_000_000,
+            total: 2_000_000_000,
+            owed: 1_030
+        })
+    );
     later(&world, &mut payer, 61);
     assert_eq!(steps(&world).last().unwrap(), "submitted");
     assert_eq!(owed(payer.books()), 30, "what was sent has left the wallet");
@@ -46,9 +69,17 @@ fn a_shortfall_is_said_and_stops_nothing() {
     let mut payer = payer_telling(&world, state.clone());
     later(&world, &mut payer, 0);
     let purse = state.get().purse.unwrap();
-    assert_eq!((purse.total, purse.owed, purse.shortfall()), (800, 1_000, 200));
+    assert_eq!(
+        (purse.total, purse.owed, purse.shortfall()),
+        (800, 1_000, 200)
+    );
     let words = purse.shortage().unwrap();
-    assert!(words.contains("holds 800") && words.contains("owes 1000") && words.contains("200 are missing"), "{words}");
+    assert!(
+        words.contains("holds 800")
+            && words.contains("owes 1000")
+            && words.contains("200 are missing"),
+        "{words}"
+    );
     assert_eq!((state.get().stopped, state.get().waiting), (None, None));
     for _ in 0..2 {
         later(&world, &mut payer, 1);
@@ -75,8 +106,16 @@ fn a_wallet_that_does_not_answer_has_an_unknown_purse_and_is_asked_again_soon() 
     let calls = world.inside().calls;
     assert_eq!(state.get().purse.unwrap().owed, 1_000);
     later(&world, &mut payer, 59);
-    assert_eq!(world.inside().calls, calls, "not more often than once a minute");
+    assert_eq!(
+        world.inside().calls,
+        calls,
+        "not more often than once a minute"
+    );
     world.inside().trouble = 100;
     later(&world, &mut payer, 1);
-    assert_eq!(state.get().purse, None, "what it had once is not what it has");
+    assert_eq!(
+        state.get().purse,
+        None,
+        "what it had once is not what it has"
+    );
 }

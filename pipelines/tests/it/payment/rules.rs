@@ -1,4 +1,5 @@
-//! What stops a payer: a hold, a dry run, broken books, a wrong wallet; each also when a payment was begun before.
+//! What stops a payer: a hold, a dry run, broken books, a wrong wallet; each also when a payment
+//! was begun before.
 
 use std::future::Future;
 use std::pin::pin;
@@ -14,7 +15,13 @@ use super::crashes::{config, payer, poll};
 use super::world::{Kind, World};
 
 pub fn row(block: &str, step: &str, account: Option<&str>, amount: i128) -> Payout {
-    Payout { block: block.to_owned(), step: step.to_owned(), account: account.map(str::to_owned), amount, was_mature: false }
+    Payout {
+        block: block.to_owned(),
+        step: step.to_owned(),
+        account: account.map(str::to_owned),
+        amount,
+        was_mature: false,
+    }
 }
 
 /// A world without failures in which `a` is owed 700 and `b` 300.
@@ -23,7 +30,10 @@ pub fn world(kind: Kind) -> World {
     let mut inside = world.inside();
     inside.payouts.push(row("block", "frozen", None, 1_000));
     for step in ["credited", "matured"] {
-        inside.payouts.extend([row("block", step, Some("a"), 700), row("block", step, Some("b"), 300)]);
+        inside.payouts.extend([
+            row("block", step, Some("a"), 700),
+            row("block", step, Some("b"), 300),
+        ]);
     }
     drop(inside);
     world
@@ -31,7 +41,12 @@ pub fn world(kind: Kind) -> World {
 
 /// The steps that were written so far.
 pub fn steps(world: &World) -> Vec<String> {
-    world.inside().payments.iter().map(|rows| rows[0].step.clone()).collect()
+    world
+        .inside()
+        .payments
+        .iter()
+        .map(|rows| rows[0].step.clone())
+        .collect()
 }
 
 /// A round of a payer that was just started.
@@ -51,7 +66,14 @@ pub fn reserved(kind: Kind) -> World {
 pub fn instruct(world: &World, kind: &str, account: Option<&str>) {
     let event_time = world.inside().now;
     let (reason, account) = (Some("for the test".to_owned()), account.map(str::to_owned));
-    let row = Instruction { event_time, kind: kind.to_owned(), account, reason, actor: "operator".to_owned(), ..Instruction::default() };
+    let row = Instruction {
+        event_time,
+        kind: kind.to_owned(),
+        account,
+        reason,
+        actor: "operator".to_owned(),
+        ..Instruction::default()
+    };
     world.inside().instructions.push(row);
 }
 
@@ -66,7 +88,11 @@ fn a_payment_that_was_begun_goes_on_after_a_restart() {
         assert_eq!(steps(&world)[3..], ["confirmed"]);
         assert_eq!(round(&world), Ok(false), "everybody has their money");
         assert_eq!(world.inside().sent.len(), 1);
-        assert_eq!(world.inside().vault.len(), 0, "nothing is kept that could be sent");
+        assert_eq!(
+            world.inside().vault.len(),
+            0,
+            "nothing is kept that could be sent"
+        );
     }
 }
 
@@ -86,7 +112,13 @@ fn a_hold_outlasts_a_restart_and_ends_with_resume() {
     let world = world(Kind::Relay);
     instruct(&world, "hold", Some("a"));
     assert_eq!(round(&world), Ok(true));
-    assert_eq!(world.inside().payments[0].iter().map(|row| row.account.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(
+        world.inside().payments[0]
+            .iter()
+            .map(|row| row.account.as_str())
+            .collect::<Vec<_>>(),
+        ["b"]
+    );
 }
 
 #[test]
@@ -100,14 +132,20 @@ fn a_dry_run_reserves_nothing_and_sends_nothing() {
         world.inside().config.dry_run = true;
         assert!(matches!(round(&world), Err(Pause::Waiting(why)) if why.contains("dry run")));
         assert_eq!((steps(&world).len(), world.inside().sent.len()), (1, 0));
-        // Nor one that was about to be sent: of this kind the transaction is there and would be sent again.
+        // Nor one that was about to be sent: of this kind the transaction is there and would be
+        // sent again.
         let now = world.inside().now;
         world.inside().config.dry_run = false;
         let mut dying = payer(&world);
         let mut tick = pin!(dying.tick(now));
         while steps(&world).len() < 2 {
-            let polled = tick.as_mut().poll(&mut Context::from_waker(noop_waker_ref()));
-            assert!(polled.is_pending(), "it dies right after it has written submitting: {polled:?}");
+            let polled = tick
+                .as_mut()
+                .poll(&mut Context::from_waker(noop_waker_ref()));
+            assert!(
+                polled.is_pending(),
+                "it dies right after it has written submitting: {polled:?}"
+            );
         }
         world.inside().config.dry_run = true;
         assert!(matches!(round(&world), Err(Pause::Waiting(_))));
@@ -120,7 +158,10 @@ fn from_broken_books_nobody_is_paid() {
     for kind in [Kind::Relay, Kind::SendMany] {
         for world in [world(kind), reserved(kind)] {
             let before = steps(&world);
-            world.inside().payouts.push(row("block", "credited", Some("a"), 700));
+            world
+                .inside()
+                .payouts
+                .push(row("block", "credited", Some("a"), 700));
             assert!(matches!(round(&world), Err(Pause::Broken(broken)) if broken.rule == "reward"));
             assert_eq!((steps(&world), world.inside().sent.len()), (before, 0));
         }
@@ -159,10 +200,20 @@ fn what_is_too_large_for_one_transaction_is_halved_until_it_fits() {
     assert_eq!(steps(&world), ["reserved", "released"]);
     assert_eq!(round(&world), Ok(true));
     let paid = |world: &World| -> Vec<(String, u128)> {
-        world.inside().sent.iter().flat_map(|tx| &tx.outputs).map(|output| (output.address.clone(), output.amount)).collect()
+        world
+            .inside()
+            .sent
+            .iter()
+            .flat_map(|tx| &tx.outputs)
+            .map(|output| (output.address.clone(), output.amount))
+            .collect()
     };
     assert_eq!(paid(&world), [("a".to_owned(), 700)]);
-    assert_eq!(round(&world), Ok(true), "the other one need not wait for the next interval");
+    assert_eq!(
+        round(&world),
+        Ok(true),
+        "the other one need not wait for the next interval"
+    );
     assert_eq!(round(&world), Ok(true));
     assert_eq!(paid(&world), [("a".to_owned(), 700), ("b".to_owned(), 300)]);
 }
@@ -174,10 +225,20 @@ fn a_refused_address_is_taken_out_and_the_others_are_paid() {
         world.inside().refused.insert("a".to_owned());
         assert_eq!(round(&world), Ok(true));
         let released = world.inside().payments[1].clone();
-        assert_eq!(released.iter().map(|row| (row.account.as_str(), row.step.as_str())).collect::<Vec<_>>(), [("a", "released")]);
+        assert_eq!(
+            released
+                .iter()
+                .map(|row| (row.account.as_str(), row.step.as_str()))
+                .collect::<Vec<_>>(),
+            [("a", "released")]
+        );
         assert_eq!(round(&world), Ok(true));
         let inside = world.inside();
-        let sent: Vec<_> = inside.sent[0].outputs.iter().map(|output| (output.address.as_str(), output.amount)).collect();
+        let sent: Vec<_> = inside.sent[0]
+            .outputs
+            .iter()
+            .map(|output| (output.address.as_str(), output.amount))
+            .collect();
         assert_eq!(sent, [("b", 300)]);
     }
 }

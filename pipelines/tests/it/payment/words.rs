@@ -1,4 +1,5 @@
-//! An operator's word on one account or one payment: what it does at once, and what it cannot do against the wallet's history.
+//! An operator's word on one account or one payment: what it does at once, and what it cannot do
+//! against the wallet's history.
 
 use headframe_pipelines::payment::payer::Pause;
 use headframe_schemas::stream::instructions::Instruction;
@@ -23,15 +24,28 @@ fn resolve(world: &World, verdict: &str) {
     });
 }
 
-/// A payment that was sent and came under review all the same, as after a wallet that was put back from a copy.
+/// A payment that was sent and came under review all the same, as after a wallet that was put back
+/// from a copy.
 fn sent_and_under_review(kind: Kind) -> World {
     let world = reserved(kind);
     assert_eq!(round(&world), Ok(true));
     let submitted = world.inside().payments.pop().unwrap();
-    let review: Vec<_> = submitted.into_iter().map(|row| Payment { step: "review".to_owned(), ..row }).collect();
+    let review: Vec<_> = submitted
+        .into_iter()
+        .map(|row| Payment {
+            step: "review".to_owned(),
+            ..row
+        })
+        .collect();
     world.inside().payments.push(review);
     world.inside().now += 600_000_000;
-    assert_eq!((steps(&world).last().unwrap().as_str(), world.inside().sent.len()), ("review", 1));
+    assert_eq!(
+        (
+            steps(&world).last().unwrap().as_str(),
+            world.inside().sent.len()
+        ),
+        ("review", 1)
+    );
     world
 }
 
@@ -41,18 +55,35 @@ fn what_the_history_has_is_not_given_back_whatever_an_operator_says() {
         let world = sent_and_under_review(kind);
         resolve(&world, "unpaid");
         assert_eq!(round(&world), Ok(true));
-        assert_eq!(steps(&world).last().unwrap(), "submitted", "it is on its way, and that is what the ledger says");
-        let reason = world.inside().payments.last().unwrap()[0].reason.clone().unwrap();
-        assert!(reason.contains("looked it up") && reason.contains(&world.inside().sent[0].tx_id), "{reason}");
+        assert_eq!(
+            steps(&world).last().unwrap(),
+            "submitted",
+            "it is on its way, and that is what the ledger says"
+        );
+        let reason = world.inside().payments.last().unwrap()[0]
+            .reason
+            .clone()
+            .unwrap();
+        assert!(
+            reason.contains("looked it up") && reason.contains(&world.inside().sent[0].tx_id),
+            "{reason}"
+        );
         assert_eq!(round(&world), Ok(true));
         assert_eq!(steps(&world).last().unwrap(), "confirmed");
-        assert_eq!((round(&world), world.inside().sent.len()), (Ok(false), 1), "nobody is paid twice");
+        assert_eq!(
+            (round(&world), world.inside().sent.len()),
+            (Ok(false), 1),
+            "nobody is paid twice"
+        );
         // With another amount than ours it cannot go on by itself, and is not given back either.
         let world = sent_and_under_review(kind);
         world.inside().sent[0].outputs[0].amount += 1;
         resolve(&world, "unpaid");
         let refused = round(&world);
-        assert!(matches!(&refused, Err(Pause::Waiting(why)) if why.contains("not given back")), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(Pause::Waiting(why)) if why.contains("not given back")),
+            "{refused:?}"
+        );
         assert_eq!(steps(&world).last().unwrap(), "review");
         // What the history does not have is given back, as before.
         let world = sent_and_under_review(kind);
@@ -87,7 +118,9 @@ fn what_went_to_the_wallets_own_address_is_not_missing_from_its_history() {
         assert_eq!(round(&world), Ok(true));
         world.inside().address = Some("a".to_owned());
         world.inside().rescanned = true;
-        world.inside().sent[0].outputs.retain(|output| output.address != "b");
+        world.inside().sent[0]
+            .outputs
+            .retain(|output| output.address != "b");
         world.inside().now += 600_000_000;
         assert_eq!(round(&world), Ok(true));
         assert_eq!(steps(&world).last().unwrap(), "review");
@@ -101,11 +134,30 @@ fn a_hold_takes_an_account_out_of_a_payment_that_is_not_sent_yet() {
         instruct(&world, "hold", Some("a"));
         assert_eq!(round(&world), Ok(true));
         let released = world.inside().payments[1].clone();
-        assert_eq!(released.iter().map(|row| (row.account.as_str(), row.step.as_str())).collect::<Vec<_>>(), [("a", "released")]);
-        assert!(released[0].reason.as_deref().unwrap().contains("for the test"), "{released:?}");
+        assert_eq!(
+            released
+                .iter()
+                .map(|row| (row.account.as_str(), row.step.as_str()))
+                .collect::<Vec<_>>(),
+            [("a", "released")]
+        );
+        assert!(
+            released[0]
+                .reason
+                .as_deref()
+                .unwrap()
+                .contains("for the test"),
+            "{released:?}"
+        );
         assert_eq!(round(&world), Ok(true));
         let sent = |world: &World| -> Vec<(String, u128)> {
-            world.inside().sent.iter().flat_map(|tx| tx.outputs.clone()).map(|output| (output.address, output.amount)).collect()
+            world
+                .inside()
+                .sent
+                .iter()
+                .flat_map(|tx| tx.outputs.clone())
+                .map(|output| (output.address, output.amount))
+                .collect()
         };
         assert_eq!(sent(&world), [("b".to_owned(), 300)]);
         // It need not wait for the next interval once it is let go.

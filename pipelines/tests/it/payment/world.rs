@@ -1,7 +1,8 @@
-//! A simulated world of a payer: streams, vault and wallet in memory, and the truth about what was really paid.
+//! A simulated world of a payer: streams, vault and wallet in memory, and the truth about what was
+//! really paid.
 //!
-//! Every effect lies between two points at which the payer gives way, so that whoever polls it can let it die before or
-//! after each one. Failures come from a seeded source.
+//! Every effect lies between two points at which the payer gives way, so that whoever polls it can
+//! let it die before or after each one. Failures come from a seeded source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -58,7 +59,8 @@ pub struct Inside {
     pub refused: BTreeSet<String>,
     /// More destinations than these are too many for one transaction just now.
     pub fitting: usize,
-    /// Until when the wallet makes no transaction at all and does not say which destination is to blame, microseconds since 1970.
+    /// Until when the wallet makes no transaction at all and does not say which destination is to
+    /// blame, microseconds since 1970.
     pub hiccup: i64,
     /// A destination that makes every transaction fail without being named.
     pub spoils: Option<String>,
@@ -70,7 +72,8 @@ pub struct Inside {
     pub address: Option<String>,
     /// It was scanned anew: its history leaves out what went to its main address.
     pub rescanned: bool,
-    /// The stream was lost and another one took its place: so many messages are of the one before. Others may be gone.
+    /// The stream was lost and another one took its place: so many messages are of the one before.
+    /// Others may be gone.
     pub former: usize,
     pub lost: bool,
     /// Failures in a hundred calls.
@@ -103,7 +106,11 @@ impl Inside {
 
     /// Every fact there is.
     pub fn facts(&self) -> Facts<'_> {
-        Facts { payouts: &self.payouts, payments: &self.payments, instructions: &self.instructions }
+        Facts {
+            payouts: &self.payouts,
+            payments: &self.payments,
+            instructions: &self.instructions,
+        }
     }
 
     fn left_out(&self, output: &Output) -> bool {
@@ -111,15 +118,30 @@ impl Inside {
     }
 
     fn send(&mut self, payment: &str, tx_id: &str, outputs: &[Output]) {
-        let lag = if self.kind == Kind::SendMany { self.random.random_range(0..60) } else { 0 };
+        let lag = if self.kind == Kind::SendMany {
+            self.random.random_range(0..60)
+        } else {
+            0
+        };
         let (at, visible) = (self.now, self.now + lag * 1_000_000);
-        let sent = Sent { payment: payment.to_owned(), tx_id: tx_id.to_owned(), outputs: outputs.to_vec(), at, visible, forgotten: false };
+        let sent = Sent {
+            payment: payment.to_owned(),
+            tx_id: tx_id.to_owned(),
+            outputs: outputs.to_vec(),
+            at,
+            visible,
+            forgotten: false,
+        };
         self.sent.push(sent);
     }
 }
 
 fn lost(method: &'static str) -> WalletError {
-    WalletError::Unreachable { url: "simulated".to_owned(), method, reason: "no answer".to_owned() }
+    WalletError::Unreachable {
+        url: "simulated".to_owned(),
+        method,
+        reason: "no answer".to_owned(),
+    }
 }
 
 /// One point at which the payer may die.
@@ -166,7 +188,11 @@ impl World {
     }
 
     /// An effect with its failures: runs `effect` unless the call fails before it.
-    async fn effect<T>(&self, method: &'static str, effect: impl FnOnce(&mut Inside) -> T) -> Result<T, WalletError> {
+    async fn effect<T>(
+        &self,
+        method: &'static str,
+        effect: impl FnOnce(&mut Inside) -> T,
+    ) -> Result<T, WalletError> {
         give_way().await;
         let done = {
             let mut inside = self.inside();
@@ -197,8 +223,21 @@ pub struct SimJournal {
 
 impl SimJournal {
     pub fn new(world: &World) -> Self {
-        let kept = world.inside().vault.keys().map(|(_, tx_id)| tx_id.clone()).filter(|name| !name.contains('-')).collect();
-        Self { world: world.clone(), payouts: 0, payments: 0, instructions: 0, born: world.inside().now, kept }
+        let kept = world
+            .inside()
+            .vault
+            .keys()
+            .map(|(_, tx_id)| tx_id.clone())
+            .filter(|name| !name.contains('-'))
+            .collect();
+        Self {
+            world: world.clone(),
+            payouts: 0,
+            payments: 0,
+            instructions: 0,
+            born: world.inside().now,
+            kept,
+        }
     }
 
     /// Stores a step, which must be right by what was read so far.
@@ -208,8 +247,23 @@ impl SimJournal {
             payments: &inside.payments,
             instructions: &inside.instructions[..self.instructions],
         };
-        let Inside { kind, now, sent, vault, lost, .. } = &*inside;
-        let moment = Moment { kind: *kind, now: *now, born: self.born, kept: &self.kept, sent, vault, lost: *lost };
+        let Inside {
+            kind,
+            now,
+            sent,
+            vault,
+            lost,
+            ..
+        } = &*inside;
+        let moment = Moment {
+            kind: *kind,
+            now: *now,
+            born: self.born,
+            kept: &self.kept,
+            sent,
+            vault,
+            lost: *lost,
+        };
         law::uphold(&read, &moment, &inside.config, rows);
         inside.payments.push(rows.to_vec());
     }
@@ -222,13 +276,19 @@ impl Journal for SimJournal {
         {
             let inside = self.world.inside();
             let former = inside.former.max(self.payments);
-            inside.payments[self.payments..former].iter().for_each(|rows| books.payment(rows));
+            inside.payments[self.payments..former]
+                .iter()
+                .for_each(|rows| books.payment(rows));
             if self.payments == 0 {
                 books.part();
             }
-            inside.payments[former..].iter().for_each(|rows| books.payment(rows));
+            inside.payments[former..]
+                .iter()
+                .for_each(|rows| books.payment(rows));
             self.payments = inside.payments.len();
-            inside.instructions[self.instructions..].iter().for_each(|row| books.instruction(row));
+            inside.instructions[self.instructions..]
+                .iter()
+                .for_each(|row| books.instruction(row));
             self.instructions = inside.instructions.len();
             books.payouts(&inside.payouts[self.payouts..]);
             self.payouts = inside.payouts.len();
@@ -269,16 +329,22 @@ impl Journal for SimJournal {
 impl Vault for World {
     async fn put(&self, payment: &str, tx_id: &str, signed: &[u8]) -> Result<(), WalletError> {
         let key = (payment.to_owned(), tx_id.to_owned());
-        self.effect("put", |inside| inside.vault.insert(key, signed.to_vec())).await.map(|_| ())
+        self.effect("put", |inside| inside.vault.insert(key, signed.to_vec()))
+            .await
+            .map(|_| ())
     }
 
     async fn get(&self, payment: &str, tx_id: &str) -> Result<Option<Vec<u8>>, WalletError> {
         let key = (payment.to_owned(), tx_id.to_owned());
-        self.effect("get", |inside| inside.vault.get(&key).cloned()).await
+        self.effect("get", |inside| inside.vault.get(&key).cloned())
+            .await
     }
 
     async fn remove(&self, payment: &str) -> Result<(), WalletError> {
-        self.effect("remove", |inside| inside.vault.retain(|(of, _), _| of != payment)).await
+        self.effect("remove", |inside| {
+            inside.vault.retain(|(of, _), _| of != payment)
+        })
+        .await
     }
 }
 
@@ -293,15 +359,31 @@ impl Wallet for World {
     }
 
     async fn funds(&self) -> Result<Funds, WalletError> {
-        let look = |inside: &mut Inside| (inside.trouble > 0 && inside.random.random_ratio(1, 30), inside.total, inside.address.clone());
+        let look = |inside: &mut Inside| {
+            (
+                inside.trouble > 0 && inside.random.random_ratio(1, 30),
+                inside.total,
+                inside.address.clone(),
+            )
+        };
         let (locked, total, address) = self.effect("funds", look).await?;
-        let funds = Funds { unlocked: total.min(1_000_000_000), total, address };
-        if locked { Err(WalletError::Locked("its passphrase is needed".to_owned())) } else { Ok(funds) }
+        let funds = Funds {
+            unlocked: total.min(1_000_000_000),
+            total,
+            address,
+        };
+        if locked {
+            Err(WalletError::Locked("its passphrase is needed".to_owned()))
+        } else {
+            Ok(funds)
+        }
     }
 
     async fn examine(&self, address: &str) -> Result<Fitness, WalletError> {
         self.effect("examine", |inside| match address {
-            _ if inside.unfit.contains(address) => Fitness::Refused("not an address of this network".to_owned()),
+            _ if inside.unfit.contains(address) => {
+                Fitness::Refused("not an address of this network".to_owned())
+            }
             _ if address.starts_with("alone") => Fitness::Alone,
             _ => Fitness::Payable,
         })
@@ -310,17 +392,42 @@ impl Wallet for World {
 
     async fn prepare(&self, _payment: &str, outputs: &[Output]) -> Result<Prepared, WalletError> {
         self.effect("prepare", |inside| {
-            assert!(outputs.len() <= MOST, "{} destinations, the wallet takes {MOST}", outputs.len());
-            assert!(outputs.len() == 1 || outputs.iter().all(|output| !output.address.starts_with("alone")), "{outputs:?}");
-            if let Some(bad) = outputs.iter().find(|output| inside.refused.contains(&output.address)) {
-                return Err(WalletError::Address { address: bad.address.clone(), reason: "not of this network".to_owned() });
+            assert!(
+                outputs.len() <= MOST,
+                "{} destinations, the wallet takes {MOST}",
+                outputs.len()
+            );
+            assert!(
+                outputs.len() == 1
+                    || outputs
+                        .iter()
+                        .all(|output| !output.address.starts_with("alone")),
+                "{outputs:?}"
+            );
+            if let Some(bad) = outputs
+                .iter()
+                .find(|output| inside.refused.contains(&output.address))
+            {
+                return Err(WalletError::Address {
+                    address: bad.address.clone(),
+                    reason: "not of this network".to_owned(),
+                });
             }
-            let spoilt = inside.kind == Kind::Relay && outputs.iter().any(|output| inside.spoils.as_ref() == Some(&output.address));
+            let spoilt = inside.kind == Kind::Relay
+                && outputs
+                    .iter()
+                    .any(|output| inside.spoils.as_ref() == Some(&output.address));
             if inside.now < inside.hiccup || spoilt {
                 let message = "failed to get output distribution".to_owned();
-                return Err(WalletError::Refused { method: "transfer", code: -4, message });
+                return Err(WalletError::Refused {
+                    method: "transfer",
+                    code: -4,
+                    message,
+                });
             }
-            if outputs.len() > inside.fitting || (outputs.len() > 3 && inside.random.random_ratio(1, 3)) {
+            if outputs.len() > inside.fitting
+                || (outputs.len() > 3 && inside.random.random_ratio(1, 3))
+            {
                 return Err(WalletError::TooLarge("too many inputs".to_owned()));
             }
             if inside.kind == Kind::SendMany {
@@ -331,16 +438,30 @@ impl Wallet for World {
             }
             let tx_id = format!("tx{}", inside.prepared.len());
             inside.prepared.insert(tx_id.clone(), outputs.to_vec());
-            Ok(Prepared { signed: Some(tx_id.clone().into_bytes()), tx_id: Some(tx_id), fee: FEE })
+            Ok(Prepared {
+                signed: Some(tx_id.clone().into_bytes()),
+                tx_id: Some(tx_id),
+                fee: FEE,
+            })
         })
         .await?
     }
 
-    async fn submit(&self, payment: &str, outputs: &[Output], signed: Option<&[u8]>) -> Result<String, WalletError> {
+    async fn submit(
+        &self,
+        payment: &str,
+        outputs: &[Output],
+        signed: Option<&[u8]>,
+    ) -> Result<String, WalletError> {
         self.effect("submit", |inside| {
             if inside.kind == Kind::SendMany {
-                if outputs.iter().any(|output| inside.spoils.as_ref() == Some(&output.address)) {
-                    return Err(WalletError::NotEnough("one of them cannot be paid".to_owned()));
+                if outputs
+                    .iter()
+                    .any(|output| inside.spoils.as_ref() == Some(&output.address))
+                {
+                    return Err(WalletError::NotEnough(
+                        "one of them cannot be paid".to_owned(),
+                    ));
                 }
                 if inside.trouble > 0 && inside.random.random_ratio(1, 20) {
                     return Err(WalletError::NotEnough("spent by somebody else".to_owned()));
@@ -349,13 +470,20 @@ impl Wallet for World {
                 inside.send(payment, &tx_id, outputs);
                 return Ok(tx_id);
             }
-            let tx_id = String::from_utf8(signed.expect("it is relayed only when it is there").to_vec()).unwrap();
+            let tx_id = String::from_utf8(
+                signed
+                    .expect("it is relayed only when it is there")
+                    .to_vec(),
+            )
+            .unwrap();
             let prepared = inside.prepared[&tx_id].clone();
             assert_eq!(prepared, outputs, "the transaction is not the payment's");
             let again = inside.trouble > 0 && inside.random.random_ratio(1, 10);
             match inside.sent.iter_mut().find(|sent| sent.tx_id == tx_id) {
                 // A refusal that says nothing about the first time.
-                Some(_) if again => return Err(WalletError::NotEnough("its coins are spent".to_owned())),
+                Some(_) if again => {
+                    return Err(WalletError::NotEnough("its coins are spent".to_owned()));
+                }
                 Some(sent) => sent.forgotten = false,
                 None => inside.send(payment, &tx_id, &prepared),
             }
@@ -368,31 +496,57 @@ impl Wallet for World {
         matches!(error, WalletError::NotEnough(_))
     }
 
-    async fn find(&self, payment: &str, tx_id: Option<&str>, since: i64) -> Result<Option<Found>, WalletError> {
+    async fn find(
+        &self,
+        payment: &str,
+        tx_id: Option<&str>,
+        since: i64,
+    ) -> Result<Option<Found>, WalletError> {
         self.effect("find", |inside| {
-            let early = inside.sent.iter().find(|sent| sent.payment == payment && sent.at < since);
+            let early = inside
+                .sent
+                .iter()
+                .find(|sent| sent.payment == payment && sent.at < since);
             assert!(early.is_none(), "looked for since {since}: {early:?}");
             // The wallet itself is restarted now and then and forgets what is in no block.
-            if inside.kind == Kind::Relay && inside.trouble > 0 && inside.random.random_ratio(1, 20) {
+            if inside.kind == Kind::Relay && inside.trouble > 0 && inside.random.random_ratio(1, 20)
+            {
                 let now = inside.now;
-                inside.sent.iter_mut().filter(|sent| now - sent.at < 60_000_000).for_each(|sent| sent.forgotten = true);
+                inside
+                    .sent
+                    .iter_mut()
+                    .filter(|sent| now - sent.at < 60_000_000)
+                    .for_each(|sent| sent.forgotten = true);
             }
             let now = inside.now;
             let known = |sent: &&Sent| match inside.kind {
-                Kind::Relay => tx_id == Some(sent.tx_id.as_str()) && (!sent.forgotten || now - sent.at >= 60_000_000),
+                Kind::Relay => {
+                    tx_id == Some(sent.tx_id.as_str())
+                        && (!sent.forgotten || now - sent.at >= 60_000_000)
+                }
                 Kind::SendMany => sent.payment == payment && now >= sent.visible,
             };
             inside.sent.iter().find(known).map(|sent| Found {
                 tx_id: sent.tx_id.clone(),
                 confirmations: u64::try_from((now - sent.at) / 60_000_000).unwrap(),
-                amount: sent.outputs.iter().filter(|output| !inside.left_out(output)).map(|output| output.amount).sum(),
+                amount: sent
+                    .outputs
+                    .iter()
+                    .filter(|output| !inside.left_out(output))
+                    .map(|output| output.amount)
+                    .sum(),
                 fee: FEE,
             })
         })
         .await
     }
 
-    async fn verify(&self, _address: &str, _text: &str, _signature: &str) -> Result<bool, WalletError> {
+    async fn verify(
+        &self,
+        _address: &str,
+        _text: &str,
+        _signature: &str,
+    ) -> Result<bool, WalletError> {
         Ok(false)
     }
 }

@@ -1,7 +1,8 @@
 //! OpenSY addresses: which network they belong to and which output script pays them.
 //!
-//! The pool's own address becomes the script of every coinbase and an account's address is paid for years, so both are
-//! checked to the last character. A form that anybody could spend from (an unknown witness version) is refused.
+//! The pool's own address becomes the script of every coinbase and an account's address is paid for
+//! years, so both are checked to the last character. A form that anybody could spend from (an
+//! unknown witness version) is refused.
 
 use std::fmt;
 use thiserror::Error;
@@ -47,7 +48,9 @@ pub enum Destination {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum AddressError {
     /// Neither bech32 nor base58.
-    #[error("address has a character or length that its encoding does not allow; copy it again from the wallet")]
+    #[error(
+        "address has a character or length that its encoding does not allow; copy it again from the wallet"
+    )]
     Encoding,
     /// Right letters, wrong sum.
     #[error("address checksum does not match; a character was mistyped or lost")]
@@ -59,7 +62,9 @@ pub enum AddressError {
     #[error("address prefix {0} belongs to no OpenSY network")]
     Prefix(String),
     /// A witness program whose meaning is not defined: anybody could spend what is paid to it.
-    #[error("address has witness version {0} with {1} bytes, which nobody can safely be paid to yet")]
+    #[error(
+        "address has witness version {0} with {1} bytes, which nobody can safely be paid to yet"
+    )]
     Witness(u8, usize),
     /// Valid, elsewhere.
     #[error("address belongs to {0}, this pool mines {1}")]
@@ -108,7 +113,9 @@ impl Network {
     fn owns(self, marker: &Marker) -> bool {
         match marker {
             Marker::Bech32(prefix) => prefix == self.prefix(),
-            Marker::Base58(version) => *version == self.versions().0 || *version == self.versions().1,
+            Marker::Base58(version) => {
+                *version == self.versions().0 || *version == self.versions().1
+            }
         }
     }
 }
@@ -127,8 +134,15 @@ impl Destination {
     /// The script of an output that pays it.
     pub fn script(&self) -> Vec<u8> {
         match self {
-            Destination::PubkeyHash(hash) => [&[OP_DUP, OP_HASH160, 20], hash.as_slice(), &[OP_EQUALVERIFY, OP_CHECKSIG]].concat(),
-            Destination::ScriptHash(hash) => [&[OP_HASH160, 20], hash.as_slice(), &[OP_EQUAL]].concat(),
+            Destination::PubkeyHash(hash) => [
+                &[OP_DUP, OP_HASH160, 20],
+                hash.as_slice(),
+                &[OP_EQUALVERIFY, OP_CHECKSIG],
+            ]
+            .concat(),
+            Destination::ScriptHash(hash) => {
+                [&[OP_HASH160, 20], hash.as_slice(), &[OP_EQUAL]].concat()
+            }
             Destination::WitnessPubkeyHash(hash) => [&[OP_0, 20], hash.as_slice()].concat(),
             Destination::WitnessScriptHash(hash) => [&[OP_0, 32], hash.as_slice()].concat(),
             Destination::Taproot(key) => [&[OP_1, 32], key.as_slice()].concat(),
@@ -142,23 +156,39 @@ pub fn parse(text: &str, network: Network) -> Result<Destination, AddressError> 
     if network.owns(&marker) {
         return Ok(destination);
     }
-    Err(match Network::ALL.into_iter().find(|other| other.owns(&marker)) {
-        Some(other) => AddressError::OtherNetwork(other, network),
-        None => unknown(&marker),
-    })
+    Err(
+        match Network::ALL.into_iter().find(|other| other.owns(&marker)) {
+            Some(other) => AddressError::OtherNetwork(other, network),
+            None => unknown(&marker),
+        },
+    )
 }
 
 /// Reads an address of any of the networks, for as long as the daemon has not said which it is on.
 pub fn parse_any(text: &str) -> Result<Destination, AddressError> {
     let (marker, destination) = read(text)?;
-    if Network::ALL.into_iter().any(|network| network.owns(&marker)) { Ok(destination) } else { Err(unknown(&marker)) }
+    if Network::ALL
+        .into_iter()
+        .any(|network| network.owns(&marker))
+    {
+        Ok(destination)
+    } else {
+        Err(unknown(&marker))
+    }
 }
 
 /// Whether a text can name an account on this network.
 pub fn check_account(text: &str, network: Network) -> Result<(), AddressError> {
     let destination = parse(text, network)?;
-    let legacy = matches!(destination, Destination::PubkeyHash(_) | Destination::ScriptHash(_));
-    if !legacy && text.bytes().any(|c| c.is_ascii_uppercase()) { Err(AddressError::UpperCase) } else { Ok(()) }
+    let legacy = matches!(
+        destination,
+        Destination::PubkeyHash(_) | Destination::ScriptHash(_)
+    );
+    if !legacy && text.bytes().any(|c| c.is_ascii_uppercase()) {
+        Err(AddressError::UpperCase)
+    } else {
+        Ok(())
+    }
 }
 
 fn unknown(marker: &Marker) -> AddressError {
@@ -170,19 +200,33 @@ fn unknown(marker: &Marker) -> AddressError {
 
 fn read(text: &str) -> Result<(Marker, Destination), AddressError> {
     if is_segwit(text) {
-        let bech32::Decoded { prefix, version, program } = bech32::decode(text)?;
+        let bech32::Decoded {
+            prefix,
+            version,
+            program,
+        } = bech32::decode(text)?;
         return Ok((Marker::Bech32(prefix), witness(version, &program)?));
     }
     let (version, hash) = base58::decode(text)?;
-    let to_script = Network::ALL.iter().any(|network| network.versions().1 == version);
-    let destination = if to_script { Destination::ScriptHash(hash) } else { Destination::PubkeyHash(hash) };
+    let to_script = Network::ALL
+        .iter()
+        .any(|network| network.versions().1 == version);
+    let destination = if to_script {
+        Destination::ScriptHash(hash)
+    } else {
+        Destination::PubkeyHash(hash)
+    };
     Ok((Marker::Base58(version), destination))
 }
 
-/// Whether to judge a text as a segwit address: so that its typing errors are named rightly, also a damaged one.
+/// Whether to judge a text as a segwit address: so that its typing errors are named rightly, also a
+/// damaged one.
 fn is_segwit(text: &str) -> bool {
     let begins = |network: &Network| {
-        let head = text.get(..=network.prefix().len()).unwrap_or_default().to_ascii_lowercase();
+        let head = text
+            .get(..=network.prefix().len())
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         head.strip_suffix('1') == Some(network.prefix())
     };
     text.len() > base58::MAX_TEXT || Network::ALL.iter().any(begins)
@@ -191,9 +235,18 @@ fn is_segwit(text: &str) -> bool {
 fn witness(version: u8, program: &[u8]) -> Result<Destination, AddressError> {
     let refused = || AddressError::Witness(version, program.len());
     match (version, program.len()) {
-        (0, 20) => program.try_into().map(Destination::WitnessPubkeyHash).map_err(|_| refused()),
-        (0, 32) => program.try_into().map(Destination::WitnessScriptHash).map_err(|_| refused()),
-        (1, 32) => program.try_into().map(Destination::Taproot).map_err(|_| refused()),
+        (0, 20) => program
+            .try_into()
+            .map(Destination::WitnessPubkeyHash)
+            .map_err(|_| refused()),
+        (0, 32) => program
+            .try_into()
+            .map(Destination::WitnessScriptHash)
+            .map_err(|_| refused()),
+        (1, 32) => program
+            .try_into()
+            .map(Destination::Taproot)
+            .map_err(|_| refused()),
         (0, _) => Err(AddressError::Length),
         _ => Err(refused()),
     }

@@ -1,7 +1,9 @@
-//! When the key schedule is checked against the node: before the first job, at each new key, and after a refused proof.
+//! When the key schedule is checked against the node: before the first job, at each new key, and
+//! after a refused proof.
 //!
-//! The first check holds everything up, for there is nothing to mine before it. Later ones run beside the mining, so that a
-//! new key brings no gap; what they find withdraws the work at the next look.
+//! The first check holds everything up, for there is nothing to mine before it. Later ones run
+//! beside the mining, so that a new key brings no gap; what they find withdraws the work at the
+//! next look.
 
 use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +17,13 @@ use super::sha256d::{from_printed, reversed};
 use crate::chain::{ChainError, Hash};
 use crate::randomx::{HashError, Machine, Memory, Mode};
 
-/// Epochs looked at before the first job: two intervals that differ do not agree on three keys in a row.
+/// Epochs looked at before the first job: two intervals that differ do not agree on three keys in a
+/// row.
 const FIRST_EPOCHS: u64 = 3;
 /// Epochs looked at later.
 const LATER_EPOCHS: u64 = 1;
-/// Blocks after which the end of the chain is looked at again, also within an epoch: the node's own may be shorter.
+/// Blocks after which the end of the chain is looked at again, also within an epoch: the node's own
+/// may be shorter.
 const AGAIN_BLOCKS: u64 = 32;
 
 /// What is known of the schedule's fit.
@@ -43,11 +47,19 @@ struct Verdict {
 
 impl Auditor {
     pub(super) fn new(rpc: Rpc) -> Self {
-        Self { rpc, state: Mutex::default() }
+        Self {
+            rpc,
+            state: Mutex::default(),
+        }
     }
 
-    /// Why the schedule does not fit the node's chain, whose newest block is at `tip`; `None` when it does.
-    pub(super) async fn misfit(&self, schedule: KeySchedule, tip: u64) -> Result<Option<Misfit>, ChainError> {
+    /// Why the schedule does not fit the node's chain, whose newest block is at `tip`; `None` when
+    /// it does.
+    pub(super) async fn misfit(
+        &self,
+        schedule: KeySchedule,
+        tip: u64,
+    ) -> Result<Option<Misfit>, ChainError> {
         let known = self.known(schedule, tip);
         let verdict = match known {
             Some(verdict) => verdict,
@@ -65,17 +77,23 @@ impl Auditor {
         self.lock().verdict = None;
     }
 
-    /// What an earlier look found, if it still says something about this tip. Starts a later check when one is due.
+    /// What an earlier look found, if it still says something about this tip. Starts a later check
+    /// when one is due.
     fn known(&self, schedule: KeySchedule, tip: u64) -> Option<Verdict> {
         let mut state = self.lock();
         while let Some(done) = state.running.try_join_next() {
             match done {
                 Ok(Ok(verdict)) => state.verdict = Some(verdict),
-                Ok(Err(error)) => tracing::warn!(%error, "the key schedule could not be checked again"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the key schedule could not be checked again")
+                }
                 Err(error) => tracing::error!(%error, "the check of the key schedule ended early"),
             }
         }
-        let verdict = state.verdict.clone().filter(|verdict| verdict.schedule == schedule)?;
+        let verdict = state
+            .verdict
+            .clone()
+            .filter(|verdict| verdict.schedule == schedule)?;
         let new_key = schedule.key_height(tip) != schedule.key_height(verdict.tip);
         let due = new_key || tip.abs_diff(verdict.tip) >= AGAIN_BLOCKS;
         if verdict.fit.is_err() {
@@ -83,7 +101,9 @@ impl Auditor {
             return (tip == verdict.tip).then_some(verdict);
         }
         if due && state.running.is_empty() {
-            state.running.spawn(audit(self.rpc.clone(), schedule, tip, LATER_EPOCHS));
+            state
+                .running
+                .spawn(audit(self.rpc.clone(), schedule, tip, LATER_EPOCHS));
         }
         Some(verdict)
     }
@@ -94,18 +114,32 @@ impl Auditor {
     }
 }
 
-async fn audit(rpc: Rpc, schedule: KeySchedule, tip: u64, epochs: u64) -> Result<Verdict, ChainError> {
+async fn audit(
+    rpc: Rpc,
+    schedule: KeySchedule,
+    tip: u64,
+    epochs: u64,
+) -> Result<Verdict, ChainError> {
     let samples = Arc::new(samples(&rpc, &schedule, tip, epochs).await?);
     let hashed = samples.clone();
     // Hashing is pure CPU and takes half a second a key.
     let judged = tokio::task::spawn_blocking(move || {
         let mut machine: Option<(Hash, Machine)> = None;
-        judge(&schedule, &hashed, |key, bytes| hash(&mut machine, key, bytes))
+        judge(&schedule, &hashed, |key, bytes| {
+            hash(&mut machine, key, bytes)
+        })
     });
     let judged = judged.await.map_err(|_| HashError::Stopped).flatten();
-    let fit = judged.map_err(|error| ChainError::Template(format!("the node's blocks could not be checked: {error}")))?;
+    let fit = judged.map_err(|error| {
+        ChainError::Template(format!("the node's blocks could not be checked: {error}"))
+    })?;
     if fit.is_ok() {
-        tracing::info!(tip, blocks = samples.len(), interval = schedule.interval, "the key schedule fits the node's blocks");
+        tracing::info!(
+            tip,
+            blocks = samples.len(),
+            interval = schedule.interval,
+            "the key schedule fits the node's blocks"
+        );
     }
     Ok(Verdict { schedule, tip, fit })
 }
@@ -122,7 +156,12 @@ fn hash(kept: &mut Option<(Hash, Machine)>, key: &Hash, bytes: &[u8]) -> Result<
     Ok(hash)
 }
 
-async fn samples(rpc: &Rpc, schedule: &KeySchedule, tip: u64, epochs: u64) -> Result<Vec<Sample>, ChainError> {
+async fn samples(
+    rpc: &Rpc,
+    schedule: &KeySchedule,
+    tip: u64,
+    epochs: u64,
+) -> Result<Vec<Sample>, ChainError> {
     if tip == 0 {
         return Ok(Vec::new());
     }
@@ -134,14 +173,27 @@ async fn samples(rpc: &Rpc, schedule: &KeySchedule, tip: u64, epochs: u64) -> Re
         let key_height = schedule.key_height(height);
         let key = match key.filter(|(of, _)| *of == key_height) {
             Some((_, key)) => key,
-            None => key.insert((key_height, block_hash(rpc, key_height).await?)).1,
+            None => {
+                key.insert((key_height, block_hash(rpc, key_height).await?))
+                    .1
+            }
         };
-        let header = if height == tip { newest } else { header(rpc, height).await? };
-        samples.push(Sample { height, header, key });
+        let header = if height == tip {
+            newest
+        } else {
+            header(rpc, height).await?
+        };
+        samples.push(Sample {
+            height,
+            header,
+            key,
+        });
     }
     // A reorg in between would pair headers with keys of another chain.
     if block_hash(rpc, tip).await? != reversed(id(&newest)) {
-        return Err(ChainError::Template("the node's chain changed while it was checked".to_owned()));
+        return Err(ChainError::Template(
+            "the node's chain changed while it was checked".to_owned(),
+        ));
     }
     Ok(samples)
 }
@@ -149,17 +201,23 @@ async fn samples(rpc: &Rpc, schedule: &KeySchedule, tip: u64, epochs: u64) -> Re
 /// The id of the block at a height, internal order: as a key, the bytes RandomX is given.
 pub(super) async fn block_hash(rpc: &Rpc, height: u64) -> Result<Hash, ChainError> {
     let text: String = rpc.call("getblockhash", json!([height])).await?;
-    from_printed(&text).ok_or_else(|| ChainError::Template(format!("getblockhash {height} is not 64 hex digits")))
+    from_printed(&text)
+        .ok_or_else(|| ChainError::Template(format!("getblockhash {height} is not 64 hex digits")))
 }
 
 async fn header(rpc: &Rpc, height: u64) -> Result<[u8; LEN], ChainError> {
     let hash: String = rpc.call("getblockhash", json!([height])).await?;
     let text: String = rpc.call("getblockheader", json!([hash, false])).await?;
     let mut header = [0; LEN];
-    hex::decode_to_slice(&text, &mut header)
-        .map_err(|_| ChainError::Template(format!("getblockheader of block {height} is not {LEN} bytes in hex")))?;
+    hex::decode_to_slice(&text, &mut header).map_err(|_| {
+        ChainError::Template(format!(
+            "getblockheader of block {height} is not {LEN} bytes in hex"
+        ))
+    })?;
     if hex::encode(id(&header)) != hash {
-        return Err(ChainError::Template(format!("the header of block {height} is not the one of its hash")));
+        return Err(ChainError::Template(format!(
+            "the header of block {height} is not the one of its hash"
+        )));
     }
     Ok(header)
 }

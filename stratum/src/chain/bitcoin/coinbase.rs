@@ -1,7 +1,9 @@
-//! The coinbase: one transaction made once a template, whose extranonce alone differs between connections.
+//! The coinbase: one transaction made once a template, whose extranonce alone differs between
+//! connections.
 //!
-//! It exists in two forms. The block carries the one with the witness; the merkle tree takes the id of the one without.
-//! Both are cut at the extranonce, so that a connection's coinbase costs one copy or one hash.
+//! It exists in two forms. The block carries the one with the witness; the merkle tree takes the id
+//! of the one without. Both are cut at the extranonce, so that a connection's coinbase costs one
+//! copy or one hash.
 
 use super::encode::{Cursor, height_push, push_size};
 use super::sha256d::sha256d;
@@ -50,7 +52,9 @@ impl Coinbase {
         let height = height_push(content.height);
         let script = height.len() + 1 + Extranonce::LEN + content.auxiliary.len();
         if script > MAX_SCRIPT {
-            let reason = format!("coinbaseaux makes the coinbase's script {script} bytes long, {MAX_SCRIPT} are allowed");
+            let reason = format!(
+                "coinbaseaux makes the coinbase's script {script} bytes long, {MAX_SCRIPT} are allowed"
+            );
             return Err(ChainError::Template(reason));
         }
         let mut head = VERSION.to_le_bytes().to_vec();
@@ -58,7 +62,9 @@ impl Coinbase {
         // A coinbase spends nothing: an id of zeros, and the highest index.
         head.extend_from_slice(&[0; 32]);
         head.extend_from_slice(&[0xff; 4]);
-        let marked = content.mark.filter(|_| script + 1 + Mark::LEN <= MAX_SCRIPT);
+        let marked = content
+            .mark
+            .filter(|_| script + 1 + Mark::LEN <= MAX_SCRIPT);
         let script = script + marked.map_or(0, |_| 1 + Mark::LEN);
         push_size(&mut head, script as u64);
         head.extend_from_slice(&height);
@@ -70,13 +76,21 @@ impl Coinbase {
         }
         tail.extend_from_slice(content.auxiliary);
         tail.extend_from_slice(&SEQUENCE.to_le_bytes());
-        push_size(&mut tail, 1 + u64::from(content.witness_commitment.is_some()));
+        push_size(
+            &mut tail,
+            1 + u64::from(content.witness_commitment.is_some()),
+        );
         push_output(&mut tail, content.value, content.reward_script);
         if let Some(commitment) = content.witness_commitment {
             push_output(&mut tail, 0, commitment);
         }
         let lock_time = content.height.saturating_sub(1).to_le_bytes();
-        Ok(Self { head, tail, lock_time, segwit: content.witness_commitment.is_some() })
+        Ok(Self {
+            head,
+            tail,
+            lock_time,
+            segwit: content.witness_commitment.is_some(),
+        })
     }
 
     /// Its id, internal order: the leaf of the merkle tree.
@@ -103,7 +117,8 @@ impl Coinbase {
     }
 }
 
-/// The script and the sum of the outputs of a serialised coinbase; `None` when the bytes are no such transaction.
+/// The script and the sum of the outputs of a serialised coinbase; `None` when the bytes are no
+/// such transaction.
 pub fn read(transaction: &[u8]) -> Option<(&[u8], u128)> {
     let mut cursor = Cursor::new(transaction);
     cursor.take(4)?;

@@ -1,4 +1,5 @@
-//! Bitcoin's encodings as far as a block needs them: sizes and script numbers to write, and a cursor to read with.
+//! Bitcoin's encodings as far as a block needs them: sizes and script numbers to write, and a
+//! cursor to read with.
 
 /// Appends a count or length in Bitcoin's shortest form.
 pub fn push_size(bytes: &mut Vec<u8>, size: u64) {
@@ -19,7 +20,8 @@ pub fn push_size(bytes: &mut Vec<u8>, size: u64) {
     }
 }
 
-/// The script that begins a coinbase of this height (BIP 34): the shortest push of the number, as the daemon writes it.
+/// The script that begins a coinbase of this height (BIP 34): the shortest push of the number, as
+/// the daemon writes it.
 pub fn height_push(height: u32) -> Vec<u8> {
     const OP_1: u8 = 0x51;
     match height {
@@ -78,7 +80,8 @@ impl<'a> Cursor<'a> {
         ahead.take(count)
     }
 
-    /// A count or length; `None` also for one that is not in its shortest form, which the daemon refuses too.
+    /// A count or length; `None` also for one that is not in its shortest form, which the daemon
+    /// refuses too.
     pub fn size(&mut self) -> Option<usize> {
         let (least, width) = match self.take(1)?[0] {
             0xfd => (0xfd, 2),
@@ -89,7 +92,11 @@ impl<'a> Cursor<'a> {
         let mut wide = [0; 8];
         wide[..width].copy_from_slice(self.take(width)?);
         let size = u64::from_le_bytes(wide);
-        if size < least { None } else { usize::try_from(size).ok() }
+        if size < least {
+            None
+        } else {
+            usize::try_from(size).ok()
+        }
     }
 
     /// Steps over a byte string with its length before it.

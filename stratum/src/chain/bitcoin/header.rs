@@ -5,7 +5,8 @@ use crate::chain::Hash;
 
 /// Bytes of a header.
 pub const LEN: usize = 80;
-/// Where the nonce is. Stock XMRig writes at 39, inside the merkle root, so it cannot mine such headers.
+/// Where the nonce is. Stock XMRig writes at 39, inside the merkle root, so it cannot mine such
+/// headers.
 pub const NONCE_OFFSET: usize = 76;
 
 /// A header's fields; hashes in internal order.

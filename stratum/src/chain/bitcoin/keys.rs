@@ -1,8 +1,9 @@
 //! The key schedule: which block's hash is the RandomX key of which height.
 //!
-//! The key of a height is the hash of a block one to two intervals back, so that only a reorg deeper than an interval can
-//! change a key in use. The daemon's template does not always name the key; the heights are therefore computed here and
-//! the hashes asked for, and what comes out is compared by hash, never by height.
+//! The key of a height is the hash of a block one to two intervals back, so that only a reorg
+//! deeper than an interval can change a key in use. The daemon's template does not always name the
+//! key; the heights are therefore computed here and the hashes asked for, and what comes out is
+//! compared by hash, never by height.
 
 /// Blocks between two keys on OpenSY: about an hour.
 pub const OPENSY_INTERVAL: u64 = 32;
@@ -22,14 +23,15 @@ impl KeySchedule {
         height >= self.fork_height
     }
 
-    /// The height whose block hash is the key of `height`: max(0, ⌊h / interval⌋ · interval − interval)
-    /// (`GetRandomXKeyBlockHeight` in OpenSY's `consensus/params.h`).
+    /// The height whose block hash is the key of `height`: max(0, ⌊h / interval⌋ · interval −
+    /// interval) (`GetRandomXKeyBlockHeight` in OpenSY's `consensus/params.h`).
     pub fn key_height(&self, height: u64) -> u64 {
         self.epoch(height).saturating_sub(self.interval)
     }
 
-    /// The height whose block hash is the key of the epoch after that of `height`, once that block exists: it is the
-    /// first block of the running epoch, so it exists from the epoch's second block on. `None` also when the key stays.
+    /// The height whose block hash is the key of the epoch after that of `height`, once that block
+    /// exists: it is the first block of the running epoch, so it exists from the epoch's second
+    /// block on. `None` also when the key stays.
     pub fn next_key_height(&self, height: u64) -> Option<u64> {
         let epoch = self.epoch(height);
         (epoch < height && epoch != self.key_height(height)).then_some(epoch)

@@ -1,7 +1,9 @@
-//! SHA-256 twice, the hash of Bitcoin's ids and trees, and the two orders its results are written in.
+//! SHA-256 twice, the hash of Bitcoin's ids and trees, and the two orders its results are written
+//! in.
 //!
-//! Inside a block a hash stands in the order it was computed; every RPC prints it reversed. Mixing the two up gives a
-//! valid-looking block on the wrong parent, so the change of order has a name here and happens nowhere else.
+//! Inside a block a hash stands in the order it was computed; every RPC prints it reversed. Mixing
+//! the two up gives a valid-looking block on the wrong parent, so the change of order has a name
+//! here and happens nowhere else.
 
 use sha2::{Digest, Sha256};
 

@@ -1,7 +1,8 @@
-//! The 256-bit target of a Bitcoin-shaped chain: its compact form, the exact comparison, and the work it stands for.
+//! The 256-bit target of a Bitcoin-shaped chain: its compact form, the exact comparison, and the
+//! work it stands for.
 //!
-//! A hash is good when it is at most the target; Monero's rule is strict. The two differ by one value of 2²⁵⁶, but a rule
-//! that is nearly right is a wrong verdict some day.
+//! A hash is good when it is at most the target; Monero's rule is strict. The two differ by one
+//! value of 2²⁵⁶, but a rule that is nearly right is a wrong verdict some day.
 
 use crate::chain::Hash;
 
@@ -10,7 +11,8 @@ use crate::chain::Hash;
 pub struct Target([u64; 4]);
 
 impl Target {
-    /// The target of a header's bits; `None` for a negative, zero or overflowing one, which no block can meet.
+    /// The target of a header's bits; `None` for a negative, zero or overflowing one, which no
+    /// block can meet.
     pub fn from_compact(bits: u32) -> Option<Self> {
         let (size, word) = (bits >> 24, bits & 0x007f_ffff);
         let overflows = size > 34 || (word > 0xff && size > 33) || (word > 0xffff && size > 32);
@@ -23,7 +25,8 @@ impl Target {
         } else {
             let shift = 8 * (size - 3);
             let (limb, within) = ((shift / 64) as usize, shift % 64);
-            // A word whose high bytes are zero may begin beyond the top; what is shifted out is zero then.
+            // A word whose high bytes are zero may begin beyond the top; what is shifted out is
+            // zero then.
             let wide = u128::from(word) << within;
             if let Some(low) = limbs.get_mut(limb) {
                 *low = wide as u64;
@@ -39,7 +42,11 @@ impl Target {
     pub fn to_compact(self) -> u32 {
         let bits = 256 - self.leading_zeros();
         let mut size = bits.div_ceil(8);
-        let mut word = if size <= 3 { (self.0[0] as u32) << (8 * (3 - size)) } else { self.shifted_down(8 * (size - 3)) };
+        let mut word = if size <= 3 {
+            (self.0[0] as u32) << (8 * (3 - size))
+        } else {
+            self.shifted_down(8 * (size - 3))
+        };
         // The top bit of the word is the sign.
         if word & 0x0080_0000 != 0 {
             word >>= 8;
@@ -63,7 +70,8 @@ impl Target {
         self.0[3]
     }
 
-    /// Hashes a block costs on average: ⌊2²⁵⁶ / (target + 1)⌋, the figure the daemon adds to its chain work.
+    /// Hashes a block costs on average: ⌊2²⁵⁶ / (target + 1)⌋, the figure the daemon adds to its
+    /// chain work.
     /// [`u128::MAX`] when it is more than that.
     pub fn difficulty(&self) -> u128 {
         let divisor = self.plus_one();
@@ -85,7 +93,12 @@ impl Target {
 
     fn leading_zeros(&self) -> u32 {
         let whole = self.0.iter().rev().take_while(|limb| **limb == 0).count();
-        let partial = self.0.iter().rev().nth(whole).map_or(0, |limb| limb.leading_zeros());
+        let partial = self
+            .0
+            .iter()
+            .rev()
+            .nth(whole)
+            .map_or(0, |limb| limb.leading_zeros());
         64 * whole as u32 + partial
     }
 

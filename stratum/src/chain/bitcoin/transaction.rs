@@ -1,7 +1,8 @@
 //! A transaction's ids and size, read off its bytes.
 //!
-//! The merkle tree takes ids without witnesses, the witness commitment takes ids with them. They are computed here from
-//! the bytes that go into the block, so that a daemon whose ids do not fit its bytes is found out before anybody mines.
+//! The merkle tree takes ids without witnesses, the witness commitment takes ids with them. They
+//! are computed here from the bytes that go into the block, so that a daemon whose ids do not fit
+//! its bytes is found out before anybody mines.
 
 use super::encode::Cursor;
 use super::sha256d::sha256d;
@@ -59,5 +60,9 @@ pub fn ids(bytes: &[u8]) -> Option<Ids> {
     let txid = sha256d(&[version, body, lock_time]);
     let stripped = (version.len() + body.len() + lock_time.len()) as u64;
     let wtxid = if segwit { sha256d(&[bytes]) } else { txid };
-    Some(Ids { txid, wtxid, weight: 3 * stripped + bytes.len() as u64 })
+    Some(Ids {
+        txid,
+        wtxid,
+        weight: 3 * stripped + bytes.len() as u64,
+    })
 }

@@ -1,7 +1,8 @@
-//! A circuit breaker: stops asking a daemon that does not answer, and tries again with a single question.
+//! A circuit breaker: stops asking a daemon that does not answer, and tries again with a single
+//! question.
 //!
-//! A daemon that hangs costs a whole timeout with every question; without a breaker a dead second daemon would slow the
-//! first one down. Pure: time comes in as milliseconds.
+//! A daemon that hangs costs a whole timeout with every question; without a breaker a dead second
+//! daemon would slow the first one down. Pure: time comes in as milliseconds.
 
 /// When it opens and how long it waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,10 @@ pub struct Breaker {
 impl Breaker {
     /// A closed one.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, state: State::Closed { failures: 0 } }
+        Self {
+            limits,
+            state: State::Closed { failures: 0 },
+        }
     }
 
     /// Its state.
@@ -55,12 +59,17 @@ impl Breaker {
         match self.state {
             State::Closed { .. } => true,
             State::Open { until_ms, wait_ms } if now_ms >= until_ms => {
-                self.state = State::HalfOpen { since_ms: now_ms, wait_ms };
+                self.state = State::HalfOpen {
+                    since_ms: now_ms,
+                    wait_ms,
+                };
                 true
             }
             State::Open { .. } => false,
             // A probe whose asker went away would keep everybody out for ever.
-            State::HalfOpen { since_ms, wait_ms } if now_ms.saturating_sub(since_ms) >= self.limits.probe_ms => {
+            State::HalfOpen { since_ms, wait_ms }
+                if now_ms.saturating_sub(since_ms) >= self.limits.probe_ms =>
+            {
                 self.open(now_ms, wait_ms);
                 false
             }
@@ -77,11 +86,16 @@ impl Breaker {
     pub fn failed(&mut self, now_ms: u64) {
         match self.state {
             State::Closed { failures } if failures.saturating_add(1) < self.limits.failures => {
-                self.state = State::Closed { failures: failures + 1 };
+                self.state = State::Closed {
+                    failures: failures + 1,
+                };
             }
             State::Closed { .. } => {
                 let wait_ms = self.limits.first_wait_ms;
-                self.state = State::Open { until_ms: now_ms.saturating_add(wait_ms), wait_ms };
+                self.state = State::Open {
+                    until_ms: now_ms.saturating_add(wait_ms),
+                    wait_ms,
+                };
             }
             // A question asked before it opened; its failure is no news.
             State::Open { .. } => {}
@@ -92,6 +106,9 @@ impl Breaker {
     fn open(&mut self, now_ms: u64, waited_ms: u64) {
         let longest = self.limits.longest_wait_ms.max(self.limits.first_wait_ms);
         let wait_ms = waited_ms.saturating_mul(2).min(longest);
-        self.state = State::Open { until_ms: now_ms.saturating_add(wait_ms), wait_ms };
+        self.state = State::Open {
+            until_ms: now_ms.saturating_add(wait_ms),
+            wait_ms,
+        };
     }
 }

@@ -1,7 +1,9 @@
-//! The roster: what is known of each daemon, which of them are healthy, and which one is used. Pure; time comes in.
+//! The roster: what is known of each daemon, which of them are healthy, and which one is used.
+//! Pure; time comes in.
 //!
-//! Daemons are named in the order of preference. One is healthy when it answers, calls itself synchronised, keeps up with
-//! the others, and, on a public network, has seen a block within living memory. A template of any other one would be dead.
+//! Daemons are named in the order of preference. One is healthy when it answers, calls itself
+//! synchronised, keeps up with the others, and, on a public network, has seen a block within living
+//! memory. A template of any other one would be dead.
 
 use super::breaker::{Breaker, Limits};
 use crate::chain::Tip;
@@ -13,7 +15,8 @@ pub struct Rules {
     pub silent_ms: u64,
     /// Milliseconds it may be lower than another synchronised daemon.
     pub lag_ms: u64,
-    /// Milliseconds without a new block on a network that goes on without us; `None` on a private one.
+    /// Milliseconds without a new block on a network that goes on without us; `None` on a private
+    /// one.
     pub tip_age_ms: Option<u64>,
     /// Milliseconds a preferred daemon must have been healthy before it is used again.
     pub return_ms: u64,
@@ -80,7 +83,12 @@ impl Roster {
             behind_since_ms: None,
             healthy_since_ms: None,
         };
-        Self { rules, views: vec![view; count], active: None, used: None }
+        Self {
+            rules,
+            views: vec![view; count],
+            active: None,
+            used: None,
+        }
     }
 
     /// What is known of each.
@@ -135,67 +143,113 @@ impl Roster {
     pub fn fit(&self, who: usize, now_ms: u64) -> Result<(), Unfit> {
         let view = &self.views[who];
         let Some(tip) = &view.tip else {
-            return Err(Unfit::Silent(view.error.clone().unwrap_or_else(|| "it has not answered yet".to_owned())));
+            return Err(Unfit::Silent(
+                view.error
+                    .clone()
+                    .unwrap_or_else(|| "it has not answered yet".to_owned()),
+            ));
         };
         let silent_ms = now_ms.saturating_sub(view.heard_ms);
         if !view.breaker.is_closed() || silent_ms > self.rules.silent_ms {
             let error = view.error.clone().unwrap_or_else(|| "no answer".to_owned());
-            return Err(Unfit::Silent(format!("silent for {} s: {error}", silent_ms / 1000)));
+            return Err(Unfit::Silent(format!(
+                "silent for {} s: {error}",
+                silent_ms / 1000
+            )));
         }
         if let Some(reason) = &tip.unready {
             return Err(Unfit::Unready(reason.clone()));
         }
-        if let Some(since) = view.behind_since_ms.filter(|since| now_ms.saturating_sub(*since) >= self.rules.lag_ms) {
+        if let Some(since) = view
+            .behind_since_ms
+            .filter(|since| now_ms.saturating_sub(*since) >= self.rules.lag_ms)
+        {
             let (own, best) = (tip.next_height, self.best_height(now_ms));
             let seconds = now_ms.saturating_sub(since) / 1000;
-            return Err(Unfit::Unready(format!("stuck at height {own} for {seconds} s while another daemon is at {best}")));
+            return Err(Unfit::Unready(format!(
+                "stuck at height {own} for {seconds} s while another daemon is at {best}"
+            )));
         }
         let age_ms = now_ms.saturating_sub(view.moved_ms);
         if self.rules.tip_age_ms.is_some_and(|limit| age_ms > limit) {
-            return Err(Unfit::Unready(format!("no new block for {} minutes; it may have lost its peers", age_ms / 60_000)));
+            return Err(Unfit::Unready(format!(
+                "no new block for {} minutes; it may have lost its peers",
+                age_ms / 60_000
+            )));
         }
         Ok(())
     }
 
-    /// Looks at everybody and chooses: stays with the active daemon while it is healthy, unless a preferred one has been
-    /// healthy for long enough.
+    /// Looks at everybody and chooses: stays with the active daemon while it is healthy, unless a
+    /// preferred one has been healthy for long enough.
     pub fn judge(&mut self, now_ms: u64) {
         let best = self.best_height(now_ms);
         for view in &mut self.views {
             let behind = view.tip.as_ref().is_some_and(|tip| tip.next_height < best);
-            view.behind_since_ms = if behind { view.behind_since_ms.or(Some(now_ms)) } else { None };
+            view.behind_since_ms = if behind {
+                view.behind_since_ms.or(Some(now_ms))
+            } else {
+                None
+            };
         }
         for who in 0..self.views.len() {
             let fit = self.fit(who, now_ms).is_ok();
             let view = &mut self.views[who];
-            view.healthy_since_ms = if fit { view.healthy_since_ms.or(Some(now_ms)) } else { None };
+            view.healthy_since_ms = if fit {
+                view.healthy_since_ms.or(Some(now_ms))
+            } else {
+                None
+            };
         }
-        let healthy_for = |who: &usize| self.views[*who].healthy_since_ms.map(|since| now_ms.saturating_sub(since));
+        let healthy_for = |who: &usize| {
+            self.views[*who]
+                .healthy_since_ms
+                .map(|since| now_ms.saturating_sub(since))
+        };
         let current = self.active.filter(|who| healthy_for(who).is_some());
         self.active = match current {
             None => (0..self.views.len()).find(|who| healthy_for(who).is_some()),
             Some(current) => {
-                let ripe = |who: &usize| healthy_for(who).is_some_and(|healthy| healthy >= self.rules.return_ms);
+                let ripe = |who: &usize| {
+                    healthy_for(who).is_some_and(|healthy| healthy >= self.rules.return_ms)
+                };
                 (0..current).find(ripe).or(Some(current))
             }
         };
         self.used = self.active.or(self.used);
     }
 
-    /// Why nobody is active: the last daemon in use decides whether that may pass, for its template is what miners have.
+    /// Why nobody is active: the last daemon in use decides whether that may pass, for its template
+    /// is what miners have.
     pub fn nobody(&self, now_ms: u64, names: &[&str]) -> Unfit {
         let unfit = |who: usize| self.fit(who, now_ms).err();
-        let told = names.iter().enumerate().filter_map(|(who, name)| Some(format!("{name}: {}", unfit(who)?.reason())));
+        let told = names
+            .iter()
+            .enumerate()
+            .filter_map(|(who, name)| Some(format!("{name}: {}", unfit(who)?.reason())));
         let reasons = told.collect::<Vec<_>>().join("; ");
         let unready = |who: usize| matches!(unfit(who), Some(Unfit::Unready(_)));
-        let lasting = self.used.map_or_else(|| (0..self.views.len()).any(unready), unready);
-        if lasting { Unfit::Unready(reasons) } else { Unfit::Silent(reasons) }
+        let lasting = self
+            .used
+            .map_or_else(|| (0..self.views.len()).any(unready), unready);
+        if lasting {
+            Unfit::Unready(reasons)
+        } else {
+            Unfit::Silent(reasons)
+        }
     }
 
     /// The height of the highest daemon that answers and is synchronised.
     fn best_height(&self, now_ms: u64) -> u64 {
-        let fresh = |view: &&View| view.breaker.is_closed() && now_ms.saturating_sub(view.heard_ms) <= self.rules.silent_ms;
-        let synchronised = self.views.iter().filter(fresh).filter_map(|view| view.tip.as_ref()).filter(|tip| tip.unready.is_none());
+        let fresh = |view: &&View| {
+            view.breaker.is_closed() && now_ms.saturating_sub(view.heard_ms) <= self.rules.silent_ms
+        };
+        let synchronised = self
+            .views
+            .iter()
+            .filter(fresh)
+            .filter_map(|view| view.tip.as_ref())
+            .filter(|tip| tip.unready.is_none());
         synchronised.map(|tip| tip.next_height).max().unwrap_or(0)
     }
 }

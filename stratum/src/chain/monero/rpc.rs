@@ -1,4 +1,5 @@
-//! monerod's JSON-RPC over HTTP: one method call, its answer, and the difference between no answer and a refusal.
+//! monerod's JSON-RPC over HTTP: one method call, its answer, and the difference between no answer
+//! and a refusal.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -29,25 +30,59 @@ struct Refusal {
 }
 
 impl Rpc {
-    /// A client of the daemon at `base`, e.g. `http://127.0.0.1:18081`; each call ends within `timeout`.
+    /// A client of the daemon at `base`, e.g. `http://127.0.0.1:18081`; each call ends within
+    /// `timeout`.
     pub fn new(base: &str, timeout: Duration) -> Result<Self, ChainError> {
         let url = format!("{}/json_rpc", base.trim_end_matches('/'));
         let http = reqwest::Client::builder().timeout(timeout).build();
-        let http = http.map_err(|error| ChainError::unreachable(&url, "setting up the client", error.to_string()))?;
+        let http = http.map_err(|error| {
+            ChainError::unreachable(&url, "setting up the client", error.to_string())
+        })?;
         Ok(Self { http, url })
     }
 
     /// Calls a method and reads its result.
-    pub async fn call<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, ChainError> {
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<T, ChainError> {
         let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
         // The address is in the message already; the error's own copy would repeat it.
-        let unreachable = |error: reqwest::Error| ChainError::unreachable(&self.url, method, error.without_url().to_string());
-        let response = self.http.post(&self.url).json(&body).send().await.map_err(unreachable)?;
-        let answer: Answer<T> = response.error_for_status().map_err(unreachable)?.json().await.map_err(unreachable)?;
+        let unreachable = |error: reqwest::Error| {
+            ChainError::unreachable(&self.url, method, error.without_url().to_string())
+        };
+        let response = self
+            .http
+            .post(&self.url)
+            .json(&body)
+            .send()
+            .await
+            .map_err(unreachable)?;
+        let answer: Answer<T> = response
+            .error_for_status()
+            .map_err(unreachable)?
+            .json()
+            .await
+            .map_err(unreachable)?;
         match answer {
-            Answer { error: Some(Refusal { code, message }), .. } => Err(ChainError::Refused { method, code, message }),
-            Answer { result: Some(result), .. } => Ok(result),
-            _ => Err(ChainError::Refused { method, code: 0, message: "an answer without a result".to_owned() }),
+            Answer {
+                error: Some(Refusal { code, message }),
+                ..
+            } => Err(ChainError::Refused {
+                method,
+                code,
+                message,
+            }),
+            Answer {
+                result: Some(result),
+                ..
+            } => Ok(result),
+            _ => Err(ChainError::Refused {
+                method,
+                code: 0,
+                message: "an answer without a result".to_owned(),
+            }),
         }
     }
 }

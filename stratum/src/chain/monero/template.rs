@@ -1,8 +1,8 @@
 //! A Monero block template: where its parts are, and the blobs and blocks made of it.
 //!
-//! The daemon's hashing blob is never patched: each connection's coinbase changes the merkle root, so the blob is built
-//! here and compared once, on arrival, with the daemon's own. A daemon whose format has changed is thus found out before
-//! anybody mines for nothing.
+//! The daemon's hashing blob is never patched: each connection's coinbase changes the merkle root,
+//! so the blob is built here and compared once, on arrival, with the daemon's own. A daemon whose
+//! format has changed is thus found out before anybody mines for nothing.
 
 use serde::Deserialize;
 
@@ -16,10 +16,11 @@ use crate::keccak::keccak256;
 pub const RESERVE: usize = 60;
 /// Where XMRig writes the nonce.
 pub const NONCE_OFFSET: usize = 39;
-/// Keccak-256 of one zero byte: the ring-signature part of a coinbase, which says that there is none.
+/// Keccak-256 of one zero byte: the ring-signature part of a coinbase, which says that there is
+/// none.
 const RING_SIGNATURE_BASE: Hash = [
-    0xbc, 0x36, 0x78, 0x9e, 0x7a, 0x1e, 0x28, 0x14, 0x36, 0x46, 0x42, 0x29, 0x82, 0x8f, 0x81, 0x7d, 0x66, 0x12, 0xf7, 0xb4, 0x77, 0xd6,
-    0x65, 0x91, 0xff, 0x96, 0xa9, 0xe0, 0x64, 0xbc, 0xc9, 0x8a,
+    0xbc, 0x36, 0x78, 0x9e, 0x7a, 0x1e, 0x28, 0x14, 0x36, 0x46, 0x42, 0x29, 0x82, 0x8f, 0x81, 0x7d,
+    0x66, 0x12, 0xf7, 0xb4, 0x77, 0xd6, 0x65, 0x91, 0xff, 0x96, 0xa9, 0xe0, 0x64, 0xbc, 0xc9, 0x8a,
 ];
 const TAG_COINBASE_INPUT: u8 = 0xff;
 const TAG_KEY: u8 = 2;
@@ -64,35 +65,59 @@ pub struct MoneroTemplate {
 impl MoneroTemplate {
     /// Reads the daemon's answer and checks that we build the same hashing blob as the daemon did.
     pub fn parse(answer: &TemplateAnswer) -> Result<Self, ChainError> {
-        let blob = hex::decode(&answer.blocktemplate_blob).map_err(|_| unusable("blocktemplate_blob is not hex"))?;
-        let mut cursor = Cursor { bytes: &blob, at: 0 };
-        let parts = cursor.block().ok_or_else(|| unusable("blocktemplate_blob is not a block with one coinbase input"))?;
+        let blob = hex::decode(&answer.blocktemplate_blob)
+            .map_err(|_| unusable("blocktemplate_blob is not hex"))?;
+        let mut cursor = Cursor {
+            bytes: &blob,
+            at: 0,
+        };
+        let parts = cursor
+            .block()
+            .ok_or_else(|| unusable("blocktemplate_blob is not a block with one coinbase input"))?;
         let reserve_end = answer.reserved_offset.checked_add(Extranonce::LEN);
-        // Anywhere else the extranonce would overwrite what is paid to whom, or the block's own structure.
-        if answer.reserved_offset < parts.extra.start || reserve_end.is_none_or(|end| end > parts.extra.end) {
-            return Err(unusable("reserved_offset lies outside the coinbase's extra field"));
+        // Anywhere else the extranonce would overwrite what is paid to whom, or the block's own
+        // structure.
+        if answer.reserved_offset < parts.extra.start
+            || reserve_end.is_none_or(|end| end > parts.extra.end)
+        {
+            return Err(unusable(
+                "reserved_offset lies outside the coinbase's extra field",
+            ));
         }
         if parts.header_len != NONCE_OFFSET + 4 {
-            return Err(unusable("the nonce is not at byte 39, where miners write it"));
+            return Err(unusable(
+                "the nonce is not at byte 39, where miners write it",
+            ));
         }
         let template = Self {
             header_len: parts.header_len,
             prefix: parts.prefix,
             version: parts.version,
             reserved: answer.reserved_offset,
-            extra_end: parts.extra.end.min(answer.reserved_offset.saturating_add(RESERVE)),
+            extra_end: parts
+                .extra
+                .end
+                .min(answer.reserved_offset.saturating_add(RESERVE)),
             branch: tree::branch(&parts.tx_hashes),
             tx_count: parts.tx_hashes.len() as u64 + 1,
             height: answer.height,
             prev: hash(&answer.prev_hash, "prev_hash")?,
             seed: hash(&answer.seed_hash, "seed_hash")?,
-            next_seed: if answer.next_seed_hash.is_empty() { None } else { Some(hash(&answer.next_seed_hash, "next_seed_hash")?) },
+            next_seed: if answer.next_seed_hash.is_empty() {
+                None
+            } else {
+                Some(hash(&answer.next_seed_hash, "next_seed_hash")?)
+            },
             network_difficulty: difficulty(&answer.wide_difficulty)?,
             reward_atomic: u128::from(answer.expected_reward),
             blob,
         };
-        if hex::encode(template.blob_of(&template.blob)) != answer.blockhashing_blob.to_ascii_lowercase() {
-            return Err(unusable("our hashing blob differs from the daemon's; this daemon's block format is not known here"));
+        if hex::encode(template.blob_of(&template.blob))
+            != answer.blockhashing_blob.to_ascii_lowercase()
+        {
+            return Err(unusable(
+                "our hashing blob differs from the daemon's; this daemon's block format is not known here",
+            ));
         }
         Ok(template)
     }
@@ -107,17 +132,21 @@ impl MoneroTemplate {
         self
     }
 
-    /// The hashing blob of a whole block that differs from the template in header and coinbase only.
+    /// The hashing blob of a whole block that differs from the template in header and coinbase
+    /// only.
     fn blob_of(&self, block: &[u8]) -> Vec<u8> {
         let mut blob = Vec::with_capacity(self.header_len + 40);
         blob.extend_from_slice(&block[..self.header_len]);
-        blob.extend_from_slice(&tree::fold(self.coinbase_hash(&block[self.prefix.clone()]), &self.branch));
+        blob.extend_from_slice(&tree::fold(
+            self.coinbase_hash(&block[self.prefix.clone()]),
+            &self.branch,
+        ));
         push_varint(&mut blob, self.tx_count);
         blob
     }
 
-    /// Version 2 hashes prefix, ring-signature base and prunable part apart; a coinbase has a one-byte base of type null
-    /// and no prunable part, which counts as zeros.
+    /// Version 2 hashes prefix, ring-signature base and prunable part apart; a coinbase has a
+    /// one-byte base of type null and no prunable part, which counts as zeros.
     fn coinbase_hash(&self, prefix: &[u8]) -> Hash {
         if self.version < 2 {
             return keccak256(&[prefix]);
@@ -174,7 +203,10 @@ impl Template for MoneroTemplate {
         let hashing = self.blob_of(&bytes);
         let mut length = Vec::with_capacity(2);
         push_varint(&mut length, hashing.len() as u64);
-        FoundBlock { id: keccak256(&[&length, &hashing]), bytes }
+        FoundBlock {
+            id: keccak256(&[&length, &hashing]),
+            bytes,
+        }
     }
     fn is_block(&self, hash: &Hash) -> bool {
         meets(hash, self.network_difficulty)
@@ -183,7 +215,11 @@ impl Template for MoneroTemplate {
 
 /// The coinbase's free bytes of a whole block; `None` when the bytes are no block.
 pub fn coinbase_extra(block: &[u8]) -> Option<&[u8]> {
-    let parts = Cursor { bytes: block, at: 0 }.block()?;
+    let parts = Cursor {
+        bytes: block,
+        at: 0,
+    }
+    .block()?;
     block.get(parts.extra)
 }
 
@@ -219,11 +255,21 @@ impl Cursor<'_> {
         if count.checked_mul(32)? != self.bytes.len() - self.at {
             return None;
         }
-        let tx_hashes = self.bytes[self.at..].chunks_exact(32).filter_map(|chunk| chunk.try_into().ok()).collect();
-        Some(Parts { header_len, prefix, extra, version, tx_hashes })
+        let tx_hashes = self.bytes[self.at..]
+            .chunks_exact(32)
+            .filter_map(|chunk| chunk.try_into().ok())
+            .collect();
+        Some(Parts {
+            header_len,
+            prefix,
+            extra,
+            version,
+            tx_hashes,
+        })
     }
 
-    /// Steps over the coinbase's prefix and returns the transaction version and where the extra field is.
+    /// Steps over the coinbase's prefix and returns the transaction version and where the extra
+    /// field is.
     fn coinbase_prefix(&mut self) -> Option<(u64, std::ops::Range<usize>)> {
         let version = self.varint()?;
         self.varint()?; // Unlock time.
@@ -252,7 +298,10 @@ impl Cursor<'_> {
     }
 
     fn skip(&mut self, count: usize) -> Option<()> {
-        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len())?;
+        let end = self
+            .at
+            .checked_add(count)
+            .filter(|end| *end <= self.bytes.len())?;
         self.at = end;
         Some(())
     }
@@ -284,7 +333,8 @@ fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
 
 fn hash(text: &str, field: &str) -> Result<Hash, ChainError> {
     let mut bytes = [0; 32];
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| unusable(&format!("{field} is not 64 hex digits")))?;
+    hex::decode_to_slice(text, &mut bytes)
+        .map_err(|_| unusable(&format!("{field} is not 64 hex digits")))?;
     Ok(bytes)
 }
 

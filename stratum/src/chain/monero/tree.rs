@@ -1,7 +1,7 @@
 //! CryptoNote's tree hash, with the branch of leaf 0 kept apart.
 //!
-//! Each connection's coinbase differs and is always leaf 0, so one job costs as many hashes as the tree is deep instead of
-//! as many as the block has transactions.
+//! Each connection's coinbase differs and is always leaf 0, so one job costs as many hashes as the
+//! tree is deep instead of as many as the block has transactions.
 
 use crate::chain::Hash;
 use crate::keccak::keccak256_pair;
@@ -11,10 +11,11 @@ pub fn root(leaf0: Hash, others: &[Hash]) -> Hash {
     fold(leaf0, &branch(others))
 }
 
-/// The nodes leaf 0 is joined with on its way to the root, lowest first; `others` are leaves 1, 2, ….
+/// The nodes leaf 0 is joined with on its way to the root, lowest first; `others` are leaves 1, 2,
+/// ….
 ///
-/// The tree is not Bitcoin's: with n leaves, the last 2(n − p) are first paired down to the largest power of two p below n,
-/// and what comes before is carried up untouched.
+/// The tree is not Bitcoin's: with n leaves, the last 2(n − p) are first paired down to the largest
+/// power of two p below n, and what comes before is carried up untouched.
 pub fn branch(others: &[Hash]) -> Vec<Hash> {
     let count = others.len() + 1;
     if count == 1 {
@@ -45,7 +46,9 @@ pub fn branch(others: &[Hash]) -> Vec<Hash> {
 
 /// The root that leaf 0 and its branch make.
 pub fn fold(leaf0: Hash, branch: &[Hash]) -> Hash {
-    branch.iter().fold(leaf0, |node, sibling| keccak256_pair(&node, sibling))
+    branch
+        .iter()
+        .fold(leaf0, |node, sibling| keccak256_pair(&node, sibling))
 }
 
 fn pair(nodes: &[Hash]) -> Hash {

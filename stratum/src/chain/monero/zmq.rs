@@ -1,4 +1,5 @@
-//! Listens to monerod's notices of new blocks, so that miners hear of one before the next poll would have seen it.
+//! Listens to monerod's notices of new blocks, so that miners hear of one before the next poll
+//! would have seen it.
 //!
 //! Only a notice: whatever goes wrong here, polling finds the same block a moment later.
 
@@ -16,7 +17,8 @@ use crate::chain::Hash;
 pub const TOPIC: &str = "json-minimal-chain_main";
 /// How long the handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Silence after which the connection is made anew: a peer that vanished without a word looks the same.
+/// Silence after which the connection is made anew: a peer that vanished without a word looks the
+/// same.
 const SILENCE: Duration = Duration::from_secs(900);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -52,10 +54,14 @@ pub fn notice(message: &[u8]) -> Option<Notice> {
     let chain: Chain = serde_json::from_slice(body).ok()?;
     let mut hash = [0; 32];
     hex::decode_to_slice(chain.ids.last()?, &mut hash).ok()?;
-    Some(Notice { hash, next_height: chain.first_height.checked_add(chain.ids.len() as u64)? })
+    Some(Notice {
+        hash,
+        next_height: chain.first_height.checked_add(chain.ids.len() as u64)?,
+    })
 }
 
-/// Hands every notice of the publisher at `address` (`host:port`) to `told` until `stop`; reconnects for ever.
+/// Hands every notice of the publisher at `address` (`host:port`) to `told` until `stop`;
+/// reconnects for ever.
 pub async fn listen(address: &str, told: impl Fn(Notice), stop: CancellationToken) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -63,7 +69,8 @@ pub async fn listen(address: &str, told: impl Fn(Notice), stop: CancellationToke
             () = stop.cancelled() => return,
             broken = follow(address, &told, &mut pause) => broken,
         };
-        metrics::gauge!("headframe_stratum_zmq_connected", "publisher" => address.to_owned()).set(0.0);
+        metrics::gauge!("headframe_stratum_zmq_connected", "publisher" => address.to_owned())
+            .set(0.0);
         tracing::warn!(publisher = address, reason = %broken, "no notices of blocks by ZMQ; polling goes on");
         tokio::select! {
             () = stop.cancelled() => return,
@@ -115,6 +122,8 @@ async fn connect(address: &str) -> Result<TcpStream, Broken> {
     stream.read_exact(&mut theirs).await?;
     check_greeting(&theirs)?;
     // The peer's READY is the first command that will be read, and tells a subscriber nothing.
-    stream.write_all(&[ready(), subscribe(TOPIC)].concat()).await?;
+    stream
+        .write_all(&[ready(), subscribe(TOPIC)].concat())
+        .await?;
     Ok(stream)
 }

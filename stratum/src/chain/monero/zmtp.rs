@@ -1,7 +1,9 @@
-//! As much of ZMTP 3.0 as a subscriber needs: the greeting, the NULL handshake, and frames. Pure bytes, no sockets.
+//! As much of ZMTP 3.0 as a subscriber needs: the greeting, the NULL handshake, and frames. Pure
+//! bytes, no sockets.
 //!
-//! monerod publishes new blocks over ZeroMQ. The protocol's subscribing side is small, and written here every length that
-//! a peer names has a bound, which a general library leaves to its user. Source: rfc.zeromq.org/spec/23.
+//! monerod publishes new blocks over ZeroMQ. The protocol's subscribing side is small, and written
+//! here every length that a peer names has a bound, which a general library leaves to its user.
+//! Source: rfc.zeromq.org/spec/23.
 
 use thiserror::Error;
 
@@ -58,8 +60,14 @@ pub fn check_greeting(bytes: &[u8; GREETING]) -> Result<(), ZmtpError> {
     if bytes[0] != 0xff || bytes[9] & 1 != 1 || bytes[10] < 3 {
         return Err(ZmtpError::Greeting);
     }
-    let mechanism = String::from_utf8_lossy(&bytes[12..32]).trim_end_matches('\0').to_owned();
-    if mechanism == "NULL" { Ok(()) } else { Err(ZmtpError::Mechanism(mechanism)) }
+    let mechanism = String::from_utf8_lossy(&bytes[12..32])
+        .trim_end_matches('\0')
+        .to_owned();
+    if mechanism == "NULL" {
+        Ok(())
+    } else {
+        Err(ZmtpError::Mechanism(mechanism))
+    }
 }
 
 /// The command that ends our side of the handshake.
@@ -78,7 +86,12 @@ pub fn subscribe(topic: &str) -> Vec<u8> {
 fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
     match u8::try_from(body.len()) {
         Ok(length) => [&[flags, length], body].concat(),
-        Err(_) => [&[flags | LONG][..], &(body.len() as u64).to_be_bytes(), body].concat(),
+        Err(_) => [
+            &[flags | LONG][..],
+            &(body.len() as u64).to_be_bytes(),
+            body,
+        ]
+        .concat(),
     }
 }
 
@@ -96,24 +109,37 @@ impl Frames {
 
     /// The next whole frame. After an error the connection is of no more use.
     pub fn take(&mut self) -> Result<Option<Frame>, ZmtpError> {
-        let Some(&flags) = self.bytes.first() else { return Ok(None) };
+        let Some(&flags) = self.bytes.first() else {
+            return Ok(None);
+        };
         if flags & !(MORE | LONG | COMMAND) != 0 {
             return Err(ZmtpError::Flags(flags));
         }
         let (head, length) = if flags & LONG == 0 {
-            let Some(&length) = self.bytes.get(1) else { return Ok(None) };
+            let Some(&length) = self.bytes.get(1) else {
+                return Ok(None);
+            };
             (2, u64::from(length))
         } else {
-            let Some(length) = self.bytes.get(1..9).and_then(|bytes| bytes.try_into().ok()) else { return Ok(None) };
+            let Some(length) = self.bytes.get(1..9).and_then(|bytes| bytes.try_into().ok()) else {
+                return Ok(None);
+            };
             (9, u64::from_be_bytes(length))
         };
-        let length = usize::try_from(length).ok().filter(|length| *length <= MAX_FRAME).ok_or(ZmtpError::TooLong(length))?;
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= MAX_FRAME)
+            .ok_or(ZmtpError::TooLong(length))?;
         if self.bytes.len() < head + length {
             return Ok(None);
         }
         let body = self.bytes[head..head + length].to_vec();
         self.bytes.drain(..head + length);
-        Ok(Some(Frame { command: flags & COMMAND != 0, more: flags & MORE != 0, body }))
+        Ok(Some(Frame {
+            command: flags & COMMAND != 0,
+            more: flags & MORE != 0,
+            body,
+        }))
     }
 }
 
@@ -130,8 +156,8 @@ impl Messages {
         self.frames.push(bytes);
     }
 
-    /// The next whole message, its frames one after the other. Commands are passed over: after the handshake none matters
-    /// to a subscriber of version 3.0.
+    /// The next whole message, its frames one after the other. Commands are passed over: after the
+    /// handshake none matters to a subscriber of version 3.0.
     pub fn take(&mut self) -> Result<Option<Vec<u8>>, ZmtpError> {
         while let Some(frame) = self.frames.take()? {
             if frame.command {

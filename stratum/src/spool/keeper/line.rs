@@ -1,4 +1,5 @@
-//! A line: the rows of one stream and key on their way, gathered into messages to be, and the one message under way.
+//! A line: the rows of one stream and key on their way, gathered into messages to be, and the one
+//! message under way.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -41,7 +42,12 @@ struct Batch<W> {
 
 impl<W> Line<W> {
     pub(super) fn new(stream: &'static dyn Stream, key: String) -> Self {
-        Self { stream, key, batches: VecDeque::new(), flight: None }
+        Self {
+            stream,
+            key,
+            batches: VecDeque::new(),
+            flight: None,
+        }
     }
 
     pub(super) fn takes(&self, stream: &dyn Stream, key: &str) -> bool {
@@ -49,10 +55,23 @@ impl<W> Line<W> {
     }
 
     /// Adds a row to the newest batch, or to a new one when that has enough rows or bytes.
-    pub(super) fn gather(&mut self, line: Vec<u8>, class: Class, waiter: W, max_rows: usize, max_bytes: usize) {
-        let has_place = |batch: &Batch<W>| batch.waiters.len() < max_rows && batch.text.len() + line.len() < max_bytes;
+    pub(super) fn gather(
+        &mut self,
+        line: Vec<u8>,
+        class: Class,
+        waiter: W,
+        max_rows: usize,
+        max_bytes: usize,
+    ) {
+        let has_place = |batch: &Batch<W>| {
+            batch.waiters.len() < max_rows && batch.text.len() + line.len() < max_bytes
+        };
         if !self.batches.back().is_some_and(has_place) {
-            self.batches.push_back(Batch { text: Vec::new(), class, waiters: Vec::new() });
+            self.batches.push_back(Batch {
+                text: Vec::new(),
+                class,
+                waiters: Vec::new(),
+            });
         }
         if let Some(batch) = self.batches.back_mut() {
             batch.text.extend_from_slice(&line);
@@ -74,18 +93,39 @@ impl<W> Line<W> {
 
     /// The size of the oldest batch.
     pub(super) fn next_bytes(&self) -> u64 {
-        self.batches.front().map_or(0, |batch| batch.text.len() as u64)
+        self.batches
+            .front()
+            .map_or(0, |batch| batch.text.len() as u64)
     }
 
     /// Numbers the oldest batch and makes a message of it.
-    pub(super) fn take(&mut self, producer: &Arc<str>, next_row: &mut BTreeMap<&'static str, i64>) -> Option<Taken<W>> {
-        let Batch { text, class, waiters } = self.batches.pop_front()?;
+    pub(super) fn take(
+        &mut self,
+        producer: &Arc<str>,
+        next_row: &mut BTreeMap<&'static str, i64>,
+    ) -> Option<Taken<W>> {
+        let Batch {
+            text,
+            class,
+            waiters,
+        } = self.batches.pop_front()?;
         let rows = waiters.len();
         let next = next_row.entry(self.stream.name()).or_insert(1);
         let first = *next;
         // A batch has far fewer rows than i64 has numbers.
         *next += i64::try_from(rows).unwrap_or(i64::MAX / 2);
         let (stream, key, producer) = (self.stream, self.key.clone(), producer.clone());
-        Some(Taken { message: Numbered { stream, key, producer, first, rows, text: text.into() }, class, waiters })
+        Some(Taken {
+            message: Numbered {
+                stream,
+                key,
+                producer,
+                first,
+                rows,
+                text: text.into(),
+            },
+            class,
+            waiters,
+        })
     }
 }

@@ -34,18 +34,31 @@ struct InHand {
 
 impl Replay {
     pub(super) fn new(now: Duration) -> Self {
-        Self { segment: None, offer: None, retry_at: now, backoff: MIN_BACKOFF, held_since: None }
+        Self {
+            segment: None,
+            offer: None,
+            retry_at: now,
+            backoff: MIN_BACKOFF,
+            held_since: None,
+        }
     }
 
     /// `Some` when the next segment should be read, with the one that is done with.
     pub(super) fn wants_segment(&self, now: Duration) -> Option<Option<u64>> {
-        let done = self.segment.as_ref().is_none_or(|segment| segment.messages.is_empty());
+        let done = self
+            .segment
+            .as_ref()
+            .is_none_or(|segment| segment.messages.is_empty());
         (done && now >= self.retry_at).then(|| self.segment.as_ref().map(|segment| segment.number))
     }
 
     pub(super) fn begin(&mut self, segment: Segment, max_rows: usize, max_bytes: usize) {
         let messages = record::messages(segment.records, max_rows, max_bytes).into();
-        self.segment = Some(InHand { number: segment.number, bytes: segment.bytes, messages });
+        self.segment = Some(InHand {
+            number: segment.number,
+            bytes: segment.bytes,
+            messages,
+        });
     }
 
     /// The next message, when none is under way.
@@ -97,11 +110,16 @@ impl Replay {
     /// Whether new rows should wait for the end rather than go to the disk.
     pub(super) fn holds(&self, now: Duration, used: u64, patience: Duration) -> bool {
         let in_hand = |segment: &InHand| {
-            let left: usize = segment.messages.iter().map(|message| message.text.len()).sum();
+            let left: usize = segment
+                .messages
+                .iter()
+                .map(|message| message.text.len())
+                .sum();
             (segment.bytes, left as u64)
         };
         let (bytes, left) = self.segment.as_ref().map_or((0, 0), in_hand);
-        used.saturating_sub(bytes) + left <= NEARLY && self.hold_ends(patience).is_some_and(|end| now < end)
+        used.saturating_sub(bytes) + left <= NEARLY
+            && self.hold_ends(patience).is_some_and(|end| now < end)
     }
 
     /// When rows that are held back have waited long enough.

@@ -8,7 +8,11 @@ use proptest::prelude::*;
 use std::sync::Arc;
 
 fn party(ip: &str, worker: &str) -> Arc<Party> {
-    Arc::new(Party { origin: Origin::of(ip.parse().unwrap()), wallet: "4A".to_owned(), worker: worker.to_owned() })
+    Arc::new(Party {
+        origin: Origin::of(ip.parse().unwrap()),
+        wallet: "4A".to_owned(),
+        worker: worker.to_owned(),
+    })
 }
 
 /// One connection of a worker.
@@ -19,7 +23,10 @@ struct Rig {
 
 impl Rig {
     fn new(ip: &str, worker: &str) -> Self {
-        Self { party: party(ip, worker), record: Record::default() }
+        Self {
+            party: party(ip, worker),
+            record: Record::default(),
+        }
     }
 
     fn good(&mut self, conduct: &mut Conduct, now_ms: u64) {
@@ -31,8 +38,15 @@ impl Rig {
     }
 
     /// Until it is to be closed: how many it took, and the verdict.
-    fn until_closed(&mut self, conduct: &mut Conduct, offence: Offence, most: usize) -> Option<(usize, Verdict)> {
-        (1..=most).map(|number| (number, self.does(conduct, offence, 0))).find(|(_, verdict)| verdict.close)
+    fn until_closed(
+        &mut self,
+        conduct: &mut Conduct,
+        offence: Offence,
+        most: usize,
+    ) -> Option<(usize, Verdict)> {
+        (1..=most)
+            .map(|number| (number, self.does(conduct, offence, 0)))
+            .find(|(_, verdict)| verdict.close)
     }
 }
 
@@ -54,11 +68,18 @@ fn wrong_results_weigh_most_and_nobody_falls_by_one_event() {
         let mut conduct = Conduct::new(Settings::default());
         let mut rig = Rig::new("203.0.113.1", "a");
         let (took, verdict) = rig.until_closed(&mut conduct, offence, 200).unwrap();
-        assert_eq!((took, subjects(&verdict)), (number, vec![&Subject::Session((*rig.party).clone())]), "{offence:?}");
+        assert_eq!(
+            (took, subjects(&verdict)),
+            (number, vec![&Subject::Session((*rig.party).clone())]),
+            "{offence:?}"
+        );
     }
     // What the pool refuses for its own reasons is nobody's offence.
     assert_eq!(Offence::of(Rejection::Throttled), None);
-    assert_eq!(Offence::of(Rejection::WrongResult), Some(Offence::WrongResult));
+    assert_eq!(
+        Offence::of(Rejection::WrongResult),
+        Some(Offence::WrongResult)
+    );
 }
 
 #[test]
@@ -71,9 +92,16 @@ fn a_miner_with_a_bug_is_refused_and_not_banned_while_it_works() {
     for round in 0..2_000u64 {
         let now_ms = round * 20_000;
         doubler.good(&mut conduct, now_ms);
-        assert_eq!(doubler.does(&mut conduct, Offence::Duplicate, now_ms), Verdict::default());
+        assert_eq!(
+            doubler.does(&mut conduct, Offence::Duplicate, now_ms),
+            Verdict::default()
+        );
         if round % 5 == 0 {
-            assert_eq!(unstable.does(&mut conduct, Offence::WrongResult, now_ms), Verdict::default(), "round {round}");
+            assert_eq!(
+                unstable.does(&mut conduct, Offence::WrongResult, now_ms),
+                Verdict::default(),
+                "round {round}"
+            );
         } else {
             unstable.good(&mut conduct, now_ms);
         }
@@ -82,7 +110,9 @@ fn a_miner_with_a_bug_is_refused_and_not_banned_while_it_works() {
     let mut broken = Rig::new("203.0.113.3", "broken");
     let closed = (0..200u64).any(|round| {
         broken.good(&mut conduct, round * 20_000);
-        broken.does(&mut conduct, Offence::WrongResult, round * 20_000).close
+        broken
+            .does(&mut conduct, Offence::WrongResult, round * 20_000)
+            .close
     });
     assert!(closed);
 }
@@ -94,13 +124,19 @@ fn one_bad_rig_never_bans_its_lan() {
     for round in 0..500u64 {
         let now_ms = round * 30_000;
         honest.good(&mut conduct, now_ms);
-        // A new name each time, a thousand wrong results: the address stays free for the honest one.
+        // A new name each time, a thousand wrong results: the address stays free for the honest
+        // one.
         let mut bad = Rig::new("203.0.113.1", &format!("bad{round}"));
         for _ in 0..4 {
             let verdict = bad.does(&mut conduct, Offence::WrongResult, now_ms);
-            assert!(subjects(&verdict).iter().all(|subject| matches!(subject, Subject::Session(party) if party.worker != "honest")));
+            assert!(subjects(&verdict).iter().all(
+                |subject| matches!(subject, Subject::Session(party) if party.worker != "honest")
+            ));
         }
-        assert_eq!(conduct.before_login(honest.party.origin, Offence::PreLoginJunk, now_ms), None);
+        assert_eq!(
+            conduct.before_login(honest.party.origin, Offence::PreLoginJunk, now_ms),
+            None
+        );
     }
     assert!(conduct.is_proven(&honest.party, 500 * 30_000));
 }
@@ -108,12 +144,21 @@ fn one_bad_rig_never_bans_its_lan() {
 #[test]
 fn rigs_that_share_a_name_are_closed_one_by_one() {
     let mut conduct = Conduct::new(Settings::default());
-    let (mut honest, mut bad) = (Rig::new("203.0.113.1", "default"), Rig::new("203.0.113.1", "default"));
+    let (mut honest, mut bad) = (
+        Rig::new("203.0.113.1", "default"),
+        Rig::new("203.0.113.1", "default"),
+    );
     for _ in 0..20 {
         honest.good(&mut conduct, 0);
     }
-    let (took, verdict) = bad.until_closed(&mut conduct, Offence::WrongResult, 10).unwrap();
-    assert_eq!((took, verdict.ban), (4, vec![]), "the name is the honest one's, too");
+    let (took, verdict) = bad
+        .until_closed(&mut conduct, Offence::WrongResult, 10)
+        .unwrap();
+    assert_eq!(
+        (took, verdict.ban),
+        (4, vec![]),
+        "the name is the honest one's, too"
+    );
 }
 
 #[test]
@@ -122,21 +167,37 @@ fn an_address_with_nothing_but_bad_workers_is_banned() {
     let mut banned = Vec::new();
     for number in 0..3 {
         let mut rig = Rig::new("203.0.113.1", &format!("w{number}"));
-        banned.extend(rig.until_closed(&mut conduct, Offence::WrongResult, 10).unwrap().1.ban);
+        banned.extend(
+            rig.until_closed(&mut conduct, Offence::WrongResult, 10)
+                .unwrap()
+                .1
+                .ban,
+        );
     }
     assert_eq!(banned.len(), 4);
-    assert_eq!(banned[3].0, Subject::Address(Origin::of("203.0.113.1".parse().unwrap())));
+    assert_eq!(
+        banned[3].0,
+        Subject::Address(Origin::of("203.0.113.1".parse().unwrap()))
+    );
     // Another name before each sentence is no way out.
     let mut conduct = Conduct::new(Settings::default());
-    let mut offences = (0..100).map(|number| Rig::new("203.0.113.9", &format!("w{number}")).does(&mut conduct, Offence::WrongResult, 0));
+    let mut offences = (0..100).map(|number| {
+        Rig::new("203.0.113.9", &format!("w{number}")).does(&mut conduct, Offence::WrongResult, 0)
+    });
     let verdict = offences.find(|verdict| !verdict.ban.is_empty()).unwrap();
     assert!(matches!(subjects(&verdict)[..], [Subject::Address(_)]) && verdict.close);
     // Allowed addresses lose the worker and keep the address.
     let mut conduct = Conduct::new(Settings::default());
     for number in 0..10 {
         let mut rig = Rig::new("192.168.1.1", &format!("w{number}"));
-        let bans: Vec<_> =
-            (0..4).flat_map(|_| conduct.offence(&mut rig.record, &rig.party, Offence::WrongResult, true, 0).ban).map(|ban| ban.0).collect();
+        let bans: Vec<_> = (0..4)
+            .flat_map(|_| {
+                conduct
+                    .offence(&mut rig.record, &rig.party, Offence::WrongResult, true, 0)
+                    .ban
+            })
+            .map(|ban| ban.0)
+            .collect();
         assert!(matches!(bans[..], [Subject::Session(_)]), "{bans:?}");
     }
 }
@@ -145,7 +206,11 @@ fn an_address_with_nothing_but_bad_workers_is_banned() {
 fn junk_before_login_bans_the_address_unless_somebody_there_is_honest() {
     let mut conduct = Conduct::new(Settings::default());
     let origin = party("203.0.113.1", "x").origin;
-    let junk = |conduct: &mut Conduct, now_ms| (0..10).filter_map(|_| conduct.before_login(origin, Offence::PreLoginJunk, now_ms)).count();
+    let junk = |conduct: &mut Conduct, now_ms| {
+        (0..10)
+            .filter_map(|_| conduct.before_login(origin, Offence::PreLoginJunk, now_ms))
+            .count()
+    };
     assert_eq!(junk(&mut conduct, 0), 1);
     Rig::new("203.0.113.1", "honest").good(&mut conduct, 0);
     assert_eq!(junk(&mut conduct, 0), 0);
@@ -159,11 +224,24 @@ fn points_fade_and_automatic_bans_can_be_turned_off() {
     let mut rig = Rig::new("203.0.113.1", "a");
     // A wrong result every ten minutes for a day never comes to a hundred points.
     for round in 0..144u64 {
-        assert!(!rig.does(&mut conduct, Offence::WrongResult, round * 600_000).close, "{round}");
+        assert!(
+            !rig.does(&mut conduct, Offence::WrongResult, round * 600_000)
+                .close,
+            "{round}"
+        );
     }
-    let mut conduct = Conduct::new(Settings { ban_points: 0, ..Settings::default() });
-    assert!(rig.until_closed(&mut conduct, Offence::WrongResult, 1000).is_none());
-    assert_eq!(conduct.before_login(rig.party.origin, Offence::PreLoginJunk, 0), None);
+    let mut conduct = Conduct::new(Settings {
+        ban_points: 0,
+        ..Settings::default()
+    });
+    assert!(
+        rig.until_closed(&mut conduct, Offence::WrongResult, 1000)
+            .is_none()
+    );
+    assert_eq!(
+        conduct.before_login(rig.party.origin, Offence::PreLoginJunk, 0),
+        None
+    );
 }
 
 #[test]
@@ -178,8 +256,14 @@ fn proof_comes_with_a_good_share_goes_with_a_wrong_one_and_survives_a_reconnect(
     assert!(!rig.record.is_proven(&settings, 0));
     (0..2).for_each(|_| rig.good(&mut conduct, 0));
     assert!(rig.record.is_proven(&settings, 0));
-    assert!(!conduct.is_proven(&party("203.0.113.2", "a"), 0), "proof belongs to an address, too");
-    assert!(!rig.record.is_proven(&settings, 3 * 3_600_000), "proof grows old");
+    assert!(
+        !conduct.is_proven(&party("203.0.113.2", "a"), 0),
+        "proof belongs to an address, too"
+    );
+    assert!(
+        !rig.record.is_proven(&settings, 3 * 3_600_000),
+        "proof grows old"
+    );
 }
 
 proptest! {
@@ -200,7 +284,8 @@ proptest! {
             points += offence.points();
             let verdict = rig.does(&mut conduct, *offence, now_ms);
             for (subject, score) in &verdict.ban {
-                // Fading only lowers the sums, so the points as given bound what all sentences together can rest on.
+                // Fading only lowers the sums, so the points as given bound what all sentences
+                // together can rest on.
                 let (sentences, each) = match subject {
                     Subject::Session(_) => (&mut workers, settings.ban_points),
                     _ => (&mut addresses, settings.ban_points * settings.bans_before_address),

@@ -33,22 +33,40 @@ fn an_address_and_its_neighbourhood_are_bounded() {
     // Refused for the count before anything is taken from the pace.
     assert_eq!(limits.arrive(a, 0), Err(Refusal::ConnectionsOfAddress));
     assert_eq!((limits.arrive(b, 0), limits.arrive(b, 0)), (Ok(()), Ok(())));
-    assert_eq!(limits.arrive(ip("203.0.113.3"), 0), Err(Refusal::ConnectionsOfNetwork));
+    assert_eq!(
+        limits.arrive(ip("203.0.113.3"), 0),
+        Err(Refusal::ConnectionsOfNetwork)
+    );
     assert_eq!(limits.arrive(far, 0), Ok(()));
     limits.leave(b, false);
-    assert_eq!(limits.arrive(ip("203.0.113.3"), 0), Err(Refusal::PaceOfNetwork));
+    assert_eq!(
+        limits.arrive(ip("203.0.113.3"), 0),
+        Err(Refusal::PaceOfNetwork)
+    );
     assert_eq!(limits.arrive(ip("203.0.113.3"), 60_000), Ok(()));
     // The same address in IPv6 clothes is the same address.
-    assert_eq!(limits.arrive(ip("::ffff:203.0.113.1"), 60_000), Err(Refusal::ConnectionsOfAddress));
+    assert_eq!(
+        limits.arrive(ip("::ffff:203.0.113.1"), 60_000),
+        Err(Refusal::ConnectionsOfAddress)
+    );
 }
 
 #[test]
 fn an_ipv6_customer_is_one_neighbourhood() {
-    let mut limits = Limits::new(Settings { pre_login_per_network: 100, ..small() });
+    let mut limits = Limits::new(Settings {
+        pre_login_per_network: 100,
+        ..small()
+    });
     for host in 1..=5 {
-        assert_eq!(limits.arrive(ip(&format!("2001:db8:0:7::{host:x}")), 0), Ok(()));
+        assert_eq!(
+            limits.arrive(ip(&format!("2001:db8:0:7::{host:x}")), 0),
+            Ok(())
+        );
     }
-    assert_eq!(limits.arrive(ip("2001:db8:0:7:ffff::1"), 0), Err(Refusal::ConnectionsOfNetwork));
+    assert_eq!(
+        limits.arrive(ip("2001:db8:0:7:ffff::1"), 0),
+        Err(Refusal::ConnectionsOfNetwork)
+    );
     assert_eq!(limits.arrive(ip("2001:db8:0:8::1"), 0), Ok(()));
 }
 
@@ -71,13 +89,26 @@ fn logins_come_at_a_pace_and_a_burst_of_all_rigs_at_once_is_fine() {
     assert_eq!(come_and_go(1000), Ok(()));
     assert_eq!(come_and_go(1001), Err(Refusal::PaceOfAddress));
     // Being thrown out costs logins, but never so many that one does not come back in time.
-    let mut thrown = Limits::new(Settings { connections_per_address: 20, pre_login_per_address: 20, pre_login_per_network: 20, ..small() });
+    let mut thrown = Limits::new(Settings {
+        connections_per_address: 20,
+        pre_login_per_address: 20,
+        pre_login_per_network: 20,
+        ..small()
+    });
     thrown.penalise(a, 16, 0);
     assert_eq!((0..20).filter(|_| thrown.arrive(a, 0).is_ok()).count(), 4);
     thrown.penalise(a, 16, 0);
-    assert_eq!((thrown.arrive(a, 999), thrown.arrive(a, 1000)), (Err(Refusal::PaceOfAddress), Ok(())));
-    // A farm of as many rigs as may connect comes back after a restart of the pool without a refusal.
-    let mut limits = Limits::new(Settings { pre_login_per_address: 512, pre_login_per_network: 512, ..Settings::default() });
+    assert_eq!(
+        (thrown.arrive(a, 999), thrown.arrive(a, 1000)),
+        (Err(Refusal::PaceOfAddress), Ok(()))
+    );
+    // A farm of as many rigs as may connect comes back after a restart of the pool without a
+    // refusal.
+    let mut limits = Limits::new(Settings {
+        pre_login_per_address: 512,
+        pre_login_per_network: 512,
+        ..Settings::default()
+    });
     let rigs = (0..512).filter(|_| limits.arrive(a, 0).is_ok()).count();
     assert_eq!(rigs, 512);
 }

@@ -1,4 +1,5 @@
-//! The stand-in's door: JSON-RPC over HTTP with a user and a password, as a node of Bitcoin's family opens it.
+//! The stand-in's door: JSON-RPC over HTTP with a user and a password, as a node of Bitcoin's
+//! family opens it.
 
 use bitcoin::consensus::serialize;
 use bitcoin::{BlockHash, Transaction};
@@ -39,10 +40,18 @@ impl StandIn {
     pub async fn over(node: Node) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared = Arc::new(Shared { node: Mutex::new(node), secret: Plain::new(None), held: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            node: Mutex::new(node),
+            secret: Plain::new(None),
+            held: AtomicU64::new(0),
+        });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, shared.clone()));
-        Self { url, shared, _tasks: tasks }
+        Self {
+            url,
+            shared,
+            _tasks: tasks,
+        }
     }
 
     pub async fn node(&self) -> MutexGuard<'_, Node> {
@@ -72,9 +81,19 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let mut stream = BufReader::new(stream);
     while let Some((authorization, body)) = request(&mut stream).await {
-        let Some((status, text)) = answer(&shared, authorization, &body).await else { return };
-        let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", text.len());
-        if stream.get_mut().write_all(format!("{head}{text}").as_bytes()).await.is_err() {
+        let Some((status, text)) = answer(&shared, authorization, &body).await else {
+            return;
+        };
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            text.len()
+        );
+        if stream
+            .get_mut()
+            .write_all(format!("{head}{text}").as_bytes())
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -91,8 +110,12 @@ async fn request(stream: &mut BufReader<TcpStream>) -> Option<(Option<String>, V
             break;
         }
         match line.trim_end().split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.parse().unwrap(),
-            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => authorization = Some(value.to_owned()),
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.parse().unwrap()
+            }
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                authorization = Some(value.to_owned())
+            }
             _ => {}
         }
     }
@@ -102,7 +125,11 @@ async fn request(stream: &mut BufReader<TcpStream>) -> Option<(Option<String>, V
 }
 
 /// Status line and text; `None` when the answer gets lost.
-async fn answer(shared: &Shared, authorization: Option<String>, request: &Value) -> Option<(&'static str, String)> {
+async fn answer(
+    shared: &Shared,
+    authorization: Option<String>,
+    request: &Value,
+) -> Option<(&'static str, String)> {
     let demanded = shared.secret.lock().unwrap().clone();
     if demanded.is_some() && demanded != authorization {
         return Some(("401 Unauthorized", String::new()));
@@ -113,7 +140,10 @@ async fn answer(shared: &Shared, authorization: Option<String>, request: &Value)
     }
     let mut node = shared.node.lock().await;
     if node.mood.busy {
-        return Some(("503 Service Unavailable", "Work queue depth exceeded".to_owned()));
+        return Some((
+            "503 Service Unavailable",
+            "Work queue depth exceeded".to_owned(),
+        ));
     }
     let method = request["method"].as_str().unwrap();
     let result = call(&mut node, method, &request["params"]).await;
@@ -123,10 +153,21 @@ async fn answer(shared: &Shared, authorization: Option<String>, request: &Value)
     }
     let id = &request["id"];
     Some(match result {
-        Ok(result) => ("200 OK", json!({"result": result, "error": null, "id": id}).to_string()),
+        Ok(result) => (
+            "200 OK",
+            json!({"result": result, "error": null, "id": id}).to_string(),
+        ),
         Err((code, message)) => {
-            let status = if code == -32601 { "404 Not Found" } else { "500 Internal Server Error" };
-            (status, json!({"result": null, "error": {"code": code, "message": message}, "id": id}).to_string())
+            let status = if code == -32601 {
+                "404 Not Found"
+            } else {
+                "500 Internal Server Error"
+            };
+            (
+                status,
+                json!({"result": null, "error": {"code": code, "message": message}, "id": id})
+                    .to_string(),
+            )
         }
     })
 }
@@ -134,7 +175,9 @@ async fn answer(shared: &Shared, authorization: Option<String>, request: &Value)
 /// Holds a long poll until there is another template, or for the minute a real node holds it.
 async fn until(shared: &Shared, known: &str) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    while shared.node.lock().await.template()["longpollid"] == json!(known) && tokio::time::Instant::now() < deadline {
+    while shared.node.lock().await.template()["longpollid"] == json!(known)
+        && tokio::time::Instant::now() < deadline
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

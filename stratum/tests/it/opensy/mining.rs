@@ -1,4 +1,5 @@
-//! The whole over the stand-in: our miner makes blocks that it takes, over changes of the key; what a miner should not send is refused.
+//! The whole over the stand-in: our miner makes blocks that it takes, over changes of the key; what
+//! a miner should not send is refused.
 
 use bitcoin::hashes::Hash as _;
 use headframe_stratum::chain::Chain as _;
@@ -40,27 +41,50 @@ struct Pool {
 
 impl Pool {
     async fn open(bits: u32) -> Self {
-        let stand_in = StandIn::open(Rules { interval: 4, fork_height: 1, bits }).await;
+        let stand_in = StandIn::open(Rules {
+            interval: 4,
+            fork_height: 1,
+            bits,
+        })
+        .await;
         stand_in.node().await.fill(3);
         let facts = Arc::new(Memory::new());
         let opensy = settings(&stand_in.url, 4, 1);
-        let config =
-            StratumConfig { chain: ChainKind::Opensy, wallet: WALLET.to_owned(), opensy, start_difficulty: 2, ..scripted::config() };
+        let config = StratumConfig {
+            chain: ChainKind::Opensy,
+            wallet: WALLET.to_owned(),
+            opensy,
+            start_difficulty: 2,
+            ..scripted::config()
+        };
         let bound = Stratum::bind(config, facts.clone()).await.unwrap();
         let (address, stats, seeds) = (bound.local_addr(), bound.stats(), bound.seeds());
         // The same memories serve pool, miner and node: each key is computed once.
         stand_in.node().await.share(seeds.clone());
         let stop = CancellationToken::new();
         let running = tokio::spawn(bound.run(stop.clone()));
-        let pool = Self { stand_in, facts, address, stats, seeds, stop, running };
-        pool.until("work", async |pool| pool.stats.snapshot().unready.is_none()).await;
+        let pool = Self {
+            stand_in,
+            facts,
+            address,
+            stats,
+            seeds,
+            stop,
+            running,
+        };
+        pool.until("work", async |pool| pool.stats.snapshot().unready.is_none())
+            .await;
         pool
     }
 
     async fn until(&self, what: &str, wanted: impl AsyncFn(&Self) -> bool) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while !wanted(self).await {
-            assert!(tokio::time::Instant::now() < deadline, "{what}: did not happen; {:?}", self.stats.snapshot());
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{what}: did not happen; {:?}",
+                self.stats.snapshot()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -70,15 +94,23 @@ impl Pool {
     }
 
     fn miner(&self) -> (JoinHandle<std::io::Result<()>>, MinerHandle) {
-        let config =
-            MinerConfig { pool: self.address.to_string(), login: format!("{WALLET}.rig"), pass: "x".into(), rigid: None, threads: 1 };
+        let config = MinerConfig {
+            pool: self.address.to_string(),
+            login: format!("{WALLET}.rig"),
+            pass: "x".into(),
+            rigid: None,
+            threads: 1,
+        };
         let (miner, handle) = Miner::new(config, self.seeds.clone());
         (tokio::spawn(miner.run(self.stop.clone())), handle)
     }
 
     async fn close(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(60), self.running).await.expect("the pool did not stop").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), self.running)
+            .await
+            .expect("the pool did not stop")
+            .unwrap();
     }
 }
 
@@ -89,14 +121,25 @@ async fn our_miner_makes_blocks_over_two_changes_of_the_key() {
     // Keys: genesis up to block 7, block 4 up to 11, block 8 from 12 on.
     pool.until("block 13", async |pool| {
         let mut node = pool.stand_in.node().await;
-        if node.template()["transactions"].as_array().unwrap().is_empty() {
+        if node.template()["transactions"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+        {
             node.fill(3);
         }
         node.tip().0 >= 13
     })
     .await;
     pool.facts
-        .until("thirteen accepted blocks", |facts| facts.statuses().iter().filter(|status| *status == "accepted").count() >= 13)
+        .until("thirteen accepted blocks", |facts| {
+            facts
+                .statuses()
+                .iter()
+                .filter(|status| *status == "accepted")
+                .count()
+                >= 13
+        })
         .await;
     pool.stop.cancel();
     mining.await.unwrap().unwrap();
@@ -107,7 +150,11 @@ async fn our_miner_makes_blocks_over_two_changes_of_the_key() {
     let mut transactions = 0;
     for row in rows.iter().filter(|row| row.status == "accepted") {
         let hash = node.chain[&u64::try_from(row.height).unwrap()];
-        assert_eq!(row.hash, hash.to_string(), "the row's id is the one the node prints");
+        assert_eq!(
+            row.hash,
+            hash.to_string(),
+            "the row's id is the one the node prints"
+        );
         let block = &node.blocks[&hash];
         let paid = &block.txdata[0].output[0];
         assert_eq!(paid.script_pubkey.as_bytes(), reward);
@@ -119,18 +166,44 @@ async fn our_miner_makes_blocks_over_two_changes_of_the_key() {
     let statuses = pool.facts.statuses();
     assert!(!statuses.contains(&"refused".to_owned()), "{statuses:?}");
     let stats = pool.stats.snapshot();
-    assert_eq!((stats.invalid, stats.duplicate, stats.low_difficulty, stats.unrecorded), (0, 0, 0, 0), "{stats:?}");
+    assert_eq!(
+        (
+            stats.invalid,
+            stats.duplicate,
+            stats.low_difficulty,
+            stats.unrecorded
+        ),
+        (0, 0, 0, 0),
+        "{stats:?}"
+    );
     let miner = handle.stats();
     assert!(miner.logins == 1 && miner.accepted >= 13, "{miner:?}");
     drop(node);
     // The chain alone tells which blocks are this pool's.
-    let chain = BitcoinChain::new(&pool.stand_in.url, WALLET, &settings(&pool.stand_in.url, 4, 1), Duration::from_secs(60)).unwrap();
+    let chain = BitcoinChain::new(
+        &pool.stand_in.url,
+        WALLET,
+        &settings(&pool.stand_in.url, 4, 1),
+        Duration::from_secs(60),
+    )
+    .unwrap();
     let chain = chain.with_mark(Mark::of("test", WALLET));
     let marked = chain.marked(0..=1000).await.unwrap();
-    let mut found: Vec<_> =
-        marked.into_iter().map(|block| (hex::encode(block.hash), block.reward_atomic as i128, block.network_difficulty)).collect();
-    let mut written: Vec<_> =
-        rows.iter().filter(|row| row.status == "accepted").map(|row| (row.hash.clone(), row.reward_atomic.unwrap(), 4)).collect();
+    let mut found: Vec<_> = marked
+        .into_iter()
+        .map(|block| {
+            (
+                hex::encode(block.hash),
+                block.reward_atomic as i128,
+                block.network_difficulty,
+            )
+        })
+        .collect();
+    let mut written: Vec<_> = rows
+        .iter()
+        .filter(|row| row.status == "accepted")
+        .map(|row| (row.hash.clone(), row.reward_atomic.unwrap(), 4))
+        .collect();
     found.sort();
     written.sort();
     assert_eq!(found, written);
@@ -138,9 +211,16 @@ async fn our_miner_makes_blocks_over_two_changes_of_the_key() {
 }
 
 async fn ask(stream: &mut BufReader<TcpStream>, request: &Value) -> Value {
-    stream.get_mut().write_all(format!("{request}\n").as_bytes()).await.unwrap();
+    stream
+        .get_mut()
+        .write_all(format!("{request}\n").as_bytes())
+        .await
+        .unwrap();
     let mut line = String::new();
-    tokio::time::timeout(Duration::from_secs(60), stream.read_line(&mut line)).await.expect("no line came").unwrap();
+    tokio::time::timeout(Duration::from_secs(60), stream.read_line(&mut line))
+        .await
+        .expect("no line came")
+        .unwrap();
     serde_json::from_str(&line).unwrap()
 }
 
@@ -156,47 +236,94 @@ async fn stock_miners_are_told_at_login_and_wrong_shares_are_refused() {
     stock["params"]["login"] = json!(WALLET);
     for line in [stock, login(json!([])), login(json!(["rx/0"]))] {
         let answer = ask(&mut pool.client().await, &line).await;
-        assert!(message(&answer).contains("needs the algorithm rx/opensy") && message(&answer).contains("stock XMRig"), "{answer}");
+        assert!(
+            message(&answer).contains("needs the algorithm rx/opensy")
+                && message(&answer).contains("stock XMRig"),
+            "{answer}"
+        );
     }
     let mut other = login(json!(["rx/opensy"]));
     other["params"]["login"] = json!(WALLET.replace("yg3z", "yg3x"));
-    assert!(message(&ask(&mut pool.client().await, &other).await).contains("Invalid wallet address"));
+    assert!(
+        message(&ask(&mut pool.client().await, &other).await).contains("Invalid wallet address")
+    );
 
     let mut client = pool.client().await;
     let answer = ask(&mut client, &login(json!(["rx/0", "rx/opensy"]))).await;
     let job = answer["result"]["job"].clone();
     let genesis = pool.stand_in.node().await.chain[&0].to_byte_array();
-    assert_eq!((&job["algo"], &job["nonce_offset"], &job["height"]), (&json!("rx/opensy"), &json!(76), &json!(1)));
-    assert_eq!(job["seed_hash"], hex::encode(genesis), "the key's bytes, not its print");
-    assert_eq!((job["blob"].as_str().unwrap().len(), job["target"].as_str().unwrap().len()), (160, 16));
+    assert_eq!(
+        (&job["algo"], &job["nonce_offset"], &job["height"]),
+        (&json!("rx/opensy"), &json!(76), &json!(1))
+    );
+    assert_eq!(
+        job["seed_hash"],
+        hex::encode(genesis),
+        "the key's bytes, not its print"
+    );
+    assert_eq!(
+        (
+            job["blob"].as_str().unwrap().len(),
+            job["target"].as_str().unwrap().len()
+        ),
+        (160, 16)
+    );
     let target = target_from_hex(job["target"].as_str().unwrap()).unwrap();
     let blob = hex::decode(job["blob"].as_str().unwrap()).unwrap();
     assert_eq!(blob[76..], [0; 4]);
 
-    let right = pool.seeds.memory(bytes32(job["seed_hash"].as_str().unwrap())).await.unwrap();
+    let right = pool
+        .seeds
+        .memory(bytes32(job["seed_hash"].as_str().unwrap()))
+        .await
+        .unwrap();
     let wrong = pool.seeds.memory([9; 32]).await.unwrap();
     let mut foreign = blob.clone();
     foreign[36] ^= 1;
     let shares = tokio::task::spawn_blocking(move || {
         let (right, wrong) = (Machine::new(&right).unwrap(), Machine::new(&wrong).unwrap());
         let first = |machine: &Machine, blob: &[u8], from: u32| {
-            let hashed = (from..).map(|nonce| (nonce, machine.hash(&with_nonce(blob.to_vec(), 76, nonce.to_le_bytes())).unwrap()));
-            hashed.into_iter().find(|(_, hash)| miner_submits(hash, target)).unwrap()
+            let hashed = (from..).map(|nonce| {
+                (
+                    nonce,
+                    machine
+                        .hash(&with_nonce(blob.to_vec(), 76, nonce.to_le_bytes()))
+                        .unwrap(),
+                )
+            });
+            hashed
+                .into_iter()
+                .find(|(_, hash)| miner_submits(hash, target))
+                .unwrap()
         };
-        [first(&wrong, &blob, 0), first(&right, &foreign, 1000), first(&right, &blob, 2000)]
+        [
+            first(&wrong, &blob, 0),
+            first(&right, &foreign, 1000),
+            first(&right, &blob, 2000),
+        ]
     });
     let [wrong_key, wrong_root, good] = shares.await.unwrap();
     let mut submit = async |(nonce, hash): (u32, [u8; 32])| {
         let params = json!({"id": "x", "job_id": job["job_id"], "nonce": hex::encode(nonce.to_le_bytes()), "result": hex::encode(hash)});
         loop {
-            let answer = ask(&mut client, &json!({"id": 2, "jsonrpc": "2.0", "method": "submit", "params": params})).await;
+            let answer = ask(
+                &mut client,
+                &json!({"id": 2, "jsonrpc": "2.0", "method": "submit", "params": params}),
+            )
+            .await;
             if answer["id"] == 2 {
                 return answer;
             }
         }
     };
-    assert_eq!(message(&submit(wrong_key).await), "Rejected share: invalid result");
-    assert_eq!(message(&submit(wrong_root).await), "Rejected share: invalid result");
+    assert_eq!(
+        message(&submit(wrong_key).await),
+        "Rejected share: invalid result"
+    );
+    assert_eq!(
+        message(&submit(wrong_root).await),
+        "Rejected share: invalid result"
+    );
     assert!(crate::server::is_ok(&submit(good).await));
     assert_eq!(pool.stats.snapshot().work_hashes, 2);
     pool.close().await;

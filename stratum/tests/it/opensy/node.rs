@@ -1,9 +1,10 @@
-//! A stand-in for an OpenSY node: it keeps a chain from the real regtest genesis, hands out templates with transactions,
-//! and judges a submitted block in the order and with the words of a real node.
+//! A stand-in for an OpenSY node: it keeps a chain from the real regtest genesis, hands out
+//! templates with transactions, and judges a submitted block in the order and with the words of a
+//! real node.
 //!
-//! It reads and checks blocks with rust-bitcoin, so that it shares no mistake with the pool; RandomX alone is the same
-//! library. Stricter than a real node in one thing: a coinbase without its witness is refused, where `submitblock` would
-//! add it.
+//! It reads and checks blocks with rust-bitcoin, so that it shares no mistake with the pool;
+//! RandomX alone is the same library. Stricter than a real node in one thing: a coinbase without
+//! its witness is refused, where `submitblock` would add it.
 
 use bitcoin::absolute::LockTime;
 use bitcoin::block::{Header, Version};
@@ -12,7 +13,8 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::script::Builder;
 use bitcoin::transaction::Version as TxVersion;
 use bitcoin::{
-    Amount, Block, BlockHash, CompactTarget, OutPoint, ScriptBuf, Sequence, Target, Transaction, TxIn, TxMerkleNode, TxOut, Txid, Witness,
+    Amount, Block, BlockHash, CompactTarget, OutPoint, ScriptBuf, Sequence, Target, Transaction,
+    TxIn, TxMerkleNode, TxOut, Txid, Witness,
 };
 use headframe_stratum::randomx::{Mode, Seeds, Verifier};
 use serde_json::{Value, json};
@@ -77,7 +79,9 @@ pub fn genesis() -> Header {
     Header {
         version: Version::from_consensus(1),
         prev_blockhash: BlockHash::all_zeros(),
-        merkle_root: "56f65e913353861d32d297c6bc87bbe81242b764d18b8634d75c5a0159c8859e".parse().unwrap(),
+        merkle_root: "56f65e913353861d32d297c6bc87bbe81242b764d18b8634d75c5a0159c8859e"
+            .parse()
+            .unwrap(),
         time: 1_733_616_003,
         bits: CompactTarget::from_consensus(0x207f_ffff),
         nonce: 2,
@@ -112,11 +116,21 @@ impl Node {
 
     fn place(&mut self, height: u64, hash: BlockHash, header: Option<Header>) {
         self.chain.insert(height, hash);
-        self.index.insert(hash, Known { height, header, standing: Standing::Good });
+        self.index.insert(
+            hash,
+            Known {
+                height,
+                header,
+                standing: Standing::Good,
+            },
+        );
     }
 
     pub fn tip(&self) -> (u64, BlockHash) {
-        self.chain.last_key_value().map(|(height, hash)| (*height, *hash)).unwrap()
+        self.chain
+            .last_key_value()
+            .map(|(height, hash)| (*height, *hash))
+            .unwrap()
     }
 
     /// Makes the chain end at a height, as when another branch wins.
@@ -128,11 +142,25 @@ impl Node {
     pub fn fill(&mut self, count: u64) {
         for _ in 0..count {
             self.made += 1;
-            let witness = if self.made.is_multiple_of(2) { Witness::from_slice(&[vec![7; 71], vec![2; 33]]) } else { Witness::new() };
-            let spent = OutPoint { txid: Txid::from_byte_array([self.made as u8; 32]), vout: self.made as u32 };
-            let input = TxIn { previous_output: spent, script_sig: ScriptBuf::new(), sequence: Sequence::MAX, witness };
-            let output =
-                TxOut { value: Amount::from_sat(self.made), script_pubkey: ScriptBuf::from_bytes(vec![0x51; self.made as usize % 40]) };
+            let witness = if self.made.is_multiple_of(2) {
+                Witness::from_slice(&[vec![7; 71], vec![2; 33]])
+            } else {
+                Witness::new()
+            };
+            let spent = OutPoint {
+                txid: Txid::from_byte_array([self.made as u8; 32]),
+                vout: self.made as u32,
+            };
+            let input = TxIn {
+                previous_output: spent,
+                script_sig: ScriptBuf::new(),
+                sequence: Sequence::MAX,
+                witness,
+            };
+            let output = TxOut {
+                value: Amount::from_sat(self.made),
+                script_pubkey: ScriptBuf::from_bytes(vec![0x51; self.made as usize % 40]),
+            };
             let transaction = Transaction {
                 version: TxVersion::TWO,
                 lock_time: LockTime::ZERO,
@@ -156,10 +184,12 @@ impl Node {
     fn key_on(&self, last: BlockHash, height: u64) -> Option<[u8; 32]> {
         let interval = self.rules.interval;
         let key_height = (height / interval * interval).saturating_sub(interval);
-        self.ancestor(last, key_height).map(|hash| hash.to_byte_array())
+        self.ancestor(last, key_height)
+            .map(|hash| hash.to_byte_array())
     }
 
-    /// The block of a height on the branch that ends in `last`; where headers are not known, on the active chain.
+    /// The block of a height on the branch that ends in `last`; where headers are not known, on the
+    /// active chain.
     fn ancestor(&self, last: BlockHash, height: u64) -> Option<BlockHash> {
         let mut hash = last;
         loop {
@@ -176,7 +206,12 @@ impl Node {
     fn median_time(&self, last: BlockHash) -> u32 {
         let mut times = Vec::new();
         let mut hash = last;
-        while let Some(header) = self.index.get(&hash).and_then(|known| known.header).filter(|_| times.len() < 11) {
+        while let Some(header) = self
+            .index
+            .get(&hash)
+            .and_then(|known| known.header)
+            .filter(|_| times.len() < 11)
+        {
             times.push(header.time);
             hash = header.prev_blockhash;
         }
@@ -187,7 +222,11 @@ impl Node {
     pub fn template(&self) -> Value {
         let (tip, prev) = self.tip();
         let fees: u64 = self.mempool.iter().map(|(_, fee)| fee).sum();
-        let transactions: Vec<Value> = self.mempool.iter().map(|(transaction, fee)| entry(transaction, *fee)).collect();
+        let transactions: Vec<Value> = self
+            .mempool
+            .iter()
+            .map(|(transaction, fee)| entry(transaction, *fee))
+            .collect();
         let height = tip + 1;
         let mut template = json!({
             "capabilities": ["proposal"], "version": 0x2000_0000, "rules": ["csv", "!segwit", "taproot"],
@@ -202,7 +241,10 @@ impl Node {
         });
         if self.mood.names_key && height >= self.rules.fork_height {
             template["pow_algorithm"] = json!("RandomX");
-            template["randomx_key_block_hash"] = json!(self.key(height).map(|key| BlockHash::from_byte_array(key).to_string()));
+            template["randomx_key_block_hash"] = json!(
+                self.key(height)
+                    .map(|key| BlockHash::from_byte_array(key).to_string())
+            );
         }
         template
     }
@@ -213,24 +255,47 @@ impl Node {
 
     fn commitment_script(&self) -> Vec<u8> {
         let block = self.assembled(vec![]);
-        let commitment = Block::compute_witness_commitment(&block.witness_root().unwrap(), &[0; 32]);
+        let commitment =
+            Block::compute_witness_commitment(&block.witness_root().unwrap(), &[0; 32]);
         [COMMITMENT.as_slice(), commitment.as_byte_array()].concat()
     }
 
-    /// A block on the tip as the node's own miner would make it, with these outputs after the reward.
+    /// A block on the tip as the node's own miner would make it, with these outputs after the
+    /// reward.
     fn assembled(&self, more: Vec<TxOut>) -> Block {
         let (tip, prev) = self.tip();
         let height = tip + 1;
         let value = self.subsidy(height) + self.mempool.iter().map(|(_, fee)| fee).sum::<u64>();
-        let script = Builder::new().push_int(height as i64).push_int(self.made as i64 + 1_000_000).into_script();
+        let script = Builder::new()
+            .push_int(height as i64)
+            .push_int(self.made as i64 + 1_000_000)
+            .into_script();
         let mut witness = Witness::new();
         witness.push([0; 32]);
-        let input = TxIn { previous_output: OutPoint::null(), script_sig: script, sequence: Sequence::MAX, witness };
-        let reward = TxOut { value: Amount::from_sat(value), script_pubkey: ScriptBuf::from_bytes(vec![0x51]) };
+        let input = TxIn {
+            previous_output: OutPoint::null(),
+            script_sig: script,
+            sequence: Sequence::MAX,
+            witness,
+        };
+        let reward = TxOut {
+            value: Amount::from_sat(value),
+            script_pubkey: ScriptBuf::from_bytes(vec![0x51]),
+        };
         let output = [vec![reward], more].concat();
-        let coinbase = Transaction { version: TxVersion::TWO, lock_time: LockTime::ZERO, input: vec![input], output };
-        let txdata: Vec<Transaction> =
-            std::iter::once(coinbase).chain(self.mempool.iter().map(|(transaction, _)| transaction.clone())).collect();
+        let coinbase = Transaction {
+            version: TxVersion::TWO,
+            lock_time: LockTime::ZERO,
+            input: vec![input],
+            output,
+        };
+        let txdata: Vec<Transaction> = std::iter::once(coinbase)
+            .chain(
+                self.mempool
+                    .iter()
+                    .map(|(transaction, _)| transaction.clone()),
+            )
+            .collect();
         let header = Header {
             version: Version::from_consensus(0x2000_0000),
             prev_blockhash: prev,
@@ -249,7 +314,10 @@ impl Node {
         for _ in 0..count {
             // A branch that is mined again must not give the same blocks.
             self.made += 1;
-            let commitment = TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::from_bytes(self.commitment_script()) };
+            let commitment = TxOut {
+                value: Amount::ZERO,
+                script_pubkey: ScriptBuf::from_bytes(self.commitment_script()),
+            };
             let mut block = self.assembled(vec![commitment]);
             let height = self.tip().0 + 1;
             while !self.has_work(&block.header, height).await {
@@ -264,7 +332,9 @@ impl Node {
         if height < self.rules.fork_height {
             return target.is_met_by(header.block_hash());
         }
-        let Some(key) = self.key_on(header.prev_blockhash, height) else { return false };
+        let Some(key) = self.key_on(header.prev_blockhash, height) else {
+            return false;
+        };
         let hash = self.verifier.verify(key, serialize(header)).await.unwrap();
         target.is_met_by(BlockHash::from_byte_array(hash))
     }
@@ -282,26 +352,48 @@ impl Node {
     /// `submitblock`: `Ok(None)` is JSON's null; `Err` is an RPC error.
     pub async fn submit(&mut self, text: &str) -> Result<Option<String>, (i64, String)> {
         let undecodable = || (-22, "Block decode failed".to_owned());
-        let block: Block = deserialize(&hex::decode(text).map_err(|_| undecodable())?).map_err(|_| undecodable())?;
+        let block: Block = deserialize(&hex::decode(text).map_err(|_| undecodable())?)
+            .map_err(|_| undecodable())?;
         Ok(self.judge(block).await.err().map(str::to_owned))
     }
 
-    /// The order is that of a real node: the block in itself, its header in place, its content in place, then the chain.
+    /// The order is that of a real node: the block in itself, its header in place, its content in
+    /// place, then the chain.
     async fn judge(&mut self, block: Block) -> Result<(), &'static str> {
         let hash = block.block_hash();
         in_itself(&block)?;
         if let Some(known) = self.index.get(&hash) {
-            return Err(if known.standing == Standing::Good { "duplicate" } else { "duplicate-invalid" });
+            return Err(if known.standing == Standing::Good {
+                "duplicate"
+            } else {
+                "duplicate-invalid"
+            });
         }
-        let height = 1 + self.index.get(&block.header.prev_blockhash).ok_or("prev-blk-not-found")?.height;
+        let height = 1 + self
+            .index
+            .get(&block.header.prev_blockhash)
+            .ok_or("prev-blk-not-found")?
+            .height;
         self.header_in_place(&block.header, height).await?;
         let judged = content_in_place(&block, height).and_then(|()| self.connected(&block, height));
-        let standing = if matches!(judged, Ok(()) | Err("inconclusive")) { Standing::Good } else { Standing::Bad };
-        self.index.insert(hash, Known { height, header: Some(block.header), standing });
+        let standing = if matches!(judged, Ok(()) | Err("inconclusive")) {
+            Standing::Good
+        } else {
+            Standing::Bad
+        };
+        self.index.insert(
+            hash,
+            Known {
+                height,
+                header: Some(block.header),
+                standing,
+            },
+        );
         if judged.is_ok() {
             self.chain.insert(height, hash);
             let mined: Vec<Txid> = block.txdata.iter().map(Transaction::compute_txid).collect();
-            self.mempool.retain(|(transaction, _)| !mined.contains(&transaction.compute_txid()));
+            self.mempool
+                .retain(|(transaction, _)| !mined.contains(&transaction.compute_txid()));
             self.blocks.insert(hash, block);
         }
         judged
@@ -312,7 +404,11 @@ impl Node {
             return Err("bad-diffbits");
         }
         if !self.has_work(header, height).await {
-            return Err(if height >= self.rules.fork_height { "high-hash-randomx" } else { "high-hash" });
+            return Err(if height >= self.rules.fork_height {
+                "high-hash-randomx"
+            } else {
+                "high-hash"
+            });
         }
         if header.time <= self.median_time(header.prev_blockhash) {
             return Err("time-too-old");
@@ -320,10 +416,15 @@ impl Node {
         if header.time > now() + FUTURE_S {
             return Err("time-too-new");
         }
-        if header.version.to_consensus() < 4 { Err("bad-version") } else { Ok(()) }
+        if header.version.to_consensus() < 4 {
+            Err("bad-version")
+        } else {
+            Ok(())
+        }
     }
 
-    /// What only the whole chain can say: the block's place, the transactions it may have, and what it may pay.
+    /// What only the whole chain can say: the block's place, the transactions it may have, and what
+    /// it may pay.
     fn connected(&self, block: &Block, height: u64) -> Result<(), &'static str> {
         if block.header.prev_blockhash != self.tip().1 {
             return Err("inconclusive");
@@ -333,15 +434,28 @@ impl Node {
             let known = self.mempool.iter().find(|(known, _)| known == transaction);
             allowed += known.ok_or("bad-txns-inputs-missingorspent")?.1;
         }
-        let paid: u64 = block.txdata[0].output.iter().map(|output| output.value.to_sat()).sum();
-        if paid > allowed { Err("bad-cb-amount") } else { Ok(()) }
+        let paid: u64 = block.txdata[0]
+            .output
+            .iter()
+            .map(|output| output.value.to_sat())
+            .sum();
+        if paid > allowed {
+            Err("bad-cb-amount")
+        } else {
+            Ok(())
+        }
     }
 
-    /// Height, header and how many blocks are on it, of a block the node knows; negative when its chain goes elsewhere.
+    /// Height, header and how many blocks are on it, of a block the node knows; negative when its
+    /// chain goes elsewhere.
     pub fn header(&self, hash: BlockHash) -> Option<(u64, Option<Header>, i64)> {
         let known = self.index.get(&hash)?;
         let active = self.chain.get(&known.height) == Some(&hash);
-        let confirmations = if active { (self.tip().0 - known.height + 1) as i64 } else { -1 };
+        let confirmations = if active {
+            (self.tip().0 - known.height + 1) as i64
+        } else {
+            -1
+        };
         Some((known.height, known.header, confirmations))
     }
 }
@@ -354,27 +468,41 @@ fn in_itself(block: &Block) -> Result<(), &'static str> {
     if !block.check_merkle_root() {
         return Err("bad-txnmrklroot");
     }
-    let Some((coinbase, others)) = block.txdata.split_first() else { return Err("bad-blk-length") };
+    let Some((coinbase, others)) = block.txdata.split_first() else {
+        return Err("bad-blk-length");
+    };
     if !coinbase.is_coinbase() {
         return Err("bad-cb-missing");
     }
     if others.iter().any(Transaction::is_coinbase) {
         return Err("bad-cb-multiple");
     }
-    if !(2..=100).contains(&coinbase.input[0].script_sig.len()) { Err("bad-cb-length") } else { Ok(()) }
+    if !(2..=100).contains(&coinbase.input[0].script_sig.len()) {
+        Err("bad-cb-length")
+    } else {
+        Ok(())
+    }
 }
 
 fn content_in_place(block: &Block, height: u64) -> Result<(), &'static str> {
     let coinbase = &block.txdata[0];
-    let final_at_last = coinbase.input[0].sequence == Sequence::MAX || u64::from(coinbase.lock_time.to_consensus_u32()) < height;
+    let final_at_last = coinbase.input[0].sequence == Sequence::MAX
+        || u64::from(coinbase.lock_time.to_consensus_u32()) < height;
     if !final_at_last {
         return Err("bad-txns-nonfinal");
     }
     let expected = Builder::new().push_int(height as i64).into_script();
-    if !coinbase.input[0].script_sig.as_bytes().starts_with(expected.as_bytes()) {
+    if !coinbase.input[0]
+        .script_sig
+        .as_bytes()
+        .starts_with(expected.as_bytes())
+    {
         return Err("bad-cb-height");
     }
-    let committed = coinbase.output.iter().any(|output| output.script_pubkey.as_bytes().starts_with(&COMMITMENT));
+    let committed = coinbase
+        .output
+        .iter()
+        .any(|output| output.script_pubkey.as_bytes().starts_with(&COMMITMENT));
     let witness = &coinbase.input[0].witness;
     if committed {
         if witness.len() != 1 || witness[0].len() != 32 {
@@ -383,10 +511,19 @@ fn content_in_place(block: &Block, height: u64) -> Result<(), &'static str> {
         if !block.check_witness_commitment() {
             return Err("bad-witness-merkle-match");
         }
-    } else if block.txdata.iter().any(|transaction| transaction.input.iter().any(|input| !input.witness.is_empty())) {
+    } else if block.txdata.iter().any(|transaction| {
+        transaction
+            .input
+            .iter()
+            .any(|input| !input.witness.is_empty())
+    }) {
         return Err("unexpected-witness");
     }
-    if block.weight().to_wu() > MAX_WEIGHT { Err("bad-blk-weight") } else { Ok(()) }
+    if block.weight().to_wu() > MAX_WEIGHT {
+        Err("bad-blk-weight")
+    } else {
+        Ok(())
+    }
 }
 
 fn entry(transaction: &Transaction, fee: u64) -> Value {
@@ -398,5 +535,8 @@ fn entry(transaction: &Transaction, fee: u64) -> Value {
 }
 
 fn now() -> u32 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs() as u32
 }

@@ -1,4 +1,5 @@
-//! The pure rules of a Bitcoin-shaped chain against naive versions of themselves and against rust-bitcoin.
+//! The pure rules of a Bitcoin-shaped chain against naive versions of themselves and against
+//! rust-bitcoin.
 
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash as _;
@@ -23,7 +24,8 @@ const MILLION: u64 = 1_000_000;
 
 /// A way of joining that is cheap and knows left from right.
 fn join(left: &u64, right: &u64) -> u64 {
-    left.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ right.wrapping_add(0x1234_5678_9abc_def1)
+    left.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ right.wrapping_add(0x1234_5678_9abc_def1)
 }
 
 /// The tree as Satoshi's text has it: level by level, the last of an odd level twice.
@@ -43,12 +45,17 @@ fn naive(level: &mut [u64], mut count: usize) -> u64 {
 fn a_million_trees_have_the_root_their_branch_makes() {
     let mut numbers = Numbers(1);
     for case in 0..MILLION {
-        // Small trees mostly, where the shapes differ most; each size up to 64 comes thousands of times.
+        // Small trees mostly, where the shapes differ most; each size up to 64 comes thousands of
+        // times.
         let count = 1 + (numbers.draw() % if case % 16 == 0 { 64 } else { 9 }) as usize;
         let mut leaves = [0; 64];
         leaves[..count].fill_with(|| numbers.draw());
         let folded = fold_by(leaves[0], &branch_by(&leaves[1..count], join), join);
-        assert_eq!(folded, naive(&mut leaves, count), "{count} leaves, case {case}");
+        assert_eq!(
+            folded,
+            naive(&mut leaves, count),
+            "{count} leaves, case {case}"
+        );
     }
 }
 
@@ -58,7 +65,8 @@ fn a_million_targets_survive_their_compact_form() {
     let mut valid = 0u64;
     for _ in 0..MILLION {
         let drawn = numbers.draw();
-        // Sizes up to a little beyond what fits; the rest of 256 sizes would be refused all the same.
+        // Sizes up to a little beyond what fits; the rest of 256 sizes would be refused all the
+        // same.
         let bits = (drawn as u32 & 0x00ff_ffff) | ((drawn >> 32) as u32 % 37) << 24;
         let Some(target) = Target::from_compact(bits) else {
             assert!(oracle_refuses(bits), "{bits:08x}");
@@ -66,7 +74,11 @@ fn a_million_targets_survive_their_compact_form() {
         };
         valid += 1;
         let compact = target.to_compact();
-        assert_eq!(Target::from_compact(compact), Some(target), "{bits:08x} as {compact:08x}");
+        assert_eq!(
+            Target::from_compact(compact),
+            Some(target),
+            "{bits:08x} as {compact:08x}"
+        );
         // What has no leading zero byte and no sign is in its one canonical form already.
         if bits & 0x00ff_8000 != 0 && bits >> 24 >= 3 {
             assert_eq!(compact, bits);
@@ -78,8 +90,13 @@ fn a_million_targets_survive_their_compact_form() {
 /// Negative, zero or overflowing, as `arith_uint256::SetCompact` says it.
 fn oracle_refuses(bits: u32) -> bool {
     let (size, word) = (bits >> 24, bits & 0x007f_ffff);
-    let shifted = if size <= 3 { word >> (8 * (3 - size)) } else { word };
-    let overflow = word != 0 && (size > 34 || (word > 0xff && size > 33) || (word > 0xffff && size > 32));
+    let shifted = if size <= 3 {
+        word >> (8 * (3 - size))
+    } else {
+        word
+    };
+    let overflow =
+        word != 0 && (size > 34 || (word > 0xff && size > 33) || (word > 0xffff && size > 32));
     bits & 0x0080_0000 != 0 || shifted == 0 || overflow
 }
 
@@ -90,12 +107,17 @@ fn a_million_hashes_are_compared_in_all_their_bytes() {
     for _ in 0..MILLION {
         let size = 3 + (numbers.draw() % 30) as u32;
         let bits = size << 24 | 0x8000 | (numbers.draw() as u32 & 0x007f_7fff);
-        let Some(target) = Target::from_compact(bits) else { continue };
+        let Some(target) = Target::from_compact(bits) else {
+            continue;
+        };
         let mut printed = [0u8; 32];
         let word = (bits & 0x007f_ffff).to_be_bytes();
         for (place, byte) in word[1..].iter().enumerate() {
             // The word's first byte is byte `size` from the right.
-            if let Some(index) = (32 + place).checked_sub(size as usize).filter(|index| *index < 32) {
+            if let Some(index) = (32 + place)
+                .checked_sub(size as usize)
+                .filter(|index| *index < 32)
+            {
                 printed[index] = *byte;
             }
         }
@@ -146,7 +168,8 @@ proptest! {
             }
         }
         prop_assert!(template.is_block(&oracle));
-        // The miner works at what it is credited, at least at what was asked for unless a block costs less.
+        // The miner works at what it is credited, at least at what was asked for unless a block
+        // costs less.
         prop_assert!(job.hashes() >= asked.max(1).min(u64::MAX / (target.top_limb() + 1)));
     }
 
@@ -218,7 +241,11 @@ proptest! {
     }
 }
 
-const RULES: Rules = Rules { interval: 32, fork_height: 1, bits: 0x207f_ffff };
+const RULES: Rules = Rules {
+    interval: 32,
+    fork_height: 1,
+    bits: 0x207f_ffff,
+};
 
 #[test]
 fn roots_and_blocks_are_the_oracles_for_any_number_of_transactions() {
@@ -226,42 +253,90 @@ fn roots_and_blocks_are_the_oracles_for_any_number_of_transactions() {
         let mut node = Node::new(RULES);
         node.fill(count);
         let answer = serde_json::from_value(node.template()).unwrap();
-        let template = BitcoinTemplate::parse(&answer, &[0x51], Keys { current: [0; 32], next: None }).unwrap();
-        let extranonce = Extranonce { instance: count as u32, connection: 7, job: 9 };
+        let template = BitcoinTemplate::parse(
+            &answer,
+            &[0x51],
+            Keys {
+                current: [0; 32],
+                next: None,
+            },
+        )
+        .unwrap();
+        let extranonce = Extranonce {
+            instance: count as u32,
+            connection: 7,
+            job: 9,
+        };
         let found = template.block(extranonce, [1, 2, 3, 4]);
         let oracle: bitcoin::Block = deserialize(&found.bytes).unwrap();
         assert_eq!(oracle.txdata.len() as u64, count + 1);
-        assert!(oracle.check_merkle_root() && oracle.check_witness_commitment(), "{count} transactions");
-        assert_eq!(with_nonce(template.hashing_blob(extranonce), 76, [1, 2, 3, 4]), found.bytes[..80]);
+        assert!(
+            oracle.check_merkle_root() && oracle.check_witness_commitment(),
+            "{count} transactions"
+        );
+        assert_eq!(
+            with_nonce(template.hashing_blob(extranonce), 76, [1, 2, 3, 4]),
+            found.bytes[..80]
+        );
         assert_eq!(serialize(&oracle), found.bytes);
-        let txids: Vec<[u8; 32]> = oracle.txdata.iter().map(|transaction| transaction.compute_txid().to_byte_array()).collect();
-        assert_eq!(root(txids[0], &txids[1..]), oracle.header.merkle_root.to_byte_array());
+        let txids: Vec<[u8; 32]> = oracle
+            .txdata
+            .iter()
+            .map(|transaction| transaction.compute_txid().to_byte_array())
+            .collect();
+        assert_eq!(
+            root(txids[0], &txids[1..]),
+            oracle.header.merkle_root.to_byte_array()
+        );
     }
 }
 
 #[test]
 fn the_key_of_each_height_is_the_one_the_chain_asks_for() {
-    let schedule = KeySchedule { interval: 32, fork_height: 210_000 };
-    let table =
-        [(0, 0), (1, 0), (31, 0), (32, 0), (63, 0), (64, 32), (95, 32), (96, 64), (100, 64), (210_000, 209_952), (210_016, 209_984)];
+    let schedule = KeySchedule {
+        interval: 32,
+        fork_height: 210_000,
+    };
+    let table = [
+        (0, 0),
+        (1, 0),
+        (31, 0),
+        (32, 0),
+        (63, 0),
+        (64, 32),
+        (95, 32),
+        (96, 64),
+        (100, 64),
+        (210_000, 209_952),
+        (210_016, 209_984),
+    ];
     for (height, key) in table {
         assert_eq!(schedule.key_height(height), key, "height {height}");
     }
     assert!(!schedule.is_randomx(209_999) && schedule.is_randomx(210_000));
     for interval in [1, 2, 4, 32, 33, 64] {
-        let schedule = KeySchedule { interval, fork_height: 1 };
+        let schedule = KeySchedule {
+            interval,
+            fork_height: 1,
+        };
         for height in 1..1000 {
             let key = schedule.key_height(height);
-            assert!(key < height || height == 0, "the key must exist before the block");
+            assert!(
+                key < height || height == 0,
+                "the key must exist before the block"
+            );
             assert!(height < 2 * interval || (interval..2 * interval).contains(&(height - key)));
-            // What is announced as next is the key once the epoch is over, and is announced throughout its rest.
+            // What is announced as next is the key once the epoch is over, and is announced
+            // throughout its rest.
             let next_epoch = schedule.epoch(height) + interval;
             match schedule.next_key_height(height) {
                 Some(next) => {
                     assert!(next < height, "it must exist already");
                     assert_eq!(schedule.key_height(next_epoch), next);
                 }
-                None => assert!(height == schedule.epoch(height) || schedule.key_height(next_epoch) == key),
+                None => assert!(
+                    height == schedule.epoch(height) || schedule.key_height(next_epoch) == key
+                ),
             }
         }
     }
@@ -269,11 +344,24 @@ fn the_key_of_each_height_is_the_one_the_chain_asks_for() {
 
 #[test]
 fn a_check_of_the_schedule_looks_at_the_newest_epochs() {
-    let schedule = KeySchedule { interval: 32, fork_height: 1 };
-    // A regtest header says one bit, so whole epochs are looked at; a real one says sixteen or more.
-    assert_eq!(heights(&schedule, 100, 0x207f_ffff, 3), (32..=100).collect::<Vec<_>>());
-    assert_eq!(heights(&schedule, 100, 0x207f_ffff, 1), (96..=100).collect::<Vec<_>>());
-    assert_eq!(heights(&schedule, 100, 0x1f00_ffff, 3), [62, 63, 94, 95, 99, 100]);
+    let schedule = KeySchedule {
+        interval: 32,
+        fork_height: 1,
+    };
+    // A regtest header says one bit, so whole epochs are looked at; a real one says sixteen or
+    // more.
+    assert_eq!(
+        heights(&schedule, 100, 0x207f_ffff, 3),
+        (32..=100).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        heights(&schedule, 100, 0x207f_ffff, 1),
+        (96..=100).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        heights(&schedule, 100, 0x1f00_ffff, 3),
+        [62, 63, 94, 95, 99, 100]
+    );
     assert_eq!(heights(&schedule, 100, 0x1b00_ffff, 3), [63, 95, 100]);
     assert_eq!(heights(&schedule, 2, 0x207f_ffff, 3), [1, 2]);
     assert_eq!(heights(&schedule, 0, 0x207f_ffff, 3), [0; 0]);

@@ -9,16 +9,25 @@ use std::sync::LazyLock;
 use super::node::{Node, Rules};
 use super::{TEMPLATE, template_answer};
 
-const KEYS: Keys = Keys { current: [3; 32], next: None };
+const KEYS: Keys = Keys {
+    current: [3; 32],
+    next: None,
+};
 
 /// The captured template at another target.
 pub fn with_bits(bits: u32) -> TemplateAnswer {
-    TemplateAnswer { bits: format!("{bits:08x}"), target: None, ..template_answer() }
+    TemplateAnswer {
+        bits: format!("{bits:08x}"),
+        target: None,
+        ..template_answer()
+    }
 }
 
 fn refusal(answer: Value) -> String {
     let answer: TemplateAnswer = serde_json::from_value(answer).unwrap();
-    BitcoinTemplate::parse(&answer, &[0x51], KEYS).unwrap_err().to_string()
+    BitcoinTemplate::parse(&answer, &[0x51], KEYS)
+        .unwrap_err()
+        .to_string()
 }
 
 /// A template with four transactions, two of them with witnesses.
@@ -28,7 +37,11 @@ fn full() -> Value {
 }
 
 fn made() -> Value {
-    let mut node = Node::new(Rules { interval: 32, fork_height: 1, bits: 0x207f_ffff });
+    let mut node = Node::new(Rules {
+        interval: 32,
+        fork_height: 1,
+        bits: 0x207f_ffff,
+    });
     node.fill(4);
     node.template()
 }
@@ -45,38 +58,109 @@ fn unusable_templates_are_refused_with_the_reason() {
     BitcoinTemplate::parse(&answer, &[0x51], KEYS).unwrap();
     let ours = printed(&KEYS.current);
     let cases = [
-        (changed(|answer| answer["rules"] = json!(["csv", "!segwit", "!signet"])), "the rule \"signet\""),
-        (changed(|answer| answer["noncerange"] = json!("00000000000000ff")), "only the nonces"),
-        (changed(|answer| answer["bits"] = json!("1d00ffff")), "target is not what bits says"),
-        (changed(|answer| answer["bits"] = json!("+d00ffff")), "bits is not"),
-        (changed(|answer| answer["bits"] = json!("00000000")), "no target"),
-        (changed(|answer| answer["target"] = json!("zz")), "target is not what bits says"),
-        (changed(|answer| answer["mintime"] = json!(u32::MAX)), "curtime lies before mintime"),
-        (changed(|answer| answer["previousblockhash"] = json!("12")), "previousblockhash"),
-        (changed(|answer| answer["weightlimit"] = json!(2000)), "a block may weigh 2000"),
-        (changed(|answer| answer["coinbaseaux"] = json!({"flags": "xy"})), "coinbaseaux.flags is not hex"),
-        (changed(|answer| answer["coinbaseaux"] = json!({"flags": "00".repeat(90)})), "coinbaseaux makes"),
-        (changed(|answer| answer["transactions"][1]["data"] = json!("0102")), "transaction 1 does not have the form"),
-        (changed(|answer| answer["transactions"][1]["data"] = json!("q")), "transaction 1 is not hex"),
-        (changed(|answer| answer["transactions"][2]["txid"] = json!("00".repeat(32))), "transaction 2 has other ids"),
-        (changed(|answer| answer["transactions"][3]["hash"] = answer["transactions"][3]["txid"].clone()), "transaction 3 has other ids"),
-        (changed(|answer| answer["default_witness_commitment"] = json!(null)), "no default_witness_commitment"),
-        (changed(|answer| answer["default_witness_commitment"] = json!("6a24aa21a9ed00")), "default_witness_commitment is not what"),
         (
-            changed(|answer| answer["default_witness_commitment"] = super::json(TEMPLATE)["default_witness_commitment"].clone()),
+            changed(|answer| answer["rules"] = json!(["csv", "!segwit", "!signet"])),
+            "the rule \"signet\"",
+        ),
+        (
+            changed(|answer| answer["noncerange"] = json!("00000000000000ff")),
+            "only the nonces",
+        ),
+        (
+            changed(|answer| answer["bits"] = json!("1d00ffff")),
+            "target is not what bits says",
+        ),
+        (
+            changed(|answer| answer["bits"] = json!("+d00ffff")),
+            "bits is not",
+        ),
+        (
+            changed(|answer| answer["bits"] = json!("00000000")),
+            "no target",
+        ),
+        (
+            changed(|answer| answer["target"] = json!("zz")),
+            "target is not what bits says",
+        ),
+        (
+            changed(|answer| answer["mintime"] = json!(u32::MAX)),
+            "curtime lies before mintime",
+        ),
+        (
+            changed(|answer| answer["previousblockhash"] = json!("12")),
+            "previousblockhash",
+        ),
+        (
+            changed(|answer| answer["weightlimit"] = json!(2000)),
+            "a block may weigh 2000",
+        ),
+        (
+            changed(|answer| answer["coinbaseaux"] = json!({"flags": "xy"})),
+            "coinbaseaux.flags is not hex",
+        ),
+        (
+            changed(|answer| answer["coinbaseaux"] = json!({"flags": "00".repeat(90)})),
+            "coinbaseaux makes",
+        ),
+        (
+            changed(|answer| answer["transactions"][1]["data"] = json!("0102")),
+            "transaction 1 does not have the form",
+        ),
+        (
+            changed(|answer| answer["transactions"][1]["data"] = json!("q")),
+            "transaction 1 is not hex",
+        ),
+        (
+            changed(|answer| answer["transactions"][2]["txid"] = json!("00".repeat(32))),
+            "transaction 2 has other ids",
+        ),
+        (
+            changed(|answer| {
+                answer["transactions"][3]["hash"] = answer["transactions"][3]["txid"].clone()
+            }),
+            "transaction 3 has other ids",
+        ),
+        (
+            changed(|answer| answer["default_witness_commitment"] = json!(null)),
+            "no default_witness_commitment",
+        ),
+        (
+            changed(|answer| answer["default_witness_commitment"] = json!("6a24aa21a9ed00")),
+            "default_witness_commitment is not what",
+        ),
+        (
+            changed(|answer| {
+                answer["default_witness_commitment"] =
+                    super::json(TEMPLATE)["default_witness_commitment"].clone()
+            }),
             "is not what",
         ),
-        (changed(|answer| answer["pow_algorithm"] = json!("SHA256d")), "worked on with SHA256d, not RandomX"),
-        (changed(|answer| answer["randomx_key_block_hash"] = json!("00".repeat(32))), "check stratum.opensy.key_interval"),
+        (
+            changed(|answer| answer["pow_algorithm"] = json!("SHA256d")),
+            "worked on with SHA256d, not RandomX",
+        ),
+        (
+            changed(|answer| answer["randomx_key_block_hash"] = json!("00".repeat(32))),
+            "check stratum.opensy.key_interval",
+        ),
     ];
     for (answer, reason) in cases {
         let said = refusal(answer);
-        assert!(said.contains(reason) && said.starts_with("the daemon's block template is not usable"), "{said}");
+        assert!(
+            said.contains(reason) && said.starts_with("the daemon's block template is not usable"),
+            "{said}"
+        );
     }
-    let named = changed(|answer| (answer["pow_algorithm"], answer["randomx_key_block_hash"]) = (json!("RandomX"), json!(ours)));
+    let named = changed(|answer| {
+        (answer["pow_algorithm"], answer["randomx_key_block_hash"]) =
+            (json!("RandomX"), json!(ours))
+    });
     BitcoinTemplate::parse(&serde_json::from_value(named).unwrap(), &[0x51], KEYS).unwrap();
     // Without witnesses there is nothing to commit to, and the coinbase has none either.
-    let bare = TemplateAnswer { default_witness_commitment: None, ..template_answer() };
+    let bare = TemplateAnswer {
+        default_witness_commitment: None,
+        ..template_answer()
+    };
     BitcoinTemplate::parse(&bare, &[0x51], KEYS).unwrap();
 }
 
@@ -90,13 +174,15 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<f64>().prop_map(Value::from),
         "[0-9a-fA-F]{0,80}".prop_map(Value::from),
         "\\PC{0,12}".prop_map(Value::from),
-        prop::collection::vec(any::<u8>(), 0..120).prop_map(|bytes| Value::from(hex::encode(bytes))),
+        prop::collection::vec(any::<u8>(), 0..120)
+            .prop_map(|bytes| Value::from(hex::encode(bytes))),
     ];
     leaf.prop_recursive(3, 24, 5, |inner| {
         let key = prop_oneof!["data", "txid", "hash", "flags", "[a-z]{1,5}"];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::vec((key, inner), 0..5).prop_map(|fields| fields.into_iter().collect::<serde_json::Map<_, _>>().into()),
+            prop::collection::vec((key, inner), 0..5)
+                .prop_map(|fields| fields.into_iter().collect::<serde_json::Map<_, _>>().into()),
         ]
     })
 }

@@ -1,7 +1,9 @@
-//! Honest miners besieged by liars, over real sockets: nobody honest is refused, banned or kept waiting.
+//! Honest miners besieged by liars, over real sockets: nobody honest is refused, banned or kept
+//! waiting.
 //!
-//! `make test` runs a small siege and looks only at verdicts. `bench/siege.sh` runs a thousand attackers against fifty miners
-//! and looks at the clock, too, by way of `HEADFRAME_SIEGE=<attackers>,<honest>,<seconds>,<seconds between shares>`.
+//! `make test` runs a small siege and looks only at verdicts. `bench/siege.sh` runs a thousand
+//! attackers against fifty miners and looks at the clock, too, by way of
+//! `HEADFRAME_SIEGE=<attackers>,<honest>,<seconds>,<seconds between shares>`.
 
 use headframe_stratum::StratumConfig;
 use headframe_stratum::chain::with_nonce;
@@ -36,11 +38,28 @@ struct Size {
 
 fn size() -> Size {
     let Ok(text) = std::env::var("HEADFRAME_SIEGE") else {
-        return Size { attackers: 24, honest: 4, lasts: Duration::from_secs(2), pace: Duration::from_millis(500), measured: false };
+        return Size {
+            attackers: 24,
+            honest: 4,
+            lasts: Duration::from_secs(2),
+            pace: Duration::from_millis(500),
+            measured: false,
+        };
     };
-    let numbers: Vec<u64> = text.split(',').map(|number| number.parse().expect("four numbers")).collect();
-    let [attackers, honest, seconds, pace_s] = numbers[..] else { panic!("HEADFRAME_SIEGE=attackers,honest,seconds,pace") };
-    Size { attackers, honest, lasts: Duration::from_secs(seconds), pace: Duration::from_secs(pace_s), measured: true }
+    let numbers: Vec<u64> = text
+        .split(',')
+        .map(|number| number.parse().expect("four numbers"))
+        .collect();
+    let [attackers, honest, seconds, pace_s] = numbers[..] else {
+        panic!("HEADFRAME_SIEGE=attackers,honest,seconds,pace")
+    };
+    Size {
+        attackers,
+        honest,
+        lasts: Duration::from_secs(seconds),
+        pace: Duration::from_secs(pace_s),
+        measured: true,
+    }
 }
 
 /// A client that keeps its job up to date.
@@ -67,13 +86,19 @@ impl Peer {
     async fn send(&mut self, nonce: &str, result: &str) -> Option<u64> {
         self.ids += 1;
         let line = submit_line(self.ids, self.client.job["job_id"].as_str()?, nonce, result);
-        self.client.try_send(format!("{line}\n").as_bytes()).await.then_some(self.ids)
+        self.client
+            .try_send(format!("{line}\n").as_bytes())
+            .await
+            .then_some(self.ids)
     }
 
-    /// The next answer, past new jobs; `Null` at the end, or when none comes for as long as a miner waits.
+    /// The next answer, past new jobs; `Null` at the end, or when none comes for as long as a miner
+    /// waits.
     async fn hear(&mut self) -> Value {
         loop {
-            let Ok(line) = tokio::time::timeout(PATIENCE, self.client.hear()).await else { return Value::Null };
+            let Ok(line) = tokio::time::timeout(PATIENCE, self.client.hear()).await else {
+                return Value::Null;
+            };
             if line["method"] != "job" {
                 return line;
             }
@@ -89,13 +114,24 @@ fn shares(memory: &Arc<Memory>, blob: &[u8], count: usize) -> Vec<(String, Strin
         let machine = Machine::new(memory).unwrap();
         let hash = |number: usize| {
             let nonce = (number as u32).to_be_bytes();
-            (hex::encode(nonce), hex::encode(machine.hash(&with_nonce(blob.to_vec(), 39, nonce)).unwrap()))
+            (
+                hex::encode(nonce),
+                hex::encode(machine.hash(&with_nonce(blob.to_vec(), 39, nonce)).unwrap()),
+            )
         };
-        (first..count).step_by(threads).map(hash).collect::<Vec<_>>()
+        (first..count)
+            .step_by(threads)
+            .map(hash)
+            .collect::<Vec<_>>()
     };
     std::thread::scope(|scope| {
-        let parts: Vec<_> = (0..threads).map(|first| scope.spawn(move || hashes(first))).collect();
-        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+        let parts: Vec<_> = (0..threads)
+            .map(|first| scope.spawn(move || hashes(first)))
+            .collect();
+        parts
+            .into_iter()
+            .flat_map(|part| part.join().unwrap())
+            .collect()
     })
 }
 
@@ -108,7 +144,9 @@ async fn mine(
     pace: Duration,
     besieged: CancellationToken,
 ) -> [Vec<Duration>; 2] {
-    let mut peer = Peer::login(pool, from, &worker).await.expect("an honest miner was refused");
+    let mut peer = Peer::login(pool, from, &worker)
+        .await
+        .expect("an honest miner was refused");
     let mut took = [Vec::new(), Vec::new()];
     for (nonce, result) in shares {
         let pause = rand::rng().random_range(0.0..2.0);
@@ -116,7 +154,10 @@ async fn mine(
         rhythm(pace.mul_f64(pause)).await;
         let phase = usize::from(besieged.is_cancelled());
         let sent = Instant::now();
-        let id = peer.send(&nonce, &result).await.expect("an honest miner was thrown out");
+        let id = peer
+            .send(&nonce, &result)
+            .await
+            .expect("an honest miner was thrown out");
         let answer = peer.hear().await;
         assert!(is_ok(&answer) && answer["id"] == id, "{worker}: {answer}");
         took[phase].push(sent.elapsed());
@@ -126,18 +167,29 @@ async fn mine(
 
 /// The rhythm of miners and liars: part of the load, not a wait for something to happen.
 async fn rhythm(length: Duration) {
-    tokio::time::interval_at(tokio::time::Instant::now() + length, Duration::MAX).tick().await;
+    tokio::time::interval_at(tokio::time::Instant::now() + length, Duration::MAX)
+        .tick()
+        .await;
 }
 
-/// Lies at full rate: always as many shares under way as the pool takes, and back again when thrown out.
-async fn attack(pool: SocketAddr, from: IpAddr, number: u64, stop: CancellationToken, lies: Arc<AtomicU64>) {
+/// Lies at full rate: always as many shares under way as the pool takes, and back again when thrown
+/// out.
+async fn attack(
+    pool: SocketAddr,
+    from: IpAddr,
+    number: u64,
+    stop: CancellationToken,
+    lies: Arc<AtomicU64>,
+) {
     while !stop.is_cancelled() {
         if let Some(mut peer) = Peer::login(pool, from, &format!("liar{number}")).await {
             let mut nonce = 0u32;
             let mut lie = async |peer: &mut Peer| {
                 nonce += 1;
                 let random: [u8; 32] = rand::rng().random();
-                peer.send(&format!("{nonce:08x}"), &hex::encode(random)).await.is_some()
+                peer.send(&format!("{nonce:08x}"), &hex::encode(random))
+                    .await
+                    .is_some()
             };
             let mut goes_on = true;
             for _ in 0..16 {
@@ -156,9 +208,17 @@ async fn attack(pool: SocketAddr, from: IpAddr, number: u64, stop: CancellationT
 }
 
 /// All liars on a thread of their own, so that what they do is not done on the pool's threads.
-fn besiege(pool: SocketAddr, attackers: u64, stop: CancellationToken, lies: Arc<AtomicU64>) -> std::thread::JoinHandle<()> {
+fn besiege(
+    pool: SocketAddr,
+    attackers: u64,
+    stop: CancellationToken,
+    lies: Arc<AtomicU64>,
+) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let mut all = JoinSet::new();
             for number in 0..attackers {
@@ -181,7 +241,8 @@ fn config() -> StratumConfig {
     config.defence.allow = vec![];
     config.max_sessions = 5_000;
     config.template_refresh_s = 3600;
-    // The shares are found beforehand, for one difficulty; a machine that is busy otherwise must not change it.
+    // The shares are found beforehand, for one difficulty; a machine that is busy otherwise must
+    // not change it.
     config.defence.verify.overload_ms = 3_600_000;
     config
 }
@@ -191,20 +252,36 @@ async fn honest_miners_do_not_notice_the_liars() {
     let size = size();
     let stage = Stage::open(Scene::default(), config()).await;
     let (besieged, stop) = (CancellationToken::new(), CancellationToken::new());
-    let first = Peer::login(stage.address, IpAddr::V4(Ipv4Addr::LOCALHOST), "first").await.unwrap();
+    let first = Peer::login(stage.address, IpAddr::V4(Ipv4Addr::LOCALHOST), "first")
+        .await
+        .unwrap();
     let blob = hex::decode(first.client.job["blob"].as_str().unwrap()).unwrap();
     drop(first);
     // Quiet for a third of the time, besieged for the rest.
     let each = (size.lasts.as_secs_f64() / size.pace.as_secs_f64()).ceil() as usize + 1;
     let memory = stage.seeds.memory([0x41; 32]).await.unwrap();
-    let all = tokio::task::spawn_blocking(move || shares(&memory, &blob, each * size.honest as usize)).await.unwrap();
+    let all =
+        tokio::task::spawn_blocking(move || shares(&memory, &blob, each * size.honest as usize))
+            .await
+            .unwrap();
     let mut miners = JoinSet::new();
     for (number, shares) in all.chunks(each).enumerate() {
         let from = IpAddr::V4(Ipv4Addr::new(127, 1, number as u8, 1));
-        miners.spawn(mine(stage.address, from, format!("honest{number}"), shares.to_vec(), size.pace, besieged.clone()));
+        miners.spawn(mine(
+            stage.address,
+            from,
+            format!("honest{number}"),
+            shares.to_vec(),
+            size.pace,
+            besieged.clone(),
+        ));
     }
     // Every miner's first share is taken before the liars come.
-    stage.until("the first shares", |stage| stage.stats.snapshot().accepted >= size.honest).await;
+    stage
+        .until("the first shares", |stage| {
+            stage.stats.snapshot().accepted >= size.honest
+        })
+        .await;
     rhythm(size.lasts / 3).await;
     besieged.cancel();
     let lies = Arc::new(AtomicU64::new(0));
@@ -215,31 +292,63 @@ async fn honest_miners_do_not_notice_the_liars() {
             all.extend(of);
         }
     }
-    let banned = |stage: &Stage| stage.facts.bans.lock().unwrap().iter().filter(|ban| ban.action == "ban").count() as u64;
-    // In the small siege every liar is found out; whoever still waits in the great one is in the report.
+    let banned = |stage: &Stage| {
+        stage
+            .facts
+            .bans
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|ban| ban.action == "ban")
+            .count() as u64
+    };
+    // In the small siege every liar is found out; whoever still waits in the great one is in the
+    // report.
     if !size.measured {
-        stage.until("the liars' bans", |stage| banned(stage) >= size.attackers).await;
+        stage
+            .until("the liars' bans", |stage| banned(stage) >= size.attackers)
+            .await;
     }
     stop.cancel();
-    tokio::task::spawn_blocking(move || attackers.join().unwrap()).await.unwrap();
+    tokio::task::spawn_blocking(move || attackers.join().unwrap())
+        .await
+        .unwrap();
     let stats = stage.stats.snapshot();
     if size.measured {
         report(size, &stage, took, lies.load(Relaxed), banned(&stage));
     }
     // Honest miners come from 127.1.x.1, liars from 127.2.x.1 and on.
-    let honest_banned = stage.facts.bans.lock().unwrap().iter().filter(|ban| ban.ip.starts_with("127.1.")).count();
+    let honest_banned = stage
+        .facts
+        .bans
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|ban| ban.ip.starts_with("127.1."))
+        .count();
     assert_eq!(honest_banned, 0, "{:?}", stage.facts.bans.lock().unwrap());
-    assert_eq!(stats.accepted, each as u64 * size.honest, "an honest share was not taken");
+    assert_eq!(
+        stats.accepted,
+        each as u64 * size.honest,
+        "an honest share was not taken"
+    );
     assert!(stats.invalid >= 4 * banned(&stage), "{stats:?}");
     stage.close().await;
 }
 
 fn report(size: Size, stage: &Stage, mut took: [Vec<Duration>; 2], lies: u64, banned: u64) {
     let stats = stage.stats.snapshot();
-    println!("{} attackers against {} honest miners, {} s", size.attackers, size.honest, size.lasts.as_secs());
+    println!(
+        "{} attackers against {} honest miners, {} s",
+        size.attackers,
+        size.honest,
+        size.lasts.as_secs()
+    );
     for (what, took) in ["quiet", "attacked"].iter().zip(&mut took) {
         let (count, p50, p99) = (took.len(), percentile(took, 50), percentile(took, 99));
-        println!("{what:>9}: {count:>5} honest shares, submit to answer p50 {p50:.1} ms, p99 {p99:.1} ms");
+        println!(
+            "{what:>9}: {count:>5} honest shares, submit to answer p50 {p50:.1} ms, p99 {p99:.1} ms"
+        );
     }
     println!(
         "     lies: {lies} answered, {} hashed or refused for nothing, {} not looked at; {banned} workers banned, no honest one",

@@ -1,4 +1,5 @@
-//! Base58Check as Bitcoin writes it: one big number in base 58, with four bytes of SHA-256d as its checksum.
+//! Base58Check as Bitcoin writes it: one big number in base 58, with four bytes of SHA-256d as its
+//! checksum.
 
 use super::AddressError;
 use crate::chain::bitcoin::sha256d::sha256d;
@@ -13,12 +14,16 @@ pub(super) const MAX_TEXT: usize = 35;
 /// The version byte and the hash behind it.
 pub(super) fn decode(text: &str) -> Result<(u8, [u8; 20]), AddressError> {
     let bytes = digits(text).ok_or(AddressError::Encoding)?;
-    let Some((payload, checksum)) = bytes.split_last_chunk::<CHECKSUM_LEN>() else { return Err(AddressError::Length) };
+    let Some((payload, checksum)) = bytes.split_last_chunk::<CHECKSUM_LEN>() else {
+        return Err(AddressError::Length);
+    };
     if sha256d(&[payload])[..CHECKSUM_LEN] != *checksum {
         return Err(AddressError::Checksum);
     }
     match payload.split_first() {
-        Some((version, hash)) if payload.len() == PAYLOAD_LEN => Ok((*version, hash.try_into().map_err(|_| AddressError::Length)?)),
+        Some((version, hash)) if payload.len() == PAYLOAD_LEN => {
+            Ok((*version, hash.try_into().map_err(|_| AddressError::Length)?))
+        }
         _ => Err(AddressError::Length),
     }
 }
@@ -41,7 +46,11 @@ fn digits(text: &str) -> Option<Vec<u8>> {
             number.push(carry as u8);
         }
     }
-    number.extend(text.bytes().take_while(|character| *character == b'1').map(|_| 0));
+    number.extend(
+        text.bytes()
+            .take_while(|character| *character == b'1')
+            .map(|_| 0),
+    );
     number.reverse();
     Some(number)
 }
