@@ -160,7 +160,7 @@ async fn mine(port: u16, miner: usize, told: Arc<Mutex<Told>>, stop: Cancellatio
         let answer = ask(&mut stream, submit_line(2, &job, NONCE, RESULT)).await;
         match answer {
             Some(answer) if answer["result"]["status"] == "OK" => {
-                drop(told.lock().unwrap().ok.insert(worker))
+                told.lock().unwrap().ok.insert(worker);
             }
             Some(_) => told.lock().unwrap().refused += 1,
             None => {
