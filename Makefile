@@ -65,7 +65,7 @@ lint: ## format check, lints as errors, and the tidy test
 bench: ## release build, then our figures beside our peers'
 	@deploy/setup.sh bench
 	echo "==> building for production"
-	cargo build --release --bin headframe
+	cargo build --release -p headframe -p headframe-bench --bins
 	bench/run.sh $(ARGS)
 
 soak: ## the kill tests with KILLS=1000 and POOL_KILLS=200, PAY_KILLS=50 instead of 12, 6, 2

@@ -1,4 +1,4 @@
-"""Headframe under load: a nats-server that syncs every acknowledgement, `headframe up`, and `headframe load`. Standard library only."""
+"""Headframe under load: a nats-server that syncs every acknowledgement, `headframe up`, and `headframe-load`. Standard library only."""
 import json, os, pathlib, random, signal, socket, statistics, subprocess, threading, time, urllib.error, urllib.parse, urllib.request
 
 NATS = pathlib.Path(".parts/bin/nats-server").resolve()
@@ -8,6 +8,14 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def load_binary(headframe):
+    """The load generator: $HEADFRAME_LOAD, or `headframe-load` beside the given `headframe`."""
+    found = pathlib.Path(os.environ.get("HEADFRAME_LOAD") or pathlib.Path(headframe).resolve().with_name("headframe-load"))
+    if not os.access(found, os.X_OK):
+        raise SystemExit(f"bench: {found} is missing; run 'make bench' or 'cargo build --release -p headframe-bench'")
+    return str(found)
 
 
 def peak_mib(pid):
@@ -66,8 +74,8 @@ class Ours:
                 process.wait(timeout=60)
 
     def load(self, *arguments):
-        """Runs `headframe load`; its own figures."""
-        done = subprocess.run([self.binary, "load", "--config", str(self.config), *map(str, arguments)], check=True, capture_output=True)
+        """Runs `headframe-load shares`; its own figures."""
+        done = subprocess.run([load_binary(self.binary), "shares", "--config", str(self.config), *map(str, arguments)], check=True, capture_output=True)
         return json.loads(done.stdout)
 
     def sql(self, text):
@@ -107,7 +115,7 @@ class Ours:
             answer.read()
 
     def visible_under_load(self, rate, seconds):
-        """Milliseconds from posting a row until an SQL answer has it, while `headframe load` publishes at `rate`."""
+        """Milliseconds from posting a row until an SQL answer has it, while `headframe-load` publishes at `rate`."""
         loader = threading.Thread(target=self.load, args=("--rows", rate * seconds, "--rate", rate))
         loader.start()
         waits, number = [], 0

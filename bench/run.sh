@@ -3,7 +3,7 @@
 #
 # usage: bench/run.sh [--rows N] [--payout-rows N] [--only ours,postgres,pathway,readers,payouts]
 # Without --only the pool's own figures follow, from bench/stratum.sh.
-# The binary is target/release/headframe or $HEADFRAME. The report is printed and kept in target/bench-report.txt.
+# The binary is target/release/headframe or $HEADFRAME, the load generator headframe-load beside it or $HEADFRAME_LOAD. The report is printed and kept in target/bench-report.txt.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 binary=${HEADFRAME:-target/release/headframe}

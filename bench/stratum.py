@@ -1,11 +1,11 @@
 """The pool under many miners: memory a connection, logins, job fan-out, durable answers, verification rate, an epoch switch. Standard library only.
 
 Everything is real: nats-server that syncs every acknowledgement, monerod on a private chain, `headframe up --roles stratum`, and
-`headframe load stratum` as the miners, all on this machine. Exit code 0 when everything ran, whatever the figures are."""
+`headframe-load stratum` as the miners, all on this machine. Exit code 0 when everything ran, whatever the figures are."""
 import argparse, asyncio, json, os, pathlib, resource, shutil, signal, ssl, subprocess, sys, tempfile, time, urllib.error, urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from ours import NATS, cpu_s, free_port
+from ours import NATS, cpu_s, free_port, load_binary
 
 # An address that no bench's coins are worth: the donation address of Monero's own project.
 WALLET = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A"
@@ -92,7 +92,7 @@ class Pool:
         return "\n".join(f"{path.name}: {path.read_text(errors='replace')[-1500:]}" for path in self.folder.glob("*.log"))
 
     def load(self, *options):
-        command = [str(self.binary), "load", "stratum", "--pool", self.address, "--wallet", WALLET, *map(str, options)]
+        command = [load_binary(self.binary), "stratum", "--pool", self.address, "--wallet", WALLET, *map(str, options)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode != 0 or not done.stdout:
             raise SystemExit(f"bench: the load failed: {done.stdout}\n{self.logs()}")

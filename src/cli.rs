@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Role};
 use crate::remote::Remote;
-use crate::{audit, bans, demo, doctor, load, mine, payments, sql, system, whatif};
+use crate::{audit, bans, demo, doctor, mine, payments, sql, system, whatif};
 
 /// Mining data from JetStream into Delta tables, exactly once, answered in SQL.
 #[derive(Debug, Parser)]
@@ -67,9 +67,6 @@ pub enum Command {
     Bans(bans::Bans),
     /// See what a running pool pays and why, and instruct it.
     Payments(payments::Payments),
-    /// Publish made-up shares to measure an installation; never on a stream that real money depends
-    /// on.
-    Load(load::Load),
     /// Look at everything a pool and its pipelines need, and say what to do; exit code 1 when
     /// something will not work.
     Doctor(doctor::Doctor),
@@ -117,7 +114,6 @@ impl Command {
             | Self::Sql { .. }
             | Self::Bans(_)
             | Self::Payments(_)
-            | Self::Load(_)
             | Self::Doctor(_)
             | Self::Audit(_)
             | Self::Whatif(_)
@@ -162,7 +158,6 @@ impl Command {
             Self::Mine(mine) => mine::run(mine).await,
             Self::Bans(bans) => bans::run(bans).await,
             Self::Payments(payments) => payments::run(payments).await,
-            Self::Load(load) => load::run(load).await,
             Self::Doctor(doctor) => doctor::run(doctor).await,
             Self::Audit(audit) => audit::run(audit).await,
             Self::Whatif(asked) => whatif::run(asked).await,

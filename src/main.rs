@@ -11,7 +11,6 @@ mod config;
 mod daemon;
 mod demo;
 mod doctor;
-mod load;
 mod mine;
 mod payments;
 mod remote;

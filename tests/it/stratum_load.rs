@@ -1,8 +1,7 @@
-//! `headframe load stratum` against a running pool: it logs in, mines, is answered, and hears of
-//! new blocks.
+//! `headframe-load stratum` against a running pool: its miners log in, mine, are answered, and get
+//! jobs for new blocks.
 
-use std::process::{Command, Stdio};
-
+use clap::Parser;
 use headframe_ingest::{ManagedServer, ServerConfig, server};
 use serde_json::Value;
 
@@ -33,25 +32,25 @@ async fn many_miners_are_measured_on_a_real_pool() {
     );
     told(&running.url, "/ready", |status, _| status == 200).await;
     let (pid, address) = (running.pid().to_string(), format!("127.0.0.1:{port}"));
-    let load = |options: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headframe"));
-        command
-            .args([
-                "load", "stratum", "--pool", &address, "--wallet", WALLET, "--pid", &pid,
-            ])
-            .args(options.split(' '));
-        tokio::task::spawn_blocking(move || {
-            let said = command.stderr(Stdio::inherit()).output().unwrap();
-            let told: Value = serde_json::from_slice(&said.stdout).unwrap();
-            assert!(said.status.success(), "{told}");
-            told
-        })
+    let load = async |options: &str| -> Value {
+        let place = [
+            "headframe-load",
+            "stratum",
+            "--pool",
+            &address,
+            "--wallet",
+            WALLET,
+            "--pid",
+            &pid,
+        ];
+        let cli = headframe_bench::Cli::parse_from(place.into_iter().chain(options.split(' ')));
+        cli.load.run().await.unwrap()
     };
     let crowd = format!(
         "--idle 20 --active 2 --rate 2 --seconds 20 --daemon {} --block-every-s 3 --eager",
         daemon.url
     );
-    let told = load(&crowd).await.unwrap();
+    let told = load(&crowd).await;
     assert_eq!(
         (
             told["miners"]["logged_in"].as_u64(),
@@ -76,7 +75,7 @@ async fn many_miners_are_measured_on_a_real_pool() {
     );
     // A burst compares the pool with the bare library; every one of its shares must be answered OK,
     // or it fails.
-    let burst = load("--active 2 --burst 3 --rounds 1").await.unwrap();
+    let burst = load("--active 2 --burst 3 --rounds 1").await;
     assert!(
         burst["shares_a_round"] == 6
             && burst["ratio"].as_f64() > Some(0.0)

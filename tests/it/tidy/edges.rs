@@ -38,7 +38,13 @@ const EDGES: &[(&str, &[&str])] = &[
             "headframe-pipelines",
             "headframe-query",
             "headframe-stratum",
+            // Its tests put load on it.
+            "headframe-bench",
         ],
+    ),
+    (
+        "headframe-bench",
+        &["headframe-schemas", "headframe-ingest", "headframe-stratum"],
     ),
 ];
 
@@ -74,6 +80,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
             "headframe-query",
             "headframe-stratum",
             "headframe-coopmine",
+            "headframe-bench",
             "headframe",
         ],
         "schemas are contracts: no I/O",

@@ -12,7 +12,7 @@ pub enum Event {
     LoggedIn(Duration),
     /// A job for a height it had none for, other than the first.
     Job { height: u64, at: Instant },
-    /// The chain has a block, and miners should be told of this height.
+    /// The chain has a block, and miners should be report of this height.
     Block { height: u64, at: Instant },
     /// The first job under another seed had this height.
     Seed { height: u64 },
@@ -25,19 +25,19 @@ pub enum Event {
     /// A share was refused with these words.
     Refused(String),
     /// A share was mined for a job that was replaced meanwhile, and not sent.
-    Outrun,
+    Outdated,
     /// The connection ended, with these words.
     Lost(String),
 }
 
 /// Everything that was counted.
 #[derive(Default)]
-pub struct Figures {
+pub struct Measurements {
     pub logins: Vec<Duration>,
     pub answers: Vec<Duration>,
     /// By the pool's words.
     pub refused: BTreeMap<String, u64>,
-    pub outrun: u64,
+    pub outdated: u64,
     /// By the reason.
     pub lost: BTreeMap<String, u64>,
     jobs: BTreeMap<u64, Vec<Instant>>,
@@ -48,15 +48,15 @@ pub struct Figures {
 }
 
 /// Counts until the last miner is gone.
-pub async fn count(mut inbox: mpsc::Receiver<Event>) -> Figures {
-    let mut figures = Figures::default();
+pub async fn count(mut inbox: mpsc::Receiver<Event>) -> Measurements {
+    let mut measurements = Measurements::default();
     while let Some(event) = inbox.recv().await {
-        figures.add(event);
+        measurements.add(event);
     }
-    figures
+    measurements
 }
 
-impl Figures {
+impl Measurements {
     fn add(&mut self, event: Event) {
         match event {
             Event::LoggedIn(took) => self.logins.push(took),
@@ -73,22 +73,22 @@ impl Figures {
                 *first = at.min(*first);
             }
             Event::Refused(words) => *self.refused.entry(words).or_default() += 1,
-            Event::Outrun => self.outrun += 1,
+            Event::Outdated => self.outdated += 1,
             Event::Lost(words) => *self.lost.entry(words).or_default() += 1,
         }
     }
 
-    /// How long after the first miner each heard of a new height, over all heights that reached all
+    /// How long after the first miner each complete of a new height, over all heights that reached all
     /// `miners`; and how long after the daemon was seen to have it, for blocks we had made.
-    pub fn fan_out(&self, miners: usize) -> Value {
-        let heard: Vec<(&u64, &Vec<Instant>)> = self
+    pub fn broadcast_latency(&self, miners: usize) -> Value {
+        let complete: Vec<(&u64, &Vec<Instant>)> = self
             .jobs
             .iter()
             .filter(|(_, at)| at.len() >= miners)
             .collect();
         let mut spread = Vec::new();
         let (mut after_block, mut last) = (Vec::new(), Vec::new());
-        for (height, at) in &heard {
+        for (height, at) in &complete {
             let Some(first) = at.iter().min() else {
                 continue;
             };
@@ -104,8 +104,8 @@ impl Figures {
             }
         }
         json!({
-            "new_heights_heard_by_all": heard.len(), "after_the_first_miner_ms": times(&spread),
-            "after_the_daemon_ms": times(&after_block), "last_miner_after_the_daemon_ms": times(&last),
+            "new_heights_heard_by_all": complete.len(), "after_the_first_miner_ms": percentiles(&spread),
+            "after_the_daemon_ms": percentiles(&after_block), "last_miner_after_the_daemon_ms": percentiles(&last),
         })
     }
 
@@ -129,9 +129,9 @@ impl Figures {
             rows[usize::from(self.seeds.contains(height))].push(row);
         }
         let [usual, changed] = rows.map(|rows| {
-            [0, 1, 2].map(|column| middle(rows.iter().map(|row| row[column]).collect()))
+            [0, 1, 2].map(|column| median(rows.iter().map(|row| row[column]).collect()))
         });
-        let told = |row: [Option<Duration>; 3]| {
+        let report = |row: [Option<Duration>; 3]| {
             let [first, last, ok] = row.map(|took| took.map(ms));
             json!({"first_job_ms": first, "last_job_ms": last, "first_ok_ms": ok})
         };
@@ -141,13 +141,13 @@ impl Figures {
         if gap.is_none() {
             Value::Null
         } else {
-            json!({"at_the_change": told(changed), "as_a_rule": told(usual), "gap_ms": gap})
+            json!({"at_the_change": report(changed), "as_a_rule": report(usual), "gap_ms": gap})
         }
     }
 }
 
 /// The median.
-fn middle(mut took: Vec<Duration>) -> Option<Duration> {
+fn median(mut took: Vec<Duration>) -> Option<Duration> {
     took.sort_unstable();
     took.get(took.len() / 2).copied()
 }
@@ -158,7 +158,7 @@ pub fn ms(took: Duration) -> f64 {
 }
 
 /// `{p50, p99, max}` in milliseconds; null of nothing.
-pub fn times(took: &[Duration]) -> Value {
+pub fn percentiles(took: &[Duration]) -> Value {
     let mut sorted = took.to_vec();
     sorted.sort_unstable();
     let Some(last) = sorted.len().checked_sub(1) else {
@@ -176,26 +176,26 @@ mod tests {
     fn only_heights_that_everyone_heard_of_count() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut figures = Figures::default();
+        let mut measurements = Measurements::default();
         // The second height reaches only one of two miners before the end.
         for (height, ms) in [(11, 105), (11, 140), (12, 500)] {
-            figures.add(Event::Job { height, at: at(ms) });
+            measurements.add(Event::Job { height, at: at(ms) });
         }
-        figures.add(Event::Block {
+        measurements.add(Event::Block {
             height: 11,
             at: at(100),
         });
-        let told = figures.fan_out(2);
-        assert_eq!(told["new_heights_heard_by_all"], 1);
+        let report = measurements.broadcast_latency(2);
+        assert_eq!(report["new_heights_heard_by_all"], 1);
         assert_eq!(
-            told["after_the_first_miner_ms"],
+            report["after_the_first_miner_ms"],
             json!({"p50": 35.0, "p99": 35.0, "max": 35.0})
         );
-        assert_eq!(told["last_miner_after_the_daemon_ms"]["max"], 40.0);
-        assert_eq!(times(&[]), Value::Null);
+        assert_eq!(report["last_miner_after_the_daemon_ms"]["max"], 40.0);
+        assert_eq!(percentiles(&[]), Value::Null);
         let hundred: Vec<Duration> = (1..=101).map(Duration::from_millis).collect();
         assert_eq!(
-            times(&hundred),
+            percentiles(&hundred),
             json!({"p50": 51.0, "p99": 100.0, "max": 101.0})
         );
     }
@@ -204,39 +204,39 @@ mod tests {
     fn a_change_of_seed_is_held_against_the_rule() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut figures = Figures::default();
+        let mut measurements = Measurements::default();
         for (height, first, last, ok) in [
             (11, 110, 130, 180),
             (12, 210, 250, 290),
             (13, 310, 330, 420),
         ] {
-            figures.add(Event::Block {
+            measurements.add(Event::Block {
                 height,
                 at: at((height - 10) * 100),
             });
             [last, first]
                 .into_iter()
-                .for_each(|ms| figures.add(Event::Job { height, at: at(ms) }));
+                .for_each(|ms| measurements.add(Event::Job { height, at: at(ms) }));
             [ok + 7, ok].into_iter().for_each(|ms| {
-                figures.add(Event::Answered {
+                measurements.add(Event::Answered {
                     took: Duration::ZERO,
                     height,
                     at: at(ms),
                 })
             });
         }
-        assert_eq!(figures.seed_change(2), Value::Null);
-        figures.add(Event::Seed { height: 13 });
-        let told = figures.seed_change(2);
+        assert_eq!(measurements.seed_change(2), Value::Null);
+        measurements.add(Event::Seed { height: 13 });
+        let report = measurements.seed_change(2);
         assert_eq!(
-            told["at_the_change"],
+            report["at_the_change"],
             json!({"first_job_ms": 10.0, "last_job_ms": 30.0, "first_ok_ms": 120.0})
         );
         assert_eq!(
-            (&told["as_a_rule"]["first_ok_ms"], &told["gap_ms"]),
+            (&report["as_a_rule"]["first_ok_ms"], &report["gap_ms"]),
             (&json!(90.0), &json!(30.0))
         );
         // A height that somebody did not hear of says nothing.
-        assert_eq!(figures.seed_change(3), Value::Null);
+        assert_eq!(measurements.seed_change(3), Value::Null);
     }
 }

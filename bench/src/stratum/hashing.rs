@@ -13,34 +13,34 @@ use tokio_util::sync::CancellationToken;
 /// Hashes that may wait for a thread.
 const WAITING: usize = 65_536;
 
-/// The threads' entrance. They end when it is dropped.
-pub struct Hashers {
+/// The threads' queue. They end when it is dropped.
+pub struct HashingThreads {
     seeds: Arc<Seeds>,
-    work: SyncSender<Work>,
+    requests: SyncSender<HashRequest>,
 }
 
-struct Work {
+struct HashRequest {
     memory: Arc<Memory>,
     blob: Vec<u8>,
     answer: oneshot::Sender<[u8; 32]>,
 }
 
-impl Hashers {
+impl HashingThreads {
     /// Starts the threads; datasets, if wished for, are built until `stop`.
     pub fn start(threads: usize, full: bool, stop: &CancellationToken) -> anyhow::Result<Self> {
-        let (work, inbox) = sync_channel(WAITING);
+        let (requests, inbox) = sync_channel(WAITING);
         let inbox = Arc::new(Mutex::new(inbox));
         for number in 0..threads.max(1) {
             let inbox = inbox.clone();
             let thread = std::thread::Builder::new().name(format!("load-{number}"));
             thread
-                .spawn(move || hash(&inbox))
+                .spawn(move || run_thread(&inbox))
                 .context("a hashing thread does not start")?;
         }
         let seeds = Arc::new(Seeds::new(if full { Mode::Full } else { Mode::Light }));
         let (builder, stop) = (seeds.clone(), stop.clone());
         tokio::spawn(async move { builder.build_datasets(stop).await });
-        Ok(Self { seeds, work })
+        Ok(Self { seeds, requests })
     }
 
     /// Gets a seed's cache ready before its first hash.
@@ -66,8 +66,8 @@ impl Hashers {
         self.seeds.want(seed, None);
         let memory = self.seeds.memory(seed).await.ok()?;
         let (answer, hash) = oneshot::channel();
-        self.work
-            .try_send(Work {
+        self.requests
+            .try_send(HashRequest {
                 memory,
                 blob,
                 answer,
@@ -77,26 +77,26 @@ impl Hashers {
     }
 }
 
-fn hash(inbox: &Mutex<Receiver<Work>>) {
+fn run_thread(inbox: &Mutex<Receiver<HashRequest>>) {
     // Elsewhere each miner has a machine of its own; here the pool comes first. Where that is not
     // allowed they share.
     let _ = rustix::process::nice(19);
     let mut machine: Option<Machine> = None;
     loop {
         let received = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(work) = received else { return };
+        let Ok(requests) = received else { return };
         if machine
             .as_ref()
-            .is_none_or(|machine| !machine.reads(&work.memory))
+            .is_none_or(|machine| !machine.reads(&requests.memory))
         {
-            machine = Machine::new(&work.memory).ok();
+            machine = Machine::new(&requests.memory).ok();
         }
         if let Some(hash) = machine
             .as_ref()
-            .and_then(|machine| machine.hash(&work.blob).ok())
+            .and_then(|machine| machine.hash(&requests.blob).ok())
         {
             // A miner that was stopped waits no more.
-            let _ = work.answer.send(hash);
+            let _ = requests.answer.send(hash);
         }
     }
 }

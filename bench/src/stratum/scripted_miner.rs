@@ -18,9 +18,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::figures::Event;
-use super::hashers::Hashers;
-use super::tell;
+use super::hashing::HashingThreads;
+use super::measurements::Event;
+use super::record;
 
 /// Where XMRig writes the nonce.
 pub const NONCE_AT: usize = 39;
@@ -28,7 +28,7 @@ pub const NONCE_AT: usize = 39;
 const BUFFER: usize = 1024;
 
 /// What all miners share.
-pub struct Shared {
+pub struct LoadContext {
     pub pool: SocketAddr,
     pub sources: u32,
     pub wallet: String,
@@ -38,20 +38,20 @@ pub struct Shared {
     pub share_every: Duration,
     /// Whether a new height is answered with a share at once.
     pub eager: bool,
-    pub hashers: Hashers,
+    pub hashing: HashingThreads,
     /// How many log in at once.
-    pub gate: Semaphore,
+    pub login_permits: Semaphore,
     /// Gets a permit for each miner that is in, or was not let in.
-    pub settled: Arc<Semaphore>,
+    pub login_finished: Arc<Semaphore>,
     /// Those that were not let in.
-    pub turned_away: AtomicUsize,
+    pub refused_logins: AtomicUsize,
     pub events: mpsc::Sender<Event>,
     pub stop: CancellationToken,
 }
 
 /// A miner, to be run.
-pub struct Miner {
-    shared: Arc<Shared>,
+pub struct ScriptedMiner {
+    context: Arc<LoadContext>,
     number: usize,
     active: bool,
 }
@@ -64,10 +64,10 @@ pub struct Job {
     pub next_nonce: u32,
 }
 
-type Hashing<'a> = Pin<Box<dyn Future<Output = Option<Found>> + Send + 'a>>;
+type Hashing<'a> = Pin<Box<dyn Future<Output = Option<HashedShare>> + Send + 'a>>;
 
 /// A share, if it is good enough.
-struct Found {
+struct HashedShare {
     job: String,
     nonce: [u8; 4],
     hash: [u8; 32],
@@ -75,23 +75,23 @@ struct Found {
 }
 
 /// A miner's end of its connection.
-pub struct Talk<'a> {
-    miner: &'a Miner,
+pub struct MinerConnection<'a> {
+    miner: &'a ScriptedMiner,
     out: OwnedWriteHalf,
     session: String,
     pub job: Option<Job>,
     height: u64,
     /// A new height began, and no share of it was sent yet.
-    fresh: bool,
+    height_is_new: bool,
     next_id: u64,
     /// When shares were sent, and of which height.
     sent: HashMap<u64, (Instant, u64)>,
 }
 
-impl Miner {
-    pub fn new(shared: Arc<Shared>, number: usize, active: bool) -> Self {
+impl ScriptedMiner {
+    pub fn new(context: Arc<LoadContext>, number: usize, active: bool) -> Self {
         Self {
-            shared,
+            context,
             number,
             active,
         }
@@ -99,44 +99,44 @@ impl Miner {
 
     /// To the end of the run, or of the connection.
     pub async fn run(self) {
-        let mut inside = false;
-        let Err(error) = self.mine(&mut inside).await else {
+        let mut logged_in = false;
+        let Err(error) = self.mine(&mut logged_in).await else {
             return;
         };
-        if !inside {
-            self.shared.turned_away.fetch_add(1, Relaxed);
-            self.shared.settled.add_permits(1);
+        if !logged_in {
+            self.context.refused_logins.fetch_add(1, Relaxed);
+            self.context.login_finished.add_permits(1);
         }
-        tell(&self.shared.events, Event::Lost(format!("{error:#}"))).await;
+        record(&self.context.events, Event::Lost(format!("{error:#}"))).await;
     }
 
-    async fn mine(&self, inside: &mut bool) -> anyhow::Result<()> {
-        let shared = &self.shared;
-        let place = tokio::select! {
-            place = shared.gate.acquire() => place?,
-            () = shared.stop.cancelled() => return Ok(()),
+    async fn mine(&self, logged_in: &mut bool) -> anyhow::Result<()> {
+        let context = &self.context;
+        let permit = tokio::select! {
+            permit = context.login_permits.acquire() => permit?,
+            () = context.stop.cancelled() => return Ok(()),
         };
         let began = Instant::now();
         let (mut lines, out) = self.connect().await?;
-        let mut talk = self.talk(out);
-        talk.login(&mut lines).await?;
-        tell(&shared.events, Event::LoggedIn(began.elapsed())).await;
-        *inside = true;
-        shared.settled.add_permits(1);
-        drop(place);
-        talk.run(&mut lines).await
+        let mut connection = self.connection(out);
+        connection.login(&mut lines).await?;
+        record(&context.events, Event::LoggedIn(began.elapsed())).await;
+        *logged_in = true;
+        context.login_finished.add_permits(1);
+        drop(permit);
+        connection.run(&mut lines).await
     }
 
     /// The sending end of a connection.
-    pub fn talk(&self, out: OwnedWriteHalf) -> Talk<'_> {
+    pub fn connection(&self, out: OwnedWriteHalf) -> MinerConnection<'_> {
         let (session, sent) = (String::new(), HashMap::new());
-        Talk {
+        MinerConnection {
             miner: self,
             out,
             session,
             job: None,
             height: 0,
-            fresh: false,
+            height_is_new: false,
             next_id: 2,
             sent,
         }
@@ -144,9 +144,9 @@ impl Miner {
 
     pub async fn connect(&self) -> anyhow::Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf)> {
         let socket = TcpSocket::new_v4()?;
-        if self.shared.sources > 1 {
+        if self.context.sources > 1 {
             // 127.a.b.1: a loopback network of its own for each source.
-            let source = self.number as u32 % self.shared.sources;
+            let source = self.number as u32 % self.context.sources;
             let from = Ipv4Addr::new(
                 127,
                 1 + (source / 250 % 250) as u8,
@@ -158,7 +158,7 @@ impl Miner {
                 .context("cannot connect from another loopback address")?;
         }
         let stream = socket
-            .connect(self.shared.pool)
+            .connect(self.context.pool)
             .await
             .context("cannot connect")?;
         stream.set_nodelay(true)?;
@@ -168,7 +168,10 @@ impl Miner {
 }
 
 /// The next line without its end; an error when there is none.
-pub async fn next(lines: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> anyhow::Result<()> {
+pub async fn read_line(
+    lines: &mut BufReader<OwnedReadHalf>,
+    line: &mut Vec<u8>,
+) -> anyhow::Result<()> {
     // `read_until` goes on where it was when it was dropped half-way, as long as the buffer is
     // kept; it is emptied after use.
     let read = lines
@@ -182,34 +185,34 @@ pub async fn next(lines: &mut BufReader<OwnedReadHalf>, line: &mut Vec<u8>) -> a
     }
 }
 
-impl Talk<'_> {
+impl MinerConnection<'_> {
     pub async fn login(&mut self, lines: &mut BufReader<OwnedReadHalf>) -> anyhow::Result<()> {
-        let shared = &self.miner.shared;
+        let context = &self.miner.context;
         let login = format!(
             "{}.load-{}+{}",
-            shared.wallet, self.miner.number, shared.difficulty
+            context.wallet, self.miner.number, context.difficulty
         );
         let params =
             json!({"login": login, "pass": "x", "agent": "headframe-load/1.0", "algo": ["rx/0"]});
         self.send(&json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params}))
             .await?;
         let mut line = Vec::new();
-        next(lines, &mut line).await?;
-        let said: Value =
+        read_line(lines, &mut line).await?;
+        let answer: Value =
             serde_json::from_slice(&line).context("the answer to the login is not JSON")?;
-        let result = &said["result"];
+        let result = &answer["result"];
         let session = result["id"]
             .as_str()
-            .ok_or_else(|| anyhow!("the login was refused: {}", said["error"]["message"]))?;
+            .ok_or_else(|| anyhow!("the login was refused: {}", answer["error"]["message"]))?;
         session.clone_into(&mut self.session);
-        self.take(&result["job"], Instant::now()).await
+        self.take_job(&result["job"], Instant::now()).await
     }
 
     async fn run(&mut self, lines: &mut BufReader<OwnedReadHalf>) -> anyhow::Result<()> {
-        let shared = self.miner.shared.clone();
+        let context = self.miner.context.clone();
         // Everyone's clock begins elsewhere, so that not all speak at once.
-        let mut keepalive = every(shared.keepalive, self.miner.number);
-        let mut share = every(shared.share_every, self.miner.number);
+        let mut keepalive = staggered_interval(context.keepalive, self.miner.number);
+        let mut share = staggered_interval(context.share_every, self.miner.number);
         let mut hashing: Option<Hashing> = None;
         let mut line = Vec::new();
         loop {
@@ -217,24 +220,24 @@ impl Talk<'_> {
                 // A line first: thousands come at the same moment, and looking at anything else
                 // then would delay what is measured.
                 biased;
-                read = next(lines, &mut line) => {
+                read = read_line(lines, &mut line) => {
                     read?;
-                    self.hear(&line, Instant::now()).await?;
+                    self.handle_line(&line, Instant::now()).await?;
                     line.clear();
-                    if shared.eager && self.miner.active && std::mem::take(&mut self.fresh) {
-                        hashing = self.hash(&shared);
+                    if context.eager && self.miner.active && std::mem::take(&mut self.height_is_new) {
+                        hashing = self.hash(&context);
                     }
                 }
-                () = shared.stop.cancelled(), if self.sent.is_empty() => return Ok(()),
-                _ = share.tick(), if self.miner.active && hashing.is_none() && !shared.stop.is_cancelled() => {
-                    hashing = self.hash(&shared);
+                () = context.stop.cancelled(), if self.sent.is_empty() => return Ok(()),
+                _ = share.tick(), if self.miner.active && hashing.is_none() && !context.stop.is_cancelled() => {
+                    hashing = self.hash(&context);
                 }
                 found = async { match hashing.as_mut() { Some(work) => work.await, None => std::future::pending().await } } => {
                     hashing = None;
                     self.submit(found).await?;
                 }
                 _ = keepalive.tick() => {
-                    let id = self.id();
+                    let id = self.new_id();
                     self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "keepalived", "params": {"id": self.session}})).await?;
                 }
             }
@@ -242,20 +245,22 @@ impl Talk<'_> {
     }
 
     /// A line, which came at this moment.
-    async fn hear(&mut self, line: &[u8], at: Instant) -> anyhow::Result<()> {
+    async fn handle_line(&mut self, line: &[u8], at: Instant) -> anyhow::Result<()> {
         // Thousands hear of a job at the same moment; parsing for all of them would delay what is
         // measured.
         if !self.miner.active && self.height > 0 && self.same_height(line) {
             return Ok(());
         }
-        let said: Value = serde_json::from_slice(line).context("the pool sent what is not JSON")?;
-        if said["method"] == "job" {
-            return self.take(&said["params"], at).await;
+        let answer: Value =
+            serde_json::from_slice(line).context("the pool sent what is not JSON")?;
+        if answer["method"] == "job" {
+            return self.take_job(&answer["params"], at).await;
         }
-        let Some((sent, height)) = said["id"].as_u64().and_then(|id| self.sent.remove(&id)) else {
+        let Some((sent, height)) = answer["id"].as_u64().and_then(|id| self.sent.remove(&id))
+        else {
             return Ok(());
         };
-        let event = match said["error"]["message"].as_str() {
+        let event = match answer["error"]["message"].as_str() {
             None => Event::Answered {
                 took: at.duration_since(sent),
                 height,
@@ -263,7 +268,7 @@ impl Talk<'_> {
             },
             Some(words) => Event::Refused(words.to_owned()),
         };
-        tell(&self.miner.shared.events, event).await;
+        record(&self.miner.context.events, event).await;
         Ok(())
     }
 
@@ -281,13 +286,13 @@ impl Talk<'_> {
         }) == self.height
     }
 
-    async fn take(&mut self, job: &Value, at: Instant) -> anyhow::Result<()> {
+    async fn take_job(&mut self, job: &Value, at: Instant) -> anyhow::Result<()> {
         let height = job["height"].as_u64().context("a job has no height")?;
         let before = std::mem::replace(&mut self.height, height);
         // The first job comes with the login and is news to nobody.
         if before != 0 && before != height {
-            tell(&self.miner.shared.events, Event::Job { height, at }).await;
-            self.fresh = true;
+            record(&self.miner.context.events, Event::Job { height, at }).await;
+            self.height_is_new = true;
         }
         if !self.miner.active {
             return Ok(());
@@ -300,7 +305,7 @@ impl Talk<'_> {
         let mut seed = [0; 32];
         decode(text("seed_hash")?, &mut seed).context("seed_hash")?;
         if before != height && self.job.as_ref().is_some_and(|job| job.seed != seed) {
-            tell(&self.miner.shared.events, Event::Seed { height }).await;
+            record(&self.miner.context.events, Event::Seed { height }).await;
         }
         let mut blob = vec![0; text("blob")?.len() / 2];
         decode(text("blob")?, &mut blob).context("blob")?;
@@ -315,15 +320,15 @@ impl Talk<'_> {
         Ok(())
     }
 
-    fn hash<'a>(&mut self, shared: &'a Shared) -> Option<Hashing<'a>> {
+    fn hash<'a>(&mut self, context: &'a LoadContext) -> Option<Hashing<'a>> {
         let job = self.job.as_mut()?;
         let nonce = job.next_nonce.to_le_bytes();
         job.next_nonce += 1;
         let (id, seed, target) = (job.id.clone(), job.seed, job.target);
         let blob = with_nonce(job.blob.clone(), NONCE_AT, nonce);
         Some(Box::pin(async move {
-            let hash = shared.hashers.hash(seed, blob).await?;
-            Some(Found {
+            let hash = context.hashing.hash(seed, blob).await?;
+            Some(HashedShare {
                 job: id,
                 nonce,
                 hash,
@@ -332,15 +337,15 @@ impl Talk<'_> {
         }))
     }
 
-    async fn submit(&mut self, found: Option<Found>) -> anyhow::Result<()> {
+    async fn submit(&mut self, found: Option<HashedShare>) -> anyhow::Result<()> {
         let Some(found) = found.filter(|found| found.good) else {
             return Ok(());
         };
         if self.job.as_ref().is_none_or(|job| job.id != found.job) {
-            tell(&self.miner.shared.events, Event::Outrun).await;
+            record(&self.miner.context.events, Event::Outdated).await;
             return Ok(());
         }
-        let id = self.id();
+        let id = self.new_id();
         self.sent.insert(id, (Instant::now(), self.height));
         let line = self.share(id, &found.job, found.nonce, &found.hash);
         self.send(&line).await
@@ -352,7 +357,7 @@ impl Talk<'_> {
         json!({"id": id, "jsonrpc": "2.0", "method": "submit", "params": params})
     }
 
-    fn id(&mut self) -> u64 {
+    fn new_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
@@ -370,7 +375,7 @@ impl Talk<'_> {
     }
 }
 
-fn every(period: Duration, number: usize) -> Interval {
+fn staggered_interval(period: Duration, number: usize) -> Interval {
     // The golden ratio spreads any number of miners evenly over the period.
     let part = (number as f64 * 0.618_033_988_75).fract();
     let mut ticks = interval_at(

@@ -7,13 +7,13 @@ use anyhow::Context;
 const TICK_S: f64 = 0.01;
 
 /// A process on this machine.
-pub struct Server {
+pub struct Process {
     pid: u32,
 }
 
 /// A moment of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Reading {
+pub struct Usage {
     /// Bytes of memory it holds.
     pub resident: u64,
     /// Files it has open, connections included.
@@ -22,7 +22,7 @@ pub struct Reading {
     pub cpu_s: f64,
 }
 
-impl Server {
+impl Process {
     pub fn new(pid: u32) -> Self {
         Self { pid }
     }
@@ -33,7 +33,7 @@ impl Server {
     }
 
     /// Memory, files and processor time now.
-    pub fn read(&self) -> anyhow::Result<Reading> {
+    pub fn read(&self) -> anyhow::Result<Usage> {
         let path = format!("/proc/{}/status", self.pid);
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {path}; is --pid the pool's process"))?;
@@ -48,7 +48,7 @@ impl Server {
             .parse()
             .with_context(|| format!("VmRSS in {path}: {line}"))?;
         let files = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).map_or(0, Iterator::count);
-        Ok(Reading {
+        Ok(Usage {
             resident: kib * 1024,
             files,
             cpu_s: self.cpu_s()?,

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 
-use super::figures::Event;
-use super::miner::{Shared, decode};
-use super::{StratumLoad, tell};
+use super::measurements::Event;
+use super::scripted_miner::{LoadContext, decode};
+use super::{StratumLoad, record};
 
 /// Between two looks at the daemon's height while a block is being made.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A daemon that makes blocks when it is asked to.
 struct Chain {
@@ -19,7 +19,11 @@ struct Chain {
 }
 
 /// Makes blocks at the interval until the time is over; gives how many.
-pub async fn make(url: &str, load: &StratumLoad, shared: &Shared) -> anyhow::Result<u64> {
+pub async fn make_blocks(
+    url: &str,
+    load: &StratumLoad,
+    context: &LoadContext,
+) -> anyhow::Result<u64> {
     let chain = Chain {
         client: reqwest::Client::new(),
         url: format!("{}/json_rpc", url.trim_end_matches('/')),
@@ -32,10 +36,10 @@ pub async fn make(url: &str, load: &StratumLoad, shared: &Shared) -> anyhow::Res
         tokio::time::sleep_until(next.into()).await;
         // A miner's own preparation for a new seed is not the pool's to answer for.
         if let Some(seed) = chain.next_seed(&load.wallet).await? {
-            shared.hashers.prepare(seed).await;
+            context.hashing.prepare(seed).await;
         }
         let (height, at) = chain.make_one(&load.wallet).await?;
-        tell(&shared.events, Event::Block { height, at }).await;
+        record(&context.events, Event::Block { height, at }).await;
         made += 1;
         next = Instant::now() + every;
     }
@@ -49,7 +53,7 @@ impl Chain {
     async fn make_one(&self, wallet: &str) -> anyhow::Result<(u64, Instant)> {
         let before = self.next_height().await?;
         let order = json!({"amount_of_blocks": 1, "wallet_address": wallet, "starting_nonce": 0});
-        let making = self.ask("generateblocks", order);
+        let making = self.call("generateblocks", order);
         tokio::pin!(making);
         let mut seen = None;
         loop {
@@ -62,7 +66,7 @@ impl Chain {
                         None => Ok((self.next_height().await?, at)),
                     };
                 }
-                () = tokio::time::sleep(LOOK), if seen.is_none() => {
+                () = tokio::time::sleep(POLL_INTERVAL), if seen.is_none() => {
                     let height = self.next_height().await?;
                     seen = (height > before).then(|| (height, Instant::now()));
                 }
@@ -73,7 +77,7 @@ impl Chain {
     /// The seed of the next epoch, when it is known already.
     async fn next_seed(&self, wallet: &str) -> anyhow::Result<Option<[u8; 32]>> {
         let template = self
-            .ask(
+            .call(
                 "get_block_template",
                 json!({"wallet_address": wallet, "reserve_size": 1}),
             )
@@ -84,16 +88,16 @@ impl Chain {
     }
 
     async fn next_height(&self) -> anyhow::Result<u64> {
-        let said = self.ask("get_block_count", json!({})).await?;
-        said["count"].as_u64().with_context(|| {
+        let answer = self.call("get_block_count", json!({})).await?;
+        answer["count"].as_u64().with_context(|| {
             format!(
-                "the daemon at {} does not count its blocks: {said}",
+                "the daemon at {} does not count its blocks: {answer}",
                 self.url
             )
         })
     }
 
-    async fn ask(&self, method: &str, params: Value) -> anyhow::Result<Value> {
+    async fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
         let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
         let answer = self
             .client
@@ -102,15 +106,15 @@ impl Chain {
             .send()
             .await
             .with_context(|| format!("no answer from the daemon at {}", self.url))?;
-        let mut said: Value = answer
+        let mut answer: Value = answer
             .json()
             .await
             .with_context(|| format!("the daemon at {} does not speak JSON-RPC", self.url))?;
-        match said["result"].take() {
+        match answer["result"].take() {
             Value::Null => Err(anyhow!(
                 "the daemon at {} refuses {method}: {}; is it on a private chain",
                 self.url,
-                said["error"]
+                answer["error"]
             )),
             result => Ok(result),
         }

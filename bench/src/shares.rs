@@ -1,7 +1,8 @@
-//! Publishes made-up shares as fast as the stream takes them: the load of `make bench`, and an
-//! operator's way to learn what a machine can do.
+//! Publishes made-up shares as fast as the stream takes them, or at a given rate.
+//!
+//! It is the load of `make bench`, and an operator's way to learn what a machine can do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,29 +11,23 @@ use anyhow::{Context, bail};
 use arrow::array::{
     ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use futures::StreamExt;
-use headframe_ingest::{Nats, Publisher, PublisherConfig, provision};
+use headframe_ingest::{Nats, NatsConfig, Publisher, PublisherConfig, StreamSettings, provision};
 use headframe_schemas::Stream;
 use headframe_schemas::stream::shares::{Share, Shares};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
-
-use crate::config::Config;
-
-pub mod stratum;
 
 /// What to publish, and how.
 #[derive(Debug, Clone, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub struct Load {
-    /// Something else than made-up shares.
-    #[command(subcommand)]
-    other: Option<Other>,
-    /// The configuration that names the NATS server.
-    #[arg(long, required = true)]
-    config: Option<PathBuf>,
+pub struct SharesLoad {
+    /// The configuration of the installation; its `[nats]`, `[streams]` and `[publisher]` are used.
+    #[arg(long)]
+    config: PathBuf,
     /// How rows are handed over.
     #[arg(long, value_enum, default_value_t = Mode::Records)]
     mode: Mode,
@@ -57,14 +52,6 @@ pub struct Load {
     in_flight: Option<usize>,
 }
 
-/// Other loads.
-#[derive(Debug, Clone, Subcommand)]
-enum Other {
-    /// Connect many scripted miners to a pool and measure logins, jobs, answers and the pool's
-    /// memory.
-    Stratum(stratum::StratumLoad),
-}
-
 /// How rows are handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
@@ -77,8 +64,25 @@ pub enum Mode {
     Messages,
 }
 
-/// A source of shares that is the same for the same numbers.
-struct Source {
+/// The sections of a Headframe configuration that a publisher needs; the others are not looked at.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PublisherSections {
+    nats: NatsConfig,
+    streams: StreamSettings,
+    publisher: PublisherConfig,
+}
+
+impl PublisherSections {
+    fn load(file: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the configuration {}", file.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} cannot be used", file.display()))
+    }
+}
+
+/// Makes up shares, the same ones for the same seed.
+struct ShareGenerator {
     rng: SmallRng,
     miners: Arc<[String]>,
     names: Arc<[String]>,
@@ -101,8 +105,8 @@ fn network_difficulty(height: i64) -> i128 {
     NETWORK_DIFFICULTY + i128::from(height % 97 - 48) * 100_000_000
 }
 
-impl Source {
-    fn new(load: &Load, seed: u64) -> Self {
+impl ShareGenerator {
+    fn new(load: &SharesLoad, seed: u64) -> Self {
         let workers = load.workers.max(1);
         let span_us = i64::try_from(load.span_s)
             .unwrap_or(0)
@@ -121,8 +125,8 @@ impl Source {
         }
     }
 
-    /// The same names and times with other dice.
-    fn again(&self, seed: u64) -> Self {
+    /// The same names and times with another seed.
+    fn with_seed(&self, seed: u64) -> Self {
         let (miners, names) = (self.miners.clone(), self.names.clone());
         Self {
             rng: SmallRng::seed_from_u64(seed),
@@ -134,7 +138,7 @@ impl Source {
     }
 
     /// (event time, worker, outcome, difficulty, height) of share number `index`.
-    fn next(&mut self, index: u64) -> (i64, usize, &'static str, i64, i64) {
+    fn next_row(&mut self, index: u64) -> (i64, usize, &'static str, i64, i64) {
         let place = i64::try_from(index).unwrap_or(i64::MAX);
         let event_time = if self.step_ns == 0 {
             now_us()
@@ -158,7 +162,7 @@ impl Source {
     }
 
     fn share(&mut self, index: u64) -> Share {
-        let (event_time, worker, outcome, difficulty, height) = self.next(index);
+        let (event_time, worker, outcome, difficulty, height) = self.next_row(index);
         Share {
             event_time,
             pool: "main".to_owned(),
@@ -172,45 +176,45 @@ impl Source {
         }
     }
 
-    fn batch(&mut self, first: u64, rows: u64) -> anyhow::Result<RecordBatch> {
-        let made: Vec<_> = (first..first + rows)
-            .map(|index| self.next(index))
+    fn batch(&mut self, first: u64, count: u64) -> anyhow::Result<RecordBatch> {
+        let rows: Vec<_> = (first..first + count)
+            .map(|index| self.next_row(index))
             .collect();
         let text = |names: &[String]| -> ArrayRef {
             Arc::new(StringViewArray::from_iter_values(
-                made.iter().map(|row| names[row.1].as_str()),
+                rows.iter().map(|row| names[row.1].as_str()),
             ))
         };
         let column = |name: &str| -> ArrayRef {
             match name {
                 "event_time" => Arc::new(
-                    TimestampMicrosecondArray::from_iter_values(made.iter().map(|row| row.0))
+                    TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.0))
                         .with_timezone("UTC"),
                 ),
                 "pool" => Arc::new(
-                    made.iter()
+                    rows.iter()
                         .map(|_| Some("main"))
                         .collect::<StringViewArray>(),
                 ),
                 "miner" => text(&self.miners),
                 "worker" => text(&self.names),
                 "outcome" => Arc::new(
-                    made.iter()
+                    rows.iter()
                         .map(|row| Some(row.2))
                         .collect::<StringViewArray>(),
                 ),
                 "difficulty" => {
-                    Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.3)))
+                    Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.3)))
                 }
-                "height" => Arc::new(Int64Array::from_iter_values(made.iter().map(|row| row.4))),
+                "height" => Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.4))),
                 "network_difficulty" => Arc::new(
                     Decimal128Array::from_iter_values(
-                        made.iter().map(|row| network_difficulty(row.4)),
+                        rows.iter().map(|row| network_difficulty(row.4)),
                     )
-                    .with_data_type(work_type()),
+                    .with_data_type(difficulty_type()),
                 ),
                 _ => Arc::new(
-                    made.iter()
+                    rows.iter()
                         .map(|_| None::<&str>)
                         .collect::<StringViewArray>(),
                 ),
@@ -225,7 +229,7 @@ impl Source {
     }
 }
 
-fn work_type() -> arrow::datatypes::DataType {
+fn difficulty_type() -> arrow::datatypes::DataType {
     arrow::datatypes::DataType::Decimal128(38, 0)
 }
 
@@ -236,16 +240,12 @@ fn now_us() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Publishes and prints one line of JSON: rows, seconds, rows a second, and how long
-/// acknowledgements took.
-pub async fn run(load: Load) -> anyhow::Result<()> {
-    if let Some(Other::Stratum(load)) = load.other {
-        return stratum::run(load).await;
-    }
+/// Publishes all rows; how many, how fast, and how long acknowledgements took.
+pub async fn run(load: SharesLoad) -> anyhow::Result<Value> {
     if load.rows == 0 || load.batch_rows == 0 {
         bail!("--rows and --batch-rows must be at least 1");
     }
-    let config = Config::load(load.config.as_deref())?;
+    let config = PublisherSections::load(&load.config)?;
     let nats = Nats::connect(&config.nats).await?;
     provision(&nats.js, &Shares, &config.streams)
         .await
@@ -260,30 +260,31 @@ pub async fn run(load: Load) -> anyhow::Result<()> {
     };
     let publisher = Publisher::new(nats, "load", publisher);
     let began = Instant::now();
-    let mut waits = match load.mode {
-        Mode::Batches => batches(&load, &publisher, began).await?,
-        Mode::Records | Mode::Messages => records(&load, &publisher, began).await?,
+    let mut ack_times = match load.mode {
+        Mode::Batches => publish_batches(&load, &publisher, began).await?,
+        Mode::Records | Mode::Messages => publish_records(&load, &publisher, began).await?,
     };
     let seconds = began.elapsed().as_secs_f64();
-    waits.sort_unstable();
-    let at = |share: f64| {
-        waits
-            .get(((waits.len().max(1) - 1) as f64 * share) as usize)
-            .map_or(0.0, |wait| wait.as_secs_f64() * 1e3)
+    ack_times.sort_unstable();
+    let percentile_ms = |part: f64| {
+        let index = ((ack_times.len().max(1) - 1) as f64 * part) as usize;
+        let millis = ack_times
+            .get(index)
+            .map_or(0.0, |time| time.as_secs_f64() * 1e3);
+        (millis * 100.0).round() / 100.0
     };
-    println!(
-        "{{\"rows\":{},\"seconds\":{seconds:.3},\"rows_per_s\":{:.0},\"ack_p50_ms\":{:.2},\"ack_p99_ms\":{:.2},\"ack_max_ms\":{:.2}}}",
-        load.rows,
-        load.rows as f64 / seconds,
-        at(0.5),
-        at(0.99),
-        at(1.0)
-    );
-    Ok(())
+    Ok(json!({
+        "rows": load.rows,
+        "seconds": (seconds * 1e3).round() / 1e3,
+        "rows_per_s": (load.rows as f64 / seconds).round(),
+        "ack_p50_ms": percentile_ms(0.5),
+        "ack_p99_ms": percentile_ms(0.99),
+        "ack_max_ms": percentile_ms(1.0),
+    }))
 }
 
 /// Waits until share number `index` is due.
-async fn pace(load: &Load, began: Instant, index: u64) {
+async fn wait_for_turn(load: &SharesLoad, began: Instant, index: u64) {
     if load.rate > 0 {
         let due = began + Duration::from_secs_f64(index as f64 / load.rate as f64);
         tokio::time::sleep_until(due.into()).await;
@@ -291,60 +292,60 @@ async fn pace(load: &Load, began: Instant, index: u64) {
 }
 
 /// As many callers as may wait at a time, each with one record after the other.
-async fn records(
-    load: &Load,
+async fn publish_records(
+    load: &SharesLoad,
     publisher: &Publisher,
     began: Instant,
 ) -> anyhow::Result<Vec<Duration>> {
     let next = Arc::new(AtomicU64::new(0));
-    let source = Source::new(load, 0);
+    let generator = ShareGenerator::new(load, 0);
     let mut work: JoinSet<anyhow::Result<Vec<Duration>>> = JoinSet::new();
     for caller in 0..load.in_flight.unwrap_or(4_096).max(1) {
         let (load, publisher, next) = (load.clone(), publisher.clone(), next.clone());
-        let mut source = source.again(caller as u64);
+        let mut generator = generator.with_seed(caller as u64);
         work.spawn(async move {
-            let mut waits = Vec::new();
+            let mut ack_times = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 if index >= load.rows {
-                    return Ok(waits);
+                    return Ok(ack_times);
                 }
-                pace(&load, began, index).await;
-                let share = source.share(index);
-                let asked = Instant::now();
+                wait_for_turn(&load, began, index).await;
+                let share = generator.share(index);
+                let sent_at = Instant::now();
                 publisher.record(&share).await?;
-                waits.push(asked.elapsed());
+                ack_times.push(sent_at.elapsed());
             }
         });
     }
-    let mut waits = Vec::new();
+    let mut ack_times = Vec::new();
     while let Some(done) = work.join_next().await {
-        waits.extend(done??);
+        ack_times.extend(done??);
     }
-    Ok(waits)
+    Ok(ack_times)
 }
 
-async fn batches(
-    load: &Load,
+async fn publish_batches(
+    load: &SharesLoad,
     publisher: &Publisher,
     began: Instant,
 ) -> anyhow::Result<Vec<Duration>> {
-    let mut source = Source::new(load, 0);
+    let mut generator = ShareGenerator::new(load, 0);
     let starts = (0..load.rows).step_by(usize::try_from(load.batch_rows).unwrap_or(usize::MAX));
     let send = |first: u64| {
-        let batch = source.batch(first, load.batch_rows.min(load.rows - first));
+        let batch = generator.batch(first, load.batch_rows.min(load.rows - first));
         async move {
-            pace(load, began, first).await;
-            let asked = Instant::now();
+            wait_for_turn(load, began, first).await;
+            let sent_at = Instant::now();
             publisher.batch(&Shares, batch?).await?;
-            Ok::<_, anyhow::Error>(asked.elapsed())
+            Ok::<_, anyhow::Error>(sent_at.elapsed())
         }
     };
     let mut answers = futures::stream::iter(starts.map(send))
         .buffer_unordered(load.in_flight.unwrap_or(16).max(1));
-    let mut waits = Vec::new();
-    while let Some(wait) = answers.next().await {
-        waits.push(wait?);
+    let mut ack_times = Vec::new();
+    while let Some(ack_time) = answers.next().await {
+        ack_times.push(ack_time?);
     }
-    Ok(waits)
+    Ok(ack_times)
 }

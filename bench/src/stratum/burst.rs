@@ -18,18 +18,18 @@ use tokio::io::BufReader;
 use tokio::net::tcp::OwnedReadHalf;
 
 use super::StratumLoad;
-use super::miner::{Miner, NONCE_AT, Shared, Talk, next};
-use super::server::Server;
+use super::process::Process;
+use super::scripted_miner::{LoadContext, MinerConnection, NONCE_AT, ScriptedMiner, read_line};
 
 /// A miner that is logged in.
-struct Seat<'a> {
-    talk: Talk<'a>,
+struct LoggedIn<'a> {
+    connection: MinerConnection<'a>,
     lines: BufReader<OwnedReadHalf>,
 }
 
 /// A share to be sent.
 struct Share {
-    seat: usize,
+    miner: usize,
     job: String,
     nonce: [u8; 4],
     blob: Vec<u8>,
@@ -37,7 +37,7 @@ struct Share {
 }
 
 /// How long a set of shares took.
-struct Took {
+struct RoundTimes {
     shares: f64,
     /// Seconds on the clock: the library's, the pool's.
     clock: [f64; 2],
@@ -46,48 +46,52 @@ struct Took {
 }
 
 /// Runs the rounds, each with so many shares a miner.
-pub async fn run(load: &StratumLoad, shared: &Arc<Shared>, shares: u32) -> anyhow::Result<Value> {
-    let miners: Vec<Miner> = (0..load.active)
-        .map(|number| Miner::new(shared.clone(), number, true))
+pub async fn run(
+    load: &StratumLoad,
+    context: &Arc<LoadContext>,
+    shares: u32,
+) -> anyhow::Result<Value> {
+    let scripted: Vec<ScriptedMiner> = (0..load.active)
+        .map(|number| ScriptedMiner::new(context.clone(), number, true))
         .collect();
-    let mut seats = Vec::with_capacity(miners.len());
-    for miner in &miners {
+    let mut miners = Vec::with_capacity(scripted.len());
+    for miner in &scripted {
         let (mut lines, out) = miner.connect().await?;
-        let mut talk = miner.talk(out);
-        talk.login(&mut lines).await?;
-        seats.push(Seat { talk, lines });
+        let mut connection = miner.connection(out);
+        connection.login(&mut lines).await?;
+        miners.push(LoggedIn { connection, lines });
     }
-    let seed = seats
+    let seed = miners
         .first()
-        .and_then(|seat| seat.talk.job.as_ref())
+        .and_then(|miner| miner.connection.job.as_ref())
         .context("--burst needs --active miners")?
         .seed;
-    let memory = shared.hashers.memory(seed).await?;
+    let memory = context.hashing.memory(seed).await?;
     // A miner's first share proves it; from then on the pool verifies as many of its shares at once
     // as it does of any honest miner.
-    round(&mut seats, &memory, load, 1).await?;
+    run_round(&mut miners, &memory, load, 1).await?;
     let mut rounds = Vec::new();
     for _ in 0..load.rounds {
-        rounds.push(round(&mut seats, &memory, load, shares).await?);
+        rounds.push(run_round(&mut miners, &memory, load, shares).await?);
     }
     let each: Vec<Value> = rounds
         .iter()
-        .map(|took| took.told(load.pid.is_some()))
+        .map(|times| times.to_json(load.pid.is_some()))
         .collect();
-    let middle = |of: fn(&Took) -> f64| {
+    let median = |of: fn(&RoundTimes) -> f64| {
         let mut ratios: Vec<f64> = rounds.iter().map(of).collect();
         ratios.sort_by(f64::total_cmp);
         ratios.get(ratios.len() / 2).copied()
     };
     Ok(json!({
-        "threads": load.threads, "mode": memory.mode().name(), "shares_a_round": shares as usize * seats.len(), "rounds": each,
-        "ratio": middle(|took| took.clock[0] / took.clock[1]),
-        "cpu_ratio": load.pid.and_then(|_| middle(|took| took.cpu[0] / took.cpu[1])),
+        "threads": load.threads, "mode": memory.mode().name(), "shares_a_round": shares as usize * miners.len(), "rounds": each,
+        "ratio": median(|times| times.clock[0] / times.clock[1]),
+        "cpu_ratio": load.pid.and_then(|_| median(|times| times.cpu[0] / times.cpu[1])),
     }))
 }
 
-impl Took {
-    fn told(&self, with_cpu: bool) -> Value {
+impl RoundTimes {
+    fn to_json(&self, with_cpu: bool) -> Value {
         let cpu_ms =
             |which: usize| (with_cpu || which == 0).then(|| self.cpu[which] * 1000.0 / self.shares);
         json!({
@@ -98,21 +102,25 @@ impl Took {
 }
 
 /// Has the library hash so many shares a miner, and the pool verify them.
-async fn round(
-    seats: &mut [Seat<'_>],
+async fn run_round(
+    miners: &mut [LoggedIn<'_>],
     memory: &Arc<Memory>,
     load: &StratumLoad,
     count: u32,
-) -> anyhow::Result<Took> {
+) -> anyhow::Result<RoundTimes> {
     let mut shares = Vec::new();
-    for (number, seat) in seats.iter_mut().enumerate() {
-        let job = seat.talk.job.as_mut().context("a miner has no job")?;
+    for (number, miner) in miners.iter_mut().enumerate() {
+        let job = miner
+            .connection
+            .job
+            .as_mut()
+            .context("a miner has no job")?;
         for _ in 0..count {
             let nonce = job.next_nonce.to_le_bytes();
             job.next_nonce += 1;
             let blob = with_nonce(job.blob.clone(), NONCE_AT, nonce);
             shares.push(Share {
-                seat: number,
+                miner: number,
                 job: job.id.clone(),
                 nonce,
                 blob,
@@ -121,35 +129,35 @@ async fn round(
         }
     }
     let (total, threads, memory) = (shares.len() as f64, load.threads.max(1), memory.clone());
-    let (cpu_s, began) = (Server::ourselves().read()?.cpu_s, Instant::now());
-    let shares = tokio::task::spawn_blocking(move || mine(shares, &memory, threads)).await??;
+    let (cpu_s, began) = (Process::ourselves().read()?.cpu_s, Instant::now());
+    let shares = tokio::task::spawn_blocking(move || hash_all(shares, &memory, threads)).await??;
     let bare = (
         began.elapsed().as_secs_f64(),
-        Server::ourselves().read()?.cpu_s - cpu_s,
+        Process::ourselves().read()?.cpu_s - cpu_s,
     );
-    let texts: Vec<String> = seats
+    let texts: Vec<String> = miners
         .iter()
         .enumerate()
-        .map(|(number, seat)| lines_of(&seat.talk, number, &shares))
+        .map(|(number, miner)| submit_lines(&miner.connection, number, &shares))
         .collect();
-    let pool = load.pid.map(Server::new);
+    let pool = load.pid.map(Process::new);
     let cpu_s = || {
         pool.as_ref()
-            .map_or(Ok(0.0), |pool| pool.read().map(|reading| reading.cpu_s))
+            .map_or(Ok(0.0), |pool| pool.read().map(|usage| usage.cpu_s))
     };
     let (before, began) = (cpu_s()?, Instant::now());
     try_join_all(
-        seats
+        miners
             .iter_mut()
             .zip(texts)
-            .map(|(seat, text)| seat.hand_in(text, count)),
+            .map(|(miner, text)| miner.submit_all(text, count)),
     )
     .await?;
     let (clock, cpu) = (
         [bare.0, began.elapsed().as_secs_f64()],
         [bare.1, cpu_s()? - before],
     );
-    Ok(Took {
+    Ok(RoundTimes {
         shares: total,
         clock,
         cpu,
@@ -157,7 +165,7 @@ async fn round(
 }
 
 /// The hashes of the shares, by plain loops over the library.
-fn mine(
+fn hash_all(
     mut shares: Vec<Share>,
     memory: &Arc<Memory>,
     threads: usize,
@@ -184,34 +192,39 @@ fn mine(
     Ok(shares)
 }
 
-fn lines_of(talk: &Talk<'_>, seat: usize, shares: &[Share]) -> String {
-    let own = shares.iter().filter(|share| share.seat == seat);
+fn submit_lines(connection: &MinerConnection<'_>, miner: usize, shares: &[Share]) -> String {
+    let own = shares.iter().filter(|share| share.miner == miner);
     own.zip(100u64..)
-        .map(|(share, id)| format!("{}\n", talk.share(id, &share.job, share.nonce, &share.hash)))
+        .map(|(share, id)| {
+            format!(
+                "{}\n",
+                connection.share(id, &share.job, share.nonce, &share.hash)
+            )
+        })
         .collect()
 }
 
-impl Seat<'_> {
+impl LoggedIn<'_> {
     /// Sends the shares and waits for so many verdicts, which all must be good.
-    async fn hand_in(&mut self, text: String, count: u32) -> anyhow::Result<()> {
-        let Self { talk, lines } = self;
-        let hear = async {
+    async fn submit_all(&mut self, text: String, count: u32) -> anyhow::Result<()> {
+        let Self { connection, lines } = self;
+        let read_verdicts = async {
             let (mut line, mut left) = (Vec::new(), count);
             while left > 0 {
                 line.clear();
-                next(lines, &mut line).await?;
-                let said: Value =
+                read_line(lines, &mut line).await?;
+                let answer: Value =
                     serde_json::from_slice(&line).context("the pool sent what is not JSON")?;
-                if said["method"] == "job" {
+                if answer["method"] == "job" {
                     continue;
                 }
-                if said["result"]["status"] != "OK" {
-                    bail!("a good share was refused: {}", said["error"]["message"]);
+                if answer["result"]["status"] != "OK" {
+                    bail!("a good share was refused: {}", answer["error"]["message"]);
                 }
                 left -= 1;
             }
             Ok(())
         };
-        tokio::try_join!(hear, talk.send_text(&text)).map(|_| ())
+        tokio::try_join!(read_verdicts, connection.send_text(&text)).map(|_| ())
     }
 }
