@@ -34,9 +34,10 @@ def asked(url, body=None):
 
 
 class Pool:
-    """nats-server, monerod and a pool in one folder, for as long as the `with` block."""
+    """nats-server, monerod and a pool in one folder, for as long as the `with` block. `roles` are those of the
+    pool's process, `query` further keys of its section [query], `more` further keys of [stratum] and sections after it."""
 
-    def __init__(self, binary, folder, difficulty, chain=None, more=""):
+    def __init__(self, binary, folder, difficulty, chain=None, more="", roles=("stratum",), query=""):
         self.binary, self.folder, self.children = binary, folder, []
         self.folder.mkdir(parents=True)
         self.address = f"127.0.0.1:{free_port()}"
@@ -58,8 +59,8 @@ class Pool:
             self.until("monerod", lambda: b"height" in asked(f"{self.daemon}/json_rpc", {"jsonrpc": "2.0", "id": "0", "method": "get_info"}))
             config = folder / "headframe.toml"
             config.write_text(
-                f'data_dir = "{folder}"\nmanaged_nats = false\nroles = ["stratum"]\n[nats]\nurl = "nats://127.0.0.1:{nats}"\n'
-                f'[query]\nlisten = "127.0.0.1:{door}"\n[stratum]\nlisten = "{self.address}"\nwallet = "{WALLET}"\n'
+                f'data_dir = "{folder}"\nmanaged_nats = false\nroles = {json.dumps(roles)}\n[nats]\nurl = "nats://127.0.0.1:{nats}"\n'
+                f'[query]\nlisten = "127.0.0.1:{door}"\n{query}[stratum]\nlisten = "{self.address}"\nwallet = "{WALLET}"\n'
                 f'daemon_url = "{self.daemon}"\ndaemons = {{ zmq_urls = ["tcp://127.0.0.1:{zmq}"] }}\nmax_sessions = 17500\n'
                 f'verify_threads = {os.cpu_count()}\nvardiff = {{ min_difficulty = 1 }}\nrandomx = {{ mode = "{MODE}" }}\n{more}')
             self.process = self.spawn([str(binary), "up", "--config", str(config)])
