@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use headframe_stratum::miner::{Miner, MinerConfig, MinerHandle};
-use headframe_stratum::randomx::plan::Wish;
+use headframe_stratum::randomx::plan::ModeSetting;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Role};
@@ -179,7 +179,7 @@ fn configuration(demo: &Demo, chain: &Chain) -> Config {
     config.stratum.wallet.clone_from(&chain.pool.address);
     config.stratum.daemon_url.clone_from(&chain.daemon.url);
     // A newcomer wants to see something, not to give 2 GiB of memory for it.
-    config.stratum.randomx.mode = Wish::Light;
+    config.stratum.randomx.mode = ModeSetting::Light;
     let difficulty = SHARE_DIFFICULTY.min(demo.difficulty);
     config.stratum.start_difficulty = difficulty;
     config.stratum.vardiff.min_difficulty = difficulty;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use headframe_stratum::miner::{Miner, MinerConfig, MinerEvent, MinerHandle, MinerJob, MinerStats};
-use headframe_stratum::randomx::plan::Wish;
-use headframe_stratum::randomx::{Seeds, Settings};
+use headframe_stratum::randomx::plan::ModeSetting;
+use headframe_stratum::randomx::{RandomxSettings, Seeds};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -63,11 +63,11 @@ enum Memory {
 }
 
 impl Memory {
-    fn wish(self) -> Wish {
+    fn wish(self) -> ModeSetting {
         match self {
-            Self::Auto => Wish::Auto,
-            Self::Light => Wish::Light,
-            Self::Full => Wish::Full,
+            Self::Auto => ModeSetting::Auto,
+            Self::Light => ModeSetting::Light,
+            Self::Full => ModeSetting::Full,
         }
     }
 }
@@ -75,9 +75,9 @@ impl Memory {
 /// Mines until told to stop. An error when the pool refuses the first login for good.
 pub async fn run(mine: Mine) -> anyhow::Result<()> {
     let started = Instant::now();
-    let seeds = Arc::new(Seeds::with(&Settings {
+    let seeds = Arc::new(Seeds::with(&RandomxSettings {
         mode: mine.mode.wish(),
-        ..Settings::default()
+        ..RandomxSettings::default()
     }));
     let threads = mine.threads.map_or_else(
         || std::thread::available_parallelism().map_or(1, usize::from),
@@ -87,7 +87,7 @@ pub async fn run(mine: Mine) -> anyhow::Result<()> {
     println!(
         "mining at {} with {threads} threads in {} mode ({}); Ctrl-C ends",
         mine.pool,
-        choice.mode.name(),
+        choice.mode.as_str(),
         choice.reason
     );
     let config = MinerConfig {
@@ -98,7 +98,7 @@ pub async fn run(mine: Mine) -> anyhow::Result<()> {
         threads,
     };
     let (miner, handle) = Miner::new(config, seeds.clone());
-    let (miner, events) = miner.watched();
+    let (miner, events) = miner.with_events();
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(miner.run(stop.clone()));
@@ -212,7 +212,7 @@ impl Show {
     }
 
     fn work(&mut self, job: MinerJob) {
-        self.seeds.want(job.seed, job.next_seed);
+        self.seeds.request(job.seed, job.next_seed);
         self.job = Some(job);
     }
 

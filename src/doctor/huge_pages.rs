@@ -2,9 +2,9 @@
 //! speed.
 
 use async_trait::async_trait;
-use headframe_stratum::randomx::memory::available;
 use headframe_stratum::randomx::plan::{self, CACHE, DATASET};
-use headframe_stratum::randomx::{Mode, Settings};
+use headframe_stratum::randomx::system_memory::available;
+use headframe_stratum::randomx::{Mode, RandomxSettings};
 
 use super::{Check, Finding, Patient};
 use crate::system::machine;
@@ -30,7 +30,7 @@ impl Check for HugePages {
         let transparent = std::fs::read_to_string(TRANSPARENT).unwrap_or_default();
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let free = machine::kib(&meminfo, "HugePages_Free").unwrap_or(0);
-        let mode = plan::choose(pool.randomx.mode, available()).mode;
+        let mode = plan::choose_mode(pool.randomx.mode, available()).mode;
         vec![judge(
             &pool.randomx,
             pages(mode, pool.verify_threads as u64),
@@ -54,7 +54,7 @@ fn chosen(setting: &str) -> &str {
         .map_or("unknown", |(word, _)| word)
 }
 
-fn judge(settings: &Settings, need: u64, free: u64, transparent: &str) -> Finding {
+fn judge(settings: &RandomxSettings, need: u64, free: u64, transparent: &str) -> Finding {
     let found =
         format!("{free} are free, {need} may be used; transparent ones are set to {transparent}");
     let reserve = format!("`sysctl vm.nr_hugepages={need}` as root, best at boot");
@@ -93,9 +93,9 @@ mod tests {
         assert_eq!([pages(Mode::Light, 2), pages(Mode::Full, 2)], [258, 1_299]);
         let judged = |huge_pages, free, transparent| {
             judge(
-                &Settings {
+                &RandomxSettings {
                     huge_pages,
-                    ..Settings::default()
+                    ..RandomxSettings::default()
                 },
                 258,
                 free,

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use headframe_stratum::randomx::Mode;
-use headframe_stratum::randomx::memory::available;
-use headframe_stratum::randomx::plan::{self, CACHE, Choice, DATASET, Wish};
+use headframe_stratum::randomx::plan::{self, CACHE, DATASET, ModeChoice, ModeSetting};
+use headframe_stratum::randomx::system_memory::available;
 
 use super::{Check, Finding, Patient};
 use crate::config::Role;
@@ -34,30 +34,30 @@ impl Check for Memory {
         };
         let choice = patient
             .pool()
-            .map(|pool| plan::choose(pool.randomx.mode, Some(free)));
+            .map(|pool| plan::choose_mode(pool.randomx.mode, Some(free)));
         let insists = patient
             .pool()
-            .is_some_and(|pool| pool.randomx.mode == Wish::Full);
+            .is_some_and(|pool| pool.randomx.mode == ModeSetting::Full);
         vec![judge(free, queries, choice.as_ref(), insists)]
     }
 }
 
 /// The present seed and the next one; where memory allows, both have a dataset at a change of
 /// epoch.
-fn seeds(choice: &Choice) -> u64 {
+fn seeds(choice: &ModeChoice) -> u64 {
     match choice.mode {
         Mode::Light => 2 * CACHE,
         Mode::Full => 2 * CACHE + DATASET,
     }
 }
 
-fn judge(free: u64, queries: u64, choice: Option<&Choice>, insists: bool) -> Finding {
+fn judge(free: u64, queries: u64, choice: Option<&ModeChoice>, insists: bool) -> Finding {
     let need = OTHERS + queries + choice.map_or(0, seeds);
     let mode = choice
         .map(|choice| {
             format!(
                 "; shares are verified in {} mode: {}",
-                choice.mode.name(),
+                choice.mode.as_str(),
                 choice.reason
             )
         })
@@ -85,20 +85,32 @@ mod tests {
 
     #[test]
     fn too_little_is_named_with_what_to_do() {
-        let choice = |wish, free| plan::choose(wish, Some(free));
+        let choice = |wish, free| plan::choose_mode(wish, Some(free));
         let gib = |count: u64| count << 30;
-        let verdict =
-            |wish, free| judge(free, gib(1), Some(&choice(wish, free)), wish == Wish::Full).verdict;
+        let verdict = |wish, free| {
+            judge(
+                free,
+                gib(1),
+                Some(&choice(wish, free)),
+                wish == ModeSetting::Full,
+            )
+            .verdict
+        };
         use Verdict::{Fail, Ok, Warn};
         assert_eq!(
-            [gib(8), gib(4), gib(2)].map(|free| verdict(Wish::Full, free)),
+            [gib(8), gib(4), gib(2)].map(|free| verdict(ModeSetting::Full, free)),
             [Ok, Warn, Fail]
         );
         assert_eq!(
-            [gib(8), gib(3), gib(1)].map(|free| verdict(Wish::Auto, free)),
+            [gib(8), gib(3), gib(1)].map(|free| verdict(ModeSetting::Auto, free)),
             [Ok, Ok, Fail]
         );
-        let told = judge(gib(2), gib(1), Some(&choice(Wish::Full, gib(2))), true);
+        let told = judge(
+            gib(2),
+            gib(1),
+            Some(&choice(ModeSetting::Full, gib(2))),
+            true,
+        );
         assert!(
             told.todo
                 .is_some_and(|todo| todo.contains("stratum.randomx.mode"))

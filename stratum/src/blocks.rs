@@ -7,23 +7,23 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::chain::Standing;
+use crate::chain::ChainPosition;
 use crate::config::ConfigError;
 
-pub mod ledger;
+pub mod open_blocks;
 pub(crate) mod watcher;
 
 /// The section `[stratum.blocks]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct BlocksSettings {
     /// Confirmations, the block itself counted, at which a block is called confirmed.
     pub confirmed_at: u64,
     /// Seconds between looks at the open blocks; every new template is looked at in any case.
     pub look_s: u64,
 }
 
-impl Default for Settings {
+impl Default for BlocksSettings {
     fn default() -> Self {
         Self {
             confirmed_at: 10,
@@ -32,7 +32,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl BlocksSettings {
     /// Refuses what makes no sense.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let refuse = |key, reason: &str| ConfigError {
@@ -55,7 +55,7 @@ impl Settings {
 
 /// How far a block has come, as its rows tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stage {
+pub enum BlockStage {
     /// No row of it is durable yet.
     Unwritten,
     /// Written before the daemon was told.
@@ -72,37 +72,39 @@ pub enum Stage {
     Matured,
 }
 
-impl Stage {
+impl BlockStage {
     /// The word in the `blocks` stream; an unwritten block has none.
-    pub fn word(self) -> Option<&'static str> {
+    pub fn as_str(self) -> Option<&'static str> {
         match self {
-            Stage::Unwritten => None,
-            Stage::Candidate => Some("candidate"),
-            Stage::Accepted => Some("accepted"),
-            Stage::Refused => Some("refused"),
-            Stage::Confirmed => Some("confirmed"),
-            Stage::Orphaned => Some("orphaned"),
-            Stage::Matured => Some("matured"),
+            BlockStage::Unwritten => None,
+            BlockStage::Candidate => Some("candidate"),
+            BlockStage::Accepted => Some("accepted"),
+            BlockStage::Refused => Some("refused"),
+            BlockStage::Confirmed => Some("confirmed"),
+            BlockStage::Orphaned => Some("orphaned"),
+            BlockStage::Matured => Some("matured"),
         }
     }
 
     /// The stage a word of the `blocks` stream stands for.
-    pub fn of_word(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         let written = [
-            Stage::Candidate,
-            Stage::Accepted,
-            Stage::Refused,
-            Stage::Confirmed,
-            Stage::Orphaned,
-            Stage::Matured,
+            BlockStage::Candidate,
+            BlockStage::Accepted,
+            BlockStage::Refused,
+            BlockStage::Confirmed,
+            BlockStage::Orphaned,
+            BlockStage::Matured,
         ];
-        written.into_iter().find(|stage| stage.word() == Some(word))
+        written
+            .into_iter()
+            .find(|stage| stage.as_str() == Some(word))
     }
 }
 
 /// The confirmations that make a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
+pub struct ConfirmationRules {
     /// From here on a block is confirmed.
     pub confirmed_at: u64,
     /// From here on its reward can be spent, by the chain's own rule.
@@ -114,44 +116,54 @@ pub struct Rules {
 ///
 /// A refused block is watched, too: a daemon that did not answer counts as a refusal, and it may
 /// have taken the block.
-pub fn steps(stage: Stage, standing: Standing, rules: Rules) -> Vec<Stage> {
+pub fn next_steps(
+    stage: BlockStage,
+    position: ChainPosition,
+    rules: ConfirmationRules,
+) -> Vec<BlockStage> {
     let mut steps = Vec::new();
     let mut at = stage;
-    while let Some(next) = step(at, standing, rules) {
+    while let Some(next) = step(at, position, rules) {
         steps.push(next);
         at = next;
     }
     steps
 }
 
-fn step(stage: Stage, standing: Standing, rules: Rules) -> Option<Stage> {
-    match (stage, standing) {
-        (Stage::Unwritten, _) => Some(Stage::Candidate),
-        (Stage::Candidate | Stage::Refused | Stage::Orphaned, Standing::Best { .. }) => {
-            Some(Stage::Accepted)
-        }
-        (Stage::Accepted, Standing::Best { confirmations })
+fn step(
+    stage: BlockStage,
+    position: ChainPosition,
+    rules: ConfirmationRules,
+) -> Option<BlockStage> {
+    match (stage, position) {
+        (BlockStage::Unwritten, _) => Some(BlockStage::Candidate),
+        (
+            BlockStage::Candidate | BlockStage::Refused | BlockStage::Orphaned,
+            ChainPosition::Best { .. },
+        ) => Some(BlockStage::Accepted),
+        (BlockStage::Accepted, ChainPosition::Best { confirmations })
             if confirmations >= rules.confirmed_at =>
         {
-            Some(Stage::Confirmed)
+            Some(BlockStage::Confirmed)
         }
-        (Stage::Confirmed, Standing::Best { confirmations })
+        (BlockStage::Confirmed, ChainPosition::Best { confirmations })
             if confirmations >= rules.matured_at =>
         {
-            Some(Stage::Matured)
+            Some(BlockStage::Matured)
         }
-        (Stage::Candidate | Stage::Accepted | Stage::Confirmed, Standing::Beside { .. }) => {
-            Some(Stage::Orphaned)
-        }
+        (
+            BlockStage::Candidate | BlockStage::Accepted | BlockStage::Confirmed,
+            ChainPosition::Beside { .. },
+        ) => Some(BlockStage::Orphaned),
         _ => None,
     }
 }
 
 /// Whether nothing can follow any more: the block has matured, or the block in its place has.
-pub fn is_over(stage: Stage, standing: Standing, rules: Rules) -> bool {
-    match (stage, standing) {
-        (Stage::Matured, _) => true,
-        (Stage::Orphaned | Stage::Refused, Standing::Beside { confirmations }) => {
+pub fn is_over(stage: BlockStage, position: ChainPosition, rules: ConfirmationRules) -> bool {
+    match (stage, position) {
+        (BlockStage::Matured, _) => true,
+        (BlockStage::Orphaned | BlockStage::Refused, ChainPosition::Beside { confirmations }) => {
             confirmations >= rules.matured_at
         }
         _ => false,

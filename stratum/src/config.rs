@@ -1,4 +1,4 @@
-//! The stratum room's section of the configuration: every key with its default, and what makes it
+//! The stratum crate's section of the configuration: every key with its default, and what makes it
 //! refusable.
 
 use headframe_schemas::stream::blocks::Terms;
@@ -8,14 +8,15 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::chain::bitcoin::OpensySettings;
+use crate::chain::coinbase_tag::CoinbaseTag;
 use crate::chain::driver::ChainKind;
-use crate::chain::fleet;
-use crate::chain::mark::Mark;
+use crate::chain::failover;
 use crate::port::{Port, PortConfig};
 use crate::protocol::reconnect::Successor;
 use crate::proxy::Trusted;
 use crate::tls::TlsSettings;
-use crate::{blocks, defence, randomx, spool, vardiff};
+use crate::work::vardiff;
+use crate::{blocks, defence, randomx, spool};
 
 /// The longest grace for late shares: a quarter of the time between two blocks of Monero.
 const MAX_GRACE_MS: u64 = 30_000;
@@ -47,9 +48,9 @@ pub struct StratumConfig {
     /// Several daemons in the order of preference, instead of `daemon_url`.
     pub daemon_urls: Vec<String>,
     /// When a daemon counts as unfit.
-    pub daemons: fleet::Settings,
+    pub daemons: failover::DaemonSettings,
     /// What becomes of found blocks.
-    pub blocks: blocks::Settings,
+    pub blocks: blocks::BlocksSettings,
     /// Seconds a call to the daemon may take.
     pub daemon_timeout_s: u64,
     /// Seconds the last template stays in use while the daemon does not answer.
@@ -61,13 +62,13 @@ pub struct StratumConfig {
     /// Hashes a share costs a miner that just logged in.
     pub start_difficulty: u64,
     /// How difficulty follows each miner.
-    pub vardiff: vardiff::Settings,
+    pub vardiff: vardiff::VardiffSettings,
     /// Threads that verify shares.
     pub verify_threads: usize,
     /// Shares that may wait for a thread.
     pub verify_queue: usize,
     /// How much memory to trade for speed.
-    pub randomx: randomx::Settings,
+    pub randomx: randomx::RandomxSettings,
     /// Connections at once.
     pub max_sessions: usize,
     /// Seconds a connection may take to log in.
@@ -110,17 +111,17 @@ impl Default for StratumConfig {
             opensy: OpensySettings::default(),
             daemon_url: "http://127.0.0.1:18081".to_owned(),
             daemon_urls: Vec::new(),
-            daemons: fleet::Settings::default(),
-            blocks: blocks::Settings::default(),
+            daemons: failover::DaemonSettings::default(),
+            blocks: blocks::BlocksSettings::default(),
             daemon_timeout_s: 5,
             daemon_grace_s: 30,
             poll_ms: 500,
             template_refresh_s: 30,
             start_difficulty: 10_000,
-            vardiff: vardiff::Settings::default(),
+            vardiff: vardiff::VardiffSettings::default(),
             verify_threads: 1,
             verify_queue: 1024,
-            randomx: randomx::Settings::default(),
+            randomx: randomx::RandomxSettings::default(),
             max_sessions: 10_000,
             login_timeout_s: 10,
             idle_timeout_s: 600,
@@ -277,8 +278,8 @@ impl StratumConfig {
     }
 
     /// What the pool's coinbases are known by.
-    pub(crate) fn mark(&self) -> Mark {
-        Mark::of(&self.pool, &self.wallet)
+    pub(crate) fn coinbase_tag(&self) -> CoinbaseTag {
+        CoinbaseTag::new(&self.pool, &self.wallet)
     }
     pub(crate) fn write_timeout(&self) -> Duration {
         Duration::from_secs(self.write_timeout_s)

@@ -4,7 +4,7 @@
 //! The rules are pure and each in its file: who may hold how many connections ([`limits`]), whose
 //! conduct is bad ([`conduct`]), who is banned until when ([`bans`]), how many names there may be
 //! ([`names`]). [`guard`] holds them for the server and [`visit`] is one connection's way through
-//! them. Who is verified first is decided by [`crate::randomx::fair`].
+//! them. Who is verified first is decided by [`crate::randomx::fair_queue`].
 
 pub mod addresses;
 pub mod bans;

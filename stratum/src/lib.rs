@@ -1,22 +1,18 @@
-//! The stratum room: the mining protocol, block templates, RandomX checks and the facts that follow
+//! The stratum crate: the mining protocol, block templates, RandomX checks and the facts that follow
 //! from them.
 //!
 //! A share's way: `server` reads a line, `protocol` makes a command of it, `share` refuses what can
 //! be refused for nothing, `randomx` computes the hash, `facts` makes the row durable, and only
-//! then the miner is told OK. `chain` is the only place that knows a coin; `difficulty`, `job`,
-//! `share`, `vardiff` and `protocol` are pure.
+//! then the miner is told OK. `chain` is the only place that knows a coin; `work`, `share` and
+//! `protocol` are pure.
 
 pub mod address;
 pub mod blocks;
 pub mod chain;
 pub mod config;
 pub mod defence;
-pub mod difficulty;
 pub mod facts;
 mod fanout;
-mod feed;
-pub mod grace;
-pub mod job;
 pub mod keccak;
 pub mod miner;
 mod pool;
@@ -29,8 +25,9 @@ mod server;
 pub mod share;
 pub mod spool;
 mod stats;
+mod template_watcher;
 pub mod tls;
-pub mod vardiff;
+pub mod work;
 
 pub use config::{ConfigError, StratumConfig};
 pub use defence::keeper::BansHandle;

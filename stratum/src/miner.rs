@@ -19,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 use crate::protocol::line::{LineError, LineReader};
 use crate::randomx::{HashError, Seeds};
 pub use event::{MinerEvent, MinerJob};
-use said::{Said, WireJob};
-use threads::{Found, Hashers, Task};
+use hashing_threads::{FoundShare, HashTask, HashingThreads};
+use pool_message::{PoolMessage, WireJob};
 
 mod event;
-mod said;
-mod threads;
+mod hashing_threads;
+mod pool_message;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -186,7 +186,7 @@ impl Miner {
     }
 
     /// Tells what happens. Whoever listens must go on listening, or let the receiver go.
-    pub fn watched(mut self) -> (Self, mpsc::Receiver<MinerEvent>) {
+    pub fn with_events(mut self) -> (Self, mpsc::Receiver<MinerEvent>) {
         let (events, told) = mpsc::channel(EVENTS);
         self.events = Some(events);
         (self, told)
@@ -196,16 +196,17 @@ impl Miner {
     /// often. Fails only if its threads cannot be started.
     pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
         let (sender, mut found) = mpsc::channel(FOUND_QUEUE);
-        let hashers = Hashers::start(self.config.threads, self.counters.hashes.clone(), sender)?;
+        let threads =
+            HashingThreads::start(self.config.threads, self.counters.hashes.clone(), sender)?;
         let mut failures = 0_u32;
         while !stop.is_cancelled() {
             let (started, logins) = (Instant::now(), self.counters.logins.load(Relaxed));
             let broken = tokio::select! {
                 () = stop.cancelled() => break,
-                broken = self.connection(&hashers, &mut found) => broken,
+                broken = self.connection(&threads, &mut found) => broken,
             };
             self.counters.connected.store(false, Relaxed);
-            hashers.pause();
+            threads.pause();
             tracing::warn!(pool = %self.config.pool, reason = %broken, "miner lost its pool");
             self.note(broken.to_string());
             let was_good =
@@ -216,8 +217,8 @@ impl Miner {
                 failures.saturating_add(1)
             };
             let pause = async {
-                self.tell(broken.event()).await;
-                tokio::time::sleep(wait(failures)).await;
+                self.emit(broken.event()).await;
+                tokio::time::sleep(retry_delay(failures)).await;
             };
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -227,23 +228,31 @@ impl Miner {
         self.counters.connected.store(false, Relaxed);
         // A thread that is handing a solution over must not wait for a reader that is gone.
         drop(found);
-        hashers.stop().await;
+        threads.stop().await;
         Ok(())
     }
 
     /// One connection, to its end.
-    async fn connection(&self, hashers: &Hashers, found: &mut mpsc::Receiver<Found>) -> Broken {
+    async fn connection(
+        &self,
+        threads: &HashingThreads,
+        found: &mut mpsc::Receiver<FoundShare>,
+    ) -> Broken {
         match self.connect().await {
             Ok((lines, out)) => {
-                let mut talk = Talk {
+                let mut session = PoolSession {
                     miner: self,
-                    hashers,
+                    threads,
                     out,
                     session: String::new(),
                     next_id: 2,
                     waiting: HashSet::new(),
                 };
-                talk.run(lines, found).await.err().unwrap_or(Broken::Closed)
+                session
+                    .run(lines, found)
+                    .await
+                    .err()
+                    .unwrap_or(Broken::Closed)
             }
             Err(broken) => broken,
         }
@@ -260,7 +269,7 @@ impl Miner {
         Ok((LineReader::new(read), write))
     }
 
-    async fn tell(&self, event: MinerEvent) {
+    async fn emit(&self, event: MinerEvent) {
         if let Some(events) = &self.events {
             // Whoever let the receiver go does not want to know.
             let _ = events.send(event).await;
@@ -277,9 +286,9 @@ impl Miner {
 }
 
 /// A connection's state.
-struct Talk<'a> {
+struct PoolSession<'a> {
     miner: &'a Miner,
-    hashers: &'a Hashers,
+    threads: &'a HashingThreads,
     out: OwnedWriteHalf,
     session: String,
     next_id: u64,
@@ -287,11 +296,11 @@ struct Talk<'a> {
     waiting: HashSet<u64>,
 }
 
-impl Talk<'_> {
+impl PoolSession<'_> {
     async fn run(
         &mut self,
         mut lines: LineReader<OwnedReadHalf>,
-        found: &mut mpsc::Receiver<Found>,
+        found: &mut mpsc::Receiver<FoundShare>,
     ) -> Result<(), Broken> {
         self.login().await?;
         let mut heard = Instant::now();
@@ -300,7 +309,7 @@ impl Talk<'_> {
             tokio::select! {
                 line = lines.next(MAX_LINE) => {
                     let line = line?.ok_or(Broken::Closed)?;
-                    self.hear(&line).await?;
+                    self.handle_line(&line).await?;
                     heard = Instant::now();
                     quiet_since = heard;
                 }
@@ -326,22 +335,22 @@ impl Talk<'_> {
             .await
     }
 
-    async fn hear(&mut self, line: &[u8]) -> Result<(), Broken> {
+    async fn handle_line(&mut self, line: &[u8]) -> Result<(), Broken> {
         let counters = &self.miner.counters;
-        match said::parse(line, &self.miner.algos)? {
-            Said::LoggedIn { session, job } => {
+        match pool_message::parse(line, &self.miner.algos)? {
+            PoolMessage::LoggedIn { session, job } => {
                 self.session = session;
                 counters.connected.store(true, Relaxed);
                 counters.logins.fetch_add(1, Relaxed);
-                self.miner.tell(MinerEvent::LoggedIn(job.shown())).await;
+                self.miner.emit(MinerEvent::LoggedIn(job.summary())).await;
                 self.mine(job).await
             }
-            Said::Job(job) => {
-                self.miner.tell(MinerEvent::Job(job.shown())).await;
+            PoolMessage::Job(job) => {
+                self.miner.emit(MinerEvent::Job(job.summary())).await;
                 self.mine(job).await
             }
-            Said::LoginRefused(reason) => Err(Broken::Login(reason)),
-            Said::Answer { id, refusal } => {
+            PoolMessage::LoginRefused(reason) => Err(Broken::Login(reason)),
+            PoolMessage::Answer { id, refusal } => {
                 // An answer to a keepalive counts for nothing.
                 if self.waiting.remove(&id) {
                     let counter = if refusal.is_none() {
@@ -370,7 +379,7 @@ impl Talk<'_> {
             target,
             ..
         } = job;
-        self.hashers.work(Task {
+        self.threads.work(HashTask {
             job_id,
             algo,
             blob,
@@ -381,8 +390,8 @@ impl Talk<'_> {
         Ok(())
     }
 
-    async fn submit(&mut self, found: Found) -> Result<(), Broken> {
-        if !self.hashers.is_current(&found) {
+    async fn submit(&mut self, found: FoundShare) -> Result<(), Broken> {
+        if !self.threads.is_current(&found) {
             return Ok(());
         }
         let id = self.id();
@@ -412,7 +421,7 @@ impl Talk<'_> {
 }
 
 /// How long to wait before the pool is called again after so many failures in a row.
-fn wait(failures: u32) -> Duration {
+fn retry_delay(failures: u32) -> Duration {
     let seconds = 1_u64
         .checked_shl(failures.saturating_sub(1))
         .unwrap_or(LONGEST_WAIT_S)
@@ -426,7 +435,8 @@ mod tests {
 
     #[test]
     fn a_pool_that_is_away_is_called_less_and_less() {
-        let waits = [0, 1, 2, 3, 4, 5, 6, 7, 70, u32::MAX].map(|failures| wait(failures).as_secs());
+        let waits =
+            [0, 1, 2, 3, 4, 5, 6, 7, 70, u32::MAX].map(|failures| retry_delay(failures).as_secs());
         assert_eq!(waits, [1, 1, 2, 4, 8, 16, 30, 30, 30, 30]);
     }
 }

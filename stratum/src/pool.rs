@@ -10,16 +10,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::blocks::Rules;
-use crate::blocks::watcher::{Blocks, Search, Watcher};
+use crate::blocks::ConfirmationRules;
+use crate::blocks::watcher::{BlockWatcher, RecoverySearch, SharedOpenBlocks};
 use crate::chain::{Chain, ChainError, driver};
 use crate::config::{ConfigError, StratumConfig};
 use crate::defence::guard::{Defence, DefenceError};
 use crate::defence::keeper::BansHandle;
 use crate::facts::Facts;
 use crate::fanout::Fanout;
-use crate::feed::{Feed, Timing, Work};
-use crate::grace::Tips;
 use crate::port::Port;
 use crate::protocol::reconnect::Successor;
 use crate::proxy::Trusted;
@@ -27,7 +25,9 @@ use crate::randomx::{Seeds, Verifier};
 use crate::recorder::{Drain, Recorder, recorder};
 use crate::server::{self, Entrance};
 use crate::stats::{Counters, StatsHandle};
+use crate::template_watcher::{CurrentWork, TemplateWatcher, WatchTiming};
 use crate::tls::{Identity, TlsError};
+use crate::work::late_shares::ChainTips;
 
 /// Why a pool did not start.
 #[derive(Debug, Error)]
@@ -69,9 +69,9 @@ pub(crate) struct Pool {
     pub(crate) recorder: Recorder,
     pub(crate) defence: Arc<Defence>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) work: watch::Receiver<Work>,
+    pub(crate) work: watch::Receiver<CurrentWork>,
     /// Found blocks that something may still become of.
-    pub(crate) blocks: Blocks,
+    pub(crate) blocks: SharedOpenBlocks,
     /// Measures how fast miners hear of a new block.
     pub(crate) fanout: Arc<Fanout>,
     /// Rings the feed.
@@ -83,7 +83,7 @@ pub(crate) struct Pool {
     pub(crate) entrance: Entrance,
     /// Where miners are sent at shutdown.
     pub(crate) successor: Option<Successor>,
-    tips: Mutex<Tips>,
+    tips: Mutex<ChainTips>,
     started: Instant,
 }
 
@@ -95,9 +95,9 @@ impl Pool {
 
     /// The blocks that shares may build on now. The work is looked at under the lock, so that no
     /// older look undoes a newer.
-    pub(crate) fn tips(&self) -> Tips {
+    pub(crate) fn tips(&self) -> ChainTips {
         let mut tips = self.tips.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Work::Template(template) = &*self.work.borrow() {
+        if let CurrentWork::Template(template) = &*self.work.borrow() {
             tips.announce(template.prev(), self.now_ms());
         }
         *tips
@@ -119,8 +119,8 @@ pub struct Stratum;
 pub struct Bound {
     listeners: Vec<(TcpListener, Port)>,
     pool: Arc<Pool>,
-    feed: Feed,
-    watcher: Watcher,
+    feed: TemplateWatcher,
+    watcher: BlockWatcher,
     drain: Drain,
 }
 
@@ -147,7 +147,7 @@ impl Stratum {
         let successor = config.successor()?;
         let seeds = Arc::new(Seeds::with(&config.randomx));
         let fair = config.defence.verify.clone();
-        let verifier = Verifier::start_fair(
+        let verifier = Verifier::start_with(
             seeds.clone(),
             config.verify_threads,
             config.verify_queue,
@@ -163,15 +163,16 @@ impl Stratum {
         }
         let (recorder, drain) = recorder(facts.clone(), counters.clone());
         let defence = Defence::new(&config, recorder.clone())?;
-        let (work_sender, work) = watch::channel(Work::Nothing("no block template yet".to_owned()));
+        let (work_sender, work) =
+            watch::channel(CurrentWork::Nothing("no block template yet".to_owned()));
         let bell = Arc::new(Notify::new());
-        let timing = Timing {
+        let timing = WatchTiming {
             poll: Duration::from_millis(config.poll_ms),
             refresh: Duration::from_secs(config.template_refresh_s),
             grace: Duration::from_secs(config.daemon_grace_s),
         };
-        let (blocks, fanout) = (Blocks::default(), Arc::new(Fanout::default()));
-        let watcher = Watcher {
+        let (blocks, fanout) = (SharedOpenBlocks::default(), Arc::new(Fanout::default()));
+        let watcher = BlockWatcher {
             pool: config.pool.clone(),
             wallet: config.wallet.clone(),
             terms: config.terms.clone(),
@@ -179,14 +180,14 @@ impl Stratum {
             chain: chain.clone(),
             facts: facts.clone(),
             work: work.clone(),
-            rules: Rules {
+            rules: ConfirmationRules {
                 confirmed_at: config.blocks.confirmed_at,
                 matured_at: chain.maturity(),
             },
             every: Duration::from_secs(config.blocks.look_s),
-            search: Search::default(),
+            search: RecoverySearch::default(),
         };
-        let feed = Feed {
+        let feed = TemplateWatcher {
             chain: chain.clone(),
             seeds,
             counters: counters.clone(),
@@ -196,7 +197,7 @@ impl Stratum {
             timing,
         };
         let (tasks, instance, started) = (TaskTracker::new(), rand::random(), Instant::now());
-        let tips = Mutex::new(Tips::new(config.late_grace_ms));
+        let tips = Mutex::new(ChainTips::new(config.late_grace_ms));
         let pool = Pool {
             name: config.pool.as_str().into(),
             config,
@@ -296,7 +297,7 @@ impl Bound {
         feeding.spawn(feed.run(stop.clone()));
         feeding.spawn(watcher.run(stop.clone()));
         let (chain, bell, ended) = (pool.chain.clone(), pool.bell.clone(), stop.clone());
-        feeding.spawn(async move { chain.attend(bell, ended).await });
+        feeding.spawn(async move { chain.run_background(bell, ended).await });
         let ended = stop.clone();
         feeding.spawn(async move { seeds.build_datasets(ended).await });
         feeding.spawn(pool.defence.clone().keep(stop.clone()));

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use crate::config::{ConfigError, StratumConfig};
-use crate::vardiff;
+use crate::work::vardiff;
 
 /// An entry of `stratum.ports`. What is left out is as in the section `[stratum]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub struct Port {
     /// Hashes every share costs, unless the login wishes otherwise.
     pub fixed_difficulty: Option<u64>,
     /// How difficulty follows each miner.
-    pub vardiff: vardiff::Settings,
+    pub vardiff: vardiff::VardiffSettings,
     /// Whether every miner gets NiceHash jobs.
     pub nicehash: bool,
 }
@@ -59,7 +59,7 @@ impl Port {
             listen: port.listen,
             start_difficulty: port.start_difficulty.unwrap_or(config.start_difficulty),
             fixed_difficulty: port.fixed_difficulty,
-            vardiff: vardiff::Settings {
+            vardiff: vardiff::VardiffSettings {
                 min_difficulty: port.min_difficulty.unwrap_or(config.vardiff.min_difficulty),
                 max_difficulty: port.max_difficulty.unwrap_or(config.vardiff.max_difficulty),
                 ..config.vardiff

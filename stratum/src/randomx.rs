@@ -9,20 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use thiserror::Error;
 
-use crate::chain::Hash;
-use library::{Cache, Dataset, Flags, RawMachine};
+use crate::work::template::Hash;
+use library::{Cache, Dataset, Flags, RawVm};
 
-pub mod fair;
-mod lane;
+pub mod fair_queue;
 mod library;
-pub mod memory;
+mod overload;
 pub mod plan;
+mod round_robin;
 mod seeds;
-mod strain;
+pub mod system_memory;
 pub mod vectors;
 pub mod verifier;
 
-pub use seeds::{Seeds, Settings};
+pub use seeds::{RandomxSettings, Seeds};
 pub use verifier::Verifier;
 
 /// Why a hash could not be computed.
@@ -35,7 +35,7 @@ pub enum HashError {
     Library { doing: &'static str, reason: String },
     /// There are too many shares of those who have not proven themselves.
     #[error("too many unverified shares ({0:?}); send good ones first, or try again later")]
-    Overloaded(fair::Overload),
+    Overloaded(fair_queue::Overload),
     /// The verifier has stopped.
     #[error("the RandomX verifier has stopped")]
     Stopped,
@@ -52,7 +52,7 @@ pub enum Mode {
 
 impl Mode {
     /// One word for metrics.
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Mode::Light => "light",
             Mode::Full => "full",
@@ -61,13 +61,13 @@ impl Mode {
 }
 
 /// The initialised memory of one seed, read by any number of machines.
-pub struct Memory {
+pub struct SeedMemory {
     flags: Flags,
     cache: Arc<Cache>,
     dataset: Option<Dataset>,
 }
 
-impl Memory {
+impl SeedMemory {
     /// Computes the memory of a seed, or of any other key, on one thread: half a second in light
     /// mode, a minute in full mode.
     pub fn build(seed: &[u8], mode: Mode) -> Result<Self, HashError> {
@@ -80,7 +80,8 @@ impl Memory {
 
     /// The cache alone. Huge pages are tried first if wished for.
     pub fn light(seed: &[u8], huge_pages: bool) -> Result<Self, HashError> {
-        let made = tries(huge_pages).find_map(|flags| Some((flags, Cache::new(flags, seed)?)));
+        let made =
+            flags_to_try(huge_pages).find_map(|flags| Some((flags, Cache::new(flags, seed)?)));
         let (flags, cache) = made.ok_or_else(|| failed("preparing the cache", "no memory"))?;
         if flags != Flags::new(huge_pages) {
             tracing::warn!(
@@ -96,14 +97,14 @@ impl Memory {
 
     /// The same seed with its dataset, computed on so many threads until `cancelled`.
     pub fn full(
-        light: &Memory,
+        light: &SeedMemory,
         threads: usize,
         huge_pages: bool,
         cancelled: &AtomicBool,
     ) -> Result<Self, HashError> {
         let cache = light.cache.clone();
-        let dataset =
-            tries(huge_pages).find_map(|flags| Dataset::new(flags, &cache, threads, cancelled));
+        let dataset = flags_to_try(huge_pages)
+            .find_map(|flags| Dataset::new(flags, &cache, threads, cancelled));
         let dataset = dataset.ok_or_else(|| {
             failed(
                 "preparing the dataset",
@@ -128,18 +129,18 @@ impl Memory {
 }
 
 /// A virtual machine, bound to the thread that made it.
-pub struct Machine {
-    raw: RawMachine,
+pub struct Vm {
+    raw: RawVm,
     // The machine reads this memory, so it must live as long; fields are dropped in the order of
     // their declaration.
-    memory: Arc<Memory>,
+    memory: Arc<SeedMemory>,
 }
 
-impl Machine {
+impl Vm {
     /// A machine over this memory.
-    pub fn new(memory: &Arc<Memory>) -> Result<Self, HashError> {
+    pub fn new(memory: &Arc<SeedMemory>) -> Result<Self, HashError> {
         // SAFETY: the machine is kept beside the memory, which is dropped after it.
-        let raw = unsafe { RawMachine::new(memory.flags, &memory.cache, memory.dataset.as_ref()) };
+        let raw = unsafe { RawVm::new(memory.flags, &memory.cache, memory.dataset.as_ref()) };
         let raw = raw.ok_or_else(|| {
             failed(
                 "making a machine",
@@ -153,7 +154,7 @@ impl Machine {
     }
 
     /// Whether it works on this memory.
-    pub fn reads(&self, memory: &Arc<Memory>) -> bool {
+    pub fn reads(&self, memory: &Arc<SeedMemory>) -> bool {
         Arc::ptr_eq(&self.memory, memory)
     }
 
@@ -170,7 +171,7 @@ impl Machine {
 }
 
 /// The flags to try, the best first.
-fn tries(huge_pages: bool) -> impl Iterator<Item = Flags> {
+fn flags_to_try(huge_pages: bool) -> impl Iterator<Item = Flags> {
     [true, false]
         .into_iter()
         .filter(move |huge| huge_pages || !huge)

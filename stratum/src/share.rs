@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use crate::chain::{Extranonce, Hash, Template, with_nonce};
-use crate::difficulty::Difficulty;
-use crate::grace::{Standing, Tips};
-use crate::job::{Job, JobRing, Reservation};
+use crate::work::difficulty::Difficulty;
+use crate::work::job::{Job, JobRing, Reservation};
+use crate::work::late_shares::{ChainTips, ShareAge};
+use crate::work::template::{Extranonce, Hash, Template, with_nonce};
 
 /// A submitted share, as bytes: two spellings of one nonce are one nonce.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Outcome {
     ];
 
     /// The word in the `shares` stream.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Accepted => "accepted",
             Outcome::Stale => "stale",
@@ -131,7 +131,7 @@ impl Rejection {
 
 /// What a share's row says about its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct JobTerms {
     /// Hashes the share is worth.
     pub difficulty: u64,
     /// Hashes a block costs.
@@ -140,9 +140,9 @@ pub struct Terms {
     pub height: u64,
 }
 
-impl Terms {
+impl JobTerms {
     /// The terms of a job.
-    pub fn of(job: &Job) -> Self {
+    pub fn of_job(job: &Job) -> Self {
         Self {
             difficulty: job.difficulty.hashes(),
             network_difficulty: job.template.network_difficulty(),
@@ -153,7 +153,7 @@ impl Terms {
 
 /// A share that passed everything free and is worth a hash.
 #[derive(Debug, Clone)]
-pub struct Admitted {
+pub struct AdmittedShare {
     /// The block it may make.
     pub template: Arc<dyn Template>,
     /// The job's own.
@@ -168,7 +168,7 @@ pub struct Admitted {
     pub late: bool,
 }
 
-impl Admitted {
+impl AdmittedShare {
     /// The bytes whose hash the miner claims to know.
     pub fn blob(&self) -> Vec<u8> {
         with_nonce(
@@ -179,8 +179,8 @@ impl Admitted {
     }
 
     /// The terms of its job.
-    pub fn terms(&self) -> Terms {
-        Terms {
+    pub fn terms(&self) -> JobTerms {
+        JobTerms {
             difficulty: self.difficulty.hashes(),
             network_difficulty: self.template.network_difficulty(),
             height: self.template.height(),
@@ -190,36 +190,36 @@ impl Admitted {
 
 /// A share refused without hashing; `terms` are those of its job, else of the current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedShare {
     /// Why.
     pub reason: Rejection,
     /// For its row.
-    pub terms: Option<Terms>,
+    pub terms: Option<JobTerms>,
 }
 
 /// Everything that can be said without hashing. `tips` are the blocks that jobs may build on, as of
 /// now.
 pub fn admit(
     jobs: &mut JobRing,
-    tips: &Tips,
+    tips: &ChainTips,
     now_ms: u64,
     submission: &Submission,
-) -> Result<Admitted, Refused> {
-    let current = jobs.current().map(Terms::of);
+) -> Result<AdmittedShare, RefusedShare> {
+    let current = jobs.current().map(JobTerms::of_job);
     let Some(job) = jobs.find(&submission.job_id) else {
-        return Err(Refused {
+        return Err(RefusedShare {
             reason: Rejection::Expired,
             terms: current,
         });
     };
     let refuse = |reason, job: &Job| {
-        Err(Refused {
+        Err(RefusedShare {
             reason,
-            terms: Some(Terms::of(job)),
+            terms: Some(JobTerms::of_job(job)),
         })
     };
-    let standing = tips.standing(&job.template.prev(), now_ms);
-    if standing == Standing::Stale {
+    let age = tips.share_age(&job.template.prev(), now_ms);
+    if age == ShareAge::Stale {
         return refuse(Rejection::Expired, job);
     }
     if !job.takes(submission.nonce) {
@@ -233,18 +233,18 @@ pub fn admit(
     if !job.difficulty.is_met_by(&submission.result) {
         return refuse(Rejection::LowDifficulty, job);
     }
-    Ok(Admitted {
+    Ok(AdmittedShare {
         template: job.template.clone(),
         extranonce: job.extranonce,
         difficulty: job.difficulty,
         nonce: submission.nonce,
         claimed: submission.result,
-        late: standing == Standing::Late,
+        late: age == ShareAge::Late,
     })
 }
 
 /// The verdict once the hash is known: refused, or accepted with whether it is a block.
-pub fn judge(share: &Admitted, hash: &Hash) -> Result<bool, Rejection> {
+pub fn judge(share: &AdmittedShare, hash: &Hash) -> Result<bool, Rejection> {
     if *hash != share.claimed {
         return Err(Rejection::WrongResult);
     }

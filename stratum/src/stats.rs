@@ -140,7 +140,7 @@ impl Counters {
     }
 
     pub(crate) fn share(&self, outcome: Outcome) {
-        metrics::counter!("headframe_stratum_shares_total", "outcome" => outcome.word())
+        metrics::counter!("headframe_stratum_shares_total", "outcome" => outcome.as_str())
             .increment(1);
         self.shares[outcome.index()].fetch_add(1, Relaxed);
     }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use headframe_ingest::{ManagedServer, ServerConfig, server};
 use headframe_stratum::chain::with_nonce;
-use headframe_stratum::randomx::{Machine, Mode, Seeds};
+use headframe_stratum::randomx::{Mode, Seeds, Vm};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -111,7 +111,7 @@ async fn share(port: u16, worker: &str, seeds: &Seeds, told: &Mutex<Told>) -> Op
         .unwrap();
     let blob = with_nonce(bytes("blob"), 39, [0; 4]);
     let hashed =
-        tokio::task::spawn_blocking(move || Machine::new(&memory).unwrap().hash(&blob).unwrap());
+        tokio::task::spawn_blocking(move || Vm::new(&memory).unwrap().hash(&blob).unwrap());
     let result: String = hashed
         .await
         .unwrap()

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, anyhow, bail};
 use futures::future::try_join_all;
 use headframe_stratum::chain::with_nonce;
-use headframe_stratum::randomx::{Machine, Memory};
+use headframe_stratum::randomx::{SeedMemory, Vm};
 use serde_json::{Value, json};
 use tokio::io::BufReader;
 use tokio::net::tcp::OwnedReadHalf;
@@ -84,7 +84,7 @@ pub async fn run(
         ratios.get(ratios.len() / 2).copied()
     };
     Ok(json!({
-        "threads": load.threads, "mode": memory.mode().name(), "shares_a_round": shares as usize * miners.len(), "rounds": each,
+        "threads": load.threads, "mode": memory.mode().as_str(), "shares_a_round": shares as usize * miners.len(), "rounds": each,
         "ratio": median(|times| times.clock[0] / times.clock[1]),
         "cpu_ratio": load.pid.and_then(|_| median(|times| times.cpu[0] / times.cpu[1])),
     }))
@@ -104,7 +104,7 @@ impl RoundTimes {
 /// Has the library hash so many shares a miner, and the pool verify them.
 async fn run_round(
     miners: &mut [LoggedIn<'_>],
-    memory: &Arc<Memory>,
+    memory: &Arc<SeedMemory>,
     load: &StratumLoad,
     count: u32,
 ) -> anyhow::Result<RoundTimes> {
@@ -167,13 +167,13 @@ async fn run_round(
 /// The hashes of the shares, by plain loops over the library.
 fn hash_all(
     mut shares: Vec<Share>,
-    memory: &Arc<Memory>,
+    memory: &Arc<SeedMemory>,
     threads: usize,
 ) -> anyhow::Result<Vec<Share>> {
     let part = shares.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
         let hash = |part: &mut [Share]| -> anyhow::Result<()> {
-            let machine = Machine::new(memory)?;
+            let machine = Vm::new(memory)?;
             for share in part {
                 share.hash = machine.hash(&share.blob)?;
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use headframe_stratum::randomx::{Machine, Memory, Mode, Seeds};
+use headframe_stratum::randomx::{Mode, SeedMemory, Seeds, Vm};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ pub struct HashingThreads {
 }
 
 struct HashRequest {
-    memory: Arc<Memory>,
+    memory: Arc<SeedMemory>,
     blob: Vec<u8>,
     answer: oneshot::Sender<[u8; 32]>,
 }
@@ -50,8 +50,8 @@ impl HashingThreads {
     }
 
     /// The memory of a seed as it should be for measuring: with its dataset, if wished for.
-    pub async fn memory(&self, seed: [u8; 32]) -> anyhow::Result<Arc<Memory>> {
-        self.seeds.want(seed, None);
+    pub async fn memory(&self, seed: [u8; 32]) -> anyhow::Result<Arc<SeedMemory>> {
+        self.seeds.request(seed, None);
         loop {
             let memory = self.seeds.memory(seed).await?;
             if memory.mode() == self.seeds.mode() {
@@ -63,7 +63,7 @@ impl HashingThreads {
 
     /// The hash of a blob; `None` when too many wait already, or RandomX failed.
     pub async fn hash(&self, seed: [u8; 32], blob: Vec<u8>) -> Option<[u8; 32]> {
-        self.seeds.want(seed, None);
+        self.seeds.request(seed, None);
         let memory = self.seeds.memory(seed).await.ok()?;
         let (answer, hash) = oneshot::channel();
         self.requests
@@ -81,7 +81,7 @@ fn run_thread(inbox: &Mutex<Receiver<HashRequest>>) {
     // Elsewhere each miner has a machine of its own; here the pool comes first. Where that is not
     // allowed they share.
     let _ = rustix::process::nice(19);
-    let mut machine: Option<Machine> = None;
+    let mut machine: Option<Vm> = None;
     loop {
         let received = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(requests) = received else { return };
@@ -89,7 +89,7 @@ fn run_thread(inbox: &Mutex<Receiver<HashRequest>>) {
             .as_ref()
             .is_none_or(|machine| !machine.reads(&requests.memory))
         {
-            machine = Machine::new(&requests.memory).ok();
+            machine = Vm::new(&requests.memory).ok();
         }
         if let Some(hash) = machine
             .as_ref()

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use headframe_stratum::chain::with_nonce;
-use headframe_stratum::difficulty::{miner_submits, target_from_hex};
+use headframe_stratum::work::difficulty::{miner_submits, target_from_hex};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpSocket;

@@ -11,13 +11,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::{Entry, Key, Ledger};
-use super::{Rules, Stage, is_over, steps};
-use crate::chain::mark::Marked;
-use crate::chain::{Chain, ChainError, Standing};
+use super::open_blocks::{BlockKey, Entry, OpenBlocks};
+use super::{BlockStage, ConfirmationRules, is_over, next_steps};
+use crate::chain::coinbase_tag::TaggedBlock;
+use crate::chain::{Chain, ChainError, ChainPosition};
 use crate::facts::{FactError, Facts};
-use crate::feed::Work;
 use crate::pool::wall_us;
+use crate::template_watcher::CurrentWork;
 
 /// The worker in the row of a block that nothing but the chain told of.
 pub(crate) const RECOVERED: &str = "_recovered";
@@ -29,7 +29,7 @@ const SEARCH_AT_ONCE: u64 = 100;
 
 /// How far the search for blocks without rows has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Search {
+pub(crate) enum RecoverySearch {
     /// Where to begin is not known yet.
     #[default]
     Begin,
@@ -53,47 +53,47 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The ledger as submissions and watcher share it.
 #[derive(Clone, Default)]
-pub(crate) struct Blocks(Arc<Mutex<Ledger>>);
+pub(crate) struct SharedOpenBlocks(Arc<Mutex<OpenBlocks>>);
 
-impl Blocks {
+impl SharedOpenBlocks {
     /// The ledger, for a moment.
-    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, OpenBlocks> {
         // Each method leaves the ledger whole, so a panic elsewhere does not spoil it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The watcher, to be run.
-pub(crate) struct Watcher {
+pub(crate) struct BlockWatcher {
     pub(crate) pool: String,
     /// The address that found blocks pay.
     pub(crate) wallet: String,
     /// On which terms a block is paid whose own row is lost.
     pub(crate) terms: Terms,
-    pub(crate) blocks: Blocks,
+    pub(crate) blocks: SharedOpenBlocks,
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) facts: Arc<dyn Facts>,
     /// Changes with every template, and so with every new block.
-    pub(crate) work: watch::Receiver<Work>,
-    pub(crate) rules: Rules,
+    pub(crate) work: watch::Receiver<CurrentWork>,
+    pub(crate) rules: ConfirmationRules,
     pub(crate) every: Duration,
     /// Where the chain is searched next for blocks whose rows a crash cut off.
-    pub(crate) search: Search,
+    pub(crate) search: RecoverySearch,
 }
 
-impl Watcher {
+impl BlockWatcher {
     /// Watches until told to stop. A row that is being written then may or may not become durable;
     /// the next start asks.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let watch = async {
             self.recall().await;
             loop {
-                if let Err(error) = self.search().await {
+                if let Err(error) = self.recover_blocks().await {
                     tracing::warn!(%error, "the chain is not searched yet for blocks of earlier runs");
                 }
-                self.look().await;
+                self.check_open_blocks().await;
                 metrics::gauge!("headframe_stratum_blocks_open")
-                    .set(self.blocks.ledger().len() as f64);
+                    .set(self.blocks.lock().len() as f64);
                 tokio::select! {
                     // The feed ends only with the pool; then there is only the clock.
                     Ok(()) = self.work.changed() => {}
@@ -113,27 +113,27 @@ impl Watcher {
             tracing::warn!(%error, "the blocks of earlier runs are not known yet; trying again");
             tokio::time::sleep(RETRY).await;
         }
-        let open = self.blocks.ledger().len();
+        let open = self.blocks.lock().len();
         if open > 0 {
             tracing::info!(open, "watching blocks of earlier runs");
         }
     }
 
     async fn restore(&self) -> Result<(), FactError> {
-        let doubtful = self.blocks.ledger().doubtful();
+        let uncertain = self.blocks.lock().uncertain();
         let rows = self.facts.block_rows(&self.pool).await?;
-        self.blocks.ledger().restore(&doubtful, rows);
+        self.blocks.lock().restore(&uncertain, rows);
         Ok(())
     }
 
     /// Searches the chain, once a run, for blocks that were submitted and left no row: from where
     /// the pool worked last to the end.
-    async fn search(&mut self) -> Result<(), SearchError> {
-        if self.search == Search::Done {
+    async fn recover_blocks(&mut self) -> Result<(), SearchError> {
+        if self.search == RecoverySearch::Done {
             return Ok(());
         }
         let next = match self.search {
-            Search::At(next) => Some(next),
+            RecoverySearch::At(next) => Some(next),
             _ => self
                 .facts
                 .newest_height(&self.pool)
@@ -145,7 +145,7 @@ impl Watcher {
             // Without a share there was no block; without a daemon that is fit there is nothing to
             // search yet.
             self.search = if tip.unready.is_none() {
-                Search::Done
+                RecoverySearch::Done
             } else {
                 self.search
             };
@@ -160,21 +160,21 @@ impl Watcher {
             .collect();
         while next < tip.next_height {
             let last = (next + SEARCH_AT_ONCE - 1).min(tip.next_height - 1);
-            for block in self.chain.marked(next..=last).await? {
+            for block in self.chain.tagged_blocks(next..=last).await? {
                 if !known.contains(&hex::encode(block.hash)) {
                     self.adopt(&block);
                 }
             }
             next = last + 1;
-            self.search = Search::At(next);
+            self.search = RecoverySearch::At(next);
         }
-        self.search = Search::Done;
+        self.search = RecoverySearch::Done;
         Ok(())
     }
 
     /// Takes over a block that nothing but the chain tells of. Who found it is in the share that
     /// made it, if that is durable.
-    fn adopt(&self, block: &Marked) {
+    fn adopt(&self, block: &TaggedBlock) {
         let row = Block {
             event_time: wall_us(),
             pool: self.pool.clone(),
@@ -188,8 +188,8 @@ impl Watcher {
             reason: None,
             terms: self.terms.clone(),
         };
-        if self.blocks.ledger().adopt(
-            Key {
+        if self.blocks.lock().adopt(
+            BlockKey {
                 height: block.height,
                 hash: block.hash,
             },
@@ -200,56 +200,64 @@ impl Watcher {
     }
 
     /// Asks the chain about every open block.
-    async fn look(&mut self) {
+    async fn check_open_blocks(&mut self) {
         self.work.borrow_and_update();
-        if !self.blocks.ledger().doubtful().is_empty()
+        if !self.blocks.lock().uncertain().is_empty()
             && let Err(error) = self.restore().await
         {
             tracing::warn!(%error, "rows about found blocks are in doubt");
         }
-        let watched = self.blocks.ledger().watched();
+        let watched = self.blocks.lock().watched();
         for (key, entry) in watched {
             // The daemon's answer comes first, as it did; what the chain says now is asked the next
             // time.
-            if let Some(owed) = entry
-                .owed
+            if let Some(pending_outcome) = entry
+                .pending_outcome
                 .clone()
-                .filter(|_| entry.stage == Stage::Candidate)
+                .filter(|_| entry.stage == BlockStage::Candidate)
             {
-                self.write(&key, &entry, owed.0, owed.1).await;
+                self.write(&key, &entry, pending_outcome.0, pending_outcome.1)
+                    .await;
                 continue;
             }
-            let standing = match self.chain.standing(key.hash, key.height).await {
-                Ok(standing) => standing,
+            let position = match self.chain.position(key.hash, key.height).await {
+                Ok(position) => position,
                 Err(error) => {
                     tracing::debug!(%error, "the chain cannot be asked about found blocks now");
                     return;
                 }
             };
-            self.follow(&key, &entry, standing).await;
+            self.follow(&key, &entry, position).await;
         }
     }
 
-    async fn follow(&self, key: &Key, entry: &Entry, standing: Standing) {
+    async fn follow(&self, key: &BlockKey, entry: &Entry, position: ChainPosition) {
         let mut stage = entry.stage;
-        for step in steps(stage, standing, self.rules) {
+        for step in next_steps(stage, position, self.rules) {
             // A block that was never written owes the daemon's answer next.
-            let owed = entry.stage == Stage::Unwritten && entry.owed.is_some();
-            let reason = (step == Stage::Orphaned)
+            let pending_outcome =
+                entry.stage == BlockStage::Unwritten && entry.pending_outcome.is_some();
+            let reason = (step == BlockStage::Orphaned)
                 .then(|| "another block of this height is on the best chain".to_owned());
-            if !self.write(key, entry, step, reason).await || owed {
+            if !self.write(key, entry, step, reason).await || pending_outcome {
                 return;
             }
             stage = step;
         }
-        if is_over(stage, standing, self.rules) {
-            self.blocks.ledger().close(key);
+        if is_over(stage, position, self.rules) {
+            self.blocks.lock().close(key);
         }
     }
 
     /// Writes one step; `false` when its fate is open.
-    async fn write(&self, key: &Key, entry: &Entry, stage: Stage, reason: Option<String>) -> bool {
-        let Some(status) = stage.word() else {
+    async fn write(
+        &self,
+        key: &BlockKey,
+        entry: &Entry,
+        stage: BlockStage,
+        reason: Option<String>,
+    ) -> bool {
+        let Some(status) = stage.as_str() else {
             return true;
         };
         let row = Block {
@@ -260,10 +268,10 @@ impl Watcher {
         };
         if let Err(error) = self.facts.block(row).await {
             tracing::warn!(block = %entry.row.hash, status, %error, "a step of a block is in doubt");
-            self.blocks.ledger().doubt(key);
+            self.blocks.lock().mark_uncertain(key);
             return false;
         }
-        self.blocks.ledger().advance(key, stage);
+        self.blocks.lock().advance(key, stage);
         metrics::counter!("headframe_stratum_block_steps_total", "status" => status).increment(1);
         tracing::info!(block = %entry.row.hash, height = key.height, worker = %entry.row.worker, status, reason, "block");
         true

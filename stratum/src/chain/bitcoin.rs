@@ -15,28 +15,27 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::address::AddressError;
-use crate::chain::fleet::{self, Daemon, Fleet};
-use crate::chain::mark::{Heights, Mark, Marked};
-use crate::chain::{Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip};
+use crate::chain::coinbase_tag::{CoinbaseTag, Heights, TaggedBlock};
+use crate::chain::failover::{self, Daemon, FailoverChain};
+use crate::chain::{Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip};
 use crate::config::StratumConfig;
 use address::{Destination, Network};
-use auditor::{Auditor, block_hash};
 use keys::KeySchedule;
 use rpc::Rpc;
+use schedule_check::{ScheduleCheck, block_hash};
 use sha256d::{from_printed, reversed};
 use template::{BitcoinTemplate, Keys, TemplateAnswer};
 
 pub use settings::OpensySettings;
 
 pub mod address;
-pub mod audit;
-mod auditor;
 pub mod coinbase;
 pub mod encode;
 pub mod header;
 pub mod keys;
 pub mod merkle;
 mod rpc;
+pub mod schedule_check;
 pub mod settings;
 pub mod sha256d;
 pub mod target;
@@ -72,9 +71,9 @@ pub struct BitcoinChain {
     reward: Destination,
     settings: OpensySettings,
     /// What our coinbases are known by.
-    mark: Option<Mark>,
+    tag: Option<CoinbaseTag>,
     network: OnceLock<Network>,
-    auditor: Auditor,
+    schedule_check: ScheduleCheck,
 }
 
 #[derive(Deserialize)]
@@ -105,17 +104,17 @@ struct Held {
 }
 
 /// The nodes of a configuration as one chain.
-pub fn fleet(config: &StratumConfig) -> Result<Fleet, ChainError> {
+pub fn open_daemons(config: &StratumConfig) -> Result<FailoverChain, ChainError> {
     let timeout = Duration::from_secs(config.daemon_timeout_s);
     let mut daemons = Vec::new();
     for url in config.opensy.nodes_in_order() {
         let chain = BitcoinChain::new(&url, &config.wallet, &config.opensy, timeout)?;
         daemons.push(Daemon {
-            name: fleet::name(&url),
-            chain: Arc::new(chain.with_mark(config.mark())),
+            name: failover::daemon_name(&url),
+            chain: Arc::new(chain.with_tag(config.coinbase_tag())),
         });
     }
-    Fleet::new(
+    FailoverChain::new(
         daemons,
         config.daemons.clone(),
         Duration::from_millis(config.poll_ms),
@@ -134,22 +133,22 @@ impl BitcoinChain {
             ChainError::Template(format!("the pool's wallet cannot be paid: {error}"))
         })?;
         let rpc = Rpc::new(url, settings, timeout)?;
-        let auditor = Auditor::new(rpc.clone());
+        let schedule_check = ScheduleCheck::new(rpc.clone());
         Ok(Self {
             rpc,
             wallet: wallet.to_owned(),
             reward,
             settings: settings.clone(),
-            mark: None,
+            tag: None,
             network: OnceLock::new(),
-            auditor,
+            schedule_check,
         })
     }
 
-    /// The same, leaving a mark in the coinbases of its blocks.
-    pub fn with_mark(self, mark: Mark) -> Self {
+    /// The same, leaving a tag in the coinbases of its blocks.
+    pub fn with_tag(self, tag: CoinbaseTag) -> Self {
         Self {
-            mark: Some(mark),
+            tag: Some(tag),
             ..self
         }
     }
@@ -165,10 +164,10 @@ impl BitcoinChain {
             })?;
         let unready = match self.unready(&info) {
             Ok(schedule) => self
-                .auditor
-                .misfit(schedule, info.blocks)
+                .schedule_check
+                .mismatch(schedule, info.blocks)
                 .await?
-                .map(|misfit| misfit.to_string()),
+                .map(|mismatch| mismatch.to_string()),
             Err(reason) => Some(reason),
         };
         let next_height = info.blocks + 1;
@@ -239,11 +238,11 @@ impl BitcoinChain {
             // in place after them.
             let parent = block_hash(&self.rpc, height.saturating_sub(1)).await?;
             if Some(parent) == from_printed(&answer.previousblockhash) {
-                return Ok(Arc::new(BitcoinTemplate::parse_marked(
+                return Ok(Arc::new(BitcoinTemplate::parse_tagged(
                     &answer,
                     &self.reward.script(),
                     keys,
-                    self.mark.as_ref(),
+                    self.tag.as_ref(),
                 )?));
             }
         }
@@ -254,7 +253,7 @@ impl BitcoinChain {
 
     /// Asks for templates that the node holds back until there is something new (BIP 22), and rings
     /// each time one comes.
-    async fn long_poll(&self, bell: &Notify) {
+    async fn long_poll(&self, wakeup: &Notify) {
         let mut known: Option<String> = None;
         loop {
             let wish = match &known {
@@ -270,7 +269,7 @@ impl BitcoinChain {
                 Ok(Held {
                     longpollid: Some(id),
                 }) => {
-                    bell.notify_one();
+                    wakeup.notify_one();
                     let is_held = known.as_ref() != Some(&id) || asked.elapsed() > LONG_POLL_PAUSE;
                     known = Some(id);
                     if is_held {
@@ -329,7 +328,7 @@ impl BitcoinChain {
             }
             _ => {
                 if word.starts_with("high-hash") {
-                    self.auditor.doubt();
+                    self.schedule_check.doubt();
                 }
                 Submitted::Refused(word)
             }
@@ -337,7 +336,7 @@ impl BitcoinChain {
     }
 
     /// Blocks beside the best chain have -1 confirmations, whatever their height.
-    async fn ask_standing(&self, id: Hash, height: u64) -> Result<Standing, ChainError> {
+    async fn ask_position(&self, id: Hash, height: u64) -> Result<ChainPosition, ChainError> {
         let header = async |hash: String| {
             self.rpc
                 .call::<HeaderInfo>("getblockheader", json!([hash, true]))
@@ -346,7 +345,7 @@ impl BitcoinChain {
         match header(hex::encode(id)).await {
             Ok(HeaderInfo { confirmations }) => {
                 if let Ok(confirmations @ 1..) = u64::try_from(confirmations) {
-                    return Ok(Standing::Best { confirmations });
+                    return Ok(ChainPosition::Best { confirmations });
                 }
             }
             Err(ChainError::Refused {
@@ -359,23 +358,23 @@ impl BitcoinChain {
             Err(ChainError::Refused {
                 code: HEIGHT_OUT_OF_RANGE,
                 ..
-            }) => return Ok(Standing::Absent),
+            }) => return Ok(ChainPosition::Absent),
             Err(error) => return Err(error),
         };
         // A reorg in between may have brought it back, or have taken the other one away again.
         let confirmations =
             u64::try_from(header(hex::encode(other)).await?.confirmations).unwrap_or(0);
         Ok(match (confirmations, other == id) {
-            (0, _) => Standing::Absent,
-            (_, true) => Standing::Best { confirmations },
-            (_, false) => Standing::Beside { confirmations },
+            (0, _) => ChainPosition::Absent,
+            (_, true) => ChainPosition::Best { confirmations },
+            (_, false) => ChainPosition::Beside { confirmations },
         })
     }
 
     /// The coinbase alone is asked for: a whole block can be megabytes.
-    async fn search(&self, heights: Heights) -> Result<Vec<Marked>, ChainError> {
+    async fn search(&self, heights: Heights) -> Result<Vec<TaggedBlock>, ChainError> {
         let mut found = Vec::new();
-        let Some(mark) = &self.mark else {
+        let Some(tag) = &self.tag else {
             return Ok(found);
         };
         // The genesis block's coinbase is no transaction that a node hands out.
@@ -402,10 +401,10 @@ impl BitcoinChain {
                 .await?;
             let bytes = hex::decode(bytes).map_err(|_| unusable("coinbase"))?;
             let (script, value) = coinbase::read(&bytes).ok_or_else(|| unusable("coinbase"))?;
-            if mark.is_in(script) {
+            if tag.is_in(script) {
                 let bits = u32::from_str_radix(&block.bits, 16).map_err(|_| unusable("bits"))?;
                 let target = target::Target::from_compact(bits).ok_or_else(|| unusable("bits"))?;
-                found.push(Marked {
+                found.push(TaggedBlock {
                     hash,
                     height,
                     network_difficulty: target.difficulty(),
@@ -463,20 +462,23 @@ impl Chain for BitcoinChain {
     fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>> {
         self.offer(block).boxed()
     }
-    fn standing(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
-        self.ask_standing(id, height).boxed()
+    fn position(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<ChainPosition, ChainError>> {
+        self.ask_position(id, height).boxed()
     }
-    fn marked(&self, heights: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>> {
+    fn tagged_blocks(
+        &self,
+        heights: Heights,
+    ) -> BoxFuture<'_, Result<Vec<TaggedBlock>, ChainError>> {
         self.search(heights).boxed()
     }
     fn maturity(&self) -> u64 {
         MATURITY
     }
-    fn attend(&self, bell: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
+    fn run_background(&self, wakeup: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
         async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.long_poll(&bell) => stop.cancelled().await,
+                () = self.long_poll(&wakeup) => stop.cancelled().await,
             }
         }
         .boxed()

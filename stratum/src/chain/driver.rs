@@ -37,7 +37,7 @@ impl ChainKind {
 /// The driver of the configured chain, over the daemons it names.
 pub fn open(config: &StratumConfig) -> Result<Arc<dyn Chain>, ChainError> {
     Ok(match config.chain {
-        ChainKind::Monero => Arc::new(monero::fleet(config)?),
-        ChainKind::Opensy => Arc::new(bitcoin::fleet(config)?),
+        ChainKind::Monero => Arc::new(monero::open_daemons(config)?),
+        ChainKind::Opensy => Arc::new(bitcoin::open_daemons(config)?),
     })
 }

@@ -10,9 +10,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::address::{self, AddressError, Network};
-use crate::chain::fleet::{self, Daemon, Fleet};
-use crate::chain::mark::{Heights, Mark, Marked};
-use crate::chain::{Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip};
+use crate::chain::coinbase_tag::{CoinbaseTag, Heights, TaggedBlock};
+use crate::chain::failover::{self, Daemon, FailoverChain};
+use crate::chain::{Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip};
 use crate::config::StratumConfig;
 use rpc::Rpc;
 use template::{MoneroTemplate, RESERVE, TemplateAnswer};
@@ -47,7 +47,7 @@ pub struct MoneroChain {
     /// `host:port` of its ZMQ publisher.
     publisher: Option<String>,
     /// What our coinbases are known by.
-    mark: Option<Mark>,
+    tag: Option<CoinbaseTag>,
     heard: Mutex<Heard>,
 }
 
@@ -111,15 +111,15 @@ struct Header {
 }
 
 impl Header {
-    fn best(&self) -> Standing {
-        Standing::Best {
+    fn best(&self) -> ChainPosition {
+        ChainPosition::Best {
             confirmations: self.depth.saturating_add(1),
         }
     }
 }
 
 /// The daemons of a configuration as one chain.
-pub fn fleet(config: &StratumConfig) -> Result<Fleet, ChainError> {
+pub fn open_daemons(config: &StratumConfig) -> Result<FailoverChain, ChainError> {
     let timeout = Duration::from_secs(config.daemon_timeout_s);
     let mut daemons = Vec::new();
     for (number, url) in config.daemons_in_order().into_iter().enumerate() {
@@ -128,14 +128,16 @@ pub fn fleet(config: &StratumConfig) -> Result<Fleet, ChainError> {
             .daemons
             .zmq_urls
             .get(number)
-            .and_then(|url| fleet::zmq_address(url));
-        let chain = chain.with_publisher(publisher).with_mark(config.mark());
+            .and_then(|url| failover::zmq_address(url));
+        let chain = chain
+            .with_publisher(publisher)
+            .with_tag(config.coinbase_tag());
         daemons.push(Daemon {
-            name: fleet::name(&url),
+            name: failover::daemon_name(&url),
             chain: Arc::new(chain),
         });
     }
-    Fleet::new(
+    FailoverChain::new(
         daemons,
         config.daemons.clone(),
         Duration::from_millis(config.poll_ms),
@@ -151,7 +153,7 @@ impl MoneroChain {
             network: OnceLock::new(),
             public: OnceLock::new(),
             publisher: None,
-            mark: None,
+            tag: None,
             heard: Mutex::default(),
         })
     }
@@ -164,10 +166,10 @@ impl MoneroChain {
         }
     }
 
-    /// The same, leaving a mark in the coinbases of its blocks.
-    pub fn with_mark(self, mark: Mark) -> Self {
+    /// The same, leaving a tag in the coinbases of its blocks.
+    pub fn with_tag(self, tag: CoinbaseTag) -> Self {
         Self {
-            mark: Some(mark),
+            tag: Some(tag),
             ..self
         }
     }
@@ -233,8 +235,8 @@ impl MoneroChain {
         let params = json!({"wallet_address": self.wallet, "reserve_size": RESERVE});
         let answer: TemplateAnswer = self.rpc.call("get_block_template", params).await?;
         let template = MoneroTemplate::parse(&answer)?;
-        Ok(match &self.mark {
-            Some(mark) => Arc::new(template.marked(mark)),
+        Ok(match &self.tag {
+            Some(tag) => Arc::new(template.tagged(tag)),
             None => Arc::new(template),
         })
     }
@@ -275,7 +277,7 @@ impl MoneroChain {
 
     /// A block that the daemon forgot, as it does with popped ones, is judged by the block that has
     /// its place.
-    async fn ask_standing(&self, id: Hash, height: u64) -> Result<Standing, ChainError> {
+    async fn ask_position(&self, id: Hash, height: u64) -> Result<ChainPosition, ChainError> {
         let id = hex::encode(id);
         let known: Result<HeaderAnswer, _> = self
             .rpc
@@ -297,20 +299,20 @@ impl MoneroChain {
             .await;
         match place {
             Ok(HeaderAnswer { block_header }) if block_header.hash == id => Ok(block_header.best()),
-            Ok(HeaderAnswer { block_header }) => Ok(Standing::Beside {
+            Ok(HeaderAnswer { block_header }) => Ok(ChainPosition::Beside {
                 confirmations: block_header.depth.saturating_add(1),
             }),
             Err(ChainError::Refused {
                 code: HEIGHT_TOO_BIG,
                 ..
-            }) => Ok(Standing::Absent),
+            }) => Ok(ChainPosition::Absent),
             Err(error) => Err(error),
         }
     }
 
-    async fn search(&self, heights: Heights) -> Result<Vec<Marked>, ChainError> {
+    async fn search(&self, heights: Heights) -> Result<Vec<TaggedBlock>, ChainError> {
         let mut found = Vec::new();
-        let Some(mark) = &self.mark else {
+        let Some(tag) = &self.tag else {
             return Ok(found);
         };
         for height in heights {
@@ -327,12 +329,12 @@ impl MoneroChain {
                 ChainError::Template(format!("get_block of height {height} has no usable {what}"))
             };
             let blob = hex::decode(&block.blob).map_err(|_| unusable("blob"))?;
-            if template::coinbase_extra(&blob).is_some_and(|extra| mark.is_in(extra)) {
+            if template::coinbase_extra(&blob).is_some_and(|extra| tag.is_in(extra)) {
                 let header = block.block_header;
                 let mut hash: Hash = [0; 32];
                 hex::decode_to_slice(&header.hash, &mut hash).map_err(|_| unusable("hash"))?;
                 let network_difficulty = template::difficulty(&header.wide_difficulty)?;
-                found.push(Marked {
+                found.push(TaggedBlock {
                     hash,
                     height,
                     network_difficulty,
@@ -375,10 +377,13 @@ impl Chain for MoneroChain {
     fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>> {
         self.offer(block).boxed()
     }
-    fn standing(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
-        self.ask_standing(id, height).boxed()
+    fn position(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<ChainPosition, ChainError>> {
+        self.ask_position(id, height).boxed()
     }
-    fn marked(&self, heights: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>> {
+    fn tagged_blocks(
+        &self,
+        heights: Heights,
+    ) -> BoxFuture<'_, Result<Vec<TaggedBlock>, ChainError>> {
         self.search(heights).boxed()
     }
     fn maturity(&self) -> u64 {
@@ -390,7 +395,7 @@ impl Chain for MoneroChain {
             .filter(|public| **public)
             .map(|_| BLOCK_TIME)
     }
-    fn attend(&self, bell: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
+    fn run_background(&self, wakeup: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
         async move {
             let Some(publisher) = &self.publisher else {
                 return stop.cancelled().await;
@@ -406,7 +411,7 @@ impl Chain for MoneroChain {
                     };
                     heard.tip = Some((tip, Instant::now()));
                 }
-                bell.notify_one();
+                wakeup.notify_one();
             };
             zmq::listen(publisher, told, stop).await;
         }

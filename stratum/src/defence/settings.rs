@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::addresses::Block;
 use super::{bans, conduct, limits, names};
 use crate::config::ConfigError;
-use crate::randomx::fair;
+use crate::randomx::fair_queue;
 
 /// The section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub struct Settings {
     /// Worker names.
     pub names: names::Settings,
     /// Who is verified first.
-    pub verify: fair::Settings,
+    pub verify: fair_queue::FairnessSettings,
 }
 
 /// How an address appears in rows.
@@ -78,7 +78,7 @@ impl Default for Settings {
             conduct: conduct::Settings::default(),
             bans: bans::Settings::default(),
             names: names::Settings::default(),
-            verify: fair::Settings::default(),
+            verify: fair_queue::FairnessSettings::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::conduct::{Offence, Party, Record};
 use super::guard::{Defence, refused};
 use super::refusal::Refusal;
 use crate::protocol::login::Login;
-use crate::randomx::fair::Asker;
+use crate::randomx::fair_queue::Caller;
 
 /// Logins that being thrown out costs an address.
 const THROWN_OUT_LOGINS: u32 = 16;
@@ -121,9 +121,9 @@ impl Drop for Visit {
 
 impl Guest {
     /// Whose shares these are, to the verifier.
-    pub(crate) fn asker(&self) -> Asker {
+    pub(crate) fn caller(&self) -> Caller {
         let payer = (!self.spared).then(|| self.party.origin.address());
-        Asker {
+        Caller {
             session: self.session,
             payer,
             proven: self.is_proven(),

@@ -138,7 +138,7 @@ impl DurableFacts {
 
 impl Facts for DurableFacts {
     fn share(&self, share: Share) -> BoxFuture<'_, Result<(), FactError>> {
-        let class = if share.outcome == Outcome::Accepted.word() {
+        let class = if share.outcome == Outcome::Accepted.as_str() {
             Class::Due
         } else {
             Class::Spare

@@ -4,7 +4,7 @@
 //! A pool's words in it are anybody's words; who shows them must see that they cannot do more than
 //! be read.
 
-use crate::chain::Hash;
+use crate::work::template::Hash;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]

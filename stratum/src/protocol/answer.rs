@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 use crate::chain::USUAL_NONCE_OFFSET;
-use crate::job::Job;
+use crate::work::job::Job;
 
 /// Said to a command before login. XMRig reconnects on it, which is right: it must log in.
 pub const UNAUTHENTICATED: &str = "Unauthenticated";

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::answer;
-use crate::job::Job;
+use crate::work::job::Job;
 
 /// The method's name.
 pub const METHOD: &str = "getjob";

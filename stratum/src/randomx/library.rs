@@ -11,7 +11,7 @@ use std::ffi::{c_uint, c_ulong, c_void};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use crate::chain::Hash;
+use crate::work::template::Hash;
 
 mod c {
     use super::{c_uint, c_ulong, c_void};
@@ -21,7 +21,7 @@ mod c {
     #[repr(C)]
     pub struct Dataset([u8; 0]);
     #[repr(C)]
-    pub struct Machine([u8; 0]);
+    pub struct Vm([u8; 0]);
 
     unsafe extern "C" {
         pub fn randomx_alloc_cache(flags: c_uint) -> *mut Cache;
@@ -40,10 +40,10 @@ mod c {
             flags: c_uint,
             cache: *mut Cache,
             dataset: *mut Dataset,
-        ) -> *mut Machine;
-        pub fn randomx_destroy_vm(machine: *mut Machine);
+        ) -> *mut Vm;
+        pub fn randomx_destroy_vm(machine: *mut Vm);
         pub fn randomx_calculate_hash(
-            machine: *mut Machine,
+            machine: *mut Vm,
             input: *const c_void,
             size: usize,
             output: *mut c_void,
@@ -196,9 +196,9 @@ impl Drop for Dataset {
 
 /// A machine. It keeps raw pointers into its cache and dataset, so its owner must keep those alive.
 /// A raw pointer makes it neither `Send` nor `Sync`: one thread uses it, as `randomx.h` demands.
-pub(super) struct RawMachine(NonNull<c::Machine>);
+pub(super) struct RawVm(NonNull<c::Vm>);
 
-impl RawMachine {
+impl RawVm {
     /// A machine over the cache, or over the dataset when there is one; `None` when its scratchpad
     /// or its code pages cannot be had.
     ///
@@ -241,7 +241,7 @@ impl RawMachine {
     }
 }
 
-impl Drop for RawMachine {
+impl Drop for RawVm {
     fn drop(&mut self) {
         // SAFETY: made by the library, destroyed once.
         unsafe { c::randomx_destroy_vm(self.0.as_ptr()) };

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Mode;
-use crate::chain::Hash;
+use crate::work::template::Hash;
 
 /// Bytes of a seed's cache.
 pub const CACHE: u64 = 256 << 20;
@@ -19,7 +19,7 @@ pub const MARGIN: u64 = 1 << 30;
 /// What the operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Wish {
+pub enum ModeSetting {
     /// Full where memory allows.
     Auto,
     /// Always full.
@@ -30,7 +30,7 @@ pub enum Wish {
 
 /// The mode and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
+pub struct ModeChoice {
     /// The mode.
     pub mode: Mode,
     /// In words, for the log.
@@ -38,40 +38,40 @@ pub struct Choice {
 }
 
 /// Chooses the mode at start; `available` is what the system can give.
-pub fn choose(wish: Wish, available: Option<u64>) -> Choice {
+pub fn choose_mode(wish: ModeSetting, available: Option<u64>) -> ModeChoice {
     let need = DATASET + 2 * CACHE + MARGIN;
     let mib = |bytes: u64| bytes >> 20;
     match (wish, available) {
-        (Wish::Light, _) => Choice {
+        (ModeSetting::Light, _) => ModeChoice {
             mode: Mode::Light,
             reason: "as configured".to_owned(),
         },
-        (Wish::Full, Some(available)) if available < need => {
+        (ModeSetting::Full, Some(available)) if available < need => {
             let reason = format!(
                 "as configured, although only {} MiB of the {} MiB it needs are available",
                 mib(available),
                 mib(need)
             );
-            Choice {
+            ModeChoice {
                 mode: Mode::Full,
                 reason,
             }
         }
-        (Wish::Full, _) => Choice {
+        (ModeSetting::Full, _) => ModeChoice {
             mode: Mode::Full,
             reason: "as configured".to_owned(),
         },
-        (Wish::Auto, None) => Choice {
+        (ModeSetting::Auto, None) => ModeChoice {
             mode: Mode::Light,
             reason: "this system does not say how much memory is available".to_owned(),
         },
-        (Wish::Auto, Some(available)) => {
+        (ModeSetting::Auto, Some(available)) => {
             let mode = if available >= need {
                 Mode::Full
             } else {
                 Mode::Light
             };
-            Choice {
+            ModeChoice {
                 mode,
                 reason: format!(
                     "{} MiB are available, full mode needs {} MiB",
@@ -85,7 +85,7 @@ pub fn choose(wish: Wish, available: Option<u64>) -> Choice {
 
 /// What is alive and wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scene {
+pub struct DatasetState {
     /// The seed of the work miners have.
     pub current: Option<Hash>,
     /// The seed of the next epoch, once known.
@@ -114,26 +114,26 @@ pub enum Action {
 }
 
 /// The next action.
-pub fn act(scene: &Scene) -> Action {
-    let room = scene
+pub fn next_action(state: &DatasetState) -> Action {
+    let room = state
         .available
         .is_none_or(|available| available >= DATASET + MARGIN);
-    let built = |seed: &Hash| scene.built.contains(seed);
-    let Some(current) = scene.current else {
+    let built = |seed: &Hash| state.built.contains(seed);
+    let Some(current) = state.current else {
         return Action::Rest;
     };
-    let unwanted = scene
+    let unwanted = state
         .built
         .iter()
-        .find(|seed| **seed != current && Some(**seed) != scene.next);
+        .find(|seed| **seed != current && Some(**seed) != state.next);
     if !built(&current) {
-        return match unwanted.or_else(|| scene.built.first()) {
+        return match unwanted.or_else(|| state.built.first()) {
             _ if room => Action::Build(current),
             Some(other) => Action::Release(*other),
             None => Action::Wait,
         };
     }
-    match (unwanted, scene.next.filter(|next| !built(next))) {
+    match (unwanted, state.next.filter(|next| !built(next))) {
         (Some(seed), _) => Action::Release(*seed),
         (None, Some(next)) if room => Action::BuildAhead(next),
         (None, Some(_)) => Action::Wait,

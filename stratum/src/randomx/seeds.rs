@@ -11,24 +11,24 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{self, Action, Choice, Scene, Wish};
-use super::{HashError, Memory, Mode, memory};
-use crate::chain::Hash;
+use super::plan::{self, Action, DatasetState, ModeChoice, ModeSetting};
+use super::{HashError, Mode, SeedMemory, system_memory};
+use crate::work::template::Hash;
 
 /// How many seeds stay in memory: the one in use and its neighbour, so that an epoch switch has no
 /// gap.
 const SEEDS_KEPT: usize = 2;
 /// Between looks at the memory while there is too little of it.
-const LOOK: Duration = Duration::from_secs(2);
+const MEMORY_RETRY: Duration = Duration::from_secs(2);
 /// After a dataset could not be had.
-const PAUSE: Duration = Duration::from_secs(60);
+const BUILD_RETRY: Duration = Duration::from_secs(60);
 
 /// The section `[stratum.randomx]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct RandomxSettings {
     /// `auto`, `full` (2.3 GiB a seed, ten times faster) or `light` (256 MiB a seed).
-    pub mode: Wish,
+    pub mode: ModeSetting,
     /// Use 2 MiB pages, which the system must have reserved (`vm.nr_hugepages`); without them
     /// ordinary pages are used.
     pub huge_pages: bool,
@@ -36,10 +36,10 @@ pub struct Settings {
     pub build_threads: usize,
 }
 
-impl Default for Settings {
+impl Default for RandomxSettings {
     fn default() -> Self {
         Self {
-            mode: Wish::Auto,
+            mode: ModeSetting::Auto,
             huge_pages: false,
             build_threads: 0,
         }
@@ -48,22 +48,22 @@ impl Default for Settings {
 
 /// The memories.
 pub struct Seeds {
-    choice: Choice,
+    choice: ModeChoice,
     huge_pages: bool,
     build_threads: usize,
     recent: Mutex<Vec<Entry>>,
-    wanted: watch::Sender<Wanted>,
+    requested: watch::Sender<RequestedSeeds>,
 }
 
 #[derive(Clone)]
 struct Entry {
     seed: Hash,
-    light: Arc<OnceCell<Arc<Memory>>>,
-    full: Option<Arc<Memory>>,
+    light: Arc<OnceCell<Arc<SeedMemory>>>,
+    full: Option<Arc<SeedMemory>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Wanted {
+struct RequestedSeeds {
     current: Option<Hash>,
     next: Option<Hash>,
 }
@@ -72,18 +72,18 @@ impl Seeds {
     /// None yet. Datasets are built only while [`Seeds::build_datasets`] runs.
     pub fn new(mode: Mode) -> Self {
         let wish = if mode == Mode::Full {
-            Wish::Full
+            ModeSetting::Full
         } else {
-            Wish::Light
+            ModeSetting::Light
         };
-        Self::with(&Settings {
+        Self::with(&RandomxSettings {
             mode: wish,
-            ..Settings::default()
+            ..RandomxSettings::default()
         })
     }
 
     /// The same, as configured; `auto` looks at the memory now.
-    pub fn with(settings: &Settings) -> Self {
+    pub fn with(settings: &RandomxSettings) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let build_threads = if settings.build_threads == 0 {
             cores
@@ -91,11 +91,11 @@ impl Seeds {
             settings.build_threads
         };
         Self {
-            choice: plan::choose(settings.mode, memory::available()),
+            choice: plan::choose_mode(settings.mode, system_memory::available()),
             huge_pages: settings.huge_pages,
             build_threads,
             recent: Mutex::new(Vec::with_capacity(SEEDS_KEPT + 1)),
-            wanted: watch::Sender::default(),
+            requested: watch::Sender::default(),
         }
     }
 
@@ -105,14 +105,14 @@ impl Seeds {
     }
 
     /// The mode, and why it was chosen.
-    pub fn choice(&self) -> &Choice {
+    pub fn choice(&self) -> &ModeChoice {
         &self.choice
     }
 
     /// The best memory there is of a seed: the full one once it is built, else the light one.
     /// Callers of the same seed wait for one build; the least recently asked seed is forgotten, but
     /// lives on while a machine uses it.
-    pub async fn memory(&self, seed: Hash) -> Result<Arc<Memory>, HashError> {
+    pub async fn memory(&self, seed: Hash) -> Result<Arc<SeedMemory>, HashError> {
         let entry = self.entry(seed);
         if let Some(full) = entry.full {
             return Ok(full);
@@ -120,8 +120,9 @@ impl Seeds {
         let huge_pages = self.huge_pages;
         let build = || async move {
             let started = Instant::now();
-            let built =
-                tokio::task::spawn_blocking(move || Memory::light(&seed, huge_pages).map(Arc::new));
+            let built = tokio::task::spawn_blocking(move || {
+                SeedMemory::light(&seed, huge_pages).map(Arc::new)
+            });
             let memory = built.await.map_err(|_| HashError::Stopped)??;
             prepared(&seed, Mode::Light, started);
             Ok(memory)
@@ -130,14 +131,14 @@ impl Seeds {
     }
 
     /// Says which seed the work has and which one follows, so that their datasets can be built.
-    pub fn want(&self, current: Hash, next: Option<Hash>) {
-        let wanted = Wanted {
+    pub fn request(&self, current: Hash, next: Option<Hash>) {
+        let requested = RequestedSeeds {
             current: Some(current),
             next,
         };
-        self.wanted.send_if_modified(|known| {
-            let changed = *known != wanted;
-            *known = wanted;
+        self.requested.send_if_modified(|known| {
+            let changed = *known != requested;
+            *known = requested;
             changed
         });
     }
@@ -156,17 +157,17 @@ impl Seeds {
             .any(|entry| entry.seed == *seed && entry.full.is_some())
     }
 
-    /// Builds and releases datasets as wanted until `stop`; in light mode there is nothing to do.
+    /// Builds and releases datasets as requested until `stop`; in light mode there is nothing to do.
     pub async fn build_datasets(&self, stop: CancellationToken) {
         if self.mode() == Mode::Light {
             return stop.cancelled().await;
         }
         let cancelled = Arc::new(AtomicBool::new(false));
         let build = async {
-            let mut wanted = self.wanted.subscribe();
+            let mut requested = self.requested.subscribe();
             loop {
-                wanted.borrow_and_update();
-                let pause = match plan::act(&self.scene()) {
+                requested.borrow_and_update();
+                let pause = match plan::next_action(&self.dataset_state()) {
                     Action::Build(seed) => self.build(seed, self.build_threads, &cancelled).await,
                     // The shares of the running epoch come first.
                     Action::BuildAhead(seed) => {
@@ -174,11 +175,11 @@ impl Seeds {
                             .await
                     }
                     Action::Release(seed) => self.release(&seed),
-                    Action::Wait => LOOK,
+                    Action::Wait => MEMORY_RETRY,
                     Action::Rest => Duration::MAX,
                 };
                 tokio::select! {
-                    changed = wanted.changed() => if changed.is_err() { return },
+                    changed = requested.changed() => if changed.is_err() { return },
                     () = tokio::time::sleep(pause) => {}
                 }
             }
@@ -190,23 +191,23 @@ impl Seeds {
         cancelled.store(true, Relaxed);
     }
 
-    fn scene(&self) -> Scene {
+    fn dataset_state(&self) -> DatasetState {
         let built: Vec<Hash> = self
             .recent()
             .iter()
             .filter(|entry| entry.full.is_some())
             .map(|entry| entry.seed)
             .collect();
-        let wanted = self.wanted.borrow().clone();
-        let full = wanted
+        let requested = self.requested.borrow().clone();
+        let full = requested
             .current
             .is_some_and(|current| built.contains(&current));
         metrics::gauge!("headframe_stratum_randomx_full").set(f64::from(u8::from(full)));
-        Scene {
-            current: wanted.current,
-            next: wanted.next,
+        DatasetState {
+            current: requested.current,
+            next: requested.next,
             built,
-            available: memory::available(),
+            available: system_memory::available(),
         }
     }
 
@@ -216,12 +217,12 @@ impl Seeds {
             Ok(light) => light,
             Err(error) => {
                 tracing::error!(%error, "the seed's cache could not be built; trying again");
-                return PAUSE;
+                return BUILD_RETRY;
             }
         };
         let (started, huge_pages, cancelled) = (Instant::now(), self.huge_pages, cancelled.clone());
         let built = tokio::task::spawn_blocking(move || {
-            Memory::full(&light, threads, huge_pages, &cancelled)
+            SeedMemory::full(&light, threads, huge_pages, &cancelled)
         })
         .await;
         match built {
@@ -234,9 +235,9 @@ impl Seeds {
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "the dataset could not be built; shares are verified in light mode");
-                PAUSE
+                BUILD_RETRY
             }
-            Err(_) => PAUSE,
+            Err(_) => BUILD_RETRY,
         }
     }
 
@@ -287,7 +288,7 @@ impl Seeds {
 
 fn prepared(seed: &Hash, mode: Mode, started: Instant) {
     let took = started.elapsed();
-    metrics::histogram!("headframe_stratum_seed_prepared_seconds", "mode" => mode.name())
+    metrics::histogram!("headframe_stratum_seed_prepared_seconds", "mode" => mode.as_str())
         .record(took.as_secs_f64());
     tracing::info!(seed = %hex::encode(seed), ?mode, took_ms = took.as_millis() as u64, "seed prepared");
 }

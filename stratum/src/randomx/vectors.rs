@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-use super::{HashError, Machine, Memory, Mode};
+use super::{HashError, Mode, SeedMemory, Vm};
 
 /// What a key and an input must give.
 struct Vector {
@@ -75,11 +75,11 @@ pub enum VectorError {
 /// Compares all of them in light mode, which takes a second or two of one core, and gives the time
 /// one hash takes.
 pub fn check() -> Result<Duration, VectorError> {
-    let mut machine: Option<(&str, Machine)> = None;
+    let mut machine: Option<(&str, Vm)> = None;
     for vector in VECTORS {
         let ready = match machine.take() {
             Some((key, ready)) if key == vector.key => ready,
-            _ => Machine::new(&Arc::new(Memory::build(
+            _ => Vm::new(&Arc::new(SeedMemory::build(
                 vector.key.as_bytes(),
                 Mode::Light,
             )?))?,

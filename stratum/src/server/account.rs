@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::defence::conduct::Party;
 use crate::pool::wall_us;
-use crate::share::{Outcome, Terms};
+use crate::share::{JobTerms, Outcome};
 
 /// Who is paid, and the machine. The names are kept once a connection, however many shares are in
 /// flight.
@@ -38,13 +38,13 @@ impl Account {
     }
 
     /// The row of a share that was received at `event_time`.
-    pub(crate) fn share(&self, event_time: i64, outcome: Outcome, terms: Terms) -> Share {
+    pub(crate) fn share(&self, event_time: i64, outcome: Outcome, terms: JobTerms) -> Share {
         Share {
             event_time,
             pool: self.pool(),
             miner: self.miner().to_owned(),
             worker: self.worker().to_owned(),
-            outcome: outcome.word().to_owned(),
+            outcome: outcome.as_str().to_owned(),
             difficulty: i64::try_from(terms.difficulty).unwrap_or(i64::MAX),
             network_difficulty: i128::try_from(terms.network_difficulty).unwrap_or(i128::MAX),
             height: i64::try_from(terms.height).unwrap_or(i64::MAX),

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::account::Account;
-use crate::blocks::Stage;
-use crate::blocks::ledger::Key;
+use crate::blocks::BlockStage;
+use crate::blocks::open_blocks::BlockKey;
 use crate::chain::{FoundBlock, Submitted};
 use crate::pool::{Pool, wall_us};
-use crate::share::Admitted;
+use crate::share::AdmittedShare;
 
 /// How long the candidate row may hold the block up.
 const CANDIDATE_WAIT: Duration = Duration::from_millis(500);
@@ -23,7 +23,12 @@ const OFFERED_FOR: Duration = Duration::from_secs(600);
 const OFFER_AGAIN: Duration = Duration::from_secs(1);
 
 /// Submits the block that this share made.
-pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, block: FoundBlock) {
+pub(crate) async fn submit(
+    pool: Arc<Pool>,
+    account: Account,
+    share: AdmittedShare,
+    block: FoundBlock,
+) {
     let id = hex::encode(block.id);
     let row = |status: &str, reason| Block {
         event_time: wall_us(),
@@ -39,11 +44,11 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, b
         reason,
         terms: pool.config.terms.clone(),
     };
-    let key = Key {
+    let key = BlockKey {
         height: share.template.height(),
         hash: block.id,
     };
-    if !pool.blocks.ledger().begin(key, row("candidate", None)) {
+    if !pool.blocks.lock().begin(key, row("candidate", None)) {
         tracing::warn!(block = %id, "a block that is known already was found again");
         return;
     }
@@ -60,13 +65,13 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, b
         return;
     };
     let (stage, status, reason) = match verdict {
-        Submitted::Accepted => (Stage::Accepted, "accepted", None),
+        Submitted::Accepted => (BlockStage::Accepted, "accepted", None),
         Submitted::Orphaned => (
-            Stage::Orphaned,
+            BlockStage::Orphaned,
             "orphaned",
             Some("another block of this height came first".to_owned()),
         ),
-        Submitted::Refused(reason) => (Stage::Refused, "refused", Some(reason)),
+        Submitted::Refused(reason) => (BlockStage::Refused, "refused", Some(reason)),
     };
     pool.counters.block(status);
     pool.bell.notify_one();
@@ -77,10 +82,12 @@ pub(crate) async fn submit(pool: Arc<Pool>, account: Account, share: Admitted, b
         .filter_map(Result::err)
         .collect();
     if doubts.is_empty() {
-        pool.blocks.ledger().settled(&key, stage);
+        pool.blocks.lock().record_outcome(&key, stage);
     } else {
         // The watcher finds out what is missing and writes it.
-        pool.blocks.ledger().unsettled(&key, (stage, reason));
+        pool.blocks
+            .lock()
+            .record_uncertain_outcome(&key, (stage, reason));
     }
     for error in doubts {
         tracing::error!(block = %id, %error, "a row about a found block is late");

@@ -13,9 +13,9 @@ use crate::defence::visit::Guest;
 use crate::pool::Pool;
 use crate::protocol::answer;
 use crate::randomx::HashError;
-use crate::randomx::fair::Overload;
+use crate::randomx::fair_queue::Overload;
 use crate::recorder::Row;
-use crate::share::{Admitted, Outcome, Rejection, judge};
+use crate::share::{AdmittedShare, Outcome, Rejection, judge};
 
 /// Said when the pool, not the miner, failed.
 const NOT_VERIFIED: &str = "Share could not be verified: the pool is out of order, try again later";
@@ -41,7 +41,7 @@ pub(crate) async fn check(
     guest: Arc<Guest>,
     id: Value,
     received_us: i64,
-    share: Admitted,
+    share: AdmittedShare,
 ) -> Checked {
     let refuse = |message: &str| Checked {
         answer: answer::error(&id, message),
@@ -52,7 +52,7 @@ pub(crate) async fn check(
     let hash = match pool
         .verifier
         .verify_share(
-            guest.asker(),
+            guest.caller(),
             share.template.seed(),
             share.blob(),
             share.claimed,
@@ -65,7 +65,7 @@ pub(crate) async fn check(
             // sends its next one. An address that had us hash for nothing until its budget was gone
             // is sent away, a stranger among too many is not.
             let (reason, end) = match overload {
-                Overload::Strangers => (Rejection::Busy, None),
+                Overload::Unproven => (Rejection::Busy, None),
                 Overload::Budget => (Rejection::Spent, Some(End::Shed)),
             };
             pool.counters.share(reason.outcome());

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::feed::Work;
 use crate::pool::Pool;
 use crate::protocol::line::{BEFORE_LOGIN, LineReader};
 use crate::protocol::login::Login;
@@ -13,6 +12,7 @@ use crate::protocol::{Command, answer, parse};
 use crate::server::out::Out;
 use crate::server::session::End;
 use crate::server::wire::Reading;
+use crate::template_watcher::CurrentWork;
 
 /// A connection whose login is acceptable.
 pub(super) struct Met {
@@ -83,7 +83,7 @@ fn refusal(pool: &Pool, login: &Login) -> Option<String> {
     // A pool without work says so first: before the daemon has answered nothing else is certain.
     // The reason names daemons and their addresses, which is for the operator, who finds it in the
     // log and in /ready.
-    if matches!(&*pool.work.borrow(), Work::Nothing(_)) {
+    if matches!(&*pool.work.borrow(), CurrentWork::Nothing(_)) {
         return Some(
             "The pool has nothing to mine yet: it waits for its daemon; try again later".to_owned(),
         );

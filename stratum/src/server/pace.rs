@@ -2,7 +2,7 @@
 
 use crate::port::Port;
 use crate::protocol::login::Login;
-use crate::vardiff::Vardiff;
+use crate::work::vardiff::Vardiff;
 
 /// A session's difficulty.
 pub(super) enum Pace {

@@ -28,15 +28,15 @@ use super::wire::Reading;
 use crate::chain::Template;
 use crate::defence::conduct::Offence;
 use crate::defence::visit::{Guest, Visit};
-use crate::feed::Work;
-use crate::job::{self, JobRing};
 use crate::pool::{Pool, wall_us};
 use crate::port::Port;
 use crate::protocol::line::{AFTER_LOGIN, LineError, LineReader};
 use crate::protocol::{Command, answer, getjob, keepalived, parse, submit};
 use crate::recorder::Row;
-use crate::share::{Rejection, Terms, admit};
+use crate::share::{JobTerms, Rejection, admit};
 use crate::stats::Present;
+use crate::template_watcher::CurrentWork;
+use crate::work::job::{self, JobRing};
 
 /// How often silence, difficulty and hashrate are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -121,7 +121,7 @@ pub(super) struct Session {
     out: Out,
     jobs: JobRing,
     job_since: Instant,
-    work: watch::Receiver<Work>,
+    work: watch::Receiver<CurrentWork>,
     difficulty: Pace,
     checked: Arc<Inbox<Checked>>,
     in_flight: usize,
@@ -158,7 +158,7 @@ impl Session {
             visit,
             guest,
             tempo: Tempo::new(&pool.config.defence, pool.now_ms()),
-            strain: pool.verifier.strain(),
+            strain: pool.verifier.overload_factor(),
             guilty: false,
             lines,
             out,
@@ -318,10 +318,10 @@ impl Session {
     fn submit(&mut self, id: &Value, submit: submit::Submit) -> Option<String> {
         let received_us = wall_us();
         let tips = match &*self.work.borrow() {
-            Work::Template(_) => Some(self.pool.tips()),
-            Work::Nothing(_) => None,
+            CurrentWork::Template(_) => Some(self.pool.tips()),
+            CurrentWork::Nothing(_) => None,
         };
-        let current = || self.jobs.current().map(Terms::of);
+        let current = || self.jobs.current().map(JobTerms::of_job);
         let verdict = match (submit.bytes(), tips) {
             (Err(reason), _) => Err((reason, current())),
             (Ok(_), None) => Err((Rejection::Expired, current())),
@@ -390,7 +390,7 @@ impl Session {
         if self.credited_since.elapsed() >= self.pool.config.hashrate_interval() {
             self.report_hashrate();
         }
-        let strain = self.pool.verifier.strain();
+        let strain = self.pool.verifier.overload_factor();
         if strain != std::mem::replace(&mut self.strain, strain) {
             self.push().await?;
         }
@@ -450,8 +450,8 @@ impl Session {
         // the new one.
         self.pool.tips();
         match &*self.work.borrow_and_update() {
-            Work::Template(template) => Ok(template.clone()),
-            Work::Nothing(_) => Err(End::NothingToMine),
+            CurrentWork::Template(template) => Ok(template.clone()),
+            CurrentWork::Nothing(_) => Err(End::NothingToMine),
         }
     }
 

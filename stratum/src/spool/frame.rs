@@ -9,7 +9,7 @@ use std::ops::Range;
 
 /// Opens each frame. 0xFF is no part of any UTF-8 text, so no record looks like a frame within.
 const MARK: [u8; 4] = [0xFF, b'H', b'F', 0x01];
-/// Mark 4, length 4, head's sum 4, body's sum 16.
+/// CoinbaseTag 4, length 4, head's sum 4, body's sum 16.
 pub const HEAD: usize = 28;
 /// No body is longer; a length beyond it is damage.
 pub const MAX_BODY: usize = 64 * 1024 * 1024;

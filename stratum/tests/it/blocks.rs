@@ -2,10 +2,10 @@
 //! and the pool's watcher.
 
 use headframe_schemas::stream::blocks::{Block, Terms};
-use headframe_stratum::blocks::ledger::{Key, Ledger, MAX_OPEN, key_of};
-use headframe_stratum::blocks::{Rules, Stage, is_over, steps};
-use headframe_stratum::chain::Standing;
-use headframe_stratum::chain::mark::Marked;
+use headframe_stratum::blocks::open_blocks::{BlockKey, MAX_OPEN, OpenBlocks, key_of};
+use headframe_stratum::blocks::{BlockStage, ConfirmationRules, is_over, next_steps};
+use headframe_stratum::chain::ChainPosition;
+use headframe_stratum::chain::coinbase_tag::TaggedBlock;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use crate::random::Random;
 use crate::scripted::{Scene, Stage as Pool, config};
 use crate::server::{NONCE, OTHER_NONCE, OTHER_RESULT, RESULT, is_ok};
 
-const RULES: Rules = Rules {
+const RULES: ConfirmationRules = ConfirmationRules {
     confirmed_at: 10,
     matured_at: 60,
 };
 
-fn best(confirmations: u64) -> Standing {
-    Standing::Best { confirmations }
+fn best(confirmations: u64) -> ChainPosition {
+    ChainPosition::Best { confirmations }
 }
 
-fn beside(confirmations: u64) -> Standing {
-    Standing::Beside { confirmations }
+fn beside(confirmations: u64) -> ChainPosition {
+    ChainPosition::Beside { confirmations }
 }
 
 fn row(hash: u8, height: i64, status: &str) -> Block {
@@ -45,10 +45,10 @@ fn row(hash: u8, height: i64, status: &str) -> Block {
 
 #[test]
 fn each_step_follows_from_where_the_block_stands() {
-    use Stage::*;
-    let cases: &[(Stage, Standing, &[Stage])] = &[
-        (Unwritten, Standing::Absent, &[Candidate]),
-        (Candidate, Standing::Absent, &[]),
+    use BlockStage::*;
+    let cases: &[(BlockStage, ChainPosition, &[BlockStage])] = &[
+        (Unwritten, ChainPosition::Absent, &[Candidate]),
+        (Candidate, ChainPosition::Absent, &[]),
         (Candidate, best(1), &[Accepted]),
         (Candidate, best(10), &[Accepted, Confirmed]),
         (Candidate, best(60), &[Accepted, Confirmed, Matured]),
@@ -56,7 +56,7 @@ fn each_step_follows_from_where_the_block_stands() {
         (Accepted, best(9), &[]),
         (Accepted, best(10), &[Confirmed]),
         (Accepted, beside(2), &[Orphaned]),
-        (Accepted, Standing::Absent, &[]),
+        (Accepted, ChainPosition::Absent, &[]),
         (Confirmed, best(59), &[]),
         (Confirmed, best(60), &[Matured]),
         (Confirmed, beside(12), &[Orphaned]),
@@ -70,7 +70,7 @@ fn each_step_follows_from_where_the_block_stands() {
     ];
     for (stage, standing, wanted) in cases {
         assert_eq!(
-            steps(*stage, *standing, RULES),
+            next_steps(*stage, *standing, RULES),
             *wanted,
             "{stage:?} {standing:?}"
         );
@@ -96,23 +96,27 @@ fn each_step_follows_from_where_the_block_stands() {
 fn the_rows_follow_the_chain_through_reorganisations_and_crashes() {
     for case in 0..20_000 {
         let mut random = Random(case);
-        let mut ledger = Ledger::default();
-        let key = Key {
+        let mut ledger = OpenBlocks::default();
+        let key = BlockKey {
             height: 100,
             hash: [1; 32],
         };
         let mut stream = vec![row(1, 100, "candidate")];
         assert!(ledger.begin(key, stream[0].clone()));
-        ledger.unsettled(&key, (Stage::Accepted, None));
+        ledger.record_uncertain_outcome(&key, (BlockStage::Accepted, None));
         let mut standing = best(1);
         for _ in 0..random.below(40) {
             standing = match (random.below(8), standing) {
-                (0, _) => Standing::Absent,
-                (1, Standing::Best { confirmations }) => beside(confirmations + 1),
-                (2, Standing::Beside { confirmations }) => best(confirmations + 1),
-                (_, Standing::Best { confirmations }) => best(confirmations + random.below(12)),
-                (_, Standing::Beside { confirmations }) => beside(confirmations + random.below(12)),
-                (_, Standing::Absent) => {
+                (0, _) => ChainPosition::Absent,
+                (1, ChainPosition::Best { confirmations }) => beside(confirmations + 1),
+                (2, ChainPosition::Beside { confirmations }) => best(confirmations + 1),
+                (_, ChainPosition::Best { confirmations }) => {
+                    best(confirmations + random.below(12))
+                }
+                (_, ChainPosition::Beside { confirmations }) => {
+                    beside(confirmations + random.below(12))
+                }
+                (_, ChainPosition::Absent) => {
                     if random.below(2) == 0 {
                         best(1)
                     } else {
@@ -122,25 +126,25 @@ fn the_rows_follow_the_chain_through_reorganisations_and_crashes() {
             };
             if random.below(4) == 0 {
                 // A restart: all that is known is the stream.
-                ledger = Ledger::default();
+                ledger = OpenBlocks::default();
             }
-            let doubtful = ledger.doubtful();
-            ledger.restore(&doubtful, stream.clone());
+            let uncertain = ledger.uncertain();
+            ledger.restore(&uncertain, stream.clone());
             let Some((_, entry)) = ledger.watched().into_iter().next() else {
                 break;
             };
-            for step in steps(entry.stage, standing, RULES) {
-                stream.push(row(1, 100, step.word().unwrap()));
+            for step in next_steps(entry.stage, standing, RULES) {
+                stream.push(row(1, 100, step.as_str().unwrap()));
                 match random.below(6) {
                     // The row is durable, and the answer was lost.
                     0 => {
-                        ledger.doubt(&key);
+                        ledger.mark_uncertain(&key);
                         break;
                     }
                     // The row was lost, too.
                     1 => {
                         stream.pop();
-                        ledger.doubt(&key);
+                        ledger.mark_uncertain(&key);
                         break;
                     }
                     _ => ledger.advance(&key, step),
@@ -149,22 +153,26 @@ fn the_rows_follow_the_chain_through_reorganisations_and_crashes() {
         }
         check_story(&stream, case);
         // Left alone, the ledger comes to agree with the chain, and then has nothing more to say.
-        let mut ledger = Ledger::default();
+        let mut ledger = OpenBlocks::default();
         ledger.restore(&BTreeSet::new(), stream.clone());
         if let Some((_, entry)) = ledger.watched().first() {
-            let last = steps(entry.stage, standing, RULES)
+            let last = next_steps(entry.stage, standing, RULES)
                 .last()
                 .copied()
                 .unwrap_or(entry.stage);
-            assert!(steps(last, standing, RULES).is_empty());
+            assert!(next_steps(last, standing, RULES).is_empty());
             let agrees = match standing {
-                Standing::Best { confirmations } if confirmations >= 60 => last == Stage::Matured,
-                Standing::Best { confirmations } if confirmations >= 10 => {
-                    matches!(last, Stage::Confirmed)
+                ChainPosition::Best { confirmations } if confirmations >= 60 => {
+                    last == BlockStage::Matured
                 }
-                Standing::Best { .. } => matches!(last, Stage::Accepted | Stage::Confirmed),
-                Standing::Beside { .. } => last == Stage::Orphaned,
-                Standing::Absent => true,
+                ChainPosition::Best { confirmations } if confirmations >= 10 => {
+                    matches!(last, BlockStage::Confirmed)
+                }
+                ChainPosition::Best { .. } => {
+                    matches!(last, BlockStage::Accepted | BlockStage::Confirmed)
+                }
+                ChainPosition::Beside { .. } => last == BlockStage::Orphaned,
+                ChainPosition::Absent => true,
             };
             assert!(agrees, "case {case}: {standing:?} {last:?}");
         }
@@ -188,37 +196,37 @@ fn check_story(stream: &[Block], case: u64) {
 
 #[test]
 fn two_blocks_of_one_height_are_two_blocks() {
-    let mut ledger = Ledger::default();
-    let keys = [1u8, 2].map(|hash| Key {
+    let mut ledger = OpenBlocks::default();
+    let keys = [1u8, 2].map(|hash| BlockKey {
         height: 5,
         hash: [hash; 32],
     });
     for (key, hash) in keys.iter().zip([1, 2]) {
         assert!(ledger.begin(*key, row(hash, 5, "candidate")));
-        ledger.settled(key, Stage::Accepted);
+        ledger.record_outcome(key, BlockStage::Accepted);
     }
     assert!(
         !ledger.begin(keys[0], row(1, 5, "candidate")),
         "the same block again"
     );
-    ledger.advance(&keys[0], Stage::Orphaned);
-    let stages: Vec<Stage> = ledger
+    ledger.advance(&keys[0], BlockStage::Orphaned);
+    let stages: Vec<BlockStage> = ledger
         .watched()
         .iter()
         .map(|(_, entry)| entry.stage)
         .collect();
-    assert_eq!(stages, [Stage::Orphaned, Stage::Accepted]);
+    assert_eq!(stages, [BlockStage::Orphaned, BlockStage::Accepted]);
 }
 
 #[test]
 fn the_stream_decides_only_about_what_was_in_doubt_before_it_was_read() {
-    let mut ledger = Ledger::default();
+    let mut ledger = OpenBlocks::default();
     let (early, late) = (
-        Key {
+        BlockKey {
             height: 5,
             hash: [1; 32],
         },
-        Key {
+        BlockKey {
             height: 6,
             hash: [2; 32],
         },
@@ -229,8 +237,8 @@ fn the_stream_decides_only_about_what_was_in_doubt_before_it_was_read() {
         ledger.watched().is_empty(),
         "blocks being submitted are not the watcher's"
     );
-    ledger.unsettled(&early, (Stage::Refused, Some("no".to_owned())));
-    let doubtful = ledger.doubtful();
+    ledger.record_uncertain_outcome(&early, (BlockStage::Refused, Some("no".to_owned())));
+    let uncertain = ledger.uncertain();
     let rows = vec![
         row(1, 5, "candidate"),
         row(2, 6, "candidate"),
@@ -239,36 +247,36 @@ fn the_stream_decides_only_about_what_was_in_doubt_before_it_was_read() {
     ];
     // While the stream was being read, the second block was accepted; the old rows must not take
     // that back.
-    ledger.settled(&late, Stage::Accepted);
-    ledger.restore(&doubtful, rows);
-    let watched: Vec<(u64, Stage, bool)> = ledger
+    ledger.record_outcome(&late, BlockStage::Accepted);
+    ledger.restore(&uncertain, rows);
+    let watched: Vec<(u64, BlockStage, bool)> = ledger
         .watched()
         .iter()
-        .map(|(key, entry)| (key.height, entry.stage, entry.owed.is_some()))
+        .map(|(key, entry)| (key.height, entry.stage, entry.pending_outcome.is_some()))
         .collect();
     assert_eq!(
         watched,
         [
-            (5, Stage::Candidate, true),
-            (6, Stage::Accepted, false),
-            (7, Stage::Confirmed, false)
+            (5, BlockStage::Candidate, true),
+            (6, BlockStage::Accepted, false),
+            (7, BlockStage::Confirmed, false)
         ]
     );
     // A block none of whose rows arrived starts again at its first.
-    ledger.doubt(&late);
-    let doubtful = ledger.doubtful();
-    ledger.restore(&doubtful, vec![row(1, 5, "refused")]);
-    assert_eq!(ledger.watched()[1].1.stage, Stage::Unwritten);
+    ledger.mark_uncertain(&late);
+    let uncertain = ledger.uncertain();
+    ledger.restore(&uncertain, vec![row(1, 5, "refused")]);
+    assert_eq!(ledger.watched()[1].1.stage, BlockStage::Unwritten);
 }
 
 #[test]
 fn a_ledger_is_bounded_and_reads_only_what_it_understands() {
-    let mut ledger = Ledger::default();
+    let mut ledger = OpenBlocks::default();
     for number in 0..=MAX_OPEN as u64 {
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&number.to_le_bytes());
         assert!(ledger.begin(
-            Key {
+            BlockKey {
                 height: number,
                 hash
             },
@@ -288,7 +296,7 @@ fn a_ledger_is_bounded_and_reads_only_what_it_understands() {
     ] {
         assert_eq!(key_of(&broken), None);
     }
-    let mut ledger = Ledger::default();
+    let mut ledger = OpenBlocks::default();
     ledger.restore(&BTreeSet::new(), vec![row(1, 1, "melted")]);
     assert!(ledger.is_empty());
 }
@@ -324,7 +332,7 @@ async fn the_pool_writes_what_becomes_of_its_blocks() {
         .await;
     let (first, second) = ([0x0c; 32], [0x5b; 32]);
     // A new template, as a new block brings it, is a reason to look.
-    let stand = |one: Standing, other: Standing| {
+    let stand = |one: ChainPosition, other: ChainPosition| {
         pool.chain
             .standings
             .lock()
@@ -451,7 +459,7 @@ async fn a_block_that_left_no_row_is_found_again_on_the_chain() {
     // Of four blocks on the chain one has rows, two have none, and one lies before this pool's
     // time.
     let height = scene.height;
-    let marked = |hash: u8, height: u64| Marked {
+    let marked = |hash: u8, height: u64| TaggedBlock {
         hash: [hash; 32],
         height,
         network_difficulty: 16,

@@ -2,8 +2,8 @@
 //! NiceHash, go over new blocks, a real change of seed and a block of their own without a wrong
 //! verdict and without being disconnected.
 
-use headframe_stratum::difficulty::meets;
-use headframe_stratum::randomx::{Machine, Seeds};
+use headframe_stratum::randomx::{Seeds, Vm};
+use headframe_stratum::work::difficulty::meets;
 use headframe_stratum::{Stratum, StratumConfig};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ async fn hashed(seeds: &Seeds, job: &Value, first: u32, wanted: Worth) -> (Strin
             .unwrap(),
     );
     let search = move || {
-        let machine = Machine::new(&memory).unwrap();
+        let machine = Vm::new(&memory).unwrap();
         // The pool's byte of NiceHash stays as it is; it is zero for others, and so are nonces that
         // small.
         let fixed = blob[42];

@@ -1,6 +1,6 @@
 //! Difficulty: the published vectors, and no honest share refused over the whole range.
 
-use headframe_stratum::difficulty::{Difficulty, meets, miner_submits, target_from_hex};
+use headframe_stratum::work::difficulty::{Difficulty, meets, miner_submits, target_from_hex};
 use proptest::prelude::*;
 
 fn hash(limbs: [u64; 4]) -> [u8; 32] {

@@ -1,6 +1,8 @@
 //! Whose share is hashed next: the rules one by one, and a siege in virtual time.
 
-use headframe_stratum::randomx::fair::{Asker, Done, Overload, Queue, Settings, Ticket};
+use headframe_stratum::randomx::fair_queue::{
+    Caller, FairQueue, FairnessSettings, HashOutcome, Overload, Ticket,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::cmp::Reverse;
@@ -11,25 +13,25 @@ fn host(number: u64) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 + number as u32))
 }
 
-fn proven(session: u64) -> Asker {
-    Asker {
+fn proven(session: u64) -> Caller {
+    Caller {
         session,
         payer: Some(host(session)),
         proven: true,
     }
 }
 
-fn stranger(session: u64) -> Asker {
-    Asker {
+fn stranger(session: u64) -> Caller {
+    Caller {
         proven: false,
         ..proven(session)
     }
 }
 
-fn order(queue: &mut Queue<u64>) -> Vec<u64> {
+fn order(queue: &mut FairQueue<u64>) -> Vec<u64> {
     let mut order = Vec::new();
     while let Some((ticket, item)) = queue.pop(0) {
-        queue.done(ticket, Done::Good { cost_ms: 15.0 }, 0);
+        queue.done(ticket, HashOutcome::Good { cost_ms: 15.0 }, 0);
         order.push(item);
     }
     order
@@ -37,7 +39,7 @@ fn order(queue: &mut Queue<u64>) -> Vec<u64> {
 
 #[test]
 fn sessions_take_turns_and_strangers_take_the_rest() {
-    let mut queue = Queue::new(Settings::default(), 1);
+    let mut queue = FairQueue::new(FairnessSettings::default(), 1);
     for item in [10, 11, 12] {
         assert!(queue.push(proven(1), item, 0).unwrap().is_empty());
     }
@@ -61,8 +63,8 @@ fn sessions_take_turns_and_strangers_take_the_rest() {
 
 #[test]
 fn many_connections_of_an_address_are_one_among_strangers() {
-    let mut queue = Queue::new(Settings::default(), 1);
-    let of = |session, address| Asker {
+    let mut queue = FairQueue::new(FairnessSettings::default(), 1);
+    let of = |session, address| Caller {
         session,
         payer: Some(host(address)),
         proven: false,
@@ -73,7 +75,7 @@ fn many_connections_of_an_address_are_one_among_strangers() {
     queue.push(of(6, 2), 6, 0).unwrap();
     assert_eq!(order(&mut queue), [1, 6, 2, 3, 4, 5]);
     // Where the address says nothing, each connection is its own.
-    let spared = |session| Asker {
+    let spared = |session| Caller {
         session,
         payer: None,
         proven: false,
@@ -86,7 +88,7 @@ fn many_connections_of_an_address_are_one_among_strangers() {
 
 #[test]
 fn strangers_leave_a_thread_free() {
-    let mut queue = Queue::new(Settings::default(), 3);
+    let mut queue = FairQueue::new(FairnessSettings::default(), 3);
     for session in 1..=5 {
         queue.push(stranger(session), session, 0).unwrap();
     }
@@ -94,35 +96,39 @@ fn strangers_leave_a_thread_free() {
     assert!(queue.pop(0).is_none(), "two of three threads are theirs");
     queue.push(proven(9), 9, 0).unwrap();
     let (ticket, item) = queue.pop(0).unwrap();
-    assert_eq!((item, ticket.is_stranger()), (9, false));
-    queue.done(ticket, Done::Skipped, 0);
+    assert_eq!((item, ticket.is_unproven()), (9, false));
+    queue.done(ticket, HashOutcome::Skipped, 0);
     for ticket in running {
-        queue.done(ticket, Done::Skipped, 0);
+        queue.done(ticket, HashOutcome::Skipped, 0);
     }
     assert!(
         queue
             .pop(0)
-            .is_some_and(|(ticket, item)| ticket.is_stranger() && item == 3)
+            .is_some_and(|(ticket, item)| ticket.is_unproven() && item == 3)
     );
 }
 
 #[test]
 fn wasted_hashes_are_paid_from_the_addresss_budget() {
-    let settings = Settings {
+    let settings = FairnessSettings {
         budget_burst_ms: 150,
         budget_ms_per_s: 10,
-        ..Settings::default()
+        ..FairnessSettings::default()
     };
-    let mut queue = Queue::new(settings, 1);
-    let mut ask = |asker: Asker, done: Done, now_ms: u64| match queue.push(asker, 0, now_ms) {
-        Err((overload, _)) => Err(overload),
-        Ok(_) => {
-            let (ticket, _) = queue.pop(now_ms).unwrap();
-            queue.done(ticket, done, now_ms);
-            Ok(())
-        }
-    };
-    let (good, bad) = (Done::Good { cost_ms: 15.0 }, Done::Bad { cost_ms: 15.0 });
+    let mut queue = FairQueue::new(settings, 1);
+    let mut ask =
+        |caller: Caller, done: HashOutcome, now_ms: u64| match queue.push(caller, 0, now_ms) {
+            Err((overload, _)) => Err(overload),
+            Ok(_) => {
+                let (ticket, _) = queue.pop(now_ms).unwrap();
+                queue.done(ticket, done, now_ms);
+                Ok(())
+            }
+        };
+    let (good, bad) = (
+        HashOutcome::Good { cost_ms: 15.0 },
+        HashOutcome::Bad { cost_ms: 15.0 },
+    );
     assert!(
         (0..1000).all(|_| ask(stranger(1), good, 0).is_ok()),
         "good shares are free"
@@ -132,7 +138,7 @@ fn wasted_hashes_are_paid_from_the_addresss_budget() {
         10
     );
     assert_eq!(ask(stranger(1), good, 0), Err(Overload::Budget));
-    let neighbour = Asker {
+    let neighbour = Caller {
         session: 2,
         payer: Some(host(1)),
         proven: true,
@@ -148,7 +154,7 @@ fn wasted_hashes_are_paid_from_the_addresss_budget() {
         (ask(stranger(1), bad, 1_600), ask(stranger(1), bad, 1_600)),
         (Ok(()), Err(Overload::Budget))
     );
-    let spared = Asker {
+    let spared = Caller {
         session: 4,
         payer: None,
         proven: false,
@@ -156,7 +162,7 @@ fn wasted_hashes_are_paid_from_the_addresss_budget() {
     assert!((0..1000).all(|_| ask(spared, bad, 0).is_ok()));
     // Many rigs behind one address may come at once; when the budget is spent, what still waits of
     // that address goes.
-    let rigs = |session: u64| Asker {
+    let rigs = |session: u64| Caller {
         session,
         ..stranger(5)
     };
@@ -180,23 +186,23 @@ fn wasted_hashes_are_paid_from_the_addresss_budget() {
 
 #[test]
 fn a_wrong_result_sends_what_is_still_waiting_to_the_strangers() {
-    let mut queue = Queue::new(Settings::default(), 1);
+    let mut queue = FairQueue::new(FairnessSettings::default(), 1);
     for item in [10, 11, 12] {
         queue.push(proven(1), item, 0).unwrap();
     }
     queue.push(proven(2), 20, 0).unwrap();
     let (ticket, item) = queue.pop(0).unwrap();
-    queue.done(ticket, Done::Bad { cost_ms: 15.0 }, 0);
+    queue.done(ticket, HashOutcome::Bad { cost_ms: 15.0 }, 0);
     assert_eq!((item, queue.len()), (10, (1, 2)));
     assert_eq!(order(&mut queue), [20, 11, 12]);
 }
 
 #[test]
 fn too_many_strangers_cost_the_greediest_and_newest_their_place() {
-    let mut queue = Queue::new(
-        Settings {
+    let mut queue = FairQueue::new(
+        FairnessSettings {
             queue_unproven: 4,
-            ..Settings::default()
+            ..FairnessSettings::default()
         },
         1,
     );
@@ -223,13 +229,13 @@ fn too_many_strangers_cost_the_greediest_and_newest_their_place() {
 
 #[test]
 fn jobs_get_harder_when_honest_shares_wait_and_easier_again() {
-    let mut queue = Queue::new(Settings::default(), 1);
+    let mut queue = FairQueue::new(FairnessSettings::default(), 1);
     let mut waits = |waited_ms: u64, now_ms: u64| {
         queue.push(proven(1), 0, now_ms - waited_ms).unwrap();
         let (ticket, _) = queue.pop(now_ms).unwrap();
         assert_eq!(ticket.waited_ms, waited_ms);
-        queue.done(ticket, Done::Good { cost_ms: 15.0 }, now_ms);
-        queue.strain(now_ms)
+        queue.done(ticket, HashOutcome::Good { cost_ms: 15.0 }, now_ms);
+        queue.overload_factor(now_ms)
     };
     assert_eq!(
         [
@@ -254,8 +260,8 @@ fn jobs_get_harder_when_honest_shares_wait_and_easier_again() {
     // Strangers that wait are no reason to make honest miners work harder.
     queue.push(stranger(2), 0, 0).unwrap();
     let (ticket, _) = queue.pop(900_000).unwrap();
-    queue.done(ticket, Done::Skipped, 900_000);
-    assert_eq!(queue.strain(900_000), 8);
+    queue.done(ticket, HashOutcome::Skipped, 900_000);
+    assert_eq!(queue.overload_factor(900_000), 8);
 }
 
 /// Milliseconds of virtual time a hash takes.
@@ -289,7 +295,7 @@ enum Siege {
 
 struct World {
     siege: Siege,
-    queue: Queue<u64>,
+    queue: FairQueue<u64>,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     numbers: u64,
     running: Vec<Option<(Ticket, u64)>>,
@@ -307,7 +313,7 @@ impl World {
     fn new(siege: Siege, threads: usize, seed: u64) -> Self {
         let mut world = Self {
             siege,
-            queue: Queue::new(Settings::default(), threads),
+            queue: FairQueue::new(FairnessSettings::default(), threads),
             events: BinaryHeap::new(),
             numbers: 0,
             running: (0..threads).map(|_| None).collect(),
@@ -361,7 +367,7 @@ impl World {
                     let trusted = self.siege == Siege::Traitors && !self.caught.contains(&number);
                     self.push(
                         number,
-                        Asker {
+                        Caller {
                             session: number,
                             payer,
                             proven: trusted,
@@ -377,8 +383,8 @@ impl World {
         self
     }
 
-    fn push(&mut self, who: u64, asker: Asker, now_ms: u64) {
-        let refused = match self.queue.push(asker, who, now_ms) {
+    fn push(&mut self, who: u64, caller: Caller, now_ms: u64) {
+        let refused = match self.queue.push(caller, who, now_ms) {
             Ok(gone) => gone,
             Err((_, who)) => vec![who],
         };
@@ -410,7 +416,7 @@ impl World {
                 self.waits_ms.push(ticket.waited_ms);
             }
             self.wrong_as_proven +=
-                u64::from((1_000..10_000).contains(&who) && !ticket.is_stranger());
+                u64::from((1_000..10_000).contains(&who) && !ticket.is_unproven());
             self.running[thread] = Some((ticket, who));
             self.at(now_ms + HASH_MS, Event::Hashed(thread));
         }
@@ -422,14 +428,18 @@ impl World {
         if (1_000..10_000).contains(&who) {
             self.wrong += 1;
             self.caught.insert(who);
-            let gone = self.queue.done(ticket, Done::Bad { cost_ms }, now_ms);
+            let gone = self
+                .queue
+                .done(ticket, HashOutcome::Bad { cost_ms }, now_ms);
             self.turned_away(gone, now_ms);
             self.at(now_ms, Event::Attacker(who));
         } else {
             if who >= 10_000 {
                 self.first_shares.push(now_ms - LASTS_MS / 2);
             }
-            let gone = self.queue.done(ticket, Done::Good { cost_ms }, now_ms);
+            let gone = self
+                .queue
+                .done(ticket, HashOutcome::Good { cost_ms }, now_ms);
             assert!(gone.is_empty());
         }
     }

@@ -1,15 +1,15 @@
-//! Several daemons: breaker and roster as rules over random histories, and the fleet over scripted
+//! Several daemons: breaker and health as rules over random histories, and the fleet over scripted
 //! daemons.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use headframe_stratum::address::AddressError;
-use headframe_stratum::chain::fleet::breaker::{Breaker, Limits, State};
-use headframe_stratum::chain::fleet::roster::{Roster, Rules, Unfit};
-use headframe_stratum::chain::fleet::{Daemon, Fleet, Settings, zmq_address};
-use headframe_stratum::chain::mark::{Heights, Marked};
+use headframe_stratum::chain::coinbase_tag::{Heights, TaggedBlock};
+use headframe_stratum::chain::failover::breaker::{Breaker, Limits, State};
+use headframe_stratum::chain::failover::daemon_health::{DaemonHealth, HealthRules, Unhealthy};
+use headframe_stratum::chain::failover::{Daemon, DaemonSettings, FailoverChain, zmq_address};
 use headframe_stratum::chain::{
-    Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip,
+    Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip,
 };
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ const LIMITS: Limits = Limits {
     longest_wait_ms: 5000,
     probe_ms: 10_000,
 };
-const RULES: Rules = Rules {
+const RULES: HealthRules = HealthRules {
     silent_ms: 10_000,
     lag_ms: 30_000,
     tip_age_ms: None,
@@ -137,90 +137,90 @@ fn tip(block: u64, unready: bool) -> Tip {
 
 #[test]
 fn a_preferred_daemon_is_used_again_only_after_a_while() {
-    let mut roster = Roster::new(2, RULES, 0);
-    assert_eq!(roster.active(), None);
+    let mut health = DaemonHealth::new(2, RULES, 0);
+    assert_eq!(health.active(), None);
     assert!(
-        matches!(roster.nobody(0, &["a", "b"]), Unfit::Silent(reason) if reason.contains("a: it has not answered yet; b:"))
+        matches!(health.why_none(0, &["a", "b"]), Unhealthy::Silent(reason) if reason.contains("a: it has not answered yet; b:"))
     );
-    roster.heard(1, tip(5, false), 100);
-    assert_eq!(roster.active(), Some(1));
-    roster.heard(0, tip(5, false), 200);
-    roster.heard(1, tip(5, false), 10_000);
-    roster.heard(0, tip(5, false), 15_199);
+    health.record_tip(1, tip(5, false), 100);
+    assert_eq!(health.active(), Some(1));
+    health.record_tip(0, tip(5, false), 200);
+    health.record_tip(1, tip(5, false), 10_000);
+    health.record_tip(0, tip(5, false), 15_199);
     assert_eq!(
-        roster.active(),
+        health.active(),
         Some(1),
         "the preferred one is not yet trusted again"
     );
-    roster.heard(1, tip(5, false), 15_199);
-    roster.heard(0, tip(5, false), 15_200);
-    assert_eq!(roster.active(), Some(0));
+    health.record_tip(1, tip(5, false), 15_199);
+    health.record_tip(0, tip(5, false), 15_200);
+    assert_eq!(health.active(), Some(0));
     for now in [15_300, 15_400, 15_500] {
-        roster.failed(0, "refused".to_owned(), now);
+        health.record_failure(0, "refused".to_owned(), now);
     }
     assert_eq!(
-        roster.active(),
+        health.active(),
         Some(1),
         "three failures in a row open the breaker"
     );
     assert!(
-        matches!(roster.fit(0, 15_500), Err(Unfit::Silent(reason)) if reason.contains("refused"))
+        matches!(health.check(0, 15_500), Err(Unhealthy::Silent(reason)) if reason.contains("refused"))
     );
 }
 
 #[test]
 fn stuck_silent_and_unsynchronised_daemons_are_not_used() {
-    let mut roster = Roster::new(2, RULES, 0);
-    roster.heard(0, tip(5, false), 0);
-    roster.heard(1, tip(5, false), 0);
+    let mut health = DaemonHealth::new(2, RULES, 0);
+    health.record_tip(0, tip(5, false), 0);
+    health.record_tip(1, tip(5, false), 0);
     // The second one moves on, the first does not: a natural delay at first, and then it is stuck.
     for now in (1000..=30_000).step_by(1000) {
-        roster.heard(0, tip(5, false), now);
-        roster.heard(1, tip(6, false), now);
-        assert_eq!(roster.active(), Some(0), "{now}");
+        health.record_tip(0, tip(5, false), now);
+        health.record_tip(1, tip(6, false), now);
+        assert_eq!(health.active(), Some(0), "{now}");
     }
-    roster.heard(0, tip(5, false), 31_000);
+    health.record_tip(0, tip(5, false), 31_000);
     assert!(
-        matches!(roster.fit(0, 31_000), Err(Unfit::Unready(reason)) if reason == "stuck at height 6 for 30 s while another daemon is at 7")
+        matches!(health.check(0, 31_000), Err(Unhealthy::Unready(reason)) if reason == "stuck at height 6 for 30 s while another daemon is at 7")
     );
-    assert_eq!(roster.active(), Some(1));
+    assert_eq!(health.active(), Some(1));
     // A fork of the same height is no reason.
     let mut other = tip(6, false);
     other.hash = [9; 32];
-    roster.heard(0, other, 32_000);
-    roster.heard(1, tip(6, false), 32_000);
-    assert_eq!(roster.fit(0, 32_000), Ok(()));
+    health.record_tip(0, other, 32_000);
+    health.record_tip(1, tip(6, false), 32_000);
+    assert_eq!(health.check(0, 32_000), Ok(()));
     // Nobody answers for ten seconds.
-    roster.judge(43_000);
-    assert_eq!(roster.active(), None);
+    health.update(43_000);
+    assert_eq!(health.active(), None);
     assert!(
-        matches!(roster.nobody(43_000, &["a", "b"]), Unfit::Silent(_)),
+        matches!(health.why_none(43_000, &["a", "b"]), Unhealthy::Silent(_)),
         "silence may pass"
     );
     // The one in use says it is not synchronised: its template is dead at once.
-    roster.heard(1, tip(6, true), 44_000);
+    health.record_tip(1, tip(6, true), 44_000);
     assert!(matches!(
-        roster.nobody(44_000, &["a", "b"]),
-        Unfit::Unready(_)
+        health.why_none(44_000, &["a", "b"]),
+        Unhealthy::Unready(_)
     ));
     // A public network that has seen no block for an hour has lost us.
-    roster.limit_tip_age(Some(3_600_000));
-    roster.heard(0, tip(6, false), 50_000);
-    roster.heard(0, tip(6, false), 3_650_001);
+    health.limit_tip_age(Some(3_600_000));
+    health.record_tip(0, tip(6, false), 50_000);
+    health.record_tip(0, tip(6, false), 3_650_001);
     assert!(
-        matches!(roster.fit(0, 3_650_001), Err(Unfit::Unready(reason)) if reason.contains("no new block for 60 minutes"))
+        matches!(health.check(0, 3_650_001), Err(Unhealthy::Unready(reason)) if reason.contains("no new block for 60 minutes"))
     );
-    roster.heard(0, tip(7, false), 3_650_002);
-    assert_eq!(roster.fit(0, 3_650_002), Ok(()));
+    health.record_tip(0, tip(7, false), 3_650_002);
+    assert_eq!(health.check(0, 3_650_002), Ok(()));
 }
 
 #[test]
 fn whoever_is_used_is_fit_in_any_history() {
     for case in 0..5_000 {
         let mut random = Random(case);
-        let mut roster = Roster::new(
+        let mut health = DaemonHealth::new(
             3,
-            Rules {
+            HealthRules {
                 tip_age_ms: Some(60_000),
                 ..RULES
             },
@@ -230,29 +230,29 @@ fn whoever_is_used_is_fit_in_any_history() {
         for _ in 0..80 {
             now += random.below(4000);
             let who = random.below(3) as usize;
-            if roster.admit(who, now) {
+            if health.may_ask(who, now) {
                 heights[who] += random.below(2);
                 match random.below(8) {
-                    0 | 1 => roster.failed(who, "no".to_owned(), now),
-                    2 => roster.refused(who, "busy".to_owned()),
-                    3 => drop(roster.heard(who, tip(heights[who], true), now)),
-                    _ => drop(roster.heard(who, tip(heights[who], false), now)),
+                    0 | 1 => health.record_failure(who, "no".to_owned(), now),
+                    2 => health.record_refusal(who, "busy".to_owned()),
+                    3 => drop(health.record_tip(who, tip(heights[who], true), now)),
+                    _ => drop(health.record_tip(who, tip(heights[who], false), now)),
                 }
             }
-            roster.judge(now);
-            let fit: Vec<bool> = (0..3).map(|who| roster.fit(who, now).is_ok()).collect();
-            match roster.active() {
+            health.update(now);
+            let fit: Vec<bool> = (0..3).map(|who| health.check(who, now).is_ok()).collect();
+            match health.active() {
                 Some(active) => assert!(fit[active], "case {case}: {active} is used and unfit"),
                 None => assert_eq!(fit, [false; 3], "case {case}: somebody is fit and not used"),
             }
             // Whoever is preferred and has been fit for long is used.
             let ripe = (0..3).find(|who| {
-                roster.views()[*who]
+                health.daemons()[*who]
                     .healthy_since_ms
                     .is_some_and(|since| now - since >= RULES.return_ms)
             });
             assert!(
-                ripe.is_none_or(|ripe| roster.active().is_some_and(|active| active <= ripe)),
+                ripe.is_none_or(|ripe| health.active().is_some_and(|active| active <= ripe)),
                 "case {case}"
             );
         }
@@ -279,16 +279,16 @@ fn zmq_addresses_are_read_strictly() {
     ] {
         assert_eq!(zmq_address(bad), None, "{bad}");
     }
-    let settings = Settings {
+    let settings = DaemonSettings {
         zmq_urls: vec!["tcp://a:1".to_owned(), String::new()],
-        ..Settings::default()
+        ..DaemonSettings::default()
     };
     settings.validate(2).unwrap();
     assert_eq!(settings.validate(1).unwrap_err().key, "daemons.zmq_urls");
     assert_eq!(
-        Settings {
+        DaemonSettings {
             silent_s: 0,
-            ..Settings::default()
+            ..DaemonSettings::default()
         }
         .validate(1)
         .unwrap_err()
@@ -348,7 +348,7 @@ impl Scripted {
 }
 
 impl Chain for Scripted {
-    fn marked(&self, _: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>> {
+    fn tagged_blocks(&self, _: Heights) -> BoxFuture<'_, Result<Vec<TaggedBlock>, ChainError>> {
         async move { self.say("get_block", |_| Vec::new()) }.boxed()
     }
     fn algo(&self) -> &'static str {
@@ -388,9 +388,9 @@ impl Chain for Scripted {
         }
         .boxed()
     }
-    fn standing(&self, _: Hash, _: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
+    fn position(&self, _: Hash, _: u64) -> BoxFuture<'_, Result<ChainPosition, ChainError>> {
         async move {
-            self.say("get_block_header_by_hash", |said| Standing::Best {
+            self.say("get_block_header_by_hash", |said| ChainPosition::Best {
                 confirmations: said.height,
             })
         }
@@ -401,13 +401,13 @@ impl Chain for Scripted {
     }
 }
 
-fn fleet(daemons: &[Arc<Scripted>], settings: Settings) -> Arc<Fleet> {
+fn fleet(daemons: &[Arc<Scripted>], settings: DaemonSettings) -> Arc<FailoverChain> {
     let named = |(number, chain): (usize, &Arc<Scripted>)| Daemon {
         name: format!("d{number}"),
         chain: chain.clone(),
     };
     Arc::new(
-        Fleet::new(
+        FailoverChain::new(
             daemons.iter().enumerate().map(named).collect(),
             settings,
             Duration::from_millis(5),
@@ -416,13 +416,13 @@ fn fleet(daemons: &[Arc<Scripted>], settings: Settings) -> Arc<Fleet> {
     )
 }
 
-fn quick() -> Settings {
-    Settings {
+fn quick() -> DaemonSettings {
+    DaemonSettings {
         return_s: 0,
         lag_s: 0,
         breaker_wait_ms: 20,
         breaker_longest_wait_ms: 40,
-        ..Settings::default()
+        ..DaemonSettings::default()
     }
 }
 
@@ -444,7 +444,7 @@ async fn work_comes_from_the_first_healthy_daemon() {
     let (bell, stop) = (Arc::new(Notify::new()), CancellationToken::new());
     let attending = tokio::spawn({
         let (fleet, bell, stop) = (fleet.clone(), bell.clone(), stop.clone());
-        async move { fleet.attend(bell, stop).await }
+        async move { fleet.run_background(bell, stop).await }
     });
     assert_eq!(fleet.tip().await.unwrap().next_height, 10);
     // A new block at the preferred daemon rings the bell, and its template is the one that is
@@ -467,8 +467,8 @@ async fn work_comes_from_the_first_healthy_daemon() {
     .await;
     assert_eq!(fleet.template().await.unwrap().prev(), [3; 32]);
     assert_eq!(
-        fleet.standing([1; 32], 1).await,
-        Ok(Standing::Best { confirmations: 11 })
+        fleet.position([1; 32], 1).await,
+        Ok(ChainPosition::Best { confirmations: 11 })
     );
     daemons[0].change(|said| said.dead = false);
     until("the preferred daemon's tip", async || {
@@ -498,7 +498,7 @@ async fn work_comes_from_the_first_healthy_daemon() {
         unready.contains("d0: syncing, too") && unready.contains("d1: syncing"),
         "{unready}"
     );
-    assert!(fleet.template().await.is_err() && fleet.standing([1; 32], 1).await.is_err());
+    assert!(fleet.template().await.is_err() && fleet.position([1; 32], 1).await.is_err());
     stop.cancel();
     attending.await.unwrap();
 }
@@ -527,7 +527,7 @@ async fn a_dead_daemon_is_left_alone() {
     daemons[1].change(|said| said.dead = true);
     let fleet = fleet(
         &daemons,
-        Settings {
+        DaemonSettings {
             breaker_wait_ms: 3_600_000,
             breaker_longest_wait_ms: 3_600_000,
             ..quick()
@@ -536,7 +536,7 @@ async fn a_dead_daemon_is_left_alone() {
     let stop = CancellationToken::new();
     let attending = tokio::spawn({
         let (fleet, stop) = (fleet.clone(), stop.clone());
-        async move { fleet.attend(Arc::new(Notify::new()), stop).await }
+        async move { fleet.run_background(Arc::new(Notify::new()), stop).await }
     });
     until("many questions to the living", async || {
         daemons[0].asked.load(SeqCst) > 20

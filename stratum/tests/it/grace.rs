@@ -3,9 +3,9 @@
 
 use headframe_stratum::StratumConfig;
 use headframe_stratum::chain::{Extranonce, FoundBlock, Hash, Template};
-use headframe_stratum::grace::{Standing, Tips};
-use headframe_stratum::job::JobRing;
 use headframe_stratum::share::{Rejection, Submission, admit, judge};
+use headframe_stratum::work::job::JobRing;
+use headframe_stratum::work::late_shares::{ChainTips, ShareAge};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ proptest! {
     /// block only in the first case.
     #[test]
     fn a_late_share_is_credited_within_the_grace_and_is_never_a_block(acts in acts(), grace_ms in 0..60_u64) {
-        let (mut tips, mut jobs) = (Tips::new(grace_ms), JobRing::new(1, 2, 3));
+        let (mut tips, mut jobs) = (ChainTips::new(grace_ms), JobRing::new(1, 2, 3));
         let (mut now, mut nonce) = (0, 0_u32);
         let mut history: Vec<(u8, u64)> = Vec::new();
         let mut newest_job: [Option<String>; 3] = Default::default();
@@ -120,20 +120,20 @@ proptest! {
 
 #[test]
 fn a_block_that_comes_back_is_the_newest_again() {
-    let mut tips = Tips::new(100);
-    assert_eq!(tips.standing(&[1; 32], 0), Standing::Stale);
+    let mut tips = ChainTips::new(100);
+    assert_eq!(tips.share_age(&[1; 32], 0), ShareAge::Stale);
     tips.announce([1; 32], 0);
     tips.announce([2; 32], 10);
     // A template is renewed on the same block: no new grace begins.
     tips.announce([2; 32], 90);
     assert_eq!(
-        (tips.standing(&[1; 32], 109), tips.standing(&[1; 32], 110)),
-        (Standing::Late, Standing::Stale)
+        (tips.share_age(&[1; 32], 109), tips.share_age(&[1; 32], 110)),
+        (ShareAge::Late, ShareAge::Stale)
     );
     tips.announce([1; 32], 120);
     assert_eq!(
-        (tips.standing(&[1; 32], 500), tips.standing(&[2; 32], 130)),
-        (Standing::Current, Standing::Late)
+        (tips.share_age(&[1; 32], 500), tips.share_age(&[2; 32], 130)),
+        (ShareAge::Current, ShareAge::Late)
     );
 }
 
@@ -288,7 +288,7 @@ async fn hash_of(stage: &Stage, job: &Value, nonce: &str) -> String {
     let nonce: [u8; 4] = hex::decode(nonce).unwrap().try_into().unwrap();
     let blob = headframe_stratum::chain::with_nonce(blob, 39, nonce);
     tokio::task::spawn_blocking(move || {
-        let machine = headframe_stratum::randomx::Machine::new(&memory).unwrap();
+        let machine = headframe_stratum::randomx::Vm::new(&memory).unwrap();
         hex::encode(machine.hash(&blob).unwrap())
     })
     .await

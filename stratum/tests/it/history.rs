@@ -7,7 +7,7 @@ use headframe_ingest::{
 };
 use headframe_schemas::stream;
 use headframe_schemas::stream::blocks::Block;
-use headframe_stratum::chain::Standing;
+use headframe_stratum::chain::ChainPosition;
 use headframe_stratum::{DurableFacts, Facts, StratumConfig};
 use std::path::Path;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ async fn the_stream_itself_tells_a_restart_what_was_written() {
         .standings
         .lock()
         .unwrap()
-        .insert([0x0c; 32], Standing::Best { confirmations: 12 });
+        .insert([0x0c; 32], ChainPosition::Best { confirmations: 12 });
     until(&*durable, &["candidate", "accepted", "confirmed"]).await;
     stage.close().await;
     assert_eq!(
@@ -99,7 +99,7 @@ async fn the_stream_itself_tells_a_restart_what_was_written() {
         .standings
         .lock()
         .unwrap()
-        .insert([0x0c; 32], Standing::Best { confirmations: 60 });
+        .insert([0x0c; 32], ChainPosition::Best { confirmations: 60 });
     until(&*again, &["candidate", "accepted", "confirmed", "matured"]).await;
     stage.close().await;
     let rows = again.block_rows("test").await.unwrap();

@@ -8,10 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use headframe_stratum::chain::{Hash, Template};
-use headframe_stratum::difficulty::{Difficulty, meets, miner_submits, target_from_hex};
-use headframe_stratum::grace::Tips;
-use headframe_stratum::job::{JobRing, MAX_NONCES, Reservation};
 use headframe_stratum::share::{Rejection, Submission, admit};
+use headframe_stratum::work::difficulty::{Difficulty, meets, miner_submits, target_from_hex};
+use headframe_stratum::work::job::{JobRing, MAX_NONCES, Reservation};
+use headframe_stratum::work::late_shares::ChainTips;
 
 use crate::scripted::Scene;
 use crate::simulated::Dice;
@@ -157,7 +157,7 @@ struct Ledger {
 impl Ledger {
     /// One share, honest or not, new or not, for a job of now or of long ago; the verdict must be
     /// the right one.
-    fn share(&mut self, dice: &mut Dice, ring: &mut JobRing, tips: &Tips) {
+    fn share(&mut self, dice: &mut Dice, ring: &mut JobRing, tips: &ChainTips) {
         let recent = self.jobs.len().min(12) as u64;
         let (id, difficulty, prev) =
             self.jobs[self.jobs.len() - 1 - dice.below(recent) as usize].clone();
@@ -221,7 +221,7 @@ fn every_interleaving_of_jobs_and_shares_credits_the_jobs_own_difficulty_once() 
     let (mut credited, mut refused) = (0, HashSet::new());
     for connection in 0..1_000 {
         let (mut ring, mut ledger) = (JobRing::new(dice.next(), 7, connection), Ledger::default());
-        let mut tips = Tips::new(GRACE_MS);
+        let mut tips = ChainTips::new(GRACE_MS);
         for step in 0..1_100 {
             ledger.now_ms += dice.below(100);
             // A new block now and then, a new difficulty often, a job that looks the same as well.

@@ -3,10 +3,10 @@
 
 use headframe_stratum::StratumConfig;
 use headframe_stratum::chain::Hash;
-use headframe_stratum::job::{JobRing, lifetime};
 use headframe_stratum::miner::{Miner, MinerConfig};
 use headframe_stratum::port::PortConfig;
-use headframe_stratum::randomx::{Machine, Seeds};
+use headframe_stratum::randomx::{Seeds, Vm};
+use headframe_stratum::work::job::{JobRing, lifetime};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ async fn hash(seeds: &Seeds, job: &Value, nonce: [u8; 4]) -> String {
     blob[39..43].copy_from_slice(&nonce);
     let memory = seeds.memory(seed).await.unwrap();
     let hashed =
-        tokio::task::spawn_blocking(move || Machine::new(&memory).unwrap().hash(&blob).unwrap())
+        tokio::task::spawn_blocking(move || Vm::new(&memory).unwrap().hash(&blob).unwrap())
             .await
             .unwrap();
     hex::encode(hashed)
@@ -185,11 +185,11 @@ async fn a_proxy_may_have_many_shares_in_flight_and_a_miner_few() {
 
 /// Nonces and their hashes.
 fn found(
-    memory: &Arc<headframe_stratum::randomx::Memory>,
+    memory: &Arc<headframe_stratum::randomx::SeedMemory>,
     blob: &[u8],
     count: u32,
 ) -> Vec<(String, String)> {
-    let machine = Machine::new(memory).unwrap();
+    let machine = Vm::new(memory).unwrap();
     let one = |nonce: u32| {
         let nonce = nonce.to_le_bytes();
         let mut blob = blob.to_vec();

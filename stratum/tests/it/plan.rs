@@ -2,9 +2,11 @@
 //! out.
 
 use headframe_stratum::chain::Hash;
-use headframe_stratum::randomx::memory::{available, available_of, left_of};
-use headframe_stratum::randomx::plan::{Action, CACHE, DATASET, MARGIN, Scene, Wish, act, choose};
-use headframe_stratum::randomx::{Mode, Seeds, Settings};
+use headframe_stratum::randomx::plan::{
+    Action, CACHE, DATASET, DatasetState, MARGIN, ModeSetting, choose_mode, next_action,
+};
+use headframe_stratum::randomx::system_memory::{available, available_of, left_of};
+use headframe_stratum::randomx::{Mode, RandomxSettings, Seeds};
 
 use crate::random::Random;
 
@@ -29,30 +31,33 @@ fn memory_is_read_as_linux_writes_it() {
 fn the_mode_is_chosen_by_memory_and_says_why() {
     let need = DATASET + 2 * CACHE + MARGIN;
     for (wish, available, mode) in [
-        (Wish::Auto, Some(need), Mode::Full),
-        (Wish::Auto, Some(need - 1), Mode::Light),
-        (Wish::Auto, None, Mode::Light),
-        (Wish::Full, Some(0), Mode::Full),
-        (Wish::Light, Some(u64::MAX), Mode::Light),
+        (ModeSetting::Auto, Some(need), Mode::Full),
+        (ModeSetting::Auto, Some(need - 1), Mode::Light),
+        (ModeSetting::Auto, None, Mode::Light),
+        (ModeSetting::Full, Some(0), Mode::Full),
+        (ModeSetting::Light, Some(u64::MAX), Mode::Light),
     ] {
-        let choice = choose(wish, available);
+        let choice = choose_mode(wish, available);
         assert_eq!(choice.mode, mode, "{wish:?} {available:?}");
         assert!(!choice.reason.is_empty());
     }
     assert!(
-        choose(Wish::Full, Some(0)).reason.contains("only 0 MiB"),
+        choose_mode(ModeSetting::Full, Some(0))
+            .reason
+            .contains("only 0 MiB"),
         "an operator is warned"
     );
 }
 
 #[test]
 fn datasets_are_built_kept_and_released_by_plan() {
-    let scene = |current: Option<Hash>, next: Option<Hash>, built: &[Hash], available| Scene {
-        current,
-        next,
-        built: built.to_vec(),
-        available,
-    };
+    let scene =
+        |current: Option<Hash>, next: Option<Hash>, built: &[Hash], available| DatasetState {
+            current,
+            next,
+            built: built.to_vec(),
+            available,
+        };
     let cases = [
         (scene(None, None, &[], ENOUGH), Action::Rest),
         (scene(Some(A), None, &[], ENOUGH), Action::Build(A)),
@@ -71,7 +76,7 @@ fn datasets_are_built_kept_and_released_by_plan() {
         (scene(Some(B), None, &[A], ENOUGH), Action::Build(B)),
     ];
     for (scene, action) in cases {
-        assert_eq!(act(&scene), action, "{scene:?}");
+        assert_eq!(next_action(&scene), action, "{scene:?}");
     }
 }
 
@@ -81,15 +86,15 @@ fn a_plan_never_overcommits_and_comes_to_rest() {
     for case in 0..20_000 {
         let mut random = Random(case);
         let total = random.below(4 * DATASET);
-        let mut scene = Scene {
+        let mut scene = DatasetState {
             current: Some([0; 32]),
-            ..Scene::default()
+            ..DatasetState::default()
         };
         for epoch in 0..6u8 {
             let mut steps = 0;
             loop {
                 scene.available = Some(total.saturating_sub(DATASET * scene.built.len() as u64));
-                match act(&scene) {
+                match next_action(&scene) {
                     Action::Build(seed) | Action::BuildAhead(seed) => {
                         assert!(
                             scene.available.unwrap() >= DATASET + MARGIN
@@ -126,9 +131,9 @@ fn a_plan_never_overcommits_and_comes_to_rest() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_light_pool_builds_no_dataset_and_ends_at_once() {
-    let seeds = Seeds::with(&Settings {
-        mode: Wish::Light,
-        ..Settings::default()
+    let seeds = Seeds::with(&RandomxSettings {
+        mode: ModeSetting::Light,
+        ..RandomxSettings::default()
     });
     assert_eq!(
         (seeds.mode(), seeds.choice().reason.as_str()),
@@ -136,7 +141,7 @@ async fn a_light_pool_builds_no_dataset_and_ends_at_once() {
     );
     let memory = seeds.memory(A).await.unwrap();
     assert_eq!(memory.mode(), Mode::Light);
-    seeds.want(A, Some(B));
+    seeds.request(A, Some(B));
     let stop = tokio_util::sync::CancellationToken::new();
     stop.cancel();
     seeds.build_datasets(stop).await;

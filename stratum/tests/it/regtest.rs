@@ -2,11 +2,11 @@
 //! takes.
 
 use headframe_stratum::address::{Network, check};
-use headframe_stratum::chain::mark::Mark;
+use headframe_stratum::chain::coinbase_tag::CoinbaseTag;
 use headframe_stratum::chain::monero::MoneroChain;
 use headframe_stratum::chain::{Chain, Extranonce, FoundBlock, Submitted, Template, with_nonce};
 use headframe_stratum::miner::{Miner, MinerConfig};
-use headframe_stratum::randomx::{Machine, Memory, Mode};
+use headframe_stratum::randomx::{Mode, SeedMemory, Vm};
 use headframe_stratum::{Stratum, StratumConfig};
 use monero::util::address::PaymentId;
 use serde_json::{Value, json};
@@ -241,8 +241,8 @@ async fn our_miner_mines_blocks_that_monerod_takes() {
     let search = async |pool: &str| {
         let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(60))
             .unwrap()
-            .with_mark(Mark::of(pool, MAINNET));
-        let marked = chain.marked(0..=10_000).await.unwrap();
+            .with_tag(CoinbaseTag::new(pool, MAINNET));
+        let marked = chain.tagged_blocks(0..=10_000).await.unwrap();
         marked
             .into_iter()
             .map(|block| {
@@ -300,7 +300,7 @@ async fn our_miner_mines_blocks_that_monerod_takes() {
 }
 
 /// Hashes until the template's network difficulty is met.
-pub fn mined(template: &dyn Template, machine: &Machine, job: u32) -> FoundBlock {
+pub fn mined(template: &dyn Template, machine: &Vm, job: u32) -> FoundBlock {
     let extranonce = Extranonce {
         job,
         ..Extranonce::default()
@@ -327,7 +327,7 @@ async fn of_two_blocks_at_one_height_the_second_is_an_orphan() {
     let template = chain.template().await.unwrap();
     let seed = template.seed();
     let blocks = tokio::task::spawn_blocking(move || {
-        let machine = Machine::new(&Arc::new(Memory::build(&seed, Mode::Light).unwrap())).unwrap();
+        let machine = Vm::new(&Arc::new(SeedMemory::build(&seed, Mode::Light).unwrap())).unwrap();
         [
             mined(&*template, &machine, 1),
             mined(&*template, &machine, 2),

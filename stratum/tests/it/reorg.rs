@@ -2,8 +2,8 @@
 //! away.
 
 use headframe_stratum::chain::monero::MoneroChain;
-use headframe_stratum::chain::{Chain, Standing};
-use headframe_stratum::randomx::{Machine, Memory as Seed, Mode};
+use headframe_stratum::chain::{Chain, ChainPosition};
+use headframe_stratum::randomx::{Mode, SeedMemory, Vm};
 use headframe_stratum::{Stratum, StratumConfig};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ async fn found(chain: &MoneroChain, facts: &Memory) -> String {
     let mine = move || {
         mined(
             &*template,
-            &Machine::new(&Arc::new(Seed::build(&seed, Mode::Light).unwrap())).unwrap(),
+            &Vm::new(&Arc::new(SeedMemory::build(&seed, Mode::Light).unwrap())).unwrap(),
             1,
         )
     };
@@ -141,8 +141,8 @@ async fn a_reorganisation_makes_an_orphan_and_brings_it_back_to_maturity() {
     generate(&monerod, 5, None).await;
     let id: [u8; 32] = hex::decode(&ours).unwrap().try_into().unwrap();
     assert_eq!(
-        chain.standing(id, 2).await,
-        Ok(Standing::Best { confirmations: 9 })
+        chain.position(id, 2).await,
+        Ok(ChainPosition::Best { confirmations: 9 })
     );
     pool.close().await;
     assert_eq!(story(&facts, &ours).len(), 4);
@@ -190,20 +190,20 @@ async fn a_popped_block_is_missed_only_when_another_has_its_place() {
     let ours = found(&chain, &facts).await;
     let id: [u8; 32] = hex::decode(&ours).unwrap().try_into().unwrap();
     assert_eq!(
-        chain.standing(id, 1).await,
-        Ok(Standing::Best { confirmations: 1 })
+        chain.position(id, 1).await,
+        Ok(ChainPosition::Best { confirmations: 1 })
     );
     pop(&monerod, 1).await;
     assert_eq!(
-        chain.standing(id, 1).await,
-        Ok(Standing::Absent),
+        chain.position(id, 1).await,
+        Ok(ChainPosition::Absent),
         "nobody has its place"
     );
-    assert_eq!(chain.standing([7; 32], 9).await, Ok(Standing::Absent));
+    assert_eq!(chain.position([7; 32], 9).await, Ok(ChainPosition::Absent));
     generate(&monerod, 2, None).await;
     assert_eq!(
-        chain.standing(id, 1).await,
-        Ok(Standing::Beside { confirmations: 2 }),
+        chain.position(id, 1).await,
+        Ok(ChainPosition::Beside { confirmations: 2 }),
         "the daemon has forgotten it"
     );
     let pool = Pool::open(&monerod, &facts).await;

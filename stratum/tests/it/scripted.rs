@@ -3,12 +3,12 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use headframe_stratum::address::AddressError;
-use headframe_stratum::chain::mark::{Heights, Marked};
+use headframe_stratum::chain::coinbase_tag::{Heights, TaggedBlock};
 use headframe_stratum::chain::{
-    Chain, ChainError, Extranonce, FoundBlock, Hash, Standing, Submitted, Template, Tip,
+    Chain, ChainError, ChainPosition, Extranonce, FoundBlock, Hash, Submitted, Template, Tip,
 };
-use headframe_stratum::difficulty::meets;
-use headframe_stratum::randomx::plan::Wish;
+use headframe_stratum::randomx::plan::ModeSetting;
+use headframe_stratum::work::difficulty::meets;
 use headframe_stratum::{BansHandle, Bound, Facts, StatsHandle, Stratum, StratumConfig};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -63,9 +63,9 @@ pub struct ScriptedChain {
     /// The rows about blocks that existed when a block was submitted.
     pub rows_at_submit: Mutex<Vec<String>>,
     /// Where blocks stand; one that is not here is absent.
-    pub standings: Mutex<HashMap<Hash, Standing>>,
+    pub standings: Mutex<HashMap<Hash, ChainPosition>>,
     /// Blocks with the pool's mark.
-    pub marked: Mutex<Vec<Marked>>,
+    pub marked: Mutex<Vec<TaggedBlock>>,
 }
 
 impl Scene {
@@ -162,17 +162,20 @@ impl Chain for ScriptedChain {
         };
         async move { verdict }.boxed()
     }
-    fn standing(&self, id: Hash, _: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
+    fn position(&self, id: Hash, _: u64) -> BoxFuture<'_, Result<ChainPosition, ChainError>> {
         let standing = self
             .standings
             .lock()
             .unwrap()
             .get(&id)
             .copied()
-            .unwrap_or(Standing::Absent);
+            .unwrap_or(ChainPosition::Absent);
         async move { Ok(standing) }.boxed()
     }
-    fn marked(&self, heights: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>> {
+    fn tagged_blocks(
+        &self,
+        heights: Heights,
+    ) -> BoxFuture<'_, Result<Vec<TaggedBlock>, ChainError>> {
         let marked = self
             .marked
             .lock()
@@ -214,7 +217,7 @@ pub fn config() -> StratumConfig {
         ..StratumConfig::default()
     };
     config.vardiff.min_difficulty = 1;
-    config.randomx.mode = Wish::Light;
+    config.randomx.mode = ModeSetting::Light;
     config
 }
 
@@ -240,7 +243,7 @@ impl Stage {
         scene: Scene,
         config: StratumConfig,
         facts: Arc<Memory>,
-        marked: Vec<Marked>,
+        marked: Vec<TaggedBlock>,
     ) -> Self {
         Self::open_on(scene, config, facts.clone(), facts, marked).await
     }
@@ -250,7 +253,7 @@ impl Stage {
         config: StratumConfig,
         facts: Arc<Memory>,
         durable: Arc<dyn Facts>,
-        marked: Vec<Marked>,
+        marked: Vec<TaggedBlock>,
     ) -> Self {
         let unready = scene.unready.is_some();
         let chain = Arc::new(ScriptedChain {

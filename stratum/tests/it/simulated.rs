@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use headframe_stratum::vardiff::{Settings, Vardiff};
+use headframe_stratum::work::vardiff::{Vardiff, VardiffSettings};
 
 /// A small generator whose every run is the same: SplitMix64.
 pub struct Dice(pub u64);
@@ -150,7 +150,7 @@ impl Trace {
 }
 
 /// Mines to the end.
-pub fn mine(miner: Miner, settings: &Settings) -> Trace {
+pub fn mine(miner: Miner, settings: &VardiffSettings) -> Trace {
     let mut dice = Dice(miner.seed);
     let mut vardiff = Vardiff::new(miner.start, settings, 0);
     let mut trace = Trace {

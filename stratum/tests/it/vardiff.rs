@@ -5,11 +5,11 @@
 //! measured, with some room; `cargo test -p headframe-stratum vardiff -- --nocapture` prints the
 //! figures themselves.
 
-use headframe_stratum::vardiff::{Settings, Vardiff};
+use headframe_stratum::work::vardiff::{Vardiff, VardiffSettings};
 
 use crate::simulated::{Dice, Miner, Trace, mine};
 
-fn runs(count: u64, miner: Miner, settings: &Settings) -> Vec<Trace> {
+fn runs(count: u64, miner: Miner, settings: &VardiffSettings) -> Vec<Trace> {
     (0..count)
         .map(|run| {
             mine(
@@ -75,7 +75,7 @@ impl Arrivals {
 /// until the first fall.
 #[test]
 fn it_arrives_within_a_few_shares() {
-    let settings = Settings::default();
+    let settings = VardiffSettings::default();
     let table = [
         (50.0, [15.0, 60.0], [900.0, 2_000.0]),
         (500.0, [0.0, 0.0], [0.0, 0.0]),
@@ -102,9 +102,9 @@ fn it_arrives_within_a_few_shares() {
 
 #[test]
 fn it_does_not_hunt() {
-    let settings = Settings {
+    let settings = VardiffSettings {
         min_difficulty: 100,
-        ..Settings::default()
+        ..VardiffSettings::default()
     };
     for hashrate in [50.0, 50_000.0, 10_000_000.0] {
         let (hours, aim) = (10.0, hashrate * settings.target_s);
@@ -147,10 +147,10 @@ fn it_does_not_hunt() {
 #[test]
 fn a_donation_round_lowers_nothing() {
     for target_s in [1.0, 2.0, 5.0, 10.0, 20.0, 60.0] {
-        let settings = Settings {
+        let settings = VardiffSettings {
             target_s,
             min_difficulty: 1,
-            ..Settings::default()
+            ..VardiffSettings::default()
         };
         let miner = Miner {
             seconds: 3_300.0,
@@ -187,7 +187,7 @@ fn a_donation_round_lowers_nothing() {
 
 #[test]
 fn other_hardware_is_followed() {
-    let settings = Settings::default();
+    let settings = VardiffSettings::default();
     let table = [
         (10.0, [35.0, 80.0], [150.0, 1_200.0]),
         (3.0, [35.0, 80.0], [250.0, 1_500.0]),
@@ -213,9 +213,9 @@ fn other_hardware_is_followed() {
 #[test]
 fn silence_is_pardoned_for_a_minute_and_then_counts() {
     for target_s in [1u64, 5, 20] {
-        let settings = Settings {
+        let settings = VardiffSettings {
             target_s: target_s as f64,
-            ..Settings::default()
+            ..VardiffSettings::default()
         };
         let mut vardiff = Vardiff::new(100_000, &settings, 0);
         let last = 400 * target_s;
@@ -241,7 +241,7 @@ fn silence_is_pardoned_for_a_minute_and_then_counts() {
 
 #[test]
 fn shares_that_waited_for_the_pool_and_come_at_once_raise_nothing() {
-    let settings = Settings::default();
+    let settings = VardiffSettings::default();
     let mut vardiff = Vardiff::new(100_000, &settings, 0);
     for share in 1..=100 {
         vardiff.accepted(100_000, share * 20_000);
@@ -257,7 +257,7 @@ fn shares_that_waited_for_the_pool_and_come_at_once_raise_nothing() {
 
 #[test]
 fn each_step_upwards_needs_shares_of_its_own() {
-    let settings = Settings::default();
+    let settings = VardiffSettings::default();
     let mut vardiff = Vardiff::new(1_000, &settings, 0);
     for share in 1..=6 {
         assert!(!vardiff.step(&settings, 10), "after {} shares", share - 1);
@@ -282,10 +282,10 @@ fn each_step_upwards_needs_shares_of_its_own() {
 
 #[test]
 fn one_step_is_bounded_and_so_is_the_range() {
-    let settings = Settings {
+    let settings = VardiffSettings {
         min_difficulty: 1_000,
         max_difficulty: 100_000,
-        ..Settings::default()
+        ..VardiffSettings::default()
     };
     let mut vardiff = Vardiff::new(1_000, &settings, 0);
     let mut rise = |hashes: u64, now_ms: u64| {
@@ -318,7 +318,7 @@ fn no_input_breaks_a_bound() {
         let max = dice.magnitude().clamp(min, i64::MAX as u64);
         let max_step =
             1.001 + (dice.below(1_000) as f64) / [1_000.0, 100.0, 1.0][dice.below(3) as usize];
-        let settings = Settings {
+        let settings = VardiffSettings {
             target_s: (1 + dice.below(36_000)) as f64 / 10.0,
             min_difficulty: min,
             max_difficulty: max,

@@ -4,7 +4,7 @@
 //! The rules are those of its `Client.cpp`, `Job.cpp` and `LineReader.cpp`, as the reference
 //! describes them.
 
-use headframe_stratum::difficulty::target_from_hex;
+use headframe_stratum::work::difficulty::target_from_hex;
 use serde_json::{Value, json};
 
 use crate::scripted::{Client, submit_line};

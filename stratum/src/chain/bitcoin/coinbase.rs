@@ -7,7 +7,7 @@
 
 use super::encode::{Cursor, height_push, push_size};
 use super::sha256d::sha256d;
-use crate::chain::mark::Mark;
+use crate::chain::coinbase_tag::CoinbaseTag;
 use crate::chain::{ChainError, Extranonce, Hash};
 
 /// The longest script the daemon takes in a coinbase, bytes.
@@ -33,7 +33,7 @@ pub struct Content<'a> {
     /// What the daemon wants in the script, as it came.
     pub auxiliary: &'a [u8],
     /// What the pool knows its blocks by; left out when the script has no room for it.
-    pub mark: Option<&'a Mark>,
+    pub tag: Option<&'a CoinbaseTag>,
 }
 
 /// A coinbase, cut at the extranonce.
@@ -62,17 +62,17 @@ impl Coinbase {
         // A coinbase spends nothing: an id of zeros, and the highest index.
         head.extend_from_slice(&[0; 32]);
         head.extend_from_slice(&[0xff; 4]);
-        let marked = content
-            .mark
-            .filter(|_| script + 1 + Mark::LEN <= MAX_SCRIPT);
-        let script = script + marked.map_or(0, |_| 1 + Mark::LEN);
+        let tagged = content
+            .tag
+            .filter(|_| script + 1 + CoinbaseTag::LEN <= MAX_SCRIPT);
+        let script = script + tagged.map_or(0, |_| 1 + CoinbaseTag::LEN);
         push_size(&mut head, script as u64);
         head.extend_from_slice(&height);
         head.push(Extranonce::LEN as u8);
         let mut tail = Vec::new();
-        if let Some(mark) = marked {
-            tail.push(Mark::LEN as u8);
-            tail.extend_from_slice(mark.bytes());
+        if let Some(tag) = tagged {
+            tail.push(CoinbaseTag::LEN as u8);
+            tail.extend_from_slice(tag.bytes());
         }
         tail.extend_from_slice(content.auxiliary);
         tail.extend_from_slice(&SEQUENCE.to_le_bytes());

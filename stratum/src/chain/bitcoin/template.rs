@@ -14,11 +14,11 @@ use super::merkle;
 use super::sha256d::{from_printed, printed, reversed, sha256d};
 use super::target::Target;
 use super::transaction::{Ids, ids};
-use crate::chain::mark::Mark;
+use crate::chain::coinbase_tag::CoinbaseTag;
 use crate::chain::{ChainError, Extranonce, FoundBlock, Hash, Template};
-use crate::difficulty::Difficulty;
+use crate::work::difficulty::Difficulty;
 
-/// Rules that must be understood to mine, marked `!` by the daemon, and are.
+/// Rules that must be understood to mine, tagged `!` by the daemon, and are.
 const RULES: [&str; 3] = ["csv", "segwit", "taproot"];
 /// Every nonce, which is what miners search.
 const ALL_NONCES: &str = "00000000ffffffff";
@@ -96,15 +96,15 @@ impl BitcoinTemplate {
         reward_script: &[u8],
         keys: Keys,
     ) -> Result<Self, ChainError> {
-        Self::parse_marked(answer, reward_script, keys, None)
+        Self::parse_tagged(answer, reward_script, keys, None)
     }
 
-    /// [`BitcoinTemplate::parse`] for blocks that carry a pool's mark.
-    pub fn parse_marked(
+    /// [`BitcoinTemplate::parse`] for blocks that carry a pool's tag.
+    pub fn parse_tagged(
         answer: &TemplateAnswer,
         reward_script: &[u8],
         keys: Keys,
-        mark: Option<&Mark>,
+        tag: Option<&CoinbaseTag>,
     ) -> Result<Self, ChainError> {
         check_rules(answer)?;
         check_key(answer, &keys)?;
@@ -118,7 +118,7 @@ impl BitcoinTemplate {
             reward_script,
             witness_commitment: commitment.as_deref(),
             auxiliary: &auxiliary,
-            mark,
+            tag,
         };
         let txids: Vec<Hash> = body.ids.iter().map(|ids| ids.txid).collect();
         Ok(Self {
@@ -251,7 +251,7 @@ impl Body {
     }
 }
 
-/// A rule marked `!` changes what a block must look like; mining without knowing it makes blocks
+/// A rule tagged `!` changes what a block must look like; mining without knowing it makes blocks
 /// that nobody takes.
 fn check_rules(answer: &TemplateAnswer) -> Result<(), ChainError> {
     let mut demanded = answer

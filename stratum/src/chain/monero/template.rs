@@ -7,10 +7,10 @@
 use serde::Deserialize;
 
 use super::tree;
-use crate::chain::mark::Mark;
+use crate::chain::coinbase_tag::CoinbaseTag;
 use crate::chain::{ChainError, Extranonce, FoundBlock, Hash, Template};
-use crate::difficulty::meets;
 use crate::keccak::keccak256;
+use crate::work::difficulty::meets;
 
 /// Bytes asked for in the coinbase: the extranonce and room for sub-workers of a coordinator.
 pub const RESERVE: usize = 60;
@@ -122,12 +122,12 @@ impl MoneroTemplate {
         Ok(template)
     }
 
-    /// The same with the pool's mark behind the extranonce, where the reserve has room for it.
+    /// The same with the pool's tag behind the extranonce, where the reserve has room for it.
     #[must_use]
-    pub fn marked(mut self, mark: &Mark) -> Self {
+    pub fn tagged(mut self, tag: &CoinbaseTag) -> Self {
         let at = self.reserved + Extranonce::LEN;
-        if at + Mark::LEN <= self.extra_end {
-            self.blob[at..at + Mark::LEN].copy_from_slice(mark.bytes());
+        if at + CoinbaseTag::LEN <= self.extra_end {
+            self.blob[at..at + CoinbaseTag::LEN].copy_from_slice(tag.bytes());
         }
         self
     }

@@ -3,16 +3,18 @@
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash as _;
 use headframe_stratum::chain::bitcoin::address::{Network, parse};
-use headframe_stratum::chain::bitcoin::audit::{Misfit, Sample, judge};
 use headframe_stratum::chain::bitcoin::encode::height_push;
 use headframe_stratum::chain::bitcoin::header::{Header, LEN, id};
 use headframe_stratum::chain::bitcoin::keys::KeySchedule;
+use headframe_stratum::chain::bitcoin::schedule_check::evidence::{
+    Sample, ScheduleMismatch, judge,
+};
 use headframe_stratum::chain::bitcoin::sha256d::{from_printed, reversed};
 use headframe_stratum::chain::bitcoin::target::Target;
 use headframe_stratum::chain::bitcoin::template::{BitcoinTemplate, Keys};
 use headframe_stratum::chain::bitcoin::transaction::ids;
 use headframe_stratum::chain::{Extranonce, Hash, Template, with_nonce};
-use headframe_stratum::randomx::{Machine, Memory, Mode};
+use headframe_stratum::randomx::{Mode, SeedMemory, Vm};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -51,11 +53,11 @@ fn captured() -> Vec<Captured> {
 }
 
 /// RandomX in light mode with the memories of all keys asked for.
-struct Hasher(HashMap<Hash, Machine>);
+struct Hasher(HashMap<Hash, Vm>);
 
 impl Hasher {
     fn hash(&mut self, key: &Hash, bytes: &[u8]) -> Hash {
-        let make = || Machine::new(&Arc::new(Memory::build(key, Mode::Light).unwrap())).unwrap();
+        let make = || Vm::new(&Arc::new(SeedMemory::build(key, Mode::Light).unwrap())).unwrap();
         self.0.entry(*key).or_insert_with(make).hash(bytes).unwrap()
     }
 }
@@ -119,7 +121,7 @@ fn the_twelve_headers_verify_under_our_schedule_and_under_no_other() {
         .collect();
     assert!(matches!(
         judged(&wrong, &misled),
-        Err(Misfit::Key { interval: 64, .. })
+        Err(ScheduleMismatch::Key { interval: 64, .. })
     ));
     let late = KeySchedule {
         fork_height: 1000,
@@ -127,7 +129,7 @@ fn the_twelve_headers_verify_under_our_schedule_and_under_no_other() {
     };
     assert!(matches!(
         judged(&late, &samples),
-        Err(Misfit::ForkTooHigh {
+        Err(ScheduleMismatch::ForkTooHigh {
             fork_height: 1000,
             ..
         })

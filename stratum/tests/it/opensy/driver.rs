@@ -6,7 +6,7 @@ use headframe_stratum::StratumConfig;
 use headframe_stratum::address::AddressError;
 use headframe_stratum::chain::bitcoin::{self, BitcoinChain, OpensySettings};
 use headframe_stratum::chain::driver::ChainKind;
-use headframe_stratum::chain::{Chain, ChainError, Extranonce, Hash, Standing, Submitted};
+use headframe_stratum::chain::{Chain, ChainError, ChainPosition, Extranonce, Hash, Submitted};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -390,35 +390,35 @@ async fn a_block_stands_where_the_chain_has_it() {
     stand_in.node().await.mine(3).await;
     let ours = id(stand_in.node().await.chain[&3]);
     assert_eq!(
-        chain.standing(ours, 3).await,
-        Ok(Standing::Best { confirmations: 1 })
+        chain.position(ours, 3).await,
+        Ok(ChainPosition::Best { confirmations: 1 })
     );
     stand_in.node().await.mine(2).await;
     assert_eq!(
-        chain.standing(ours, 3).await,
-        Ok(Standing::Best { confirmations: 3 })
+        chain.position(ours, 3).await,
+        Ok(ChainPosition::Best { confirmations: 3 })
     );
     // Another branch wins, then ours comes back.
     let branch = stand_in.node().await.chain.clone();
     stand_in.node().await.rewind(2);
-    assert_eq!(chain.standing(ours, 3).await, Ok(Standing::Absent));
+    assert_eq!(chain.position(ours, 3).await, Ok(ChainPosition::Absent));
     stand_in.node().await.fill(1);
     stand_in.node().await.mine(4).await;
     assert_eq!(
-        chain.standing(ours, 3).await,
-        Ok(Standing::Beside { confirmations: 4 })
+        chain.position(ours, 3).await,
+        Ok(ChainPosition::Beside { confirmations: 4 })
     );
     stand_in.node().await.chain = branch;
     assert_eq!(
-        chain.standing(ours, 3).await,
-        Ok(Standing::Best { confirmations: 3 })
+        chain.position(ours, 3).await,
+        Ok(ChainPosition::Best { confirmations: 3 })
     );
     assert_eq!(
-        chain.standing([9; 32], 3).await,
-        Ok(Standing::Beside { confirmations: 3 }),
+        chain.position([9; 32], 3).await,
+        Ok(ChainPosition::Beside { confirmations: 3 }),
         "a block nobody knows"
     );
-    assert_eq!(chain.standing([9; 32], 30).await, Ok(Standing::Absent));
+    assert_eq!(chain.position([9; 32], 30).await, Ok(ChainPosition::Absent));
     assert_eq!(chain.maturity(), 100);
 }
 
@@ -433,7 +433,7 @@ async fn a_long_poll_rings_when_there_is_something_new() {
     let chain = Arc::new(driver(&settings(&stand_in.url, 4, 1)));
     let (bell, stop) = (Arc::new(Notify::new()), CancellationToken::new());
     let (rings, ends, asked) = (bell.clone(), stop.clone(), chain.clone());
-    let attending = tokio::spawn(async move { asked.attend(rings, ends).await });
+    let attending = tokio::spawn(async move { asked.run_background(rings, ends).await });
     let rung = async || {
         tokio::time::timeout(Duration::from_secs(60), bell.notified())
             .await
@@ -497,7 +497,7 @@ async fn the_second_node_gives_the_work_when_the_first_does_not() {
         busy: true,
         ..Mood::default()
     };
-    let fleet = bitcoin::fleet(&config).unwrap();
+    let fleet = bitcoin::open_daemons(&config).unwrap();
     assert_eq!(fleet.tip().await.unwrap().next_height, 2);
     assert_eq!(fleet.template().await.unwrap().height(), 2);
     assert!(

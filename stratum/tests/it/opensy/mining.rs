@@ -5,12 +5,12 @@ use bitcoin::hashes::Hash as _;
 use headframe_stratum::chain::Chain as _;
 use headframe_stratum::chain::bitcoin::BitcoinChain;
 use headframe_stratum::chain::bitcoin::address::{Network, parse};
+use headframe_stratum::chain::coinbase_tag::CoinbaseTag;
 use headframe_stratum::chain::driver::ChainKind;
-use headframe_stratum::chain::mark::Mark;
 use headframe_stratum::chain::with_nonce;
-use headframe_stratum::difficulty::{miner_submits, target_from_hex};
 use headframe_stratum::miner::{Miner, MinerConfig, MinerHandle};
-use headframe_stratum::randomx::{Machine, Seeds};
+use headframe_stratum::randomx::{Seeds, Vm};
+use headframe_stratum::work::difficulty::{miner_submits, target_from_hex};
 use headframe_stratum::{StatsHandle, Stratum, StratumConfig};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -187,8 +187,8 @@ async fn our_miner_makes_blocks_over_two_changes_of_the_key() {
         Duration::from_secs(60),
     )
     .unwrap();
-    let chain = chain.with_mark(Mark::of("test", WALLET));
-    let marked = chain.marked(0..=1000).await.unwrap();
+    let chain = chain.with_tag(CoinbaseTag::new("test", WALLET));
+    let marked = chain.tagged_blocks(0..=1000).await.unwrap();
     let mut found: Vec<_> = marked
         .into_iter()
         .map(|block| {
@@ -281,8 +281,8 @@ async fn stock_miners_are_told_at_login_and_wrong_shares_are_refused() {
     let mut foreign = blob.clone();
     foreign[36] ^= 1;
     let shares = tokio::task::spawn_blocking(move || {
-        let (right, wrong) = (Machine::new(&right).unwrap(), Machine::new(&wrong).unwrap());
-        let first = |machine: &Machine, blob: &[u8], from: u32| {
+        let (right, wrong) = (Vm::new(&right).unwrap(), Vm::new(&wrong).unwrap());
+        let first = |machine: &Vm, blob: &[u8], from: u32| {
             let hashed = (from..).map(|nonce| {
                 (
                     nonce,

@@ -49,7 +49,7 @@ pub struct Mood {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Standing {
+enum ChainPosition {
     Good,
     Bad,
 }
@@ -58,7 +58,7 @@ struct Known {
     height: u64,
     /// The captured node's old headers were not captured.
     header: Option<Header>,
-    standing: Standing,
+    standing: ChainPosition,
 }
 
 pub struct Node {
@@ -121,7 +121,7 @@ impl Node {
             Known {
                 height,
                 header,
-                standing: Standing::Good,
+                standing: ChainPosition::Good,
             },
         );
     }
@@ -363,7 +363,7 @@ impl Node {
         let hash = block.block_hash();
         in_itself(&block)?;
         if let Some(known) = self.index.get(&hash) {
-            return Err(if known.standing == Standing::Good {
+            return Err(if known.standing == ChainPosition::Good {
                 "duplicate"
             } else {
                 "duplicate-invalid"
@@ -377,9 +377,9 @@ impl Node {
         self.header_in_place(&block.header, height).await?;
         let judged = content_in_place(&block, height).and_then(|()| self.connected(&block, height));
         let standing = if matches!(judged, Ok(()) | Err("inconclusive")) {
-            Standing::Good
+            ChainPosition::Good
         } else {
-            Standing::Bad
+            ChainPosition::Bad
         };
         self.index.insert(
             hash,

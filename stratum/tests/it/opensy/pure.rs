@@ -4,17 +4,17 @@
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash as _;
 use bitcoin::script::Builder;
-use headframe_stratum::chain::bitcoin::audit::heights;
 use headframe_stratum::chain::bitcoin::coinbase::{Coinbase, Content, read as read_coinbase};
 use headframe_stratum::chain::bitcoin::encode::{Cursor, height_push, push_size};
 use headframe_stratum::chain::bitcoin::keys::KeySchedule;
 use headframe_stratum::chain::bitcoin::merkle::{branch_by, fold_by, root};
+use headframe_stratum::chain::bitcoin::schedule_check::evidence::heights;
 use headframe_stratum::chain::bitcoin::target::Target;
 use headframe_stratum::chain::bitcoin::template::{BitcoinTemplate, Keys};
 use headframe_stratum::chain::bitcoin::transaction::ids;
-use headframe_stratum::chain::mark::Mark;
+use headframe_stratum::chain::coinbase_tag::CoinbaseTag;
 use headframe_stratum::chain::{Extranonce, Template, with_nonce};
-use headframe_stratum::difficulty::miner_submits;
+use headframe_stratum::work::difficulty::miner_submits;
 use proptest::prelude::*;
 
 use super::Numbers;
@@ -156,7 +156,7 @@ proptest! {
         let answer = super::template::with_bits(bits);
         let template = BitcoinTemplate::parse(&answer, &[0x51], Keys { current: [0; 32], next: None }).unwrap();
         let job = template.assign(asked);
-        let wire = headframe_stratum::difficulty::target_from_hex(&job.target_hex()).unwrap();
+        let wire = headframe_stratum::work::difficulty::target_from_hex(&job.target_hex()).unwrap();
         prop_assert_eq!(job.target_hex().len(), 16);
         // The largest hash that makes a block, and one with the same top bits.
         let oracle = bitcoin::Target::from_compact(bitcoin::CompactTarget::from_consensus(bits)).to_le_bytes();
@@ -195,10 +195,10 @@ proptest! {
         segwit in any::<bool>(),
         pool in prop::option::of("[a-z]{1,8}"),
     ) {
-        let mark = pool.map(|pool| Mark::of(&pool, "wallet"));
+        let mark = pool.map(|pool| CoinbaseTag::new(&pool, "wallet"));
         let commitment = [&[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed], [9; 32].as_slice()].concat();
         let witness_commitment = segwit.then_some(commitment.as_slice());
-        let content = Content { height, value, reward_script: &reward, witness_commitment, auxiliary: &auxiliary, mark: mark.as_ref() };
+        let content = Content { height, value, reward_script: &reward, witness_commitment, auxiliary: &auxiliary, tag: mark.as_ref() };
         let extranonce = Extranonce { instance: numbers[0], connection: numbers[1], job: numbers[2] };
         let coinbase = Coinbase::new(&content).unwrap();
         let bytes = coinbase.bytes(extranonce);

@@ -9,7 +9,7 @@ use headframe_stratum::chain::bitcoin::sha256d::{from_printed, reversed};
 use headframe_stratum::chain::{
     Chain, Extranonce, FoundBlock, Hash, Submitted, Template, with_nonce,
 };
-use headframe_stratum::randomx::{Machine, Seeds};
+use headframe_stratum::randomx::{Seeds, Vm};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,7 +138,7 @@ impl Scene {
     ) -> [u8; 4] {
         let (memory, blob) = (self.seeds.memory(key).await.unwrap(), blob.to_vec());
         let search = move || {
-            let machine = Machine::new(&memory).unwrap();
+            let machine = Vm::new(&memory).unwrap();
             let good = |nonce: &[u8; 4]| {
                 let bytes = with_nonce(blob.clone(), 76, *nonce);
                 wanted(&machine.hash(&bytes).unwrap(), &bytes)
@@ -202,7 +202,7 @@ async fn blocks_with_a_wrong_key_root_or_coinbase_are_refused_and_good_ones_take
 
     // Work under another key: as good a hash, worth nothing.
     let blob = template.hashing_blob(Extranonce::default());
-    let right = Machine::new(&scene.seeds.memory(template.seed()).await.unwrap()).unwrap();
+    let right = Vm::new(&scene.seeds.memory(template.seed()).await.unwrap()).unwrap();
     let judge = template.clone();
     let mut candidates = Vec::new();
     for start in 0..6u32 {

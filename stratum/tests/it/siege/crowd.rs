@@ -7,7 +7,7 @@
 
 use headframe_stratum::StratumConfig;
 use headframe_stratum::chain::with_nonce;
-use headframe_stratum::randomx::{Machine, Memory};
+use headframe_stratum::randomx::{SeedMemory, Vm};
 use rand::Rng;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -108,10 +108,10 @@ impl Peer {
 }
 
 /// Shares that are real: the hash of the blob with this nonce.
-fn shares(memory: &Arc<Memory>, blob: &[u8], count: usize) -> Vec<(String, String)> {
+fn shares(memory: &Arc<SeedMemory>, blob: &[u8], count: usize) -> Vec<(String, String)> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let hashes = |first: usize| {
-        let machine = Machine::new(memory).unwrap();
+        let machine = Vm::new(memory).unwrap();
         let hash = |number: usize| {
             let nonce = (number as u32).to_be_bytes();
             (

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Broken, MinerJob};
-use crate::chain::{Hash, USUAL_NONCE_OFFSET};
-use crate::difficulty::target_from_hex;
+use crate::work::difficulty::target_from_hex;
+use crate::work::template::{Hash, USUAL_NONCE_OFFSET};
 
 /// Blobs XMRig accepts, bytes.
 const BLOB_LEN: std::ops::RangeInclusive<usize> = 43..=407;
@@ -16,7 +16,7 @@ const NONCE_LEN: usize = 4;
 
 /// A line from the pool.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum PoolMessage {
     LoggedIn { session: String, job: WireJob },
     LoginRefused(String),
     Job(WireJob),
@@ -40,7 +40,7 @@ pub(super) struct WireJob {
 
 impl WireJob {
     /// What is told of it.
-    pub(super) fn shown(&self) -> MinerJob {
+    pub(super) fn summary(&self) -> MinerJob {
         MinerJob {
             algo: self.algo.clone(),
             height: self.height,
@@ -88,7 +88,7 @@ struct Login {
 }
 
 /// Reads a line; jobs must be for one of `algos`.
-pub(super) fn parse(line: &[u8], algos: &[String]) -> Result<Said, Broken> {
+pub(super) fn parse(line: &[u8], algos: &[String]) -> Result<PoolMessage, Broken> {
     let line: Line = serde_json::from_slice(line)
         .map_err(|_| Broken::Protocol("a line is not a JSON object"))?;
     // An integer id makes a line an answer, whatever else it says.
@@ -98,12 +98,12 @@ pub(super) fn parse(line: &[u8], algos: &[String]) -> Result<Said, Broken> {
     if line.method.as_deref() == Some("job") {
         let job = serde_json::from_value(line.params)
             .map_err(|_| Broken::Protocol("a job lacks a field"))?;
-        return Ok(Said::Job(decode(job, algos)?));
+        return Ok(PoolMessage::Job(decode(job, algos)?));
     }
     Err(Broken::Protocol("a line is neither an answer nor a job"))
 }
 
-fn answer(id: u64, line: Line, algos: &[String]) -> Result<Said, Broken> {
+fn answer(id: u64, line: Line, algos: &[String]) -> Result<PoolMessage, Broken> {
     let refusal = match &line.error {
         Value::Null => None,
         error => {
@@ -114,17 +114,17 @@ fn answer(id: u64, line: Line, algos: &[String]) -> Result<Said, Broken> {
         }
     };
     match (id, refusal) {
-        (1, Some(reason)) => Ok(Said::LoginRefused(reason)),
+        (1, Some(reason)) => Ok(PoolMessage::LoginRefused(reason)),
         (1, None) => {
             let login: Login = serde_json::from_value(line.result)
                 .map_err(|_| Broken::Protocol("a login answer lacks its id or job"))?;
-            Ok(Said::LoggedIn {
+            Ok(PoolMessage::LoggedIn {
                 session: login.id,
                 job: decode(login.job, algos)?,
             })
         }
         (_, None) if !line.result.is_object() => Err(Broken::Protocol("a result is not an object")),
-        (id, refusal) => Ok(Said::Answer { id, refusal }),
+        (id, refusal) => Ok(PoolMessage::Answer { id, refusal }),
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn said(line: &Value) -> Result<Said, Broken> {
+    fn parse_line(line: &Value) -> Result<PoolMessage, Broken> {
         parse(
             line.to_string().as_bytes(),
             &["rx/0".to_owned(), "rx/opensy".to_owned()],
@@ -182,10 +182,10 @@ mod tests {
     fn work_of_both_kinds_of_chains_is_told_on() {
         let (seed, blob) = ("0f".repeat(32), "00".repeat(80));
         let monero = json!({"blob": blob, "job_id": "1", "target": "285c8f02", "height": 9, "seed_hash": seed, "next_seed_hash": ""});
-        let login = said(
+        let login = parse_line(
             &json!({"id": 1, "error": null, "result": {"id": "s", "job": monero, "status": "OK"}}),
         );
-        let Ok(Said::LoggedIn { job, .. }) = login else {
+        let Ok(PoolMessage::LoggedIn { job, .. }) = login else {
             panic!("{login:?}")
         };
         let expected = MinerJob {
@@ -195,13 +195,13 @@ mod tests {
             seed: [15; 32],
             next_seed: None,
         };
-        assert_eq!(job.shown(), expected);
+        assert_eq!(job.summary(), expected);
         let opensy = json!({
             "blob": blob, "job_id": "1", "target": "ffffffffffffff7f", "algo": "rx/opensy", "seed_hash": seed, "next_seed_hash": seed,
             "nonce_offset": 76, "height": "nine",
         });
-        let pushed = said(&json!({"jsonrpc": "2.0", "method": "job", "params": opensy}));
-        let Ok(Said::Job(job)) = pushed else {
+        let pushed = parse_line(&json!({"jsonrpc": "2.0", "method": "job", "params": opensy}));
+        let Ok(PoolMessage::Job(job)) = pushed else {
             panic!("{pushed:?}")
         };
         let expected = MinerJob {
@@ -211,9 +211,9 @@ mod tests {
             seed: [15; 32],
             next_seed: Some([15; 32]),
         };
-        assert_eq!(job.shown(), expected);
+        assert_eq!(job.summary(), expected);
         let other = json!({"blob": blob, "job_id": "1", "target": "285c8f02", "algo": "kawpow", "seed_hash": seed});
-        let refused = said(&json!({"jsonrpc": "2.0", "method": "job", "params": other}));
+        let refused = parse_line(&json!({"jsonrpc": "2.0", "method": "job", "params": other}));
         assert!(
             matches!(&refused, Err(Broken::Algo(algo)) if algo == "kawpow"),
             "{refused:?}"
@@ -222,13 +222,16 @@ mod tests {
 
     #[test]
     fn a_refusal_is_the_login_s_alone() {
-        let refusal =
-            |id: u64| said(&json!({"id": id, "error": {"code": -1, "message": "no such wallet"}}));
-        assert!(matches!(refusal(1), Ok(Said::LoginRefused(reason)) if reason == "no such wallet"));
+        let refusal = |id: u64| {
+            parse_line(&json!({"id": id, "error": {"code": -1, "message": "no such wallet"}}))
+        };
+        assert!(
+            matches!(refusal(1), Ok(PoolMessage::LoginRefused(reason)) if reason == "no such wallet")
+        );
         assert!(
             matches!(
                 refusal(2),
-                Ok(Said::Answer {
+                Ok(PoolMessage::Answer {
                     id: 2,
                     refusal: Some(_)
                 })

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// How eagerly difficulty follows the miner.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct VardiffSettings {
     /// Seconds between shares to aim at.
     pub target_s: f64,
     /// Never below.
@@ -25,7 +25,7 @@ pub struct Settings {
     pub max_step: f64,
 }
 
-impl Default for Settings {
+impl Default for VardiffSettings {
     fn default() -> Self {
         Self {
             target_s: 20.0,
@@ -83,7 +83,7 @@ pub struct Vardiff {
 
 impl Vardiff {
     /// Starts at a difficulty.
-    pub fn new(difficulty: u64, settings: &Settings, now_ms: u64) -> Self {
+    pub fn new(difficulty: u64, settings: &VardiffSettings, now_ms: u64) -> Self {
         let (window, difficulty) = (Window::new(now_ms), within(difficulty, settings));
         Self {
             difficulty,
@@ -114,7 +114,7 @@ impl Vardiff {
 
     /// Takes a step if one is due and says whether the difficulty changed. To be asked after each
     /// share and every second.
-    pub fn step(&mut self, settings: &Settings, now_ms: u64) -> bool {
+    pub fn step(&mut self, settings: &VardiffSettings, now_ms: u64) -> bool {
         self.watch(settings, now_ms);
         let read = self.read(&self.all, settings, now_ms);
         let arriving = self.refine_at <= ARRIVED;
@@ -143,7 +143,7 @@ impl Vardiff {
 
     /// The two running tests (CUSUM): each window begins anew whenever its change is less likely
     /// than none. Once one is sure, its window is all that is still true about the miner.
-    fn watch(&mut self, settings: &Settings, now_ms: u64) {
+    fn watch(&mut self, settings: &VardiffSettings, now_ms: u64) {
         let score = |vardiff: &Self, window: &Window| {
             let read = vardiff.read(window, settings, now_ms);
             (read.seen, read.expected, read.pardoned)
@@ -168,7 +168,7 @@ impl Vardiff {
         }
     }
 
-    fn read(&self, window: &Window, settings: &Settings, now_ms: u64) -> Reading {
+    fn read(&self, window: &Window, settings: &VardiffSettings, now_ms: u64) -> Reading {
         window.read(
             self.difficulty as f64,
             settings.target_s,
@@ -276,7 +276,7 @@ fn surprise(seen: f64, expected: f64) -> f64 {
 
 /// The difficulty one step towards `ratio` times the present one: never by more than the limit,
 /// never out of the range.
-fn stepped(difficulty: u64, ratio: f64, settings: &Settings) -> u64 {
+fn stepped(difficulty: u64, ratio: f64, settings: &VardiffSettings) -> u64 {
     let (from, limit) = (difficulty as f64, settings.max_step.max(1.0));
     let wanted = from * ratio.clamp(1.0 / limit, limit);
     // Rounded towards where it comes from, so that rounding does not exceed the limit.
@@ -288,7 +288,7 @@ fn stepped(difficulty: u64, ratio: f64, settings: &Settings) -> u64 {
     within(next as u64, settings)
 }
 
-fn within(difficulty: u64, settings: &Settings) -> u64 {
+fn within(difficulty: u64, settings: &VardiffSettings) -> u64 {
     difficulty
         .min(settings.max_difficulty)
         .max(settings.min_difficulty)

@@ -66,7 +66,7 @@ impl Breaker {
                 true
             }
             State::Open { .. } => false,
-            // A probe whose asker went away would keep everybody out for ever.
+            // A probe whose caller went away would keep everybody out for ever.
             State::HalfOpen { since_ms, wait_ms }
                 if now_ms.saturating_sub(since_ms) >= self.limits.probe_ms =>
             {

@@ -1,4 +1,4 @@
-//! The roster: what is known of each daemon, which of them are healthy, and which one is used.
+//! The health: what is known of each daemon, which of them are healthy, and which one is used.
 //! Pure; time comes in.
 //!
 //! Daemons are named in the order of preference. One is healthy when it answers, calls itself
@@ -10,7 +10,7 @@ use crate::chain::Tip;
 
 /// When a daemon counts as unfit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
+pub struct HealthRules {
     /// Milliseconds its last answer may be old.
     pub silent_ms: u64,
     /// Milliseconds it may be lower than another synchronised daemon.
@@ -26,7 +26,7 @@ pub struct Rules {
 
 /// What is known of one daemon.
 #[derive(Debug, Clone)]
-pub struct View {
+pub struct DaemonState {
     /// Whether to ask it at all.
     pub breaker: Breaker,
     /// Its last answer.
@@ -45,36 +45,36 @@ pub struct View {
 
 /// Why a daemon must not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unfit {
+pub enum Unhealthy {
     /// It does not answer; that may pass.
     Silent(String),
     /// It answers, and its work would be dead.
     Unready(String),
 }
 
-impl Unfit {
+impl Unhealthy {
     /// The reason in words.
     pub fn reason(&self) -> &str {
         match self {
-            Unfit::Silent(reason) | Unfit::Unready(reason) => reason,
+            Unhealthy::Silent(reason) | Unhealthy::Unready(reason) => reason,
         }
     }
 }
 
 /// All daemons.
 #[derive(Debug, Clone)]
-pub struct Roster {
-    rules: Rules,
-    views: Vec<View>,
+pub struct DaemonHealth {
+    rules: HealthRules,
+    states: Vec<DaemonState>,
     active: Option<usize>,
     /// The last one that was active.
     used: Option<usize>,
 }
 
-impl Roster {
+impl DaemonHealth {
     /// So many daemons of which nothing is known, at a given time.
-    pub fn new(count: usize, rules: Rules, now_ms: u64) -> Self {
-        let view = View {
+    pub fn new(count: usize, rules: HealthRules, now_ms: u64) -> Self {
+        let daemon = DaemonState {
             breaker: Breaker::new(rules.breaker),
             tip: None,
             heard_ms: now_ms,
@@ -85,15 +85,15 @@ impl Roster {
         };
         Self {
             rules,
-            views: vec![view; count],
+            states: vec![daemon; count],
             active: None,
             used: None,
         }
     }
 
     /// What is known of each.
-    pub fn views(&self) -> &[View] {
-        &self.views
+    pub fn daemons(&self) -> &[DaemonState] {
+        &self.states
     }
 
     /// The daemon to use; none when none is healthy.
@@ -107,72 +107,79 @@ impl Roster {
     }
 
     /// Whether a daemon may be asked now.
-    pub fn admit(&mut self, who: usize, now_ms: u64) -> bool {
-        self.views[who].breaker.admit(now_ms)
+    pub fn may_ask(&mut self, who: usize, now_ms: u64) -> bool {
+        self.states[who].breaker.admit(now_ms)
     }
 
     /// It told its tip. Returns whether that is another one than before.
-    pub fn heard(&mut self, who: usize, tip: Tip, now_ms: u64) -> bool {
-        let view = &mut self.views[who];
-        let moved = view.tip.as_ref().is_none_or(|known| known.hash != tip.hash);
+    pub fn record_tip(&mut self, who: usize, tip: Tip, now_ms: u64) -> bool {
+        let daemon = &mut self.states[who];
+        let moved = daemon
+            .tip
+            .as_ref()
+            .is_none_or(|known| known.hash != tip.hash);
         if moved {
-            view.moved_ms = now_ms;
+            daemon.moved_ms = now_ms;
         }
-        (view.heard_ms, view.error, view.tip) = (now_ms, None, Some(tip));
-        view.breaker.succeeded();
-        self.judge(now_ms);
+        (daemon.heard_ms, daemon.error, daemon.tip) = (now_ms, None, Some(tip));
+        daemon.breaker.succeeded();
+        self.update(now_ms);
         moved
     }
 
     /// It answered, but not what was asked for: it lives.
-    pub fn refused(&mut self, who: usize, reason: String) {
-        let view = &mut self.views[who];
-        view.error = Some(reason);
-        view.breaker.succeeded();
+    pub fn record_refusal(&mut self, who: usize, reason: String) {
+        let daemon = &mut self.states[who];
+        daemon.error = Some(reason);
+        daemon.breaker.succeeded();
     }
 
     /// It did not answer.
-    pub fn failed(&mut self, who: usize, reason: String, now_ms: u64) {
-        let view = &mut self.views[who];
-        view.error = Some(reason);
-        view.breaker.failed(now_ms);
-        self.judge(now_ms);
+    pub fn record_failure(&mut self, who: usize, reason: String, now_ms: u64) {
+        let daemon = &mut self.states[who];
+        daemon.error = Some(reason);
+        daemon.breaker.failed(now_ms);
+        self.update(now_ms);
     }
 
     /// Whether a daemon may be used now.
-    pub fn fit(&self, who: usize, now_ms: u64) -> Result<(), Unfit> {
-        let view = &self.views[who];
-        let Some(tip) = &view.tip else {
-            return Err(Unfit::Silent(
-                view.error
+    pub fn check(&self, who: usize, now_ms: u64) -> Result<(), Unhealthy> {
+        let daemon = &self.states[who];
+        let Some(tip) = &daemon.tip else {
+            return Err(Unhealthy::Silent(
+                daemon
+                    .error
                     .clone()
                     .unwrap_or_else(|| "it has not answered yet".to_owned()),
             ));
         };
-        let silent_ms = now_ms.saturating_sub(view.heard_ms);
-        if !view.breaker.is_closed() || silent_ms > self.rules.silent_ms {
-            let error = view.error.clone().unwrap_or_else(|| "no answer".to_owned());
-            return Err(Unfit::Silent(format!(
+        let silent_ms = now_ms.saturating_sub(daemon.heard_ms);
+        if !daemon.breaker.is_closed() || silent_ms > self.rules.silent_ms {
+            let error = daemon
+                .error
+                .clone()
+                .unwrap_or_else(|| "no answer".to_owned());
+            return Err(Unhealthy::Silent(format!(
                 "silent for {} s: {error}",
                 silent_ms / 1000
             )));
         }
         if let Some(reason) = &tip.unready {
-            return Err(Unfit::Unready(reason.clone()));
+            return Err(Unhealthy::Unready(reason.clone()));
         }
-        if let Some(since) = view
+        if let Some(since) = daemon
             .behind_since_ms
             .filter(|since| now_ms.saturating_sub(*since) >= self.rules.lag_ms)
         {
             let (own, best) = (tip.next_height, self.best_height(now_ms));
             let seconds = now_ms.saturating_sub(since) / 1000;
-            return Err(Unfit::Unready(format!(
+            return Err(Unhealthy::Unready(format!(
                 "stuck at height {own} for {seconds} s while another daemon is at {best}"
             )));
         }
-        let age_ms = now_ms.saturating_sub(view.moved_ms);
+        let age_ms = now_ms.saturating_sub(daemon.moved_ms);
         if self.rules.tip_age_ms.is_some_and(|limit| age_ms > limit) {
-            return Err(Unfit::Unready(format!(
+            return Err(Unhealthy::Unready(format!(
                 "no new block for {} minutes; it may have lost its peers",
                 age_ms / 60_000
             )));
@@ -182,33 +189,36 @@ impl Roster {
 
     /// Looks at everybody and chooses: stays with the active daemon while it is healthy, unless a
     /// preferred one has been healthy for long enough.
-    pub fn judge(&mut self, now_ms: u64) {
+    pub fn update(&mut self, now_ms: u64) {
         let best = self.best_height(now_ms);
-        for view in &mut self.views {
-            let behind = view.tip.as_ref().is_some_and(|tip| tip.next_height < best);
-            view.behind_since_ms = if behind {
-                view.behind_since_ms.or(Some(now_ms))
+        for daemon in &mut self.states {
+            let behind = daemon
+                .tip
+                .as_ref()
+                .is_some_and(|tip| tip.next_height < best);
+            daemon.behind_since_ms = if behind {
+                daemon.behind_since_ms.or(Some(now_ms))
             } else {
                 None
             };
         }
-        for who in 0..self.views.len() {
-            let fit = self.fit(who, now_ms).is_ok();
-            let view = &mut self.views[who];
-            view.healthy_since_ms = if fit {
-                view.healthy_since_ms.or(Some(now_ms))
+        for who in 0..self.states.len() {
+            let fit = self.check(who, now_ms).is_ok();
+            let daemon = &mut self.states[who];
+            daemon.healthy_since_ms = if fit {
+                daemon.healthy_since_ms.or(Some(now_ms))
             } else {
                 None
             };
         }
         let healthy_for = |who: &usize| {
-            self.views[*who]
+            self.states[*who]
                 .healthy_since_ms
                 .map(|since| now_ms.saturating_sub(since))
         };
         let current = self.active.filter(|who| healthy_for(who).is_some());
         self.active = match current {
-            None => (0..self.views.len()).find(|who| healthy_for(who).is_some()),
+            None => (0..self.states.len()).find(|who| healthy_for(who).is_some()),
             Some(current) => {
                 let ripe = |who: &usize| {
                     healthy_for(who).is_some_and(|healthy| healthy >= self.rules.return_ms)
@@ -221,34 +231,35 @@ impl Roster {
 
     /// Why nobody is active: the last daemon in use decides whether that may pass, for its template
     /// is what miners have.
-    pub fn nobody(&self, now_ms: u64, names: &[&str]) -> Unfit {
-        let unfit = |who: usize| self.fit(who, now_ms).err();
+    pub fn why_none(&self, now_ms: u64, names: &[&str]) -> Unhealthy {
+        let unfit = |who: usize| self.check(who, now_ms).err();
         let told = names
             .iter()
             .enumerate()
             .filter_map(|(who, name)| Some(format!("{name}: {}", unfit(who)?.reason())));
         let reasons = told.collect::<Vec<_>>().join("; ");
-        let unready = |who: usize| matches!(unfit(who), Some(Unfit::Unready(_)));
+        let unready = |who: usize| matches!(unfit(who), Some(Unhealthy::Unready(_)));
         let lasting = self
             .used
-            .map_or_else(|| (0..self.views.len()).any(unready), unready);
+            .map_or_else(|| (0..self.states.len()).any(unready), unready);
         if lasting {
-            Unfit::Unready(reasons)
+            Unhealthy::Unready(reasons)
         } else {
-            Unfit::Silent(reasons)
+            Unhealthy::Silent(reasons)
         }
     }
 
     /// The height of the highest daemon that answers and is synchronised.
     fn best_height(&self, now_ms: u64) -> u64 {
-        let fresh = |view: &&View| {
-            view.breaker.is_closed() && now_ms.saturating_sub(view.heard_ms) <= self.rules.silent_ms
+        let fresh = |daemon: &&DaemonState| {
+            daemon.breaker.is_closed()
+                && now_ms.saturating_sub(daemon.heard_ms) <= self.rules.silent_ms
         };
         let synchronised = self
-            .views
+            .states
             .iter()
             .filter(fresh)
-            .filter_map(|view| view.tip.as_ref())
+            .filter_map(|daemon| daemon.tip.as_ref())
             .filter(|tip| tip.unready.is_none());
         synchronised.map(|tip| tip.next_height).max().unwrap_or(0)
     }

@@ -7,7 +7,7 @@
 use headframe_schemas::stream::blocks::Block;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Stage;
+use super::BlockStage;
 use crate::chain::Hash;
 
 /// Open blocks remembered; beyond it the lowest is given up, which only a chain without work can
@@ -16,7 +16,7 @@ pub const MAX_OPEN: usize = 10_000;
 
 /// A block's place in the ledger. The height is there for the order; the identity is the hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+pub struct BlockKey {
     /// Height of the block.
     pub height: u64,
     /// Id of the block.
@@ -29,33 +29,33 @@ pub struct Entry {
     /// A row of it; each step changes status, time and reason.
     pub row: Block,
     /// Its newest durable step.
-    pub stage: Stage,
+    pub stage: BlockStage,
     /// What the daemon answered when that could not be written.
-    pub owed: Option<(Stage, Option<String>)>,
-    hand: Hand,
+    pub pending_outcome: Option<(BlockStage, Option<String>)>,
+    writer: Writer,
 }
 
 /// Who may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hand {
+enum Writer {
     /// The submission, which is under way.
     Submission,
     /// The watcher.
     Watcher,
     /// Nobody, before the stream has been asked what it holds.
-    Doubt,
+    Unknown,
 }
 
 /// The open blocks of one pool.
 #[derive(Debug, Default)]
-pub struct Ledger {
-    open: BTreeMap<Key, Entry>,
+pub struct OpenBlocks {
+    open: BTreeMap<BlockKey, Entry>,
 }
 
-impl Ledger {
+impl OpenBlocks {
     /// A block is about to be submitted; `row` is its candidate row. `false` when the block is
     /// known already.
-    pub fn begin(&mut self, key: Key, row: Block) -> bool {
+    pub fn begin(&mut self, key: BlockKey, row: Block) -> bool {
         if self.open.contains_key(&key) {
             return false;
         }
@@ -63,16 +63,16 @@ impl Ledger {
             key,
             Entry {
                 row,
-                stage: Stage::Unwritten,
-                owed: None,
-                hand: Hand::Submission,
+                stage: BlockStage::Unwritten,
+                pending_outcome: None,
+                writer: Writer::Submission,
             },
         );
         true
     }
 
     /// A block that the chain has and no row tells of. `false` when it is known after all.
-    pub fn adopt(&mut self, key: Key, row: Block) -> bool {
+    pub fn adopt(&mut self, key: BlockKey, row: Block) -> bool {
         if self.open.contains_key(&key) {
             return false;
         }
@@ -80,87 +80,97 @@ impl Ledger {
             key,
             Entry {
                 row,
-                stage: Stage::Unwritten,
-                owed: None,
-                hand: Hand::Watcher,
+                stage: BlockStage::Unwritten,
+                pending_outcome: None,
+                writer: Writer::Watcher,
             },
         );
         true
     }
 
     /// The submission wrote its outcome.
-    pub fn settled(&mut self, key: &Key, stage: Stage) {
+    pub fn record_outcome(&mut self, key: &BlockKey, stage: BlockStage) {
         if let Some(entry) = self.open.get_mut(key) {
-            (entry.stage, entry.hand) = (stage, Hand::Watcher);
+            (entry.stage, entry.writer) = (stage, Writer::Watcher);
         }
     }
 
-    /// Rows of the submission may be missing; `owed` is the daemon's answer.
-    pub fn unsettled(&mut self, key: &Key, owed: (Stage, Option<String>)) {
+    /// Rows of the submission may be missing; `pending_outcome` is the daemon's answer.
+    pub fn record_uncertain_outcome(
+        &mut self,
+        key: &BlockKey,
+        pending_outcome: (BlockStage, Option<String>),
+    ) {
         if let Some(entry) = self.open.get_mut(key) {
-            (entry.owed, entry.hand) = (Some(owed), Hand::Doubt);
+            (entry.pending_outcome, entry.writer) = (Some(pending_outcome), Writer::Unknown);
         }
     }
 
     /// The watcher wrote a step.
-    pub fn advance(&mut self, key: &Key, stage: Stage) {
+    pub fn advance(&mut self, key: &BlockKey, stage: BlockStage) {
         if let Some(entry) = self.open.get_mut(key) {
             entry.stage = stage;
             // The daemon's answer is history once something later is known.
-            entry.owed = entry.owed.take().filter(|_| stage == Stage::Candidate);
+            entry.pending_outcome = entry
+                .pending_outcome
+                .take()
+                .filter(|_| stage == BlockStage::Candidate);
         }
     }
 
     /// A row of the watcher may or may not be durable.
-    pub fn doubt(&mut self, key: &Key) {
+    pub fn mark_uncertain(&mut self, key: &BlockKey) {
         if let Some(entry) = self.open.get_mut(key) {
-            entry.hand = Hand::Doubt;
+            entry.writer = Writer::Unknown;
         }
     }
 
     /// The blocks in doubt. Ask for them before the stream is read: what is in doubt only
     /// afterwards is not answered by it.
-    pub fn doubtful(&self) -> BTreeSet<Key> {
+    pub fn uncertain(&self) -> BTreeSet<BlockKey> {
         self.open
             .iter()
-            .filter(|(_, entry)| entry.hand == Hand::Doubt)
+            .filter(|(_, entry)| entry.writer == Writer::Unknown)
             .map(|(key, _)| *key)
             .collect()
     }
 
     /// Takes over what the stream holds: of blocks that are not known here, and of those that were
     /// in doubt before it was read. `rows` are all rows of the pool, oldest first.
-    pub fn restore(&mut self, doubtful: &BTreeSet<Key>, rows: Vec<Block>) {
-        let mut held: BTreeMap<Key, (Block, Stage)> = BTreeMap::new();
+    pub fn restore(&mut self, uncertain: &BTreeSet<BlockKey>, rows: Vec<Block>) {
+        let mut held: BTreeMap<BlockKey, (Block, BlockStage)> = BTreeMap::new();
         for row in rows {
-            let (Some(key), Some(stage)) = (key_of(&row), Stage::of_word(&row.status)) else {
+            let (Some(key), Some(stage)) = (key_of(&row), BlockStage::parse(&row.status)) else {
                 continue;
             };
             // A candidate row can only be the first; one that comes late says nothing new.
-            if stage != Stage::Candidate || !held.contains_key(&key) {
+            if stage != BlockStage::Candidate || !held.contains_key(&key) {
                 held.insert(key, (row, stage));
             }
         }
-        for key in doubtful.iter().filter(|key| !held.contains_key(key)) {
+        for key in uncertain.iter().filter(|key| !held.contains_key(key)) {
             if let Some(entry) = self.open.get_mut(key) {
-                (entry.stage, entry.hand) = (Stage::Unwritten, Hand::Watcher);
+                (entry.stage, entry.writer) = (BlockStage::Unwritten, Writer::Watcher);
             }
         }
         for (key, (row, stage)) in held {
             match self.open.get_mut(&key) {
-                Some(entry) if doubtful.contains(&key) => {
-                    entry.owed = entry.owed.take().filter(|_| stage == Stage::Candidate);
-                    (entry.stage, entry.hand) = (stage, Hand::Watcher);
+                Some(entry) if uncertain.contains(&key) => {
+                    entry.pending_outcome = entry
+                        .pending_outcome
+                        .take()
+                        .filter(|_| stage == BlockStage::Candidate);
+                    (entry.stage, entry.writer) = (stage, Writer::Watcher);
                 }
                 Some(_) => {}
-                None if stage == Stage::Matured => {}
+                None if stage == BlockStage::Matured => {}
                 None => self.insert(
                     key,
                     Entry {
                         row,
                         stage,
-                        owed: None,
-                        hand: Hand::Watcher,
+                        pending_outcome: None,
+                        writer: Writer::Watcher,
                     },
                 ),
             }
@@ -168,16 +178,16 @@ impl Ledger {
     }
 
     /// The blocks the watcher may write about, lowest first.
-    pub fn watched(&self) -> Vec<(Key, Entry)> {
+    pub fn watched(&self) -> Vec<(BlockKey, Entry)> {
         self.open
             .iter()
-            .filter(|(_, entry)| entry.hand == Hand::Watcher)
+            .filter(|(_, entry)| entry.writer == Writer::Watcher)
             .map(|(key, entry)| (*key, entry.clone()))
             .collect()
     }
 
     /// Nothing can follow for this block.
-    pub fn close(&mut self, key: &Key) {
+    pub fn close(&mut self, key: &BlockKey) {
         self.open.remove(key);
     }
 
@@ -191,7 +201,7 @@ impl Ledger {
         self.open.is_empty()
     }
 
-    fn insert(&mut self, key: Key, entry: Entry) {
+    fn insert(&mut self, key: BlockKey, entry: Entry) {
         self.open.insert(key, entry);
         if self.open.len() > MAX_OPEN
             && let Some((lowest, _)) = self.open.pop_first()
@@ -203,10 +213,10 @@ impl Ledger {
 }
 
 /// The block a row is about; `None` when its hash or height is no such thing.
-pub fn key_of(row: &Block) -> Option<Key> {
+pub fn key_of(row: &Block) -> Option<BlockKey> {
     let mut hash = [0; 32];
     hex::decode_to_slice(&row.hash, &mut hash).ok()?;
-    Some(Key {
+    Some(BlockKey {
         height: u64::try_from(row.height).ok()?,
         hash,
     })

@@ -2,27 +2,28 @@
 //!
 //! A hash costs milliseconds and a forged share costs its sender nothing, so a single queue would
 //! belong to whoever sends most. Here miners that proved themselves take turns, each connection
-//! once a round. Connections that have not yet sent a good share have a lane of their own with a
-//! turn for each address; it uses what the proven leave, and never every thread. What an address
-//! makes us hash for nothing comes out of a budget, and when that is gone, so are its strangers.
-//! Nothing is ever accepted without its hash: when there is too much, the greediest and newest
-//! strangers are turned away, and proven miners get harder jobs.
+//! once a round. Unproven connections, which have not yet sent a good share, have a queue of their
+//! own with a turn for each address; it uses what the proven leave, and never every thread. Hashes
+//! wasted on wrong results come out of a budget of the address, and when that is spent, shares of
+//! its unproven connections are refused. Nothing is ever accepted without its hash: when there is
+//! too much, the greediest and newest unproven connections are refused, and proven miners get
+//! harder jobs.
 //!
 //! Pure: no clock, no threads. Time is in milliseconds of any clock that does not run backwards.
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-use super::lane::{Flow, Lane};
-use super::strain::Strain;
+use super::overload::OverloadFactor;
+use super::round_robin::{Flow, RoundRobin};
 use crate::defence::bucket::{Bucket, Rate};
 use crate::defence::recent::Recent;
 
 /// Addresses whose budget is remembered.
 const BUDGETS: usize = 65_536;
-/// Turns of proven miners for which a stranger waits at most, so that newcomers come in however
+/// Turns of proven miners for which a unproven waits at most, so that newcomers come in however
 /// busy the pool is.
-const TURNS_BEFORE_STRANGER: u32 = 16;
+const TURNS_BEFORE_UNPROVEN: u32 = 16;
 /// A hash in light mode, until the first ones have been measured.
 const FIRST_COST_MS: f64 = 15.0;
 /// Weight of the newest measurement.
@@ -31,7 +32,7 @@ const COST_WEIGHT: f64 = 0.05;
 /// Who is verified first, and how much for nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct FairnessSettings {
     /// Shares in flight of a connection that has not sent a good one.
     pub in_flight_unproven: usize,
     /// Shares in flight of a connection that has.
@@ -48,7 +49,7 @@ pub struct Settings {
     pub overload_ms: u64,
 }
 
-impl Default for Settings {
+impl Default for FairnessSettings {
     fn default() -> Self {
         Self {
             in_flight_unproven: 2,
@@ -63,7 +64,7 @@ impl Default for Settings {
 
 /// Whose share it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asker {
+pub struct Caller {
     /// The connection; newer ones have greater numbers.
     pub session: u64,
     /// Who pays for wasted hashes; none is nobody, for addresses without limits.
@@ -77,16 +78,16 @@ pub struct Asker {
 pub enum Overload {
     /// The address has used up its budget.
     Budget,
-    /// Too many strangers at once.
-    Strangers,
+    /// Too many unproven connections at once.
+    Unproven,
 }
 
 impl Overload {
     /// The metric's label.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Overload::Budget => "budget",
-            Overload::Strangers => "strangers",
+            Overload::Unproven => "strangers",
         }
     }
 }
@@ -94,7 +95,7 @@ impl Overload {
 /// A share that waits.
 #[derive(Debug)]
 struct Waiting<T> {
-    asker: Asker,
+    caller: Caller,
     since_ms: u64,
     item: T,
 }
@@ -103,22 +104,22 @@ struct Waiting<T> {
 #[derive(Debug)]
 #[must_use]
 pub struct Ticket {
-    asker: Asker,
-    stranger: bool,
+    caller: Caller,
+    unproven: bool,
     /// How long it waited.
     pub waited_ms: u64,
 }
 
 impl Ticket {
     /// Whether it came through the lane of those who have not proven themselves.
-    pub fn is_stranger(&self) -> bool {
-        self.stranger
+    pub fn is_unproven(&self) -> bool {
+        self.unproven
     }
 }
 
 /// What became of a hash.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Done {
+pub enum HashOutcome {
     /// The claimed hash was right.
     Good {
         /// Milliseconds it took.
@@ -135,108 +136,108 @@ pub enum Done {
 
 /// The shares that wait.
 #[derive(Debug)]
-pub struct Queue<T> {
-    settings: Settings,
+pub struct FairQueue<T> {
+    settings: FairnessSettings,
     threads: usize,
-    proven: Lane<Waiting<T>>,
-    strangers: Lane<Waiting<T>>,
+    proven: RoundRobin<Waiting<T>>,
+    unproven: RoundRobin<Waiting<T>>,
     budgets: Recent<IpAddr, Bucket>,
-    strangers_running: usize,
+    unproven_running: usize,
     turns: u32,
     cost_ms: f64,
-    strain: Strain,
+    overload: OverloadFactor,
 }
 
-impl<T> Queue<T> {
+impl<T> FairQueue<T> {
     /// An empty queue for so many threads.
-    pub fn new(settings: Settings, threads: usize) -> Self {
-        let strain = Strain::new(settings.overload_ms);
+    pub fn new(settings: FairnessSettings, threads: usize) -> Self {
+        let overload = OverloadFactor::new(settings.overload_ms);
         Self {
             settings,
             threads: threads.max(1),
-            proven: Lane::new(),
-            strangers: Lane::new(),
+            proven: RoundRobin::new(),
+            unproven: RoundRobin::new(),
             budgets: Recent::new(BUDGETS),
-            strangers_running: 0,
+            unproven_running: 0,
             turns: 0,
             cost_ms: FIRST_COST_MS,
-            strain,
+            overload,
         }
     }
 
     /// Queues a share. `Ok` names those that had to go for it, which may include itself; `Err`
     /// gives it back.
-    pub fn push(&mut self, asker: Asker, item: T, now_ms: u64) -> Result<Vec<T>, (Overload, T)> {
+    pub fn push(&mut self, caller: Caller, item: T, now_ms: u64) -> Result<Vec<T>, (Overload, T)> {
         // A proven miner is not held up by what others behind its address wasted.
-        if !asker.proven
-            && asker
+        if !caller.proven
+            && caller
                 .payer
                 .is_some_and(|payer| self.is_spent(payer, now_ms))
         {
             return Err((Overload::Budget, item));
         }
         let waiting = Waiting {
-            asker,
+            caller,
             since_ms: now_ms,
             item,
         };
-        if asker.proven {
+        if caller.proven {
             self.proven
-                .push(Flow::Session(asker.session), asker.session, waiting);
+                .push(Flow::Session(caller.session), caller.session, waiting);
             return Ok(Vec::new());
         }
-        self.strangers
-            .push(stranger(&asker), asker.session, waiting);
-        if self.strangers.len() > self.settings.queue_unproven {
+        self.unproven
+            .push(unproven_flow(&caller), caller.session, waiting);
+        if self.unproven.len() > self.settings.queue_unproven {
             Ok(self.shed())
         } else {
             Ok(Vec::new())
         }
     }
 
-    /// The next share to hash; [`Queue::done`] must follow. `None` when there is none, or when
-    /// strangers must leave a thread free.
+    /// The next share to hash; [`FairQueue::done`] must follow. `None` when there is none, or when
+    /// unproven connections must leave a thread free.
     pub fn pop(&mut self, now_ms: u64) -> Option<(Ticket, T)> {
-        let free_for_strangers = self.threads == 1 || self.strangers_running < self.threads - 1;
-        let stranger_waits = free_for_strangers && self.strangers.len() > 0;
-        let owed = self.turns >= TURNS_BEFORE_STRANGER;
-        let stranger = stranger_waits && (owed || self.proven.len() == 0);
-        let waiting = if stranger {
-            self.strangers.pop()
+        let free_for_unproven = self.threads == 1 || self.unproven_running < self.threads - 1;
+        let unproven_waits = free_for_unproven && self.unproven.len() > 0;
+        let owed = self.turns >= TURNS_BEFORE_UNPROVEN;
+        let unproven = unproven_waits && (owed || self.proven.len() == 0);
+        let waiting = if unproven {
+            self.unproven.pop()
         } else {
             self.proven.pop()
         }?;
         let waited_ms = now_ms.saturating_sub(waiting.since_ms);
-        if stranger {
+        if unproven {
             self.turns = 0;
-            self.strangers_running += 1;
+            self.unproven_running += 1;
         } else {
-            self.turns += u32::from(stranger_waits);
-            self.strain.waited(waited_ms, now_ms);
+            self.turns += u32::from(unproven_waits);
+            self.overload.record_wait(waited_ms, now_ms);
         }
         Some((
             Ticket {
-                asker: waiting.asker,
-                stranger,
+                caller: waiting.caller,
+                unproven,
                 waited_ms,
             },
             waiting.item,
         ))
     }
 
-    /// A popped share is done with. Names those that had to go for it: the strangers of an address
-    /// whose budget is spent.
-    pub fn done(&mut self, ticket: Ticket, done: Done, now_ms: u64) -> Vec<T> {
-        self.strangers_running -= usize::from(ticket.stranger);
-        let (Done::Good { cost_ms } | Done::Bad { cost_ms }) = done else {
+    /// A popped share is done with. Returns those that are refused for it: the unproven
+    /// connections' shares of an address whose budget is spent.
+    pub fn done(&mut self, ticket: Ticket, done: HashOutcome, now_ms: u64) -> Vec<T> {
+        self.unproven_running -= usize::from(ticket.unproven);
+        let (HashOutcome::Good { cost_ms } | HashOutcome::Bad { cost_ms }) = done else {
             return Vec::new();
         };
         self.cost_ms += (cost_ms - self.cost_ms) * COST_WEIGHT;
-        if matches!(done, Done::Good { .. }) {
+        if matches!(done, HashOutcome::Good { .. }) {
             return Vec::new();
         }
-        self.demote(ticket.asker);
-        let Some(payer) = ticket.asker.payer else {
+        self.demote(ticket.caller);
+        let Some(payer) = ticket.caller.payer else {
             return Vec::new();
         };
         let rate = self.rate();
@@ -246,7 +247,7 @@ impl<T> Queue<T> {
         if !self.is_spent(payer, now_ms) {
             return Vec::new();
         }
-        self.strangers
+        self.unproven
             .remove(Flow::Address(payer), |_| true)
             .into_iter()
             .map(|waiting| waiting.item)
@@ -262,9 +263,9 @@ impl<T> Queue<T> {
             < cost_ms
     }
 
-    /// Shares that wait, of proven miners and of strangers.
+    /// Shares that wait, of proven miners and of unproven connections.
     pub fn len(&self) -> (usize, usize) {
-        (self.proven.len(), self.strangers.len())
+        (self.proven.len(), self.unproven.len())
     }
 
     /// Whether none waits.
@@ -273,32 +274,32 @@ impl<T> Queue<T> {
     }
 
     /// By how much jobs should be harder than miners ask for: 1, 2, 4, up to 64.
-    pub fn strain(&mut self, now_ms: u64) -> u64 {
-        self.strain.factor(now_ms)
+    pub fn overload_factor(&mut self, now_ms: u64) -> u64 {
+        self.overload.factor(now_ms)
     }
 
-    /// A connection whose result was wrong goes to the back of the strangers with everything it
-    /// still has waiting.
-    fn demote(&mut self, asker: Asker) {
-        for mut waiting in self.proven.remove(Flow::Session(asker.session), |_| true) {
-            waiting.asker.proven = false;
-            self.strangers
-                .push(stranger(&asker), asker.session, waiting);
+    /// A connection whose result was wrong goes to the back of the unproven queue with everything
+    /// it still has waiting.
+    fn demote(&mut self, caller: Caller) {
+        for mut waiting in self.proven.remove(Flow::Session(caller.session), |_| true) {
+            waiting.caller.proven = false;
+            self.unproven
+                .push(unproven_flow(&caller), caller.session, waiting);
         }
     }
 
     /// Turns away the newest connection of those with the longest line.
     fn shed(&mut self) -> Vec<T> {
         let longest = self
-            .strangers
+            .unproven
             .longest()
-            .map(|(flow, line)| (flow, line.map(|waiting| waiting.asker.session).max()));
+            .map(|(flow, line)| (flow, line.map(|waiting| waiting.caller.session).max()));
         let Some((flow, Some(session))) = longest else {
             return Vec::new();
         };
         let gone = self
-            .strangers
-            .remove(flow, |waiting| waiting.asker.session == session);
+            .unproven
+            .remove(flow, |waiting| waiting.caller.session == session);
         gone.into_iter().map(|waiting| waiting.item).collect()
     }
 
@@ -310,10 +311,10 @@ impl<T> Queue<T> {
     }
 }
 
-/// Strangers take turns by address, so that many connections are no more than one; where addresses
+/// Unproven connections take turns by address, so that many connections are no more than one; where addresses
 /// say nothing, by connection.
-fn stranger(asker: &Asker) -> Flow {
-    asker
+fn unproven_flow(caller: &Caller) -> Flow {
+    caller
         .payer
-        .map_or(Flow::Session(asker.session), Flow::Address)
+        .map_or(Flow::Session(caller.session), Flow::Address)
 }

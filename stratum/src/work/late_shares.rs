@@ -7,11 +7,11 @@
 //! all, and it is short: whoever kept to old work on purpose would gain nothing over a miner that
 //! does not. Work on any older block is stale at once.
 
-use crate::chain::Hash;
+use super::template::Hash;
 
 /// The chain's newest blocks, as jobs were made on them.
 #[derive(Debug, Clone, Copy)]
-pub struct Tips {
+pub struct ChainTips {
     grace_ms: u64,
     newest: Option<Hash>,
     /// The one before, and when it was replaced.
@@ -20,7 +20,7 @@ pub struct Tips {
 
 /// What work on a block counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum ShareAge {
     /// It builds on the newest block.
     Current,
     /// It builds on the one before, and the grace lasts.
@@ -29,7 +29,7 @@ pub enum Standing {
     Stale,
 }
 
-impl Tips {
+impl ChainTips {
     /// No block yet.
     pub fn new(grace_ms: u64) -> Self {
         Self {
@@ -49,17 +49,17 @@ impl Tips {
     }
 
     /// What a share counts that arrives now and builds on `prev`.
-    pub fn standing(&self, prev: &Hash, now_ms: u64) -> Standing {
+    pub fn share_age(&self, prev: &Hash, now_ms: u64) -> ShareAge {
         if self.newest.as_ref() == Some(prev) {
-            return Standing::Current;
+            return ShareAge::Current;
         }
         match self.previous {
             Some((previous, since))
                 if previous == *prev && now_ms.saturating_sub(since) < self.grace_ms =>
             {
-                Standing::Late
+                ShareAge::Late
             }
-            _ => Standing::Stale,
+            _ => ShareAge::Stale,
         }
     }
 }

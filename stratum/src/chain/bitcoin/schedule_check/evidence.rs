@@ -8,11 +8,11 @@
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-use super::header::{Header, LEN};
-use super::keys::KeySchedule;
-use super::sha256d::sha256d;
-use super::target::Target;
 use crate::chain::Hash;
+use crate::chain::bitcoin::header::{Header, LEN};
+use crate::chain::bitcoin::keys::KeySchedule;
+use crate::chain::bitcoin::sha256d::sha256d;
+use crate::chain::bitcoin::target::Target;
 use crate::randomx::HashError;
 
 /// A wrong rule passes by luck once in 2³² times.
@@ -34,7 +34,7 @@ pub struct Sample {
 
 /// What does not fit, and which setting to look at.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-pub enum Misfit {
+pub enum ScheduleMismatch {
     /// RandomX by our rules, SHA-256 in fact.
     #[error(
         "block {height} of the node was worked on with SHA-256, not RandomX; stratum.opensy.fork_height = {fork_height} is too low"
@@ -88,7 +88,7 @@ pub fn judge(
     schedule: &KeySchedule,
     samples: &[Sample],
     mut randomx: impl FnMut(&Hash, &[u8]) -> Result<Hash, HashError>,
-) -> Result<Result<(), Misfit>, HashError> {
+) -> Result<Result<(), ScheduleMismatch>, HashError> {
     let mut by_key: BTreeMap<Hash, Vec<&Sample>> = BTreeMap::new();
     for sample in samples {
         by_key.entry(sample.key).or_default().push(sample);
@@ -96,7 +96,7 @@ pub fn judge(
     let mut wrong: Vec<&Sample> = Vec::new();
     for sample in by_key.into_values().flatten() {
         let Some(target) = Target::from_compact(Header::parse(&sample.header).bits) else {
-            return Ok(Err(Misfit::Header {
+            return Ok(Err(ScheduleMismatch::Header {
                 height: sample.height,
             }));
         };
@@ -111,14 +111,18 @@ pub fn judge(
     Ok(explain(schedule, samples, &wrong))
 }
 
-fn explain(schedule: &KeySchedule, samples: &[Sample], wrong: &[&Sample]) -> Result<(), Misfit> {
+fn explain(
+    schedule: &KeySchedule,
+    samples: &[Sample],
+    wrong: &[&Sample],
+) -> Result<(), ScheduleMismatch> {
     let heights = || wrong.iter().map(|sample| sample.height);
     let (Some(height), Some(last)) = (heights().min(), heights().max()) else {
         return Ok(());
     };
     let fork_height = schedule.fork_height;
     if !schedule.is_randomx(height) {
-        return Err(Misfit::ForkTooHigh {
+        return Err(ScheduleMismatch::ForkTooHigh {
             height,
             fork_height,
         });
@@ -133,12 +137,12 @@ fn explain(schedule: &KeySchedule, samples: &[Sample], wrong: &[&Sample]) -> Res
         .map(|sample| bits_told(Header::parse(&sample.header).bits))
         .sum();
     if told >= CAUSE_BITS && before.iter().all(|sample| met_by_sha256(sample)) {
-        return Err(Misfit::ForkTooLow {
+        return Err(ScheduleMismatch::ForkTooLow {
             height,
             fork_height,
         });
     }
-    Err(Misfit::Key {
+    Err(ScheduleMismatch::Key {
         height,
         key_height: schedule.key_height(height),
         interval: schedule.interval,

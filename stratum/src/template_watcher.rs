@@ -18,7 +18,7 @@ use crate::stats::Counters;
 
 /// What there is to mine.
 #[derive(Debug, Clone)]
-pub(crate) enum Work {
+pub(crate) enum CurrentWork {
     /// Nothing, and why.
     Nothing(String),
     /// This.
@@ -27,7 +27,7 @@ pub(crate) enum Work {
 
 /// The feed's timing.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Timing {
+pub(crate) struct WatchTiming {
     /// Between looks at the chain's end.
     pub(crate) poll: Duration,
     /// Age at which a template is renewed, so that new transactions get in.
@@ -37,19 +37,19 @@ pub(crate) struct Timing {
 }
 
 /// The feed, to be run.
-pub(crate) struct Feed {
+pub(crate) struct TemplateWatcher {
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) seeds: Arc<Seeds>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) work: watch::Sender<Work>,
+    pub(crate) work: watch::Sender<CurrentWork>,
     pub(crate) fanout: Arc<Fanout>,
     /// Rung when a look is worth it now, e.g. after an accepted block.
     pub(crate) bell: Arc<Notify>,
-    pub(crate) timing: Timing,
+    pub(crate) timing: WatchTiming,
 }
 
 /// What the feed knows from earlier looks.
-struct Known {
+struct WatchState {
     heard: Instant,
     taken: Option<(Hash, Instant)>,
     /// The reason told last without its figures, so that the log has one line a change, not one a
@@ -59,10 +59,10 @@ struct Known {
     ahead: JoinSet<()>,
 }
 
-impl Feed {
+impl TemplateWatcher {
     /// Looks until told to stop.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut known = Known {
+        let mut known = WatchState {
             heard: Instant::now(),
             taken: None,
             told: String::new(),
@@ -89,13 +89,13 @@ impl Feed {
 
     /// `Ok(None)`: nothing to do. `Err`: why there is no good template, and whether that can wait
     /// for the grace time.
-    async fn look(&self, known: &mut Known) -> Result<Option<Arc<dyn Template>>, Trouble> {
-        let tip = self.chain.tip().await.map_err(|error| Trouble {
+    async fn look(&self, known: &mut WatchState) -> Result<Option<Arc<dyn Template>>, NoTemplate> {
+        let tip = self.chain.tip().await.map_err(|error| NoTemplate {
             reason: error.to_string(),
             may_pass: true,
         })?;
         if let Some(reason) = tip.unready {
-            return Err(Trouble {
+            return Err(NoTemplate {
                 reason,
                 may_pass: false,
             });
@@ -106,12 +106,12 @@ impl Feed {
         {
             return Ok(None);
         }
-        let template = self.chain.template().await.map_err(|error| Trouble {
+        let template = self.chain.template().await.map_err(|error| NoTemplate {
             reason: error.to_string(),
             may_pass: true,
         })?;
         let prepared = self.seeds.memory(template.seed()).await;
-        prepared.map_err(|error| Trouble {
+        prepared.map_err(|error| NoTemplate {
             reason: error.to_string(),
             may_pass: true,
         })?;
@@ -120,8 +120,8 @@ impl Feed {
 
     fn react(
         &self,
-        looked: Result<Option<Arc<dyn Template>>, Trouble>,
-        known: &mut Known,
+        looked: Result<Option<Arc<dyn Template>>, NoTemplate>,
+        known: &mut WatchState,
         began: Instant,
     ) {
         match looked {
@@ -163,7 +163,7 @@ impl Feed {
 
     fn announce(&self, template: Arc<dyn Template>, ahead: &mut JoinSet<()>) {
         self.counters.mining(&*template);
-        self.seeds.want(template.seed(), template.next_seed());
+        self.seeds.request(template.seed(), template.next_seed());
         while ahead.try_join_next().is_some() {}
         if let Some(next) = template.next_seed() {
             let seeds = self.seeds.clone();
@@ -173,21 +173,21 @@ impl Feed {
                 }
             });
         }
-        self.work.send_replace(Work::Template(template));
+        self.work.send_replace(CurrentWork::Template(template));
     }
 
     fn withdraw(&self, reason: String) {
         self.work.send_if_modified(|work| match work {
-            Work::Nothing(told) if *told == reason => false,
+            CurrentWork::Nothing(told) if *told == reason => false,
             _ => {
-                *work = Work::Nothing(reason);
+                *work = CurrentWork::Nothing(reason);
                 true
             }
         });
     }
 }
 
-struct Trouble {
+struct NoTemplate {
     reason: String,
     may_pass: bool,
 }

@@ -9,13 +9,15 @@ use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 
-use super::audit::{Misfit, Sample, heights, judge};
 use super::header::{LEN, id};
 use super::keys::KeySchedule;
 use super::rpc::Rpc;
 use super::sha256d::{from_printed, reversed};
 use crate::chain::{ChainError, Hash};
-use crate::randomx::{HashError, Machine, Memory, Mode};
+use crate::randomx::{HashError, Mode, SeedMemory, Vm};
+use evidence::{Sample, ScheduleMismatch, heights, judge};
+
+pub mod evidence;
 
 /// Epochs looked at before the first job: two intervals that differ do not agree on three keys in a
 /// row.
@@ -27,7 +29,7 @@ const LATER_EPOCHS: u64 = 1;
 const AGAIN_BLOCKS: u64 = 32;
 
 /// What is known of the schedule's fit.
-pub(super) struct Auditor {
+pub(super) struct ScheduleCheck {
     rpc: Rpc,
     state: Mutex<State>,
 }
@@ -42,10 +44,10 @@ struct State {
 struct Verdict {
     schedule: KeySchedule,
     tip: u64,
-    fit: Result<(), Misfit>,
+    fit: Result<(), ScheduleMismatch>,
 }
 
-impl Auditor {
+impl ScheduleCheck {
     pub(super) fn new(rpc: Rpc) -> Self {
         Self {
             rpc,
@@ -55,11 +57,11 @@ impl Auditor {
 
     /// Why the schedule does not fit the node's chain, whose newest block is at `tip`; `None` when
     /// it does.
-    pub(super) async fn misfit(
+    pub(super) async fn mismatch(
         &self,
         schedule: KeySchedule,
         tip: u64,
-    ) -> Result<Option<Misfit>, ChainError> {
+    ) -> Result<Option<ScheduleMismatch>, ChainError> {
         let known = self.known(schedule, tip);
         let verdict = match known {
             Some(verdict) => verdict,
@@ -124,7 +126,7 @@ async fn audit(
     let hashed = samples.clone();
     // Hashing is pure CPU and takes half a second a key.
     let judged = tokio::task::spawn_blocking(move || {
-        let mut machine: Option<(Hash, Machine)> = None;
+        let mut machine: Option<(Hash, Vm)> = None;
         judge(&schedule, &hashed, |key, bytes| {
             hash(&mut machine, key, bytes)
         })
@@ -144,13 +146,13 @@ async fn audit(
     Ok(Verdict { schedule, tip, fit })
 }
 
-fn hash(kept: &mut Option<(Hash, Machine)>, key: &Hash, bytes: &[u8]) -> Result<Hash, HashError> {
+fn hash(kept: &mut Option<(Hash, Vm)>, key: &Hash, bytes: &[u8]) -> Result<Hash, HashError> {
     if let Some((_, machine)) = kept.as_ref().filter(|(of, _)| of == key) {
         return machine.hash(bytes);
     }
     // One memory at a time.
     *kept = None;
-    let machine = Machine::new(&Arc::new(Memory::build(key, Mode::Light)?))?;
+    let machine = Vm::new(&Arc::new(SeedMemory::build(key, Mode::Light)?))?;
     let hash = machine.hash(bytes)?;
     *kept = Some((*key, machine));
     Ok(hash)

@@ -2,7 +2,7 @@
 //! told of a block.
 //!
 //! Each daemon is asked for its tip all the time, on its own, so that one that hangs delays nobody.
-//! What is known of them is in the [`roster`], which decides; this file asks. Works with any
+//! What is known of them is in the [`health`], which decides; this file asks. Works with any
 //! driver.
 
 use futures::FutureExt;
@@ -16,19 +16,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::AddressError;
-use crate::chain::mark::{Heights, Marked};
-use crate::chain::{Chain, ChainError, FoundBlock, Hash, Standing, Submitted, Template, Tip};
+use crate::chain::coinbase_tag::{Heights, TaggedBlock};
+use crate::chain::{Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip};
 use crate::config::ConfigError;
 use breaker::{Limits, State};
-use roster::{Roster, Rules, Unfit};
+use daemon_health::{DaemonHealth, HealthRules, Unhealthy};
 
 pub mod breaker;
-pub mod roster;
+pub mod daemon_health;
 
 /// The section `[stratum.daemons]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct DaemonSettings {
     /// Where each daemon publishes new blocks by ZMQ, e.g. `tcp://127.0.0.1:18083`, in the order of
     /// the daemons; an empty text for one that does not. Polling goes on beside it.
     pub zmq_urls: Vec<String>,
@@ -49,7 +49,7 @@ pub struct Settings {
     pub breaker_longest_wait_ms: u64,
 }
 
-impl Default for Settings {
+impl Default for DaemonSettings {
     fn default() -> Self {
         Self {
             zmq_urls: Vec::new(),
@@ -64,7 +64,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl DaemonSettings {
     /// Refuses what could only fail later; `daemons` is how many there are.
     pub fn validate(&self, daemons: usize) -> Result<(), ConfigError> {
         let refuse = |key, value: &str, reason: &str| ConfigError {
@@ -101,7 +101,7 @@ impl Settings {
         }
     }
 
-    fn rules(&self) -> Rules {
+    fn rules(&self) -> HealthRules {
         let breaker = Limits {
             failures: self.breaker_failures,
             first_wait_ms: self.breaker_wait_ms,
@@ -110,7 +110,7 @@ impl Settings {
         };
         let ms = |seconds: u64| seconds.saturating_mul(1000);
         let (silent_ms, lag_ms, return_ms) = (ms(self.silent_s), ms(self.lag_s), ms(self.return_s));
-        Rules {
+        HealthRules {
             silent_ms,
             lag_ms,
             tip_age_ms: None,
@@ -128,7 +128,7 @@ pub fn zmq_address(url: &str) -> Option<&str> {
 }
 
 /// `host:port` of an address, which holds no password.
-pub(crate) fn name(url: &str) -> String {
+pub(crate) fn daemon_name(url: &str) -> String {
     let parsed = reqwest::Url::parse(url).ok();
     let host = parsed
         .as_ref()
@@ -153,32 +153,32 @@ pub struct Daemon {
 }
 
 /// The daemons as one chain.
-pub struct Fleet {
+pub struct FailoverChain {
     daemons: Vec<Daemon>,
-    settings: Settings,
+    settings: DaemonSettings,
     poll: Duration,
-    roster: Mutex<Roster>,
+    health: Mutex<DaemonHealth>,
     started: Instant,
     /// Submissions to the slower daemons, after a faster one has taken the block.
     submissions: TaskTracker,
 }
 
-impl Fleet {
+impl FailoverChain {
     /// At least one daemon, in the order of preference; each is asked for its tip every `poll`.
     pub fn new(
         daemons: Vec<Daemon>,
-        settings: Settings,
+        settings: DaemonSettings,
         poll: Duration,
     ) -> Result<Self, ChainError> {
         if daemons.is_empty() {
             return Err(ChainError::NoDaemon("none is configured".to_owned()));
         }
-        let roster = Mutex::new(Roster::new(daemons.len(), settings.rules(), 0));
+        let health = Mutex::new(DaemonHealth::new(daemons.len(), settings.rules(), 0));
         Ok(Self {
             daemons,
             settings,
             poll,
-            roster,
+            health,
             started: Instant::now(),
             submissions: TaskTracker::new(),
         })
@@ -188,16 +188,16 @@ impl Fleet {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn roster(&self) -> MutexGuard<'_, Roster> {
-        // Each method leaves the roster whole, so a panic elsewhere does not spoil it.
-        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    fn health(&self) -> MutexGuard<'_, DaemonHealth> {
+        // Each method leaves the health whole, so a panic elsewhere does not spoil it.
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks one daemon for its tip, if its breaker lets us. Says whether anything changed that the
     /// feed should look at.
-    async fn ask(&self, who: usize) -> bool {
+    async fn poll_tip(&self, who: usize) -> bool {
         let Daemon { name, chain } = &self.daemons[who];
-        if !self.roster().admit(who, self.now_ms()) {
+        if !self.health().may_ask(who, self.now_ms()) {
             return false;
         }
         let asked = Instant::now();
@@ -205,48 +205,50 @@ impl Fleet {
         metrics::histogram!("headframe_stratum_daemon_seconds", "daemon" => name.clone())
             .record(asked.elapsed().as_secs_f64());
         let now_ms = self.now_ms();
-        let mut roster = self.roster();
-        let (active, was_fit) = (
-            roster.active(),
-            roster.views()[who].healthy_since_ms.is_some(),
+        let mut health = self.health();
+        let (active, was_healthy) = (
+            health.active(),
+            health.daemons()[who].healthy_since_ms.is_some(),
         );
         let tip_age_ms = chain
             .block_time()
             .filter(|_| self.settings.tip_max_age_s > 0)
             .map(|_| self.settings.tip_max_age_s.saturating_mul(1000));
         if tip_age_ms.is_some() {
-            roster.limit_tip_age(tip_age_ms);
+            health.limit_tip_age(tip_age_ms);
         }
         let moved = match answer {
-            Ok(tip) => roster.heard(who, tip, now_ms),
+            Ok(tip) => health.record_tip(who, tip, now_ms),
             Err(error) => {
                 metrics::counter!("headframe_stratum_daemon_errors_total", "daemon" => name.clone()).increment(1);
                 match error {
-                    ChainError::Unreachable { .. } => roster.failed(who, error.to_string(), now_ms),
-                    error => roster.refused(who, error.to_string()),
+                    ChainError::Unreachable { .. } => {
+                        health.record_failure(who, error.to_string(), now_ms)
+                    }
+                    error => health.record_refusal(who, error.to_string()),
                 }
                 false
             }
         };
-        let fit = roster.fit(who, now_ms);
+        let fit = health.check(who, now_ms);
         match &fit {
-            Ok(()) if !was_fit => tracing::info!(daemon = %name, "daemon is healthy"),
-            Err(unfit) if was_fit => {
+            Ok(()) if !was_healthy => tracing::info!(daemon = %name, "daemon is healthy"),
+            Err(unfit) if was_healthy => {
                 tracing::warn!(daemon = %name, reason = unfit.reason(), "daemon is not healthy")
             }
             _ => {}
         }
-        if active != roster.active()
-            && let Some(chosen) = roster.active()
+        if active != health.active()
+            && let Some(chosen) = health.active()
         {
             tracing::info!(daemon = %self.daemons[chosen].name, "daemon in use");
         }
-        self.measure(who, &roster, fit.is_ok(), now_ms);
-        moved || active != roster.active() || was_fit != fit.is_ok()
+        self.measure(who, &health, fit.is_ok(), now_ms);
+        moved || active != health.active() || was_healthy != fit.is_ok()
     }
 
-    fn measure(&self, who: usize, roster: &Roster, fit: bool, now_ms: u64) {
-        let (name, view) = (&self.daemons[who].name, &roster.views()[who]);
+    fn measure(&self, who: usize, health: &DaemonHealth, fit: bool, now_ms: u64) {
+        let (name, view) = (&self.daemons[who].name, &health.daemons()[who]);
         let open = match view.breaker.state() {
             State::Closed { .. } => 0.0,
             State::HalfOpen { .. } => 0.5,
@@ -266,7 +268,7 @@ impl Fleet {
             view.tip.as_ref().map_or(0, |tip| tip.next_height) as f64,
         );
         for (number, daemon) in self.daemons.iter().enumerate() {
-            let active = f64::from(u8::from(roster.active() == Some(number)));
+            let active = f64::from(u8::from(health.active() == Some(number)));
             metrics::gauge!("headframe_stratum_daemon_active", "daemon" => daemon.name.clone())
                 .set(active);
         }
@@ -274,19 +276,19 @@ impl Fleet {
 
     async fn best_tip(&self) -> Result<Tip, ChainError> {
         let unasked = self
-            .roster()
-            .views()
+            .health()
+            .daemons()
             .iter()
             .all(|view| view.tip.is_none() && view.error.is_none());
         if unasked {
-            join_all((0..self.daemons.len()).map(|who| self.ask(who))).await;
+            join_all((0..self.daemons.len()).map(|who| self.poll_tip(who))).await;
         }
         let now_ms = self.now_ms();
-        let mut roster = self.roster();
-        roster.judge(now_ms);
-        if let Some(tip) = roster
+        let mut health = self.health();
+        health.update(now_ms);
+        if let Some(tip) = health
             .active()
-            .and_then(|who| roster.views()[who].tip.clone())
+            .and_then(|who| health.daemons()[who].tip.clone())
         {
             return Ok(tip);
         }
@@ -295,9 +297,9 @@ impl Fleet {
             .iter()
             .map(|daemon| daemon.name.as_str())
             .collect();
-        match roster.nobody(now_ms, &names) {
-            Unfit::Silent(reasons) => Err(ChainError::NoDaemon(reasons)),
-            Unfit::Unready(reasons) => Ok(Tip {
+        match health.why_none(now_ms, &names) {
+            Unhealthy::Silent(reasons) => Err(ChainError::NoDaemon(reasons)),
+            Unhealthy::Unready(reasons) => Ok(Tip {
                 hash: [0; 32],
                 next_height: 0,
                 unready: Some(reasons),
@@ -307,11 +309,11 @@ impl Fleet {
 
     /// The active daemon first, then the other healthy ones in their order.
     fn usable(&self) -> Vec<usize> {
-        let mut roster = self.roster();
-        roster.judge(self.now_ms());
-        let active = roster.active();
+        let mut health = self.health();
+        health.update(self.now_ms());
+        let active = health.active();
         let healthy =
-            (0..self.daemons.len()).filter(|who| roster.views()[*who].healthy_since_ms.is_some());
+            (0..self.daemons.len()).filter(|who| health.daemons()[*who].healthy_since_ms.is_some());
         active
             .into_iter()
             .chain(healthy.filter(|who| Some(*who) != active))
@@ -327,7 +329,8 @@ impl Fleet {
                     // Asked for every moment; whoever asks says it when no daemon has one.
                     tracing::debug!(daemon = %self.daemons[who].name, %error, "a daemon gives no template");
                     if matches!(error, ChainError::Unreachable { .. }) {
-                        self.roster().failed(who, error.to_string(), self.now_ms());
+                        self.health()
+                            .record_failure(who, error.to_string(), self.now_ms());
                     }
                     last = error;
                 }
@@ -339,7 +342,7 @@ impl Fleet {
     /// A template that builds on the daemon's own tip. A block may come between the two questions,
     /// so both are asked twice.
     async fn template_of(&self, who: usize) -> Result<Arc<dyn Template>, ChainError> {
-        let tip = |who: usize| self.roster().views()[who].tip.clone();
+        let tip = |who: usize| self.health().daemons()[who].tip.clone();
         let mut told = String::new();
         for _ in 0..2 {
             let template = self.daemons[who].chain.template().await?;
@@ -348,7 +351,7 @@ impl Fleet {
                     return Ok(template);
                 }
                 if attempt == 0 {
-                    self.ask(who).await;
+                    self.poll_tip(who).await;
                 }
             }
             let tip = tip(who).map_or_else(|| "unknown".to_owned(), |tip| hex::encode(tip.hash));
@@ -362,11 +365,11 @@ impl Fleet {
 
     /// Every daemon that answers is told at once; the first that takes the block decides, and the
     /// others go on alone.
-    async fn offer(&self, block: &FoundBlock) -> Result<Submitted, ChainError> {
+    async fn submit_to_all(&self, block: &FoundBlock) -> Result<Submitted, ChainError> {
         let answering: Vec<usize> = {
-            let roster = self.roster();
+            let health = self.health();
             (0..self.daemons.len())
-                .filter(|who| roster.views()[*who].breaker.is_closed())
+                .filter(|who| health.daemons()[*who].breaker.is_closed())
                 .collect()
         };
         let chosen = if answering.is_empty() {
@@ -376,7 +379,7 @@ impl Fleet {
         };
         let mut verdicts: FuturesUnordered<_> = chosen
             .into_iter()
-            .map(|who| self.offer_to(who, block.clone()))
+            .map(|who| self.submit_to(who, block.clone()))
             .collect();
         let mut told: Option<Submitted> = None;
         let mut unheard = ChainError::NoDaemon("nobody was asked".to_owned());
@@ -395,7 +398,7 @@ impl Fleet {
         told.ok_or(unheard)
     }
 
-    fn offer_to(
+    fn submit_to(
         &self,
         who: usize,
         block: FoundBlock,
@@ -419,12 +422,12 @@ impl Fleet {
         .boxed()
     }
 
-    async fn monitor(&self, who: usize, bell: &Notify, stop: &CancellationToken) {
+    async fn monitor(&self, who: usize, wakeup: &Notify, stop: &CancellationToken) {
         let own = Arc::new(Notify::new());
         let watch = async {
             loop {
-                if self.ask(who).await {
-                    bell.notify_one();
+                if self.poll_tip(who).await {
+                    wakeup.notify_one();
                 }
                 tokio::select! {
                     () = own.notified() => {}
@@ -436,12 +439,12 @@ impl Fleet {
             () = stop.cancelled() => {}
             () = watch => {}
             // It ends with `stop` only.
-            () = self.daemons[who].chain.attend(own.clone(), stop.clone()) => {}
+            () = self.daemons[who].chain.run_background(own.clone(), stop.clone()) => {}
         }
     }
 }
 
-impl Chain for Fleet {
+impl Chain for FailoverChain {
     fn algo(&self) -> &str {
         self.daemons[0].chain.algo()
     }
@@ -467,21 +470,24 @@ impl Chain for Fleet {
         self.best_template().boxed()
     }
     fn submit<'a>(&'a self, block: &'a FoundBlock) -> BoxFuture<'a, Result<Submitted, ChainError>> {
-        self.offer(block).boxed()
+        self.submit_to_all(block).boxed()
     }
-    fn standing(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<Standing, ChainError>> {
+    fn position(&self, id: Hash, height: u64) -> BoxFuture<'_, Result<ChainPosition, ChainError>> {
         async move {
             match self.usable().first() {
-                Some(who) => self.daemons[*who].chain.standing(id, height).await,
+                Some(who) => self.daemons[*who].chain.position(id, height).await,
                 None => Err(ChainError::NoDaemon("none is healthy".to_owned())),
             }
         }
         .boxed()
     }
-    fn marked(&self, heights: Heights) -> BoxFuture<'_, Result<Vec<Marked>, ChainError>> {
+    fn tagged_blocks(
+        &self,
+        heights: Heights,
+    ) -> BoxFuture<'_, Result<Vec<TaggedBlock>, ChainError>> {
         async move {
             match self.usable().first() {
-                Some(who) => self.daemons[*who].chain.marked(heights).await,
+                Some(who) => self.daemons[*who].chain.tagged_blocks(heights).await,
                 None => Err(ChainError::NoDaemon("none is healthy".to_owned())),
             }
         }
@@ -495,11 +501,11 @@ impl Chain for Fleet {
             .iter()
             .find_map(|daemon| daemon.chain.block_time())
     }
-    fn attend(&self, bell: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
+    fn run_background(&self, wakeup: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
         async move {
-            let bell = &bell;
+            let wakeup = &wakeup;
             let stop = &stop;
-            join_all((0..self.daemons.len()).map(|who| self.monitor(who, bell, stop))).await;
+            join_all((0..self.daemons.len()).map(|who| self.monitor(who, wakeup, stop))).await;
             self.submissions.close();
             if tokio::time::timeout(LAST_SUBMISSIONS, self.submissions.wait())
                 .await

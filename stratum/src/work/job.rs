@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::chain::{Extranonce, Template, with_nonce};
-use crate::difficulty::Difficulty;
+use super::difficulty::Difficulty;
+use super::template::{Extranonce, Template, with_nonce};
 
 /// Jobs remembered a connection; older ones count as expired.
 const RING: usize = 8;

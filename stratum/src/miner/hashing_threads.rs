@@ -5,61 +5,61 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
-use crate::chain::{Hash, with_nonce};
-use crate::difficulty::miner_submits;
-use crate::randomx::{Machine, Memory};
+use crate::randomx::{SeedMemory, Vm};
+use crate::work::difficulty::miner_submits;
+use crate::work::template::{Hash, with_nonce};
 
 /// One job to hash.
-pub(super) struct Task {
+pub(super) struct HashTask {
     pub(super) job_id: String,
     pub(super) algo: String,
     pub(super) blob: Vec<u8>,
     /// Where the nonce goes.
     pub(super) nonce_offset: usize,
     pub(super) target: u64,
-    pub(super) memory: Arc<Memory>,
+    pub(super) memory: Arc<SeedMemory>,
 }
 
 /// A solution.
-pub(super) struct Found {
-    pub(super) task: Arc<Task>,
+pub(super) struct FoundShare {
+    pub(super) task: Arc<HashTask>,
     pub(super) nonce: [u8; 4],
     pub(super) hash: Hash,
 }
 
 /// The threads. They end when told so or when dropped.
-pub(super) struct Hashers {
-    board: Arc<Board>,
+pub(super) struct HashingThreads {
+    shared: Arc<SharedCommand>,
     threads: Vec<JoinHandle<()>>,
 }
 
-struct Board {
-    order: Mutex<Order>,
+struct SharedCommand {
+    command: Mutex<Command>,
     changed: Condvar,
-    /// Counts changes of `order`, so that a busy thread notices one without the lock.
+    /// Counts changes of `command`, so that a busy thread notices one without the lock.
     version: AtomicU64,
 }
 
-enum Order {
+enum Command {
     Pause,
-    Hash(Arc<Task>),
+    Hash(Arc<HashTask>),
     Stop,
 }
 
-impl Hashers {
+impl HashingThreads {
     /// Starts `count` threads that report to `found` and count into `hashes`.
     pub(super) fn start(
         count: usize,
         hashes: Arc<AtomicU64>,
-        found: mpsc::Sender<Found>,
+        found: mpsc::Sender<FoundShare>,
     ) -> std::io::Result<Self> {
-        let board = Arc::new(Board {
-            order: Mutex::new(Order::Pause),
+        let shared = Arc::new(SharedCommand {
+            command: Mutex::new(Command::Pause),
             changed: Condvar::new(),
             version: AtomicU64::new(0),
         });
-        let mut hashers = Self {
-            board: board.clone(),
+        let mut threads = Self {
+            shared: shared.clone(),
             threads: Vec::new(),
         };
         let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
@@ -67,45 +67,45 @@ impl Hashers {
             let mut hasher = Hasher {
                 number,
                 count,
-                board: board.clone(),
+                shared: shared.clone(),
                 hashes: hashes.clone(),
                 found: found.clone(),
             };
-            hashers.threads.push(
+            threads.threads.push(
                 std::thread::Builder::new()
                     .name(format!("hash-{number}"))
                     .spawn(move || hasher.run())?,
             );
         }
-        Ok(hashers)
+        Ok(threads)
     }
 
     /// Switches to a job.
-    pub(super) fn work(&self, task: Task) {
-        self.board.set(Order::Hash(Arc::new(task)));
+    pub(super) fn work(&self, task: HashTask) {
+        self.shared.set(Command::Hash(Arc::new(task)));
     }
 
     /// Stops hashing until the next job.
     pub(super) fn pause(&self) {
-        self.board.set(Order::Pause);
+        self.shared.set(Command::Pause);
     }
 
     /// Whether a solution is for the job being hashed.
-    pub(super) fn is_current(&self, found: &Found) -> bool {
+    pub(super) fn is_current(&self, found: &FoundShare) -> bool {
         match &*self
-            .board
-            .order
+            .shared
+            .command
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
         {
-            Order::Hash(task) => Arc::ptr_eq(task, &found.task),
-            Order::Pause | Order::Stop => false,
+            Command::Hash(task) => Arc::ptr_eq(task, &found.task),
+            Command::Pause | Command::Stop => false,
         }
     }
 
     /// Ends the threads and waits for them.
     pub(super) async fn stop(mut self) {
-        self.board.set(Order::Stop);
+        self.shared.set(Command::Stop);
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
             threads.into_iter().all(|thread| thread.join().is_ok())
@@ -116,32 +116,32 @@ impl Hashers {
     }
 }
 
-impl Drop for Hashers {
+impl Drop for HashingThreads {
     fn drop(&mut self) {
-        self.board.set(Order::Stop);
+        self.shared.set(Command::Stop);
     }
 }
 
-impl Board {
-    fn set(&self, order: Order) {
-        *self.order.lock().unwrap_or_else(PoisonError::into_inner) = order;
+impl SharedCommand {
+    fn set(&self, command: Command) {
+        *self.command.lock().unwrap_or_else(PoisonError::into_inner) = command;
         self.version.fetch_add(1, Relaxed);
         self.changed.notify_all();
     }
 
-    /// Waits for an order newer than `seen`; `None` means stop.
-    fn wait(&self, seen: u64) -> Option<(u64, Arc<Task>)> {
-        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Waits for an command newer than `seen`; `None` means stop.
+    fn wait(&self, seen: u64) -> Option<(u64, Arc<HashTask>)> {
+        let mut command = self.command.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let version = self.version.load(Relaxed);
-            match &*order {
-                Order::Stop => return None,
-                Order::Hash(task) if version != seen => return Some((version, task.clone())),
-                Order::Hash(_) | Order::Pause => {}
+            match &*command {
+                Command::Stop => return None,
+                Command::Hash(task) if version != seen => return Some((version, task.clone())),
+                Command::Hash(_) | Command::Pause => {}
             }
-            order = self
+            command = self
                 .changed
-                .wait(order)
+                .wait(command)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -150,23 +150,23 @@ impl Board {
 struct Hasher {
     number: u32,
     count: u32,
-    board: Arc<Board>,
+    shared: Arc<SharedCommand>,
     hashes: Arc<AtomicU64>,
-    found: mpsc::Sender<Found>,
+    found: mpsc::Sender<FoundShare>,
 }
 
 impl Hasher {
     fn run(&mut self) {
-        let mut machine: Option<Machine> = None;
+        let mut machine: Option<Vm> = None;
         let mut seen = 0;
-        while let Some((version, task)) = self.board.wait(seen) {
+        while let Some((version, task)) = self.shared.wait(seen) {
             seen = version;
             if !machine
                 .as_ref()
                 .is_some_and(|machine| machine.reads(&task.memory))
             {
                 machine = None;
-                match Machine::new(&task.memory) {
+                match Vm::new(&task.memory) {
                     Ok(made) => machine = Some(made),
                     Err(error) => {
                         tracing::error!(%error, "a hashing thread waits for the next job")
@@ -179,8 +179,8 @@ impl Hasher {
         }
     }
 
-    /// Hashes this thread's stripe until the order changes or the nonces are used up.
-    fn hash(&self, machine: &Machine, task: &Arc<Task>, version: u64) {
+    /// Hashes this thread's stripe until the command changes or the nonces are used up.
+    fn hash(&self, machine: &Vm, task: &Arc<HashTask>, version: u64) {
         let mut blob = task.blob.clone();
         // A last byte that is not zero is not ours to change (NiceHash).
         let fixed = blob
@@ -188,7 +188,7 @@ impl Hasher {
             .map_or(0, |byte| u32::from(*byte) << 24);
         let last = if fixed == 0 { u32::MAX } else { 0x00ff_ffff };
         for nonce in (self.number..=last).step_by(self.count as usize) {
-            if self.board.version.load(Relaxed) != version {
+            if self.shared.version.load(Relaxed) != version {
                 return;
             }
             let nonce = (nonce | fixed).to_le_bytes();
@@ -204,7 +204,7 @@ impl Hasher {
             if miner_submits(&hash, task.target)
                 && self
                     .found
-                    .blocking_send(Found {
+                    .blocking_send(FoundShare {
                         task: task.clone(),
                         nonce,
                         hash,
