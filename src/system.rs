@@ -8,7 +8,8 @@ use headframe_ingest::{ManagedServer, Nats, Publisher, ServerConfig, door, provi
 use headframe_pipelines::payment::StateHandle;
 use headframe_pipelines::payout::seal::Key;
 use headframe_pipelines::{Context, StreamHandle, pipeline};
-use headframe_query::{Bound, DeltaTables, Probe, Server, Source, StreamSource, Wiring};
+use headframe_query_engine::{DeltaTables, Engine, Source, SqlReports, StreamSource};
+use headframe_query_front::{Bound, Engines, Probe, Server, Wiring};
 use headframe_schemas::{Stream, Table, stream, table};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
 use headframe_sinks::{Lake, SinkError, SnapshotReader, TableWriter};
@@ -140,7 +141,7 @@ impl System {
             seeds: bound.seeds(),
             tls_fingerprint: bound.tls_fingerprint().map(str::to_owned),
         });
-        let mut wiring = parts.wiring(system.pool.as_ref().map(|pool| &pool.stats), recorder);
+        let mut wiring = parts.wiring(system.pool.as_ref().map(|pool| &pool.stats), recorder)?;
         if let Some((bound, _)) = &pool {
             wiring.routes = wiring.routes.merge(bans::router(bound.bans()));
         }
@@ -317,7 +318,11 @@ impl Parts {
     }
 
     /// What the HTTP server needs: health always, SQL and the ingest door in the query role.
-    fn wiring(&self, pool: Option<&StatsHandle>, metrics: Option<PrometheusHandle>) -> Wiring {
+    fn wiring(
+        &self,
+        pool: Option<&StatsHandle>,
+        metrics: Option<PrometheusHandle>,
+    ) -> anyhow::Result<Wiring> {
         let machine = Arc::new(Host::new(self.config.data_dir.clone()));
         let mut wiring = Wiring {
             metrics,
@@ -336,7 +341,7 @@ impl Parts {
                 .map(|key| key.public_hex());
         }
         let Some((lake, feeds)) = &self.tables else {
-            return wiring;
+            return Ok(wiring);
         };
         wiring.health.push(Arc::new(StorageProbe(lake.clone())));
         wiring.ready.extend(self.work_probes());
@@ -360,12 +365,19 @@ impl Parts {
                     feed.acknowledged.clone(),
                 ))
             };
-            wiring.sources = feeds.iter().map(source).collect();
-            wiring.stores = vec![(lake.object_store_url(), lake.store().clone())];
+            let engine = Arc::new(Engine::new(
+                self.config.query.clone(),
+                feeds.iter().map(source).collect(),
+                vec![(lake.object_store_url(), lake.store().clone())],
+            )?);
+            wiring.engines = Some(Engines {
+                sql: engine.clone(),
+                reports: Arc::new(SqlReports::new(&self.config.query, engine)),
+            });
             wiring.desk = Some(Arc::new(self.desk()));
             wiring.routes = door::router(self.publisher.clone(), self.config.ingest.clone());
         }
-        wiring
+        Ok(wiring)
     }
 
     fn desk(&self) -> PaymentDesk {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use headframe_ingest::{Nats, provision};
-use headframe_query::LastSeq;
+use headframe_query_engine::LastSeq;
 use headframe_schemas::{Stream, Table};
 use headframe_sinks::{Binding, Lake, SnapshotReader};
 

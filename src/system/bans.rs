@@ -10,7 +10,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
-use headframe_query::{Code, QueryError};
+use headframe_query_front::{Code, QueryError};
 use headframe_stratum::BansHandle;
 use headframe_stratum::defence::addresses::{Block, Origin};
 use headframe_stratum::defence::bans::{Ban, Subject};

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use headframe_ingest::Publisher;
 use headframe_pipelines::PaymentConfig;
 use headframe_pipelines::payment::{self, StateHandle};
-use headframe_query::{Desk, DeskError, PayRules, PayerNow, PurseNow};
+use headframe_query_front::{Desk, DeskError, PayRules, PayerNow, PurseNow};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_sinks::Wallet;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use headframe_query::{Machine, Usage};
+use headframe_query_front::{Machine, Usage};
 
 /// This machine, and the disk of a folder.
 pub struct Host {

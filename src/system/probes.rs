@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use headframe_ingest::{Nats, TailView, provision};
 use headframe_pipelines::StreamHandle;
 use headframe_pipelines::payment::{Purse, StateHandle};
-use headframe_query::Probe;
+use headframe_query_front::Probe;
 use headframe_schemas::stream;
 use headframe_sinks::Lake;
 use headframe_stratum::StatsHandle;

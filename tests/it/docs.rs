@@ -2,7 +2,7 @@
 //! a source is made from it.
 
 use headframe_ingest::{ManagedServer, ServerConfig, server};
-use headframe_query::catalog::money;
+use headframe_query_engine::catalog::money;
 use headframe_schemas::{rollup, stream};
 use serde_json::json;
 

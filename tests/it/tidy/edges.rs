@@ -17,9 +17,15 @@ const EDGES: &[(&str, &[&str])] = &[
         &["headframe-schemas", "headframe-ingest", "headframe-sinks"],
     ),
     (
-        "headframe-query",
-        &["headframe-schemas", "headframe-ingest", "headframe-sinks"],
+        "headframe-query-engine",
+        &[
+            "headframe-schemas",
+            "headframe-ingest",
+            "headframe-sinks",
+            "headframe-query-front",
+        ],
     ),
+    ("headframe-query-front", &["headframe-schemas"]),
     (
         "headframe-stratum",
         &["headframe-schemas", "headframe-ingest"],
@@ -36,7 +42,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "headframe-ingest",
             "headframe-sinks",
             "headframe-pipelines",
-            "headframe-query",
+            "headframe-query-engine",
+            "headframe-query-front",
             "headframe-stratum",
             // Its tests put load on it.
             "headframe-bench",
@@ -63,7 +70,11 @@ const OWNED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "datafusion",
-        &["headframe-sinks", "headframe-pipelines", "headframe-query"],
+        &[
+            "headframe-sinks",
+            "headframe-pipelines",
+            "headframe-query-engine",
+        ],
         "only the rooms that store, derive or answer plan queries",
     ),
     (
@@ -77,7 +88,8 @@ const OWNED: &[(&str, &[&str], &str)] = &[
             "headframe-ingest",
             "headframe-sinks",
             "headframe-pipelines",
-            "headframe-query",
+            "headframe-query-engine",
+            "headframe-query-front",
             "headframe-stratum",
             "headframe-coopmine",
             "headframe-bench",
@@ -132,10 +144,14 @@ pub fn check(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
-/// Where a package's manifest is; a room's fuzz targets live in the room.
+/// Where a package's manifest is: fuzz targets live in their crate, and the two crates of `query`
+/// in one folder.
 fn manifest_of(package: &str) -> String {
     match package.strip_prefix("headframe-") {
-        Some(room) => format!("{}/Cargo.toml", room.replace("-fuzz", "/fuzz")),
+        Some(name) => {
+            let folder = name.replace("-fuzz", "/fuzz").replace("query-", "query/");
+            format!("{folder}/Cargo.toml")
+        }
         None => "Cargo.toml".to_owned(),
     }
 }
@@ -186,18 +202,21 @@ mod tests {
                 "[dependencies]\nheadframe-schemas.workspace = true\nserde = \"1\"\n",
                 0,
             ),
-            ("[dependencies]\nheadframe-query.workspace = true\n", 1),
+            (
+                "[dependencies]\nheadframe-query-engine.workspace = true\n",
+                1,
+            ),
             (
                 "[dev-dependencies]\nheadframe-pipelines = { path = \"../pipelines\" }\n",
                 1,
             ),
-            ("[build-dependencies]\nheadframe-query = \"1\"\n", 1),
+            ("[build-dependencies]\nheadframe-query-front = \"1\"\n", 1),
             (
                 "[target.'cfg(unix)'.dependencies]\nheadframe-stratum = \"1\"\n",
                 1,
             ),
             (
-                "[dependencies]\nq = { package = \"headframe-query\", path = \"../query\" }\n",
+                "[dependencies]\nq = { package = \"headframe-query-front\", path = \"../query/front\" }\n",
                 1,
             ),
             ("[dependencies]\nheadframe = { path = \"..\" }\n", 1),
@@ -230,7 +249,7 @@ mod tests {
         for (path, text) in [
             ("util/Cargo.toml", manifest("headframe-util", "")),
             ("fuzz/Cargo.toml", manifest("headframe-stratum-fuzz", "")),
-            ("sinks/Cargo.toml", manifest("headframe-query", "")),
+            ("sinks/Cargo.toml", manifest("headframe-query-front", "")),
             ("sinks/Cargo.toml", "[package\n".to_owned()),
             ("sinks/Cargo.toml", "[workspace]\n".to_owned()),
         ] {

@@ -1,0 +1,246 @@
+//! The tables a statement sees: raw tables, dead letters, rollup views and `information_schema`,
+//! made anew for each query.
+//!
+//! Only what the statement names is set up, so that a query on shares never touches energy. Every
+//! table of a stream comes from the same look at it, so that a join of `shares` with `hashrate_1m`
+//! compares like with like.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::catalog::view::ViewTable;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    MemorySchemaProvider, SchemaProvider, TableProvider,
+};
+use datafusion::common::TableReference;
+use datafusion::error::Result as EngineResult;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use futures::future::try_join_all;
+use headframe_schemas::{Rollup, rollup, stream};
+
+use crate::error::EngineError;
+use crate::live::Taken;
+use crate::source::Source;
+use headframe_query_front::{At, Coverage, QueryError};
+
+pub mod described;
+pub mod dictionary;
+pub mod money;
+pub mod raw;
+pub mod rollups;
+
+/// The name of the catalog.
+pub const CATALOG: &str = "headframe";
+/// The name of the schema all tables lie in.
+pub const SCHEMA: &str = "public";
+
+/// Makes the tables of a statement.
+pub struct Catalog {
+    sources: Vec<Arc<dyn Source>>,
+    dictionary: Arc<dyn SchemaProvider>,
+}
+
+/// A session in which one statement can be planned, and what it will have read.
+pub struct Prepared {
+    /// The session.
+    pub state: SessionState,
+    /// One entry a stream the statement reads, in the order of [`stream::ALL`].
+    pub coverage: Vec<Coverage>,
+}
+
+/// When and how long: everything about a query's tables that is not in its SQL.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Which state is asked for.
+    pub at: At,
+    /// The server's time, microseconds since 1970.
+    pub now_us: i64,
+    /// How long to wait for acknowledged rows.
+    pub wait: Duration,
+}
+
+/// What a statement needs of one stream.
+#[derive(Default)]
+struct Need {
+    rows: bool,
+    rejects: bool,
+    views: BTreeSet<String>,
+}
+
+impl Catalog {
+    /// Over these streams; a stream that is absent has no tables.
+    pub fn new(sources: Vec<Arc<dyn Source>>) -> EngineResult<Self> {
+        Ok(Self {
+            sources,
+            dictionary: dictionary::schema()?,
+        })
+    }
+
+    /// Sets up the tables that `references` name. Names that are not ours are left for the planner
+    /// to complain about.
+    pub async fn prepare(
+        &self,
+        base: &SessionState,
+        references: &[TableReference],
+        moment: Moment,
+    ) -> Result<Prepared, EngineError> {
+        let needs = needs(references);
+        let used: Vec<&Arc<dyn Source>> = self
+            .sources
+            .iter()
+            .filter(|source| needs.contains_key(source.stream().name()))
+            .collect();
+        if let (At::Version(_), [first, second, ..]) = (moment.at, used.as_slice()) {
+            let message = format!(
+                "as_of names a version, but the statement reads {} and {}, whose versions are not the same",
+                first.stream().name(),
+                second.stream().name()
+            );
+            return Err(QueryError::bad_request(
+                message,
+                "name a time instead, such as 2026-01-31T12:00:00Z",
+            )
+            .into());
+        }
+        let takes = used.iter().map(|source| {
+            let rollups: Vec<&'static dyn Rollup> =
+                rollups_of(&needs[source.stream().name()], source.stream().name());
+            async move { Taken::take(source.as_ref(), &rollups, moment.at, moment.wait).await }
+        });
+        let taken = try_join_all(takes).await?;
+        let schema = Arc::new(MemorySchemaProvider::new());
+        let mut rejects = Vec::new();
+        for (source, taken) in used.iter().zip(&taken) {
+            let need = &needs[source.stream().name()];
+            if need.rows {
+                let table =
+                    raw::good_rows(source.stream(), taken.rows_after(None)?, taken.all_good())?;
+                schema.register_table(source.stream().name().to_owned(), table)?;
+            }
+            if need.rejects {
+                rejects.push((source.stream(), taken.rows_after(None)?));
+            }
+            for (name, view) in rollups::views(base, taken, &need.views, moment.now_us).await? {
+                schema.register_table(name, view)?;
+            }
+        }
+        for view in money_views(references) {
+            // The view is planned over the very tables of this statement, so that all of it is one
+            // moment.
+            let plan = session(base, schema.clone(), None)?
+                .create_logical_plan(&(view.sql)())
+                .await?;
+            schema.register_table(view.name.to_owned(), Arc::new(ViewTable::new(plan, None)))?;
+        }
+        if !rejects.is_empty() {
+            schema.register_table(raw::DEAD_LETTERS.to_owned(), raw::dead_letters(&rejects)?)?;
+        }
+        let state = session(base, schema, Some(self.dictionary.clone()))?;
+        Ok(Prepared {
+            state,
+            coverage: taken.into_iter().map(|taken| taken.coverage).collect(),
+        })
+    }
+}
+
+/// A session with the functions and settings of `base` and these tables alone.
+fn session(
+    base: &SessionState,
+    tables: Arc<dyn SchemaProvider>,
+    dictionary: Option<Arc<dyn SchemaProvider>>,
+) -> EngineResult<SessionState> {
+    let catalog = Arc::new(MemoryCatalogProvider::new());
+    catalog.register_schema(SCHEMA, tables)?;
+    if let Some(dictionary) = dictionary {
+        catalog.register_schema("information_schema", dictionary)?;
+    }
+    let list = Arc::new(MemoryCatalogProviderList::new());
+    list.register_catalog(CATALOG.to_owned(), catalog);
+    let mut state = SessionStateBuilder::new_from_existing(base.clone())
+        .with_catalog_list(list)
+        .build();
+    // `now()` and its kin are one moment for the whole statement; unmarked, they stay functions
+    // that nobody can evaluate.
+    state.mark_start_execution();
+    Ok(state)
+}
+
+/// Plans `sql` over these relations and nothing else.
+async fn plan(
+    base: &SessionState,
+    relations: Vec<(&str, Arc<dyn TableProvider>)>,
+    sql: &str,
+) -> EngineResult<LogicalPlan> {
+    let schema = Arc::new(MemorySchemaProvider::new());
+    for (name, table) in relations {
+        schema.register_table(name.to_owned(), table)?;
+    }
+    session(base, schema, None)?.create_logical_plan(sql).await
+}
+
+/// The same session with another runtime, which brings its own memory pool.
+pub fn with_runtime(base: &SessionState, runtime: Arc<RuntimeEnv>) -> SessionState {
+    SessionStateBuilder::new_from_existing(base.clone())
+        .with_runtime_env(runtime)
+        .build()
+}
+
+/// The views about money that these name.
+fn money_views(references: &[TableReference]) -> impl Iterator<Item = &'static money::MoneyView> {
+    money::ALL.iter().filter(|view| {
+        references
+            .iter()
+            .any(|reference| ours(reference) && reference.table() == view.name)
+    })
+}
+
+fn ours(reference: &TableReference) -> bool {
+    reference.catalog().is_none_or(|catalog| catalog == CATALOG)
+        && reference.schema().is_none_or(|schema| schema == SCHEMA)
+}
+
+fn needs(references: &[TableReference]) -> BTreeMap<&'static str, Need> {
+    let mut needs: BTreeMap<&'static str, Need> = BTreeMap::new();
+    for reference in references {
+        if !ours(reference) {
+            continue;
+        }
+        let name = reference.table();
+        if name == raw::DEAD_LETTERS {
+            for stream in stream::ALL {
+                needs.entry(stream.name()).or_default().rejects = true;
+            }
+        } else if let Some(view) = money::find(name) {
+            for stream in view.streams.iter().filter_map(|name| stream::find(name)) {
+                needs.entry(stream.name()).or_default().rows = true;
+            }
+        } else if let Some(stream) = stream::find(name) {
+            needs.entry(stream.name()).or_default().rows = true;
+        } else if let Some(rollup) = rollup::ALL
+            .iter()
+            .find(|rollup| rollup.views().iter().any(|view| view.name == name))
+        {
+            needs
+                .entry(rollup.stream().name())
+                .or_default()
+                .views
+                .insert(name.to_owned());
+        }
+    }
+    needs
+}
+
+fn rollups_of(need: &Need, stream: &str) -> Vec<&'static dyn Rollup> {
+    rollup::of_stream(stream)
+        .filter(|rollup| {
+            rollup
+                .views()
+                .iter()
+                .any(|view| need.views.contains(&view.name))
+        })
+        .collect()
+}

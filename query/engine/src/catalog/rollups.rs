@@ -1,0 +1,290 @@
+//! The rollup views: stored partial rows, complete through `R`, and partial rows computed now from
+//! raw rows after `R`.
+//!
+//! Partial rows add up, so it does not matter where `R` lies: the answer is the same as computing
+//! everything from raw rows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::view::ViewTable;
+use datafusion::common::ScalarValue;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::Result;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::prelude::{Expr, cast, col, lit};
+use headframe_schemas::rollup::{TIERS, View};
+use headframe_schemas::{Rollup, Table, Tier};
+
+use crate::catalog::plan;
+use crate::catalog::raw::good;
+use crate::error::EngineError;
+use crate::live::Taken;
+
+/// More separate stretches of time than this are joined where the gaps between them are shortest.
+const MAX_STRETCHES: usize = 32;
+
+/// The views of these names, which must belong to the rollups in `taken`.
+pub async fn views(
+    base: &SessionState,
+    taken: &Taken,
+    names: &BTreeSet<String>,
+    now_us: i64,
+) -> std::result::Result<Vec<(String, Arc<dyn TableProvider>)>, EngineError> {
+    let complete_to = format!(
+        "arrow_cast({}, 'Timestamp(Microsecond, Some(\"UTC\"))')",
+        taken.complete_to_us(now_us)
+    );
+    let mut views: Vec<(String, Arc<dyn TableProvider>)> = Vec::new();
+    for (rollup, stored) in &taken.rollups {
+        let wanted: Vec<_> = rollup
+            .views()
+            .into_iter()
+            .filter(|view| names.contains(&view.name))
+            .collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let through = stored.as_ref().and_then(|stored| stored.offset);
+        let live = if taken.nothing_after(through) {
+            None
+        } else {
+            Some(live_finest(base, taken, *rollup, through).await?)
+        };
+        let stored = stored
+            .as_ref()
+            .filter(|stored| stored.offset.is_some())
+            .map(|stored| stored.rows.between(None, None));
+        let partials = partials(base, *rollup, stored, live, &tiers_of(&wanted)).await?;
+        for view in wanted {
+            let sql = view.sql.replace("{complete_to}", &complete_to);
+            let plan = plan(base, vec![("partials", partials.clone())], &sql).await?;
+            views.push((view.name, Arc::new(ViewTable::new(plan, None))));
+        }
+    }
+    Ok(views)
+}
+
+/// The tiers that these views read. A view is named after its tier; one that is not reads all of
+/// them, to be safe.
+fn tiers_of(views: &[View]) -> Vec<Tier> {
+    let tier = |view: &View| {
+        TIERS
+            .iter()
+            .find(|tier| view.name.ends_with(&format!("_{}", tier.name)))
+    };
+    let named: Option<Vec<&Tier>> = views.iter().map(tier).collect();
+    TIERS
+        .iter()
+        .copied()
+        .filter(|tier| named.as_ref().is_none_or(|named| named.contains(&tier)))
+        .collect()
+}
+
+/// Every partial row of these tiers, with the columns of the rollup's table.
+async fn partials(
+    base: &SessionState,
+    rollup: &dyn Rollup,
+    stored: Option<Arc<dyn TableProvider>>,
+    finest: Option<LogicalPlan>,
+    tiers: &[Tier],
+) -> Result<Arc<dyn TableProvider>> {
+    let table = Table::rollup(rollup);
+    let mut all: Option<LogicalPlanBuilder> = None;
+    if let Some(stored) = stored {
+        let columns: Vec<Expr> = table
+            .columns
+            .iter()
+            .map(|column| col(column.name))
+            .collect();
+        all = Some(
+            LogicalPlanBuilder::scan(table.name.as_str(), provider_as_source(stored), None)?
+                .project(columns)?,
+        );
+    }
+    let finer =
+        finest.map(|finest| -> Arc<dyn TableProvider> { Arc::new(ViewTable::new(finest, None)) });
+    for (tier, finer) in tiers
+        .iter()
+        .filter_map(|tier| Some((tier, finer.as_ref()?)))
+    {
+        let sql = if *tier == TIERS[0] {
+            "SELECT * FROM finer".to_owned()
+        } else {
+            rollup.coarser_sql(*tier)
+        };
+        let rows = plan(base, vec![("finer", finer.clone())], &sql).await?;
+        let part = LogicalPlanBuilder::from(rows).project(table_columns(base, &table, *tier)?)?;
+        all = Some(match all {
+            None => part,
+            Some(before) => before.union(part.build()?)?,
+        });
+    }
+    let plan = all
+        .unwrap_or_else(|| LogicalPlanBuilder::empty(false))
+        .build()?;
+    Ok(Arc::new(ViewTable::new(plan, None)))
+}
+
+/// A live partial row's columns as the table has them: same names, types and order, with the tier
+/// and the month.
+fn table_columns(base: &SessionState, table: &Table, tier: Tier) -> Result<Vec<Expr>> {
+    let text = |value: &str| lit(ScalarValue::Utf8View(Some(value.to_owned())));
+    let column = |column: &headframe_schemas::Column| match column.name {
+        "tier" => Ok(text(tier.name).alias("tier")),
+        "month" => {
+            let month = base.scalar_functions().get("to_char").cloned();
+            let month = month.ok_or_else(|| {
+                datafusion::error::DataFusionError::Internal("to_char is missing".to_owned())
+            })?;
+            Ok(cast(
+                month.call(vec![col("bin"), lit("%Y-%m")]),
+                column.kind.arrow(),
+            )
+            .alias("month"))
+        }
+        name => Ok(cast(col(name), column.kind.arrow()).alias(name)),
+    };
+    table.columns.iter().map(column).collect()
+}
+
+/// The plan of the finest partial rows of every raw row after `through`.
+async fn live_finest(
+    base: &SessionState,
+    taken: &Taken,
+    rollup: &dyn Rollup,
+    through: Option<i64>,
+) -> std::result::Result<LogicalPlan, EngineError> {
+    let mut rows = good("raw", taken.rows_after(through)?, taken.all_good())?;
+    if let Some(through) = through {
+        rows = rows.filter(col("seq").gt(lit(through)))?;
+    }
+    let rows: Arc<dyn TableProvider> = Arc::new(ViewTable::new(rows.build()?, None));
+    let mut relations = vec![("rows", rows.clone())];
+    if let Some(reach) = rollup.reach_us() {
+        relations.push(("context", context(base, taken, rows, reach, through).await?));
+    }
+    Ok(plan(base, relations, rollup.finest_sql()).await?)
+}
+
+/// The rows through `through` that lie near a new one in time.
+async fn context(
+    base: &SessionState,
+    taken: &Taken,
+    rows: Arc<dyn TableProvider>,
+    reach: i64,
+    through: Option<i64>,
+) -> std::result::Result<Arc<dyn TableProvider>, EngineError> {
+    let stretches = match through {
+        None => Vec::new(),
+        Some(_) => stretches(base, rows.clone(), reach).await?,
+    };
+    let near = stretches
+        .iter()
+        .map(|(from, to)| col("event_time").between(time(*from), time(*to)))
+        .reduce(Expr::or);
+    let plan = match (through, near) {
+        (Some(through), Some(near)) => good("raw", taken.rows_through(through), taken.all_good())?
+            .filter(col("seq").lt_eq(lit(through)))?
+            .filter(near)?,
+        _ => LogicalPlanBuilder::scan("context", provider_as_source(rows), None)?
+            .filter(lit(false))?,
+    };
+    Ok(Arc::new(ViewTable::new(plan.build()?, None)))
+}
+
+fn time(micros: i64) -> Expr {
+    lit(ScalarValue::TimestampMicrosecond(
+        Some(micros),
+        Some("UTC".into()),
+    ))
+}
+
+/// The stretches of time, in microseconds, within `reach` of a row. They may be wider than needed,
+/// never narrower.
+async fn stretches(
+    base: &SessionState,
+    rows: Arc<dyn TableProvider>,
+    reach: i64,
+) -> Result<Vec<(i64, i64)>> {
+    let sql = format!("SELECT DISTINCT CAST(event_time AS BIGINT) / {reach} AS slot FROM rows");
+    let plan = plan(base, vec![("rows", rows)], &sql).await?;
+    let mut slots: Vec<i64> = Vec::new();
+    for batch in DataFrame::new(base.clone(), plan).collect().await? {
+        slots.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
+    }
+    slots.sort_unstable();
+    Ok(joined(&slots, reach))
+}
+
+/// Turns sorted slots of `reach` microseconds into stretches that reach one slot further on both
+/// sides.
+fn joined(slots: &[i64], reach: i64) -> Vec<(i64, i64)> {
+    let mut stretches: Vec<(i64, i64)> = Vec::new();
+    for slot in slots {
+        let (from, to) = ((slot - 1) * reach, (slot + 2) * reach);
+        match stretches.last_mut() {
+            Some(last) if from <= last.1 => last.1 = to,
+            _ => stretches.push((from, to)),
+        }
+    }
+    while stretches.len() > MAX_STRETCHES {
+        let gap = |index: &usize| stretches[index + 1].0 - stretches[*index].1;
+        let Some(shortest) = (0..stretches.len() - 1).min_by_key(gap) else {
+            break;
+        };
+        stretches[shortest].1 = stretches[shortest + 1].1;
+        stretches.remove(shortest + 1);
+    }
+    stretches
+}
+
+#[cfg(test)]
+mod tests {
+    use headframe_schemas::rollup::{self, TIERS};
+
+    use super::{joined, tiers_of};
+
+    #[test]
+    fn a_view_is_named_after_the_tier_it_reads() {
+        for view in rollup::ALL.iter().flat_map(|rollup| rollup.views()) {
+            let read: Vec<_> = TIERS
+                .iter()
+                .filter(|tier| view.sql.contains(&format!("tier = '{}'", tier.name)))
+                .copied()
+                .collect();
+            assert_eq!(tiers_of(std::slice::from_ref(&view)), read, "{}", view.name);
+            assert_eq!(read.len(), 1, "{}", view.name);
+        }
+    }
+
+    #[test]
+    fn near_slots_become_one_stretch() {
+        assert_eq!(
+            joined(&[10, 11, 12, 20], 100),
+            vec![(900, 1400), (1900, 2200)]
+        );
+        assert_eq!(joined(&[10, 13], 100), vec![(900, 1500)]);
+        assert!(joined(&[], 100).is_empty());
+    }
+
+    #[test]
+    fn many_stretches_are_joined_but_still_cover_every_slot() {
+        let slots: Vec<i64> = (0..100).map(|n| n * n * 7).collect();
+        let stretches = joined(&slots, 100);
+        assert_eq!(stretches.len(), super::MAX_STRETCHES);
+        for slot in slots {
+            assert!(
+                stretches
+                    .iter()
+                    .any(|(from, to)| *from <= (slot - 1) * 100 && (slot + 2) * 100 <= *to),
+                "slot {slot}"
+            );
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Plans one statement and runs it within the memory it may use.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use async_trait::async_trait;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::disk_manager::DiskManagerBuilder;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionConfig;
+use futures::TryStreamExt;
+use headframe_query_front::{Code, Execution, QueryConfig, QueryError, SqlEngine, SqlRequest};
+use object_store::ObjectStore;
+
+use crate::catalog::{CATALOG, Catalog, Moment, SCHEMA, with_runtime};
+use crate::date_trunc;
+use crate::error::{EngineError, from_datafusion};
+use crate::growth;
+use crate::intern;
+use crate::memory::QueryPool;
+use crate::params;
+use crate::shadow;
+use crate::source::Source;
+use crate::statement;
+
+const MIB: usize = 1 << 20;
+
+/// Plans and runs statements in this process.
+pub struct Engine {
+    config: QueryConfig,
+    base: SessionState,
+    runtime: Arc<RuntimeEnv>,
+    pool: Arc<dyn MemoryPool>,
+    catalog: Catalog,
+}
+
+impl Engine {
+    /// An engine over these streams whose files lie in these stores.
+    pub fn new(
+        config: QueryConfig,
+        sources: Vec<Arc<dyn Source>>,
+        stores: Vec<(ObjectStoreUrl, Arc<dyn ObjectStore>)>,
+    ) -> Result<Self, EngineError> {
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(config.memory_mib * MIB));
+        let disk =
+            DiskManagerBuilder::default().with_max_temp_directory_size(config.spill_mib << 20);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(pool.clone())
+            .with_disk_manager_builder(disk)
+            .with_metadata_cache_limit(config.metadata_cache_mib * MIB)
+            .build_arc()?;
+        for (url, store) in stores {
+            runtime.register_object_store(url.as_ref(), store);
+        }
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let session = SessionConfig::new()
+            .with_target_partitions(cores)
+            .with_information_schema(false)
+            .with_create_default_catalog_and_schema(false)
+            .with_default_catalog_and_schema(CATALOG, SCHEMA);
+        let mut base = SessionStateBuilder::new()
+            .with_config(session)
+            .with_runtime_env(runtime.clone())
+            .with_default_features()
+            .build();
+        base.register_udf(Arc::new(date_trunc::udf()))?;
+        growth::bound(&mut base)?;
+        base.add_analyzer_rule(Arc::new(shadow::NameInputs));
+        let catalog = Catalog::new(sources)?;
+        Ok(Self {
+            config,
+            base,
+            runtime,
+            pool,
+            catalog,
+        })
+    }
+
+    async fn start(&self, request: &SqlRequest) -> Result<Execution, EngineError> {
+        let begun = Instant::now();
+        let statement = statement::parse(&self.base, &request.sql)?;
+        let references = self.base.resolve_table_references(&statement)?;
+        let pool: Arc<dyn MemoryPool> = Arc::new(QueryPool::new(
+            self.pool.clone(),
+            self.config.query_memory_mib * MIB,
+        ));
+        let runtime = RuntimeEnvBuilder::from_runtime_env(&self.runtime)
+            .with_memory_pool(pool.clone())
+            .build_arc()?;
+        let moment = Moment {
+            at: request.at,
+            now_us: now_us(),
+            wait: self.config.freshness_wait(),
+        };
+        let prepared = self
+            .catalog
+            .prepare(&with_runtime(&self.base, runtime), &references, moment)
+            .await?;
+        let mut plan = prepared.state.statement_to_plan(statement).await?;
+        let read_only = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        read_only
+            .verify_plan(&plan)
+            .map_err(|error| statement::read_only(error.strip_backtrace()))?;
+        let parameters = |error: String| {
+            QueryError::new(
+                Code::Parameters,
+                error,
+                "give every placeholder a value in params",
+            )
+        };
+        match params::from_json(&request.params)? {
+            Some(values) => {
+                plan = plan
+                    .with_param_values(values)
+                    .map_err(|error| parameters(error.strip_backtrace()))?
+            }
+            None => {
+                if let Some(name) = plan.get_parameter_names()?.iter().min() {
+                    return Err(parameters(format!("placeholder {name} has no value")).into());
+                }
+            }
+        }
+        let mut state = prepared.state;
+        let plan = state.optimize(&plan)?;
+        if let Some(rows) = growth::batch_rows(&plan, state.config().batch_size())? {
+            state = SessionStateBuilder::new_from_existing(state.clone())
+                .with_config(state.config().clone().with_batch_size(rows))
+                .build();
+        }
+        let physical = state
+            .query_planner()
+            .create_physical_plan(&plan, &state)
+            .await?;
+        let stream = execute_stream(intern::groups(physical, &pool)?, state.task_ctx())?;
+        metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
+        Ok(Execution {
+            schema: stream.schema(),
+            coverage: prepared.coverage,
+            batches: Box::pin(stream.map_err(from_datafusion)),
+        })
+    }
+}
+
+#[async_trait]
+impl SqlEngine for Engine {
+    async fn execute(&self, request: &SqlRequest) -> Result<Execution, QueryError> {
+        Ok(self.start(request).await?)
+    }
+}
+
+fn now_us() -> i64 {
+    // A clock before 1970 or after the year 292,000 would be wrong anyway.
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

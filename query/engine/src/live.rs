@@ -1,0 +1,255 @@
+//! Taking one coherent look at a stream: the stored tables through sequence `S` and the rows in
+//! memory after `S`.
+//!
+//! The order of the steps is what makes it exact. The tail is looked at before the tables, so that
+//! rows which a commit moves from memory to storage in between are seen twice and cut once, never
+//! missed; rollups are looked at before the raw table they are computed from, so that they are
+//! never ahead of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::max;
+use arrow::datatypes::TimestampMicrosecondType;
+use datafusion::catalog::TableProvider;
+use headframe_schemas::rollup::LATENESS_SECONDS;
+use headframe_schemas::table::REJECT_REASON;
+use headframe_schemas::{Rollup, Table};
+
+use crate::error::EngineError;
+use crate::source::{Source, SourceError, Stored, Tail};
+use crate::union::{UnionTable, newer_than};
+use headframe_query_front::{At, Coverage};
+
+/// How often the tail and the tables are looked at again when they do not meet.
+const ATTEMPTS: usize = 5;
+/// Pause before looking again.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How many versions of a rollup to step back to find one that is not ahead of its raw table.
+const STEPS_BACK: usize = 8;
+
+/// One coherent look at a stream.
+pub struct Taken {
+    /// What the raw table holds: every row through [`Taken::stored_through`].
+    pub raw: Stored,
+    /// The rollups asked for; `None` where no version fits the raw table, and the rollup is to be
+    /// computed from raw rows alone.
+    pub rollups: Vec<(&'static dyn Rollup, Option<Stored>)>,
+    /// What to tell the user.
+    pub coverage: Coverage,
+    table: Table,
+    tail: Vec<RecordBatch>,
+    past: bool,
+}
+
+impl Taken {
+    /// Looks at a stream and those of its rollups that are needed. `wait` bounds the wait for rows
+    /// JetStream has acknowledged.
+    pub async fn take(
+        source: &dyn Source,
+        rollups: &[&'static dyn Rollup],
+        at: At,
+        wait: Duration,
+    ) -> Result<Self, EngineError> {
+        match at {
+            At::Latest => Self::latest(source, rollups, wait).await,
+            At::Version(_) | At::Time(_) => Self::past(source, rollups, at).await,
+        }
+    }
+
+    async fn latest(
+        source: &dyn Source,
+        rollups: &[&'static dyn Rollup],
+        wait: Duration,
+    ) -> Result<Self, EngineError> {
+        let acknowledged = source.last_seq().await;
+        if let Ok(seq) = &acknowledged {
+            source.wait_through(*seq, wait).await;
+        }
+        let mut attempt = 1;
+        loop {
+            let tail = source.tail();
+            let mut stored = Vec::with_capacity(rollups.len());
+            for rollup in rollups {
+                stored.push((*rollup, Some(source.rollup(*rollup, At::Latest).await?)));
+            }
+            let raw = source.raw(At::Latest).await?;
+            let meets = tail.after <= raw.offset.unwrap_or(0);
+            if meets || attempt == ATTEMPTS {
+                return Self::join(source, raw, stored, meets.then_some(tail), acknowledged);
+            }
+            attempt += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn join(
+        source: &dyn Source,
+        raw: Stored,
+        rollups: Vec<(&'static dyn Rollup, Option<Stored>)>,
+        tail: Option<Tail>,
+        acknowledged: Result<i64, SourceError>,
+    ) -> Result<Self, EngineError> {
+        let stored_through = raw.offset.unwrap_or(0);
+        let (rows, through) = match &tail {
+            Some(tail) => (
+                newer_than(&tail.batches, stored_through)?,
+                tail.through.max(stored_through),
+            ),
+            None => (Vec::new(), stored_through),
+        };
+        let reason = match (&acknowledged, &tail) {
+            (Err(error), _) => Some(format!(
+                "it is not known what JetStream has acknowledged: {error}"
+            )),
+            (Ok(seq), _) if *seq <= through => None,
+            (Ok(_), None) => {
+                Some("the stored table is behind the rows held in memory; try again".to_owned())
+            }
+            (Ok(_), Some(tail)) if tail.truncated => Some(
+                "the memory for rows that are not stored yet is used up until the next commit"
+                    .to_owned(),
+            ),
+            (Ok(_), Some(_)) => Some("newer rows were not read from JetStream in time".to_owned()),
+        };
+        let coverage = Coverage {
+            stream: source.stream().name(),
+            version: raw.version,
+            through: (through > 0).then_some(through),
+            acknowledged: acknowledged.ok(),
+            complete: Some(reason.is_none()),
+            reason,
+        };
+        let table = Table::raw(source.stream());
+        Ok(Self {
+            raw,
+            rollups,
+            coverage,
+            table,
+            tail: rows,
+            past: false,
+        })
+    }
+
+    async fn past(
+        source: &dyn Source,
+        rollups: &[&'static dyn Rollup],
+        at: At,
+    ) -> Result<Self, EngineError> {
+        let raw = source.raw(at).await?;
+        let mut stored = Vec::with_capacity(rollups.len());
+        for rollup in rollups {
+            stored.push((*rollup, rollup_behind(source, *rollup, &raw).await?));
+        }
+        let coverage = Coverage {
+            stream: source.stream().name(),
+            version: raw.version,
+            through: raw.offset,
+            acknowledged: None,
+            complete: None,
+            reason: None,
+        };
+        let table = Table::raw(source.stream());
+        Ok(Self {
+            raw,
+            rollups: stored,
+            coverage,
+            table,
+            tail: Vec::new(),
+            past: true,
+        })
+    }
+
+    /// The raw table is complete through this sequence; 0 when nothing was ever stored.
+    pub fn stored_through(&self) -> i64 {
+        self.raw.offset.unwrap_or(0)
+    }
+
+    /// The rows with `after < seq`, stored and in memory, with the physical columns.
+    pub fn rows_after(&self, after: Option<i64>) -> Result<Arc<dyn TableProvider>, EngineError> {
+        let stored = match after {
+            Some(after) if after >= self.stored_through() => None,
+            _ if self.raw.offset.is_none() => None,
+            _ => Some(self.raw.rows.between(after, None)),
+        };
+        let tail = match after {
+            Some(after) => newer_than(&self.tail, after)?,
+            None => self.tail.clone(),
+        };
+        Ok(Arc::new(UnionTable::new(self.table.schema(), stored, tail)))
+    }
+
+    /// Whether a rollup that is complete through `through` lacks nothing.
+    pub fn nothing_after(&self, through: Option<i64>) -> bool {
+        let behind = |through: i64| {
+            self.stored_through() > through
+                || newer_than(&self.tail, through).map_or(true, |rows| !rows.is_empty())
+        };
+        through.is_some_and(|through| !behind(through))
+    }
+
+    /// The stored rows with `seq <= through`, with the physical columns. `through` must not be
+    /// beyond [`Taken::stored_through`].
+    pub fn rows_through(&self, through: i64) -> Arc<dyn TableProvider> {
+        self.raw.rows.between(None, Some(through))
+    }
+
+    /// Whether it is known that no row was refused.
+    pub fn all_good(&self) -> bool {
+        let good = |batch: &RecordBatch| {
+            batch
+                .column_by_name(REJECT_REASON.name)
+                .is_some_and(|reason| reason.null_count() == batch.num_rows())
+        };
+        (self.raw.all_good || self.raw.offset.is_none()) && self.tail.iter().all(good)
+    }
+
+    /// Windows that end before this time, in microseconds since 1970, have all their rows, given
+    /// the time now.
+    ///
+    /// When rows are missing, or the answer is of the past, only the rows seen say how far time has
+    /// come.
+    pub fn complete_to_us(&self, now_us: i64) -> i64 {
+        let seen = || self.tail_newest_us().or(self.raw.newest_us);
+        let reached = match (self.past, self.coverage.complete) {
+            (false, Some(true)) => now_us,
+            (false, _) => seen().unwrap_or(0).min(now_us),
+            (true, _) => seen().unwrap_or(i64::MAX).min(self.raw.committed_us),
+        };
+        reached - LATENESS_SECONDS * 1_000_000
+    }
+
+    fn tail_newest_us(&self) -> Option<i64> {
+        let times = self
+            .tail
+            .iter()
+            .filter_map(|batch| batch.column_by_name("ingest_time"));
+        times
+            .filter_map(|column| max(column.as_primitive_opt::<TimestampMicrosecondType>()?))
+            .max()
+    }
+}
+
+/// The newest version of a rollup that was not ahead of this version of its raw table.
+async fn rollup_behind(
+    source: &dyn Source,
+    rollup: &'static dyn Rollup,
+    raw: &Stored,
+) -> Result<Option<Stored>, EngineError> {
+    let mut at = At::Time(raw.committed_us);
+    for _ in 0..STEPS_BACK {
+        let stored = match source.rollup(rollup, at).await {
+            Err(SourceError::NoSuchVersion { .. }) => return Ok(None),
+            other => other?,
+        };
+        if stored.offset.unwrap_or(0) <= raw.offset.unwrap_or(0) {
+            return Ok(Some(stored));
+        }
+        let Some(before) = stored.version.checked_sub(1) else {
+            return Ok(None);
+        };
+        at = At::Version(before);
+    }
+    Ok(None)
+}

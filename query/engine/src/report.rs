@@ -1,0 +1,215 @@
+//! The fixed questions about pools, miners and blocks, which the REST routes and the metrics page
+//! answer.
+//!
+//! They are statements to the engine like anybody's, over the same tables and live tail, so there
+//! is no second truth. Each has a time and a row limit of its own. Now is measured over the raw
+//! shares of ten minutes, everything longer over rollups.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::{Value, json};
+
+use async_trait::async_trait;
+use headframe_query_front::auth::Who;
+use headframe_query_front::format::ndjson;
+use headframe_query_front::reports::{BlocksPage, PayoutsPage, Reports, Row, WorkersPage};
+use headframe_query_front::{
+    At, PayRules, PayerNow, QueryConfig, QueryError, QueryService, SqlEngine, SqlRequest,
+};
+
+pub mod blocks;
+pub mod miner;
+pub mod payments;
+pub mod payouts;
+pub mod pools;
+pub mod span;
+pub mod top;
+pub mod workers;
+
+/// Seconds of shares that tell the hashrate of now; a miner without an accepted one among them
+/// counts as gone.
+pub const NOW_S: i64 = 600;
+/// The longest a statement may run.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// More rows than any answer has.
+const MAX_ROWS: usize = 10_000;
+
+/// The fixed questions as statements to an engine in this process, with slots of their own.
+pub struct SqlReports {
+    service: QueryService,
+}
+
+impl SqlReports {
+    /// Over this engine.
+    pub fn new(config: &QueryConfig, engine: Arc<dyn SqlEngine>) -> Self {
+        Self {
+            service: QueryService::new(config, engine),
+        }
+    }
+}
+
+#[async_trait]
+impl Reports for SqlReports {
+    async fn pools(&self) -> Result<Value, QueryError> {
+        pools::answer(&self.service).await
+    }
+
+    async fn top_miners(&self, limit: usize) -> Result<Vec<Row>, QueryError> {
+        top::miners(&self.service, limit).await
+    }
+
+    async fn miner(&self, miner: &str) -> Result<Value, QueryError> {
+        miner::answer(&self.service, miner).await
+    }
+
+    async fn workers(&self, miner: &str, page: &WorkersPage) -> Result<Value, QueryError> {
+        workers::answer(&self.service, miner, page).await
+    }
+
+    async fn blocks(&self, page: &BlocksPage) -> Result<Value, QueryError> {
+        blocks::answer(&self.service, page).await
+    }
+
+    async fn payouts_of_miner(&self, miner: &str, page: &PayoutsPage) -> Result<Value, QueryError> {
+        payouts::of_miner(&self.service, miner, page).await
+    }
+
+    async fn payouts_of_block(&self, hash: &str, page: &PayoutsPage) -> Result<Value, QueryError> {
+        payouts::of_block(&self.service, hash, page).await
+    }
+
+    async fn payout_key(&self, own: Option<&str>) -> Result<Value, QueryError> {
+        payouts::key(&self.service, own).await
+    }
+
+    async fn payments(
+        &self,
+        pool: &str,
+        step: Option<&str>,
+        limit: usize,
+    ) -> Result<Value, QueryError> {
+        payments::list(&self.service, pool, step, limit).await
+    }
+
+    async fn ledger(
+        &self,
+        pool: &str,
+        account: Option<&str>,
+        limit: usize,
+    ) -> Result<Value, QueryError> {
+        payments::ledger(&self.service, pool, account, limit).await
+    }
+
+    async fn payments_of_miner(
+        &self,
+        rules: &PayRules,
+        payer: Option<&PayerNow>,
+        miner: &str,
+        limit: usize,
+        who: Who,
+    ) -> Result<Value, QueryError> {
+        payments::miner(&self.service, rules, payer, miner, limit, who).await
+    }
+
+    async fn balance(&self, pool: &str, account: &str) -> Result<Option<i128>, QueryError> {
+        payments::balance(&self.service, pool, account).await
+    }
+
+    async fn has_account(&self, pool: &str, miner: &str) -> Result<bool, QueryError> {
+        payments::known(&self.service, pool, miner).await
+    }
+
+    async fn payment_steps(&self, pool: &str, payment: &str) -> Result<Vec<String>, QueryError> {
+        payments::steps(&self.service, pool, payment).await
+    }
+
+    async fn adjustments(
+        &self,
+        pool: &str,
+        account: &str,
+        since: i64,
+    ) -> Result<Vec<(i64, i128)>, QueryError> {
+        payments::adjusted(&self.service, pool, account, since).await
+    }
+
+    async fn has_proof(&self, proof: &str) -> Result<bool, QueryError> {
+        payments::used(&self.service, proof).await
+    }
+}
+
+/// The rows of one statement. Exact amounts are to be cast to text in it, because readers of JSON
+/// round large numbers.
+async fn rows(service: &QueryService, sql: String, params: Value) -> Result<Vec<Row>, QueryError> {
+    let request = SqlRequest {
+        sql,
+        params,
+        at: At::Latest,
+        timeout: Some(TIMEOUT),
+        max_rows: Some(MAX_ROWS),
+        query_id: None,
+    };
+    let mut answer = service.ask(request).await?;
+    let mut rows = Vec::new();
+    while let Some(batch) = answer.rows.next().await.transpose()? {
+        if batch.num_rows() > 0 {
+            let lines = ndjson::lines(&batch)?;
+            for line in lines
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+            {
+                rows.push(serde_json::from_slice(line).map_err(|error| {
+                    QueryError::internal(format!("a row is not JSON: {error}"))
+                })?);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// A number of a row; 0 where there is none, as sums over nothing give.
+fn number(row: Option<&Row>, name: &str) -> f64 {
+    row.and_then(|row| row.get(name))
+        .and_then(Value::as_f64)
+        .unwrap_or(0.0)
+}
+
+/// A count of a row; 0 where there is none.
+fn count(row: Option<&Row>, name: &str) -> i64 {
+    row.and_then(|row| row.get(name))
+        .and_then(Value::as_i64)
+        .unwrap_or(0)
+}
+
+/// A value of a row; null where there is none.
+fn value(row: Option<&Row>, name: &str) -> Value {
+    row.and_then(|row| row.get(name))
+        .cloned()
+        .unwrap_or(Value::Null)
+}
+
+/// The verdicts of a row with the columns `accepted`, `stale` and `rejected`.
+fn verdicts(row: Option<&Row>) -> Value {
+    json!({"accepted": count(row, "accepted"), "stale": count(row, "stale"), "rejected": count(row, "rejected")})
+}
+
+/// The columns that add up raw shares.
+fn share_sums() -> &'static str {
+    "sum(CASE WHEN outcome = 'accepted' THEN 1 ELSE 0 END) AS accepted, \
+     sum(CASE WHEN outcome = 'stale' THEN 1 ELSE 0 END) AS stale, \
+     sum(CASE WHEN outcome IN ('accepted', 'stale') THEN 0 ELSE 1 END) AS rejected, \
+     sum(CASE WHEN outcome = 'accepted' THEN CAST(difficulty AS DOUBLE) ELSE 0 END) AS work, \
+     max(CASE WHEN outcome = 'accepted' THEN event_time END) AS last_share_at"
+}
+
+/// The columns that add up windows.
+fn window_sums() -> &'static str {
+    "sum(accepted_shares) AS accepted, sum(stale_shares) AS stale, sum(rejected_shares) AS rejected, \
+     CAST(sum(accepted_difficulty) AS DOUBLE) AS work, CAST(sum(accepted_difficulty) AS VARCHAR) AS work_hashes"
+}
+
+/// The raw shares of now.
+fn recent() -> String {
+    format!("shares WHERE event_time > now() - INTERVAL '{NOW_S} seconds'")
+}

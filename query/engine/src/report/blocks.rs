@@ -1,0 +1,114 @@
+//! Blocks as they stand: each hash once, with the last step of its life.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::report::{count, rows};
+use headframe_query_front::QueryError;
+use headframe_query_front::QueryService;
+use headframe_query_front::reports::BlocksPage;
+use headframe_query_front::reports::Row;
+
+/// The steps that say the daemon took the block; one that did is found, whatever became of it.
+const TAKEN: &str = "'accepted', 'confirmed', 'orphaned', 'matured'";
+
+/// One row a block. `$1` is a pool or null, `$2` a miner or null.
+fn blocks_sql() -> String {
+    format!(
+        "SELECT hash, min(seq) AS cursor, first_value(pool ORDER BY seq, \"row\") AS pool, \
+           first_value(miner ORDER BY seq, \"row\") AS miner, first_value(worker ORDER BY seq, \"row\") AS worker, \
+           max(height) AS height, last_value(status ORDER BY seq, \"row\") AS status, \
+           min(event_time) AS found_at, max(event_time) AS updated_at, \
+           max(CASE WHEN status IN ({TAKEN}) THEN 1 ELSE 0 END) AS taken, \
+           last_value(network_difficulty ORDER BY seq, \"row\") AS network_difficulty, \
+           last_value(reward_atomic ORDER BY seq, \"row\") AS reward_atomic, \
+           last_value(reason ORDER BY seq, \"row\") AS reason \
+         FROM blocks WHERE ($1 IS NULL OR pool = $1) AND ($2 IS NULL OR miner = $2) GROUP BY hash"
+    )
+}
+
+/// `{blocks: […], next}`; `next` is the `before` of the next page, null on the last.
+pub async fn answer(service: &QueryService, page: &BlocksPage) -> Result<Value, QueryError> {
+    let sql = format!(
+        "SELECT cursor, pool, hash, height, status, found_at, updated_at, miner, worker, \
+           CAST(network_difficulty AS VARCHAR) AS network_difficulty, CAST(reward_atomic AS VARCHAR) AS reward_atomic, reason \
+         FROM ({}) WHERE cursor < $3 ORDER BY cursor DESC LIMIT {}",
+        blocks_sql(),
+        page.limit + 1
+    );
+    let mut blocks = rows(
+        service,
+        sql,
+        json!([page.pool, Value::Null, page.before.unwrap_or(i64::MAX)]),
+    )
+    .await?;
+    let more = blocks.len() > page.limit;
+    blocks.truncate(page.limit);
+    let next = blocks
+        .last()
+        .filter(|_| more)
+        .and_then(|last| last.get("cursor"))
+        .cloned();
+    Ok(json!({"blocks": blocks, "next": next}))
+}
+
+/// The number of blocks by pool and latest status: of all miners or of one.
+pub async fn by_pool(
+    service: &QueryService,
+    miner: Option<&str>,
+) -> Result<BTreeMap<String, Vec<Row>>, QueryError> {
+    let sql = format!(
+        "SELECT pool, status, count(*) AS blocks, sum(taken) AS found, \
+           max(CASE WHEN taken = 1 THEN height END) AS height, max(CASE WHEN taken = 1 THEN found_at END) AS found_at \
+         FROM ({}) GROUP BY pool, status ORDER BY pool, status LIMIT 1000",
+        blocks_sql()
+    );
+    let mut pools: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    for row in rows(service, sql, json!([Value::Null, miner])).await? {
+        let Some(pool) = row.get("pool").and_then(Value::as_str) else {
+            continue;
+        };
+        pools.entry(pool.to_owned()).or_default().push(row);
+    }
+    Ok(pools)
+}
+
+/// `{found, <status>: n, …}`: how many there are of each latest status, and how many the daemon
+/// ever took.
+pub fn counts(rows: Option<&Vec<Row>>) -> Value {
+    let rows = rows.map_or(&[][..], Vec::as_slice);
+    let mut counts = Map::new();
+    counts.insert(
+        "found".to_owned(),
+        json!(
+            rows.iter()
+                .map(|row| count(Some(row), "found"))
+                .sum::<i64>()
+        ),
+    );
+    for row in rows {
+        if let Some(status) = row.get("status").and_then(Value::as_str) {
+            let before = counts.get(status).and_then(Value::as_i64).unwrap_or(0);
+            counts.insert(
+                status.to_owned(),
+                json!(before + count(Some(row), "blocks")),
+            );
+        }
+    }
+    Value::Object(counts)
+}
+
+/// `{height, found_at}` of the newest block the daemon took; null when there is none.
+pub fn last(rows: Option<&Vec<Row>>) -> Value {
+    let found = |row: &&Row| row.get("height").is_some_and(Value::is_number);
+    let newest = rows
+        .into_iter()
+        .flatten()
+        .filter(found)
+        .max_by_key(|row| count(Some(row), "height"));
+    newest.map_or(
+        Value::Null,
+        |row| json!({"height": row.get("height"), "found_at": row.get("found_at")}),
+    )
+}

@@ -1,0 +1,98 @@
+//! Reads a statement and refuses those that would do more than read.
+//!
+//! The plan is checked once more later; this check comes first so that the error names what was
+//! written, not what the planner made of it.
+
+use datafusion::execution::session_state::SessionState;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
+
+use crate::error::from_datafusion;
+use crate::nesting;
+use headframe_query_front::sql::MAX_SQL_BYTES;
+use headframe_query_front::{Code, QueryError};
+
+/// Parses exactly one statement that reads.
+pub fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryError> {
+    if sql.trim().is_empty() {
+        return Err(QueryError::bad_request(
+            "the statement is empty",
+            "send SQL as text/plain, as {\"sql\": …} or as ?q=",
+        ));
+    }
+    if sql.len() > MAX_SQL_BYTES {
+        let message = format!(
+            "the statement has {} bytes, more than {MAX_SQL_BYTES}",
+            sql.len()
+        );
+        return Err(QueryError::bad_request(
+            message,
+            "pass long lists as a parameter or join with a table",
+        ));
+    }
+    let depth = nesting::depth(sql);
+    if depth > nesting::MAX_DEPTH {
+        let message = format!(
+            "the statement nests {depth} deep, more than {}",
+            nesting::MAX_DEPTH
+        );
+        return Err(QueryError::bad_request(
+            message,
+            "write a long OR as IN (...), and a long chain of joins or unions as several statements",
+        ));
+    }
+    let dialect = state.config().options().sql_parser.dialect;
+    let statement =
+        state
+            .sql_to_statement(sql, &dialect)
+            .map_err(|error| match error.find_root() {
+                datafusion::error::DataFusionError::NotImplemented(text)
+                    if text.contains("single") =>
+                {
+                    QueryError::new(
+                        Code::SqlSyntax,
+                        text.clone(),
+                        "send one statement a request",
+                    )
+                }
+                _ => from_datafusion(error),
+            })?;
+    check(&statement)?;
+    Ok(statement)
+}
+
+/// The error for a statement that would change something.
+pub fn read_only(what: impl std::fmt::Display) -> QueryError {
+    let message = format!("this API only reads: {what}");
+    QueryError::new(
+        Code::ReadOnly,
+        message,
+        "SELECT, SHOW TABLES, SHOW COLUMNS, DESCRIBE and EXPLAIN are allowed; rows come in by /api/v1/ingest/{stream}",
+    )
+}
+
+fn check(statement: &Statement) -> Result<(), QueryError> {
+    match statement {
+        Statement::Explain(explain) => check(&explain.statement),
+        Statement::Statement(sql) => check_sql(sql),
+        other => Err(refuse(&other.to_string())),
+    }
+}
+
+fn check_sql(sql: &Sql) -> Result<(), QueryError> {
+    match sql {
+        Sql::Query(_)
+        | Sql::ShowTables { .. }
+        | Sql::ShowColumns { .. }
+        | Sql::ExplainTable { .. }
+        | Sql::ShowVariable { .. }
+        | Sql::ShowFunctions { .. } => Ok(()),
+        Sql::Explain { statement, .. } => check_sql(statement),
+        other => Err(refuse(&other.to_string())),
+    }
+}
+
+fn refuse(sql: &str) -> QueryError {
+    let words: Vec<&str> = sql.split_whitespace().take(2).collect();
+    read_only(format_args!("{} is refused", words.join(" ")))
+}

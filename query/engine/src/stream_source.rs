@@ -1,0 +1,98 @@
+//! A stream's source as the product wires it: the shared tail, the tables in the lake, and
+//! JetStream's last sequence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use headframe_ingest::TailView;
+use headframe_schemas::{Rollup, Stream};
+use tokio::time::Instant;
+
+use crate::source::{Source, SourceError, Stored, Tail};
+use headframe_query_front::At;
+
+/// Tells how far JetStream has come.
+#[async_trait]
+pub trait LastSeq: Send + Sync {
+    /// The last message's sequence in the raw table's space, or why it is not known.
+    async fn last_seq(&self) -> Result<i64, String>;
+}
+
+/// Opens the stored tables of one stream.
+#[async_trait]
+pub trait Tables: Send + Sync {
+    /// The raw table.
+    async fn raw(&self, at: At) -> Result<Stored, SourceError>;
+    /// The table of a rollup of the stream.
+    async fn rollup(&self, rollup: &'static dyn Rollup, at: At) -> Result<Stored, SourceError>;
+}
+
+/// One stream.
+pub struct StreamSource {
+    stream: &'static dyn Stream,
+    tail: Arc<headframe_ingest::Tail>,
+    tables: Arc<dyn Tables>,
+    last: Arc<dyn LastSeq>,
+}
+
+impl StreamSource {
+    /// `tail` must be fed by the stream's pipeline or by [`headframe_ingest::follow`], and be told
+    /// of commits only after `tables` can see them.
+    pub fn new(
+        stream: &'static dyn Stream,
+        tail: Arc<headframe_ingest::Tail>,
+        tables: Arc<dyn Tables>,
+        last: Arc<dyn LastSeq>,
+    ) -> Self {
+        Self {
+            stream,
+            tail,
+            tables,
+            last,
+        }
+    }
+}
+
+#[async_trait]
+impl Source for StreamSource {
+    fn stream(&self) -> &'static dyn Stream {
+        self.stream
+    }
+
+    async fn last_seq(&self) -> Result<i64, SourceError> {
+        let unavailable = |why| SourceError::Unavailable {
+            action: "asking JetStream for the last sequence",
+            stream: self.stream.name().to_owned(),
+            why,
+        };
+        self.last.last_seq().await.map_err(unavailable)
+    }
+
+    async fn wait_through(&self, seq: i64, deadline: Duration) -> bool {
+        self.tail.wait_through(seq, Instant::now() + deadline).await
+    }
+
+    fn tail(&self) -> Tail {
+        self.tail.view().into()
+    }
+
+    async fn raw(&self, at: At) -> Result<Stored, SourceError> {
+        self.tables.raw(at).await
+    }
+
+    async fn rollup(&self, rollup: &'static dyn Rollup, at: At) -> Result<Stored, SourceError> {
+        self.tables.rollup(rollup, at).await
+    }
+}
+
+impl From<TailView> for Tail {
+    fn from(view: TailView) -> Self {
+        Self {
+            batches: view.batches,
+            after: view.after,
+            through: view.through,
+            truncated: view.truncated,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! An answer says through where it is complete, and never claims more than it has.
+
+use axum::http::StatusCode;
+use headframe_query_engine::Tail;
+use headframe_schemas::stream::shares::Shares;
+use serde_json::json;
+
+use crate::scripted::{Script, Scripted, split, ten_shares};
+use crate::server::{Answer, config, router, sql};
+
+async fn count(script: Script) -> Answer {
+    let router = router(config(), vec![Scripted::new(&Shares, script)]).await;
+    let answer = sql(&router, "SELECT count(*) AS n FROM shares").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    answer
+}
+
+fn n(answer: &Answer) -> i64 {
+    answer.json()["rows"][0]["n"].as_i64().unwrap()
+}
+
+#[tokio::test]
+async fn everything_acknowledged_is_there() {
+    let answer = count(split(&ten_shares(), 6, 10)).await;
+    assert_eq!(n(&answer), 10);
+    assert_eq!(answer.header("headframe-complete-through"), "shares=10");
+    assert_eq!(answer.header("headframe-complete"), "true");
+    let meta = &answer.json()["meta"];
+    assert_eq!(meta["complete"], json!(true));
+    assert_eq!(meta["streams"][0]["complete_through"], json!(10));
+    assert_eq!(meta["streams"][0]["acknowledged"], json!(10));
+}
+
+#[tokio::test]
+async fn a_truncated_tail_says_so() {
+    let rows = ten_shares();
+    let mut script = split(&rows, 6, 10);
+    script.tails = vec![Tail {
+        batches: vec![rows.slice(6, 2)],
+        after: 6,
+        through: 8,
+        truncated: true,
+    }];
+    let answer = count(script).await;
+    assert_eq!(n(&answer), 8);
+    assert_eq!(answer.header("headframe-complete-through"), "shares=8");
+    assert_eq!(answer.header("headframe-complete"), "false");
+    assert!(
+        answer.json()["meta"]["streams"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("memory")
+    );
+}
+
+#[tokio::test]
+async fn rows_not_read_in_time_are_said_to_be_missing() {
+    let mut script = split(&ten_shares(), 6, 10);
+    script.last_seq = Ok(25);
+    let answer = count(script).await;
+    assert_eq!(n(&answer), 10);
+    assert_eq!(answer.header("headframe-complete"), "false");
+    assert!(
+        answer.json()["meta"]["streams"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("in time")
+    );
+}
+
+#[tokio::test]
+async fn a_gap_between_storage_and_memory_is_never_bridged() {
+    let rows = ten_shares();
+    let mut script = split(&rows, 6, 10);
+    script.tails = vec![Tail {
+        batches: vec![rows.slice(8, 2)],
+        after: 8,
+        through: 10,
+        truncated: false,
+    }];
+    let answer = count(script).await;
+    // Rows 9 and 10 are there, but 7 and 8 are not: the answer ends at 6.
+    assert_eq!(n(&answer), 6);
+    assert_eq!(answer.header("headframe-complete-through"), "shares=6");
+    assert_eq!(answer.header("headframe-complete"), "false");
+}
+
+#[tokio::test]
+async fn a_gap_that_closes_when_looked_at_again_is_none() {
+    let rows = ten_shares();
+    let mut script = split(&rows, 6, 10);
+    let gap = Tail {
+        batches: vec![rows.slice(8, 2)],
+        after: 8,
+        through: 10,
+        truncated: false,
+    };
+    script.tails.insert(0, gap);
+    let answer = count(script).await;
+    assert_eq!(n(&answer), 10);
+    assert_eq!(answer.header("headframe-complete"), "true");
+}
+
+#[tokio::test]
+async fn without_jetstream_the_answer_is_what_is_there_and_says_so() {
+    let mut script = split(&ten_shares(), 6, 10);
+    script.last_seq = Err("no responders".to_owned());
+    let answer = count(script).await;
+    assert_eq!(n(&answer), 10);
+    assert_eq!(answer.header("headframe-complete"), "false");
+    let reason = answer.json()["meta"]["streams"][0]["reason"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(reason.contains("no responders"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_stream_that_never_had_a_row_is_complete_and_empty() {
+    let mut script = split(&ten_shares().slice(0, 0), 0, 0);
+    script.raw[0].offset = None;
+    let answer = count(script).await;
+    assert_eq!(n(&answer), 0);
+    assert_eq!(answer.header("headframe-complete"), "true");
+}
+
+#[tokio::test]
+async fn the_text_table_says_what_is_missing() {
+    let mut script = split(&ten_shares(), 6, 10);
+    script.last_seq = Ok(25);
+    let router = router(config(), vec![Scripted::new(&Shares, script)]).await;
+    let request = crate::server::post(
+        "{\"sql\": \"SELECT count(*) AS n FROM shares\", \"format\": \"text\"}",
+    );
+    let answer = crate::server::send(&router, request).await;
+    assert!(
+        answer.text().contains("shares is complete through 10 only"),
+        "{}",
+        answer.text()
+    );
+}

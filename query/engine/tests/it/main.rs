@@ -1,0 +1,20 @@
+//! Tests of the query engine behind its front: the answers, their limits, and that they are exact wherever rows happen
+//! to lie.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod completeness;
+mod dictionary;
+mod exact;
+mod formats;
+mod growth;
+mod guard;
+mod intern;
+mod limits;
+mod past;
+mod payments;
+mod read_only;
+mod rest;
+mod rollups;
+mod scripted;
+mod server;
+mod tail;

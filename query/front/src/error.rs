@@ -1,0 +1,158 @@
+//! What can go wrong with a question, each with a code, a status and a hint what to do.
+//!
+//! A client reads `error.code`; a person reads `error.message` and `error.hint`. A limit always
+//! says which one it was.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+/// An error as a client sees it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct QueryError {
+    /// What kind it is; stable.
+    pub code: Code,
+    /// What was attempted and what is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// The kinds of error. The name in snake case is `error.code`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// 400: the request itself is not understood.
+    BadRequest,
+    /// 400: the SQL cannot be parsed.
+    SqlSyntax,
+    /// 400: the SQL names something that is not there, or its types do not fit.
+    SqlPlan,
+    /// 400: the SQL failed on the data, such as a division by zero.
+    SqlExecution,
+    /// 400: parameters do not fit the statement.
+    Parameters,
+    /// 401: no or a wrong bearer token.
+    Unauthorized,
+    /// 403: an order, and the server has no operator's token that it could ask for.
+    NoOperator,
+    /// 403: the statement would change something, or the request comes from a foreign web page.
+    ReadOnly,
+    /// 403: the request comes from a web page of another site.
+    ForeignOrigin,
+    /// 404: no query of this id is running, or there is no such path.
+    NotFound,
+    /// 404: no such version or time.
+    NoSuchVersion,
+    /// 406: none of the accepted formats is spoken here.
+    NotAcceptable,
+    /// 409: a query of this id is running already.
+    IdInUse,
+    /// 413: the answer has more rows than allowed.
+    RowLimit,
+    /// 429: too many queries run already.
+    ConcurrencyLimit,
+    /// 499: the query was cancelled.
+    Cancelled,
+    /// 500: our fault.
+    Internal,
+    /// 503: the tables or JetStream cannot be read just now.
+    Storage,
+    /// 504: the query ran longer than allowed.
+    TimeLimit,
+    /// 507: the query needs more memory, or more disk to spill to, than allowed.
+    MemoryLimit,
+}
+
+impl Code {
+    /// `error.code` and the status.
+    pub fn parts(self) -> (&'static str, u16) {
+        match self {
+            Code::BadRequest => ("bad_request", 400),
+            Code::SqlSyntax => ("sql_syntax", 400),
+            Code::SqlPlan => ("sql_plan", 400),
+            Code::SqlExecution => ("sql_execution", 400),
+            Code::Parameters => ("parameters", 400),
+            Code::Unauthorized => ("unauthorized", 401),
+            Code::NoOperator => ("no_operator_token", 403),
+            Code::ReadOnly => ("read_only", 403),
+            Code::ForeignOrigin => ("foreign_origin", 403),
+            Code::NotFound => ("not_found", 404),
+            Code::NoSuchVersion => ("no_such_version", 404),
+            Code::NotAcceptable => ("not_acceptable", 406),
+            Code::IdInUse => ("id_in_use", 409),
+            Code::RowLimit => ("row_limit", 413),
+            Code::ConcurrencyLimit => ("concurrency_limit", 429),
+            Code::Cancelled => ("cancelled", 499),
+            Code::Internal => ("internal", 500),
+            Code::Storage => ("storage", 503),
+            Code::TimeLimit => ("time_limit", 504),
+            Code::MemoryLimit => ("memory_limit", 507),
+        }
+    }
+
+    /// Seconds after which trying again may help.
+    fn retry_after(self) -> Option<&'static str> {
+        matches!(self, Code::ConcurrencyLimit | Code::Storage).then_some("1")
+    }
+}
+
+impl QueryError {
+    /// An error of this code.
+    pub fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// A request that is not understood.
+    pub fn bad_request(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Code::BadRequest, message, hint)
+    }
+
+    /// `{"error": {code, message, hint}}`.
+    pub fn to_json(&self) -> Value {
+        json!({"error": {"code": self.code.parts().0, "message": self.message, "hint": self.hint}})
+    }
+
+    /// Tables that cannot be read.
+    pub fn storage(why: &str) -> Self {
+        Self::new(
+            Code::Storage,
+            format!("the tables cannot be read: {why}"),
+            "see /ready; the query may be tried again",
+        )
+    }
+
+    /// An error that is ours.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(
+            Code::Internal,
+            message,
+            "this is a defect of Headframe; please report the statement",
+        )
+    }
+}
+
+impl IntoResponse for QueryError {
+    fn into_response(self) -> Response {
+        // Every code's number is a valid status, so the fallback is never used.
+        let status =
+            StatusCode::from_u16(self.code.parts().1).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.to_json())).into_response();
+        if let Some(seconds) = self.code.retry_after() {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        if self.code == Code::Unauthorized {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

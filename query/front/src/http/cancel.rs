@@ -1,0 +1,31 @@
+//! `DELETE /api/v1/sql/{id}`: ends a running query.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::delete;
+use serde_json::json;
+
+use crate::error::{Code, QueryError};
+use crate::http::{App, Route};
+
+pub(crate) fn route() -> Route {
+    Route {
+        path: "/api/v1/sql/{id}",
+        methods: delete(cancel),
+    }
+}
+
+async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    let queries = match app.queries() {
+        Ok(queries) => queries,
+        Err(error) => return error.into_response(),
+    };
+    if queries.running().cancel(&id) {
+        return Json(json!({"query_id": id, "cancelled": true})).into_response();
+    }
+    let hint = "GET /api/v1/sql lists the queries that run; it may have ended already";
+    QueryError::new(Code::NotFound, format!("no query {id} is running"), hint).into_response()
+}

@@ -1,0 +1,292 @@
+//! `POST /api/v1/sql` and `GET /api/v1/sql?q=`: one statement in, rows out. `GET` without `q` lists
+//! the queries that run.
+//!
+//! The first piece of an answer is held back until it is worth sending. An error before that has
+//! its own status; one after it ends the body in the way of the format.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::{StreamExt, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::QueryError;
+use crate::format::{self, Encoder, Format, Head};
+use crate::http::{App, Route};
+use crate::service::Rows;
+use crate::sql::{At, Coverage, SqlRequest};
+
+/// Header of an answer: the query's id.
+pub const QUERY_ID: HeaderName = HeaderName::from_static("headframe-query-id");
+/// Header of an answer: for each stream read, the sequence it is complete through.
+pub const COMPLETE_THROUGH: HeaderName = HeaderName::from_static("headframe-complete-through");
+/// Header of an answer of the present: whether everything acknowledged is in it.
+pub const COMPLETE: HeaderName = HeaderName::from_static("headframe-complete");
+/// Header of an answer: for each stream read, the version of its raw table.
+pub const VERSION: HeaderName = HeaderName::from_static("headframe-version");
+
+/// Bytes worth sending at once.
+const PIECE_BYTES: usize = 64 * 1024;
+/// How long bytes that are there wait for more before the first are sent.
+const PIECE_WAIT: Duration = Duration::from_millis(100);
+
+pub(crate) fn route() -> Route {
+    Route {
+        path: "/api/v1/sql",
+        methods: get(by_get).post(by_post),
+    }
+}
+
+/// A request, from the body or from the query string, where everything is text.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Request {
+    #[serde(alias = "q")]
+    sql: Option<String>,
+    params: Value,
+    format: Option<String>,
+    as_of: Value,
+    timeout_ms: Option<u64>,
+    max_rows: Option<usize>,
+    query_id: Option<String>,
+}
+
+async fn by_get(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    query: Result<Query<Request>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let request = match query {
+        Ok(Query(request)) => request,
+        Err(error) => return misread(error).into_response(),
+    };
+    let queries = match app.queries() {
+        Ok(queries) => queries,
+        Err(error) => return error.into_response(),
+    };
+    if request.sql.is_none() {
+        return Json(json!({"running": queries.running().list()})).into_response();
+    }
+    answer(&app, &headers, request)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn by_post(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    query: Result<Query<Request>, axum::extract::rejection::QueryRejection>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    let request = match (query, body) {
+        (Ok(Query(options)), Ok(body)) => from_body(options, &body),
+        (Err(error), _) => Err(misread(error)),
+        (_, Err(error)) => Err(misread(error)),
+    };
+    match request {
+        Ok(request) => answer(&app, &headers, request)
+            .await
+            .unwrap_or_else(IntoResponse::into_response),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// A body that begins with a brace is JSON, any other is SQL: no statement begins with one, and
+/// clients often send a wrong content type.
+fn from_body(options: Request, body: &[u8]) -> Result<Request, QueryError> {
+    if body.trim_ascii_start().starts_with(b"{") {
+        let mut request: Request = serde_json::from_slice(body).map_err(misread)?;
+        request.format = request.format.or(options.format);
+        return Ok(request);
+    }
+    let sql = std::str::from_utf8(body).map_err(misread)?;
+    Ok(Request {
+        sql: Some(sql.to_owned()),
+        ..options
+    })
+}
+
+fn misread(error: impl std::fmt::Display) -> QueryError {
+    let hint = "send SQL as text/plain, or JSON {sql, params, format, as_of, timeout_ms, max_rows, query_id}";
+    QueryError::bad_request(format!("the request cannot be read: {error}"), hint)
+}
+
+async fn answer(app: &App, headers: &HeaderMap, request: Request) -> Result<Response, QueryError> {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    let format = format::choose(request.format.as_deref(), accept)?;
+    let ask = ask(app, format, request)?;
+    let answer = app.queries()?.ask(ask).await?;
+    let head = Head::of(&answer, &app.answers);
+    let mut body = AnswerBody {
+        encoder: format.encoder(&head)?,
+        rows: answer.rows,
+        ended: false,
+    };
+    let first = body.first().await?;
+    let rest = stream::unfold(body, |mut body| async move {
+        let piece = body.next().await?;
+        Some((piece, body))
+    });
+    let body =
+        Body::from_stream(stream::once(async { Ok::<_, std::io::Error>(first) }).chain(rest));
+    let mut response = Response::new(body);
+    describe(response.headers_mut(), &head, format);
+    Ok(response)
+}
+
+fn ask(app: &App, format: &dyn Format, request: Request) -> Result<SqlRequest, QueryError> {
+    let limit = format.is_for_people().then_some(app.config.max_rows);
+    let max_rows = match (request.max_rows, limit) {
+        (Some(asked), Some(limit)) => Some(asked.min(limit)),
+        (asked, limit) => asked.or(limit),
+    };
+    let params = match request.params {
+        // In a query string the parameters are JSON in a string.
+        Value::String(text) => serde_json::from_str(&text).map_err(misread)?,
+        params => params,
+    };
+    let at = at(&request.as_of)?;
+    let timeout = request.timeout_ms.map(Duration::from_millis);
+    Ok(SqlRequest {
+        sql: request.sql.unwrap_or_default(),
+        params,
+        at,
+        timeout,
+        max_rows,
+        query_id: request.query_id,
+    })
+}
+
+/// A version, or a time as RFC 3339 writes it; a time without a zone is UTC.
+fn at(value: &Value) -> Result<At, QueryError> {
+    let version = match value {
+        Value::Null => return Ok(At::Latest),
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    if let Some(version) = version {
+        return Ok(At::Version(version));
+    }
+    let time = value
+        .as_str()
+        .and_then(|text| arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text).ok());
+    let error = || {
+        QueryError::bad_request(
+            format!("as_of {value} is neither a version nor a time"),
+            "as_of: 42, or as_of: \"2026-01-31T12:00:00Z\"",
+        )
+    };
+    time.map(|nanos| At::Time(nanos.div_euclid(1_000)))
+        .ok_or_else(error)
+}
+
+fn describe(headers: &mut HeaderMap, head: &Head, format: &dyn Format) {
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(format.media_types()[0]),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let list = |value: &dyn Fn(&Coverage) -> String| {
+        head.coverage
+            .iter()
+            .map(|stream| format!("{}={}", stream.stream, value(stream)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let mut texts = vec![(QUERY_ID, head.query_id.clone())];
+    if !head.coverage.is_empty() {
+        texts.push((
+            COMPLETE_THROUGH,
+            list(&|stream| stream.through.unwrap_or(0).to_string()),
+        ));
+        texts.push((VERSION, list(&|stream| stream.version.to_string())));
+    }
+    if let Some(complete) = head.complete() {
+        texts.push((COMPLETE, complete.to_string()));
+    }
+    for (name, text) in texts {
+        // Ids, stream names and numbers are plain ASCII.
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// Rows on their way to becoming bytes. Dropping it, as happens when the client hangs up, ends the
+/// query.
+struct AnswerBody {
+    encoder: Box<dyn Encoder>,
+    rows: Rows,
+    ended: bool,
+}
+
+impl AnswerBody {
+    /// The first piece: all of a small answer, so that its errors still have a status.
+    async fn first(&mut self) -> Result<Bytes, QueryError> {
+        let mut bytes = self.encoder.start()?;
+        let patience = Instant::now() + PIECE_WAIT;
+        let mut rows = false;
+        while bytes.len() < PIECE_BYTES && !self.ended {
+            let next = if rows {
+                let Ok(next) = timeout_at(patience, self.rows.next()).await else {
+                    break;
+                };
+                next
+            } else {
+                self.rows.next().await
+            };
+            rows = true;
+            bytes.extend(self.encode(next.transpose()?.as_ref())?);
+        }
+        Ok(bytes.into())
+    }
+
+    /// A further piece; `None` at the end, an error where the connection is to break.
+    async fn next(&mut self) -> Option<std::io::Result<Bytes>> {
+        while !self.ended {
+            let piece = match self.rows.next().await.transpose() {
+                Ok(batch) => self.encode(batch.as_ref()),
+                Err(error) => Err(error),
+            };
+            match piece {
+                Ok(bytes) if bytes.is_empty() => {}
+                Ok(bytes) => return Some(Ok(bytes.into())),
+                Err(error) => {
+                    self.ended = true;
+                    tracing::info!(
+                        code = error.code.parts().0,
+                        "query failed after its first rows were sent"
+                    );
+                    let words = self.encoder.fail(&error);
+                    return Some(
+                        words
+                            .map(Bytes::from)
+                            .ok_or_else(|| std::io::Error::other(error)),
+                    );
+                }
+            }
+        }
+        None
+    }
+
+    fn encode(&mut self, batch: Option<&arrow::array::RecordBatch>) -> Result<Vec<u8>, QueryError> {
+        match batch {
+            Some(batch) => self.encoder.batch(batch),
+            None => {
+                self.ended = true;
+                self.encoder.finish()
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Runs statements of one engine within slots, a deadline and a number of rows.
+//!
+//! Whatever ends a query early (time, rows, a cancel, a client that hung up), dropping [`Rows`]
+//! ends its work and frees its slot.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use futures::{Stream, StreamExt};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::config::QueryConfig;
+use crate::error::{Code, QueryError};
+use crate::running::{Registry, Ticket};
+use crate::sql::{BatchStream, Coverage, SqlEngine, SqlRequest};
+
+/// An engine with its limits.
+pub struct QueryService {
+    engine: Arc<dyn SqlEngine>,
+    max_concurrent: usize,
+    timeout: Duration,
+    slots: Arc<Semaphore>,
+    running: Arc<Registry>,
+}
+
+/// An answer whose rows are still being made.
+pub struct Answer {
+    /// The query's id.
+    pub id: String,
+    /// The columns; their names are unique.
+    pub schema: SchemaRef,
+    /// What was read.
+    pub coverage: Vec<Coverage>,
+    /// The rows.
+    pub rows: Rows,
+}
+
+impl QueryService {
+    /// A service with slots of its own.
+    pub fn new(config: &QueryConfig, engine: Arc<dyn SqlEngine>) -> Self {
+        Self {
+            engine,
+            max_concurrent: config.max_concurrent,
+            timeout: config.timeout(),
+            slots: Arc::new(Semaphore::new(config.max_concurrent)),
+            running: Arc::new(Registry::default()),
+        }
+    }
+
+    /// The queries that run now.
+    pub fn running(&self) -> &Arc<Registry> {
+        &self.running
+    }
+
+    /// Starts a statement. Dropping the future or the answer ends it.
+    pub async fn ask(&self, mut request: SqlRequest) -> Result<Answer, QueryError> {
+        let slot = self.slots.clone().try_acquire_owned().map_err(|_| {
+            let message = format!(
+                "{} queries run already, which is the limit",
+                self.max_concurrent
+            );
+            QueryError::new(
+                Code::ConcurrencyLimit,
+                message,
+                "try again in a second, or raise query.max_concurrent",
+            )
+        })?;
+        let timeout = request
+            .timeout
+            .map_or(self.timeout, |asked| asked.min(self.timeout));
+        let deadline = Instant::now() + timeout;
+        let ticket = self
+            .running
+            .enter(request.query_id.as_deref(), &request.sql, slot)?;
+        request.query_id = Some(ticket.id().to_owned());
+        request.timeout = Some(timeout);
+        let cancelled = ticket.cancelled();
+        let started = tokio::select! {
+            biased;
+            () = cancelled => Err(cancel_error(ticket.id())),
+            () = sleep_until(deadline) => Err(time_error(timeout)),
+            started = self.engine.execute(&request) => started,
+        };
+        let execution = started.inspect_err(|error| ticket.failed(error.code))?;
+        let schema = unique_names(&execution.schema);
+        let rows = Rows {
+            batches: Some(execution.batches),
+            schema: schema.clone(),
+            deadline: Box::pin(sleep_until(deadline)),
+            timeout,
+            cancelled: Box::pin(ticket.cancelled()),
+            max_rows: request.max_rows.unwrap_or(usize::MAX),
+            seen: 0,
+            ticket,
+        };
+        Ok(Answer {
+            id: rows.ticket.id().to_owned(),
+            schema,
+            coverage: execution.coverage,
+            rows,
+        })
+    }
+}
+
+/// The rows of a running query.
+pub struct Rows {
+    batches: Option<BatchStream>,
+    schema: SchemaRef,
+    deadline: Pin<Box<Sleep>>,
+    timeout: Duration,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    max_rows: usize,
+    seen: usize,
+    ticket: Ticket,
+}
+
+impl Rows {
+    fn end(&mut self, error: QueryError) -> Poll<Option<Result<RecordBatch, QueryError>>> {
+        self.batches = None;
+        self.ticket.failed(error.code);
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn count(&mut self, batch: RecordBatch) -> Result<RecordBatch, QueryError> {
+        self.seen += batch.num_rows();
+        self.ticket.saw(batch.num_rows());
+        if self.seen > self.max_rows {
+            let message = format!(
+                "the answer has more than {} rows, which is the limit",
+                self.max_rows
+            );
+            let hint = "add a LIMIT or a WHERE, raise max_rows, or ask for ndjson, csv, arrow or \
+                        parquet, which have no limit of their own";
+            return Err(QueryError::new(Code::RowLimit, message, hint));
+        }
+        // The row count is given because a batch without columns has no other way to know it.
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(self.schema.clone(), batch.columns().to_vec(), &options)
+            .map_err(|error| QueryError::internal(error.to_string()))
+    }
+}
+
+impl Stream for Rows {
+    type Item = Result<RecordBatch, QueryError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let Some(batches) = &mut this.batches else {
+            return Poll::Ready(None);
+        };
+        if this.cancelled.as_mut().poll(cx).is_ready() {
+            let error = cancel_error(this.ticket.id());
+            return this.end(error);
+        }
+        if this.deadline.as_mut().poll(cx).is_ready() {
+            let error = time_error(this.timeout);
+            return this.end(error);
+        }
+        match batches.poll_next_unpin(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => {
+                this.batches = None;
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => this.end(error),
+            Poll::Ready(Some(Ok(batch))) => match this.count(batch) {
+                Ok(batch) => Poll::Ready(Some(Ok(batch))),
+                Err(error) => this.end(error),
+            },
+        }
+    }
+}
+
+fn cancel_error(id: &str) -> QueryError {
+    QueryError::new(
+        Code::Cancelled,
+        format!("query {id} was cancelled"),
+        "someone sent DELETE /api/v1/sql/{id}, or the server is stopping",
+    )
+}
+
+fn time_error(timeout: Duration) -> QueryError {
+    let message = format!(
+        "the query ran longer than {} ms, which is the limit",
+        timeout.as_millis()
+    );
+    QueryError::new(
+        Code::TimeLimit,
+        message,
+        "read a shorter time or a coarser rollup, or raise timeout_ms or query.timeout_s",
+    )
+}
+
+/// The same schema with a number after each name that was there before: `a, a` becomes `a, a_2`.
+fn unique_names(schema: &SchemaRef) -> SchemaRef {
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut fields: Vec<Arc<Field>> = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let mut name = field.name().clone();
+        let mut number = 2;
+        while !taken.insert(name.clone()) {
+            name = format!("{}_{number}", field.name());
+            number += 1;
+        }
+        fields.push(if name == *field.name() {
+            field.clone()
+        } else {
+            Arc::new(field.as_ref().clone().with_name(name))
+        });
+    }
+    Arc::new(Schema::new(fields))
+}

@@ -1,0 +1,85 @@
+//! What the front asks of an SQL engine, and what it is given.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use futures::Stream;
+use serde_json::Value;
+
+use crate::error::QueryError;
+
+/// The longest statement accepted, in bytes.
+pub const MAX_SQL_BYTES: usize = 1 << 20;
+
+/// One statement with all that decides its answer.
+#[derive(Debug, Clone)]
+pub struct SqlRequest {
+    /// One statement that reads.
+    pub sql: String,
+    /// An array, an object or null.
+    pub params: Value,
+    /// Which state of the tables.
+    pub at: At,
+    /// How long it may run; the configured time when it is `None` or longer.
+    pub timeout: Option<Duration>,
+    /// An answer with more rows is an error.
+    pub max_rows: Option<usize>,
+    /// The client's own name for the query.
+    pub query_id: Option<String>,
+}
+
+/// Which state of the tables is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// The newest.
+    Latest,
+    /// This version of the table.
+    Version(u64),
+    /// The version that was the newest at this time, in microseconds since 1970.
+    Time(i64),
+}
+
+/// How much of a stream an answer holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// The stream.
+    pub stream: &'static str,
+    /// The version of the raw table that was read.
+    pub version: u64,
+    /// Every row through this sequence is in the answer; `None` when the stream has never had one.
+    pub through: Option<i64>,
+    /// The last sequence JetStream had acknowledged when the query began; `None` for an answer of
+    /// the past or when it is unknown.
+    pub acknowledged: Option<i64>,
+    /// Whether everything acknowledged is in the answer; `None` for an answer of the past, which is
+    /// not asked that.
+    pub complete: Option<bool>,
+    /// Why it is not complete.
+    pub reason: Option<String>,
+}
+
+/// Batches of one schema while they are made. Dropping the stream ends the work behind it.
+pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch, QueryError>> + Send>>;
+
+/// A statement that was planned and runs.
+pub struct Execution {
+    /// The columns; two may have the same name.
+    pub schema: SchemaRef,
+    /// What is read: one entry a stream.
+    pub coverage: Vec<Coverage>,
+    /// The rows.
+    pub batches: BatchStream,
+}
+
+/// Plans and runs statements.
+///
+/// [`QueryService`](crate::QueryService) stands before it and keeps slots, time, rows and cancels,
+/// so that an engine has none of them: it ends a statement when the future or the stream is dropped.
+#[async_trait]
+pub trait SqlEngine: Send + Sync {
+    /// Starts a statement. `timeout` is what is left of its time, and `query_id` is always set.
+    async fn execute(&self, request: &SqlRequest) -> Result<Execution, QueryError>;
+}
