@@ -243,7 +243,7 @@ impl System {
         }
     }
 
-    fn spawn_doors(&mut self, http: Bound, pool: Option<(headframe_stratum::Bound, Spooler)>) {
+    fn spawn_doors(&mut self, http: Bound, pool: Option<(headframe_stratum::BoundPool, Spooler)>) {
         let stop = self.doors.clone();
         self.tasks
             .spawn(async move { http.run(stop).await.context("the HTTP server stopped") });
@@ -303,7 +303,7 @@ impl Parts {
     }
 
     /// The pool, and what makes its facts durable.
-    async fn pool(&self) -> anyhow::Result<(headframe_stratum::Bound, Spooler)> {
+    async fn pool(&self) -> anyhow::Result<(headframe_stratum::BoundPool, Spooler)> {
         let config = StratumConfig {
             terms: self.config.payouts.terms(),
             ..self.config.stratum.clone()

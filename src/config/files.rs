@@ -7,7 +7,7 @@ use std::path::Path;
 
 use headframe_stratum::StratumConfig;
 use headframe_stratum::defence::privacy::Privacy;
-use headframe_stratum::tls::Identity;
+use headframe_stratum::tls::TlsIdentity;
 
 /// A check for each file; the reason names key and path.
 pub fn of_pool(config: &StratumConfig) -> Vec<Result<(), String>> {
@@ -24,7 +24,7 @@ pub fn of_pool(config: &StratumConfig) -> Vec<Result<(), String>> {
         let all = files.iter().all(Result::is_ok);
         checks.extend(files);
         if all {
-            let pair = Identity::load(&config.tls).map(|_| ());
+            let pair = TlsIdentity::load(&config.tls).map(|_| ());
             checks
                 .push(pair.map_err(|error| format!("stratum.tls.cert_file and key_file: {error}")));
         }

@@ -11,10 +11,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
 use headframe_query_front::{Code, QueryError};
-use headframe_stratum::BansHandle;
-use headframe_stratum::defence::addresses::{Block, Origin};
-use headframe_stratum::defence::bans::{Ban, Subject};
-use headframe_stratum::defence::conduct::Party;
+use headframe_stratum::BanStore;
+use headframe_stratum::defence::addresses::{Cidr, ClientAddress};
+use headframe_stratum::defence::bans::{Ban, BanTarget};
+use headframe_stratum::defence::reputation::WorkerId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -72,18 +72,18 @@ pub struct Order {
 }
 
 /// The routes over a running pool.
-pub fn router(bans: BansHandle) -> Router {
+pub fn router(bans: BanStore) -> Router {
     Router::new()
         .route(PATH, routing::get(list).post(ban).delete(lift))
         .with_state(bans)
 }
 
-async fn list(State(bans): State<BansHandle>) -> Json<Value> {
+async fn list(State(bans): State<BanStore>) -> Json<Value> {
     Json(json!({"bans": bans.list().iter().map(shown).collect::<Vec<_>>()}))
 }
 
 async fn ban(
-    State(bans): State<BansHandle>,
+    State(bans): State<BanStore>,
     order: Result<Json<Order>, JsonRejection>,
 ) -> Result<Response, QueryError> {
     let hint = r#"send {"address": "203.0.113.7", "reason": "…"}, and wallet with worker for one miner, for_s for a ban that ends"#;
@@ -114,7 +114,7 @@ async fn ban(
 }
 
 async fn lift(
-    State(bans): State<BansHandle>,
+    State(bans): State<BanStore>,
     whom: Result<Query<Whom>, QueryRejection>,
 ) -> Result<Json<Value>, QueryError> {
     let hint =
@@ -132,19 +132,19 @@ fn subject(
     address: &str,
     wallet: Option<String>,
     worker: Option<String>,
-) -> Result<Subject, QueryError> {
+) -> Result<BanTarget, QueryError> {
     let refused =
         |message: String, hint: &str| Err(QueryError::new(Code::BadRequest, message, hint));
     let single = address.parse::<IpAddr>().ok();
     match (single, wallet, worker) {
-        (Some(address), None, None) => Ok(Subject::Address(Origin::of(address))),
-        (Some(address), Some(wallet), Some(worker)) => Ok(Subject::Session(Party {
-            origin: Origin::of(address),
+        (Some(address), None, None) => Ok(BanTarget::Address(ClientAddress::new(address))),
+        (Some(address), Some(wallet), Some(worker)) => Ok(BanTarget::Session(WorkerId {
+            origin: ClientAddress::new(address),
             wallet,
             worker,
         })),
-        (None, None, None) => match address.parse::<Block>() {
-            Ok(block) => Ok(Subject::Network(block)),
+        (None, None, None) => match address.parse::<Cidr>() {
+            Ok(block) => Ok(BanTarget::Network(block)),
             Err(error) => refused(error.to_string(), "an address or a block of addresses"),
         },
         (None, ..) => refused(
@@ -159,8 +159,8 @@ fn subject(
 }
 
 /// Refuses a block of so many addresses that it must be a mistake, unless the operator insists.
-fn narrow(subject: &Subject, everybody: bool) -> Result<(), QueryError> {
-    let Subject::Network(block) = subject else {
+fn narrow(subject: &BanTarget, everybody: bool) -> Result<(), QueryError> {
+    let BanTarget::Network(block) = subject else {
         return Ok(());
     };
     let text = block.to_string();
@@ -182,7 +182,7 @@ fn narrow(subject: &Subject, everybody: bool) -> Result<(), QueryError> {
     Err(QueryError::new(Code::BadRequest, message, hint))
 }
 
-fn kept(error: headframe_stratum::defence::keeper::KeepError) -> QueryError {
+fn kept(error: headframe_stratum::defence::ban_store::BanStoreError) -> QueryError {
     QueryError::new(
         Code::Storage,
         error.to_string(),
@@ -192,13 +192,13 @@ fn kept(error: headframe_stratum::defence::keeper::KeepError) -> QueryError {
 
 fn shown(ban: &Ban) -> Value {
     let mut value = json!({
-        "kind": ban.subject.word(), "reason": ban.reason, "score": ban.score, "since_ms": ban.since_ms, "until_ms": ban.until_ms,
+        "kind": ban.subject.as_str(), "reason": ban.reason, "score": ban.score, "since_ms": ban.since_ms, "until_ms": ban.until_ms,
         "manual": ban.manual, "times": ban.times,
     });
     match &ban.subject {
-        Subject::Address(origin) => value["address"] = json!(origin.address()),
-        Subject::Network(block) => value["address"] = json!(block.to_string()),
-        Subject::Session(Party {
+        BanTarget::Address(origin) => value["address"] = json!(origin.address()),
+        BanTarget::Network(block) => value["address"] = json!(block.to_string()),
+        BanTarget::Session(WorkerId {
             origin,
             wallet,
             worker,

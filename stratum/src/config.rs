@@ -13,8 +13,8 @@ use crate::chain::driver::ChainKind;
 use crate::chain::failover;
 use crate::port::{Port, PortConfig};
 use crate::protocol::reconnect::Successor;
-use crate::proxy::Trusted;
-use crate::tls::TlsSettings;
+use crate::proxy::TrustedProxies;
+use crate::tls::TlsConfig;
 use crate::work::vardiff;
 use crate::{blocks, defence, randomx, spool};
 
@@ -34,7 +34,7 @@ pub struct StratumConfig {
     /// Where miners are sent at shutdown, `host:port`.
     pub successor: Option<String>,
     /// TLS, on the same ports.
-    pub tls: TlsSettings,
+    pub tls: TlsConfig,
     /// The pool's name in every row.
     pub pool: String,
     /// The address that found blocks pay.
@@ -84,13 +84,13 @@ pub struct StratumConfig {
     /// at once.
     pub late_grace_ms: u64,
     /// Where rows wait while JetStream is away.
-    pub spool: spool::Settings,
+    pub spool: spool::SpoolConfig,
     /// Seconds between hashrate rows of a session.
     pub hashrate_interval_s: u64,
     /// Seconds the shares in flight may take at shutdown.
     pub drain_s: u64,
     /// Limits against those who would harm the pool or other miners.
-    pub defence: defence::settings::Settings,
+    pub defence: defence::config::DefenceConfig,
     /// On which terms found blocks are paid, written into their rows. Not a key of this section:
     /// whoever wires the rooms gives them; without any nobody is paid.
     #[serde(skip)]
@@ -104,7 +104,7 @@ impl Default for StratumConfig {
             ports: Vec::new(),
             trusted_proxies: Vec::new(),
             successor: None,
-            tls: TlsSettings::default(),
+            tls: TlsConfig::default(),
             pool: "main".to_owned(),
             wallet: String::new(),
             chain: ChainKind::default(),
@@ -128,10 +128,10 @@ impl Default for StratumConfig {
             write_timeout_s: 10,
             durable_timeout_s: 15,
             late_grace_ms: 3_000,
-            spool: spool::Settings::default(),
+            spool: spool::SpoolConfig::default(),
             hashrate_interval_s: 60,
             drain_s: 10,
-            defence: defence::settings::Settings::default(),
+            defence: defence::config::DefenceConfig::default(),
             terms: Terms::default(),
         }
     }
@@ -188,14 +188,14 @@ impl StratumConfig {
         self.blocks.validate()?;
         self.defence.validate()?;
         self.tls.validate()?;
-        Trusted::read(&self.trusted_proxies)?;
+        TrustedProxies::parse(&self.trusted_proxies)?;
         self.successor()?;
         self.validate_numbers()?;
         Port::validate(self)
     }
 
     pub(crate) fn successor(&self) -> Result<Option<Successor>, ConfigError> {
-        self.successor.as_deref().map(Successor::read).transpose()
+        self.successor.as_deref().map(Successor::parse).transpose()
     }
 
     fn validate_numbers(&self) -> Result<(), ConfigError> {

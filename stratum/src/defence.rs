@@ -2,22 +2,20 @@
 //! innocent.
 //!
 //! The rules are pure and each in its file: who may hold how many connections ([`limits`]), whose
-//! conduct is bad ([`conduct`]), who is banned until when ([`bans`]), how many names there may be
-//! ([`names`]). [`guard`] holds them for the server and [`visit`] is one connection's way through
+//! reputation is bad ([`reputation`]), who is banned until when ([`bans`]), how many names there may be
+//! ([`worker_names`]). [`guard`] holds them for the server and [`admission`] is one connection's way through
 //! them. Who is verified first is decided by [`crate::randomx::fair_queue`].
 
 pub mod addresses;
+pub(crate) mod admission;
+pub mod ban_file;
+pub mod ban_store;
 pub mod bans;
-pub mod bucket;
-pub mod conduct;
+pub mod config;
 pub mod descriptors;
 pub(crate) mod guard;
-pub mod keeper;
-pub mod ledger;
 pub mod limits;
-pub mod names;
 pub mod privacy;
-pub mod recent;
 pub mod refusal;
-pub mod settings;
-pub(crate) mod visit;
+pub mod reputation;
+pub mod worker_names;

@@ -7,30 +7,32 @@
 //! `protocol` are pure.
 
 pub mod address;
+mod best_effort;
 pub mod blocks;
+mod broadcast_latency;
 pub mod chain;
 pub mod config;
 pub mod defence;
 pub mod facts;
-mod fanout;
 pub mod keccak;
+pub mod lru_map;
 pub mod miner;
 mod pool;
 pub mod port;
 pub mod protocol;
 pub mod proxy;
 pub mod randomx;
-mod recorder;
 mod server;
 pub mod share;
 pub mod spool;
 mod stats;
 mod template_watcher;
 pub mod tls;
+pub mod token_bucket;
 pub mod work;
 
 pub use config::{ConfigError, StratumConfig};
-pub use defence::keeper::BansHandle;
+pub use defence::ban_store::BanStore;
 pub use facts::{DurableFacts, FactError, Facts, Spooler};
-pub use pool::{Bound, Stratum, StratumError};
+pub use pool::{BoundPool, Stratum, StratumError};
 pub use stats::{Stats, StatsHandle};

@@ -10,23 +10,23 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::best_effort::{BestEffortQueue, BestEffortWorker, best_effort};
 use crate::blocks::ConfirmationRules;
 use crate::blocks::watcher::{BlockWatcher, RecoverySearch, SharedOpenBlocks};
+use crate::broadcast_latency::BroadcastLatency;
 use crate::chain::{Chain, ChainError, driver};
 use crate::config::{ConfigError, StratumConfig};
+use crate::defence::ban_store::BanStore;
 use crate::defence::guard::{Defence, DefenceError};
-use crate::defence::keeper::BansHandle;
 use crate::facts::Facts;
-use crate::fanout::Fanout;
 use crate::port::Port;
 use crate::protocol::reconnect::Successor;
-use crate::proxy::Trusted;
+use crate::proxy::TrustedProxies;
 use crate::randomx::{Seeds, Verifier};
-use crate::recorder::{Drain, Recorder, recorder};
-use crate::server::{self, Entrance};
+use crate::server::{self, TransportNegotiator};
 use crate::stats::{Counters, StatsHandle};
 use crate::template_watcher::{CurrentWork, TemplateWatcher, WatchTiming};
-use crate::tls::{Identity, TlsError};
+use crate::tls::{TlsError, TlsIdentity};
 use crate::work::late_shares::ChainTips;
 
 /// Why a pool did not start.
@@ -66,21 +66,21 @@ pub(crate) struct Pool {
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) verifier: Verifier,
     pub(crate) facts: Arc<dyn Facts>,
-    pub(crate) recorder: Recorder,
+    pub(crate) best_effort: BestEffortQueue,
     pub(crate) defence: Arc<Defence>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) work: watch::Receiver<CurrentWork>,
     /// Found blocks that something may still become of.
     pub(crate) blocks: SharedOpenBlocks,
     /// Measures how fast miners hear of a new block.
-    pub(crate) fanout: Arc<Fanout>,
+    pub(crate) broadcast_latency: Arc<BroadcastLatency>,
     /// Rings the feed.
     pub(crate) bell: Arc<Notify>,
     /// Shares and blocks being worked on; they outlive their connection.
     pub(crate) tasks: TaskTracker,
     /// Random, so that a restart never hands out the same work again.
     pub(crate) instance: u32,
-    pub(crate) entrance: Entrance,
+    pub(crate) transport: TransportNegotiator,
     /// Where miners are sent at shutdown.
     pub(crate) successor: Option<Successor>,
     tips: Mutex<ChainTips>,
@@ -105,7 +105,7 @@ impl Pool {
 }
 
 /// Microseconds since 1970, for rows.
-pub(crate) fn wall_us() -> i64 {
+pub(crate) fn unix_time_us() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -116,17 +116,20 @@ pub(crate) fn wall_us() -> i64 {
 pub struct Stratum;
 
 /// A pool whose ports are open and whose work has not begun.
-pub struct Bound {
+pub struct BoundPool {
     listeners: Vec<(TcpListener, Port)>,
     pool: Arc<Pool>,
     feed: TemplateWatcher,
     watcher: BlockWatcher,
-    drain: Drain,
+    drain: BestEffortWorker,
 }
 
 impl Stratum {
     /// Checks the configuration and opens the port, with the daemon it names.
-    pub async fn bind(config: StratumConfig, facts: Arc<dyn Facts>) -> Result<Bound, StratumError> {
+    pub async fn bind(
+        config: StratumConfig,
+        facts: Arc<dyn Facts>,
+    ) -> Result<BoundPool, StratumError> {
         config.validate()?;
         let chain = driver::open(&config)?;
         Self::bind_on(config, facts, chain).await
@@ -137,12 +140,12 @@ impl Stratum {
         config: StratumConfig,
         facts: Arc<dyn Facts>,
         chain: Arc<dyn Chain>,
-    ) -> Result<Bound, StratumError> {
+    ) -> Result<BoundPool, StratumError> {
         config.validate()?;
         let listeners = open(Port::all(&config)).await?;
-        let entrance = Entrance::new(
-            Trusted::read(&config.trusted_proxies)?,
-            Identity::load(&config.tls)?,
+        let transport = TransportNegotiator::new(
+            TrustedProxies::parse(&config.trusted_proxies)?,
+            TlsIdentity::load(&config.tls)?,
         );
         let successor = config.successor()?;
         let seeds = Arc::new(Seeds::with(&config.randomx));
@@ -161,8 +164,8 @@ impl Stratum {
         if let Some(spool) = facts.spool() {
             let _ = counters.spool.set(spool);
         }
-        let (recorder, drain) = recorder(facts.clone(), counters.clone());
-        let defence = Defence::new(&config, recorder.clone())?;
+        let (best_effort, drain) = best_effort(facts.clone(), counters.clone());
+        let defence = Defence::new(&config, best_effort.clone())?;
         let (work_sender, work) =
             watch::channel(CurrentWork::Nothing("no block template yet".to_owned()));
         let bell = Arc::new(Notify::new());
@@ -171,7 +174,10 @@ impl Stratum {
             refresh: Duration::from_secs(config.template_refresh_s),
             grace: Duration::from_secs(config.daemon_grace_s),
         };
-        let (blocks, fanout) = (SharedOpenBlocks::default(), Arc::new(Fanout::default()));
+        let (blocks, broadcast_latency) = (
+            SharedOpenBlocks::default(),
+            Arc::new(BroadcastLatency::default()),
+        );
         let watcher = BlockWatcher {
             pool: config.pool.clone(),
             wallet: config.wallet.clone(),
@@ -192,7 +198,7 @@ impl Stratum {
             seeds,
             counters: counters.clone(),
             work: work_sender,
-            fanout: fanout.clone(),
+            broadcast_latency: broadcast_latency.clone(),
             bell: bell.clone(),
             timing,
         };
@@ -204,21 +210,21 @@ impl Stratum {
             chain,
             verifier,
             facts,
-            recorder,
+            best_effort,
             defence,
             counters,
             work,
             blocks,
-            fanout,
+            broadcast_latency,
             bell,
             tasks,
             instance,
-            entrance,
+            transport,
             successor,
             tips,
             started,
         };
-        Ok(Bound {
+        Ok(BoundPool {
             listeners,
             pool: Arc::new(pool),
             feed,
@@ -243,7 +249,7 @@ async fn open(ports: Vec<Port>) -> Result<Vec<(TcpListener, Port)>, StratumError
     Ok(listeners)
 }
 
-impl Bound {
+impl BoundPool {
     /// The address miners connect to: that of `listen`.
     pub fn local_addr(&self) -> SocketAddr {
         self.listeners
@@ -260,7 +266,7 @@ impl Bound {
     /// without TLS.
     pub fn tls_fingerprint(&self) -> Option<&str> {
         self.pool
-            .entrance
+            .transport
             .identity
             .as_ref()
             .map(|identity| identity.fingerprint.as_str())
@@ -277,14 +283,14 @@ impl Bound {
     }
 
     /// The bans, for the operator.
-    pub fn bans(&self) -> BansHandle {
-        BansHandle(self.pool.defence.clone())
+    pub fn bans(&self) -> BanStore {
+        BanStore(self.pool.defence.clone())
     }
 
     /// Serves miners until `stop`; then shares in flight are finished within the configured time.
     pub async fn run(self, stop: CancellationToken) {
         self.announce();
-        let Bound {
+        let BoundPool {
             listeners,
             pool,
             feed,
@@ -333,8 +339,8 @@ impl Bound {
             let start_difficulty = port.fixed_difficulty.unwrap_or(port.start_difficulty);
             tracing::info!(address = %port.listen, start_difficulty, nicehash = port.nicehash, "stratum listens");
         }
-        match &self.pool.entrance.identity {
-            Some(Identity {
+        match &self.pool.transport.identity {
+            Some(TlsIdentity {
                 fingerprint,
                 cert_file,
                 ..

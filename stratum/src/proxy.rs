@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use thiserror::Error;
 
 use crate::config::ConfigError;
-use crate::defence::addresses::{Block, BlockError};
+use crate::defence::addresses::{Cidr, CidrError};
 
 /// What every header begins with. No miner's line and no TLS handshake does.
 pub const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
@@ -22,7 +22,7 @@ pub const MAX_REST: usize = 2048;
 
 /// Who the connection belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum ProxySource {
     /// The balancer itself, e.g. its health check, or a family of addresses that says nothing: the
     /// socket's own peer counts.
     Socket,
@@ -63,7 +63,7 @@ pub enum ProxyError {
 /// How many more bytes the header needs, given those that came so far; 0 when it is whole. Never
 /// asks for a byte that belongs to what follows the header, and refuses at the first byte that
 /// cannot be part of one.
-pub fn wanted(so_far: &[u8]) -> Result<usize, ProxyError> {
+pub fn bytes_missing(so_far: &[u8]) -> Result<usize, ProxyError> {
     let compared = so_far.len().min(SIGNATURE.len());
     if so_far[..compared] != SIGNATURE[..compared] {
         let text = b"PROXY ";
@@ -87,15 +87,15 @@ pub fn wanted(so_far: &[u8]) -> Result<usize, ProxyError> {
     Ok((FIXED_LEN + rest).saturating_sub(so_far.len()))
 }
 
-/// Reads a whole header, as [`wanted`] bounds it. Extensions (TLVs) after the addresses are
+/// Reads a whole header, as [`bytes_missing`] bounds it. Extensions (TLVs) after the addresses are
 /// skipped.
-pub fn parse(header: &[u8]) -> Result<Origin, ProxyError> {
-    if wanted(header)? > 0 {
+pub fn parse(header: &[u8]) -> Result<ProxySource, ProxyError> {
+    if bytes_missing(header)? > 0 {
         return Err(ProxyError::Short);
     }
     let (command, family, rest) = (header[12] & 0x0f, header[13], &header[FIXED_LEN..]);
     match command {
-        0 => return Ok(Origin::Socket),
+        0 => return Ok(ProxySource::Socket),
         1 => {}
         other => return Err(ProxyError::Command(other)),
     }
@@ -104,19 +104,19 @@ pub fn parse(header: &[u8]) -> Result<Origin, ProxyError> {
     match family {
         0x11 => {
             let (address, port) = source::<4>(rest, 8)?;
-            Ok(Origin::Miner(SocketAddr::new(
+            Ok(ProxySource::Miner(SocketAddr::new(
                 Ipv4Addr::from(address).into(),
                 port,
             )))
         }
         0x21 => {
             let (address, port) = source::<16>(rest, 32)?;
-            Ok(Origin::Miner(SocketAddr::new(
+            Ok(ProxySource::Miner(SocketAddr::new(
                 Ipv6Addr::from(address).to_canonical(),
                 port,
             )))
         }
-        0x00 | 0x31 => Ok(Origin::Socket),
+        0x00 | 0x31 => Ok(ProxySource::Socket),
         other => Err(ProxyError::Transport(other)),
     }
 }
@@ -132,18 +132,18 @@ fn source<const LEN: usize>(rest: &[u8], port_at: usize) -> Result<([u8; LEN], u
 
 /// The balancers whose word is taken.
 #[derive(Debug, Clone, Default)]
-pub struct Trusted(Vec<Block>);
+pub struct TrustedProxies(Vec<Cidr>);
 
-impl Trusted {
+impl TrustedProxies {
     /// Reads addresses and networks, e.g. `10.0.0.7` or `10.0.0.0/8`.
-    pub fn read(list: &[String]) -> Result<Self, ConfigError> {
+    pub fn parse(list: &[String]) -> Result<Self, ConfigError> {
         let one = |text: &String| {
-            let refuse = |error: BlockError| ConfigError {
+            let refuse = |error: CidrError| ConfigError {
                 key: "trusted_proxies",
                 value: text.clone(),
                 reason: error.to_string(),
             };
-            text.parse::<Block>().map_err(refuse)
+            text.parse::<Cidr>().map_err(refuse)
         };
         list.iter().map(one).collect::<Result<_, _>>().map(Self)
     }

@@ -16,29 +16,29 @@ use crate::port::Port;
 mod accept;
 mod account;
 mod arrival;
+mod await_login;
 mod block;
 mod check;
-mod ends;
-mod entrance;
-mod greet;
+mod difficulty_policy;
+mod disconnect;
 mod inbox;
-mod out;
-mod pace;
-mod presence;
+mod line_writer;
+mod read_throttle;
 mod session;
+mod session_stats;
 mod socket;
-mod tempo;
-mod wire;
+mod stream;
+mod transport;
 
-pub(crate) use entrance::Entrance;
-use session::Caller;
+use session::Connection;
+pub(crate) use transport::TransportNegotiator;
 
 /// Pause after a failed accept, which is nearly always a lack of file descriptors that only time
 /// mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the ports of a pool share.
-struct Door {
+struct AcceptContext {
     pool: Arc<Pool>,
     permits: Arc<Semaphore>,
     /// The extranonce holds 32 bits; after 2³² connections in one process a number may come again.
@@ -55,7 +55,7 @@ pub(crate) async fn serve(
     drain: Duration,
 ) -> Instant {
     let permits = Arc::new(Semaphore::new(pool.config.max_sessions));
-    let door = Arc::new(Door {
+    let context = Arc::new(AcceptContext {
         pool,
         permits,
         connections: AtomicU32::new(0),
@@ -63,7 +63,7 @@ pub(crate) async fn serve(
     });
     let mut ports = JoinSet::new();
     for (listener, port) in listeners {
-        ports.spawn(listen(door.clone(), listener, Arc::new(port)));
+        ports.spawn(listen(context.clone(), listener, Arc::new(port)));
     }
     stop.cancelled().await;
     let stopped = Instant::now();
@@ -75,11 +75,11 @@ pub(crate) async fn serve(
 }
 
 /// Takes connections on one port, each into a task of its own, which end with this one.
-async fn listen(door: Arc<Door>, listener: TcpListener, port: Arc<Port>) {
+async fn listen(context: Arc<AcceptContext>, listener: TcpListener, port: Arc<Port>) {
     let (mut sessions, mut failures) = (JoinSet::new(), accept::Failures::default());
     loop {
         let accepted = tokio::select! {
-            () = door.stop.cancelled() => break,
+            () = context.stop.cancelled() => break,
             Some(_) = sessions.join_next(), if !sessions.is_empty() => continue,
             accepted = listener.accept() => accepted,
         };
@@ -92,16 +92,16 @@ async fn listen(door: Arc<Door>, listener: TcpListener, port: Arc<Port>) {
                 continue;
             }
         };
-        let Ok(permit) = door.permits.clone().try_acquire_owned() else {
+        let Ok(permit) = context.permits.clone().try_acquire_owned() else {
             refused(Refusal::Full);
             continue;
         };
-        let caller = Caller {
-            connection: door.connections.fetch_add(1, Relaxed),
+        let connection = Connection {
+            number: context.connections.fetch_add(1, Relaxed),
             peer,
             port: port.clone(),
         };
-        sessions.spawn(connect(&door, stream, caller, permit));
+        sessions.spawn(connect(&context, stream, connection, permit));
     }
     drop(listener);
     while sessions.join_next().await.is_some() {}
@@ -110,16 +110,16 @@ async fn listen(door: Arc<Door>, listener: TcpListener, port: Arc<Port>) {
 /// One connection from its beginning to its end. What its beginning needs is boxed and given back,
 /// because a task is as large as its largest moment, and thousands of tasks only wait.
 fn connect(
-    door: &Door,
+    context: &AcceptContext,
     stream: TcpStream,
-    caller: Caller,
+    connection: Connection,
     permit: OwnedSemaphorePermit,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let (connection, stop) = (caller.connection, door.stop.clone());
+    let (number, stop) = (connection.number, context.stop.clone());
     let arriving = Box::pin(arrival::arrive(
-        door.pool.clone(),
+        context.pool.clone(),
         stream,
-        caller,
+        connection,
         stop.clone(),
     ));
     async move {
@@ -128,7 +128,7 @@ fn connect(
             Ok(mut session) => session.serve(&stop).await,
             Err(end) => end,
         };
-        tracing::debug!(connection, ?end, "connection ended");
+        tracing::debug!(connection = number, ?end, "connection ended");
         drop(permit);
     }
 }
@@ -138,7 +138,9 @@ mod tests {
     use super::*;
 
     /// Bytes of the future that serves a connection.
-    fn task<F: Future>(_: fn(&Door, TcpStream, Caller, OwnedSemaphorePermit) -> F) -> usize {
+    fn task<F: Future>(
+        _: fn(&AcceptContext, TcpStream, Connection, OwnedSemaphorePermit) -> F,
+    ) -> usize {
         size_of::<F>()
     }
 

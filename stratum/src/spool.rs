@@ -1,7 +1,7 @@
 //! The spool: where rows wait on the disk while JetStream is away, so that a miner's work is not
 //! refused.
 //!
-//! `frame` and `record` say how rows lie in a file, `segments` handles the files, `keeper` decides
+//! `frame` and `record` say how rows lie in a file, `segments` handles the files, `durable_queue` decides
 //! which row goes where. What a row is called, its producer and number, is settled before JetStream
 //! is first offered it, so a row that JetStream had after all is the same row when it comes again,
 //! and the reader of the stream drops it.
@@ -11,12 +11,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub mod durable_queue;
 pub mod frame;
-pub mod keeper;
 pub mod record;
 pub mod segments;
 
-use keeper::{Keeper, Limits};
+use durable_queue::{DurableQueue, QueueLimits};
 
 /// Rows a message.
 const MESSAGE_ROWS: usize = 5_000;
@@ -28,7 +28,7 @@ const LEAST_BYTES: u64 = 1024 * 1024;
 /// The section `[stratum.spool]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct SpoolConfig {
     /// Where it is; `stratum/spool` in the data folder when empty.
     pub folder: PathBuf,
     /// Bytes it may take on the disk. A share takes about 300.
@@ -37,7 +37,7 @@ pub struct Settings {
     pub patience_ms: u64,
 }
 
-impl Default for Settings {
+impl Default for SpoolConfig {
     fn default() -> Self {
         Self {
             folder: PathBuf::new(),
@@ -47,7 +47,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl SpoolConfig {
     /// Refuses what cannot work when a row must be durable after `durable_timeout_s`: the key, its
     /// value and the reason.
     pub fn validate(&self, durable_timeout_s: u64) -> Result<(), (&'static str, String, String)> {
@@ -70,9 +70,9 @@ impl Settings {
         (self.max_bytes / 16).clamp(64 * 1024, 8 * 1024 * 1024)
     }
 
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> QueueLimits {
         let patience = Duration::from_millis(self.patience_ms);
-        Limits {
+        QueueLimits {
             rows: MESSAGE_ROWS,
             bytes: MESSAGE_BYTES,
             spool: self.max_bytes,
@@ -110,11 +110,11 @@ impl SpoolWatch {
             .clone()
     }
 
-    /// Takes over what the keeper says, and tells when something begins or ends.
-    pub(crate) fn note<W>(&self, keeper: &Keeper<W>) {
+    /// Takes over what the durable_queue says, and tells when something begins or ends.
+    pub(crate) fn note<W>(&self, durable_queue: &DurableQueue<W>) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if keeper.is_spooling() != state.spooling {
-            state.spooling = keeper.is_spooling();
+        if durable_queue.is_spooling() != state.spooling {
+            state.spooling = durable_queue.is_spooling();
             match state.spooling {
                 true => tracing::warn!(
                     "rows go to the spool: jetstream does not confirm, or older rows wait there"
@@ -123,11 +123,11 @@ impl SpoolWatch {
             }
             metrics::gauge!("headframe_stratum_spooling").set(f64::from(u8::from(state.spooling)));
         }
-        if keeper.used() != state.bytes {
-            state.bytes = keeper.used();
+        if durable_queue.used() != state.bytes {
+            state.bytes = durable_queue.used();
             metrics::gauge!("headframe_stratum_spool_bytes").set(state.bytes as f64);
         }
-        let refuses = keeper.refuses();
+        let refuses = durable_queue.refuses();
         if refuses.is_some() != state.refuses.is_some() {
             match &refuses {
                 Some(reason) => tracing::error!(%reason, "good shares are refused"),

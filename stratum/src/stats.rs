@@ -81,9 +81,9 @@ impl Default for ChainState {
 }
 
 /// A session that is there.
-pub(crate) struct Present(Arc<Counters>);
+pub(crate) struct ActiveSession(Arc<Counters>);
 
-impl Drop for Present {
+impl Drop for ActiveSession {
     fn drop(&mut self) {
         metrics::gauge!("headframe_stratum_sessions").decrement(1.0);
         self.0.sessions.fetch_sub(1, Relaxed);
@@ -133,10 +133,10 @@ impl StatsHandle {
 
 impl Counters {
     /// Counts a session for as long as the guard lives, however the session ends.
-    pub(crate) fn session(self: &Arc<Self>) -> Present {
+    pub(crate) fn session(self: &Arc<Self>) -> ActiveSession {
         metrics::gauge!("headframe_stratum_sessions").increment(1.0);
         self.sessions.fetch_add(1, Relaxed);
-        Present(self.clone())
+        ActiveSession(self.clone())
     }
 
     pub(crate) fn share(&self, outcome: Outcome) {

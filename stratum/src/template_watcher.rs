@@ -11,8 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::broadcast_latency::BroadcastLatency;
 use crate::chain::{Chain, Hash, Template};
-use crate::fanout::Fanout;
 use crate::randomx::Seeds;
 use crate::stats::Counters;
 
@@ -42,7 +42,7 @@ pub(crate) struct TemplateWatcher {
     pub(crate) seeds: Arc<Seeds>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) work: watch::Sender<CurrentWork>,
-    pub(crate) fanout: Arc<Fanout>,
+    pub(crate) broadcast_latency: Arc<BroadcastLatency>,
     /// Rung when a look is worth it now, e.g. after an accepted block.
     pub(crate) bell: Arc<Notify>,
     pub(crate) timing: WatchTiming,
@@ -130,9 +130,9 @@ impl TemplateWatcher {
                 known.told.clear();
                 if let Some(template) = template {
                     if known.taken.is_none_or(|(prev, _)| prev != template.prev()) {
-                        self.fanout.begin(began);
+                        self.broadcast_latency.start(began);
                     } else {
-                        self.fanout.end();
+                        self.broadcast_latency.cancel();
                     }
                     known.taken = Some((template.prev(), Instant::now()));
                     self.announce(template, &mut known.ahead);

@@ -1,4 +1,4 @@
-//! TLS for miners: the pool's certificate, made once and kept, and the fingerprint that miners may
+//! TLS for miners: the pool's certificate, self_signed once and kept, and the fingerprint that miners may
 //! pin.
 //!
 //! XMRig checks no authority and sends no server name; what it can check is the SHA-256 of the
@@ -17,25 +17,25 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::ConfigError;
 
-mod made;
+mod self_signed;
 
 /// The section `[stratum.tls]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct TlsSettings {
+pub struct TlsConfig {
     /// Whether connections that begin with a TLS handshake are served, on the same ports as plain
     /// ones.
     pub enabled: bool,
-    /// Where the pool's own certificate and key are kept, and made at the first start. Without a
+    /// Where the pool's own certificate and key are kept, and self_signed at the first start. Without a
     /// folder and without files there is no TLS; root names a folder within its data folder.
     pub folder: PathBuf,
-    /// The operator's certificate chain, PEM; then nothing is made.
+    /// The operator's certificate chain, PEM; then nothing is self_signed.
     pub cert_file: Option<PathBuf>,
     /// Its key, PEM.
     pub key_file: Option<PathBuf>,
 }
 
-impl Default for TlsSettings {
+impl Default for TlsConfig {
     fn default() -> Self {
         Self {
             enabled: true,
@@ -65,7 +65,7 @@ pub enum TlsError {
     },
     /// Half of the pair is gone.
     #[error(
-        "{cert} is there but its key {key} is not; restore the key, or remove the certificate to have a new pair made"
+        "{cert} is there but its key {key} is not; restore the key, or remove the certificate to have a new pair self_signed"
     )]
     KeyGone { cert: PathBuf, key: PathBuf },
     /// The pair does not go together.
@@ -80,7 +80,7 @@ pub enum TlsError {
     Making(#[from] rcgen::Error),
 }
 
-impl TlsSettings {
+impl TlsConfig {
     /// Refuses half a pair.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let half = match (&self.cert_file, &self.key_file) {
@@ -114,7 +114,7 @@ impl TlsSettings {
 
 /// The pool's certificate, ready to serve.
 #[derive(Clone)]
-pub struct Identity {
+pub struct TlsIdentity {
     /// SHA-256 of the certificate in lower-case hex, as XMRig's `tls-fingerprint` wants it.
     pub fingerprint: String,
     /// The file it came from.
@@ -122,17 +122,17 @@ pub struct Identity {
     pub(crate) acceptor: TlsAcceptor,
 }
 
-impl Identity {
+impl TlsIdentity {
     /// Loads the certificate, after making it if this is the first start. `None` when TLS is off or
     /// has no place.
-    pub fn load(settings: &TlsSettings) -> Result<Option<Self>, TlsError> {
+    pub fn load(settings: &TlsConfig) -> Result<Option<Self>, TlsError> {
         if !settings.enabled {
             return Ok(None);
         }
         let (cert, key) = match (&settings.cert_file, &settings.key_file) {
             (Some(cert), Some(key)) => (cert.clone(), key.clone()),
             _ if settings.folder.as_os_str().is_empty() => return Ok(None),
-            _ => made::pair(&settings.folder)?,
+            _ => self_signed::pair(&settings.folder)?,
         };
         Self::read(cert, key).map(Some)
     }
@@ -143,7 +143,7 @@ impl Identity {
             wanted,
             reason,
         };
-        let pem = made::read(&cert_file)?;
+        let pem = self_signed::read(&cert_file)?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         let chain = chain.map_err(|error| content(&cert_file, "certificate", error.to_string()))?;
         let Some(first) = chain.first() else {
@@ -154,14 +154,14 @@ impl Identity {
             ));
         };
         let fingerprint = hex::encode(Sha256::digest(first));
-        let key = PrivateKeyDer::from_pem_slice(&made::read(&key_file)?);
+        let key = PrivateKeyDer::from_pem_slice(&self_signed::read(&key_file)?);
         let key = key.map_err(|error| content(&key_file, "private key", error.to_string()))?;
         let config = server_config(chain, key).map_err(|reason| TlsError::Pair {
             cert: cert_file.clone(),
             key: key_file.clone(),
             reason,
         })?;
-        made::warn_of_open_key(&key_file);
+        self_signed::warn_of_open_key(&key_file);
         Ok(Self {
             fingerprint,
             cert_file,

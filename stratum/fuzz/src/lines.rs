@@ -1,7 +1,7 @@
 //! The line codec: however a stream is cut, the same lines come out, and none is longer than
 //! allowed.
 
-use headframe_stratum::protocol::line::Lines;
+use headframe_stratum::protocol::line::LineBuffer;
 
 /// The first byte chooses the limit, the second how the rest is cut.
 pub fn run(bytes: &[u8]) {
@@ -23,7 +23,7 @@ pub fn run(bytes: &[u8]) {
 type Split = (Vec<Vec<u8>>, bool);
 
 fn read(stream: &[u8], limit: usize, piece: usize) -> Split {
-    let (mut lines, mut taken) = (Lines::default(), Vec::new());
+    let (mut lines, mut taken) = (LineBuffer::default(), Vec::new());
     for bytes in stream.chunks(piece) {
         lines.push(bytes);
         loop {

@@ -1,7 +1,9 @@
 //! The PROXY header: read as it comes, it never takes a byte of the miner's, and what was
 //! understood can be said again.
 
-use headframe_stratum::proxy::{MAX_REST, Origin, ProxyError, SIGNATURE, parse, wanted};
+use headframe_stratum::proxy::{
+    MAX_REST, ProxyError, ProxySource, SIGNATURE, bytes_missing, parse,
+};
 use std::net::{IpAddr, SocketAddr};
 
 /// The bytes are what a balancer sends.
@@ -9,7 +11,7 @@ pub fn run(bytes: &[u8]) {
     let _ = parse(bytes);
     let mut read = 0;
     loop {
-        let Ok(more) = wanted(&bytes[..read]) else {
+        let Ok(more) = bytes_missing(&bytes[..read]) else {
             return;
         };
         if more == 0 {
@@ -32,10 +34,10 @@ pub fn run(bytes: &[u8]) {
         read += given;
     }
     match parse(&bytes[..read]) {
-        Ok(Origin::Miner(address)) => {
-            assert_eq!(parse(&header(address)), Ok(Origin::Miner(address)))
+        Ok(ProxySource::Miner(address)) => {
+            assert_eq!(parse(&header(address)), Ok(ProxySource::Miner(address)))
         }
-        Ok(Origin::Socket) => {}
+        Ok(ProxySource::Socket) => {}
         Err(error) => {
             let late = matches!(
                 error,

@@ -16,7 +16,7 @@ use super::{BlockStage, ConfirmationRules, is_over, next_steps};
 use crate::chain::coinbase_tag::TaggedBlock;
 use crate::chain::{Chain, ChainError, ChainPosition};
 use crate::facts::{FactError, Facts};
-use crate::pool::wall_us;
+use crate::pool::unix_time_us;
 use crate::template_watcher::CurrentWork;
 
 /// The worker in the row of a block that nothing but the chain told of.
@@ -176,7 +176,7 @@ impl BlockWatcher {
     /// made it, if that is durable.
     fn adopt(&self, block: &TaggedBlock) {
         let row = Block {
-            event_time: wall_us(),
+            event_time: unix_time_us(),
             pool: self.pool.clone(),
             hash: hex::encode(block.hash),
             height: i64::try_from(block.height).unwrap_or(i64::MAX),
@@ -261,7 +261,7 @@ impl BlockWatcher {
             return true;
         };
         let row = Block {
-            event_time: wall_us(),
+            event_time: unix_time_us(),
             status: status.to_owned(),
             reason: reason.clone(),
             ..entry.row.clone()

@@ -13,7 +13,7 @@ use thiserror::Error;
 /// address is a block of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Block {
+pub struct Cidr {
     base: IpAddr,
     bits: u8,
 }
@@ -23,14 +23,14 @@ pub struct Block {
 #[error(
     "{0:?} is neither an address nor a block of addresses; write it as 203.0.113.7, 10.0.0.0/8 or 2001:db8::/32"
 )]
-pub struct BlockError(pub String);
+pub struct CidrError(pub String);
 
 /// Who is banned or given a budget as one: an IPv4 address, or the /64 of an IPv6 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Origin(IpAddr);
+pub struct ClientAddress(IpAddr);
 
-impl Block {
+impl Cidr {
     /// The block of so many leading bits around an address. Bits beyond the address's length are
     /// its length.
     pub fn around(address: IpAddr, bits: u8) -> Self {
@@ -71,12 +71,12 @@ impl Block {
     }
 }
 
-impl Origin {
+impl ClientAddress {
     /// The origin of an address.
-    pub fn of(address: IpAddr) -> Self {
+    pub fn new(address: IpAddr) -> Self {
         match address.to_canonical() {
             v4 @ IpAddr::V4(_) => Self(v4),
-            v6 @ IpAddr::V6(_) => Self(Block::around(v6, 64).base),
+            v6 @ IpAddr::V6(_) => Self(Cidr::around(v6, 64).base),
         }
     }
 
@@ -86,7 +86,7 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ClientAddress {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             IpAddr::V4(v4) => write!(out, "{v4}"),
@@ -95,17 +95,17 @@ impl fmt::Display for Origin {
     }
 }
 
-impl fmt::Display for Block {
+impl fmt::Display for Cidr {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}/{}", self.base, self.bits)
     }
 }
 
-impl FromStr for Block {
-    type Err = BlockError;
+impl FromStr for Cidr {
+    type Err = CidrError;
 
-    fn from_str(text: &str) -> Result<Self, BlockError> {
-        let refuse = || BlockError(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, CidrError> {
+        let refuse = || CidrError(text.to_owned());
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| refuse())?)),
             None => (text, None),
@@ -121,16 +121,16 @@ impl FromStr for Block {
     }
 }
 
-impl TryFrom<String> for Block {
-    type Error = BlockError;
+impl TryFrom<String> for Cidr {
+    type Error = CidrError;
 
-    fn try_from(text: String) -> Result<Self, BlockError> {
+    fn try_from(text: String) -> Result<Self, CidrError> {
         text.parse()
     }
 }
 
-impl From<Block> for String {
-    fn from(block: Block) -> Self {
+impl From<Cidr> for String {
+    fn from(block: Cidr) -> Self {
         block.to_string()
     }
 }

@@ -1,4 +1,4 @@
-//! The book of bans: who is kept out, why, until when, and how much longer the next time.
+//! The list of bans: who is kept out, why, until when, and how much longer the next time.
 //!
 //! Pure. A ban names a worker at an address, an address, or a network; a wallet alone cannot be
 //! named at all, because anybody can mine for anybody's wallet. Automatic bans always end; each one
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use super::addresses::{Block, Origin};
-use super::conduct::Party;
-use super::recent::Recent;
+use super::addresses::{Cidr, ClientAddress};
+use super::reputation::WorkerId;
+use crate::lru_map::LruMap;
 
 /// Bans of whole networks, which only an operator makes; each is looked at for every connection.
 const MOST_NETWORKS: usize = 1_000;
@@ -18,7 +18,7 @@ const MOST_NETWORKS: usize = 1_000;
 /// How long bans last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct BanConfig {
     /// Seconds of the first automatic ban.
     pub first_s: u64,
     /// How many times longer each one after it lasts.
@@ -31,7 +31,7 @@ pub struct Settings {
     pub most: usize,
 }
 
-impl Default for Settings {
+impl Default for BanConfig {
     fn default() -> Self {
         Self {
             first_s: 600,
@@ -46,22 +46,22 @@ impl Default for Settings {
 /// Who is banned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Subject {
+pub enum BanTarget {
     /// A worker of a wallet, coming from an address.
-    Session(Party),
+    Session(WorkerId),
     /// An address, or the /64 of an IPv6 one.
-    Address(Origin),
+    Address(ClientAddress),
     /// A block of addresses; only by hand.
-    Network(Block),
+    Network(Cidr),
 }
 
-impl Subject {
+impl BanTarget {
     /// The word in rows and metrics.
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
-            Subject::Session(_) => "session",
-            Subject::Address(_) => "address",
-            Subject::Network(_) => "network",
+            BanTarget::Session(_) => "session",
+            BanTarget::Address(_) => "address",
+            BanTarget::Network(_) => "network",
         }
     }
 }
@@ -71,10 +71,10 @@ impl Subject {
 #[serde(deny_unknown_fields)]
 pub struct Ban {
     /// Who.
-    pub subject: Subject,
+    pub subject: BanTarget,
     /// Why: an offence's word, or what the operator said.
     pub reason: String,
-    /// Points at the sentence; 0 by hand.
+    /// Points when the ban was made; 0 by hand.
     pub score: u32,
     /// Milliseconds since 1970.
     pub since_ms: u64,
@@ -91,25 +91,25 @@ pub struct Ban {
 #[error(
     "there are {0} bans that no rule ends already; lift some, or raise stratum.defence.bans.most"
 )]
-pub struct BookFull(pub usize);
+pub struct BanListFull(pub usize);
 
-/// The book.
+/// The bans in force and those that ended lately.
 #[derive(Debug)]
-pub struct Book {
-    settings: Settings,
-    bans: HashMap<Subject, (Ban, u64)>,
+pub struct BanList {
+    settings: BanConfig,
+    bans: HashMap<BanTarget, (Ban, u64)>,
     /// By end and number, those that end.
-    ends: BTreeMap<(u64, u64), Subject>,
-    networks: Vec<Block>,
+    ends: BTreeMap<(u64, u64), BanTarget>,
+    networks: Vec<Cidr>,
     numbers: u64,
     /// How often and until when, of those whose ban ended.
-    priors: Recent<Subject, (u32, u64)>,
+    priors: LruMap<BanTarget, (u32, u64)>,
 }
 
-impl Book {
-    /// An empty book.
-    pub fn new(settings: Settings) -> Self {
-        let priors = Recent::new(settings.most);
+impl BanList {
+    /// An empty list.
+    pub fn new(settings: BanConfig) -> Self {
+        let priors = LruMap::new(settings.most);
         Self {
             settings,
             bans: HashMap::new(),
@@ -122,14 +122,14 @@ impl Book {
 
     /// Bans automatically. `None` when the subject is banned already; what was in flight then
     /// changes nothing.
-    pub fn sentence(
+    pub fn ban_automatically(
         &mut self,
-        subject: Subject,
+        subject: BanTarget,
         reason: &str,
         score: u32,
         now_ms: u64,
     ) -> Option<Ban> {
-        if self.find(&subject, now_ms).is_some() || matches!(subject, Subject::Network(_)) {
+        if self.find(&subject, now_ms).is_some() || matches!(subject, BanTarget::Network(_)) {
             return None;
         }
         if let Some(ended) = self.take(&subject) {
@@ -148,7 +148,7 @@ impl Book {
                 .ends
                 .iter()
                 .find(|(_, subject)| self.bans.get(*subject).is_some_and(|(ban, _)| !ban.manual));
-            // Nothing but bans by hand: the operator's word fills the book.
+            // Nothing but bans by hand: manual bans fill the list.
             let first = first.map(|(_, subject)| subject.clone())?;
             self.take(&first);
         }
@@ -167,20 +167,20 @@ impl Book {
     }
 
     /// Bans by hand, for so many seconds or until lifted. Replaces what there was.
-    pub fn ban(
+    pub fn ban_manually(
         &mut self,
-        subject: Subject,
+        subject: BanTarget,
         reason: &str,
         lasts_s: Option<u64>,
         now_ms: u64,
-    ) -> Result<Ban, BookFull> {
+    ) -> Result<Ban, BanListFull> {
         let by_hand = self.bans.values().filter(|(ban, _)| ban.manual).count();
-        let is_network = matches!(subject, Subject::Network(_));
+        let is_network = matches!(subject, BanTarget::Network(_));
         if !self.bans.contains_key(&subject)
             && (by_hand >= self.settings.most
                 || (is_network && self.networks.len() >= MOST_NETWORKS))
         {
-            return Err(BookFull(if is_network {
+            return Err(BanListFull(if is_network {
                 self.networks.len()
             } else {
                 by_hand
@@ -202,19 +202,22 @@ impl Book {
     }
 
     /// Lifts a ban, and forgets that there was one.
-    pub fn unban(&mut self, subject: &Subject) -> Option<Ban> {
+    pub fn unban(&mut self, subject: &BanTarget) -> Option<Ban> {
         self.priors.remove(subject);
         self.take(subject)
     }
 
     /// The ban that keeps an address out.
-    pub fn of_address(&self, address: IpAddr, now_ms: u64) -> Option<&Ban> {
+    pub fn covering_address(&self, address: IpAddr, now_ms: u64) -> Option<&Ban> {
         let network = self
             .networks
             .iter()
             .find(|network| network.contains(address))
-            .map(|network| Subject::Network(*network));
-        let subjects = [Some(Subject::Address(Origin::of(address))), network];
+            .map(|network| BanTarget::Network(*network));
+        let subjects = [
+            Some(BanTarget::Address(ClientAddress::new(address))),
+            network,
+        ];
         subjects
             .into_iter()
             .flatten()
@@ -222,8 +225,8 @@ impl Book {
     }
 
     /// The ban that keeps a worker out; not that of its address.
-    pub fn of_party(&self, party: &Party, now_ms: u64) -> Option<&Ban> {
-        self.find(&Subject::Session(party.clone()), now_ms)
+    pub fn covering_worker(&self, worker_id: &WorkerId, now_ms: u64) -> Option<&Ban> {
+        self.find(&BanTarget::Session(worker_id.clone()), now_ms)
     }
 
     /// Takes out the bans that have ended.
@@ -279,7 +282,7 @@ impl Book {
             .min(self.settings.longest_s)
     }
 
-    fn find(&self, subject: &Subject, now_ms: u64) -> Option<&Ban> {
+    fn find(&self, subject: &BanTarget, now_ms: u64) -> Option<&Ban> {
         let (ban, _) = self.bans.get(subject)?;
         ban.until_ms
             .is_none_or(|until_ms| until_ms > now_ms)
@@ -292,18 +295,18 @@ impl Book {
             self.ends
                 .insert((until_ms, self.numbers), ban.subject.clone());
         }
-        if let Subject::Network(network) = ban.subject {
+        if let BanTarget::Network(network) = ban.subject {
             self.networks.push(network);
         }
         self.bans.insert(ban.subject.clone(), (ban, self.numbers));
     }
 
-    fn take(&mut self, subject: &Subject) -> Option<Ban> {
+    fn take(&mut self, subject: &BanTarget) -> Option<Ban> {
         let (ban, number) = self.bans.remove(subject)?;
         if let Some(until_ms) = ban.until_ms {
             self.ends.remove(&(until_ms, number));
         }
-        if let Subject::Network(network) = ban.subject {
+        if let BanTarget::Network(network) = ban.subject {
             self.networks.retain(|other| *other != network);
         }
         Some(ban)

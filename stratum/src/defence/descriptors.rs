@@ -6,7 +6,7 @@
 use rustix::process::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 
-/// Descriptors for everything that is no miner's connection: tables, the door, JetStream, logs.
+/// Descriptors for everything that is no miner's connection: tables, HTTP, JetStream, logs.
 pub const RESERVE: u64 = 512;
 
 /// Why there are too few.

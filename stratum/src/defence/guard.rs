@@ -8,19 +8,19 @@ use std::time::Instant;
 use thiserror::Error;
 use tokio::sync::Notify;
 
-use super::addresses::{Block, Origin};
-use super::bans::{Ban, Book, Subject};
-use super::conduct::{Conduct, Offence};
+use super::addresses::{Cidr, ClientAddress};
+use super::admission::{Admission, Peer};
+use super::ban_file;
+use super::bans::{Ban, BanList, BanTarget};
 use super::descriptors::{self, DescriptorError};
-use super::ledger;
 use super::limits::Limits;
-use super::names::Names;
 use super::privacy::Privacy;
 use super::refusal::Refusal;
-use super::visit::{Guest, Visit};
+use super::reputation::{Offence, ReputationTable};
+use super::worker_names::WorkerNames;
+use crate::best_effort::BestEffortQueue;
 use crate::config::{ConfigError, StratumConfig};
-use crate::pool::wall_us;
-use crate::recorder::Recorder;
+use crate::pool::unix_time_us;
 
 /// Why the defence cannot be put up.
 #[derive(Debug, Error)]
@@ -45,22 +45,22 @@ pub enum DefenceError {
 /// The rules and what they know.
 pub(super) struct State {
     pub(super) limits: Limits,
-    pub(super) conduct: Conduct,
-    pub(super) bans: Book,
-    pub(super) names: Names,
+    pub(super) reputation: ReputationTable,
+    pub(super) bans: BanList,
+    pub(super) names: WorkerNames,
 }
 
 /// The guard of one pool.
 pub(crate) struct Defence {
     pub(super) pool: String,
     pub(super) bans_file: Option<PathBuf>,
-    pub(super) recorder: Recorder,
+    pub(super) best_effort: BestEffortQueue,
     pub(super) changed: Notify,
     pub(super) dirty: AtomicBool,
     /// Held while the file is written, so that an old list never replaces a newer one.
     pub(super) writing: tokio::sync::Mutex<()>,
     pub(crate) privacy: Privacy,
-    allow: Vec<Block>,
+    allow: Vec<Cidr>,
     state: Mutex<State>,
     /// Rises with every ban, so that sessions look for theirs only then.
     bans_made: AtomicU64,
@@ -72,7 +72,7 @@ impl Defence {
     /// Puts the defence up: descriptors, the allow-list, the bans of the last run.
     pub(crate) fn new(
         config: &StratumConfig,
-        recorder: Recorder,
+        best_effort: BestEffortQueue,
     ) -> Result<Arc<Self>, DefenceError> {
         let limit = descriptors::raise(config.max_sessions)?;
         tracing::info!(
@@ -91,10 +91,10 @@ impl Defence {
             settings.address_key_file.as_deref(),
         )
         .map_err(|reason| file("address_key_file", &settings.address_key_file, reason))?;
-        let started_ms = u64::try_from(wall_us() / 1000).unwrap_or(0);
-        let mut bans = Book::new(settings.bans.clone());
+        let started_ms = u64::try_from(unix_time_us() / 1000).unwrap_or(0);
+        let mut bans = BanList::new(settings.bans.clone());
         if let Some(path) = &settings.bans_file {
-            let (kept, bad) = ledger::read(path)
+            let (kept, bad) = ban_file::read(path)
                 .map_err(|reason| file("bans_file", &settings.bans_file, reason))?;
             if !bad.is_empty() {
                 tracing::warn!(path = %path.display(), lines = ?bad, "lines of the file of bans are no bans and are left out");
@@ -104,14 +104,14 @@ impl Defence {
         metrics::gauge!("headframe_stratum_bans").set(bans.len() as f64);
         let state = State {
             limits: Limits::new(settings.limits.clone()),
-            conduct: Conduct::new(settings.conduct.clone()),
+            reputation: ReputationTable::new(settings.conduct.clone()),
             bans,
-            names: Names::new(settings.names.clone()),
+            names: WorkerNames::new(settings.names.clone()),
         };
         Ok(Arc::new(Self {
             pool: config.pool.clone(),
             bans_file: settings.bans_file.clone(),
-            recorder,
+            best_effort,
             changed: Notify::new(),
             dirty: AtomicBool::new(false),
             writing: tokio::sync::Mutex::new(()),
@@ -126,78 +126,84 @@ impl Defence {
 
     /// Lets a connection in, or says why not. The address must be the miner's, not that of a proxy
     /// before the pool.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Visit, Refusal> {
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Admission, Refusal> {
         let address = address.to_canonical();
-        let spared = self.is_allowed(address);
+        let exempt = self.is_allowed(address);
         let now_ms = self.now_ms();
         let mut state = self.state();
-        if state.bans.of_address(address, now_ms).is_some() {
+        if state.bans.covering_address(address, now_ms).is_some() {
             return Err(refused(Refusal::BannedAddress));
         }
-        if !spared {
+        if !exempt {
             state.limits.arrive(address, now_ms).map_err(refused)?;
         }
         drop(state);
-        Ok(Visit::new(self.clone(), address, spared))
+        Ok(Admission::new(self.clone(), address, exempt))
     }
 
     /// A good share.
-    pub(crate) fn good(&self, guest: &Guest) {
+    pub(crate) fn good(&self, peer: &Peer) {
         let now_ms = self.now_ms();
         let mut state = self.state();
-        let mut record = guest.record();
-        state.conduct.good(&mut record, &guest.party, now_ms);
-        let proven = record.is_proven(state.conduct.settings(), now_ms);
-        guest.prove(proven, true);
+        let mut record = peer.record();
+        state.reputation.good(&mut record, &peer.worker_id, now_ms);
+        let proven = record.is_proven(state.reputation.settings(), now_ms);
+        peer.prove(proven, true);
     }
 
     /// An offence after login; says whether the connection is to be closed.
-    pub(crate) fn offence(&self, guest: &Guest, offence: Offence) -> bool {
+    pub(crate) fn offence(&self, peer: &Peer, offence: Offence) -> bool {
         count(offence);
         let now_ms = self.now_ms();
         let mut state = self.state();
         let verdict = {
-            let mut record = guest.record();
-            let verdict =
-                state
-                    .conduct
-                    .offence(&mut record, &guest.party, offence, guest.spared, now_ms);
-            let proven = record.is_proven(state.conduct.settings(), now_ms);
-            guest.prove(proven, false);
+            let mut record = peer.record();
+            let verdict = state.reputation.offence(
+                &mut record,
+                &peer.worker_id,
+                offence,
+                peer.exempt,
+                now_ms,
+            );
+            let proven = record.is_proven(state.reputation.settings(), now_ms);
+            peer.prove(proven, false);
             verdict
         };
         for (subject, score) in verdict.ban {
-            self.sentence(&mut state, subject, offence, score, now_ms);
+            self.ban_automatically(&mut state, subject, offence, score, now_ms);
         }
         verdict.close
     }
 
     /// An offence before login.
-    pub(super) fn offence_before_login(&self, address: IpAddr, spared: bool, offence: Offence) {
+    pub(super) fn offence_before_login(&self, address: IpAddr, exempt: bool, offence: Offence) {
         count(offence);
-        if spared {
+        if exempt {
             return;
         }
         let now_ms = self.now_ms();
         let mut state = self.state();
         if let Some((subject, score)) =
             state
-                .conduct
-                .before_login(Origin::of(address), offence, now_ms)
+                .reputation
+                .before_login(ClientAddress::new(address), offence, now_ms)
         {
-            self.sentence(&mut state, subject, offence, score, now_ms);
+            self.ban_automatically(&mut state, subject, offence, score, now_ms);
         }
     }
 
-    /// Whether a ban that was made since the guest last asked is its own.
-    pub(crate) fn is_banned(&self, guest: &Guest) -> bool {
-        if !guest.asks_again(self.bans_made.load(Relaxed)) {
+    /// Whether a ban that was made since the peer last asked is its own.
+    pub(crate) fn is_banned(&self, peer: &Peer) -> bool {
+        if !peer.bans_changed_since(self.bans_made.load(Relaxed)) {
             return false;
         }
         let now_ms = self.now_ms();
         let state = self.state();
-        state.bans.of_address(guest.address, now_ms).is_some()
-            || state.bans.of_party(&guest.party, now_ms).is_some()
+        state.bans.covering_address(peer.address, now_ms).is_some()
+            || state
+                .bans
+                .covering_worker(&peer.worker_id, now_ms)
+                .is_some()
     }
 
     /// Every change is whole before the lock is let go, so a panic elsewhere does not spoil it.
@@ -222,15 +228,18 @@ impl Defence {
         self.changed.notify_one();
     }
 
-    fn sentence(
+    fn ban_automatically(
         &self,
         state: &mut State,
-        subject: Subject,
+        subject: BanTarget,
         offence: Offence,
         score: u32,
         now_ms: u64,
     ) {
-        let Some(ban) = state.bans.sentence(subject, offence.word(), score, now_ms) else {
+        let Some(ban) = state
+            .bans
+            .ban_automatically(subject, offence.as_str(), score, now_ms)
+        else {
             return;
         };
         self.note_change(state.bans.len());
@@ -240,10 +249,14 @@ impl Defence {
     /// Counts and records a ban, or its end.
     pub(super) fn tell(&self, ban: &Ban, action: &'static str) {
         let by = if ban.manual { "manual" } else { "automatic" };
-        metrics::counter!("headframe_stratum_bans_total", "action" => action, "kind" => ban.subject.word(), "by" => by).increment(1);
-        tracing::debug!(action, by, kind = ban.subject.word(), reason = %ban.reason, score = ban.score, times = ban.times, "ban book changed");
-        self.recorder
-            .later(super::keeper::row(&self.pool, &self.privacy, ban, action));
+        metrics::counter!("headframe_stratum_bans_total", "action" => action, "kind" => ban.subject.as_str(), "by" => by).increment(1);
+        tracing::debug!(action, by, kind = ban.subject.as_str(), reason = %ban.reason, score = ban.score, times = ban.times, "ban list changed");
+        self.best_effort.push(super::ban_store::row(
+            &self.pool,
+            &self.privacy,
+            ban,
+            action,
+        ));
     }
 
     fn is_allowed(&self, address: IpAddr) -> bool {
@@ -253,11 +266,12 @@ impl Defence {
 
 /// Counts a refusal.
 pub(crate) fn refused(refusal: Refusal) -> Refusal {
-    metrics::counter!("headframe_stratum_connections_refused_total", "reason" => refusal.word())
+    metrics::counter!("headframe_stratum_connections_refused_total", "reason" => refusal.as_str())
         .increment(1);
     refusal
 }
 
 fn count(offence: Offence) {
-    metrics::counter!("headframe_stratum_offences_total", "offence" => offence.word()).increment(1);
+    metrics::counter!("headframe_stratum_offences_total", "offence" => offence.as_str())
+        .increment(1);
 }

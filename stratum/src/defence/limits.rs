@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 
-use super::addresses::Block;
-use super::bucket::{Bucket, Rate};
-use super::recent::Recent;
+use super::addresses::Cidr;
 use super::refusal::Refusal;
+use crate::lru_map::LruMap;
+use crate::token_bucket::{Bucket, Rate};
 
 /// Addresses and neighbourhoods whose pace is remembered after they left.
 const REMEMBERED: usize = 65_536;
@@ -19,7 +19,7 @@ const REMEMBERED: usize = 65_536;
 /// The limits. A neighbourhood is a /24, or a /64 of IPv6.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct ConnectionLimits {
     /// Connections at once from an address.
     pub connections_per_address: u32,
     /// Connections at once from a neighbourhood.
@@ -35,7 +35,7 @@ pub struct Settings {
     pub logins_per_minute_network: u32,
 }
 
-impl Default for Settings {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections_per_address: 512,
@@ -58,29 +58,29 @@ struct Open {
 /// Everything that is open, and the pace at which it came.
 #[derive(Debug)]
 pub struct Limits {
-    settings: Settings,
+    settings: ConnectionLimits,
     addresses: HashMap<IpAddr, Open>,
-    networks: HashMap<Block, Open>,
-    address_pace: Recent<IpAddr, Bucket>,
-    network_pace: Recent<Block, Bucket>,
+    networks: HashMap<Cidr, Open>,
+    address_pace: LruMap<IpAddr, Bucket>,
+    network_pace: LruMap<Cidr, Bucket>,
 }
 
 impl Limits {
     /// Nothing open.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: ConnectionLimits) -> Self {
         Self {
             settings,
             addresses: HashMap::new(),
             networks: HashMap::new(),
-            address_pace: Recent::new(REMEMBERED),
-            network_pace: Recent::new(REMEMBERED),
+            address_pace: LruMap::new(REMEMBERED),
+            network_pace: LruMap::new(REMEMBERED),
         }
     }
 
     /// A connection arrives. When it is let in, its [`Limits::leave`] must follow.
     pub fn arrive(&mut self, address: IpAddr, now_ms: u64) -> Result<(), Refusal> {
         let address = address.to_canonical();
-        let network = Block::neighbourhood(address);
+        let network = Cidr::neighbourhood(address);
         let (here, around) = (of(&self.addresses, &address), of(&self.networks, &network));
         let settings = &self.settings;
         let counts = [
@@ -145,7 +145,7 @@ impl Limits {
         let address = address.to_canonical();
         for open in [
             self.addresses.get_mut(&address),
-            self.networks.get_mut(&Block::neighbourhood(address)),
+            self.networks.get_mut(&Cidr::neighbourhood(address)),
         ]
         .into_iter()
         .flatten()
@@ -158,7 +158,7 @@ impl Limits {
     pub fn leave(&mut self, address: IpAddr, logged_in: bool) {
         let address = address.to_canonical();
         close(&mut self.addresses, address, logged_in);
-        close(&mut self.networks, Block::neighbourhood(address), logged_in);
+        close(&mut self.networks, Cidr::neighbourhood(address), logged_in);
     }
 
     /// A connection of this address ended so that coming back at once should cost: as if it had

@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::addresses::{Block, Origin};
-use super::settings::AddressForm;
+use super::addresses::{Cidr, ClientAddress};
+use super::config::AddressForm;
 
 /// What the key is for, so that the same file used elsewhere gives other hashes.
 const CONTEXT: &str = "headframe stratum: addresses of miners in rows";
@@ -43,17 +43,17 @@ impl Privacy {
     pub fn address(&self, address: IpAddr) -> String {
         match self.key {
             None => address.to_canonical().to_string(),
-            Some(_) => self.origin(Origin::of(address)),
+            Some(_) => self.origin(ClientAddress::new(address)),
         }
     }
 
     /// An address that is banned.
-    pub fn origin(&self, origin: Origin) -> String {
+    pub fn origin(&self, origin: ClientAddress) -> String {
         self.show(&origin.to_string())
     }
 
     /// A block of addresses.
-    pub fn network(&self, network: &Block) -> String {
+    pub fn network(&self, network: &Cidr) -> String {
         self.show(&network.to_string())
     }
 

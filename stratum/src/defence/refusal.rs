@@ -39,7 +39,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The metric's label.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Refusal::Full => "full",
             Refusal::ConnectionsOfAddress => "connections_of_address",

@@ -1,6 +1,6 @@
-//! Facts that are durable in JetStream or, while that is away, in the spool: the keeper's hands.
+//! Facts that are durable in JetStream or, while that is away, in the spool: the durable_queue's hands.
 //!
-//! One task owns the keeper and carries out what it decides. Files are handled on blocking threads,
+//! One task owns the durable_queue and carries out what it decides. Files are handled on blocking threads,
 //! one work at a time.
 
 use futures::FutureExt;
@@ -20,33 +20,35 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{FactError, Facts, history};
 use crate::share::Outcome;
+use crate::spool::durable_queue::{
+    DurableQueue, Priority, PublishFailure, QueueAction, QueuedRow, RowRefusal,
+};
 use crate::spool::frame;
-use crate::spool::keeper::{Class, Failure, Keeper, Refusal, Row, Step};
-use crate::spool::record::Record as Spooled;
+use crate::spool::record::SpoolRecord;
 use crate::spool::segments::{Segment, Segments, SpoolError};
-use crate::spool::{Settings, SpoolWatch};
+use crate::spool::{SpoolConfig, SpoolWatch};
 
 /// Rows that may wait to be looked at.
 const QUEUE: usize = 4_096;
 
-type Waiter = oneshot::Sender<Result<(), Refusal>>;
+type Waiter = oneshot::Sender<Result<(), RowRefusal>>;
 
 /// Facts over a publisher and a spool.
 #[derive(Clone)]
 pub struct DurableFacts {
     publisher: Publisher,
-    rows: mpsc::Sender<Row<Waiter>>,
+    rows: mpsc::Sender<QueuedRow<Waiter>>,
     watch: SpoolWatch,
 }
 
 /// What makes the facts durable; to be run. It ends when the last [`DurableFacts`] is dropped and
 /// every row is answered; what is in the spool then waits there for the next start.
 pub struct Spooler {
-    keeper: Keeper<Waiter>,
-    rows: mpsc::Receiver<Row<Waiter>>,
+    durable_queue: DurableQueue<Waiter>,
+    rows: mpsc::Receiver<QueuedRow<Waiter>>,
     publisher: Publisher,
     watch: SpoolWatch,
-    offers: FuturesUnordered<BoxFuture<'static, (u64, Result<(), Failure>)>>,
+    offers: FuturesUnordered<BoxFuture<'static, (u64, Result<(), PublishFailure>)>>,
     segments: Arc<Mutex<Segments>>,
     /// The one work on the files that is under way.
     disk: Option<BoxFuture<'static, Done>>,
@@ -67,7 +69,7 @@ impl DurableFacts {
     /// still in it are sent first.
     pub fn open(
         publisher: Publisher,
-        settings: &Settings,
+        settings: &SpoolConfig,
         folder: &Path,
     ) -> Result<(Self, Spooler), SpoolError> {
         let folder = if settings.folder.as_os_str().is_empty() {
@@ -80,11 +82,11 @@ impl DurableFacts {
             tracing::info!(bytes = segments.bytes(), folder = %folder.display(), "rows of an earlier run wait in the spool");
         }
         let producer = format!("{}.pool", publisher.producer());
-        let keeper = Keeper::new(settings.limits(), producer.into(), segments.bytes());
+        let durable_queue = DurableQueue::new(settings.limits(), producer.into(), segments.bytes());
         let (sender, rows) = mpsc::channel(QUEUE);
         let watch = SpoolWatch::default();
         // Before anybody asks: rows of an earlier run count as waiting from the start.
-        watch.note(&keeper);
+        watch.note(&durable_queue);
         let (offers, segments, started) = (
             FuturesUnordered::new(),
             Arc::new(Mutex::new(segments)),
@@ -92,7 +94,7 @@ impl DurableFacts {
         );
         let (complaint, copy) = (String::new(), publisher.clone());
         let spooler = Spooler {
-            keeper,
+            durable_queue,
             rows,
             publisher: copy,
             watch: watch.clone(),
@@ -113,17 +115,17 @@ impl DurableFacts {
     }
 
     /// Makes a row of any stream durable.
-    pub async fn record<R: Record>(&self, class: Class, record: &R) -> Result<(), FactError> {
+    pub async fn record<R: Record>(&self, priority: Priority, record: &R) -> Result<(), FactError> {
         let failed = |reason: String| FactError {
             stream: R::STREAM.name(),
             reason,
         };
         let line = serde_json::to_vec(record).map_err(|error| failed(error.to_string()))?;
         let (waiter, answer) = oneshot::channel();
-        let row = Row {
+        let row = QueuedRow {
             stream: R::STREAM,
             key: record.key().to_owned(),
-            class,
+            priority,
             line,
             waiter,
         };
@@ -138,15 +140,15 @@ impl DurableFacts {
 
 impl Facts for DurableFacts {
     fn share(&self, share: Share) -> BoxFuture<'_, Result<(), FactError>> {
-        let class = if share.outcome == Outcome::Accepted.as_str() {
-            Class::Due
+        let priority = if share.outcome == Outcome::Accepted.as_str() {
+            Priority::Normal
         } else {
-            Class::Spare
+            Priority::Low
         };
-        async move { self.record(class, &share).await }.boxed()
+        async move { self.record(priority, &share).await }.boxed()
     }
     fn block(&self, block: Block) -> BoxFuture<'_, Result<(), FactError>> {
-        async move { self.record(Class::Vital, &block).await }.boxed()
+        async move { self.record(Priority::High, &block).await }.boxed()
     }
     fn block_rows(&self, pool: &str) -> BoxFuture<'_, Result<Vec<Block>, FactError>> {
         let pool = pool.to_owned();
@@ -168,13 +170,13 @@ impl Facts for DurableFacts {
         async move { history::newest_height(self.publisher.nats(), &pool).await }.boxed()
     }
     fn hashrate(&self, hashrate: Hashrate) -> BoxFuture<'_, Result<(), FactError>> {
-        async move { self.record(Class::Spare, &hashrate).await }.boxed()
+        async move { self.record(Priority::Low, &hashrate).await }.boxed()
     }
     fn session(&self, session: Session) -> BoxFuture<'_, Result<(), FactError>> {
-        async move { self.record(Class::Spare, &session).await }.boxed()
+        async move { self.record(Priority::Low, &session).await }.boxed()
     }
     fn ban(&self, ban: Ban) -> BoxFuture<'_, Result<(), FactError>> {
-        async move { self.record(Class::Spare, &ban).await }.boxed()
+        async move { self.record(Priority::Low, &ban).await }.boxed()
     }
     fn spool(&self) -> Option<SpoolWatch> {
         Some(self.watch.clone())
@@ -188,22 +190,25 @@ impl Spooler {
         let mut closed = false;
         loop {
             self.carry_out();
-            if closed && self.keeper.is_settled() {
+            if closed && self.durable_queue.is_settled() {
                 return;
             }
             let now = self.started.elapsed();
-            let wake = self.keeper.wake_at(now).map(|at| at.saturating_sub(now));
+            let wake = self
+                .durable_queue
+                .wake_at(now)
+                .map(|at| at.saturating_sub(now));
             tokio::select! {
                 Some((number, answer)) = self.offers.next(), if !self.offers.is_empty() => {
                     self.complain(&answer);
-                    self.keeper.offered(self.started.elapsed(), number, answer);
+                    self.durable_queue.offered(self.started.elapsed(), number, answer);
                 }
                 done = work(&mut self.disk) => self.done(done),
-                count = self.rows.recv_many(&mut incoming, 1024), if !closed && self.keeper.has_room() => {
-                    incoming.drain(..).for_each(|row| self.keeper.row(row));
+                count = self.rows.recv_many(&mut incoming, 1024), if !closed && self.durable_queue.has_room() => {
+                    incoming.drain(..).for_each(|row| self.durable_queue.row(row));
                     if count == 0 {
                         closed = true;
-                        self.keeper.close();
+                        self.durable_queue.close();
                     }
                 }
                 () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => {}
@@ -212,27 +217,29 @@ impl Spooler {
     }
 
     fn carry_out(&mut self) {
-        while let Some(step) = self.keeper.step(self.started.elapsed()) {
+        while let Some(step) = self.durable_queue.step(self.started.elapsed()) {
             match step {
-                Step::Answer(waiters, verdict) => {
+                QueueAction::Answer(waiters, verdict) => {
                     for waiter in waiters {
                         // Whoever asked may have gone away; the row is kept all the same.
                         let _ = waiter.send(verdict.clone());
                     }
                 }
-                Step::Offer(number, message) => self
+                QueueAction::Offer(number, message) => self
                     .offers
                     .push(offer(self.publisher.clone(), number, message).boxed()),
-                Step::Append(records) => self.begin(move |segments| append(segments, &records)),
-                Step::Read { aside, done } => {
+                QueueAction::Append(records) => {
+                    self.begin(move |segments| append(segments, &records))
+                }
+                QueueAction::Read { aside, done } => {
                     self.begin(move |segments| Done::Read(read(segments, &aside, done)))
                 }
             }
         }
-        self.watch.note(&self.keeper);
+        self.watch.note(&self.durable_queue);
     }
 
-    /// Starts a work on the files; the keeper asks for one at a time.
+    /// Starts a work on the files; the durable_queue asks for one at a time.
     fn begin(&mut self, work: impl FnOnce(&mut Segments) -> Done + Send + 'static) {
         let segments = self.segments.clone();
         let work = tokio::task::spawn_blocking(move || {
@@ -242,10 +249,12 @@ impl Spooler {
     }
 
     /// Tells why JetStream does not confirm, once a reason.
-    fn complain(&mut self, answer: &Result<(), Failure>) {
+    fn complain(&mut self, answer: &Result<(), PublishFailure>) {
         match answer {
             Ok(()) => self.complaint.clear(),
-            Err(Failure::Open(reason) | Failure::Never(reason)) if *reason != self.complaint => {
+            Err(PublishFailure::Retryable(reason) | PublishFailure::Permanent(reason))
+                if *reason != self.complaint =>
+            {
                 tracing::warn!(reason, "jetstream did not take a message");
                 self.complaint.clone_from(reason);
             }
@@ -269,16 +278,16 @@ impl Spooler {
                 if result.is_ok() {
                     self.watch.spooled(rows);
                 }
-                self.keeper.appended(result.map_err(told), used);
+                self.durable_queue.appended(result.map_err(told), used);
             }
             Done::Read(result) => {
                 if let Ok(Some(segment)) = &result {
                     self.watch.damaged(segment.damaged);
                 }
-                self.keeper
+                self.durable_queue
                     .read(self.started.elapsed(), result.map_err(told), used);
             }
-            Done::Panic => self.keeper.broken(
+            Done::Panic => self.durable_queue.broken(
                 self.started.elapsed(),
                 "the work on its files broke off".to_owned(),
             ),
@@ -294,7 +303,7 @@ async fn work(disk: &mut Option<BoxFuture<'static, Done>>) -> Done {
     }
 }
 
-fn append(segments: &mut Segments, records: &[Spooled]) -> Done {
+fn append(segments: &mut Segments, records: &[SpoolRecord]) -> Done {
     let mut frames = Vec::new();
     for record in records {
         frame::encode(&record.encode(), &mut frames);
@@ -320,7 +329,7 @@ fn read(
             reason,
             "jetstream will never take these rows; they are kept in aside"
         );
-        let record = Spooled {
+        let record = SpoolRecord {
             message: message.clone(),
             offered: true,
         };
@@ -332,13 +341,17 @@ fn read(
     segments.oldest()
 }
 
-async fn offer(publisher: Publisher, number: u64, message: Numbered) -> (u64, Result<(), Failure>) {
+async fn offer(
+    publisher: Publisher,
+    number: u64,
+    message: Numbered,
+) -> (u64, Result<(), PublishFailure>) {
     let answer = match publisher.offer(&message).await {
         Ok(_) => Ok(()),
         Err(error @ (PublishError::TooLarge { .. } | PublishError::Encode(_))) => {
-            Err(Failure::Never(error.to_string()))
+            Err(PublishFailure::Permanent(error.to_string()))
         }
-        Err(error) => Err(Failure::Open(error.to_string())),
+        Err(error) => Err(PublishFailure::Retryable(error.to_string())),
     };
     (number, answer)
 }

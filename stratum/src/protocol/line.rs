@@ -1,4 +1,4 @@
-//! Lines out of a byte stream, with a limit, so that nobody fills memory by never ending one.
+//! LineBuffer out of a byte stream, with a limit, so that nobody fills memory by never ending one.
 
 use std::future::poll_fn;
 use std::io;
@@ -27,14 +27,14 @@ pub enum LineError {
 
 /// Bytes received and not yet handed out. Pure: knows no socket.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub struct LineBuffer {
     buffer: Vec<u8>,
     /// Bytes already known to hold no newline, so that a slow sender cannot make us search again
     /// and again.
     searched: usize,
 }
 
-impl Lines {
+impl LineBuffer {
     /// Adds bytes as they came.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
@@ -78,11 +78,11 @@ impl Lines {
     }
 }
 
-/// Lines of a socket.
+/// LineBuffer of a socket.
 #[derive(Debug)]
 pub struct LineReader<R> {
     source: R,
-    lines: Lines,
+    lines: LineBuffer,
 }
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
@@ -90,7 +90,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     pub fn new(source: R) -> Self {
         Self {
             source,
-            lines: Lines::default(),
+            lines: LineBuffer::default(),
         }
     }
 

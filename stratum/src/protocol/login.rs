@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Command;
-use super::password::{self, nameable};
+use super::password::{self, worker_name};
 
 /// The method's name.
 pub const METHOD: &str = "login";
@@ -56,20 +56,20 @@ pub(super) fn parse(params: Value) -> Command {
         return Command::Unusable("login needs params with a login string");
     };
     let user = User::parse(&params.login);
-    let wishes = password::read(params.pass.as_deref().unwrap_or_default());
-    let names = [params.rigid.as_deref(), user.worker, wishes.worker];
+    let options = password::parse(params.pass.as_deref().unwrap_or_default());
+    let names = [params.rigid.as_deref(), user.worker, options.worker];
     let worker = names
         .into_iter()
         .flatten()
-        .find_map(nameable)
+        .find_map(worker_name)
         .unwrap_or(DEFAULT_WORKER);
     let agent = params.agent.unwrap_or_default();
     let says = |word: &str| agent.to_ascii_lowercase().contains(word);
     Command::Login(Login {
         address: user.address.to_owned(),
         worker: clean(worker),
-        fixed_difficulty: user.fixed_difficulty.or(wishes.fixed_difficulty),
-        nicehash: wishes.nicehash || says("nicehash"),
+        fixed_difficulty: user.fixed_difficulty.or(options.fixed_difficulty),
+        nicehash: options.nicehash || says("nicehash"),
         proxy: says("proxy"),
         agent: agent
             .chars()

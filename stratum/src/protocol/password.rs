@@ -8,7 +8,7 @@
 
 /// What a password asks for.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Wishes<'a> {
+pub(super) struct PasswordOptions<'a> {
     /// The worker's name as written.
     pub(super) worker: Option<&'a str>,
     /// A difficulty to stay at.
@@ -19,8 +19,8 @@ pub(super) struct Wishes<'a> {
 
 /// Reads a password. What is not understood is ignored: it is no secret here, and no reason to turn
 /// a miner away.
-pub(super) fn read(text: &str) -> Wishes<'_> {
-    let mut wishes = Wishes::default();
+pub(super) fn parse(text: &str) -> PasswordOptions<'_> {
+    let mut options = PasswordOptions::default();
     for word in text
         .split([',', ';', ':', ' ', '\t'])
         .filter(|word| !word.is_empty() && !word.contains('@'))
@@ -28,17 +28,17 @@ pub(super) fn read(text: &str) -> Wishes<'_> {
         match word.split_once('=') {
             Some((key, value)) => match key.to_ascii_lowercase().as_str() {
                 "d" | "diff" | "difficulty" => {
-                    wishes.fixed_difficulty = difficulty(value).or(wishes.fixed_difficulty)
+                    options.fixed_difficulty = difficulty(value).or(options.fixed_difficulty)
                 }
-                "w" | "worker" | "rig" if !value.is_empty() => wishes.worker = Some(value),
+                "w" | "worker" | "rig" if !value.is_empty() => options.worker = Some(value),
                 _ => {}
             },
-            None if word.eq_ignore_ascii_case("nicehash") => wishes.nicehash = true,
+            None if word.eq_ignore_ascii_case("nicehash") => options.nicehash = true,
             None if word.eq_ignore_ascii_case("x") => {}
-            None => wishes.worker = wishes.worker.or(Some(word)),
+            None => options.worker = options.worker.or(Some(word)),
         }
     }
-    wishes
+    options
 }
 
 /// A difficulty as people write it. `NaN`, nothing, zero and what no hash could ever meet are no
@@ -53,7 +53,7 @@ pub(super) fn difficulty(text: &str) -> Option<u64> {
 
 /// The part of a worker's name that may be kept: nothing that looks like an e-mail address, nor
 /// what follows the colon that people put before one.
-pub(super) fn nameable(name: &str) -> Option<&str> {
+pub(super) fn worker_name(name: &str) -> Option<&str> {
     let name = match name.split_once(':') {
         Some((before, after)) if after.contains('@') => before,
         _ => name,

@@ -16,7 +16,7 @@ pub struct Successor {
 
 impl Successor {
     /// Reads `host:port`; an IPv6 address stands in brackets.
-    pub fn read(text: &str) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let refuse = || ConfigError {
             key: "successor",
             value: text.to_owned(),

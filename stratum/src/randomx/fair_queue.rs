@@ -16,8 +16,8 @@ use std::net::IpAddr;
 
 use super::overload::OverloadFactor;
 use super::round_robin::{Flow, RoundRobin};
-use crate::defence::bucket::{Bucket, Rate};
-use crate::defence::recent::Recent;
+use crate::lru_map::LruMap;
+use crate::token_bucket::{Bucket, Rate};
 
 /// Addresses whose budget is remembered.
 const BUDGETS: usize = 65_536;
@@ -141,7 +141,7 @@ pub struct FairQueue<T> {
     threads: usize,
     proven: RoundRobin<Waiting<T>>,
     unproven: RoundRobin<Waiting<T>>,
-    budgets: Recent<IpAddr, Bucket>,
+    budgets: LruMap<IpAddr, Bucket>,
     unproven_running: usize,
     turns: u32,
     cost_ms: f64,
@@ -157,7 +157,7 @@ impl<T> FairQueue<T> {
             threads: threads.max(1),
             proven: RoundRobin::new(),
             unproven: RoundRobin::new(),
-            budgets: Recent::new(BUDGETS),
+            budgets: LruMap::new(BUDGETS),
             unproven_running: 0,
             turns: 0,
             cost_ms: FIRST_COST_MS,

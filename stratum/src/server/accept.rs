@@ -19,7 +19,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// Reads the system's answer, see accept(2).
-    pub(super) fn of(error: &io::Error) -> Self {
+    pub(super) fn from_error(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Failure::Lack,
             Some(
@@ -40,7 +40,7 @@ impl Failure {
     }
 
     /// The metric's label.
-    pub(super) fn word(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Failure::Peer => "peer",
             Failure::Lack => "lack",
@@ -52,21 +52,21 @@ impl Failure {
 /// Counts failures, and complains now and then.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    complained: Option<std::time::Instant>,
+    warned: Option<std::time::Instant>,
 }
 
 impl Failures {
     /// Notes a failure; says whether accepting should pause.
     pub(super) fn note(&mut self, error: &io::Error) -> bool {
-        let failure = Failure::of(error);
-        metrics::counter!("headframe_stratum_accept_failures_total", "cause" => failure.word())
+        let failure = Failure::from_error(error);
+        metrics::counter!("headframe_stratum_accept_failures_total", "cause" => failure.as_str())
             .increment(1);
         if failure == Failure::Peer {
             return false;
         }
-        if self.complained.is_none_or(|at| at.elapsed() > QUIET) {
-            self.complained = Some(std::time::Instant::now());
-            tracing::warn!(%error, cause = failure.word(), "connections cannot be accepted; if it is a lack of descriptors, lower max_sessions");
+        if self.warned.is_none_or(|at| at.elapsed() > QUIET) {
+            self.warned = Some(std::time::Instant::now());
+            tracing::warn!(%error, cause = failure.as_str(), "connections cannot be accepted; if it is a lack of descriptors, lower max_sessions");
         }
         true
     }
@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn only_a_lack_or_the_unknown_makes_accepting_pause() {
-        let of = |errno: Errno| Failure::of(&io::Error::from_raw_os_error(errno.raw_os_error()));
+        let of =
+            |errno: Errno| Failure::from_error(&io::Error::from_raw_os_error(errno.raw_os_error()));
         assert_eq!(
             [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(of),
             [Failure::Lack; 3]
@@ -88,7 +89,10 @@ mod tests {
             [Failure::Peer; 3]
         );
         assert_eq!(of(Errno::BADF), Failure::Other);
-        assert_eq!(Failure::of(&io::Error::other("no errno")), Failure::Other);
+        assert_eq!(
+            Failure::from_error(&io::Error::other("no errno")),
+            Failure::Other
+        );
         let mut failures = Failures::default();
         assert!(!failures.note(&io::Error::from_raw_os_error(
             Errno::CONNABORTED.raw_os_error()

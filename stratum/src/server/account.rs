@@ -4,8 +4,8 @@ use headframe_schemas::stream::hashrate::Hashrate;
 use headframe_schemas::stream::shares::Share;
 use std::sync::Arc;
 
-use crate::defence::conduct::Party;
-use crate::pool::wall_us;
+use crate::defence::reputation::WorkerId;
+use crate::pool::unix_time_us;
 use crate::share::{JobTerms, Outcome};
 
 /// Who is paid, and the machine. The names are kept once a connection, however many shares are in
@@ -13,13 +13,13 @@ use crate::share::{JobTerms, Outcome};
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
     pool: Arc<str>,
-    party: Arc<Party>,
+    worker_id: Arc<WorkerId>,
 }
 
 impl Account {
-    /// The account of a party in a pool.
-    pub(crate) fn new(pool: Arc<str>, party: Arc<Party>) -> Self {
-        Self { pool, party }
+    /// The account of a worker in a pool.
+    pub(crate) fn new(pool: Arc<str>, worker_id: Arc<WorkerId>) -> Self {
+        Self { pool, worker_id }
     }
 
     /// The pool's name.
@@ -29,12 +29,12 @@ impl Account {
 
     /// Who is paid.
     pub(crate) fn miner(&self) -> &str {
-        &self.party.wallet
+        &self.worker_id.wallet
     }
 
     /// The machine.
     pub(crate) fn worker(&self) -> &str {
-        &self.party.worker
+        &self.worker_id.worker
     }
 
     /// The row of a share that was received at `event_time`.
@@ -55,7 +55,7 @@ impl Account {
     /// The row of the hashrate that made `work` hashes in `elapsed_s`, ending now.
     pub(crate) fn hashrate(&self, work: u128, elapsed_s: f64) -> Hashrate {
         Hashrate {
-            event_time: wall_us(),
+            event_time: unix_time_us(),
             pool: self.pool(),
             miner: self.miner().to_owned(),
             worker: self.worker().to_owned(),

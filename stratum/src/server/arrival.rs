@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::ends;
-use super::greet::meet;
-use super::out::Out;
-use super::session::{Caller, End, Session};
+use super::await_login::await_pending_login;
+use super::disconnect;
+use super::line_writer::LineWriter;
+use super::session::{Connection, Disconnect, Session};
 use super::socket;
 use crate::defence::refusal::Refusal;
 use crate::pool::Pool;
@@ -21,49 +21,49 @@ use crate::protocol::answer;
 pub(super) async fn arrive(
     pool: Arc<Pool>,
     mut stream: TcpStream,
-    mut caller: Caller,
+    mut connection: Connection,
     stop: CancellationToken,
-) -> Result<Box<Session>, End> {
-    socket::prepare(&stream, pool.config.defence.send_buffer_bytes).map_err(End::broken)?;
-    let introduced = tokio::select! {
-        () = stop.cancelled() => return Err(End::Shutdown),
-        introduced = pool.entrance.introduce(&mut stream, caller.peer, pool.config.login_timeout()) => introduced,
+) -> Result<Box<Session>, Disconnect> {
+    socket::prepare(&stream, pool.config.defence.send_buffer_bytes).map_err(Disconnect::broken)?;
+    let resolved = tokio::select! {
+        () = stop.cancelled() => return Err(Disconnect::Shutdown),
+        resolved = pool.transport.resolve_peer(&mut stream, connection.peer, pool.config.login_timeout()) => resolved,
     };
-    caller.peer = introduced?;
-    let mut visit = match pool.defence.enter(caller.peer.ip()) {
-        Ok(visit) => visit,
+    connection.peer = resolved?;
+    let mut admission = match pool.defence.enter(connection.peer.ip()) {
+        Ok(admission) => admission,
         Err(refusal) => {
             // Not to the banned: every line to them is work for us. In plain text, because a
             // handshake is work, too; over TLS it is only the end.
             return Err(match refusal {
-                Refusal::BannedAddress => End::Refused(refusal.to_string()),
+                Refusal::BannedAddress => Disconnect::Refused(refusal.to_string()),
                 _ => {
-                    pool.entrance
+                    pool.transport
                         .dismiss(&mut stream, &refusal.to_string())
                         .await
                 }
             });
         }
     };
-    let met = tokio::select! {
-        () = stop.cancelled() => return Err(End::Shutdown),
-        met = meet(&pool, stream, caller.peer) => met,
+    let pending = tokio::select! {
+        () = stop.cancelled() => return Err(Disconnect::Shutdown),
+        pending = await_pending_login(&pool, stream, connection.peer) => pending,
     };
-    let mut met = match met {
-        Ok(met) => met,
+    let mut pending = match pending {
+        Ok(pending) => pending,
         Err(end) => {
-            if let Some(offence) = ends::before_login(&end) {
-                visit.offence(offence);
+            if let Some(offence) = disconnect::before_login(&end) {
+                admission.offence(offence);
             }
             return Err(end);
         }
     };
-    let guest = match visit.login(&mut met.login, u64::from(caller.connection)) {
-        Ok(guest) => guest,
-        Err(refusal) => return Err(refuse(&mut met.out, &met.id, refusal).await),
+    let peer = match admission.login(&mut pending.login, u64::from(connection.number)) {
+        Ok(peer) => peer,
+        Err(refusal) => return Err(refuse(&mut pending.out, &pending.id, refusal).await),
     };
-    tracing::debug!(connection = caller.connection, peer = %caller.peer, worker = %met.login.worker, "miner logged in");
-    let (session, id) = Session::new(pool, met, visit, guest, caller);
+    tracing::debug!(connection = connection.number, peer = %connection.peer, worker = %pending.login.worker, "miner logged in");
+    let (session, id) = Session::new(pool, pending, admission, peer, connection);
     let mut session = Box::new(session);
     match session.welcome(&id).await {
         Ok(()) => Ok(session),
@@ -72,8 +72,8 @@ pub(super) async fn arrive(
 }
 
 /// Says why a login is not taken.
-async fn refuse(out: &mut Out, id: &Value, refusal: Refusal) -> End {
+async fn refuse(out: &mut LineWriter, id: &Value, refusal: Refusal) -> Disconnect {
     let said = out.send(&answer::error(id, &refusal.to_string())).await;
     said.err()
-        .unwrap_or_else(|| End::Refused(refusal.to_string()))
+        .unwrap_or_else(|| Disconnect::Refused(refusal.to_string()))
 }

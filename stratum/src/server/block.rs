@@ -13,7 +13,7 @@ use super::account::Account;
 use crate::blocks::BlockStage;
 use crate::blocks::open_blocks::BlockKey;
 use crate::chain::{FoundBlock, Submitted};
-use crate::pool::{Pool, wall_us};
+use crate::pool::{Pool, unix_time_us};
 use crate::share::AdmittedShare;
 
 /// How long the candidate row may hold the block up.
@@ -31,7 +31,7 @@ pub(crate) async fn submit(
 ) {
     let id = hex::encode(block.id);
     let row = |status: &str, reason| Block {
-        event_time: wall_us(),
+        event_time: unix_time_us(),
         pool: account.pool(),
         hash: id.clone(),
         height: i64::try_from(share.template.height()).unwrap_or(i64::MAX),

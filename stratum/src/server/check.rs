@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::block;
-use super::session::End;
-use crate::defence::conduct::Offence;
-use crate::defence::visit::Guest;
+use super::session::Disconnect;
+use crate::best_effort::BestEffortRow;
+use crate::defence::admission::Peer;
+use crate::defence::reputation::Offence;
 use crate::pool::Pool;
 use crate::protocol::answer;
 use crate::randomx::HashError;
 use crate::randomx::fair_queue::Overload;
-use crate::recorder::Row;
 use crate::share::{AdmittedShare, Outcome, Rejection, judge};
 
 /// Said when the pool, not the miner, failed.
-const NOT_VERIFIED: &str = "Share could not be verified: the pool is out of order, try again later";
-const NOT_RECORDED: &str = "Share could not be recorded: the pool is out of order, try again later";
+const NOT_VERIFIED: &str = "Share could not be verified: the pool is out of order, try again push";
+const NOT_RECORDED: &str = "Share could not be recorded: the pool is out of order, try again push";
 
 /// A share that is done with.
 #[derive(Debug)]
@@ -31,14 +31,14 @@ pub(crate) struct Checked {
     /// The pool was too busy to look at it.
     pub(crate) busy: bool,
     /// What the connection comes to after the answer, if it must end.
-    pub(crate) end: Option<End>,
+    pub(crate) end: Option<Disconnect>,
 }
 
 /// Verifies and records one share.
 pub(crate) async fn check(
     pool: Arc<Pool>,
     account: Account,
-    guest: Arc<Guest>,
+    peer: Arc<Peer>,
     id: Value,
     received_us: i64,
     share: AdmittedShare,
@@ -52,7 +52,7 @@ pub(crate) async fn check(
     let hash = match pool
         .verifier
         .verify_share(
-            guest.caller(),
+            peer.caller(),
             share.template.seed(),
             share.blob(),
             share.claimed,
@@ -66,10 +66,10 @@ pub(crate) async fn check(
             // is sent away, a stranger among too many is not.
             let (reason, end) = match overload {
                 Overload::Unproven => (Rejection::Busy, None),
-                Overload::Budget => (Rejection::Spent, Some(End::Shed)),
+                Overload::Budget => (Rejection::Spent, Some(Disconnect::Shed)),
             };
             pool.counters.share(reason.outcome());
-            pool.recorder.later(Row::Share(account.share(
+            pool.best_effort.push(BestEffortRow::Share(account.share(
                 received_us,
                 reason.outcome(),
                 share.terms(),
@@ -91,15 +91,15 @@ pub(crate) async fn check(
     match judge(&share, &hash) {
         Err(reason) => {
             pool.counters.share(reason.outcome());
-            pool.recorder.later(Row::Share(account.share(
+            pool.best_effort.push(BestEffortRow::Share(account.share(
                 received_us,
                 reason.outcome(),
                 terms,
             )));
-            let guilty =
-                Offence::of(reason).is_some_and(|offence| pool.defence.offence(&guest, offence));
+            let banned = Offence::from_rejection(reason)
+                .is_some_and(|offence| pool.defence.offence(&peer, offence));
             return Checked {
-                end: guilty.then_some(End::Banned),
+                end: banned.then_some(Disconnect::Banned),
                 ..refuse(reason.message())
             };
         }
@@ -111,7 +111,7 @@ pub(crate) async fn check(
         }
         Ok(_) => {}
     }
-    pool.defence.good(&guest);
+    pool.defence.good(&peer);
     let row = Share {
         block_hash,
         ..account.share(received_us, Outcome::Accepted, terms)

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(super) struct Inbox<T> {
     waiting: Mutex<VecDeque<T>>,
-    bell: Notify,
+    wakeup: Notify,
 }
 
 impl<T> Inbox<T> {
@@ -20,14 +20,14 @@ impl<T> Inbox<T> {
     pub(super) fn new() -> Self {
         Self {
             waiting: Mutex::new(VecDeque::new()),
-            bell: Notify::new(),
+            wakeup: Notify::new(),
         }
     }
 
     /// Puts something in.
     pub(super) fn put(&self, item: T) {
         self.waiting().push_back(item);
-        self.bell.notify_one();
+        self.wakeup.notify_one();
     }
 
     /// The oldest, as soon as there is one. For one reader; dropping the future loses nothing.
@@ -36,7 +36,7 @@ impl<T> Inbox<T> {
             if let Some(item) = self.take() {
                 return item;
             }
-            self.bell.notified().await;
+            self.wakeup.notified().await;
         }
     }
 
@@ -66,14 +66,14 @@ mod tests {
         inbox.put(2);
         let other = inbox.clone();
         assert_eq!((inbox.next().await, inbox.next().await), (1, 2));
-        let later = tokio::spawn(async move {
+        let push = tokio::spawn(async move {
             tokio::task::yield_now().await;
             (3..100).for_each(|number| other.put(number));
         });
         for number in 3..100 {
             assert_eq!(inbox.next().await, number);
         }
-        later.await.unwrap_or_default();
+        push.await.unwrap_or_default();
         assert_eq!(inbox.waiting().capacity(), 0);
     }
 }

@@ -16,25 +16,25 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
+use super::await_login::PendingLogin;
 use super::check::{Checked, check};
-use super::ends;
-use super::greet::Met;
+use super::difficulty_policy::DifficultyPolicy;
+use super::disconnect;
 use super::inbox::Inbox;
-use super::out::{Leaving, Out};
-use super::pace::Pace;
-use super::presence::Presence;
-use super::tempo::Tempo;
-use super::wire::Reading;
+use super::line_writer::{LineWriter, ShutdownPhase};
+use super::read_throttle::ReadThrottle;
+use super::session_stats::SessionStats;
+use super::stream::StreamReader;
+use crate::best_effort::BestEffortRow;
 use crate::chain::Template;
-use crate::defence::conduct::Offence;
-use crate::defence::visit::{Guest, Visit};
-use crate::pool::{Pool, wall_us};
+use crate::defence::admission::{Admission, Peer};
+use crate::defence::reputation::Offence;
+use crate::pool::{Pool, unix_time_us};
 use crate::port::Port;
 use crate::protocol::line::{AFTER_LOGIN, LineError, LineReader};
 use crate::protocol::{Command, answer, getjob, keepalived, parse, submit};
-use crate::recorder::Row;
 use crate::share::{JobTerms, Rejection, admit};
-use crate::stats::Present;
+use crate::stats::ActiveSession;
 use crate::template_watcher::CurrentWork;
 use crate::work::job::{self, JobRing};
 
@@ -55,7 +55,7 @@ const LEAVE_TIME: Duration = Duration::from_secs(2);
     dead_code,
     reason = "the fields are read by the Debug form that the log prints"
 )]
-pub(crate) enum End {
+pub(crate) enum Disconnect {
     Closed,
     Malformed,
     LoginTimeout,
@@ -70,33 +70,33 @@ pub(crate) enum End {
     Write(String),
 }
 
-impl From<LineError> for End {
+impl From<LineError> for Disconnect {
     fn from(error: LineError) -> Self {
         match error {
-            LineError::TooLong(_) => End::Line(error.to_string()),
-            LineError::Io(error) => End::broken(error),
+            LineError::TooLong(_) => Disconnect::Line(error.to_string()),
+            LineError::Io(error) => Disconnect::broken(error),
         }
     }
 }
 
-impl End {
+impl Disconnect {
     /// The socket failed, which is no offence. XMRig never takes leave of TLS, so that each of its
     /// sessions over TLS ends so.
     pub(crate) fn broken(error: std::io::Error) -> Self {
         match error.kind() {
             ErrorKind::UnexpectedEof
             | ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted => End::Closed,
-            _ => End::Write(error.to_string()),
+            | ErrorKind::ConnectionAborted => Disconnect::Closed,
+            _ => Disconnect::Write(error.to_string()),
         }
     }
 }
 
 /// Where a connection came in.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller {
+pub(crate) struct Connection {
     /// Its number in this process.
-    pub(crate) connection: u32,
+    pub(crate) number: u32,
     /// The socket's peer: the miner, or a balancer before it.
     pub(crate) peer: SocketAddr,
     /// The port and its settings.
@@ -106,23 +106,23 @@ pub(crate) struct Caller {
 /// A miner that is logged in.
 pub(super) struct Session {
     pool: Arc<Pool>,
-    caller: Caller,
+    connection: Connection,
     account: Account,
-    visit: Visit,
-    guest: Arc<Guest>,
-    presence: Presence,
-    tempo: Tempo,
+    admission: Admission,
+    peer: Arc<Peer>,
+    stats: SessionStats,
+    throttle: ReadThrottle,
     /// By how much jobs are harder than the miner's difficulty, because verification cannot keep
     /// up.
-    strain: u64,
+    overload_factor: u64,
     /// What the miner did is enough.
-    guilty: bool,
-    lines: LineReader<Reading>,
-    out: Out,
+    banned: bool,
+    lines: LineReader<StreamReader>,
+    out: LineWriter,
     jobs: JobRing,
     job_since: Instant,
     work: watch::Receiver<CurrentWork>,
-    difficulty: Pace,
+    difficulty: DifficultyPolicy,
     checked: Arc<Inbox<Checked>>,
     in_flight: usize,
     /// Shares that may be in flight once the miner is proven.
@@ -131,39 +131,39 @@ pub(super) struct Session {
     next_tick: Instant,
     credited: u128,
     credited_since: Instant,
-    _present: Present,
+    _present: ActiveSession,
 }
 
 impl Session {
     /// A session whose miner has not been answered yet, and the id to answer.
     pub(super) fn new(
         pool: Arc<Pool>,
-        met: Met,
-        visit: Visit,
-        guest: Arc<Guest>,
-        caller: Caller,
+        pending: PendingLogin,
+        admission: Admission,
+        peer: Arc<Peer>,
+        connection: Connection,
     ) -> (Self, Value) {
-        let Met {
+        let PendingLogin {
             lines,
             out,
             id,
             login,
-        } = met;
+        } = pending;
         let most = pool.config.defence.verify.in_flight_proven;
         let now = Instant::now();
         let session = Self {
-            presence: Presence::new(&login.agent),
-            difficulty: Pace::new(&login, &caller.port, pool.now_ms()),
-            account: Account::new(pool.name.clone(), guest.party().clone()),
-            visit,
-            guest,
-            tempo: Tempo::new(&pool.config.defence, pool.now_ms()),
-            strain: pool.verifier.overload_factor(),
-            guilty: false,
+            stats: SessionStats::new(&login.agent),
+            difficulty: DifficultyPolicy::new(&login, &connection.port, pool.now_ms()),
+            account: Account::new(pool.name.clone(), peer.worker_id().clone()),
+            admission,
+            peer,
+            throttle: ReadThrottle::new(&pool.config.defence, pool.now_ms()),
+            overload_factor: pool.verifier.overload_factor(),
+            banned: false,
             lines,
             out,
-            jobs: JobRing::new(rand::random(), pool.instance, caller.connection)
-                .with_nicehash(login.nicehash || caller.port.nicehash),
+            jobs: JobRing::new(rand::random(), pool.instance, connection.number)
+                .with_nicehash(login.nicehash || connection.port.nicehash),
             job_since: now,
             work: pool.work.clone(),
             checked: Arc::new(Inbox::new()),
@@ -178,38 +178,40 @@ impl Session {
             credited: 0,
             credited_since: now,
             _present: pool.counters.session(),
-            caller,
+            connection,
             pool,
         };
         (session, id)
     }
 
     /// Mines to the end.
-    pub(super) async fn serve(&mut self, stop: &CancellationToken) -> End {
-        let end = self.mine(stop).await.err().unwrap_or(End::Shutdown);
+    pub(super) async fn serve(&mut self, stop: &CancellationToken) -> Disconnect {
+        let end = self.mine(stop).await.err().unwrap_or(Disconnect::Shutdown);
         Box::pin(self.end(end)).await
     }
 
-    /// Writes down what the session came to, and says goodbye.
-    pub(super) async fn end(&mut self, end: End) -> End {
+    /// Writes down what the session came to, and says dismissal.
+    pub(super) async fn end(&mut self, end: Disconnect) -> Disconnect {
         self.report_hashrate();
         self.leave(&end);
         self.out.close().await;
-        if matches!(end, End::Banned | End::Shed) {
-            self.visit.thrown_out();
+        if matches!(end, Disconnect::Banned | Disconnect::Shed) {
+            self.admission.thrown_out();
         }
         end
     }
 
     /// Answers the login with the first job.
-    pub(super) async fn welcome(&mut self, id: &Value) -> Result<(), End> {
+    pub(super) async fn welcome(&mut self, id: &Value) -> Result<(), Disconnect> {
         let template = self.template()?;
         let job = self.jobs.issue(
             template,
-            self.difficulty.difficulty().saturating_mul(self.strain),
+            self.difficulty
+                .difficulty()
+                .saturating_mul(self.overload_factor),
         );
-        let line = answer::login(id, &self.presence.session(), job, self.pool.chain.algo());
-        self.pool.recorder.later(self.presence.login(
+        let line = answer::login(id, &self.stats.session(), job, self.pool.chain.algo());
+        self.pool.best_effort.push(self.stats.login(
             &self.account,
             self.ip(),
             self.job_difficulty(),
@@ -217,53 +219,50 @@ impl Session {
         self.out.send(&line).await
     }
 
-    async fn mine(&mut self, stop: &CancellationToken) -> Result<(), End> {
+    async fn mine(&mut self, stop: &CancellationToken) -> Result<(), Disconnect> {
         let mut stopped = pin!(stop.cancelled());
         let mut timer = pin!(sleep_until(self.next_tick));
-        let mut leaving = Leaving::Not;
+        let mut phase = ShutdownPhase::Not;
         loop {
-            if leaving == Leaving::Finishing && self.in_flight == 0 {
-                leaving = Leaving::Told(self.send_off().await?);
+            if phase == ShutdownPhase::Finishing && self.in_flight == 0 {
+                phase = ShutdownPhase::Told(self.send_off().await?);
             }
-            if leaving == Leaving::Over && self.in_flight == 0 {
-                return Err(End::Shutdown);
+            if phase == ShutdownPhase::Over && self.in_flight == 0 {
+                return Err(Disconnect::Shutdown);
             }
             let now = Instant::now();
-            let hears = !matches!(leaving, Leaving::Finishing | Leaving::Over)
+            let hears = !matches!(phase, ShutdownPhase::Finishing | ShutdownPhase::Over)
                 && self.in_flight < self.window();
-            let listens = hears && self.tempo.next <= now;
-            let throttled = (hears && !listens).then_some(self.tempo.next);
-            let tick = (leaving == Leaving::Not).then_some(self.next_tick);
+            let listens = hears && self.throttle.next <= now;
+            let throttled = (hears && !listens).then_some(self.throttle.next);
+            let tick = (phase == ShutdownPhase::Not).then_some(self.next_tick);
             set(
                 timer.as_mut(),
-                [throttled, tick, leaving.until()]
-                    .into_iter()
-                    .flatten()
-                    .min(),
+                [throttled, tick, phase.until()].into_iter().flatten().min(),
             );
             tokio::select! {
                 // In order, because a new block wakes every session for the same reason. What a
                 // miner can send without end comes last.
                 biased;
-                changed = self.work.changed(), if leaving == Leaving::Not => match changed {
+                changed = self.work.changed(), if phase == ShutdownPhase::Not => match changed {
                     Ok(()) => {
                         self.push().await?;
-                        self.pool.fanout.told();
+                        self.pool.broadcast_latency.delivered();
                     }
                     // The feed ends only with the pool, and may be the first to hear of it.
-                    Err(_) => leaving = Leaving::Finishing,
+                    Err(_) => phase = ShutdownPhase::Finishing,
                 },
-                () = &mut stopped, if leaving == Leaving::Not => leaving = Leaving::Finishing,
+                () = &mut stopped, if phase == ShutdownPhase::Not => phase = ShutdownPhase::Finishing,
                 share = self.checked.next() => self.finish(share).await?,
-                () = timer.as_mut() => match leaving {
-                    Leaving::Told(until) if until <= Instant::now() => leaving = Leaving::Over,
-                    Leaving::Not if self.next_tick <= Instant::now() => self.tick().await?,
+                () = timer.as_mut() => match phase {
+                    ShutdownPhase::Told(until) if until <= Instant::now() => phase = ShutdownPhase::Over,
+                    ShutdownPhase::Not if self.next_tick <= Instant::now() => self.tick().await?,
                     _ => {}
                 },
                 line = self.lines.next(AFTER_LOGIN), if listens => {
-                    let line = line?.ok_or(End::Closed)?;
+                    let line = line?.ok_or(Disconnect::Closed)?;
                     self.last_line = Instant::now();
-                    self.tempo.line(self.pool.now_ms());
+                    self.throttle.line(self.pool.now_ms());
                     self.obey(&line).await?;
                 }
             }
@@ -272,22 +271,22 @@ impl Session {
 
     /// Sends the miner to the pool's successor, if there is one, and says until when it may take to
     /// go. What it still submits until then is answered as ever.
-    async fn send_off(&mut self) -> Result<Instant, End> {
+    async fn send_off(&mut self) -> Result<Instant, Disconnect> {
         let Some(successor) = &self.pool.successor else {
-            return Err(End::Shutdown);
+            return Err(Disconnect::Shutdown);
         };
         self.out.send(&successor.line()).await?;
         Ok(Instant::now() + LEAVE_TIME)
     }
 
-    async fn obey(&mut self, line: &[u8]) -> Result<(), End> {
+    async fn obey(&mut self, line: &[u8]) -> Result<(), Disconnect> {
         let request = match parse(line) {
             Ok(request) => request,
             Err(error) => {
                 self.out
                     .send(&answer::error(&Value::Null, &error.to_string()))
                     .await?;
-                return Err(End::Malformed);
+                return Err(Disconnect::Malformed);
             }
         };
         let id = request.id;
@@ -306,8 +305,8 @@ impl Session {
             Command::Unusable(reason) => answer::error(&id, reason),
         };
         self.out.send(&reply).await?;
-        if self.guilty {
-            Err(End::Banned)
+        if self.banned {
+            Err(Disconnect::Banned)
         } else {
             Ok(())
         }
@@ -316,7 +315,7 @@ impl Session {
     /// The free checks; what passes is hashed in a task of the pool, which outlives this
     /// connection.
     fn submit(&mut self, id: &Value, submit: submit::Submit) -> Option<String> {
-        let received_us = wall_us();
+        let received_us = unix_time_us();
         let tips = match &*self.work.borrow() {
             CurrentWork::Template(_) => Some(self.pool.tips()),
             CurrentWork::Nothing(_) => None,
@@ -332,38 +331,40 @@ impl Session {
             Ok(share) => {
                 self.in_flight += 1;
                 let (pool, account, id) = (self.pool.clone(), self.account.clone(), id.clone());
-                let guest = self.guest.clone();
+                let peer = self.peer.clone();
                 let checked = self.checked.clone();
                 self.pool.tasks.spawn(async move {
                     // A connection that is gone needs no answer; the row is durable all the same.
-                    checked.put(check(pool, account, guest, id, received_us, share).await);
+                    checked.put(check(pool, account, peer, id, received_us, share).await);
                 });
                 None
             }
             Err((reason, terms)) => {
                 self.pool.counters.share(reason.outcome());
-                self.presence.answered(0);
-                self.guilty = Offence::of(reason)
-                    .is_some_and(|offence| self.pool.defence.offence(&self.guest, offence));
+                self.stats.answered(0);
+                self.banned = Offence::from_rejection(reason)
+                    .is_some_and(|offence| self.pool.defence.offence(&self.peer, offence));
                 if let Some(terms) = terms {
-                    self.pool.recorder.later(Row::Share(self.account.share(
-                        received_us,
-                        reason.outcome(),
-                        terms,
-                    )));
+                    self.pool
+                        .best_effort
+                        .push(BestEffortRow::Share(self.account.share(
+                            received_us,
+                            reason.outcome(),
+                            terms,
+                        )));
                 }
                 Some(answer::error(id, reason.message()))
             }
         }
     }
 
-    async fn finish(&mut self, share: Checked) -> Result<(), End> {
+    async fn finish(&mut self, share: Checked) -> Result<(), Disconnect> {
         self.in_flight -= 1;
         self.credited += u128::from(share.credit);
-        self.presence.answered(share.credit);
+        self.stats.answered(share.credit);
         match share.busy {
-            true => self.tempo.busy(),
-            false if share.credit > 0 => self.tempo.calm(),
+            true => self.throttle.busy(),
+            false if share.credit > 0 => self.throttle.calm(),
             false => {}
         }
         self.out.send(&share.answer).await?;
@@ -371,7 +372,7 @@ impl Session {
             return Err(end);
         }
         if share.credit > 0
-            && let Pace::Following(vardiff) = &mut self.difficulty
+            && let DifficultyPolicy::Following(vardiff) = &mut self.difficulty
         {
             vardiff.accepted(share.credit, self.pool.now_ms());
             return self.retarget().await;
@@ -379,19 +380,19 @@ impl Session {
         Ok(())
     }
 
-    async fn tick(&mut self) -> Result<(), End> {
+    async fn tick(&mut self) -> Result<(), Disconnect> {
         self.next_tick = Instant::now() + self.pause();
         if self.last_line.elapsed() > self.pool.config.idle_timeout() {
-            return Err(End::Idle);
+            return Err(Disconnect::Idle);
         }
-        if self.pool.defence.is_banned(&self.guest) {
-            return Err(End::Banned);
+        if self.pool.defence.is_banned(&self.peer) {
+            return Err(Disconnect::Banned);
         }
         if self.credited_since.elapsed() >= self.pool.config.hashrate_interval() {
             self.report_hashrate();
         }
-        let strain = self.pool.verifier.overload_factor();
-        if strain != std::mem::replace(&mut self.strain, strain) {
+        let overload_factor = self.pool.verifier.overload_factor();
+        if overload_factor != std::mem::replace(&mut self.overload_factor, overload_factor) {
             self.push().await?;
         }
         // Three bytes of nonce are soon searched, and a miner that has searched all of them
@@ -399,7 +400,7 @@ impl Session {
         if self.job_since.elapsed()
             > job::lifetime(
                 self.jobs.current(),
-                self.difficulty.hashrate(&self.caller.port),
+                self.difficulty.hashrate(&self.connection.port),
             )
         {
             self.push().await?;
@@ -423,41 +424,43 @@ impl Session {
     }
 
     /// A new difficulty is a new job at once: the old one stays valid at its own difficulty.
-    async fn retarget(&mut self) -> Result<(), End> {
-        let Pace::Following(vardiff) = &mut self.difficulty else {
+    async fn retarget(&mut self) -> Result<(), Disconnect> {
+        let DifficultyPolicy::Following(vardiff) = &mut self.difficulty else {
             return Ok(());
         };
-        if !vardiff.step(&self.caller.port.vardiff, self.pool.now_ms()) {
+        if !vardiff.step(&self.connection.port.vardiff, self.pool.now_ms()) {
             return Ok(());
         }
         self.push().await
     }
 
-    async fn push(&mut self) -> Result<(), End> {
+    async fn push(&mut self) -> Result<(), Disconnect> {
         let template = self.template()?;
         self.job_since = Instant::now();
         let job = self.jobs.issue(
             template,
-            self.difficulty.difficulty().saturating_mul(self.strain),
+            self.difficulty
+                .difficulty()
+                .saturating_mul(self.overload_factor),
         );
         let line = answer::push(job, self.pool.chain.algo());
         self.out.send(&line).await
     }
 
     /// Without work the connection ends, so that the miner goes to its next pool.
-    fn template(&mut self) -> Result<Arc<dyn Template>, End> {
+    fn template(&mut self) -> Result<Arc<dyn Template>, Disconnect> {
         // The grace for work on the block before begins with the first session that gets a job on
         // the new one.
         self.pool.tips();
         match &*self.work.borrow_and_update() {
             CurrentWork::Template(template) => Ok(template.clone()),
-            CurrentWork::Nothing(_) => Err(End::NothingToMine),
+            CurrentWork::Nothing(_) => Err(Disconnect::NothingToMine),
         }
     }
 
     /// Shares that may be in flight at once; further lines wait in the socket.
     fn window(&self) -> usize {
-        if self.guest.is_proven() {
+        if self.peer.is_proven() {
             self.window
         } else {
             self.pool.config.defence.verify.in_flight_unproven
@@ -466,7 +469,7 @@ impl Session {
 
     /// Where the miner comes from, as rows show it.
     fn ip(&self) -> String {
-        self.pool.defence.privacy.address(self.guest.address())
+        self.pool.defence.privacy.address(self.peer.address())
     }
 
     fn job_difficulty(&self) -> u64 {
@@ -474,15 +477,15 @@ impl Session {
     }
 
     /// The end in the miner's record and in the rows.
-    fn leave(&self, end: &End) {
-        if let Some(offence) = ends::after_login(end) {
-            self.pool.defence.offence(&self.guest, offence);
+    fn leave(&self, end: &Disconnect) {
+        if let Some(offence) = disconnect::after_login(end) {
+            self.pool.defence.offence(&self.peer, offence);
         }
-        self.pool.recorder.later(self.presence.logout(
+        self.pool.best_effort.push(self.stats.logout(
             &self.account,
             self.ip(),
             self.job_difficulty(),
-            &ends::reason(end),
+            &disconnect::reason(end),
         ));
     }
 
@@ -492,9 +495,9 @@ impl Session {
         self.credited_since = Instant::now();
         // A connection of a moment measures nothing.
         if elapsed_s >= 1.0 {
-            self.pool
-                .recorder
-                .later(Row::Hashrate(self.account.hashrate(work, elapsed_s)));
+            self.pool.best_effort.push(BestEffortRow::Hashrate(
+                self.account.hashrate(work, elapsed_s),
+            ));
         }
     }
 }

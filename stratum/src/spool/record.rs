@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// Numbered rows, and whether JetStream may have them already.
 #[derive(Debug, Clone)]
-pub struct Record {
+pub struct SpoolRecord {
     /// The rows and their numbers.
     pub message: Numbered,
     /// They were offered to JetStream under this very message id, so they are offered under it
@@ -28,7 +28,7 @@ struct Head<'a> {
     offered: bool,
 }
 
-impl Record {
+impl SpoolRecord {
     /// The bytes to be framed.
     pub fn encode(&self) -> Vec<u8> {
         let Numbered {
@@ -56,7 +56,7 @@ impl Record {
         body
     }
 
-    /// Reads what [`Record::encode`] wrote. The error says what is wrong with it.
+    /// Reads what [`SpoolRecord::encode`] wrote. The error says what is wrong with it.
     pub fn decode(body: &[u8]) -> Result<Self, String> {
         let split = body
             .iter()
@@ -93,9 +93,9 @@ impl Record {
 /// or the way back would be slower than the way in. What was offered before keeps its composition.
 /// The same records give the same messages, whenever they are read, so the message ids are the same
 /// after a crash.
-pub fn messages(records: Vec<Record>, max_rows: usize, max_bytes: usize) -> Vec<Numbered> {
+pub fn messages(records: Vec<SpoolRecord>, max_rows: usize, max_bytes: usize) -> Vec<Numbered> {
     let mut messages: Vec<Numbered> = Vec::new();
-    let mut joined: Vec<Record> = Vec::new();
+    let mut joined: Vec<SpoolRecord> = Vec::new();
     let (mut rows, mut bytes) = (0, 0);
     for record in records {
         let (more_rows, more_bytes) = (record.message.rows, record.message.text.len());
@@ -113,7 +113,7 @@ pub fn messages(records: Vec<Record>, max_rows: usize, max_bytes: usize) -> Vec<
 }
 
 /// Whether the rows of `next` come right after those of `last` and may share a message with them.
-fn follows(last: &Record, next: &Record) -> bool {
+fn follows(last: &SpoolRecord, next: &SpoolRecord) -> bool {
     let (a, b) = (&last.message, &next.message);
     let number = i64::try_from(a.rows)
         .ok()
@@ -126,7 +126,7 @@ fn follows(last: &Record, next: &Record) -> bool {
         && number == Some(b.first)
 }
 
-fn join(records: Vec<Record>) -> Option<Numbered> {
+fn join(records: Vec<SpoolRecord>) -> Option<Numbered> {
     let mut records = records.into_iter().map(|record| record.message);
     let mut message = records.next()?;
     let mut text: Option<BytesMut> = None;
@@ -154,7 +154,7 @@ mod tests {
         first: i64,
         rows: usize,
         offered: bool,
-    ) -> Record {
+    ) -> SpoolRecord {
         let lines: String = (0..rows)
             .map(|row| format!("{{\"n\":{}}}\n", first + i64::try_from(row).unwrap()))
             .collect();
@@ -166,7 +166,7 @@ mod tests {
             rows,
             text: lines.into(),
         };
-        Record { message, offered }
+        SpoolRecord { message, offered }
     }
 
     fn rows(messages: &[Numbered]) -> Vec<(String, String, i64, String)> {
@@ -198,7 +198,7 @@ mod tests {
         ) {
             let streams: [&'static dyn headframe_schemas::Stream; 2] = [&Shares, &Blocks];
             let mut next = [1_i64; 2];
-            let records: Vec<Record> = steps.into_iter().map(|(stream, rows, offered, gap)| {
+            let records: Vec<SpoolRecord> = steps.into_iter().map(|(stream, rows, offered, gap)| {
                 let first = next[stream] + gap;
                 next[stream] = first + i64::try_from(rows).unwrap();
                 record(streams[stream], "p", first, rows, offered)
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_record_is_read_as_it_was_written_or_refused_with_a_reason() {
         let wanted = record(&Shares, "p.1", 7, 3, true);
-        let read = Record::decode(&wanted.encode()).unwrap();
+        let read = SpoolRecord::decode(&wanted.encode()).unwrap();
         assert_eq!(
             (format!("{:?}", read.message), read.offered),
             ("Numbered(shares main p.1/7+3)".to_owned(), true)
@@ -240,7 +240,7 @@ mod tests {
                 "sharks",
             ),
         ] {
-            let said = Record::decode(&bad).unwrap_err();
+            let said = SpoolRecord::decode(&bad).unwrap_err();
             assert!(said.contains(reason), "{said}");
         }
     }

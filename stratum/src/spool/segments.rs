@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::frame::{self, Piece};
-use super::record::Record;
+use super::record::SpoolRecord;
 
 /// A spool's file that could not be handled.
 #[derive(Debug, Error)]
@@ -68,7 +68,7 @@ pub struct Segment {
     /// Its size.
     pub bytes: u64,
     /// Its records, oldest first.
-    pub records: Vec<Record>,
+    pub records: Vec<SpoolRecord>,
     /// Records that could not be read; their bytes are set aside.
     pub damaged: u64,
 }
@@ -164,7 +164,7 @@ impl Segments {
         };
         for piece in frame::scan(&bytes) {
             match piece {
-                Piece::Record(range) => match Record::decode(&bytes[range.clone()]) {
+                Piece::Record(range) => match SpoolRecord::decode(&bytes[range.clone()]) {
                     Ok(record) => segment.records.push(record),
                     Err(reason) => self.damage(&mut segment, &bytes, range, &reason)?,
                 },

@@ -2,6 +2,6 @@
 //! clock.
 
 mod bans;
-mod conduct;
 mod limits;
+mod reputation;
 mod small;

@@ -10,7 +10,7 @@ use headframe_ingest::{
 };
 use headframe_ingest::{State, StreamSettings, provision};
 use headframe_schemas::stream::{self, shares::Share, shares::Shares};
-use headframe_stratum::spool::Settings;
+use headframe_stratum::spool::SpoolConfig;
 use headframe_stratum::{DurableFacts, Facts, StratumConfig};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -92,7 +92,7 @@ impl Bed {
         self.server = Some(start(self.folder.path(), port).await);
     }
 
-    fn open(&self, settings: &Settings) -> (DurableFacts, JoinHandle<()>) {
+    fn open(&self, settings: &SpoolConfig) -> (DurableFacts, JoinHandle<()>) {
         let publisher = Publisher::new(self.nats.clone(), "test", PublisherConfig::default());
         let (facts, spooler) =
             DurableFacts::open(publisher, settings, &self.folder.path().join("spool")).unwrap();
@@ -190,10 +190,10 @@ fn check_whole(rows: &[StoredShare], wanted: &BTreeMap<String, i64>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_share_is_ok_from_the_spool_and_refused_when_that_is_full() {
     let bed = Bed::new().await;
-    let settings = Settings {
+    let settings = SpoolConfig {
         max_bytes: 2_600,
         patience_ms: 200,
-        ..Settings::default()
+        ..SpoolConfig::default()
     };
     let (facts, spooler) = bed.open(&settings);
     let stage = Stage::open_over(
@@ -265,9 +265,9 @@ async fn a_share_is_ok_from_the_spool_and_refused_when_that_is_full() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nats_killed_under_load_costs_nothing_and_changes_no_order() {
     let mut bed = Bed::new().await;
-    let (facts, spooler) = bed.open(&Settings {
+    let (facts, spooler) = bed.open(&SpoolConfig {
         patience_ms: 100,
-        ..Settings::default()
+        ..SpoolConfig::default()
     });
     let watch = facts.spool().unwrap();
     let (stop, sent) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
@@ -321,9 +321,9 @@ async fn nats_killed_under_load_costs_nothing_and_changes_no_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spool_outlives_its_process_and_a_flipped_bit() {
     let mut bed = Bed::new().await;
-    let settings = Settings {
+    let settings = SpoolConfig {
         patience_ms: 50,
-        ..Settings::default()
+        ..SpoolConfig::default()
     };
     let port = bed.kill();
     // Rows one by one, so that each is a record; the process ends while they wait, twice.

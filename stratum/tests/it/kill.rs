@@ -5,7 +5,7 @@
 //! its own, so each is found in the stream or not. `HEADFRAME_POOL_KILLS` sets the number of kills.
 
 use headframe_ingest::{Nats, NatsConfig, Publisher, PublisherConfig};
-use headframe_stratum::spool::Settings;
+use headframe_stratum::spool::SpoolConfig;
 use headframe_stratum::{DurableFacts, StratumConfig};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -86,9 +86,9 @@ async fn be_the_pool(role: &str) {
         }
     };
     let publisher = Publisher::new(nats, "pool", PublisherConfig::default());
-    let settings = Settings {
+    let settings = SpoolConfig {
         patience_ms: 150,
-        ..Settings::default()
+        ..SpoolConfig::default()
     };
     let (facts, spooler) = DurableFacts::open(
         publisher,

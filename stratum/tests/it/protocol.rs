@@ -1,6 +1,6 @@
 //! The line codec and the commands: captured lines, hostile lines, and lines cut anywhere.
 
-use headframe_stratum::protocol::line::{LineError, Lines};
+use headframe_stratum::protocol::line::{LineBuffer, LineError};
 use headframe_stratum::protocol::{Command, parse};
 use headframe_stratum::share::Rejection;
 use proptest::prelude::*;
@@ -170,12 +170,12 @@ fn hostile_lines_are_refused_or_harmless() {
 
 #[test]
 fn a_line_without_end_is_cut_off() {
-    let mut lines = Lines::default();
+    let mut lines = LineBuffer::default();
     lines.push(&[b'a'; 100]);
     assert!(matches!(lines.take(100), Ok(None)));
     lines.push(b"a");
     assert!(matches!(lines.take(100), Err(LineError::TooLong(100))));
-    let mut lines = Lines::default();
+    let mut lines = LineBuffer::default();
     lines.push(&[b'a'; 101]);
     lines.push(b"\n");
     assert!(matches!(lines.take(100), Err(LineError::TooLong(100))));
@@ -186,7 +186,7 @@ proptest! {
     fn lines_survive_any_cut(lines in prop::collection::vec("[^\r\n\\s][^\r\n]{0,80}", 0..12), cuts in prop::collection::vec(1usize..40, 1..200), crlf: bool) {
         let end = if crlf { "\r\n" } else { "\n" };
         let stream: String = lines.iter().map(|line| format!("{line}{end}")).collect();
-        let (mut reader, mut read, mut rest) = (Lines::default(), Vec::new(), stream.as_bytes());
+        let (mut reader, mut read, mut rest) = (LineBuffer::default(), Vec::new(), stream.as_bytes());
         for cut in cuts.iter().cycle() {
             if rest.is_empty() {
                 break;

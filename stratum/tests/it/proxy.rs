@@ -1,7 +1,9 @@
 //! The PROXY header parser against the specification's own layout, cut anywhere, and against what
 //! is no header.
 
-use headframe_stratum::proxy::{MAX_REST, Origin, ProxyError, SIGNATURE, Trusted, parse, wanted};
+use headframe_stratum::proxy::{
+    MAX_REST, ProxyError, ProxySource, SIGNATURE, TrustedProxies, bytes_missing, parse,
+};
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 
@@ -41,7 +43,7 @@ fn the_miners_address_is_found_behind_both_families() {
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xcb\x00\x71\x07\x0a\x00\x00\x01\xc8\x22\x0d\x05";
     assert_eq!(
         parse(bytes),
-        Ok(Origin::Miner("203.0.113.7:51234".parse().unwrap()))
+        Ok(ProxySource::Miner("203.0.113.7:51234".parse().unwrap()))
     );
     for address in ["203.0.113.7:51234", "[2001:db8::7]:1"] {
         let address: SocketAddr = address.parse().unwrap();
@@ -49,14 +51,14 @@ fn the_miners_address_is_found_behind_both_families() {
         for extensions in [&[][..], &[0x04, 0, 3, 1, 2, 3]] {
             assert_eq!(
                 parse(&from(address, extensions)),
-                Ok(Origin::Miner(address))
+                Ok(ProxySource::Miner(address))
             );
         }
     }
     let mapped = from("[::ffff:203.0.113.7]:5".parse().unwrap(), &[]);
     assert_eq!(
         parse(&mapped),
-        Ok(Origin::Miner("203.0.113.7:5".parse().unwrap())),
+        Ok(ProxySource::Miner("203.0.113.7:5".parse().unwrap())),
         "IPv4 in IPv6 is IPv4"
     );
 }
@@ -69,7 +71,7 @@ fn a_health_check_and_an_unknown_family_leave_the_sockets_own_address() {
         header(0x21, 0x00, &[]),
         header(0x21, 0x31, &[0; 216]),
     ] {
-        assert_eq!(parse(&bytes), Ok(Origin::Socket), "{bytes:?}");
+        assert_eq!(parse(&bytes), Ok(ProxySource::Socket), "{bytes:?}");
     }
 }
 
@@ -106,19 +108,19 @@ fn what_is_no_header_is_refused_with_the_reason() {
         assert_eq!(parse(&bytes), Err(error.clone()), "{bytes:?}");
         assert!(error.to_string().contains("PROXY protocol"), "{error}");
     }
-    assert_eq!(wanted(&[]), Ok(16));
+    assert_eq!(bytes_missing(&[]), Ok(16));
     assert_eq!(
-        wanted(b"PRO"),
+        bytes_missing(b"PRO"),
         Err(ProxyError::Text),
         "it is refused at the first byte that tells"
     );
-    assert_eq!(wanted(b"{"), Err(ProxyError::Missing));
+    assert_eq!(bytes_missing(b"{"), Err(ProxyError::Missing));
 }
 
 #[test]
 fn only_listed_balancers_are_believed() {
     let list = |texts: &[&str]| {
-        Trusted::read(
+        TrustedProxies::parse(
             &texts
                 .iter()
                 .map(|text| (*text).to_owned())
@@ -138,7 +140,7 @@ fn only_listed_balancers_are_believed() {
         assert_eq!(trusted.contains(ip.parse().unwrap()), expected, "{ip}");
     }
     assert!(
-        !Trusted::default().contains("127.0.0.1".parse().unwrap()),
+        !TrustedProxies::default().contains("127.0.0.1".parse().unwrap()),
         "by default nobody is believed"
     );
     for bad in ["10.0.0.0/33", "balancer", "", "10.0.0.7:80"] {
@@ -158,7 +160,7 @@ proptest! {
         let bytes = from(SocketAddr::new(ip, port), &extensions);
         let mut read = 0;
         for cut in cuts.iter().cycle() {
-            let want = wanted(&bytes[..read]).unwrap();
+            let want = bytes_missing(&bytes[..read]).unwrap();
             prop_assert!(read + want <= bytes.len(), "asked for bytes of the miner");
             if want == 0 {
                 break;
@@ -167,15 +169,15 @@ proptest! {
             read += want.min(*cut);
         }
         prop_assert_eq!(read, bytes.len());
-        prop_assert_eq!(parse(&bytes), Ok(Origin::Miner(source)));
+        prop_assert_eq!(parse(&bytes), Ok(ProxySource::Miner(source)));
     }
 
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), at in 0usize..40, keep in 0usize..40) {
-        let _ = (wanted(&bytes), parse(&bytes));
+        let _ = (bytes_missing(&bytes), parse(&bytes));
         let mut spoiled = from("203.0.113.7:51234".parse().unwrap(), &[]);
         spoiled.truncate(keep);
         spoiled.splice(at.min(spoiled.len())..at.min(spoiled.len()), bytes);
-        let _ = (wanted(&spoiled), parse(&spoiled));
+        let _ = (bytes_missing(&spoiled), parse(&spoiled));
     }
 }

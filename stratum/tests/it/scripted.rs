@@ -9,7 +9,7 @@ use headframe_stratum::chain::{
 };
 use headframe_stratum::randomx::plan::ModeSetting;
 use headframe_stratum::work::difficulty::meets;
-use headframe_stratum::{BansHandle, Bound, Facts, StatsHandle, Stratum, StratumConfig};
+use headframe_stratum::{BanStore, BoundPool, Facts, StatsHandle, Stratum, StratumConfig};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -201,7 +201,7 @@ pub struct Stage {
     pub fingerprint: Option<String>,
     pub stats: StatsHandle,
     pub seeds: Arc<headframe_stratum::randomx::Seeds>,
-    pub bans: BansHandle,
+    pub bans: BanStore,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<()>,
 }
@@ -264,7 +264,7 @@ impl Stage {
             standings: Mutex::default(),
             marked: Mutex::new(marked),
         });
-        let bound: Bound = Stratum::bind_on(config, durable, chain.clone())
+        let bound: BoundPool = Stratum::bind_on(config, durable, chain.clone())
             .await
             .unwrap();
         let (address, stats, seeds, bans) = (

@@ -4,7 +4,7 @@
 use headframe_ingest::Numbered;
 use headframe_schemas::stream::shares::Shares;
 use headframe_stratum::spool::frame;
-use headframe_stratum::spool::record::Record;
+use headframe_stratum::spool::record::SpoolRecord;
 use headframe_stratum::spool::segments::{Segment, Segments, SpoolError};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ fn append(segments: &mut Segments, first: i64, rows: usize) {
     };
     let mut frames = Vec::new();
     frame::encode(
-        &Record {
+        &SpoolRecord {
             message,
             offered: false,
         }

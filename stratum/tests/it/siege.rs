@@ -7,8 +7,8 @@ mod crowd;
 mod hostile;
 
 use headframe_stratum::StratumConfig;
-use headframe_stratum::defence::addresses::Origin;
-use headframe_stratum::defence::bans::Subject;
+use headframe_stratum::defence::addresses::ClientAddress;
+use headframe_stratum::defence::bans::BanTarget;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::net::TcpSocket;
@@ -143,7 +143,7 @@ async fn an_operator_bans_and_lifts_and_a_restart_forgets_nothing() {
         login(&stage, "127.0.7.3", "a").await.unwrap(),
         login(&stage, "127.0.7.4", "a").await.unwrap(),
     );
-    let here_only = Subject::Address(Origin::of("127.0.7.3".parse().unwrap()));
+    let here_only = BanTarget::Address(ClientAddress::new("127.0.7.3".parse().unwrap()));
     let ban = stage
         .bans
         .ban(here_only.clone(), "asked to", Some(3600))
@@ -322,13 +322,13 @@ async fn names_beyond_the_cap_mine_under_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_hide_addresses_when_told_to() {
     let mut config = config();
-    config.defence.addresses_in_rows = headframe_stratum::defence::settings::AddressForm::Hashed;
+    config.defence.addresses_in_rows = headframe_stratum::defence::config::AddressForm::Hashed;
     let stage = Stage::open(Scene::default(), config).await;
     drop(login(&stage, "127.0.0.1", "a").await.unwrap());
     stage
         .bans
         .ban(
-            Subject::Address(Origin::of("127.0.0.1".parse().unwrap())),
+            BanTarget::Address(ClientAddress::new("127.0.0.1".parse().unwrap())),
             "test",
             None,
         )

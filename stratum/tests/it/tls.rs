@@ -1,7 +1,7 @@
-//! The certificate: made once, kept for good, private, and never guessed at; and a client that pins
+//! The certificate: self_signed once, kept for good, private, and never guessed at; and a client that pins
 //! it as XMRig does.
 
-use headframe_stratum::tls::{Identity, TlsError, TlsSettings};
+use headframe_stratum::tls::{TlsConfig, TlsError, TlsIdentity};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -109,12 +109,12 @@ pub async fn client(address: SocketAddr, fingerprint: &str) -> Client {
     )
 }
 
-pub fn in_folder(folder: &Path) -> TlsSettings {
-    TlsSettings::default().in_folder(folder)
+pub fn in_folder(folder: &Path) -> TlsConfig {
+    TlsConfig::default().in_folder(folder)
 }
 
-fn load(settings: &TlsSettings) -> Identity {
-    Identity::load(settings).unwrap().expect("there is TLS")
+fn load(settings: &TlsConfig) -> TlsIdentity {
+    TlsIdentity::load(settings).unwrap().expect("there is TLS")
 }
 
 fn mode(path: &Path) -> u32 {
@@ -156,7 +156,7 @@ async fn who_hangs_up_is_not_banned() {
 #[test]
 fn a_certificate_is_made_once_and_its_key_is_private() {
     let root = tempfile::tempdir().unwrap();
-    let folder = root.path().join("made/for/it");
+    let folder = root.path().join("self_signed/for/it");
     let first = load(&in_folder(&folder));
     assert_eq!(first.fingerprint.len(), 64);
     let mut names: Vec<_> = std::fs::read_dir(&folder)
@@ -178,7 +178,7 @@ fn a_certificate_is_made_once_and_its_key_is_private() {
     assert_eq!(
         (bytes("stratum-cert.pem"), bytes("stratum-key.pem")),
         (cert, key),
-        "nothing is made anew"
+        "nothing is self_signed anew"
     );
     let other = tempfile::tempdir().unwrap();
     assert_ne!(
@@ -203,7 +203,7 @@ fn half_a_pair_is_completed_or_refused_never_replaced() {
     load(&settings);
     assert_eq!((std::fs::read(&key).unwrap(), cert.exists()), (kept, true));
     std::fs::remove_file(&key).unwrap();
-    let error = Identity::load(&settings).err().expect("the key is gone");
+    let error = TlsIdentity::load(&settings).err().expect("the key is gone");
     assert!(
         matches!(error, TlsError::KeyGone { .. }) && error.to_string().contains("restore the key"),
         "{error}"
@@ -213,7 +213,7 @@ fn half_a_pair_is_completed_or_refused_never_replaced() {
         "no new key may appear under a certificate that miners have pinned"
     );
     std::fs::write(&key, "no key").unwrap();
-    let error = Identity::load(&settings)
+    let error = TlsIdentity::load(&settings)
         .err()
         .expect("the key is no key")
         .to_string();
@@ -226,41 +226,41 @@ fn half_a_pair_is_completed_or_refused_never_replaced() {
 #[test]
 fn the_operators_own_pair_is_used_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    let made = load(&in_folder(folder.path()));
+    let self_signed = load(&in_folder(folder.path()));
     let empty = tempfile::tempdir().unwrap();
-    let own = TlsSettings {
+    let own = TlsConfig {
         cert_file: Some(folder.path().join("stratum-cert.pem")),
         key_file: Some(folder.path().join("stratum-key.pem")),
         ..in_folder(empty.path())
     };
-    assert_eq!(load(&own).fingerprint, made.fingerprint);
+    assert_eq!(load(&own).fingerprint, self_signed.fingerprint);
     assert_eq!(
         std::fs::read_dir(empty.path()).unwrap().count(),
         0,
-        "nothing is made beside it"
+        "nothing is self_signed beside it"
     );
     let elsewhere = tempfile::tempdir().unwrap();
     load(&in_folder(elsewhere.path()));
-    let mixed = TlsSettings {
+    let mixed = TlsConfig {
         key_file: Some(elsewhere.path().join("stratum-key.pem")),
         ..own.clone()
     };
     assert!(
-        matches!(Identity::load(&mixed).err(), Some(TlsError::Pair { .. })),
+        matches!(TlsIdentity::load(&mixed).err(), Some(TlsError::Pair { .. })),
         "a key of another certificate"
     );
-    let gone = TlsSettings {
+    let gone = TlsConfig {
         cert_file: Some(folder.path().join("gone.pem")),
         ..own.clone()
     };
     assert!(
-        Identity::load(&gone)
+        TlsIdentity::load(&gone)
             .err()
             .unwrap()
             .to_string()
             .contains("gone.pem")
     );
-    let half = TlsSettings {
+    let half = TlsConfig {
         key_file: None,
         ..own
     };
@@ -270,13 +270,13 @@ fn the_operators_own_pair_is_used_as_it_is() {
             .to_string()
             .contains("stratum.tls.key_file")
     );
-    let off = TlsSettings {
+    let off = TlsConfig {
         enabled: false,
         ..in_folder(empty.path())
     };
     assert!(
-        Identity::load(&off).unwrap().is_none()
-            && Identity::load(&TlsSettings::default()).unwrap().is_none()
+        TlsIdentity::load(&off).unwrap().is_none()
+            && TlsIdentity::load(&TlsConfig::default()).unwrap().is_none()
     );
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
 }

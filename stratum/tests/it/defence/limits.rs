@@ -1,6 +1,6 @@
 //! Connections by address and neighbourhood.
 
-use headframe_stratum::defence::limits::{Limits, Settings};
+use headframe_stratum::defence::limits::{ConnectionLimits, Limits};
 use headframe_stratum::defence::refusal::Refusal;
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -9,8 +9,8 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn small() -> Settings {
-    Settings {
+fn small() -> ConnectionLimits {
+    ConnectionLimits {
         connections_per_address: 3,
         connections_per_network: 5,
         pre_login_per_address: 2,
@@ -53,7 +53,7 @@ fn an_address_and_its_neighbourhood_are_bounded() {
 
 #[test]
 fn an_ipv6_customer_is_one_neighbourhood() {
-    let mut limits = Limits::new(Settings {
+    let mut limits = Limits::new(ConnectionLimits {
         pre_login_per_network: 100,
         ..small()
     });
@@ -89,7 +89,7 @@ fn logins_come_at_a_pace_and_a_burst_of_all_rigs_at_once_is_fine() {
     assert_eq!(come_and_go(1000), Ok(()));
     assert_eq!(come_and_go(1001), Err(Refusal::PaceOfAddress));
     // Being thrown out costs logins, but never so many that one does not come back in time.
-    let mut thrown = Limits::new(Settings {
+    let mut thrown = Limits::new(ConnectionLimits {
         connections_per_address: 20,
         pre_login_per_address: 20,
         pre_login_per_network: 20,
@@ -104,10 +104,10 @@ fn logins_come_at_a_pace_and_a_burst_of_all_rigs_at_once_is_fine() {
     );
     // A farm of as many rigs as may connect comes back after a restart of the pool without a
     // refusal.
-    let mut limits = Limits::new(Settings {
+    let mut limits = Limits::new(ConnectionLimits {
         pre_login_per_address: 512,
         pre_login_per_network: 512,
-        ..Settings::default()
+        ..ConnectionLimits::default()
     });
     let rigs = (0..512).filter(|_| limits.arrive(a, 0).is_ok()).count();
     assert_eq!(rigs, 512);
@@ -116,7 +116,7 @@ fn logins_come_at_a_pace_and_a_burst_of_all_rigs_at_once_is_fine() {
 proptest! {
     #[test]
     fn what_is_open_is_counted_right(steps in prop::collection::vec((0u8..6, 0u8..3), 1..400)) {
-        let settings = Settings { logins_per_minute_address: 1_000_000, logins_per_minute_network: 1_000_000, ..small() };
+        let settings = ConnectionLimits { logins_per_minute_address: 1_000_000, logins_per_minute_network: 1_000_000, ..small() };
         let mut limits = Limits::new(settings.clone());
         let mut open: Vec<(IpAddr, bool)> = Vec::new();
         for (number, (host, step)) in steps.into_iter().enumerate() {

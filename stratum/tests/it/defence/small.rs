@@ -1,13 +1,13 @@
 //! Addresses, buckets, bounded memory, names, descriptors, privacy and settings.
 
 use headframe_stratum::StratumConfig;
-use headframe_stratum::defence::addresses::{Block, Origin};
-use headframe_stratum::defence::bucket::{Bucket, Rate};
+use headframe_stratum::defence::addresses::{Cidr, ClientAddress};
+use headframe_stratum::defence::config::{AddressForm, DefenceConfig};
 use headframe_stratum::defence::descriptors::{self, RESERVE};
-use headframe_stratum::defence::names::{Names, OTHERS, Settings as NameSettings};
 use headframe_stratum::defence::privacy::Privacy;
-use headframe_stratum::defence::recent::Recent;
-use headframe_stratum::defence::settings::{AddressForm, Settings};
+use headframe_stratum::defence::worker_names::{OTHERS, WorkerNames, WorkerNamesConfig};
+use headframe_stratum::lru_map::LruMap;
+use headframe_stratum::token_bucket::{Bucket, Rate};
 use proptest::prelude::*;
 use std::net::IpAddr;
 
@@ -27,12 +27,12 @@ fn blocks_are_read_and_hold_what_they_say() {
         ("10.0.0.0/8", "::ffff:10.1.1.1", "::10.1.1.1"),
     ];
     for (block, inside, outside) in cases {
-        let block: Block = block.parse().unwrap();
+        let block: Cidr = block.parse().unwrap();
         assert!(
             block.contains(ip(inside)) && !block.contains(ip(outside)),
             "{block}"
         );
-        assert_eq!(block.to_string().parse::<Block>().unwrap(), block);
+        assert_eq!(block.to_string().parse::<Cidr>().unwrap(), block);
     }
     for bad in [
         "",
@@ -45,22 +45,22 @@ fn blocks_are_read_and_hold_what_they_say() {
         "example.org",
         "10.0.0.0/8/8",
     ] {
-        assert!(bad.parse::<Block>().is_err(), "{bad}");
+        assert!(bad.parse::<Cidr>().is_err(), "{bad}");
     }
     assert_eq!(
-        Origin::of(ip("::ffff:203.0.113.7")),
-        Origin::of(ip("203.0.113.7"))
+        ClientAddress::new(ip("::ffff:203.0.113.7")),
+        ClientAddress::new(ip("203.0.113.7"))
     );
     assert_eq!(
-        Origin::of(ip("2001:db8:0:7:1:2:3:4")),
-        Origin::of(ip("2001:db8:0:7::"))
+        ClientAddress::new(ip("2001:db8:0:7:1:2:3:4")),
+        ClientAddress::new(ip("2001:db8:0:7::"))
     );
     assert_eq!(
-        Origin::of(ip("2001:db8:0:7::1")).to_string(),
+        ClientAddress::new(ip("2001:db8:0:7::1")).to_string(),
         "2001:db8:0:7::/64"
     );
     assert_eq!(
-        Block::neighbourhood(ip("203.0.113.7")).to_string(),
+        Cidr::neighbourhood(ip("203.0.113.7")).to_string(),
         "203.0.113.0/24"
     );
 }
@@ -89,7 +89,7 @@ fn a_bucket_holds_its_burst_and_owes_no_more() {
 proptest! {
     #[test]
     fn memory_is_bounded_and_forgets_the_oldest(most in 1usize..8, uses in prop::collection::vec((0u8..20, 0u8..4), 0..200)) {
-        let mut recent = Recent::new(most);
+        let mut recent = LruMap::new(most);
         let mut model: Vec<(u8, usize)> = Vec::new();
         for (at, (key, step)) in uses.into_iter().enumerate() {
             let known = model.iter().position(|(other, _)| *other == key);
@@ -122,7 +122,7 @@ proptest! {
 
 #[test]
 fn worker_names_are_capped_and_nobody_fills_a_strangers_list() {
-    let mut names = Names::new(NameSettings {
+    let mut names = WorkerNames::new(WorkerNamesConfig {
         workers_per_wallet: 2,
         workers: 3,
         keep_s: 60,
@@ -202,12 +202,12 @@ fn addresses_can_be_hidden_from_rows() {
     );
     assert_eq!(
         shown,
-        hashed.origin(Origin::of(ip("203.0.113.7"))),
+        hashed.origin(ClientAddress::new(ip("203.0.113.7"))),
         "a ban is found by its sessions' hash"
     );
     assert_eq!(
         hashed.address(ip("2001:db8::1")),
-        hashed.origin(Origin::of(ip("2001:db8::2")))
+        hashed.origin(ClientAddress::new(ip("2001:db8::2")))
     );
     let drawn = [0, 1].map(|_| {
         Privacy::new(AddressForm::Hashed, None)
@@ -222,8 +222,8 @@ fn addresses_can_be_hidden_from_rows() {
 
 #[test]
 fn settings_that_cannot_work_are_refused_by_name() {
-    assert_eq!(Settings::default().validate(), Ok(()));
-    let refused = |change: fn(&mut Settings)| {
+    assert_eq!(DefenceConfig::default().validate(), Ok(()));
+    let refused = |change: fn(&mut DefenceConfig)| {
         let mut config = StratumConfig {
             wallet: crate::address::MAINNET.to_owned(),
             ..StratumConfig::default()

@@ -1,4 +1,4 @@
-//! The keeper of bans: ends them in time, keeps them in a file, and takes the operator's word.
+//! The ban store: ends bans in time, keeps them in a file, and carries out operators' orders.
 
 use headframe_schemas::stream::bans::Ban as BanRow;
 use std::sync::Arc;
@@ -7,22 +7,22 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::bans::{Ban, BookFull, Subject};
+use super::ban_file;
+use super::bans::{Ban, BanListFull, BanTarget};
 use super::guard::Defence;
-use super::ledger;
 use super::privacy::Privacy;
-use crate::pool::wall_us;
-use crate::recorder::{Row, within_row};
+use crate::best_effort::{BestEffortRow, within_row};
+use crate::pool::unix_time_us;
 
 /// Between looks at what has ended, and at least between two writings of the file.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Why an operator's word was not taken, or not kept.
 #[derive(Debug, Error)]
-pub enum KeepError {
-    /// The book.
+pub enum BanStoreError {
+    /// The list.
     #[error(transparent)]
-    Full(#[from] BookFull),
+    Full(#[from] BanListFull),
     /// The file. The ban is in force all the same.
     #[error(
         "the ban is in force, but cannot be kept over a restart in {path}: {reason}; check the folder and the disk"
@@ -35,9 +35,9 @@ pub enum KeepError {
 
 /// The bans of a running pool, for its operator.
 #[derive(Clone)]
-pub struct BansHandle(pub(crate) Arc<Defence>);
+pub struct BanStore(pub(crate) Arc<Defence>);
 
-impl BansHandle {
+impl BanStore {
     /// Every ban in force, those that end first in front.
     pub fn list(&self) -> Vec<Ban> {
         self.0.sweep();
@@ -48,25 +48,25 @@ impl BansHandle {
     /// second. Returns when the file, if there is one, holds it.
     pub async fn ban(
         &self,
-        subject: Subject,
+        subject: BanTarget,
         reason: &str,
         lasts_s: Option<u64>,
-    ) -> Result<Ban, KeepError> {
+    ) -> Result<Ban, BanStoreError> {
         let ban = {
             let now_ms = self.0.now_ms();
             let mut state = self.0.state();
-            let ban = state.bans.ban(subject, reason, lasts_s, now_ms)?;
+            let ban = state.bans.ban_manually(subject, reason, lasts_s, now_ms)?;
             self.0.note_change(state.bans.len());
             ban
         };
         self.0.tell(&ban, "ban");
-        tracing::info!(kind = ban.subject.word(), reason, "banned by hand");
+        tracing::info!(kind = ban.subject.as_str(), reason, "banned by hand");
         self.0.save().await?;
         Ok(ban)
     }
 
     /// Lifts a ban; `None` when there is none.
-    pub async fn unban(&self, subject: &Subject) -> Result<Option<Ban>, KeepError> {
+    pub async fn unban(&self, subject: &BanTarget) -> Result<Option<Ban>, BanStoreError> {
         let lifted = {
             let mut state = self.0.state();
             let lifted = state.bans.unban(subject);
@@ -75,7 +75,7 @@ impl BansHandle {
         };
         if let Some(ban) = &lifted {
             self.0.tell(ban, "unban");
-            tracing::info!(kind = ban.subject.word(), "ban lifted by hand");
+            tracing::info!(kind = ban.subject.as_str(), "ban lifted by hand");
         }
         self.0.save().await?;
         Ok(lifted)
@@ -83,7 +83,7 @@ impl BansHandle {
 }
 
 impl Defence {
-    /// Keeps the book until `stop`, and once more after it.
+    /// Ends and saves bans until `stop`, and once more after it.
     pub(crate) async fn keep(self: Arc<Self>, stop: CancellationToken) {
         let mut told = false;
         while !stop.is_cancelled() {
@@ -120,7 +120,7 @@ impl Defence {
     }
 
     /// Writes the file, if there is one and it is old.
-    async fn save(&self) -> Result<(), KeepError> {
+    async fn save(&self) -> Result<(), BanStoreError> {
         let Some(path) = self.bans_file.clone() else {
             return Ok(());
         };
@@ -130,11 +130,11 @@ impl Defence {
         }
         let bans = self.state().bans.all();
         let shown = path.display().to_string();
-        let written = tokio::task::spawn_blocking(move || ledger::write(&path, &bans)).await;
+        let written = tokio::task::spawn_blocking(move || ban_file::write(&path, &bans)).await;
         let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         written.map_err(|reason| {
             self.dirty.store(true, Relaxed);
-            KeepError::File {
+            BanStoreError::File {
                 path: shown,
                 reason,
             }
@@ -143,20 +143,20 @@ impl Defence {
 }
 
 /// The row of a ban, or of its end.
-pub(super) fn row(pool: &str, privacy: &Privacy, ban: &Ban, action: &str) -> Row {
-    let (ip, party) = match &ban.subject {
-        Subject::Session(party) => (privacy.origin(party.origin), Some(party)),
-        Subject::Address(origin) => (privacy.origin(*origin), None),
-        Subject::Network(network) => (privacy.network(network), None),
+pub(super) fn row(pool: &str, privacy: &Privacy, ban: &Ban, action: &str) -> BestEffortRow {
+    let (ip, worker_id) = match &ban.subject {
+        BanTarget::Session(worker_id) => (privacy.origin(worker_id.origin), Some(worker_id)),
+        BanTarget::Address(origin) => (privacy.origin(*origin), None),
+        BanTarget::Network(network) => (privacy.network(network), None),
     };
-    Row::Ban(Box::new(BanRow {
-        event_time: wall_us(),
+    BestEffortRow::Ban(Box::new(BanRow {
+        event_time: unix_time_us(),
         pool: pool.to_owned(),
         action: action.to_owned(),
-        kind: ban.subject.word().to_owned(),
+        kind: ban.subject.as_str().to_owned(),
         ip,
-        miner: party.map(|party| party.wallet.clone()),
-        worker: party.map(|party| party.worker.clone()),
+        miner: worker_id.map(|worker_id| worker_id.wallet.clone()),
+        worker: worker_id.map(|worker_id| worker_id.worker.clone()),
         reason: within_row(&ban.reason).to_owned(),
         score: i64::from(ban.score),
         until: ban

@@ -1,4 +1,4 @@
-//! The keeper: decides what goes to JetStream, what goes to the disk, and in which order. No clock,
+//! The durable_queue: decides what goes to JetStream, what goes to the disk, and in which order. No clock,
 //! no socket, no file.
 //!
 //! One message a stream is under way at any time, and rows that come meanwhile make the next one.
@@ -17,22 +17,22 @@ use headframe_ingest::Numbered;
 use headframe_schemas::Stream;
 use thiserror::Error;
 
-use super::record::Record;
+use super::record::SpoolRecord;
 use super::segments::Segment;
-use line::{Flight, Line, Taken};
 use replay::Replay;
+use stream_queue::{DequeuedBatch, InFlight, StreamQueue};
 
-mod line;
 mod replay;
+mod stream_queue;
 
 /// What a record takes on the disk beside its rows, at most.
 const OVERHEAD: u64 = 512;
 /// Bytes of rows held in memory, beyond which callers wait.
 const MEMORY: usize = 16 * 1024 * 1024;
 
-/// What bounds the keeper.
+/// What bounds the durable_queue.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct QueueLimits {
     /// Rows a message.
     pub rows: usize,
     /// Bytes a message.
@@ -45,34 +45,34 @@ pub struct Limits {
 
 /// How dear a row is, when the spool gets full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
+pub enum Priority {
     /// Nobody waits for it: refused shares, hashrate. It may fill half of the spool.
-    Spare,
+    Low,
     /// A miner is paid for it. It may fill nearly all.
-    Due,
+    Normal,
     /// The pool is paid for it: blocks.
-    Vital,
+    High,
 }
 
-impl Class {
+impl Priority {
     /// How much of a spool it may fill.
     fn part_of(self, spool: u64) -> u64 {
         match self {
-            Class::Spare => spool / 2,
-            Class::Due => spool - spool / 16,
-            Class::Vital => spool,
+            Priority::Low => spool / 2,
+            Priority::Normal => spool - spool / 16,
+            Priority::High => spool,
         }
     }
 }
 
 /// A row to be kept. `W` is whoever waits for it.
-pub struct Row<W> {
+pub struct QueuedRow<W> {
     /// The stream it belongs to.
     pub stream: &'static dyn Stream,
     /// The value of the stream's key column.
     pub key: String,
     /// How dear it is.
-    pub class: Class,
+    pub priority: Priority,
     /// A JSON object without a line feed.
     pub line: Vec<u8>,
     /// Who is told.
@@ -81,8 +81,8 @@ pub struct Row<W> {
 
 /// Why a row is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// JetStream is away and the spool has no room for this class of rows.
+pub enum RowRefusal {
+    /// JetStream is away and the spool has no room for this priority of rows.
     #[error(
         "JetStream does not confirm, and the spool is full with {bytes} bytes; bring NATS back, or raise stratum.spool.max_bytes"
     )]
@@ -100,24 +100,24 @@ pub enum Refusal {
 
 /// How an offer to JetStream failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub enum PublishFailure {
     /// The same message can be offered again and may already be there.
-    Open(String),
+    Retryable(String),
     /// The message can never be taken.
-    Never(String),
+    Permanent(String),
 }
 
 /// What is to be done next.
 #[derive(Debug)]
-pub enum Step<W> {
+pub enum QueueAction<W> {
     /// Tell these.
-    Answer(Vec<W>, Result<(), Refusal>),
-    /// Offer a message to JetStream; then call [`Keeper::offered`] with the number.
+    Answer(Vec<W>, Result<(), RowRefusal>),
+    /// Offer a message to JetStream; then call [`DurableQueue::offered`] with the number.
     Offer(u64, Numbered),
-    /// Write records behind all others, sync, then call [`Keeper::appended`].
-    Append(Vec<Record>),
+    /// Write records behind all others, sync, then call [`DurableQueue::appended`].
+    Append(Vec<SpoolRecord>),
     /// Keep messages aside that JetStream will never take, remove the segment that is done with,
-    /// read the oldest, in this order; then call [`Keeper::read`].
+    /// read the oldest, in this order; then call [`DurableQueue::read`].
     Read {
         /// The messages and the reasons.
         aside: Vec<(Numbered, String)>,
@@ -127,17 +127,17 @@ pub enum Step<W> {
 }
 
 /// The state. Times are since any fixed moment.
-pub struct Keeper<W> {
-    limits: Limits,
+pub struct DurableQueue<W> {
+    limits: QueueLimits,
     producer: Arc<str>,
     next_row: BTreeMap<&'static str, i64>,
     next_offer: u64,
-    lines: Vec<Line<W>>,
+    lines: Vec<StreamQueue<W>>,
     /// `Some` while JetStream is away or the spool is not empty.
     replay: Option<Replay>,
-    /// Taken back from JetStream, first to go to the disk.
-    returned: Vec<(Record, Vec<W>)>,
-    answers: VecDeque<(Vec<W>, Result<(), Refusal>)>,
+    /// DequeuedBatch back from JetStream, first to go to the disk.
+    returned: Vec<(SpoolRecord, Vec<W>)>,
+    answers: VecDeque<(Vec<W>, Result<(), RowRefusal>)>,
     /// JetStream will never take them; to be kept beside the spool.
     aside: Vec<(Numbered, String)>,
     /// Who waits for the append in progress, and its size.
@@ -151,10 +151,10 @@ pub struct Keeper<W> {
     closing: bool,
 }
 
-impl<W> Keeper<W> {
-    /// A keeper whose rows carry this producer id, which no other run has. `used` bytes are in the
+impl<W> DurableQueue<W> {
+    /// A durable_queue whose rows carry this producer id, which no other run has. `used` bytes are in the
     /// spool already.
-    pub fn new(limits: Limits, producer: Arc<str>, used: u64) -> Self {
+    pub fn new(limits: QueueLimits, producer: Arc<str>, used: u64) -> Self {
         Self {
             limits,
             producer,
@@ -175,11 +175,11 @@ impl<W> Keeper<W> {
     }
 
     /// Takes a row in.
-    pub fn row(&mut self, row: Row<W>) {
-        if self.replay.is_some() && !self.fits(row.class, row.line.len()) {
+    pub fn row(&mut self, row: QueuedRow<W>) {
+        if self.replay.is_some() && !self.fits(row.priority, row.line.len()) {
             return self
                 .answers
-                .push_back((vec![row.waiter], Err(Refusal::Full { bytes: self.used })));
+                .push_back((vec![row.waiter], Err(RowRefusal::Full { bytes: self.used })));
         }
         let place = self
             .lines
@@ -188,14 +188,14 @@ impl<W> Keeper<W> {
         let line = match place {
             Some(place) => &mut self.lines[place],
             None => {
-                self.lines.push(Line::new(row.stream, row.key));
+                self.lines.push(StreamQueue::new(row.stream, row.key));
                 let last = self.lines.len() - 1;
                 &mut self.lines[last]
             }
         };
         line.gather(
             row.line,
-            row.class,
+            row.priority,
             row.waiter,
             self.limits.rows,
             self.limits.bytes,
@@ -203,12 +203,12 @@ impl<W> Keeper<W> {
     }
 
     /// What to do now; to be asked again until there is nothing.
-    pub fn step(&mut self, now: Duration) -> Option<Step<W>> {
+    pub fn step(&mut self, now: Duration) -> Option<QueueAction<W>> {
         if let Some((waiters, verdict)) = self.answers.pop_front() {
-            return Some(Step::Answer(waiters, verdict));
+            return Some(QueueAction::Answer(waiters, verdict));
         }
         if self.replay.is_none() {
-            let late = |flight: &Flight<W>| flight.since + self.limits.patience <= now;
+            let late = |flight: &InFlight<W>| flight.since + self.limits.patience <= now;
             if !self
                 .lines
                 .iter()
@@ -223,9 +223,9 @@ impl<W> Keeper<W> {
     }
 
     /// JetStream's answer to an offer.
-    pub fn offered(&mut self, now: Duration, number: u64, answer: Result<(), Failure>) {
+    pub fn offered(&mut self, now: Duration, number: u64, answer: Result<(), PublishFailure>) {
         let Some(replay) = &mut self.replay else {
-            let holds = |line: &&mut Line<W>| {
+            let holds = |line: &&mut StreamQueue<W>| {
                 line.flight
                     .as_ref()
                     .is_some_and(|flight| flight.number == number)
@@ -234,9 +234,9 @@ impl<W> Keeper<W> {
                 return;
             };
             match answer {
-                Err(Failure::Open(_)) => self.leave(now),
+                Err(PublishFailure::Retryable(_)) => self.leave(now),
                 settled => {
-                    let verdict = settled.map_err(|failure| Refusal::Never(failure.reason()));
+                    let verdict = settled.map_err(|failure| RowRefusal::Never(failure.reason()));
                     let waiters = line
                         .flight
                         .take()
@@ -259,7 +259,7 @@ impl<W> Keeper<W> {
         let (waiters, _) = self.writing.take().unwrap_or((Vec::new(), 0));
         self.trouble = result.as_ref().err().cloned();
         self.answers
-            .push_back((waiters, result.map_err(Refusal::Disk)));
+            .push_back((waiters, result.map_err(RowRefusal::Disk)));
     }
 
     /// The end of a read; `used` is the size of the spool.
@@ -300,7 +300,7 @@ impl<W> Keeper<W> {
 
     /// Whether every row has been answered.
     pub fn is_settled(&self) -> bool {
-        let quiet = |line: &Line<W>| line.flight.is_none() && line.gathered() == 0;
+        let quiet = |line: &StreamQueue<W>| line.flight.is_none() && line.gathered() == 0;
         self.answers.is_empty()
             && self.returned.is_empty()
             && self.writing.is_none()
@@ -339,17 +339,18 @@ impl<W> Keeper<W> {
     }
 
     /// Why good shares are refused now, if they are.
-    pub fn refuses(&self) -> Option<Refusal> {
+    pub fn refuses(&self) -> Option<RowRefusal> {
         self.replay.as_ref()?;
-        let full = (!self.fits(Class::Due, 1024)).then_some(Refusal::Full { bytes: self.used });
-        full.or_else(|| self.trouble.clone().map(Refusal::Disk))
+        let full =
+            (!self.fits(Priority::Normal, 1024)).then_some(RowRefusal::Full { bytes: self.used });
+        full.or_else(|| self.trouble.clone().map(RowRefusal::Disk))
     }
 
     fn gathered(&self) -> usize {
-        self.lines.iter().map(Line::gathered).sum()
+        self.lines.iter().map(StreamQueue::gathered).sum()
     }
 
-    fn fits(&self, class: Class, more: usize) -> bool {
+    fn fits(&self, priority: Priority, more: usize) -> bool {
         let returned: usize = self
             .returned
             .iter()
@@ -357,30 +358,30 @@ impl<W> Keeper<W> {
             .sum();
         let writing = self.writing.as_ref().map_or(0, |(_, bytes)| *bytes);
         let coming = (self.gathered() + returned + more) as u64 + writing + OVERHEAD;
-        self.used + coming <= class.part_of(self.limits.spool)
+        self.used + coming <= priority.part_of(self.limits.spool)
     }
 
     /// Rows go to JetStream: the next message of each stream that has none under way.
-    fn offer_gathered(&mut self, now: Duration) -> Option<Step<W>> {
+    fn offer_gathered(&mut self, now: Duration) -> Option<QueueAction<W>> {
         let line = self
             .lines
             .iter_mut()
             .find(|line| line.flight.is_none() && line.gathered() > 0)?;
-        let Taken {
+        let DequeuedBatch {
             message,
-            class,
+            priority,
             waiters,
         } = line.take(&self.producer, &mut self.next_row)?;
         let number = self.next_offer;
         self.next_offer += 1;
-        line.flight = Some(Flight {
+        line.flight = Some(InFlight {
             number,
             message: message.clone(),
-            class,
+            priority,
             waiters,
             since: now,
         });
-        Some(Step::Offer(number, message))
+        Some(QueueAction::Offer(number, message))
     }
 
     /// JetStream is called away: what is under way goes to the spool first, as it was offered.
@@ -390,9 +391,9 @@ impl<W> Keeper<W> {
             let Some(flight) = self.lines[place].flight.take() else {
                 continue;
             };
-            if self.fits(flight.class, flight.message.text.len()) {
+            if self.fits(flight.priority, flight.message.text.len()) {
                 self.returned.push((
-                    Record {
+                    SpoolRecord {
                         message: flight.message,
                         offered: true,
                     },
@@ -400,12 +401,12 @@ impl<W> Keeper<W> {
                 ));
             } else {
                 self.answers
-                    .push_back((flight.waiters, Err(Refusal::Full { bytes: self.used })));
+                    .push_back((flight.waiters, Err(RowRefusal::Full { bytes: self.used })));
             }
         }
     }
 
-    fn spool(&mut self, now: Duration) -> Option<Step<W>> {
+    fn spool(&mut self, now: Duration) -> Option<QueueAction<W>> {
         if self.writing.is_none() && !self.reading {
             let wanted = self
                 .replay
@@ -417,11 +418,11 @@ impl<W> Keeper<W> {
                 self.for_the_disk(now)
             };
             if !records.is_empty() {
-                return Some(Step::Append(records));
+                return Some(QueueAction::Append(records));
             }
             if let Some(done) = wanted {
                 (self.reading, self.appended) = (true, false);
-                return Some(Step::Read {
+                return Some(QueueAction::Read {
                     aside: self.aside.clone(),
                     done,
                 });
@@ -430,13 +431,13 @@ impl<W> Keeper<W> {
         let number = self.next_offer;
         let message = self.replay.as_mut()?.offer(now, number)?;
         self.next_offer += 1;
-        Some(Step::Offer(number, message))
+        Some(QueueAction::Offer(number, message))
     }
 
     /// Everything that waits for the disk. Nothing, when the spool is nearly read out: then the
     /// rows wait the moment until it is empty, for with every row behind the last it would never
     /// be.
-    fn for_the_disk(&mut self, now: Duration) -> Vec<Record> {
+    fn for_the_disk(&mut self, now: Duration) -> Vec<SpoolRecord> {
         let held = self
             .replay
             .as_ref()
@@ -450,12 +451,12 @@ impl<W> Keeper<W> {
         }
         if !held || self.closing {
             for place in 0..self.lines.len() {
-                while let Some(class) = self.lines[place].next_class() {
+                while let Some(priority) = self.lines[place].next_class() {
                     // Rows that came before JetStream was called away were let in without asking
                     // for room.
                     let fits = self.used + bytes + self.lines[place].next_bytes() + OVERHEAD
-                        <= class.part_of(self.limits.spool);
-                    let Some(Taken {
+                        <= priority.part_of(self.limits.spool);
+                    let Some(DequeuedBatch {
                         message, waiters, ..
                     }) = self.lines[place].take(&self.producer, &mut self.next_row)
                     else {
@@ -463,11 +464,11 @@ impl<W> Keeper<W> {
                     };
                     if !fits {
                         self.answers
-                            .push_back((waiters, Err(Refusal::Full { bytes: self.used })));
+                            .push_back((waiters, Err(RowRefusal::Full { bytes: self.used })));
                         continue;
                     }
                     bytes += message.text.len() as u64 + OVERHEAD;
-                    records.push(Record {
+                    records.push(SpoolRecord {
                         message,
                         offered: false,
                     });
@@ -482,10 +483,10 @@ impl<W> Keeper<W> {
     }
 }
 
-impl Failure {
+impl PublishFailure {
     fn reason(self) -> String {
         match self {
-            Failure::Open(reason) | Failure::Never(reason) => reason,
+            PublishFailure::Retryable(reason) | PublishFailure::Permanent(reason) => reason,
         }
     }
 }

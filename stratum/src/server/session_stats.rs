@@ -4,11 +4,11 @@ use headframe_schemas::stream::sessions::Session as SessionRow;
 use std::time::Instant;
 
 use super::account::Account;
-use crate::pool::wall_us;
-use crate::recorder::{Row, within_row};
+use crate::best_effort::{BestEffortRow, within_row};
+use crate::pool::unix_time_us;
 
 /// What the rows of one session need.
-pub(super) struct Presence {
+pub(super) struct SessionStats {
     session: u64,
     agent: Box<str>,
     since: Instant,
@@ -17,7 +17,7 @@ pub(super) struct Presence {
     work: u128,
 }
 
-impl Presence {
+impl SessionStats {
     /// A session that begins now.
     pub(super) fn new(agent: &str) -> Self {
         Self {
@@ -46,8 +46,8 @@ impl Presence {
     }
 
     /// The row of the login; `ip` in the form that rows show.
-    pub(super) fn login(&self, account: &Account, ip: String, difficulty: u64) -> Row {
-        Row::Session(Box::new(self.row(account, ip, "login", difficulty)))
+    pub(super) fn login(&self, account: &Account, ip: String, difficulty: u64) -> BestEffortRow {
+        BestEffortRow::Session(Box::new(self.row(account, ip, "login", difficulty)))
     }
 
     /// The row of the end.
@@ -57,19 +57,19 @@ impl Presence {
         ip: String,
         difficulty: u64,
         reason: &str,
-    ) -> Row {
+    ) -> BestEffortRow {
         let mut row = self.row(account, ip, "logout", difficulty);
         row.reason = Some(within_row(reason).to_owned());
         row.duration_s = Some(self.since.elapsed().as_secs_f64());
         row.shares_accepted = i64::try_from(self.accepted).ok();
         row.shares_refused = i64::try_from(self.refused).ok();
         row.work = i128::try_from(self.work).ok();
-        Row::Session(Box::new(row))
+        BestEffortRow::Session(Box::new(row))
     }
 
     fn row(&self, account: &Account, ip: String, event: &str, difficulty: u64) -> SessionRow {
         SessionRow {
-            event_time: wall_us(),
+            event_time: unix_time_us(),
             pool: account.pool(),
             event: event.to_owned(),
             session: self.session(),

@@ -1,15 +1,17 @@
 //! Who is sentenced for what, and who must not be.
 
-use headframe_stratum::defence::addresses::Origin;
-use headframe_stratum::defence::bans::Subject;
-use headframe_stratum::defence::conduct::{Conduct, Offence, Party, Record, Settings, Verdict};
+use headframe_stratum::defence::addresses::ClientAddress;
+use headframe_stratum::defence::bans::BanTarget;
+use headframe_stratum::defence::reputation::{
+    Offence, OffenceVerdict, ReputationConfig, ReputationScore, ReputationTable, WorkerId,
+};
 use headframe_stratum::share::Rejection;
 use proptest::prelude::*;
 use std::sync::Arc;
 
-fn party(ip: &str, worker: &str) -> Arc<Party> {
-    Arc::new(Party {
-        origin: Origin::of(ip.parse().unwrap()),
+fn worker_id(ip: &str, worker: &str) -> Arc<WorkerId> {
+    Arc::new(WorkerId {
+        origin: ClientAddress::new(ip.parse().unwrap()),
         wallet: "4A".to_owned(),
         worker: worker.to_owned(),
     })
@@ -17,40 +19,45 @@ fn party(ip: &str, worker: &str) -> Arc<Party> {
 
 /// One connection of a worker.
 struct Rig {
-    party: Arc<Party>,
-    record: Record,
+    worker_id: Arc<WorkerId>,
+    record: ReputationScore,
 }
 
 impl Rig {
     fn new(ip: &str, worker: &str) -> Self {
         Self {
-            party: party(ip, worker),
-            record: Record::default(),
+            worker_id: worker_id(ip, worker),
+            record: ReputationScore::default(),
         }
     }
 
-    fn good(&mut self, conduct: &mut Conduct, now_ms: u64) {
-        conduct.good(&mut self.record, &self.party, now_ms);
+    fn good(&mut self, conduct: &mut ReputationTable, now_ms: u64) {
+        conduct.good(&mut self.record, &self.worker_id, now_ms);
     }
 
-    fn does(&mut self, conduct: &mut Conduct, offence: Offence, now_ms: u64) -> Verdict {
-        conduct.offence(&mut self.record, &self.party, offence, false, now_ms)
+    fn does(
+        &mut self,
+        conduct: &mut ReputationTable,
+        offence: Offence,
+        now_ms: u64,
+    ) -> OffenceVerdict {
+        conduct.offence(&mut self.record, &self.worker_id, offence, false, now_ms)
     }
 
     /// Until it is to be closed: how many it took, and the verdict.
     fn until_closed(
         &mut self,
-        conduct: &mut Conduct,
+        conduct: &mut ReputationTable,
         offence: Offence,
         most: usize,
-    ) -> Option<(usize, Verdict)> {
+    ) -> Option<(usize, OffenceVerdict)> {
         (1..=most)
             .map(|number| (number, self.does(conduct, offence, 0)))
             .find(|(_, verdict)| verdict.close)
     }
 }
 
-fn subjects(verdict: &Verdict) -> Vec<&Subject> {
+fn subjects(verdict: &OffenceVerdict) -> Vec<&BanTarget> {
     verdict.ban.iter().map(|(subject, _)| subject).collect()
 }
 
@@ -65,26 +72,26 @@ fn wrong_results_weigh_most_and_nobody_falls_by_one_event() {
         (Offence::Duplicate, 20),
         (Offence::Stale, 100),
     ] {
-        let mut conduct = Conduct::new(Settings::default());
+        let mut conduct = ReputationTable::new(ReputationConfig::default());
         let mut rig = Rig::new("203.0.113.1", "a");
         let (took, verdict) = rig.until_closed(&mut conduct, offence, 200).unwrap();
         assert_eq!(
             (took, subjects(&verdict)),
-            (number, vec![&Subject::Session((*rig.party).clone())]),
+            (number, vec![&BanTarget::Session((*rig.worker_id).clone())]),
             "{offence:?}"
         );
     }
     // What the pool refuses for its own reasons is nobody's offence.
-    assert_eq!(Offence::of(Rejection::Throttled), None);
+    assert_eq!(Offence::from_rejection(Rejection::Throttled), None);
     assert_eq!(
-        Offence::of(Rejection::WrongResult),
+        Offence::from_rejection(Rejection::WrongResult),
         Some(Offence::WrongResult)
     );
 }
 
 #[test]
 fn a_miner_with_a_bug_is_refused_and_not_banned_while_it_works() {
-    let mut conduct = Conduct::new(Settings::default());
+    let mut conduct = ReputationTable::new(ReputationConfig::default());
     // XMRig's duplicates after a donation round: one good share, then it again.
     let mut doubler = Rig::new("203.0.113.1", "doubler");
     // Unstable memory: every fifth result is wrong.
@@ -94,12 +101,12 @@ fn a_miner_with_a_bug_is_refused_and_not_banned_while_it_works() {
         doubler.good(&mut conduct, now_ms);
         assert_eq!(
             doubler.does(&mut conduct, Offence::Duplicate, now_ms),
-            Verdict::default()
+            OffenceVerdict::default()
         );
         if round % 5 == 0 {
             assert_eq!(
                 unstable.does(&mut conduct, Offence::WrongResult, now_ms),
-                Verdict::default(),
+                OffenceVerdict::default(),
                 "round {round}"
             );
         } else {
@@ -119,7 +126,7 @@ fn a_miner_with_a_bug_is_refused_and_not_banned_while_it_works() {
 
 #[test]
 fn one_bad_rig_never_bans_its_lan() {
-    let mut conduct = Conduct::new(Settings::default());
+    let mut conduct = ReputationTable::new(ReputationConfig::default());
     let mut honest = Rig::new("203.0.113.1", "honest");
     for round in 0..500u64 {
         let now_ms = round * 30_000;
@@ -130,20 +137,20 @@ fn one_bad_rig_never_bans_its_lan() {
         for _ in 0..4 {
             let verdict = bad.does(&mut conduct, Offence::WrongResult, now_ms);
             assert!(subjects(&verdict).iter().all(
-                |subject| matches!(subject, Subject::Session(party) if party.worker != "honest")
+                |subject| matches!(subject, BanTarget::Session(worker_id) if worker_id.worker != "honest")
             ));
         }
         assert_eq!(
-            conduct.before_login(honest.party.origin, Offence::PreLoginJunk, now_ms),
+            conduct.before_login(honest.worker_id.origin, Offence::PreLoginJunk, now_ms),
             None
         );
     }
-    assert!(conduct.is_proven(&honest.party, 500 * 30_000));
+    assert!(conduct.is_proven(&honest.worker_id, 500 * 30_000));
 }
 
 #[test]
 fn rigs_that_share_a_name_are_closed_one_by_one() {
-    let mut conduct = Conduct::new(Settings::default());
+    let mut conduct = ReputationTable::new(ReputationConfig::default());
     let (mut honest, mut bad) = (
         Rig::new("203.0.113.1", "default"),
         Rig::new("203.0.113.1", "default"),
@@ -163,7 +170,7 @@ fn rigs_that_share_a_name_are_closed_one_by_one() {
 
 #[test]
 fn an_address_with_nothing_but_bad_workers_is_banned() {
-    let mut conduct = Conduct::new(Settings::default());
+    let mut conduct = ReputationTable::new(ReputationConfig::default());
     let mut banned = Vec::new();
     for number in 0..3 {
         let mut rig = Rig::new("203.0.113.1", &format!("w{number}"));
@@ -177,36 +184,42 @@ fn an_address_with_nothing_but_bad_workers_is_banned() {
     assert_eq!(banned.len(), 4);
     assert_eq!(
         banned[3].0,
-        Subject::Address(Origin::of("203.0.113.1".parse().unwrap()))
+        BanTarget::Address(ClientAddress::new("203.0.113.1".parse().unwrap()))
     );
     // Another name before each sentence is no way out.
-    let mut conduct = Conduct::new(Settings::default());
+    let mut conduct = ReputationTable::new(ReputationConfig::default());
     let mut offences = (0..100).map(|number| {
         Rig::new("203.0.113.9", &format!("w{number}")).does(&mut conduct, Offence::WrongResult, 0)
     });
     let verdict = offences.find(|verdict| !verdict.ban.is_empty()).unwrap();
-    assert!(matches!(subjects(&verdict)[..], [Subject::Address(_)]) && verdict.close);
+    assert!(matches!(subjects(&verdict)[..], [BanTarget::Address(_)]) && verdict.close);
     // Allowed addresses lose the worker and keep the address.
-    let mut conduct = Conduct::new(Settings::default());
+    let mut conduct = ReputationTable::new(ReputationConfig::default());
     for number in 0..10 {
         let mut rig = Rig::new("192.168.1.1", &format!("w{number}"));
         let bans: Vec<_> = (0..4)
             .flat_map(|_| {
                 conduct
-                    .offence(&mut rig.record, &rig.party, Offence::WrongResult, true, 0)
+                    .offence(
+                        &mut rig.record,
+                        &rig.worker_id,
+                        Offence::WrongResult,
+                        true,
+                        0,
+                    )
                     .ban
             })
             .map(|ban| ban.0)
             .collect();
-        assert!(matches!(bans[..], [Subject::Session(_)]), "{bans:?}");
+        assert!(matches!(bans[..], [BanTarget::Session(_)]), "{bans:?}");
     }
 }
 
 #[test]
 fn junk_before_login_bans_the_address_unless_somebody_there_is_honest() {
-    let mut conduct = Conduct::new(Settings::default());
-    let origin = party("203.0.113.1", "x").origin;
-    let junk = |conduct: &mut Conduct, now_ms| {
+    let mut conduct = ReputationTable::new(ReputationConfig::default());
+    let origin = worker_id("203.0.113.1", "x").origin;
+    let junk = |conduct: &mut ReputationTable, now_ms| {
         (0..10)
             .filter_map(|_| conduct.before_login(origin, Offence::PreLoginJunk, now_ms))
             .count()
@@ -220,7 +233,7 @@ fn junk_before_login_bans_the_address_unless_somebody_there_is_honest() {
 
 #[test]
 fn points_fade_and_automatic_bans_can_be_turned_off() {
-    let mut conduct = Conduct::new(Settings::default());
+    let mut conduct = ReputationTable::new(ReputationConfig::default());
     let mut rig = Rig::new("203.0.113.1", "a");
     // A wrong result every ten minutes for a day never comes to a hundred points.
     for round in 0..144u64 {
@@ -230,34 +243,34 @@ fn points_fade_and_automatic_bans_can_be_turned_off() {
             "{round}"
         );
     }
-    let mut conduct = Conduct::new(Settings {
+    let mut conduct = ReputationTable::new(ReputationConfig {
         ban_points: 0,
-        ..Settings::default()
+        ..ReputationConfig::default()
     });
     assert!(
         rig.until_closed(&mut conduct, Offence::WrongResult, 1000)
             .is_none()
     );
     assert_eq!(
-        conduct.before_login(rig.party.origin, Offence::PreLoginJunk, 0),
+        conduct.before_login(rig.worker_id.origin, Offence::PreLoginJunk, 0),
         None
     );
 }
 
 #[test]
 fn proof_comes_with_a_good_share_goes_with_a_wrong_one_and_survives_a_reconnect() {
-    let settings = Settings::default();
-    let mut conduct = Conduct::new(settings.clone());
+    let settings = ReputationConfig::default();
+    let mut conduct = ReputationTable::new(settings.clone());
     let mut rig = Rig::new("203.0.113.1", "a");
     assert!(!rig.record.is_proven(&settings, 0));
     rig.good(&mut conduct, 0);
-    assert!(rig.record.is_proven(&settings, 0) && conduct.is_proven(&rig.party, 0));
+    assert!(rig.record.is_proven(&settings, 0) && conduct.is_proven(&rig.worker_id, 0));
     rig.does(&mut conduct, Offence::WrongResult, 0);
     assert!(!rig.record.is_proven(&settings, 0));
     (0..2).for_each(|_| rig.good(&mut conduct, 0));
     assert!(rig.record.is_proven(&settings, 0));
     assert!(
-        !conduct.is_proven(&party("203.0.113.2", "a"), 0),
+        !conduct.is_proven(&worker_id("203.0.113.2", "a"), 0),
         "proof belongs to an address, too"
     );
     assert!(
@@ -270,8 +283,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
     fn a_sentence_needs_points_and_a_bad_ratio(steps in prop::collection::vec((0usize..14, 0u64..60_000), 1..120)) {
-        let settings = Settings::default();
-        let mut conduct = Conduct::new(settings.clone());
+        let settings = ReputationConfig::default();
+        let mut conduct = ReputationTable::new(settings.clone());
         let mut rig = Rig::new("203.0.113.1", "a");
         let (mut now_ms, mut points, mut good, mut workers, mut addresses) = (0, 0u32, 0u32, 0, 0);
         for (step, later_ms) in steps {
@@ -287,7 +300,7 @@ proptest! {
                 // Fading only lowers the sums, so the points as given bound what all sentences
                 // together can rest on.
                 let (sentences, each) = match subject {
-                    Subject::Session(_) => (&mut workers, settings.ban_points),
+                    BanTarget::Session(_) => (&mut workers, settings.ban_points),
                     _ => (&mut addresses, settings.ban_points * settings.bans_before_address),
                 };
                 *sentences += 1;

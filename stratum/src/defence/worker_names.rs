@@ -15,7 +15,7 @@ pub const OTHERS: &str = "_others";
 /// The caps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct WorkerNamesConfig {
     /// Worker names of a wallet; more share the name `_others`.
     pub workers_per_wallet: usize,
     /// Worker names of all wallets together; those that left longest ago are forgotten first.
@@ -24,7 +24,7 @@ pub struct Settings {
     pub keep_s: u64,
 }
 
-impl Default for Settings {
+impl Default for WorkerNamesConfig {
     fn default() -> Self {
         Self {
             workers_per_wallet: 1_000,
@@ -46,8 +46,8 @@ struct Name {
 
 /// The names known.
 #[derive(Debug)]
-pub struct Names {
-    settings: Settings,
+pub struct WorkerNames {
+    settings: WorkerNamesConfig,
     wallets: HashMap<Arc<str>, HashMap<Arc<str>, Name>>,
     /// Unused names by the time they were left.
     idle: BTreeMap<(u64, u64), (Arc<str>, Arc<str>)>,
@@ -55,9 +55,9 @@ pub struct Names {
     numbers: u64,
 }
 
-impl Names {
+impl WorkerNames {
     /// None yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: WorkerNamesConfig) -> Self {
         Self {
             settings,
             wallets: HashMap::new(),

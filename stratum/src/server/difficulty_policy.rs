@@ -5,26 +5,30 @@ use crate::protocol::login::Login;
 use crate::work::vardiff::Vardiff;
 
 /// A session's difficulty.
-pub(super) enum Pace {
+pub(super) enum DifficultyPolicy {
     Fixed(u64),
     Following(Vardiff),
 }
 
-impl Pace {
+impl DifficultyPolicy {
     /// What the login wishes, within the port's bounds, else what the port says.
     pub(super) fn new(login: &Login, port: &Port, now_ms: u64) -> Self {
         let vardiff = &port.vardiff;
         match login.fixed_difficulty.or(port.fixed_difficulty) {
-            Some(fixed) => Pace::Fixed(fixed.clamp(vardiff.min_difficulty, vardiff.max_difficulty)),
-            None => Pace::Following(Vardiff::new(port.start_difficulty, vardiff, now_ms)),
+            Some(fixed) => {
+                DifficultyPolicy::Fixed(fixed.clamp(vardiff.min_difficulty, vardiff.max_difficulty))
+            }
+            None => {
+                DifficultyPolicy::Following(Vardiff::new(port.start_difficulty, vardiff, now_ms))
+            }
         }
     }
 
     /// Hashes a share of the next job costs.
     pub(super) fn difficulty(&self) -> u64 {
         match self {
-            Pace::Fixed(fixed) => *fixed,
-            Pace::Following(vardiff) => vardiff.difficulty(),
+            DifficultyPolicy::Fixed(fixed) => *fixed,
+            DifficultyPolicy::Following(vardiff) => vardiff.difficulty(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! How fast a connection is read: a burst is taken at once, what is more waits in its own socket.
 //!
-//! Reading and refusing a line costs little, but not nothing, and whoever sends without pause must
+//! StreamReader and refusing a line costs little, but not nothing, and whoever sends without pause must
 //! not get more of the processor than the others. Whoever the pool is too busy for is heard less
 //! and less often until a share of it is good, so that strangers gain nothing by asking again at
 //! once.
@@ -8,14 +8,14 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-use crate::defence::bucket::{Bucket, Rate};
-use crate::defence::settings::Settings;
+use crate::defence::config::DefenceConfig;
+use crate::token_bucket::{Bucket, Rate};
 
 /// Pauses grow to eight seconds: XMRig leaves a pool that has not answered for twenty.
 const MOST_DOUBLINGS: u8 = 3;
 
 /// The pace of one connection.
-pub(super) struct Tempo {
+pub(super) struct ReadThrottle {
     rate: Rate,
     bucket: Bucket,
     /// Shares in a row that the pool was too busy for.
@@ -24,9 +24,9 @@ pub(super) struct Tempo {
     pub(super) next: Instant,
 }
 
-impl Tempo {
+impl ReadThrottle {
     /// A connection that has sent nothing yet.
-    pub(super) fn new(settings: &Settings, now_ms: u64) -> Self {
+    pub(super) fn new(settings: &DefenceConfig, now_ms: u64) -> Self {
         let rate = Rate {
             per_s: f64::from(settings.lines_per_s),
             burst: f64::from(settings.lines_burst),
@@ -69,15 +69,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_is_told_that_the_pool_is_busy_is_heard_less_and_less_until_a_share_is_good() {
-        let mut tempo = Tempo::new(&Settings::default(), 0);
+        let mut throttle = ReadThrottle::new(&DefenceConfig::default(), 0);
         let start = Instant::now();
-        let mut pause = |what: fn(&mut Tempo)| {
-            what(&mut tempo);
-            tempo.next.saturating_duration_since(start).as_secs()
+        let mut pause = |what: fn(&mut ReadThrottle)| {
+            what(&mut throttle);
+            throttle.next.saturating_duration_since(start).as_secs()
         };
-        assert_eq!([(); 6].map(|()| pause(Tempo::busy)), [1, 2, 4, 8, 8, 8]);
-        assert_eq!(pause(Tempo::calm), 8, "what was said stands");
+        assert_eq!(
+            [(); 6].map(|()| pause(ReadThrottle::busy)),
+            [1, 2, 4, 8, 8, 8]
+        );
+        assert_eq!(pause(ReadThrottle::calm), 8, "what was said stands");
         tokio::time::advance(Duration::from_secs(8)).await;
-        assert_eq!(pause(Tempo::busy), 9);
+        assert_eq!(pause(ReadThrottle::busy), 9);
     }
 }

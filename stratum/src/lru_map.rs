@@ -9,14 +9,14 @@ use std::hash::Hash;
 
 /// The map. Use costs a logarithm of its size.
 #[derive(Debug)]
-pub struct Recent<K, V> {
+pub struct LruMap<K, V> {
     most: usize,
     clock: u64,
     entries: HashMap<K, (u64, V)>,
     order: BTreeMap<u64, K>,
 }
 
-impl<K: Clone + Eq + Hash, V> Recent<K, V> {
+impl<K: Clone + Eq + Hash, V> LruMap<K, V> {
     /// An empty map of at most so many entries, at least one.
     pub fn new(most: usize) -> Self {
         Self {

@@ -7,7 +7,7 @@ use headframe_ingest::Numbered;
 
 use super::super::record;
 use super::super::segments::Segment;
-use super::Failure;
+use super::PublishFailure;
 
 /// A spool with no more than this left counts as nearly read out.
 const NEARLY: u64 = 1024 * 1024;
@@ -76,7 +76,7 @@ impl Replay {
         &mut self,
         now: Duration,
         number: u64,
-        answer: Result<(), Failure>,
+        answer: Result<(), PublishFailure>,
         patience: Duration,
     ) -> Option<(Numbered, String)> {
         if self.offer.is_none_or(|(under_way, _)| under_way != number) {
@@ -92,13 +92,13 @@ impl Replay {
                 self.next();
                 None
             }
-            Err(Failure::Open(_)) => {
+            Err(PublishFailure::Retryable(_)) => {
                 self.held_since = None;
                 self.retry_at = now + self.backoff;
                 self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
                 None
             }
-            Err(Failure::Never(reason)) => self.next().map(|message| (message, reason)),
+            Err(PublishFailure::Permanent(reason)) => self.next().map(|message| (message, reason)),
         }
     }
 

@@ -1,12 +1,14 @@
-//! The keeper in a world of its own: a JetStream that dies, delays and answers to nobody, a disk
+//! The durable_queue in a world of its own: a JetStream that dies, delays and answers to nobody, a disk
 //! that fails, and crashes.
 
 use headframe_ingest::Numbered;
 use headframe_schemas::Stream;
 use headframe_schemas::stream::{blocks::Blocks, shares::Shares};
+use headframe_stratum::spool::durable_queue::{
+    DurableQueue, Priority, PublishFailure, QueueAction, QueueLimits, QueuedRow, RowRefusal,
+};
 use headframe_stratum::spool::frame::{self, Piece};
-use headframe_stratum::spool::keeper::{Class, Failure, Keeper, Limits, Refusal, Row, Step};
-use headframe_stratum::spool::record::Record;
+use headframe_stratum::spool::record::SpoolRecord;
 use headframe_stratum::spool::segments::Segment;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -15,8 +17,8 @@ use std::time::Duration;
 
 const STREAMS: [&dyn Stream; 2] = [&Shares, &Blocks];
 
-fn limits(spool: u64) -> Limits {
-    Limits {
+fn limits(spool: u64) -> QueueLimits {
+    QueueLimits {
         rows: 7,
         bytes: 200,
         spool,
@@ -61,9 +63,9 @@ impl Disk {
         };
         for piece in frame::scan(bytes) {
             match piece {
-                Piece::Record(range) => {
-                    segment.records.push(Record::decode(&bytes[range]).unwrap())
-                }
+                Piece::Record(range) => segment
+                    .records
+                    .push(SpoolRecord::decode(&bytes[range]).unwrap()),
                 Piece::Torn(_) => {}
                 Piece::Damaged(range) => panic!("nobody damaged {range:?}"),
             }
@@ -77,11 +79,11 @@ enum Work {
     Read(Option<u64>),
 }
 
-/// Everything around the keeper, and what it has promised.
+/// Everything around the durable_queue, and what it has promised.
 struct World {
     random: StdRng,
     now: Duration,
-    keeper: Keeper<u64>,
+    durable_queue: DurableQueue<u64>,
     runs: u64,
     next_row: u64,
     up: bool,
@@ -106,11 +108,11 @@ impl World {
         } else {
             1_000_000
         };
-        let keeper = Keeper::new(limits(spool), "run-0".into(), 0);
+        let durable_queue = DurableQueue::new(limits(spool), "run-0".into(), 0);
         Self {
             random,
             now: Duration::ZERO,
-            keeper,
+            durable_queue,
             runs: 0,
             next_row: 0,
             up: true,
@@ -133,24 +135,24 @@ impl World {
     fn row(&mut self) {
         let row = self.next_row;
         self.next_row += 1;
-        let (stream, class) = match self.random.random_range(0..10) {
-            0 => (STREAMS[1], Class::Vital),
-            1..4 => (STREAMS[0], Class::Spare),
-            _ => (STREAMS[0], Class::Due),
+        let (stream, priority) = match self.random.random_range(0..10) {
+            0 => (STREAMS[1], Priority::High),
+            1..4 => (STREAMS[0], Priority::Low),
+            _ => (STREAMS[0], Priority::Normal),
         };
-        self.keeper.row(Row {
+        self.durable_queue.row(QueuedRow {
             stream,
             key: "main".to_owned(),
-            class,
+            priority,
             line: row.to_string().into_bytes(),
             waiter: row,
         });
     }
 
     fn obey(&mut self) {
-        while let Some(step) = self.keeper.step(self.now) {
+        while let Some(step) = self.durable_queue.step(self.now) {
             match step {
-                Step::Answer(rows, verdict) => {
+                QueueAction::Answer(rows, verdict) => {
                     for row in rows {
                         assert_eq!(
                             self.answered.insert(row, verdict.is_ok()),
@@ -159,8 +161,8 @@ impl World {
                         );
                     }
                 }
-                Step::Offer(number, message) => self.offers.push((number, message)),
-                Step::Append(records) => {
+                QueueAction::Offer(number, message) => self.offers.push((number, message)),
+                QueueAction::Append(records) => {
                     let mut bytes = Vec::new();
                     records
                         .iter()
@@ -170,7 +172,7 @@ impl World {
                         "two works on the disk at once"
                     );
                 }
-                Step::Read { done, aside } => {
+                QueueAction::Read { done, aside } => {
                     assert!(aside.is_empty() && self.work.replace(Work::Read(done)).is_none());
                 }
             }
@@ -214,18 +216,18 @@ impl World {
         }
         let place = self.random.random_range(0..self.offers.len());
         let (number, message) = self.offers.swap_remove(place);
-        let lost = Err(Failure::Open("no answer".to_owned()));
+        let lost = Err(PublishFailure::Retryable("no answer".to_owned()));
         if !self.up {
             if self.chance(0.2) {
                 self.store(&message);
             } else if self.chance(0.2) {
                 self.ghosts.push(message);
             }
-            return self.keeper.offered(self.now, number, lost);
+            return self.durable_queue.offered(self.now, number, lost);
         }
         self.store(&message);
         let answer = if self.chance(0.1) { lost } else { Ok(()) };
-        self.keeper.offered(self.now, number, answer);
+        self.durable_queue.offered(self.now, number, answer);
     }
 
     fn finish_work(&mut self) {
@@ -238,7 +240,7 @@ impl World {
                     self.disk.append(&bytes);
                 }
                 self.disk.open = self.disk.open && !fails;
-                self.keeper.appended(
+                self.durable_queue.appended(
                     if fails {
                         Err("no space".to_owned())
                     } else {
@@ -249,12 +251,13 @@ impl World {
             }
             Some(Work::Read(_)) if self.chance(0.05) => {
                 // Nothing was done, so the same is asked again.
-                self.keeper
+                self.durable_queue
                     .read(self.now, Err("cannot read".to_owned()), self.disk.used());
             }
             Some(Work::Read(done)) => {
                 let segment = self.disk.read(done);
-                self.keeper.read(self.now, Ok(segment), self.disk.used());
+                self.durable_queue
+                    .read(self.now, Ok(segment), self.disk.used());
             }
         }
     }
@@ -279,7 +282,7 @@ impl World {
             }
         }
         self.runs += 1;
-        self.keeper = Keeper::new(
+        self.durable_queue = DurableQueue::new(
             limits(self.spool),
             format!("run-{}", self.runs).into(),
             self.disk.used(),
@@ -312,7 +315,7 @@ impl World {
             self.finish_work();
             self.now += Duration::from_millis(50);
             self.obey();
-            if self.keeper.is_settled() && !self.keeper.is_spooling() {
+            if self.durable_queue.is_settled() && !self.durable_queue.is_spooling() {
                 return;
             }
         }
@@ -357,7 +360,7 @@ fn what_was_promised_is_there_once_and_in_order_whatever_happens() {
         let mut world = World::new(seed);
         for _ in 0..500 {
             world.live();
-            spooled += u64::from(world.keeper.is_spooling());
+            spooled += u64::from(world.durable_queue.is_spooling());
         }
         world.settle();
         let left = world.next_row as usize - world.answered.len();
@@ -378,11 +381,11 @@ fn what_was_promised_is_there_once_and_in_order_whatever_happens() {
     );
 }
 
-fn share(row: u64, class: Class) -> Row<u64> {
-    Row {
+fn share(row: u64, priority: Priority) -> QueuedRow<u64> {
+    QueuedRow {
         stream: &Shares,
         key: "main".to_owned(),
-        class,
+        priority,
         line: row.to_string().into_bytes(),
         waiter: row,
     }
@@ -394,8 +397,8 @@ fn ms(ms: u64) -> Duration {
 
 #[test]
 fn one_sync_serves_all_rows_that_came_during_the_last() {
-    let mut keeper = Keeper::new(
-        Limits {
+    let mut durable_queue = DurableQueue::new(
+        QueueLimits {
             rows: 1_000,
             bytes: 100_000,
             ..limits(1_000_000)
@@ -403,17 +406,20 @@ fn one_sync_serves_all_rows_that_came_during_the_last() {
         "p".into(),
         0,
     );
-    keeper.row(share(0, Class::Due));
-    assert!(matches!(keeper.step(ms(0)), Some(Step::Offer(0, _))));
-    keeper.row(share(1, Class::Due));
+    durable_queue.row(share(0, Priority::Normal));
+    assert!(matches!(
+        durable_queue.step(ms(0)),
+        Some(QueueAction::Offer(0, _))
+    ));
+    durable_queue.row(share(1, Priority::Normal));
     assert!(
-        keeper.step(ms(399)).is_none(),
+        durable_queue.step(ms(399)).is_none(),
         "one message is under way, so the next row waits"
     );
-    assert_eq!(keeper.wake_at(ms(399)), Some(ms(400)));
+    assert_eq!(durable_queue.wake_at(ms(399)), Some(ms(400)));
     // Out of patience: what was offered goes first, as it was offered, and the row behind it goes
     // along.
-    let Some(Step::Append(records)) = keeper.step(ms(400)) else {
+    let Some(QueueAction::Append(records)) = durable_queue.step(ms(400)) else {
         panic!("nothing goes to the disk")
     };
     let told: Vec<_> = records
@@ -425,17 +431,22 @@ fn one_sync_serves_all_rows_that_came_during_the_last() {
         [("p/1+1".to_owned(), true), ("p/2+1".to_owned(), false)]
     );
     for row in 2..500 {
-        keeper.row(share(row, Class::Due));
+        durable_queue.row(share(row, Priority::Normal));
     }
-    assert!(keeper.step(ms(401)).is_none(), "the disk is busy");
-    keeper.appended(Ok(()), 100);
-    assert!(matches!(keeper.step(ms(402)), Some(Step::Answer(rows, Ok(()))) if rows == [0, 1]));
+    assert!(durable_queue.step(ms(401)).is_none(), "the disk is busy");
+    durable_queue.appended(Ok(()), 100);
     assert!(
-        matches!(keeper.step(ms(402)), Some(Step::Read { done: None, .. })),
+        matches!(durable_queue.step(ms(402)), Some(QueueAction::Answer(rows, Ok(()))) if rows == [0, 1])
+    );
+    assert!(
+        matches!(
+            durable_queue.step(ms(402)),
+            Some(QueueAction::Read { done: None, .. })
+        ),
         "a read has its turn"
     );
     let records = records.into_iter().collect();
-    keeper.read(
+    durable_queue.read(
         ms(403),
         Ok(Some(Segment {
             number: 1,
@@ -445,7 +456,7 @@ fn one_sync_serves_all_rows_that_came_during_the_last() {
         })),
         100,
     );
-    let Some(Step::Append(records)) = keeper.step(ms(403)) else {
+    let Some(QueueAction::Append(records)) = durable_queue.step(ms(403)) else {
         panic!("the rows wait for nothing")
     };
     assert_eq!(
@@ -458,8 +469,8 @@ fn one_sync_serves_all_rows_that_came_during_the_last() {
     );
     // The late answer to the first offer says nothing any more; the second offer of the same
     // message does.
-    keeper.offered(ms(404), 0, Ok(()));
-    let Some(Step::Offer(1, again)) = keeper.step(ms(404)) else {
+    durable_queue.offered(ms(404), 0, Ok(()));
+    let Some(QueueAction::Offer(1, again)) = durable_queue.step(ms(404)) else {
         panic!("nothing is offered")
     };
     assert_eq!(again.id(), "p/1+1");
@@ -467,8 +478,8 @@ fn one_sync_serves_all_rows_that_came_during_the_last() {
 
 #[test]
 fn a_full_spool_refuses_the_cheap_first_and_blocks_last() {
-    let mut keeper = Keeper::new(
-        Limits {
+    let mut durable_queue = DurableQueue::new(
+        QueueLimits {
             rows: 1_000,
             bytes: 100_000,
             ..limits(100_000)
@@ -476,12 +487,12 @@ fn a_full_spool_refuses_the_cheap_first_and_blocks_last() {
         "p".into(),
         1,
     );
-    let refused = |keeper: &mut Keeper<u64>, class| {
-        keeper.row(share(9, class));
-        let step = keeper.step(ms(0));
+    let refused = |durable_queue: &mut DurableQueue<u64>, priority| {
+        durable_queue.row(share(9, priority));
+        let step = durable_queue.step(ms(0));
         match step {
-            Some(Step::Answer(_, Err(Refusal::Full { .. }))) => true,
-            Some(Step::Append(_)) => false,
+            Some(QueueAction::Answer(_, Err(RowRefusal::Full { .. }))) => true,
+            Some(QueueAction::Append(_)) => false,
             other => panic!("{other:?}"),
         }
     };
@@ -491,12 +502,12 @@ fn a_full_spool_refuses_the_cheap_first_and_blocks_last() {
         (97_000, [true, true, false]),
         (99_900, [true; 3]),
     ] {
-        for (class, expected) in [Class::Spare, Class::Due, Class::Vital]
+        for (priority, expected) in [Priority::Low, Priority::Normal, Priority::High]
             .into_iter()
             .zip(expected)
         {
-            let mut fresh = Keeper::new(
-                Limits {
+            let mut fresh = DurableQueue::new(
+                QueueLimits {
                     rows: 1_000,
                     bytes: 100_000,
                     ..limits(100_000)
@@ -505,22 +516,22 @@ fn a_full_spool_refuses_the_cheap_first_and_blocks_last() {
                 used,
             );
             assert_eq!(
-                refused(&mut fresh, class),
+                refused(&mut fresh, priority),
                 expected,
-                "{class:?} with {used} bytes"
+                "{priority:?} with {used} bytes"
             );
             assert_eq!(fresh.refuses().is_some(), used > 93_000);
         }
     }
-    assert!(!refused(&mut keeper, Class::Spare) && keeper.refuses().is_none());
+    assert!(!refused(&mut durable_queue, Priority::Low) && durable_queue.refuses().is_none());
 }
 
 /// JetStream is back while shares keep coming: the spool must get empty, not only short.
 #[test]
 fn the_spool_is_left_although_rows_never_stop_coming() {
     let (sync, trip) = (ms(3), ms(7));
-    let mut keeper = Keeper::new(
-        Limits {
+    let mut durable_queue = DurableQueue::new(
+        QueueLimits {
             rows: 5_000,
             bytes: 256 * 1024,
             ..limits(1 << 30)
@@ -536,20 +547,20 @@ fn the_spool_is_left_although_rows_never_stop_coming() {
     for at in 0..20_000 {
         let now = ms(at);
         for row in [2 * at, 2 * at + 1] {
-            keeper.row(share(row, Class::Due));
+            durable_queue.row(share(row, Priority::Normal));
             asked.insert(row, now);
         }
         // Away for five seconds; then every answer takes its time, but comes.
         let up = !(1_000..6_000).contains(&at);
         if let Some((_, number)) = offer.filter(|(due, _)| *due <= now) {
             offer = None;
-            keeper.offered(
+            durable_queue.offered(
                 now,
                 number,
                 if up {
                     Ok(())
                 } else {
-                    Err(Failure::Open("away".to_owned()))
+                    Err(PublishFailure::Retryable("away".to_owned()))
                 },
             );
         }
@@ -557,17 +568,17 @@ fn the_spool_is_left_although_rows_never_stop_coming() {
             Some((due, todo)) if due > now => work = Some((due, todo)),
             Some((_, Work::Append(bytes))) => {
                 disk.append(&bytes);
-                keeper.appended(Ok(()), disk.used());
+                durable_queue.appended(Ok(()), disk.used());
             }
             Some((_, Work::Read(done))) => {
                 let segment = disk.read(done);
-                keeper.read(now, Ok(segment), disk.used());
+                durable_queue.read(now, Ok(segment), disk.used());
             }
             None => {}
         }
-        while let Some(step) = keeper.step(now) {
+        while let Some(step) = durable_queue.step(now) {
             match step {
-                Step::Answer(rows, verdict) => {
+                QueueAction::Answer(rows, verdict) => {
                     assert_eq!(verdict, Ok(()));
                     longest = rows
                         .iter()
@@ -577,26 +588,26 @@ fn the_spool_is_left_although_rows_never_stop_coming() {
                         .unwrap_or_default()
                         .max(longest);
                 }
-                Step::Offer(number, _) => {
+                QueueAction::Offer(number, _) => {
                     offer = Some((now + if up { trip } else { ms(1) }, number))
                 }
-                Step::Append(records) => {
+                QueueAction::Append(records) => {
                     let mut bytes = Vec::new();
                     records
                         .iter()
                         .for_each(|record| frame::encode(&record.encode(), &mut bytes));
                     work = Some((now + sync, Work::Append(bytes)));
                 }
-                Step::Read { done, .. } => work = Some((now + ms(1), Work::Read(done))),
+                QueueAction::Read { done, .. } => work = Some((now + ms(1), Work::Read(done))),
             }
         }
-        away |= keeper.is_spooling();
-        if up && away && !keeper.is_spooling() && back.is_none() {
+        away |= durable_queue.is_spooling();
+        if up && away && !durable_queue.is_spooling() && back.is_none() {
             back = Some(now);
         }
     }
     let back = back.expect("the spool was never left");
     assert!(away && back < ms(9_000), "back only at {back:?}");
-    assert!(!keeper.is_spooling() && disk.used() == 0);
+    assert!(!durable_queue.is_spooling() && disk.used() == 0);
     assert!(longest < ms(1_000), "somebody waited {longest:?}");
 }

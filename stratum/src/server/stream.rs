@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 
 /// What the miner says.
 #[derive(Debug)]
-pub(crate) enum Reading {
+pub(crate) enum StreamReader {
     Plain(OwnedReadHalf),
     Tls(ReadHalf<TlsStream<TcpStream>>),
 }
@@ -21,59 +21,59 @@ pub(crate) enum Reading {
 /// What the miner is told. After a write over TLS it must be flushed, or the end of it may stay
 /// behind.
 #[derive(Debug)]
-pub(crate) enum Writing {
+pub(crate) enum StreamWriter {
     Plain(OwnedWriteHalf),
     Tls(WriteHalf<TlsStream<TcpStream>>),
 }
 
 /// Both directions of a plain connection.
-pub(crate) fn plain(stream: TcpStream) -> (Reading, Writing) {
+pub(crate) fn plain(stream: TcpStream) -> (StreamReader, StreamWriter) {
     let (read, write) = stream.into_split();
-    (Reading::Plain(read), Writing::Plain(write))
+    (StreamReader::Plain(read), StreamWriter::Plain(write))
 }
 
 /// Both directions of a connection whose handshake is done.
-pub(crate) fn tls(stream: TlsStream<TcpStream>) -> (Reading, Writing) {
+pub(crate) fn tls(stream: TlsStream<TcpStream>) -> (StreamReader, StreamWriter) {
     let (read, write) = tokio::io::split(stream);
-    (Reading::Tls(read), Writing::Tls(write))
+    (StreamReader::Tls(read), StreamWriter::Tls(write))
 }
 
-impl AsyncRead for Reading {
+impl AsyncRead for StreamReader {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Reading::Plain(half) => Pin::new(half).poll_read(context, bytes),
-            Reading::Tls(half) => Pin::new(half).poll_read(context, bytes),
+            StreamReader::Plain(half) => Pin::new(half).poll_read(context, bytes),
+            StreamReader::Tls(half) => Pin::new(half).poll_read(context, bytes),
         }
     }
 }
 
-impl AsyncWrite for Writing {
+impl AsyncWrite for StreamWriter {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Writing::Plain(half) => Pin::new(half).poll_write(context, bytes),
-            Writing::Tls(half) => Pin::new(half).poll_write(context, bytes),
+            StreamWriter::Plain(half) => Pin::new(half).poll_write(context, bytes),
+            StreamWriter::Tls(half) => Pin::new(half).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Writing::Plain(half) => Pin::new(half).poll_flush(context),
-            Writing::Tls(half) => Pin::new(half).poll_flush(context),
+            StreamWriter::Plain(half) => Pin::new(half).poll_flush(context),
+            StreamWriter::Tls(half) => Pin::new(half).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Writing::Plain(half) => Pin::new(half).poll_shutdown(context),
-            Writing::Tls(half) => Pin::new(half).poll_shutdown(context),
+            StreamWriter::Plain(half) => Pin::new(half).poll_shutdown(context),
+            StreamWriter::Tls(half) => Pin::new(half).poll_shutdown(context),
         }
     }
 }

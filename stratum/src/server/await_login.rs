@@ -9,32 +9,36 @@ use crate::pool::Pool;
 use crate::protocol::line::{BEFORE_LOGIN, LineReader};
 use crate::protocol::login::Login;
 use crate::protocol::{Command, answer, parse};
-use crate::server::out::Out;
-use crate::server::session::End;
-use crate::server::wire::Reading;
+use crate::server::line_writer::LineWriter;
+use crate::server::session::Disconnect;
+use crate::server::stream::StreamReader;
 use crate::template_watcher::CurrentWork;
 
 /// A connection whose login is acceptable.
-pub(super) struct Met {
-    pub(super) lines: LineReader<Reading>,
-    pub(super) out: Out,
+pub(super) struct PendingLogin {
+    pub(super) lines: LineReader<StreamReader>,
+    pub(super) out: LineWriter,
     pub(super) id: Value,
     pub(super) login: Login,
 }
 
 /// Opens the connection, plain or TLS, and hears its login, all within the login time.
-pub(super) async fn meet(pool: &Pool, stream: TcpStream, peer: SocketAddr) -> Result<Met, End> {
+pub(super) async fn await_pending_login(
+    pool: &Pool,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Result<PendingLogin, Disconnect> {
     let by = Instant::now() + pool.config.login_timeout();
-    let opened = timeout_at(by, pool.entrance.open(stream, peer))
+    let opened = timeout_at(by, pool.transport.open(stream, peer))
         .await
-        .map_err(|_| End::LoginTimeout)?;
+        .map_err(|_| Disconnect::LoginTimeout)?;
     let (reading, writing) = opened?;
     let (mut lines, mut out) = (
         LineReader::new(reading),
-        Out::new(writing, pool.config.write_timeout()),
+        LineWriter::new(writing, pool.config.write_timeout()),
     );
-    match greet(pool, &mut lines, &mut out, by).await {
-        Ok((id, login)) => Ok(Met {
+    match await_login(pool, &mut lines, &mut out, by).await {
+        Ok((id, login)) => Ok(PendingLogin {
             lines,
             out,
             id,
@@ -49,22 +53,22 @@ pub(super) async fn meet(pool: &Pool, stream: TcpStream, peer: SocketAddr) -> Re
 
 /// Waits for an acceptable login. Everything refusable is answered with the reason before the
 /// connection ends.
-async fn greet(
+async fn await_login(
     pool: &Pool,
-    lines: &mut LineReader<Reading>,
-    out: &mut Out,
+    lines: &mut LineReader<StreamReader>,
+    out: &mut LineWriter,
     by: Instant,
-) -> Result<(Value, Login), End> {
+) -> Result<(Value, Login), Disconnect> {
     let line = timeout_at(by, lines.next(BEFORE_LOGIN))
         .await
-        .map_err(|_| End::LoginTimeout)??;
-    let line = line.ok_or(End::Closed)?;
+        .map_err(|_| Disconnect::LoginTimeout)??;
+    let line = line.ok_or(Disconnect::Closed)?;
     let request = match parse(&line) {
         Ok(request) => request,
         Err(error) => {
             out.send(&answer::error(&Value::Null, &error.to_string()))
                 .await?;
-            return Err(End::Malformed);
+            return Err(Disconnect::Malformed);
         }
     };
     let refusal = match request.command {
@@ -76,7 +80,7 @@ async fn greet(
         _ => answer::UNAUTHENTICATED.to_owned(),
     };
     out.send(&answer::error(&request.id, &refusal)).await?;
-    Err(End::Refused(refusal))
+    Err(Disconnect::Refused(refusal))
 }
 
 fn refusal(pool: &Pool, login: &Login) -> Option<String> {
@@ -85,7 +89,7 @@ fn refusal(pool: &Pool, login: &Login) -> Option<String> {
     // log and in /ready.
     if matches!(&*pool.work.borrow(), CurrentWork::Nothing(_)) {
         return Some(
-            "The pool has nothing to mine yet: it waits for its daemon; try again later".to_owned(),
+            "The pool has nothing to mine yet: it waits for its daemon; try again push".to_owned(),
         );
     }
     if let Err(error) = pool.chain.check_address(&login.address) {

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::addresses::Origin;
-use super::conduct::{Offence, Party, Record};
+use super::addresses::ClientAddress;
 use super::guard::{Defence, refused};
 use super::refusal::Refusal;
+use super::reputation::{Offence, ReputationScore, WorkerId};
 use crate::protocol::login::Login;
 use crate::randomx::fair_queue::Caller;
 
@@ -16,46 +16,46 @@ use crate::randomx::fair_queue::Caller;
 const THROWN_OUT_LOGINS: u32 = 16;
 
 /// A connection that was let in. Dropping it lets its places go.
-pub(crate) struct Visit {
+pub(crate) struct Admission {
     defence: Arc<Defence>,
     address: IpAddr,
-    spared: bool,
-    guest: Option<Arc<Guest>>,
+    exempt: bool,
+    peer: Option<Arc<Peer>>,
 }
 
 /// A miner that logged in, as the defence knows it. Shares in flight keep it longer than the
 /// connection lasts.
-pub(crate) struct Guest {
+pub(crate) struct Peer {
     session: u64,
     pub(super) address: IpAddr,
     /// Whether limits by address do not apply.
-    pub(super) spared: bool,
-    pub(super) party: Arc<Party>,
-    record: Mutex<Record>,
+    pub(super) exempt: bool,
+    pub(super) worker_id: Arc<WorkerId>,
+    record: Mutex<ReputationScore>,
     proven: AtomicBool,
     ever_good: AtomicBool,
-    asked: AtomicU64,
+    bans_seen: AtomicU64,
 }
 
-impl Visit {
-    pub(super) fn new(defence: Arc<Defence>, address: IpAddr, spared: bool) -> Self {
+impl Admission {
+    pub(super) fn new(defence: Arc<Defence>, address: IpAddr, exempt: bool) -> Self {
         Self {
             defence,
             address,
-            spared,
-            guest: None,
+            exempt,
+            peer: None,
         }
     }
 
     /// Something wrong before login.
     pub(crate) fn offence(&self, offence: Offence) {
         self.defence
-            .offence_before_login(self.address, self.spared, offence);
+            .offence_before_login(self.address, self.exempt, offence);
     }
 
     /// The connection was thrown out, which makes coming back dearer.
     pub(crate) fn thrown_out(&self) {
-        if !self.spared {
+        if !self.exempt {
             let now_ms = self.defence.now_ms();
             self.defence
                 .state()
@@ -66,63 +66,63 @@ impl Visit {
 
     /// Logs in, possibly under another worker name, or says why not. `session` rises with every
     /// connection.
-    pub(crate) fn login(&mut self, login: &mut Login, session: u64) -> Result<Arc<Guest>, Refusal> {
+    pub(crate) fn login(&mut self, login: &mut Login, session: u64) -> Result<Arc<Peer>, Refusal> {
         let now_ms = self.defence.now_ms();
-        let origin = Origin::of(self.address);
+        let origin = ClientAddress::new(self.address);
         let bans_made = self.defence.bans_made();
         let mut state = self.defence.state();
         // The ban names the worker as it was shown then, which is the name it would get now.
         let worker = state.names.enter(&login.address, &login.worker, now_ms);
-        let party = Arc::new(Party {
+        let worker_id = Arc::new(WorkerId {
             origin,
             wallet: login.address.clone(),
             worker: worker.clone(),
         });
-        if state.bans.of_party(&party, now_ms).is_some() {
+        if state.bans.covering_worker(&worker_id, now_ms).is_some() {
             state.names.leave(&login.address, &worker, false, now_ms);
             return Err(refused(Refusal::BannedSession));
         }
-        let proven = state.conduct.is_proven(&party, now_ms);
-        if !self.spared {
+        let proven = state.reputation.is_proven(&worker_id, now_ms);
+        if !self.exempt {
             state.limits.logged_in(self.address);
         }
         drop(state);
         login.worker = worker;
-        let guest = Arc::new(Guest {
+        let peer = Arc::new(Peer {
             session,
             address: self.address,
-            spared: self.spared,
-            party,
+            exempt: self.exempt,
+            worker_id,
             record: Mutex::default(),
             proven: AtomicBool::new(proven),
             ever_good: AtomicBool::new(false),
-            asked: AtomicU64::new(bans_made),
+            bans_seen: AtomicU64::new(bans_made),
         });
-        self.guest = Some(guest.clone());
-        Ok(guest)
+        self.peer = Some(peer.clone());
+        Ok(peer)
     }
 }
 
-impl Drop for Visit {
+impl Drop for Admission {
     fn drop(&mut self) {
         let now_ms = self.defence.now_ms();
         let mut state = self.defence.state();
-        if let Some(guest) = &self.guest {
-            let good = guest.ever_good.load(Relaxed);
+        if let Some(peer) = &self.peer {
+            let good = peer.ever_good.load(Relaxed);
             state
                 .names
-                .leave(&guest.party.wallet, &guest.party.worker, good, now_ms);
+                .leave(&peer.worker_id.wallet, &peer.worker_id.worker, good, now_ms);
         }
-        if !self.spared {
-            state.limits.leave(self.address, self.guest.is_some());
+        if !self.exempt {
+            state.limits.leave(self.address, self.peer.is_some());
         }
     }
 }
 
-impl Guest {
+impl Peer {
     /// Whose shares these are, to the verifier.
     pub(crate) fn caller(&self) -> Caller {
-        let payer = (!self.spared).then(|| self.party.origin.address());
+        let payer = (!self.exempt).then(|| self.worker_id.origin.address());
         Caller {
             session: self.session,
             payer,
@@ -136,8 +136,8 @@ impl Guest {
     }
 
     /// Who mines.
-    pub(crate) fn party(&self) -> &Arc<Party> {
-        &self.party
+    pub(crate) fn worker_id(&self) -> &Arc<WorkerId> {
+        &self.worker_id
     }
 
     /// Where it comes from.
@@ -145,7 +145,7 @@ impl Guest {
         self.address
     }
 
-    pub(super) fn record(&self) -> MutexGuard<'_, Record> {
+    pub(super) fn record(&self) -> MutexGuard<'_, ReputationScore> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -154,8 +154,8 @@ impl Guest {
         self.ever_good.fetch_or(good, Relaxed);
     }
 
-    /// Whether bans were made since it last asked.
-    pub(super) fn asks_again(&self, bans_made: u64) -> bool {
-        self.asked.swap(bans_made, Relaxed) != bans_made
+    /// Whether bans were made since this was last asked.
+    pub(super) fn bans_changed_since(&self, bans_made: u64) -> bool {
+        self.bans_seen.swap(bans_made, Relaxed) != bans_made
     }
 }

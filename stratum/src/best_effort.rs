@@ -28,7 +28,7 @@ const IN_FLIGHT: usize = 256;
 
 /// A row nobody waits for.
 #[derive(Debug)]
-pub(crate) enum Row {
+pub(crate) enum BestEffortRow {
     Share(Share),
     Hashrate(Hashrate),
     Session(Box<Session>),
@@ -40,29 +40,32 @@ pub(crate) fn within_row(text: &str) -> &str {
     &text[..text.floor_char_boundary(Column::MAX_TEXT_BYTES)]
 }
 
-/// The queue's entrance.
+/// The queue's sending end.
 #[derive(Debug, Clone)]
-pub(crate) struct Recorder {
-    queue: mpsc::Sender<Row>,
+pub(crate) struct BestEffortQueue {
+    queue: mpsc::Sender<BestEffortRow>,
     counters: Arc<Counters>,
 }
 
 /// The queue's other end, to be run.
-pub(crate) struct Drain {
-    queue: mpsc::Receiver<Row>,
+pub(crate) struct BestEffortWorker {
+    queue: mpsc::Receiver<BestEffortRow>,
     facts: Arc<dyn Facts>,
     counters: Arc<Counters>,
 }
 
 /// A queue with both ends.
-pub(crate) fn recorder(facts: Arc<dyn Facts>, counters: Arc<Counters>) -> (Recorder, Drain) {
+pub(crate) fn best_effort(
+    facts: Arc<dyn Facts>,
+    counters: Arc<Counters>,
+) -> (BestEffortQueue, BestEffortWorker) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     (
-        Recorder {
+        BestEffortQueue {
             queue: sender,
             counters: counters.clone(),
         },
-        Drain {
+        BestEffortWorker {
             queue: receiver,
             facts,
             counters,
@@ -70,28 +73,28 @@ pub(crate) fn recorder(facts: Arc<dyn Facts>, counters: Arc<Counters>) -> (Recor
     )
 }
 
-impl Recorder {
+impl BestEffortQueue {
     /// Publishes a row some time soon.
-    pub(crate) fn later(&self, row: Row) {
-        let crowded = matches!(row, Row::Share(_)) && self.queue.capacity() < KEPT_FREE;
+    pub(crate) fn push(&self, row: BestEffortRow) {
+        let crowded = matches!(row, BestEffortRow::Share(_)) && self.queue.capacity() < KEPT_FREE;
         if crowded || self.queue.try_send(row).is_err() {
             self.counters.fact_lost();
         }
     }
 }
 
-impl Drain {
+impl BestEffortWorker {
     /// Publishes until `done`, then what is still queued.
     pub(crate) async fn run(mut self, done: CancellationToken) {
         let facts = self.facts.clone();
-        let publish = |row: Row| {
+        let publish = |row: BestEffortRow| {
             let facts = facts.clone();
             async move {
                 match row {
-                    Row::Share(share) => facts.share(share).await,
-                    Row::Hashrate(hashrate) => facts.hashrate(hashrate).await,
-                    Row::Session(session) => facts.session(*session).await,
-                    Row::Ban(ban) => facts.ban(*ban).await,
+                    BestEffortRow::Share(share) => facts.share(share).await,
+                    BestEffortRow::Hashrate(hashrate) => facts.hashrate(hashrate).await,
+                    BestEffortRow::Session(session) => facts.session(*session).await,
+                    BestEffortRow::Ban(ban) => facts.ban(*ban).await,
                 }
             }
         };
@@ -130,7 +133,7 @@ mod tests {
     #[test]
     fn a_flood_of_refused_shares_leaves_room_for_other_rows() {
         let (queue, mut rows) = mpsc::channel(QUEUE);
-        let recorder = Recorder {
+        let best_effort = BestEffortQueue {
             queue,
             counters: Arc::default(),
         };
@@ -145,7 +148,7 @@ mod tests {
             height: 0,
             block_hash: None,
         };
-        (0..2 * QUEUE).for_each(|_| recorder.later(Row::Share(share())));
+        (0..2 * QUEUE).for_each(|_| best_effort.push(BestEffortRow::Share(share())));
         let hashrate = Hashrate {
             event_time: 0,
             pool: String::new(),
@@ -154,12 +157,12 @@ mod tests {
             hashrate_hs: 0.0,
             source: "pool".to_owned(),
         };
-        recorder.later(Row::Hashrate(hashrate));
+        best_effort.push(BestEffortRow::Hashrate(hashrate));
         let mut taken = 0;
         while let Ok(row) = rows.try_recv() {
             taken += 1;
             assert_eq!(
-                matches!(row, Row::Hashrate(_)),
+                matches!(row, BestEffortRow::Hashrate(_)),
                 taken == QUEUE - KEPT_FREE + 2,
                 "row {taken}"
             );

@@ -8,39 +8,39 @@ use std::time::Duration;
 use headframe_ingest::Numbered;
 use headframe_schemas::Stream;
 
-use super::Class;
+use super::Priority;
 
 /// A message that JetStream was offered and has not answered.
-pub(super) struct Flight<W> {
+pub(super) struct InFlight<W> {
     pub(super) number: u64,
     pub(super) message: Numbered,
-    pub(super) class: Class,
+    pub(super) priority: Priority,
     pub(super) waiters: Vec<W>,
     pub(super) since: Duration,
 }
 
 /// Rows that became a message.
-pub(super) struct Taken<W> {
+pub(super) struct DequeuedBatch<W> {
     pub(super) message: Numbered,
-    pub(super) class: Class,
+    pub(super) priority: Priority,
     pub(super) waiters: Vec<W>,
 }
 
-pub(super) struct Line<W> {
+pub(super) struct StreamQueue<W> {
     stream: &'static dyn Stream,
     key: String,
     batches: VecDeque<Batch<W>>,
-    pub(super) flight: Option<Flight<W>>,
+    pub(super) flight: Option<InFlight<W>>,
 }
 
 struct Batch<W> {
     text: Vec<u8>,
     /// That of its dearest row.
-    class: Class,
+    priority: Priority,
     waiters: Vec<W>,
 }
 
-impl<W> Line<W> {
+impl<W> StreamQueue<W> {
     pub(super) fn new(stream: &'static dyn Stream, key: String) -> Self {
         Self {
             stream,
@@ -58,7 +58,7 @@ impl<W> Line<W> {
     pub(super) fn gather(
         &mut self,
         line: Vec<u8>,
-        class: Class,
+        priority: Priority,
         waiter: W,
         max_rows: usize,
         max_bytes: usize,
@@ -69,14 +69,14 @@ impl<W> Line<W> {
         if !self.batches.back().is_some_and(has_place) {
             self.batches.push_back(Batch {
                 text: Vec::new(),
-                class,
+                priority,
                 waiters: Vec::new(),
             });
         }
         if let Some(batch) = self.batches.back_mut() {
             batch.text.extend_from_slice(&line);
             batch.text.push(b'\n');
-            batch.class = batch.class.max(class);
+            batch.priority = batch.priority.max(priority);
             batch.waiters.push(waiter);
         }
     }
@@ -86,9 +86,9 @@ impl<W> Line<W> {
         self.batches.iter().map(|batch| batch.text.len()).sum()
     }
 
-    /// The class of the oldest batch.
-    pub(super) fn next_class(&self) -> Option<Class> {
-        self.batches.front().map(|batch| batch.class)
+    /// The priority of the oldest batch.
+    pub(super) fn next_class(&self) -> Option<Priority> {
+        self.batches.front().map(|batch| batch.priority)
     }
 
     /// The size of the oldest batch.
@@ -103,10 +103,10 @@ impl<W> Line<W> {
         &mut self,
         producer: &Arc<str>,
         next_row: &mut BTreeMap<&'static str, i64>,
-    ) -> Option<Taken<W>> {
+    ) -> Option<DequeuedBatch<W>> {
         let Batch {
             text,
-            class,
+            priority,
             waiters,
         } = self.batches.pop_front()?;
         let rows = waiters.len();
@@ -115,7 +115,7 @@ impl<W> Line<W> {
         // A batch has far fewer rows than i64 has numbers.
         *next += i64::try_from(rows).unwrap_or(i64::MAX / 2);
         let (stream, key, producer) = (self.stream, self.key.clone(), producer.clone());
-        Some(Taken {
+        Some(DequeuedBatch {
             message: Numbered {
                 stream,
                 key,
@@ -124,7 +124,7 @@ impl<W> Line<W> {
                 rows,
                 text: text.into(),
             },
-            class,
+            priority,
             waiters,
         })
     }

@@ -1,4 +1,4 @@
-//! The entrance: what happens between a connection and its first line.
+//! What happens between a connection and its first line.
 //!
 //! One port serves plain and TLS, told apart by the first byte: a TLS handshake begins with 0x16, a
 //! miner's line never does. Before either, a trusted balancer says who is behind it. All of it runs
@@ -15,11 +15,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::session::End;
-use super::wire::{self, Reading, Writing};
+use super::session::Disconnect;
+use super::stream::{self, StreamReader, StreamWriter};
 use crate::protocol::answer;
-use crate::proxy::{self, Origin, ProxyError, SIGNATURE, Trusted};
-use crate::tls::Identity;
+use crate::proxy::{self, ProxyError, ProxySource, SIGNATURE, TrustedProxies};
+use crate::tls::TlsIdentity;
 
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -27,50 +27,50 @@ const TLS_HANDSHAKE: u8 = 0x16;
 const HEADER: u8 = SIGNATURE[0];
 /// How long a refusal may take to arrive at somebody who is going to be dropped anyway, and how
 /// much of its is read meanwhile.
-const GOODBYE: Duration = Duration::from_secs(1);
-const GOODBYE_BYTES: u64 = 16 * 1024;
+const DISMISSAL_TIME: Duration = Duration::from_secs(1);
+const DISMISSAL_BYTES: u64 = 16 * 1024;
 /// How many are seen off like this at once; any more are dropped as soon as they were told.
-const GOODBYES: usize = 64;
+const MAX_DISMISSALS: usize = 64;
 
 /// What the connections need to know before their first line.
-pub(crate) struct Entrance {
-    pub(crate) trusted: Trusted,
-    pub(crate) identity: Option<Identity>,
+pub(crate) struct TransportNegotiator {
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) identity: Option<TlsIdentity>,
     /// Whether the operator was told of a balancer and this pool that do not agree; one line is
     /// enough.
-    complained: AtomicBool,
-    goodbyes: Semaphore,
+    warned: AtomicBool,
+    dismissals: Semaphore,
 }
 
-impl Entrance {
-    /// An entrance that believes these balancers and serves TLS with this certificate.
-    pub(crate) fn new(trusted: Trusted, identity: Option<Identity>) -> Self {
+impl TransportNegotiator {
+    /// Believes these balancers and serves TLS with this certificate.
+    pub(crate) fn new(trusted: TrustedProxies, identity: Option<TlsIdentity>) -> Self {
         Self {
             trusted,
             identity,
-            complained: AtomicBool::new(false),
-            goodbyes: Semaphore::new(GOODBYES),
+            warned: AtomicBool::new(false),
+            dismissals: Semaphore::new(MAX_DISMISSALS),
         }
     }
 
     /// The miner's own address: the socket's peer, or who a trusted balancer says it is, within
     /// `patience`.
-    pub(super) async fn introduce(
+    pub(super) async fn resolve_peer(
         &self,
         stream: &mut TcpStream,
         peer: SocketAddr,
         patience: Duration,
-    ) -> Result<SocketAddr, End> {
+    ) -> Result<SocketAddr, Disconnect> {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         if !self.trusted.contains(peer.ip()) {
             return Ok(peer);
         }
         match timeout(patience, read_header(stream))
             .await
-            .map_err(|_| End::LoginTimeout)??
+            .map_err(|_| Disconnect::LoginTimeout)??
         {
-            Ok(Origin::Socket) => Ok(peer),
-            Ok(Origin::Miner(miner)) => Ok(miner),
+            Ok(ProxySource::Socket) => Ok(peer),
+            Ok(ProxySource::Miner(miner)) => Ok(miner),
             Err(error) => Err(self.refuse(stream, peer, &error.to_string()).await),
         }
     }
@@ -81,26 +81,26 @@ impl Entrance {
         &self,
         mut stream: TcpStream,
         peer: SocketAddr,
-    ) -> Result<(Reading, Writing), End> {
+    ) -> Result<(StreamReader, StreamWriter), Disconnect> {
         let mut first = [0];
-        if stream.peek(&mut first).await.map_err(End::broken)? == 0 {
-            return Err(End::Closed);
+        if stream.peek(&mut first).await.map_err(Disconnect::broken)? == 0 {
+            return Err(Disconnect::Closed);
         }
         match (first[0], &self.identity) {
             (TLS_HANDSHAKE, Some(identity)) => handshake(&identity.acceptor, stream).await,
-            (TLS_HANDSHAKE, None) => Err(End::Refused("TLS is not switched on".to_owned())),
+            (TLS_HANDSHAKE, None) => Err(Disconnect::Refused("TLS is not switched on".to_owned())),
             (HEADER, _) => {
                 let reason = "PROXY protocol headers are only taken from the addresses in stratum.trusted_proxies, and once a connection";
                 Err(self.refuse(&mut stream, peer, reason).await)
             }
-            _ => Ok(wire::plain(stream)),
+            _ => Ok(stream::plain(stream)),
         }
     }
 
     /// Says why, to whoever is there and once to the operator, who alone can mend it.
-    async fn refuse(&self, stream: &mut TcpStream, peer: SocketAddr, reason: &str) -> End {
+    async fn refuse(&self, stream: &mut TcpStream, peer: SocketAddr, reason: &str) -> Disconnect {
         metrics::counter!("headframe_stratum_proxy_headers_refused_total").increment(1);
-        if !self.complained.swap(true, Relaxed) {
+        if !self.warned.swap(true, Relaxed) {
             tracing::warn!(%peer, reason, "a connection was refused; further ones like it are only counted");
         }
         self.dismiss(stream, reason).await
@@ -110,28 +110,30 @@ impl Entrance {
     /// reset may take with it what was said last: so the other side is told that this was all, and
     /// what it still says is read until it goes, too. It is no friend, so that is for a moment, so
     /// many bytes and so many connections only.
-    pub(super) async fn dismiss(&self, stream: &mut TcpStream, reason: &str) -> End {
+    pub(super) async fn dismiss(&self, stream: &mut TcpStream, reason: &str) -> Disconnect {
         let line = answer::error(&Value::Null, reason);
-        let place = self.goodbyes.try_acquire();
-        let goodbye = async {
+        let place = self.dismissals.try_acquire();
+        let dismissal = async {
             stream.write_all(line.as_bytes()).await?;
             stream.shutdown().await?;
             if place.is_ok() {
-                tokio::io::copy(&mut stream.take(GOODBYE_BYTES), &mut tokio::io::sink()).await?;
+                tokio::io::copy(&mut stream.take(DISMISSAL_BYTES), &mut tokio::io::sink()).await?;
             }
             std::io::Result::Ok(())
         };
         // The connection ends whether or not this is read.
-        let _ = timeout(GOODBYE, goodbye).await;
-        End::Refused(reason.to_owned())
+        let _ = timeout(DISMISSAL_TIME, dismissal).await;
+        Disconnect::Refused(reason.to_owned())
     }
 }
 
 /// Reads exactly the header's bytes: what follows it belongs to the miner.
-async fn read_header(stream: &mut TcpStream) -> Result<Result<Origin, ProxyError>, End> {
+async fn read_header(
+    stream: &mut TcpStream,
+) -> Result<Result<ProxySource, ProxyError>, Disconnect> {
     let mut header = Vec::with_capacity(64);
     loop {
-        let wanted = match proxy::wanted(&header) {
+        let wanted = match proxy::bytes_missing(&header) {
             Ok(0) => return Ok(proxy::parse(&header)),
             Ok(wanted) => wanted,
             Err(error) => return Ok(Err(error)),
@@ -140,21 +142,24 @@ async fn read_header(stream: &mut TcpStream) -> Result<Result<Origin, ProxyError
             .take(wanted as u64)
             .read_buf(&mut header)
             .await
-            .map_err(End::broken)?
+            .map_err(Disconnect::broken)?
             == 0
         {
-            return Err(End::Closed);
+            return Err(Disconnect::Closed);
         }
     }
 }
 
 /// Boxed, because a handshake's state is large and short-lived, and a session's is small and
 /// long-lived.
-async fn handshake(acceptor: &TlsAcceptor, stream: TcpStream) -> Result<(Reading, Writing), End> {
+async fn handshake(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+) -> Result<(StreamReader, StreamWriter), Disconnect> {
     let shaken = Box::pin(acceptor.accept(stream)).await;
     let result = if shaken.is_ok() { "done" } else { "failed" };
     metrics::counter!("headframe_stratum_tls_handshakes_total", "result" => result).increment(1);
     shaken
-        .map(wire::tls)
-        .map_err(|error| End::Refused(format!("the TLS handshake failed: {error}")))
+        .map(stream::tls)
+        .map_err(|error| Disconnect::Refused(format!("the TLS handshake failed: {error}")))
 }

@@ -8,40 +8,40 @@ use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::session::End;
-use super::wire::Writing;
+use super::session::Disconnect;
+use super::stream::StreamWriter;
 
 /// How long the last bytes of a connection may take.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// What a miner is sent, line by line.
-pub(crate) struct Out {
-    socket: Writing,
+pub(crate) struct LineWriter {
+    socket: StreamWriter,
     patience: Duration,
 }
 
-impl Out {
+impl LineWriter {
     /// Gives up a line that the miner does not read within `patience`.
-    pub(super) fn new(socket: Writing, patience: Duration) -> Self {
+    pub(super) fn new(socket: StreamWriter, patience: Duration) -> Self {
         Self { socket, patience }
     }
 
     /// Sends a whole line. Nearly always the socket takes it at once; the clock and the memory for
     /// waiting are for the rest.
-    pub(crate) async fn send(&mut self, line: &str) -> Result<(), End> {
+    pub(crate) async fn send(&mut self, line: &str) -> Result<(), Disconnect> {
         let mut rest = line.as_bytes();
         match poll_fn(|context| Poll::Ready(self.poll_send(context, &mut rest))).await {
-            Poll::Ready(sent) => sent.map_err(End::broken),
+            Poll::Ready(sent) => sent.map_err(Disconnect::broken),
             Poll::Pending => Box::pin(self.wait(rest)).await,
         }
     }
 
-    async fn wait(&mut self, mut rest: &[u8]) -> Result<(), End> {
+    async fn wait(&mut self, mut rest: &[u8]) -> Result<(), Disconnect> {
         let patience = self.patience;
         let sent = poll_fn(|context| self.poll_send(context, &mut rest));
         match tokio::time::timeout(patience, sent).await {
-            Ok(sent) => sent.map_err(End::broken),
-            Err(_) => Err(End::Stalled),
+            Ok(sent) => sent.map_err(Disconnect::broken),
+            Err(_) => Err(Disconnect::Stalled),
         }
     }
 
@@ -65,7 +65,7 @@ impl Out {
 
 /// How far a connection is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Leaving {
+pub(super) enum ShutdownPhase {
     /// It mines.
     Not,
     /// The pool stops: nothing new is heard, what is in flight is answered.
@@ -76,12 +76,12 @@ pub(super) enum Leaving {
     Over,
 }
 
-impl Leaving {
+impl ShutdownPhase {
     /// When its time is over, once it has one.
     pub(super) fn until(self) -> Option<Instant> {
         match self {
-            Leaving::Told(until) => Some(until),
-            Leaving::Not | Leaving::Finishing | Leaving::Over => None,
+            ShutdownPhase::Told(until) => Some(until),
+            ShutdownPhase::Not | ShutdownPhase::Finishing | ShutdownPhase::Over => None,
         }
     }
 }

@@ -4,15 +4,15 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-use super::addresses::Block;
-use super::{bans, conduct, limits, names};
+use super::addresses::Cidr;
+use super::{bans, limits, reputation, worker_names};
 use crate::config::ConfigError;
 use crate::randomx::fair_queue;
 
 /// The section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct DefenceConfig {
     /// Addresses and blocks without limits by address and without automatic bans of the address:
     /// those who can be reached by other means, and the address that a proxy or a container's
     /// network shows for everybody.
@@ -32,13 +32,13 @@ pub struct Settings {
     /// Bytes the kernel may hold for a miner that does not read.
     pub send_buffer_bytes: usize,
     /// Connections by address and neighbourhood.
-    pub limits: limits::Settings,
-    /// When conduct is bad.
-    pub conduct: conduct::Settings,
+    pub limits: limits::ConnectionLimits,
+    /// When a reputation is bad.
+    pub conduct: reputation::ReputationConfig,
     /// How long bans last.
-    pub bans: bans::Settings,
+    pub bans: bans::BanConfig,
     /// Worker names.
-    pub names: names::Settings,
+    pub names: worker_names::WorkerNamesConfig,
     /// Who is verified first.
     pub verify: fair_queue::FairnessSettings,
 }
@@ -54,7 +54,7 @@ pub enum AddressForm {
     Hashed,
 }
 
-impl Default for Settings {
+impl Default for DefenceConfig {
     fn default() -> Self {
         let local = [
             "127.0.0.0/8",
@@ -74,16 +74,16 @@ impl Default for Settings {
             lines_per_s: 50,
             lines_burst: 200,
             send_buffer_bytes: 65_536,
-            limits: limits::Settings::default(),
-            conduct: conduct::Settings::default(),
-            bans: bans::Settings::default(),
-            names: names::Settings::default(),
+            limits: limits::ConnectionLimits::default(),
+            conduct: reputation::ReputationConfig::default(),
+            bans: bans::BanConfig::default(),
+            names: worker_names::WorkerNamesConfig::default(),
             verify: fair_queue::FairnessSettings::default(),
         }
     }
 }
 
-impl Settings {
+impl DefenceConfig {
     /// Refuses what would keep every miner out or nobody.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.allowed()?;
@@ -187,9 +187,9 @@ impl Settings {
     }
 
     /// The blocks of `allow`.
-    pub fn allowed(&self) -> Result<Vec<Block>, ConfigError> {
+    pub fn allowed(&self) -> Result<Vec<Cidr>, ConfigError> {
         let read = |text: &String| {
-            text.parse::<Block>()
+            text.parse::<Cidr>()
                 .map_err(|error| refuse("defence.allow", text, &error.to_string()))
         };
         self.allow.iter().map(read).collect()

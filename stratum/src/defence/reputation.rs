@@ -1,4 +1,4 @@
-//! Conduct: what connections, workers and addresses did lately, and when that is enough to close or
+//! Reputation: what connections, workers and addresses did lately, and when that is enough to close or
 //! ban them.
 //!
 //! Miners have bugs and hardware fails, so nobody is judged by a single event: points for offences
@@ -13,9 +13,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::addresses::Origin;
-use super::bans::Subject;
-use super::recent::Recent;
+use super::addresses::ClientAddress;
+use super::bans::BanTarget;
+use crate::lru_map::LruMap;
 use crate::share::Rejection;
 
 /// Honest workers remembered an address; more would not change any verdict.
@@ -23,10 +23,10 @@ const HONEST_KEPT: usize = 8;
 /// Good shares, faded, that still prove a worker: one share counts for two half-lives.
 const PROOF: f64 = 0.25;
 
-/// When conduct is bad.
+/// When a reputation is bad.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct ReputationConfig {
     /// Points that are too many. A wrong result is 25, a share refused for nothing 5, a stale one
     /// 1. 0 never bans automatically.
     pub ban_points: u32,
@@ -44,7 +44,7 @@ pub struct Settings {
     pub remembered: usize,
 }
 
-impl Default for Settings {
+impl Default for ReputationConfig {
     fn default() -> Self {
         Self {
             ban_points: 100,
@@ -60,9 +60,9 @@ impl Default for Settings {
 /// Who mines: a worker of a wallet at an address. The unit of automatic bans.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Party {
+pub struct WorkerId {
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: ClientAddress,
     /// Who is paid.
     pub wallet: String,
     /// The machine.
@@ -118,7 +118,7 @@ impl Offence {
     }
 
     /// The word in rows and metrics.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Offence::WrongResult => "wrong_result",
             Offence::MalformedShare => "malformed_share",
@@ -133,7 +133,7 @@ impl Offence {
     }
 
     /// The offence that a refused share is; none when the pool refused for its own reasons.
-    pub fn of(rejection: Rejection) -> Option<Self> {
+    pub fn from_rejection(rejection: Rejection) -> Option<Self> {
         match rejection {
             Rejection::WrongResult => Some(Offence::WrongResult),
             Rejection::MalformedNonce | Rejection::MalformedResult | Rejection::ForeignNonce => {
@@ -149,14 +149,14 @@ impl Offence {
 
 /// Points and good shares, fading.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Record {
+pub struct ReputationScore {
     points: f64,
     good: f64,
     at_ms: u64,
 }
 
-impl Record {
-    fn settle(&mut self, settings: &Settings, now_ms: u64) {
+impl ReputationScore {
+    fn settle(&mut self, settings: &ReputationConfig, now_ms: u64) {
         let half_lives = now_ms.saturating_sub(self.at_ms) as f64
             / (settings.half_life_s.max(1) as f64 * 1000.0);
         let left = 0.5f64.powf(half_lives);
@@ -166,7 +166,7 @@ impl Record {
     }
 
     /// A good share.
-    pub fn good(&mut self, settings: &Settings, now_ms: u64) {
+    pub fn good(&mut self, settings: &ReputationConfig, now_ms: u64) {
         self.settle(settings, now_ms);
         self.good += 1.0;
     }
@@ -174,7 +174,7 @@ impl Record {
     /// An offence; says whether so many points are reached, and not outweighed.
     pub fn offence(
         &mut self,
-        settings: &Settings,
+        settings: &ReputationConfig,
         offence: Offence,
         most: u32,
         now_ms: u64,
@@ -186,7 +186,7 @@ impl Record {
     }
 
     /// Whether good shares were sent lately and outweigh the rest.
-    pub fn is_proven(&mut self, settings: &Settings, now_ms: u64) -> bool {
+    pub fn is_proven(&mut self, settings: &ReputationConfig, now_ms: u64) -> bool {
         self.settle(settings, now_ms);
         self.good >= PROOF && self.is_weighed_up(settings)
     }
@@ -196,63 +196,65 @@ impl Record {
         self.points.round() as u32
     }
 
-    fn is_weighed_up(&self, settings: &Settings) -> bool {
+    fn is_weighed_up(&self, settings: &ReputationConfig) -> bool {
         self.points <= self.good * f64::from(settings.good_share_points)
     }
 }
 
 /// What follows from an offence.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Verdict {
+pub struct OffenceVerdict {
     /// The connection is to be closed.
     pub close: bool,
     /// Who is to be banned, with the points; first the worker, then its address.
-    pub ban: Vec<(Subject, u32)>,
+    pub ban: Vec<(BanTarget, u32)>,
 }
 
 /// What an address did besides the shares of its workers.
 #[derive(Debug, Default)]
-struct Place {
+struct AddressHistory {
     /// Before login, where nobody else can be blamed.
-    junk: Record,
+    junk: ReputationScore,
     /// Of all its workers, so that a new name for every few offences is no way out.
-    workers: Record,
+    workers: ReputationScore,
     /// Workers with good shares, and when the last one was.
     honest: HashMap<u64, u64>,
 }
 
-/// Everybody's conduct, as far back as memory goes.
+/// Everybody's reputation, as far back as memory goes.
 #[derive(Debug)]
-pub struct Conduct {
-    settings: Settings,
-    parties: Recent<Arc<Party>, Record>,
-    places: Recent<IpAddr, Place>,
+pub struct ReputationTable {
+    settings: ReputationConfig,
+    workers_seen: LruMap<Arc<WorkerId>, ReputationScore>,
+    places: LruMap<IpAddr, AddressHistory>,
     hasher: RandomState,
 }
 
-impl Conduct {
+impl ReputationTable {
     /// Nobody did anything yet.
-    pub fn new(settings: Settings) -> Self {
-        let (parties, places) = (
-            Recent::new(settings.remembered),
-            Recent::new(settings.remembered),
+    pub fn new(settings: ReputationConfig) -> Self {
+        let (workers_seen, places) = (
+            LruMap::new(settings.remembered),
+            LruMap::new(settings.remembered),
         );
         Self {
             settings,
-            parties,
+            workers_seen,
             places,
             hasher: RandomState::new(),
         }
     }
 
     /// A good share of a worker on a connection whose own record is `own`.
-    pub fn good(&mut self, own: &mut Record, party: &Arc<Party>, now_ms: u64) {
+    pub fn good(&mut self, own: &mut ReputationScore, worker_id: &Arc<WorkerId>, now_ms: u64) {
         own.good(&self.settings, now_ms);
-        self.parties
-            .entry(party, Record::default)
+        self.workers_seen
+            .entry(worker_id, ReputationScore::default)
             .good(&self.settings, now_ms);
-        let name = self.hasher.hash_one(&**party);
-        let place = self.places.entry(&party.origin.address(), Place::default);
+        let name = self.hasher.hash_one(&**worker_id);
+        let place = self
+            .places
+            .entry(&worker_id.origin.address(), AddressHistory::default);
         place.workers.good(&self.settings, now_ms);
         if !place.honest.contains_key(&name)
             && place.honest.len() >= HONEST_KEPT
@@ -267,48 +269,50 @@ impl Conduct {
         place.honest.insert(name, now_ms);
     }
 
-    /// An offence of a worker on a connection whose own record is `own`. `spare_address` is for
+    /// An offence of a worker on a connection whose own record is `own`. `exempt_address` is for
     /// addresses that are never banned automatically.
     pub fn offence(
         &mut self,
-        own: &mut Record,
-        party: &Arc<Party>,
+        own: &mut ReputationScore,
+        worker_id: &Arc<WorkerId>,
         offence: Offence,
-        spare_address: bool,
+        exempt_address: bool,
         now_ms: u64,
-    ) -> Verdict {
+    ) -> OffenceVerdict {
         let settings = &self.settings;
-        let mut verdict = Verdict {
+        let mut verdict = OffenceVerdict {
             close: own.offence(settings, offence, settings.ban_points, now_ms),
             ban: Vec::new(),
         };
-        let place = self.places.entry(&party.origin.address(), Place::default);
+        let place = self
+            .places
+            .entry(&worker_id.origin.address(), AddressHistory::default);
         // Rigs that share a name share this record, too: the honest ones among them keep the name
         // from being banned.
-        let record = self.parties.entry(party, Record::default);
+        let record = self.workers_seen.entry(worker_id, ReputationScore::default);
         if record.offence(settings, offence, settings.ban_points, now_ms) {
             verdict.close = true;
             verdict
                 .ban
-                .push((Subject::Session((**party).clone()), record.points()));
-            *record = Record {
+                .push((BanTarget::Session((**worker_id).clone()), record.points()));
+            *record = ReputationScore {
                 at_ms: now_ms,
-                ..Record::default()
+                ..ReputationScore::default()
             };
-            place.honest.remove(&self.hasher.hash_one(&**party));
+            place.honest.remove(&self.hasher.hash_one(&**worker_id));
         }
         let most = settings
             .ban_points
             .saturating_mul(settings.bans_before_address);
         if place.workers.offence(settings, offence, most, now_ms)
-            && !spare_address
+            && !exempt_address
             && !is_honest(place, settings, now_ms)
         {
             verdict.close = true;
             verdict
                 .ban
-                .push((Subject::Address(party.origin), place.workers.points()));
-            *place = Place::default();
+                .push((BanTarget::Address(worker_id.origin), place.workers.points()));
+            *place = AddressHistory::default();
         }
         verdict
     }
@@ -316,11 +320,13 @@ impl Conduct {
     /// An offence before login; says whether and with how many points the address is to be banned.
     pub fn before_login(
         &mut self,
-        origin: Origin,
+        origin: ClientAddress,
         offence: Offence,
         now_ms: u64,
-    ) -> Option<(Subject, u32)> {
-        let place = self.places.entry(&origin.address(), Place::default);
+    ) -> Option<(BanTarget, u32)> {
+        let place = self
+            .places
+            .entry(&origin.address(), AddressHistory::default);
         let enough = place
             .junk
             .offence(&self.settings, offence, self.settings.ban_points, now_ms);
@@ -328,26 +334,26 @@ impl Conduct {
             return None;
         }
         let points = place.junk.points();
-        *place = Place::default();
-        Some((Subject::Address(origin), points))
+        *place = AddressHistory::default();
+        Some((BanTarget::Address(origin), points))
     }
 
     /// Whether this worker sent good shares from this address lately, so that a new connection of
     /// it need not prove itself.
-    pub fn is_proven(&mut self, party: &Arc<Party>, now_ms: u64) -> bool {
+    pub fn is_proven(&mut self, worker_id: &Arc<WorkerId>, now_ms: u64) -> bool {
         let settings = &self.settings;
-        self.parties
-            .get(party)
+        self.workers_seen
+            .get(worker_id)
             .is_some_and(|record| record.is_proven(settings, now_ms))
     }
 
     /// The settings it judges by.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &ReputationConfig {
         &self.settings
     }
 }
 
-fn is_honest(place: &Place, settings: &Settings, now_ms: u64) -> bool {
+fn is_honest(place: &AddressHistory, settings: &ReputationConfig, now_ms: u64) -> bool {
     let since = now_ms.saturating_sub(settings.honest_s.saturating_mul(1000));
     place.honest.values().any(|at| *at >= since)
 }
