@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use headframe_ingest::{ManagedServer, Nats, Publisher, ServerConfig, door, provision, server};
-use headframe_pipelines::payment::StateHandle;
-use headframe_pipelines::payout::seal::Key;
+use headframe_pipelines::payment::PayerStateHandle;
+use headframe_pipelines::signature::SigningKey;
 use headframe_pipelines::{Context, StreamHandle, pipeline};
 use headframe_query_engine::{DeltaTables, Engine, Source, SqlReports, StreamSource};
 use headframe_query_front::{Bound, Engines, Probe, Server, Wiring};
@@ -68,7 +68,7 @@ struct Parts {
     publisher: Publisher,
     faults: Faults,
     /// What the payer does, when this process runs it.
-    payer: StateHandle,
+    payer: PayerStateHandle,
     /// Where tables are needed: their place, and each stream's rows in this process.
     tables: Option<(Lake, Vec<Feed>)>,
 }
@@ -297,7 +297,7 @@ impl Parts {
             nats,
             publisher,
             faults,
-            payer: StateHandle::default(),
+            payer: PayerStateHandle::default(),
             tables,
         })
     }
@@ -336,7 +336,7 @@ impl Parts {
         if self.runs(Role::Pipelines) {
             // A key that cannot be used ends the pipeline with its own words; here it is only not
             // shown.
-            wiring.payout_key = Key::open(&self.config.data_dir.join("keys/payouts.key"))
+            wiring.payout_key = SigningKey::open(&self.config.data_dir.join("keys/payouts.key"))
                 .ok()
                 .map(|key| key.public_hex());
         }

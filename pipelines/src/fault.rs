@@ -8,11 +8,10 @@ use headframe_ingest::{ChronicleError, ProvisionError, ReadFault, state::StateEr
 use headframe_sinks::SinkError;
 use tokio_util::sync::CancellationToken;
 
-use crate::payout::seal::SealError;
-use crate::pipeline::payouts;
+use crate::signature::SigningKeyError;
 
 /// Pause before something that is away is asked again.
-const AGAIN: Duration = Duration::from_millis(500);
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why a pipeline stopped. None of these passes by itself, but for those of
 /// [`PipelineFault::is_transient`], on which it never stops.
@@ -32,7 +31,7 @@ pub enum PipelineFault {
     Chronicle(#[from] ChronicleError),
     /// There is no key to sign with.
     #[error(transparent)]
-    Seal(#[from] SealError),
+    SigningKey(#[from] SigningKeyError),
     /// A state of another version of this program.
     #[error(transparent)]
     State(#[from] StateError),
@@ -95,7 +94,7 @@ impl PipelineFault {
             Self::Storage { .. } | Self::Provision(ProvisionError::Nats { .. }) => true,
             Self::Sink(error) => error.is_transient(),
             Self::Read(fault) => fault.retryable(),
-            Self::Chronicle(error) => payouts::passes(error),
+            Self::Chronicle(error) => appending_can_succeed_later(error),
             _ => false,
         }
     }
@@ -107,14 +106,24 @@ impl PipelineFault {
         }
         tracing::warn!(fault = %self, "trying again");
         tokio::select! {
-            () = tokio::time::sleep(AGAIN) => Ok(()),
-            () = stop.cancelled() => Err(Self::Sink(SinkError::Cancelled("waiting for the storage or NATS"))),
+            () = tokio::time::sleep(RETRY_PAUSE) => Ok(()),
+            () = stop.cancelled() => Err(Self::Sink(SinkError::Cancelled("waiting for the storage \
+                or NATS"))),
         }
     }
 
     /// Whether shutdown ended the pipeline.
     pub fn is_shutdown(&self) -> bool {
         matches!(self, Self::Sink(SinkError::Cancelled(_)))
+    }
+}
+
+/// Conflicts and lost answers pass by reading again; the rest as its cause does.
+fn appending_can_succeed_later(error: &ChronicleError) -> bool {
+    match error {
+        ChronicleError::Conflict { .. } | ChronicleError::Unknown { .. } => true,
+        ChronicleError::Refused(error) => error.retryable(),
+        ChronicleError::Provision(error) => matches!(error, ProvisionError::Nats { .. }),
     }
 }
 

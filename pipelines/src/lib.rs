@@ -1,14 +1,16 @@
-//! Which stream feeds which plan feeds which table: the only room that decides anything.
+//! Which stream feeds which plan feeds which table: the only crate that decides anything.
 //!
 //! A pipeline is a function of a stream: from closed ranges of sequences to rows, committed with
 //! their offset. Raw tables come first; everything else is computed from them, so that recovery and
 //! back-filling are the same code as normal work.
 
+pub mod clock;
 pub mod fault;
 pub mod partials;
 pub mod payment;
 pub mod payout;
 pub mod pipeline;
+pub mod signature;
 
 pub use fault::PipelineFault;
 pub use payment::{Payer, PaymentConfig};

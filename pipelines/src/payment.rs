@@ -2,34 +2,34 @@
 //! known.
 //!
 //! Everything that decides is a function of the facts in `payouts`, `payments` and `instructions`:
-//! [`Books`] adds them up,
-//! [`select`] picks who is paid, [`plan`] says what happens to an open payment. [`Payer`] carries it out between a journal and a
-//! wallet, and may be killed at any moment: what it is about to do is durable before it is done.
+//! [`Ledger`] adds them up, [`select`] picks who is paid, [`plan`] says what happens to an open
+//! payment. [`Payer`] carries it out between a journal and a wallet, and may be killed at any
+//! moment: what it is about to do is durable before it is done.
 
 use serde::{Deserialize, Serialize};
 
 use headframe_sinks::WalletConfig;
 use headframe_sinks::wallet::WalletKind;
 
-pub mod batch;
-pub mod books;
 pub mod entry;
 pub mod journal;
-pub mod kept;
-pub mod lake;
-pub mod pages;
+pub mod lake_journal;
+pub mod ledger;
+pub mod open_payment;
 pub mod payer;
 pub mod plan;
 pub mod select;
+pub mod signed_tx;
 pub mod state;
+pub mod table_pages;
 
-pub use batch::{Batch, Status};
-pub use books::{Books, Broken, Payout};
 pub use entry::{Account, Entry};
 pub use journal::{Journal, JournalError};
-pub use kept::Kept;
+pub use ledger::{BrokenRule, Ledger, PayoutFact};
+pub use open_payment::{OpenPayment, PaymentStatus};
 pub use payer::Payer;
-pub use state::{PayerState, Purse, StateHandle};
+pub use signed_tx::SignedTx;
+pub use state::{PayerState, PayerStateHandle, WalletBalance};
 
 /// Who bears the network's fee.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ pub struct PaymentConfig {
     /// After so many seconds without a trace of a payment in the wallet's history, an operator must
     /// look.
     pub settle_s: u64,
-    /// Pause between two looks at tables and wallet, in milliseconds.
+    /// PauseReason between two looks at tables and wallet, in milliseconds.
     pub poll_ms: u64,
     /// Say what would be paid, and pay nothing.
     pub dry_run: bool,
@@ -116,7 +116,9 @@ impl PaymentConfig {
             return Err("payments.pool is empty; it must be the name in stratum.pool".to_owned());
         }
         if self.least_threshold_atomic > self.most_threshold_atomic {
-            return Err("payments.least_threshold_atomic must not be more than payments.most_threshold_atomic".to_owned());
+            return Err("payments.least_threshold_atomic must not be more than \
+                payments.most_threshold_atomic"
+                .to_owned());
         }
         let most = if self.wallet.kind == WalletKind::Monero {
             15
@@ -137,7 +139,9 @@ impl PaymentConfig {
         }
         if self.fee_policy == FeePolicy::Miner && self.wallet.kind == WalletKind::Bitcoin {
             return Err(
-                "payments.fee_policy is miner; a wallet with sendmany names its fee after it has sent, so it must be pool".to_owned()
+                "payments.fee_policy is miner; a wallet with sendmany names its fee after it has \
+                sent, so it must be pool"
+                    .to_owned(),
             );
         }
         self.wallet.validate()
@@ -169,6 +173,7 @@ impl PaymentConfig {
 /// replayed elsewhere.
 pub fn threshold_text(pool: &str, address: &str, threshold_atomic: u64, time_s: i64) -> String {
     format!(
-        "headframe payment threshold\npool {pool}\naddress {address}\nthreshold_atomic {threshold_atomic}\ntime {time_s}"
+        "headframe payment threshold\npool {pool}\naddress {address}\nthreshold_atomic \
+        {threshold_atomic}\ntime {time_s}"
     )
 }

@@ -7,16 +7,15 @@
 use std::collections::BTreeMap;
 
 pub mod audit;
-pub mod course;
 pub mod divide;
 pub mod freeze;
+pub mod lifecycle;
 pub mod merkle;
 pub mod pplns;
 pub mod prop;
-pub mod seal;
-pub mod search;
 pub mod solo;
 pub mod tables;
+pub mod window_scan;
 
 /// One in fixed point: a weight of `ONE` is the work that a block costs on average.
 pub const ONE: u128 = 1 << 64;
@@ -48,7 +47,7 @@ impl ShareWork<'_> {
 
 /// What a scheme says to one share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum WalkStep {
     /// It weighs this much; the next older one is wanted.
     Take(u128),
     /// It weighs this much and is the last one.
@@ -58,14 +57,14 @@ pub enum Step {
 }
 
 /// A walk back from a winning share.
-pub trait Walk: Send {
+pub trait SchemeWalk: Send {
     /// The next older accepted share of the pool; the first one is the winning share itself.
-    fn step(&mut self, share: &ShareWork<'_>) -> Step;
+    fn take_share(&mut self, share: &ShareWork<'_>) -> WalkStep;
 
     /// Takes many next older shares at once if each of them would be taken whole, and says whether
     /// it did. `weight` is the sum of their weights; `blocks` says whether any may have made a
     /// block.
-    fn stretch(&mut self, weight: u128, blocks: bool) -> bool;
+    fn take_segment(&mut self, weight: u128, blocks: bool) -> bool;
 }
 
 /// How a reward is shared out.
@@ -76,7 +75,7 @@ pub trait Scheme: Sync {
     fn doc(&self) -> &'static str;
     /// A walk that begins at the winning share. `window` is the amount of work wanted, [`ONE`]
     /// being a block's.
-    fn walk(&self, window: u128) -> Box<dyn Walk>;
+    fn walk(&self, window: u128) -> Box<dyn SchemeWalk>;
 }
 
 /// Every scheme.
@@ -134,10 +133,10 @@ pub fn window<'a>(
     let mut walk = scheme.walk(wanted);
     let mut window = Window::default();
     for share in newest_first {
-        let (weight, last) = match walk.step(&share) {
-            Step::Take(weight) => (weight, false),
-            Step::Last(weight) => (weight, true),
-            Step::End => break,
+        let (weight, last) = match walk.take_share(&share) {
+            WalkStep::Take(weight) => (weight, false),
+            WalkStep::Last(weight) => (weight, true),
+            WalkStep::End => break,
         };
         window.add(share.miner, weight, 1);
         if last {

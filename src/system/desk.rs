@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use headframe_ingest::Publisher;
 use headframe_pipelines::PaymentConfig;
-use headframe_pipelines::payment::{self, StateHandle};
+use headframe_pipelines::payment::{self, PayerStateHandle};
 use headframe_query_front::{Desk, DeskError, PayRules, PayerNow, PurseNow};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_sinks::Wallet;
@@ -20,7 +20,7 @@ pub struct PaymentDesk {
     /// Who knows signatures.
     pub wallet: Option<Arc<dyn Wallet>>,
     /// The payer, when this process runs it.
-    pub payer: Option<StateHandle>,
+    pub payer: Option<PayerStateHandle>,
 }
 
 #[async_trait]
@@ -44,11 +44,11 @@ impl Desk for PaymentDesk {
             due: state.due,
             refused: state.refused,
             held: state.held,
-            purse: state.purse.map(|purse| PurseNow {
-                unlocked: purse.unlocked,
-                total: purse.total,
-                owed: purse.owed,
-                shortage: purse.shortage(),
+            purse: state.wallet_balance.map(|balance| PurseNow {
+                unlocked: balance.unlocked,
+                total: balance.total,
+                owed: balance.owed,
+                shortage: balance.shortage(),
             }),
             at: state.at,
         })

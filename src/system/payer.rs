@@ -8,9 +8,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use headframe_ingest::{Nats, StreamSettings};
 use headframe_pipelines::Payer;
-use headframe_pipelines::payment::lake::LakeJournal;
-use headframe_pipelines::payment::payer::now_us;
-use headframe_pipelines::payment::{JournalError, Kept, PaymentConfig, StateHandle, kept};
+use headframe_pipelines::clock::now_us;
+use headframe_pipelines::payment::lake_journal::LakeJournal;
+use headframe_pipelines::payment::{
+    JournalError, PayerStateHandle, PaymentConfig, SignedTx, signed_tx,
+};
 use headframe_sinks::wallet::vault::{FolderVault, Vault};
 use headframe_sinks::{Lake, Wallet};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +32,7 @@ pub struct Opened {
     vault: Arc<dyn Vault>,
     /// Where the vault's files are.
     folder: PathBuf,
-    state: StateHandle,
+    state: PayerStateHandle,
 }
 
 /// Checks what can be checked at the start; the wallet itself may come later.
@@ -38,7 +40,7 @@ pub fn open(
     config: &Config,
     lake: &Lake,
     nats: &Nats,
-    state: StateHandle,
+    state: PayerStateHandle,
 ) -> anyhow::Result<Opened> {
     let wallet = config
         .payments
@@ -90,8 +92,8 @@ impl Opened {
         let pool = &self.config.pool;
         let journal =
             LakeJournal::open(&self.lake, self.nats.clone(), &self.settings, pool).await?;
-        let kept: Vec<Kept> = kept::kept(&self.folder, pool).map_err(|error| {
-            JournalError::Away(format!(
+        let kept: Vec<SignedTx> = signed_tx::list(&self.folder, pool).map_err(|error| {
+            JournalError::Unavailable(format!(
                 "the folder {} cannot be listed: {error}",
                 self.folder.display()
             ))
@@ -104,6 +106,6 @@ impl Opened {
             vault,
             self.state.clone(),
         )
-        .with_kept(kept))
+        .with_signed_txs(kept))
     }
 }

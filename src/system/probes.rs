@@ -9,7 +9,7 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use async_trait::async_trait;
 use headframe_ingest::{Nats, TailView, provision};
 use headframe_pipelines::StreamHandle;
-use headframe_pipelines::payment::{Purse, StateHandle};
+use headframe_pipelines::payment::{PayerStateHandle, WalletBalance};
 use headframe_query_front::Probe;
 use headframe_schemas::stream;
 use headframe_sinks::Lake;
@@ -74,7 +74,7 @@ impl Probe for StorageProbe {
 
 /// Is the ledger right. A wallet that is locked makes payments wait and is told elsewhere; it takes
 /// nobody off the air.
-pub struct PaymentProbe(pub StateHandle);
+pub struct PaymentProbe(pub PayerStateHandle);
 
 #[async_trait]
 impl Probe for PaymentProbe {
@@ -90,13 +90,13 @@ impl Probe for PaymentProbe {
         }
     }
     async fn note(&self) -> Option<String> {
-        short(&self.0.get().purse?)
+        short(&self.0.get().wallet_balance?)
     }
 }
 
 /// What `/ready`, which anybody may ask, says of a wallet that is short: no figures.
-fn short(purse: &Purse) -> Option<String> {
-    (purse.shortfall() > 0).then(|| {
+fn short(wallet_balance: &WalletBalance) -> Option<String> {
+    (wallet_balance.shortfall() > 0).then(|| {
         "the wallet holds less than is owed; GET /api/v1/payments/state has the figures".to_owned()
     })
 }
@@ -277,13 +277,13 @@ mod tests {
 
     #[test]
     fn a_wallet_that_is_short_is_told_without_figures() {
-        let purse = |total| Purse {
+        let wallet_balance = |total| WalletBalance {
             unlocked: 0,
             total,
             owed: 7_654,
         };
-        assert_eq!(short(&purse(7_654)), None);
-        let said = short(&purse(1_234)).unwrap();
+        assert_eq!(short(&wallet_balance(7_654)), None);
+        let said = short(&wallet_balance(1_234)).unwrap();
         assert!(
             said.contains("payments/state")
                 && !["7654", "1234", "6420"]

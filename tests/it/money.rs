@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use headframe_ingest::{
     ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, server,
 };
-use headframe_pipelines::payment::lake::LakeJournal;
-use headframe_pipelines::payment::{Books, Journal};
+use headframe_pipelines::payment::lake_journal::LakeJournal;
+use headframe_pipelines::payment::{Journal, Ledger};
 use headframe_schemas::stream::blocks::{Block, Terms};
 use headframe_schemas::stream::shares::Share;
 use headframe_sinks::Lake;
@@ -180,7 +180,7 @@ impl Money {
         lines
     }
 
-    /// The view `balances` says what the payer's own books say that are made anew from the stored
+    /// The view `balances` says what the payer's own ledger say that are made anew from the stored
     /// tables.
     pub async fn view_and_books_agree(&self) {
         let tables = self.folder.path().join("tables");
@@ -191,20 +191,20 @@ impl Money {
         })
         .await
         .unwrap();
-        until("view and books agree", async || {
+        until("view and ledger agree", async || {
             let view = self.ledger_is_balanced().await;
-            let mut books = Books::default();
+            let mut ledger = Ledger::default();
             let Ok(mut journal) =
                 LakeJournal::open(&lake, nats.clone(), &Default::default(), "main").await
             else {
                 return false;
             };
             // Of two moments one may be older; when nothing moves they are the same.
-            if journal.catch_up(&mut books).await.is_err() {
+            if journal.catch_up(&mut ledger).await.is_err() {
                 return false;
             }
-            books.check().unwrap();
-            let found: BTreeMap<String, i128> = books
+            ledger.check().unwrap();
+            let found: BTreeMap<String, i128> = ledger
                 .accounts()
                 .map(|(account, balance)| (account.to_string(), balance))
                 .collect();

@@ -46,8 +46,10 @@ impl Pool {
         // Rings need other outputs, and money must be old enough to be spent.
         chain.mine(100, &address).await;
         let more = format!(
-            "[payments]\nthreshold_atomic = 1000000\nleast_threshold_atomic = 1000\nconfirmations = 3\npoll_ms = 50\nsettle_s = 20\n{settings}\n\
-             [payments.wallet]\nkind = \"monero\"\nurl = \"{}\"\nlogin_file = {:?}\naddress = \"{address}\"\n",
+            "[payments]\nthreshold_atomic = 1000000\nleast_threshold_atomic = 1000\nconfirmations \
+            = 3\npoll_ms = 50\nsettle_s = 20\n{settings}\n\
+             [payments.wallet]\nkind = \"monero\"\nurl = \"{}\"\nlogin_file = {:?}\naddress = \
+             \"{address}\"\n",
             config.url,
             config.login_file.unwrap()
         );
@@ -90,10 +92,12 @@ impl Pool {
     /// The wallet's own history beside the rows of `payments`: transaction by transaction,
     /// destination by destination, fee by fee.
     pub async fn history_agrees(&self) -> usize {
-        let sql = "SELECT tx_id || ' ' || address || ' ' || CAST(sent_atomic AS VARCHAR) AS line FROM payments \
+        let sql = "SELECT tx_id || ' ' || address || ' ' || CAST(sent_atomic AS VARCHAR) AS line \
+            FROM payments \
                    WHERE step = 'confirmed' ORDER BY line";
         let mut said = self.lines(sql).await;
-        let sql = "SELECT tx_id || ' ' || CAST(sum(network_fee_atomic) AS VARCHAR) AS line FROM payments \
+        let sql = "SELECT tx_id || ' ' || CAST(sum(network_fee_atomic) AS VARCHAR) AS line FROM \
+            payments \
                    WHERE step = 'confirmed' GROUP BY tx_id ORDER BY line";
         let mut fees = self.lines(sql).await;
         let (mut happened, mut happened_fees) = (Vec::new(), Vec::new());

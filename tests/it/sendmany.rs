@@ -37,8 +37,10 @@ impl Pool {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("login"), format!("{}\n", Node::login())).unwrap();
         let more = format!(
-            "[payments]\nthreshold_atomic = 1000\nleast_threshold_atomic = 1000\nconfirmations = 3\npoll_ms = 50\nsettle_s = 3\n\
-             interval_s = 1\nbatch_size = 4\n[payments.wallet]\nkind = \"bitcoin\"\nurl = \"{}\"\nlogin_file = {:?}\ntimeout_s = 1\n",
+            "[payments]\nthreshold_atomic = 1000\nleast_threshold_atomic = 1000\nconfirmations = \
+            3\npoll_ms = 50\nsettle_s = 3\n\
+             interval_s = 1\nbatch_size = 4\n[payments.wallet]\nkind = \"bitcoin\"\nurl = \
+             \"{}\"\nlogin_file = {:?}\ntimeout_s = 1\n",
             node.url,
             folder.path().join("login")
         );
@@ -128,10 +130,12 @@ impl Pool {
     /// The node's history beside `payments`: every transaction, destination, amount and fee, and
     /// each payment once.
     async fn history_agrees(&self, old: usize) {
-        let sql = "SELECT payment || ' ' || tx_id || ' ' || address || ' ' || CAST(sent_atomic AS VARCHAR) AS line \
+        let sql = "SELECT payment || ' ' || tx_id || ' ' || address || ' ' || CAST(sent_atomic AS \
+            VARCHAR) AS line \
                    FROM payments WHERE step = 'confirmed'";
         let mut said = self.money.lines(sql).await;
-        let sql = "SELECT tx_id || ' ' || CAST(sum(network_fee_atomic) AS VARCHAR) AS line FROM payments \
+        let sql = "SELECT tx_id || ' ' || CAST(sum(network_fee_atomic) AS VARCHAR) AS line FROM \
+            payments \
                    WHERE step = 'confirmed' GROUP BY tx_id";
         let mut fees = self.money.lines(sql).await;
         let (mut happened, mut happened_fees, mut names) =
@@ -238,7 +242,8 @@ async fn what_was_never_heard_is_for_an_operator(pool: &mut Pool) {
     pool.node.inside().faults.push_back(Fault::NotHeard);
     let sends = pool.sends();
     pool.found().await;
-    let open = "SELECT payment AS line FROM payments GROUP BY payment HAVING last_value(step ORDER BY seq) = 'review'";
+    let open = "SELECT payment AS line FROM payments GROUP BY payment HAVING last_value(step \
+        ORDER BY seq) = 'review'";
     let mut review = Vec::new();
     until("an operator is asked", async || {
         review = pool.money.lines(open).await;

@@ -27,7 +27,7 @@ pub enum Account {
 
 impl Account {
     /// The account of a miner, or of the pool's fee, in `payouts`.
-    pub fn of(name: &str, mature: bool) -> Self {
+    pub fn from_name(name: &str, mature: bool) -> Self {
         match (name, mature) {
             ("fee", true) => Self::Fee,
             ("fee", false) => Self::ImmatureFee,

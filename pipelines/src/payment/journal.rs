@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use headframe_schemas::stream::payments::Payment;
 
-use crate::payment::books::Books;
+use crate::payment::ledger::Ledger;
 
 /// Why the journal could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,21 +18,21 @@ pub enum JournalError {
     /// one that the table goes on from, or it has lost messages, so that payments which were made
     /// may be missing.
     #[error("the stream payments cannot be trusted: {0}")]
-    Astray(String),
+    Inconsistent(String),
     /// Nothing was written, or nothing could be read.
     #[error("the facts about payments cannot be read or written: {0}")]
-    Away(String),
+    Unavailable(String),
 }
 
 /// Facts in, facts out.
 #[async_trait]
 pub trait Journal: Send {
-    /// Hands over every fact that was not handed over yet. Afterwards the books know everything
+    /// Hands over every fact that was not handed over yet. Afterwards the ledger knows everything
     /// that was ever written to `payments`, and of `payouts` and `instructions` at least all that
     /// those payments rest on.
-    async fn catch_up(&mut self, books: &mut Books) -> Result<(), JournalError>;
+    async fn catch_up(&mut self, ledger: &mut Ledger) -> Result<(), JournalError>;
 
-    /// Writes one step of a payment durably, if nothing was written to `payments` that the books do
+    /// Writes one step of a payment durably, if nothing was written to `payments` that the ledger does
     /// not know. The rows are not handed over again.
     async fn append(&mut self, rows: &[Payment]) -> Result<(), JournalError>;
 

@@ -7,25 +7,25 @@
 use headframe_schemas::stream::payments::Payment;
 use headframe_sinks::wallet::{Found, Output};
 
-use crate::payment::batch::{Batch, Status};
+use crate::payment::open_payment::{OpenPayment, PaymentStatus};
 use crate::payment::{FeePolicy, PaymentConfig};
 use crate::payout::divide::divide;
 
 /// What this process may do about a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Means {
+pub struct LocalFacts {
     /// It wrote `submitting` itself and has not asked the wallet to send yet.
-    pub fresh: bool,
+    pub not_yet_sent: bool,
     /// It has the signed transaction, which pays once however often it is sent.
-    pub signed: bool,
+    pub has_signed_tx: bool,
     /// How much of it goes to the wallet's own address, atomic units: a wallet that was scanned
     /// anew leaves that out of its history.
-    pub own: u128,
+    pub to_own_address: u128,
 }
 
 /// What is done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Move {
+pub enum NextAction {
     /// Ask the wallet to send.
     Submit,
     /// Write this step.
@@ -45,94 +45,108 @@ pub enum Move {
 
 /// What follows from the wallet's history. `missing_since` is when this process first looked in
 /// vain, microseconds since 1970.
-pub fn after_looking(
-    batch: &Batch,
+pub fn next_action(
+    payment: &OpenPayment,
     found: Option<&Found>,
-    means: Means,
+    facts: LocalFacts,
     config: &PaymentConfig,
     missing_since: i64,
     now: i64,
-) -> Move {
+) -> NextAction {
     match found {
-        Some(found) => seen(batch, found, means, config),
-        None => unseen(batch, means, config, missing_since, now),
+        Some(found) => action_when_found(payment, found, facts, config),
+        None => action_when_missing(payment, facts, config, missing_since, now),
     }
 }
 
-fn seen(batch: &Batch, found: &Found, means: Means, config: &PaymentConfig) -> Move {
-    let sent = batch.sent();
-    let write = |step, reason| Move::Write {
+fn action_when_found(
+    payment: &OpenPayment,
+    found: &Found,
+    facts: LocalFacts,
+    config: &PaymentConfig,
+) -> NextAction {
+    let sent = payment.sent();
+    let write = |step, reason| NextAction::Write {
         step,
         tx_id: Some(found.tx_id.clone()),
         fee: Some(found.fee),
         reason,
     };
     let whole = u128::try_from(sent).unwrap_or_default();
-    if found.amount != whole && found.amount != whole.saturating_sub(means.own) {
+    if found.amount != whole && found.amount != whole.saturating_sub(facts.to_own_address) {
         let reason = format!(
             "the wallet's history has {} atomic units in transaction {}, not {sent}",
             found.amount, found.tx_id
         );
-        return match batch.status {
-            Status::Review => Move::Wait(reason),
+        return match payment.status {
+            PaymentStatus::Review => NextAction::Wait(reason),
             _ => write("review", Some(reason)),
         };
     }
-    match batch.status {
-        Status::Reserved | Status::Submitting | Status::Review => write("submitted", None),
-        Status::Submitted if found.confirmations >= config.confirmations => {
+    match payment.status {
+        PaymentStatus::Reserved | PaymentStatus::Submitting | PaymentStatus::Review => {
+            write("submitted", None)
+        }
+        PaymentStatus::Submitted if found.confirmations >= config.confirmations => {
             write("confirmed", None)
         }
-        Status::Submitted => Move::Wait(format!(
+        PaymentStatus::Submitted => NextAction::Wait(format!(
             "{} of {} confirmations",
             found.confirmations, config.confirmations
         )),
     }
 }
 
-fn unseen(
-    batch: &Batch,
-    means: Means,
+fn action_when_missing(
+    payment: &OpenPayment,
+    facts: LocalFacts,
     config: &PaymentConfig,
     missing_since: i64,
     now: i64,
-) -> Move {
-    let late = now.saturating_sub(missing_since.max(batch.since)) >= config.settle_us();
-    match batch.status {
-        Status::Review => Move::Wait("an operator must say what became of it".to_owned()),
-        Status::Submitting if means.fresh => Move::Submit,
+) -> NextAction {
+    let late = now.saturating_sub(missing_since.max(payment.since)) >= config.settle_us();
+    match payment.status {
+        PaymentStatus::Review => {
+            NextAction::Wait("an operator must say what became of it".to_owned())
+        }
+        PaymentStatus::Submitting if facts.not_yet_sent => NextAction::Submit,
         _ if late => {
             let reason = format!(
                 "the wallet's history has no trace of it after {} s",
                 config.settle_s
             );
-            Move::Write {
+            NextAction::Write {
                 step: "review",
                 tx_id: None,
                 fee: None,
                 reason: Some(reason),
             }
         }
-        _ if means.signed => Move::Submit,
-        _ => Move::Wait("the wallet's history does not show it yet".to_owned()),
+        _ if facts.has_signed_tx => NextAction::Submit,
+        _ => NextAction::Wait("the wallet's history does not show it yet".to_owned()),
     }
 }
 
 /// What the operator's word on a payment under review makes of it.
-pub fn resolved(batch: &Batch, paid: bool, tx_id: Option<&str>, reason: &str) -> Option<Move> {
+pub fn operator_decision(
+    payment: &OpenPayment,
+    paid: bool,
+    tx_id: Option<&str>,
+    reason: &str,
+) -> Option<NextAction> {
     let step = if paid { "confirmed" } else { "released" };
-    let write = Move::Write {
+    let write = NextAction::Write {
         step,
         tx_id: tx_id.map(str::to_owned),
         fee: None,
         reason: Some(format!("operator: {reason}")),
     };
-    (batch.status == Status::Review).then_some(write)
+    (payment.status == PaymentStatus::Review).then_some(write)
 }
 
 /// The outputs of a payment. With `fee`, the miners bear it in equal parts.
-pub fn outputs(batch: &Batch, policy: FeePolicy, fee: u128) -> Vec<Output> {
-    let parts = parts(fee, batch.rows.len());
+pub fn outputs(payment: &OpenPayment, policy: FeePolicy, fee: u128) -> Vec<Output> {
+    let parts = equal_parts(fee, payment.rows.len());
     let one = |(row, part): (&Payment, &u128)| {
         let amount = u128::try_from(row.amount_atomic).unwrap_or_default();
         let borne = if policy == FeePolicy::Miner { *part } else { 0 };
@@ -141,18 +155,18 @@ pub fn outputs(batch: &Batch, policy: FeePolicy, fee: u128) -> Vec<Output> {
             amount: amount.saturating_sub(borne),
         }
     };
-    batch.rows.iter().zip(&parts).map(one).collect()
+    payment.rows.iter().zip(&parts).map(one).collect()
 }
 
 /// The rows of `submitting`: what arrives, and each row's part of the fee.
 pub fn submitting(
-    batch: &Batch,
+    payment: &OpenPayment,
     outputs: &[Output],
     tx_id: Option<&str>,
     fee: u128,
     now: i64,
 ) -> Vec<Payment> {
-    let mut rows = with_fee(batch.rows_for("submitting", now, tx_id, None), fee);
+    let mut rows = with_fee(payment.rows_for("submitting", now, tx_id, None), fee);
     for (row, output) in rows.iter_mut().zip(outputs) {
         row.sent_atomic = i128::try_from(output.amount).unwrap_or_default();
     }
@@ -161,13 +175,13 @@ pub fn submitting(
 
 /// The same rows with their parts of a fee.
 pub fn with_fee(mut rows: Vec<Payment>, fee: u128) -> Vec<Payment> {
-    let parts = parts(fee, rows.len());
+    let parts = equal_parts(fee, rows.len());
     for (row, part) in rows.iter_mut().zip(parts) {
         row.network_fee_atomic = i128::try_from(part).unwrap_or_default();
     }
     rows
 }
 
-fn parts(fee: u128, count: usize) -> Vec<u128> {
+fn equal_parts(fee: u128, count: usize) -> Vec<u128> {
     divide(fee, &vec![1; count])
 }

@@ -6,8 +6,8 @@ use headframe_schemas::stream::payments::Payment;
 use headframe_sinks::wallet::Fitness;
 
 use crate::payment::PaymentConfig;
-use crate::payment::books::Books;
 use crate::payment::entry::Account;
+use crate::payment::ledger::Ledger;
 
 /// Somebody whose balance could be paid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Candidate {
 
 /// Why an account is not paid now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Waiting {
+pub enum NotPayable {
     /// There is nothing that could be paid.
     Empty,
     /// The balance is below the threshold, atomic units.
@@ -33,32 +33,35 @@ pub enum Waiting {
 
 /// The beginning of the interval that a moment lies in. Intervals are counted from 1970, so that a
 /// restart changes nothing.
-fn slot(config: &PaymentConfig, time_us: i64) -> i64 {
+fn interval_number(config: &PaymentConfig, time_us: i64) -> i64 {
     time_us.div_euclid(config.interval_us().max(1))
 }
 
 /// Whether this account could be paid at `now`, microseconds since 1970.
-pub fn due(
-    books: &Books,
+pub fn candidate(
+    ledger: &Ledger,
     config: &PaymentConfig,
     account: &str,
     now: i64,
-) -> Result<Candidate, Waiting> {
-    let amount = books.balance(&Account::Miner(account.to_owned()));
+) -> Result<Candidate, NotPayable> {
+    let amount = ledger.balance(&Account::Miner(account.to_owned()));
     if amount <= 0 {
-        return Err(Waiting::Empty);
+        return Err(NotPayable::Empty);
     }
-    let owner = books.owner(account);
-    let threshold = config.threshold(owner.and_then(|owner| owner.threshold));
+    let state = ledger.account_state(account);
+    let threshold = config.threshold(state.and_then(|state| state.threshold));
     if amount < threshold {
-        return Err(Waiting::BelowThreshold(threshold));
+        return Err(NotPayable::BelowThreshold(threshold));
     }
-    if let Some(reason) = books.held().or_else(|| books.blocked(account)) {
-        return Err(Waiting::Held(reason.to_owned()));
+    if let Some(reason) = ledger
+        .global_hold()
+        .or_else(|| ledger.blocked_reason(account))
+    {
+        return Err(NotPayable::Held(reason.to_owned()));
     }
-    let last = owner.map_or(0, |owner| owner.last_reserved);
-    if last > 0 && slot(config, last) >= slot(config, now) {
-        return Err(Waiting::Interval(last));
+    let last = state.map_or(0, |state| state.last_reserved);
+    if last > 0 && interval_number(config, last) >= interval_number(config, now) {
+        return Err(NotPayable::Interval(last));
     }
     Ok(Candidate {
         account: account.to_owned(),
@@ -69,33 +72,33 @@ pub fn due(
 /// Everybody who could be paid at `now`: who waits longest first, then by address. Who was taken
 /// out of a payment goes behind those who were not, so that one destination that spoils every
 /// payment does not spoil the others' for ever.
-pub fn candidates(books: &Books, config: &PaymentConfig, now: i64) -> Vec<Candidate> {
-    let names = books
+pub fn candidates(ledger: &Ledger, config: &PaymentConfig, now: i64) -> Vec<Candidate> {
+    let names = ledger
         .accounts()
         .filter_map(|(account, balance)| match account {
             Account::Miner(name) if balance > 0 => Some(name),
             _ => None,
         });
     let mut found: Vec<Candidate> = names
-        .filter_map(|name| due(books, config, name, now).ok())
+        .filter_map(|name| candidate(ledger, config, name, now).ok())
         .collect();
     let since = |account: &str| {
-        books
-            .owner(account)
-            .map_or(0, |owner| owner.last_reserved.max(owner.put_back))
+        ledger
+            .account_state(account)
+            .map_or(0, |state| state.last_reserved.max(state.put_back))
     };
     found.sort_by_cached_key(|one| (since(&one.account), one.account.clone()));
     found
 }
 
 /// One transaction's worth of candidates, within what the wallet can spend. `fitness` knows every
-/// candidate; those it refuses are left out. `room` is the most destinations the wallet takes.
-pub fn batch(
+/// candidate; those it refuses are left out. `max_outputs` is the most destinations the wallet takes.
+pub fn choose(
     candidates: &[Candidate],
     fitness: &BTreeMap<String, Fitness>,
     config: &PaymentConfig,
     unlocked: u128,
-    room: usize,
+    max_outputs: usize,
 ) -> Vec<Candidate> {
     let mut left = i128::try_from(unlocked).unwrap_or(i128::MAX);
     let mut chosen: Vec<Candidate> = Vec::new();
@@ -111,7 +114,7 @@ pub fn batch(
         }
         left -= candidate.amount;
         chosen.push(candidate.clone());
-        if alone || chosen.len() >= config.batch_size.min(room) {
+        if alone || chosen.len() >= config.batch_size.min(max_outputs) {
             break;
         }
     }
@@ -119,7 +122,7 @@ pub fn batch(
 }
 
 /// The rows that reserve these amounts.
-pub fn rows(chosen: &[Candidate], pool: &str, id: &str, now: i64) -> Vec<Payment> {
+pub fn reservation_rows(chosen: &[Candidate], pool: &str, id: &str, now: i64) -> Vec<Payment> {
     let row = |one: &Candidate| Payment {
         event_time: now,
         pool: pool.to_owned(),

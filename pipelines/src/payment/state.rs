@@ -7,13 +7,13 @@ use tokio::sync::watch;
 use crate::payment::journal::JournalError;
 
 /// The rule that the stream `payments` is the one that the table goes on from.
-pub(crate) const STREAM: &str = "stream";
+pub(crate) const RULE_STREAM: &str = "stream";
 /// The rule that every signed transaction that is kept belongs to a payment in the ledger.
-pub(crate) const KEPT: &str = "kept";
+pub(crate) const RULE_SIGNED: &str = "kept";
 
 /// The wallet's money beside what the ledger owes, atomic units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Purse {
+pub struct WalletBalance {
     /// What the wallet could spend at once.
     pub unlocked: u128,
     /// All that it has.
@@ -23,7 +23,7 @@ pub struct Purse {
     pub owed: u128,
 }
 
-impl Purse {
+impl WalletBalance {
     /// How much is missing.
     pub fn shortfall(&self) -> u128 {
         self.owed.saturating_sub(self.total)
@@ -34,7 +34,8 @@ impl Purse {
         let Self { total, owed, .. } = self;
         (self.shortfall() > 0).then(|| {
             format!(
-                "the wallet holds {total} atomic units and the ledger owes {owed}: {} are missing; find out where they are",
+                "the wallet holds {total} atomic units and the ledger owes {owed}: {} are \
+                missing; find out where they are",
                 self.shortfall()
             )
         })
@@ -60,22 +61,22 @@ pub struct PayerState {
     pub held: Vec<(String, String)>,
     /// What the wallet has and owes, by its last answer of about a minute; nothing when it did not
     /// answer.
-    pub purse: Option<Purse>,
+    pub wallet_balance: Option<WalletBalance>,
     /// When this was true, microseconds since 1970; 0 before the first look.
     pub at: i64,
 }
 
 /// Tells and hears what the payer does.
 #[derive(Debug, Clone)]
-pub struct StateHandle(Arc<watch::Sender<PayerState>>);
+pub struct PayerStateHandle(Arc<watch::Sender<PayerState>>);
 
-impl Default for StateHandle {
+impl Default for PayerStateHandle {
     fn default() -> Self {
         Self(Arc::new(watch::channel(PayerState::default()).0))
     }
 }
 
-impl StateHandle {
+impl PayerStateHandle {
     /// The newest.
     pub fn get(&self) -> PayerState {
         self.0.borrow().clone()
@@ -85,8 +86,8 @@ impl StateHandle {
     pub fn cannot_begin(&self, error: &JournalError, at: i64) {
         let why = error.to_string();
         self.set(match error {
-            JournalError::Astray(_) => PayerState {
-                stopped: Some((STREAM, why)),
+            JournalError::Inconsistent(_) => PayerState {
+                stopped: Some((RULE_STREAM, why)),
                 at,
                 ..PayerState::default()
             },
@@ -108,18 +109,20 @@ impl StateHandle {
             .set(state.refused.len() as f64);
         metrics::gauge!("headframe_payments_blocked_accounts", "why" => "held")
             .set(state.held.len() as f64);
-        let figure = |of: fn(&Purse) -> u128| {
+        let figure = |of: fn(&WalletBalance) -> u128| {
             state
-                .purse
+                .wallet_balance
                 .as_ref()
-                .map_or(f64::NAN, |purse| of(purse) as f64)
+                .map_or(f64::NAN, |wallet_balance| of(wallet_balance) as f64)
         };
         metrics::gauge!("headframe_payments_wallet_atomic", "what" => "unlocked")
-            .set(figure(|purse| purse.unlocked));
+            .set(figure(|wallet_balance| wallet_balance.unlocked));
         metrics::gauge!("headframe_payments_wallet_atomic", "what" => "total")
-            .set(figure(|purse| purse.total));
-        metrics::gauge!("headframe_payments_owed_atomic").set(figure(|purse| purse.owed));
-        metrics::gauge!("headframe_payments_shortfall_atomic").set(figure(Purse::shortfall));
+            .set(figure(|wallet_balance| wallet_balance.total));
+        metrics::gauge!("headframe_payments_owed_atomic")
+            .set(figure(|wallet_balance| wallet_balance.owed));
+        metrics::gauge!("headframe_payments_shortfall_atomic")
+            .set(figure(WalletBalance::shortfall));
         self.0.send_replace(state);
     }
 }

@@ -6,30 +6,30 @@ use std::collections::BTreeMap;
 use headframe_schemas::stream::payouts::{FEE, Frozen, Payout};
 use headframe_schemas::stream::windows::WindowRow;
 
-use super::course::{BlockRow, Due, Paid, Place, Step};
-use super::seal::Key;
+use super::lifecycle::{BlockRow, BlockTerms, PayoutStep, RowPosition, StepKind};
 use super::{ONE, Window, merkle, split};
+use crate::signature::SigningKey;
 
 /// A window as it was found in `shares`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Found {
+pub struct FoundWindow {
     /// Each miner's work.
     pub window: Window,
     /// The newest share that counts.
-    pub newest: Option<Place>,
+    pub newest: Option<RowPosition>,
     /// The oldest share that counts, which may be trimmed.
-    pub edge: Option<Place>,
+    pub edge: Option<RowPosition>,
 }
 
 /// The window of a block whose winning share never became durable, under SOLO: the block's own row
 /// says who found it.
-pub fn finder(block: &BlockRow) -> Found {
+pub fn finder_window(block: &BlockRow) -> FoundWindow {
     let window = Window {
         weights: BTreeMap::from([(block.miner.clone(), ONE)]),
         counts: BTreeMap::new(),
         shares: 0,
     };
-    Found {
+    FoundWindow {
         window,
         newest: None,
         edge: None,
@@ -37,7 +37,7 @@ pub fn finder(block: &BlockRow) -> Found {
 }
 
 /// The rows of a block's window, in their order. Their amounts and the fee add up to the reward.
-pub fn windows(block: &BlockRow, terms: &Paid, window: &Window) -> Vec<WindowRow> {
+pub fn window_rows(block: &BlockRow, terms: &BlockTerms, window: &Window) -> Vec<WindowRow> {
     let amounts = split(window, terms.reward, terms.fee_bp).amounts;
     let mut rows = Vec::with_capacity(amounts.len());
     for ((miner, weight), (_, amount)) in window.weights.iter().zip(&amounts) {
@@ -98,12 +98,19 @@ pub fn statement(pool: &str, block_hash: &str, height: i64, frozen: &Frozen) -> 
     } = frozen;
     let root = merkle_root.as_deref().unwrap_or("none");
     format!(
-        "headframe window 1,{pool},{block_hash},{height},{scheme},{window_milli},{fee_bp},{reward_atomic},{total_weight},{shares},{miners},{root}"
+        "headframe window \
+        1,{pool},{block_hash},{height},{scheme},{window_milli},{fee_bp},{reward_atomic},{total_weight},{shares},{miners},{root}"
     )
 }
 
 /// The row that fixes a window.
-pub fn frozen(due: &Due, terms: &Paid, found: &Found, rows: &[WindowRow], key: &Key) -> Payout {
+pub fn frozen_row(
+    due: &PayoutStep,
+    terms: &BlockTerms,
+    found: &FoundWindow,
+    rows: &[WindowRow],
+    key: &SigningKey,
+) -> Payout {
     let (block, window) = (&due.block, &found.window);
     let mut frozen = Frozen {
         scheme: terms.scheme.name().to_owned(),
@@ -124,15 +131,15 @@ pub fn frozen(due: &Due, terms: &Paid, found: &Found, rows: &[WindowRow], key: &
     frozen.signature = key.sign(&statement(&block.pool, &block.hash, block.height, &frozen));
     Payout {
         frozen: Some(frozen),
-        ..blank(due)
+        ..empty_row(due)
     }
 }
 
 /// The rows of a step that moves money: each miner of the window in its order, then the pool's own
 /// part, which ends the step.
-pub fn moves(due: &Due, reward: u128, amounts: &[(String, i128)]) -> Vec<Payout> {
-    let was_mature = match due.step {
-        Step::Reversed { was_mature } => Some(was_mature),
+pub fn step_rows(due: &PayoutStep, reward: u128, amounts: &[(String, i128)]) -> Vec<Payout> {
+    let was_mature = match due.kind {
+        StepKind::Reversed { was_mature } => Some(was_mature),
         _ => None,
     };
     let paid: i128 = amounts.iter().map(|(_, amount)| amount).sum();
@@ -142,18 +149,18 @@ pub fn moves(due: &Due, reward: u128, amounts: &[(String, i128)]) -> Vec<Payout>
         amount_atomic: Some(*amount),
         was_mature,
         reason: due.reason.clone(),
-        ..blank(due)
+        ..empty_row(due)
     };
     amounts.iter().chain([&fee]).map(row).collect()
 }
 
-fn blank(due: &Due) -> Payout {
+fn empty_row(due: &PayoutStep) -> Payout {
     Payout {
         event_time: due.event_time,
         pool: due.block.pool.clone(),
         block_hash: due.block.hash.clone(),
         height: due.block.height,
-        step: due.step.word().to_owned(),
+        step: due.kind.as_str().to_owned(),
         account: None,
         amount_atomic: None,
         was_mature: None,

@@ -23,7 +23,7 @@ pub fn root(leaves: &[String]) -> Option<String> {
 
 /// One step from a leaf to the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Beside {
+pub enum Sibling {
     /// The neighbour stands before.
     Left(String),
     /// The neighbour stands behind.
@@ -32,16 +32,16 @@ pub enum Beside {
 
 /// What it takes to get from leaf `index` to the root, from below; `None` when there is no such
 /// leaf.
-pub fn proof(leaves: &[String], index: usize) -> Option<Vec<Beside>> {
+pub fn proof(leaves: &[String], index: usize) -> Option<Vec<Sibling>> {
     leaves.get(index)?;
     let (mut level, mut place, mut steps) = (leaves.to_vec(), index, Vec::new());
     while level.len() > 1 {
         let neighbour = level.get(place ^ 1).cloned();
         steps.extend(neighbour.map(|hash| {
             if place % 2 == 1 {
-                Beside::Left(hash)
+                Sibling::Left(hash)
             } else {
-                Beside::Right(hash)
+                Sibling::Right(hash)
             }
         }));
         level = level.chunks(2).map(node).collect();
@@ -51,12 +51,12 @@ pub fn proof(leaves: &[String], index: usize) -> Option<Vec<Beside>> {
 }
 
 /// Where the steps lead from a leaf: to the root, if the row is in the tree.
-pub fn climb(leaf: &str, steps: &[Beside]) -> String {
+pub fn root_from_proof(leaf: &str, steps: &[Sibling]) -> String {
     steps
         .iter()
         .fold(leaf.to_owned(), |hash, beside| match beside {
-            Beside::Left(left) => hashed(&["node:", left, &hash]),
-            Beside::Right(right) => hashed(&["node:", &hash, right]),
+            Sibling::Left(left) => hashed(&["node:", left, &hash]),
+            Sibling::Right(right) => hashed(&["node:", &hash, right]),
         })
 }
 

@@ -3,7 +3,7 @@
 //! Simple and well known, and open to pool hopping: early shares of a round are worth more than
 //! late ones.
 
-use super::{Scheme, ShareWork, Step, Walk};
+use super::{Scheme, SchemeWalk, ShareWork, WalkStep};
 
 /// Proportional.
 pub struct Prop;
@@ -17,23 +17,24 @@ impl Scheme for Prop {
         "prop"
     }
     fn doc(&self) -> &'static str {
-        "Pays the work since the pool's block before, by work; the share that made that block belongs to its own round."
+        "Pays the work since the pool's block before, by work; the share that made that block \
+        belongs to its own round."
     }
-    fn walk(&self, _: u128) -> Box<dyn Walk> {
+    fn walk(&self, _: u128) -> Box<dyn SchemeWalk> {
         Box::new(Round { begun: false })
     }
 }
 
-impl Walk for Round {
-    fn step(&mut self, share: &ShareWork<'_>) -> Step {
+impl SchemeWalk for Round {
+    fn take_share(&mut self, share: &ShareWork<'_>) -> WalkStep {
         if self.begun && share.is_block {
-            return Step::End;
+            return WalkStep::End;
         }
         self.begun = true;
-        Step::Take(share.weight())
+        WalkStep::Take(share.weight())
     }
 
-    fn stretch(&mut self, _: u128, blocks: bool) -> bool {
+    fn take_segment(&mut self, _: u128, blocks: bool) -> bool {
         self.begun && !blocks
     }
 }

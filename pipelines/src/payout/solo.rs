@@ -1,6 +1,6 @@
 //! SOLO: the finder gets the block.
 
-use super::{ONE, Scheme, ShareWork, Step, Walk};
+use super::{ONE, Scheme, SchemeWalk, ShareWork, WalkStep};
 
 /// Whoever finds the block gets it.
 pub struct Solo;
@@ -14,17 +14,17 @@ impl Scheme for Solo {
     fn doc(&self) -> &'static str {
         "Pays the miner whose share made the block."
     }
-    fn walk(&self, _: u128) -> Box<dyn Walk> {
+    fn walk(&self, _: u128) -> Box<dyn SchemeWalk> {
         Box::new(Winner)
     }
 }
 
-impl Walk for Winner {
-    fn step(&mut self, _: &ShareWork<'_>) -> Step {
-        Step::Last(ONE)
+impl SchemeWalk for Winner {
+    fn take_share(&mut self, _: &ShareWork<'_>) -> WalkStep {
+        WalkStep::Last(ONE)
     }
 
-    fn stretch(&mut self, _: u128, _: bool) -> bool {
+    fn take_segment(&mut self, _: u128, _: bool) -> bool {
         false
     }
 }

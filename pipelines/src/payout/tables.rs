@@ -15,14 +15,14 @@ use headframe_schemas::stream::{blocks::Blocks, shares::Shares};
 use headframe_schemas::{Stream, Table};
 use headframe_sinks::{Lake, Snapshot, SnapshotReader, SnapshotTable};
 
-use super::course::{BlockRow, Place};
-use super::search::Searcher;
+use super::lifecycle::{BlockRow, RowPosition};
+use super::window_scan::WindowScanner;
 use crate::fault::PipelineFault;
 
 /// The tables of one lake.
-pub struct Tables {
+pub struct PayoutTables {
     session: SessionContext,
-    /// Found blocks.
+    /// FoundWindow blocks.
     pub blocks: SnapshotReader,
     /// Shares.
     pub shares: SnapshotReader,
@@ -31,19 +31,19 @@ pub struct Tables {
     /// Payouts.
     pub payouts: SnapshotReader,
     /// Searches windows in `shares`.
-    pub searcher: Searcher,
+    pub scanner: WindowScanner,
 }
 
 /// A row of `payouts` and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stated {
+pub struct PayoutRow {
     /// Where it stands.
-    pub place: Place,
+    pub place: RowPosition,
     /// The row.
     pub payout: Payout,
 }
 
-impl Tables {
+impl PayoutTables {
     /// Does no I/O.
     pub fn open(lake: &Lake) -> Self {
         let session =
@@ -56,7 +56,7 @@ impl Tables {
             shares: open(&Shares),
             windows: open(&Windows),
             payouts: open(&Payouts),
-            searcher: Searcher::default(),
+            scanner: WindowScanner::default(),
         }
     }
 
@@ -98,7 +98,7 @@ impl Tables {
         &self,
         payouts: &Arc<Snapshot>,
         filter: Option<Expr>,
-    ) -> Result<Vec<Stated>, PipelineFault> {
+    ) -> Result<Vec<PayoutRow>, PipelineFault> {
         let batches = self
             .rows(SnapshotTable::new(payouts.clone()), "payouts", filter)
             .await?;
@@ -271,8 +271,8 @@ impl Columns<'_> {
         Some(column.as_boolean_opt()?.value(row))
     }
 
-    fn place(&self, row: usize) -> Option<Place> {
-        Some(Place {
+    fn place(&self, row: usize) -> Option<RowPosition> {
+        Some(RowPosition {
             seq: self.int("seq", row)?,
             row: self.int("row", row)?,
         })
@@ -317,7 +317,7 @@ fn window_rows(columns: &Columns<'_>) -> Vec<WindowRow> {
     (0..columns.0.num_rows()).filter_map(row).collect()
 }
 
-fn payout_rows(columns: &Columns<'_>) -> Vec<Stated> {
+fn payout_rows(columns: &Columns<'_>) -> Vec<PayoutRow> {
     let row = |row| {
         let payout = Payout {
             event_time: columns.time("event_time", row)?,
@@ -333,7 +333,7 @@ fn payout_rows(columns: &Columns<'_>) -> Vec<Stated> {
             reason: columns.text("reason", row),
             frozen: frozen(columns, row),
         };
-        Some(Stated {
+        Some(PayoutRow {
             place: columns.place(row)?,
             payout,
         })

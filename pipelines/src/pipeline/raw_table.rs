@@ -43,7 +43,8 @@ impl Pipeline for RawTable {
         "raw"
     }
     fn doc(&self) -> &'static str {
-        "Writes every message of a stream into its raw table, good rows and rejected ones, exactly once."
+        "Writes every message of a stream into its raw table, good rows and rejected ones, \
+        exactly once."
     }
     fn takes(&self, _: &dyn Stream) -> bool {
         true
@@ -116,7 +117,8 @@ async fn commit_all(
     while let Some(batch) = closed.recv().await {
         // State ahead of the offset is never loaded, so that saving it first can do no harm.
         if let Err(error) = store.save(batch.range.last, &batch.state).await {
-            tracing::warn!(stream = handle.stream.name(), %error, "state not saved, a restart replays from an older one");
+            tracing::warn!(stream = handle.stream.name(), %error, "state not saved, a restart \
+                replays from an older one");
         }
         let rows: usize = batch.rows.iter().map(RecordBatch::num_rows).sum();
         let started = Instant::now();

@@ -34,7 +34,8 @@ impl Pipeline for Rollups {
         "rollups"
     }
     fn doc(&self) -> &'static str {
-        "Adds up windows of 10 s, 1 m, 1 h and 1 d from a raw table, as partial rows that late rows extend."
+        "Adds up windows of 10 s, 1 m, 1 h and 1 d from a raw table, as partial rows that late \
+        rows extend."
     }
     fn takes(&self, stream: &dyn Stream) -> bool {
         rollup::of_stream(stream.name()).next().is_some()

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use headframe_ingest::{Decoder, Message, State};
 use headframe_pipelines::payout::audit::proof::{self, Neighbour};
 use headframe_pipelines::payout::audit::replay::{Comparison, Policy, replay};
-use headframe_pipelines::payout::audit::{Report, block as audit};
-use headframe_pipelines::payout::seal::Key;
+use headframe_pipelines::payout::audit::{AuditReport, block as audit};
 use headframe_pipelines::payout::{pplns::Pplns, solo::Solo};
+use headframe_pipelines::signature::SigningKey;
 use headframe_schemas::Table;
 use headframe_schemas::stream::blocks::Blocks;
 use headframe_schemas::stream::payouts::{Payout, Payouts};
@@ -65,7 +65,7 @@ fn lake(folder: &Path) -> Lake {
     Lake::open(folder.to_str().unwrap(), &HashMap::new()).unwrap()
 }
 
-async fn report(folder: &Path, found: u8) -> Report {
+async fn report(folder: &Path, found: u8) -> AuditReport {
     audit(&lake(folder), &hash(found), None).await.unwrap()
 }
 
@@ -101,7 +101,7 @@ async fn files(folder: &Path, table: Table) -> Vec<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_right_is_found_right_and_a_foreign_key_is_not() {
+async fn intact_tables_pass_and_an_untrusted_key_is_a_difference() {
     let fixture = paid().await;
     let tables = fixture.folder.path().join("tables");
     for found in [1, 2] {
@@ -115,7 +115,7 @@ async fn what_is_right_is_found_right_and_a_foreign_key_is_not() {
             "{report}"
         );
     }
-    let known = Key::open(&fixture.folder.path().join("keys/payouts.key"))
+    let known = SigningKey::open(&fixture.folder.path().join("keys/payouts.key"))
         .unwrap()
         .public_hex();
     assert!(
@@ -127,7 +127,7 @@ async fn what_is_right_is_found_right_and_a_foreign_key_is_not() {
     let foreign = audit(
         &lake(&tables),
         &hash(1),
-        Some(&Key::fleeting().unwrap().public_hex()),
+        Some(&SigningKey::ephemeral().unwrap().public_hex()),
     )
     .await
     .unwrap();
@@ -355,7 +355,7 @@ async fn a_deleted_file_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tables_that_are_gone_are_no_agreement() {
+async fn missing_tables_are_a_difference() {
     let fixture = paid().await;
     let tables = fixture.folder.path().join("tables");
     let without = async |names: &[&str], found: u8| {
@@ -574,7 +574,7 @@ async fn forged_rows_are_named_and_the_pipeline_stops_at_them() {
 async fn a_proof_holds_by_itself_and_no_changed_one_does() {
     let fixture = paid().await;
     let lake = lake(&fixture.folder.path().join("tables"));
-    let known = Key::open(&fixture.folder.path().join("keys/payouts.key"))
+    let known = SigningKey::open(&fixture.folder.path().join("keys/payouts.key"))
         .unwrap()
         .public_hex();
     for number in 0..5 {
@@ -594,7 +594,7 @@ async fn a_proof_holds_by_itself_and_no_changed_one_does() {
         changed[2].reward_atomic.push('0');
         changed[3].block_hash = hash(2);
         changed[4].fee_bp = 0;
-        changed[5].public_key = Key::fleeting().unwrap().public_hex();
+        changed[5].public_key = SigningKey::ephemeral().unwrap().public_hex();
         changed[6].steps = proof
             .steps
             .iter()
@@ -621,7 +621,7 @@ async fn a_proof_holds_by_itself_and_no_changed_one_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn history_on_other_terms_moves_money_and_makes_none() {
+async fn a_replay_on_other_terms_moves_money_and_makes_none() {
     let fixture = paid().await;
     let lake = lake(&fixture.folder.path().join("tables"));
     let policy = Policy {

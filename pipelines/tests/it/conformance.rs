@@ -86,7 +86,7 @@ async fn every_stream_is_stored_once_resumed_and_recovered() {
 }
 
 #[test]
-fn every_pipeline_says_what_it_does_and_has_a_stream() {
+fn every_pipeline_has_a_name_a_doc_and_a_stream() {
     for pipeline in pipeline::ALL {
         assert!(pipeline.doc().ends_with('.') && !pipeline.name().is_empty());
         assert!(

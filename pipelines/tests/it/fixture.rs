@@ -1,4 +1,4 @@
-//! A nats-server, a lake behind a moody store, and the pipelines of a stream as one process runs
+//! A nats-server, a lake behind an unreliable store, and the pipelines of a stream as one process runs
 //! them.
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use headframe_sinks::{Lake, SnapshotReader, SnapshotTable};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::MoodyStore;
+use crate::unreliable_store::MoodyStore;
 
 pub struct Fixture {
     pub folder: tempfile::TempDir,

@@ -1,15 +1,15 @@
-//! Pipelines between a real nats-server and a store that has moods, and their arithmetic between
+//! Pipelines between a real nats-server and a store that has faults, and their arithmetic between
 //! nothing at all.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod audit;
 mod conformance;
+mod faulty_store;
 mod fixture;
-mod moods;
 mod partials;
 mod payment;
 mod payout;
 mod payouts;
-mod search;
-mod store;
+mod unreliable_store;
 mod upgrade;
+mod window_scan;

@@ -1,15 +1,15 @@
-//! Payments: the books by hand, selection, and the payer in a simulated world that kills it ten
+//! Payments: the ledger by hand, selection, and the payer in a simulated world that kills it ten
 //! thousand times.
 
-mod books;
 mod crashes;
 mod delays;
-mod law;
-mod lost;
-mod pages;
+mod invariants;
+mod ledger;
+mod lost_streams;
+mod operator_orders;
 mod plan;
-mod purse;
-mod rules;
 mod select;
-mod words;
-mod world;
+mod simulation;
+mod stops;
+mod table_pages;
+mod wallet_balance;

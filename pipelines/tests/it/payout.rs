@@ -2,7 +2,7 @@
 //! computing it.
 
 use headframe_pipelines::payout::divide::{divide, scaled};
-use headframe_pipelines::payout::merkle::{climb, leaf, proof, root};
+use headframe_pipelines::payout::merkle::{leaf, proof, root, root_from_proof};
 use headframe_pipelines::payout::{self, MAX_WEIGHT, ONE, ShareWork, Split, Window, split, window};
 use num_bigint::BigUint;
 use proptest::prelude::*;
@@ -117,7 +117,7 @@ fn no_share_weighs_so_much_that_a_window_does_not_fit_its_columns() {
 }
 
 #[test]
-fn the_other_schemes_keep_their_word() {
+fn prop_and_solo_pay_by_their_definitions() {
     let block = |miner| ShareWork {
         is_block: true,
         ..share(miner, 50, 100)
@@ -178,7 +178,7 @@ fn second_opinion(
 }
 
 #[test]
-fn ten_blocks_agree_with_a_second_opinion_to_the_unit() {
+fn ten_blocks_agree_with_an_independent_computation_to_the_unit() {
     let mut random = StdRng::seed_from_u64(20_261_121);
     for block in 0..10u32 {
         let miners: Vec<String> = (0..random.random_range(1..200))
@@ -226,7 +226,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn nothing_is_lost_and_nothing_is_made(
+    fn amounts_and_fee_always_add_up_to_the_reward(
         shares in proptest::collection::vec(any_share(), 0..60),
         halves in 1u128..9,
         reward in any::<u64>(),
@@ -249,7 +249,7 @@ proptest! {
     }
 
     #[test]
-    fn parts_are_within_a_unit_of_their_due(amount in any::<u128>(), weights in proptest::collection::vec(0u128..1 << 120, 1..40)) {
+    fn parts_are_within_a_unit_of_the_exact_quotient(amount in any::<u128>(), weights in proptest::collection::vec(0u128..1 << 120, 1..40)) {
         let parts = divide(amount, &weights);
         let whole: u128 = weights.iter().sum();
         if whole == 0 {
@@ -276,8 +276,8 @@ proptest! {
         let top = root(&leaves).unwrap();
         let index = pick % rows.len();
         let steps = proof(&leaves, index).unwrap();
-        prop_assert_eq!(&climb(&leaves[index], &steps), &top);
-        prop_assert_ne!(climb(&leaf(&format!("{}x", rows[index])), &steps), top.clone());
+        prop_assert_eq!(&root_from_proof(&leaves[index], &steps), &top);
+        prop_assert_ne!(root_from_proof(&leaf(&format!("{}x", rows[index])), &steps), top.clone());
         let mut changed = leaves.clone();
         changed[index] = leaf("something else!");
         prop_assert_ne!(root(&changed).unwrap(), top);
@@ -286,7 +286,7 @@ proptest! {
 }
 
 #[test]
-fn a_tree_of_nothing_has_no_root() {
+fn an_empty_tree_has_no_root() {
     assert_eq!(root(&[]), None);
     let one = leaf("row");
     assert_eq!(root(std::slice::from_ref(&one)), Some(one));

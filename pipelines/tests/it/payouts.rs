@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use headframe_pipelines::payout::{self, ShareWork, course, freeze, seal};
+use headframe_pipelines::payout::{self, ShareWork, freeze, lifecycle};
+use headframe_pipelines::signature;
 use headframe_schemas::stream::blocks::{Block, Blocks, Terms};
 use headframe_schemas::stream::payouts::Payouts;
 use headframe_schemas::stream::shares::{Share, Shares};
@@ -106,8 +107,10 @@ pub async fn until_paid(fixture: &Fixture, rows: usize) -> Vec<String> {
 
 /// The rows of `payouts` in short.
 pub async fn said(fixture: &Fixture) -> Vec<String> {
-    let sql = "SELECT step || ' ' || left(block_hash, 2) || coalesce(' ' || account || ' ' || CAST(amount_atomic AS VARCHAR), '') \
-               || CASE WHEN was_mature THEN ' mature' ELSE '' END AS said FROM t WHERE reject_reason IS NULL ORDER BY seq, \"row\"";
+    let sql = "SELECT step || ' ' || left(block_hash, 2) || coalesce(' ' || account || ' ' || \
+        CAST(amount_atomic AS VARCHAR), '') \
+               || CASE WHEN was_mature THEN ' mature' ELSE '' END AS said FROM t WHERE \
+               reject_reason IS NULL ORDER BY seq, \"row\"";
     let text = fixture.ask(Table::raw(&Payouts), sql).await;
     text.lines()
         .filter_map(|line| {
@@ -199,7 +202,7 @@ fn expected(shares: &[Share], winner: usize, window_milli: i64) -> BTreeMap<Stri
         });
     payout::window(
         &payout::pplns::Pplns,
-        course::window_of(window_milli),
+        lifecycle::window_of(window_milli),
         newest_first,
     )
     .weights
@@ -268,7 +271,8 @@ async fn windows_over_many_files_are_those_of_a_walk_over_all_shares() {
     until_paid(&fixture, rows).await;
     for (hash, weights) in &wanted {
         let sql = format!(
-            "SELECT miner || ' ' || CAST(weight AS VARCHAR) AS w FROM t WHERE block_hash = '{hash}' ORDER BY position"
+            "SELECT miner || ' ' || CAST(weight AS VARCHAR) AS w FROM t WHERE block_hash = \
+            '{hash}' ORDER BY position"
         );
         let found = fixture.ask(Table::raw(&Windows), &sql).await;
         let found: Vec<&str> = found
@@ -393,9 +397,9 @@ async fn shares_beyond_all_measure_are_frozen_before_they_are_paid() {
     fixture.end().await;
 }
 
-fn row_of(n: i64, status: &str, scheme: Option<&str>, reward: Option<i128>) -> course::BlockRow {
-    course::BlockRow {
-        place: course::Place { seq: n, row: 0 },
+fn row_of(n: i64, status: &str, scheme: Option<&str>, reward: Option<i128>) -> lifecycle::BlockRow {
+    lifecycle::BlockRow {
+        place: lifecycle::RowPosition { seq: n, row: 0 },
         ingest_time: NOW + n,
         event_time: NOW + n,
         pool: "main".to_owned(),
@@ -413,17 +417,17 @@ fn row_of(n: i64, status: &str, scheme: Option<&str>, reward: Option<i128>) -> c
 
 #[test]
 fn a_block_is_paid_once_a_row_of_it_says_terms_and_reward() {
-    use course::Step::{Credited, Frozen, Matured};
+    use lifecycle::StepKind::{Credited, Frozen, Matured};
     let solo = Some("solo");
-    let mut courses = course::Courses::default();
+    let mut lifecycles = lifecycle::BlockLifecycles::default();
     let mut steps = |n, status, scheme, reward| {
-        let dues = courses.next(&row_of(n, status, scheme, reward));
+        let dues = lifecycles.next(&row_of(n, status, scheme, reward));
         assert!(dues.iter().all(|due| due.block.reward == Some(7)
             && due.block.ingest_time == NOW
             && due.block.event_time == NOW));
         (
-            dues.iter().map(|due| due.step).collect::<Vec<_>>(),
-            courses.unpaid(),
+            dues.iter().map(|due| due.kind).collect::<Vec<_>>(),
+            lifecycles.unpaid(),
         )
     };
     assert_eq!(steps(0, "candidate", solo, None), (vec![], 0));
@@ -444,31 +448,31 @@ fn a_block_is_paid_once_a_row_of_it_says_terms_and_reward() {
         "what was frozen stays"
     );
 
-    let mut courses = course::Courses::default();
+    let mut lifecycles = lifecycle::BlockLifecycles::default();
     for (n, status, unpaid) in [
         (0, "candidate", 0),
         (1, "confirmed", 1),
         (2, "orphaned", 0),
         (3, "matured", 1),
     ] {
-        assert!(courses.next(&row_of(n, status, solo, None)).is_empty());
-        assert_eq!(courses.unpaid(), unpaid, "{status}");
+        assert!(lifecycles.next(&row_of(n, status, solo, None)).is_empty());
+        assert_eq!(lifecycles.unpaid(), unpaid, "{status}");
     }
-    let mut courses = course::Courses::default();
+    let mut lifecycles = lifecycle::BlockLifecycles::default();
     assert!(
-        courses
+        lifecycles
             .next(&row_of(0, "matured", None, Some(7)))
             .is_empty()
     );
     assert_eq!(
-        courses.unpaid(),
+        lifecycles.unpaid(),
         0,
         "a pool that pays nobody asks for nothing"
     );
 }
 
 #[test]
-fn no_miner_may_bear_the_name_of_the_pools_own_account() {
+fn no_miner_may_be_called_like_the_pools_own_account() {
     let rejects =
         |stream: &dyn Stream, row: String| codec::decode_ndjson(stream, &[row.as_bytes()]).rejects;
     let of_share = |miner| {
@@ -504,8 +508,8 @@ fn a_key_is_made_once_for_its_owner_alone_and_signs_alike() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys/payouts.key");
     let (first, second) = (
-        seal::Key::open(&path).unwrap(),
-        seal::Key::open(&path).unwrap(),
+        signature::SigningKey::open(&path).unwrap(),
+        signature::SigningKey::open(&path).unwrap(),
     );
     assert_eq!(
         std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
@@ -515,23 +519,31 @@ fn a_key_is_made_once_for_its_owner_alone_and_signs_alike() {
         (first.public_hex(), first.sign("x")),
         (second.public_hex(), second.sign("x"))
     );
-    assert!(seal::is_signed(&first.public_hex(), "x", &first.sign("x")));
-    assert!(!seal::is_signed(&first.public_hex(), "y", &first.sign("x")));
-    assert!(!seal::is_signed(
-        &seal::Key::fleeting().unwrap().public_hex(),
+    assert!(signature::verify(
+        &first.public_hex(),
+        "x",
+        &first.sign("x")
+    ));
+    assert!(!signature::verify(
+        &first.public_hex(),
+        "y",
+        &first.sign("x")
+    ));
+    assert!(!signature::verify(
+        &signature::SigningKey::ephemeral().unwrap().public_hex(),
         "x",
         &first.sign("x")
     ));
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(matches!(
-        seal::Key::open(&path),
-        Err(seal::SealError::Open { mode: 0o644, .. })
+        signature::SigningKey::open(&path),
+        Err(signature::SigningKeyError::Open { mode: 0o644, .. })
     ));
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::write(&path, "no key").unwrap();
     assert!(matches!(
-        seal::Key::open(&path),
-        Err(seal::SealError::Unfit { .. })
+        signature::SigningKey::open(&path),
+        Err(signature::SigningKeyError::Unfit { .. })
     ));
 }
 
@@ -548,15 +560,15 @@ fn reorganisations_of_any_depth_credit_a_reward_once_or_not_at_all() {
         "orphaned",
         "matured",
     ];
-    let key = seal::Key::fleeting().unwrap();
+    let key = signature::SigningKey::ephemeral().unwrap();
     for round in 0..3_000 {
-        let mut courses = course::Courses::default();
+        let mut lifecycles = lifecycle::BlockLifecycles::default();
         let mut balance: BTreeMap<(String, &str), (i128, i128)> = BTreeMap::new();
         for n in 0..random.random_range(1..30) {
             let status = statuses[random.random_range(0..statuses.len())];
             let found = hash(random.random_range(1..4));
-            let row = course::BlockRow {
-                place: course::Place { seq: n, row: 0 },
+            let row = lifecycle::BlockRow {
+                place: lifecycle::RowPosition { seq: n, row: 0 },
                 ingest_time: NOW + n,
                 event_time: NOW + n,
                 pool: "main".to_owned(),
@@ -572,23 +584,33 @@ fn reorganisations_of_any_depth_credit_a_reward_once_or_not_at_all() {
             };
             let first = !balance.contains_key(&(found.clone(), "seen"));
             balance.entry((found.clone(), "seen")).or_default();
-            let dues = courses.next(&row);
+            let dues = lifecycles.next(&row);
             assert_eq!(
                 dues.iter()
-                    .filter(|due| due.step == course::Step::Frozen)
+                    .filter(|due| due.kind == lifecycle::StepKind::Frozen)
                     .count(),
                 usize::from(first)
             );
             for due in &dues {
                 let terms = due.block.paid().unwrap();
-                let rows = freeze::windows(&due.block, &terms, &freeze::finder(&due.block).window);
-                if due.step == course::Step::Frozen {
-                    let row = freeze::frozen(due, &terms, &freeze::finder(&due.block), &rows, &key)
-                        .frozen
-                        .unwrap();
+                let rows = freeze::window_rows(
+                    &due.block,
+                    &terms,
+                    &freeze::finder_window(&due.block).window,
+                );
+                if due.kind == lifecycle::StepKind::Frozen {
+                    let row = freeze::frozen_row(
+                        due,
+                        &terms,
+                        &freeze::finder_window(&due.block),
+                        &rows,
+                        &key,
+                    )
+                    .frozen
+                    .unwrap();
                     let text = freeze::statement("main", &found, 10, &row);
                     assert!(
-                        seal::is_signed(&row.public_key, &text, &row.signature),
+                        signature::verify(&row.public_key, &text, &row.signature),
                         "{round}"
                     );
                     continue;
@@ -597,20 +619,20 @@ fn reorganisations_of_any_depth_credit_a_reward_once_or_not_at_all() {
                     .into_iter()
                     .map(|row| (row.miner, row.amount_atomic))
                     .collect();
-                let moved: i128 = freeze::moves(due, terms.reward, &amounts)
+                let moved: i128 = freeze::step_rows(due, terms.reward, &amounts)
                     .iter()
                     .filter_map(|row| row.amount_atomic)
                     .sum();
                 assert_eq!(moved, 1_000_003, "credits and fee are the reward");
                 let (immature, mature) = balance.entry((found.clone(), "money")).or_default();
-                match due.step {
-                    course::Step::Credited => *immature += moved,
-                    course::Step::Matured => {
+                match due.kind {
+                    lifecycle::StepKind::Credited => *immature += moved,
+                    lifecycle::StepKind::Matured => {
                         (*immature, *mature) = (*immature - moved, *mature + moved)
                     }
-                    course::Step::Reversed { was_mature: true } => *mature -= moved,
-                    course::Step::Reversed { was_mature: false } => *immature -= moved,
-                    course::Step::Frozen => {}
+                    lifecycle::StepKind::Reversed { was_mature: true } => *mature -= moved,
+                    lifecycle::StepKind::Reversed { was_mature: false } => *immature -= moved,
+                    lifecycle::StepKind::Frozen => {}
                 }
                 assert!(
                     [(0, 0), (moved, 0), (0, moved)].contains(&(*immature, *mature)),

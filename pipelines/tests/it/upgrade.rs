@@ -8,8 +8,8 @@ use headframe_schemas::rollup::{Measure, Rollup, View, hashrate::HashrateRollup}
 use headframe_schemas::stream::shares::Shares;
 use headframe_schemas::{Stream, Table};
 
+use crate::faulty_store::publish;
 use crate::fixture::Fixture;
-use crate::moods::publish;
 
 /// The rollup of hashrates in its next version, in which an accepted share counts a hundredfold.
 struct Next;

@@ -9,21 +9,21 @@ use headframe_sinks::{DataFile, SinkError, Snapshot, TableLocation, checksum, ro
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use super::Report;
+use super::AuditReport;
 
 /// Looks at every row group that may hold the hash. What is missing, changed or cannot be read is
 /// named with its file.
-pub(super) async fn check(snapshot: &Snapshot, column: &str, hash: &str, report: &mut Report) {
+pub(super) async fn check(snapshot: &Snapshot, column: &str, hash: &str, report: &mut AuditReport) {
     for file in &snapshot.files {
         match readable(snapshot, file, column, hash).await {
             Ok(rows) if rows == file.rows => {}
             Ok(rows) => {
-                report.differ(format!(
+                report.add_difference(format!(
                     "{}: file {} has {rows} rows, the log says {}",
                     snapshot.table.name, file.add.path, file.rows
                 ));
             }
-            Err(why) => report.differ(format!(
+            Err(why) => report.add_difference(format!(
                 "{}: file {} {why}",
                 snapshot.table.name, file.add.path
             )),
@@ -35,13 +35,13 @@ pub(super) async fn check(snapshot: &Snapshot, column: &str, hash: &str, report:
 pub(super) async fn intact(
     snapshot: &Snapshot,
     files: impl Iterator<Item = &Arc<DataFile>>,
-    report: &mut Report,
+    report: &mut AuditReport,
 ) {
     for file in files {
         if let Err(why) = whole(snapshot, file).await {
             let difference = format!("{}: file {} {why}", snapshot.table.name, file.add.path);
             if !report.differences.contains(&difference) {
-                report.differ(difference);
+                report.add_difference(difference);
             }
         }
     }

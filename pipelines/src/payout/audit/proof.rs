@@ -8,10 +8,11 @@ use headframe_sinks::Lake;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::PipelineFault;
-use crate::payout::course::Step;
-use crate::payout::merkle::{self, Beside};
-use crate::payout::tables::Tables;
-use crate::payout::{freeze, seal};
+use crate::payout::freeze;
+use crate::payout::lifecycle::StepKind;
+use crate::payout::merkle::{self, Sibling};
+use crate::payout::tables::PayoutTables;
+use crate::signature;
 
 /// What a proof file holds. Wide numbers are text, which every JSON reader keeps exact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,14 +76,14 @@ pub async fn make(
     hash: &str,
     miner: &str,
 ) -> Result<Result<Proof, String>, PipelineFault> {
-    let tables = Tables::open(lake);
+    let tables = PayoutTables::open(lake);
     let (windows, payouts) = (
         tables.windows.refresh().await?,
         tables.payouts.refresh().await?,
     );
     let filter = col("block_hash")
         .eq(lit(hash))
-        .and(col("step").eq(lit(Step::Frozen.word())));
+        .and(col("step").eq(lit(StepKind::Frozen.as_str())));
     let stated = tables.payout_rows(&payouts, Some(filter)).await?;
     let rows = tables.window_rows(&windows, hash).await?;
     for payout in stated.into_iter().map(|stated| stated.payout) {
@@ -98,17 +99,17 @@ pub async fn make(
             continue;
         };
         let steps = merkle::proof(&freeze::leaves(&rows), place).unwrap_or_default();
-        return Ok(of(&rows[place], frozen, steps));
+        return Ok(build(&rows[place], frozen, steps));
     }
     Ok(Err(format!(
         "miner {miner} is not in a frozen window of block {hash}"
     )))
 }
 
-fn of(row: &WindowRow, frozen: Frozen, steps: Vec<Beside>) -> Result<Proof, String> {
+fn build(row: &WindowRow, frozen: Frozen, steps: Vec<Sibling>) -> Result<Proof, String> {
     let neighbour = |step| match step {
-        Beside::Left(hash) => Neighbour::Left(hash),
-        Beside::Right(hash) => Neighbour::Right(hash),
+        Sibling::Left(hash) => Neighbour::Left(hash),
+        Sibling::Right(hash) => Neighbour::Right(hash),
     };
     let proof = Proof {
         version: 1,
@@ -156,10 +157,6 @@ pub fn check(proof: &Proof, miner: &str, trusted: Option<&str>) -> Result<(), St
             proof.public_key
         ));
     }
-    let wide = |name: &str, text: &str| {
-        text.parse::<i128>()
-            .map_err(|error| format!("{name} is {text:?}: {error}"))
-    };
     let row = WindowRow {
         event_time: 0,
         pool: proof.pool.clone(),
@@ -167,31 +164,44 @@ pub fn check(proof: &Proof, miner: &str, trusted: Option<&str>) -> Result<(), St
         height: proof.height,
         position: proof.position,
         miner: proof.miner.clone(),
-        weight: wide("weight", &proof.weight)?,
+        weight: parse_wide("weight", &proof.weight)?,
         shares: proof.shares,
-        amount_atomic: wide("amount_atomic", &proof.amount_atomic)?,
+        amount_atomic: parse_wide("amount_atomic", &proof.amount_atomic)?,
     };
-    let steps: Vec<Beside> = proof
+    let steps: Vec<Sibling> = proof
         .steps
         .iter()
         .map(|step| match step {
-            Neighbour::Left(hash) => Beside::Left(hash.clone()),
-            Neighbour::Right(hash) => Beside::Right(hash.clone()),
+            Neighbour::Left(hash) => Sibling::Left(hash.clone()),
+            Neighbour::Right(hash) => Sibling::Right(hash.clone()),
         })
         .collect();
-    let root = merkle::climb(&merkle::leaf(&freeze::leaf_text(&row)), &steps);
+    let root = merkle::root_from_proof(&merkle::leaf(&freeze::leaf_text(&row)), &steps);
     if root != proof.merkle_root {
         return Err(format!(
             "the row leads to the root {root}, the pool signed {}",
             proof.merkle_root
         ));
     }
-    let frozen = Frozen {
+    let frozen = signed_terms(proof)?;
+    let statement = freeze::statement(&proof.pool, &proof.block_hash, proof.height, &frozen);
+    match signature::verify(&proof.public_key, &statement, &proof.signature) {
+        true => Ok(()),
+        false => Err(format!(
+            "the signature is not that of key {}",
+            proof.public_key
+        )),
+    }
+}
+
+/// The terms that the pool signed, as the proof names them.
+fn signed_terms(proof: &Proof) -> Result<Frozen, String> {
+    Ok(Frozen {
         scheme: proof.scheme.clone(),
         window_milli: proof.window_milli,
         fee_bp: proof.fee_bp,
-        reward_atomic: wide("reward_atomic", &proof.reward_atomic)?,
-        total_weight: wide("total_weight", &proof.total_weight)?,
+        reward_atomic: parse_wide("reward_atomic", &proof.reward_atomic)?,
+        total_weight: parse_wide("total_weight", &proof.total_weight)?,
         shares: proof.window_shares,
         miners: proof.miners,
         winning_seq: None,
@@ -201,13 +211,10 @@ pub fn check(proof: &Proof, miner: &str, trusted: Option<&str>) -> Result<(), St
         merkle_root: Some(proof.merkle_root.clone()),
         signature: String::new(),
         public_key: String::new(),
-    };
-    let statement = freeze::statement(&proof.pool, &proof.block_hash, proof.height, &frozen);
-    match seal::is_signed(&proof.public_key, &statement, &proof.signature) {
-        true => Ok(()),
-        false => Err(format!(
-            "the signature is not that of key {}",
-            proof.public_key
-        )),
-    }
+    })
+}
+
+fn parse_wide(name: &str, text: &str) -> Result<i128, String> {
+    text.parse()
+        .map_err(|error| format!("{name} is {text:?}: {error}"))
 }

@@ -7,14 +7,14 @@ use datafusion::prelude::{col, lit};
 use headframe_schemas::stream::payouts::{FEE, Frozen, Payout};
 use headframe_sinks::{Lake, Snapshot};
 
-use super::Looked;
+use super::AuditedTables;
 use crate::fault::PipelineFault;
 use crate::payout::Scheme;
-use crate::payout::course::{Courses, Due, Place, Step, window_of};
-use crate::payout::freeze::{self, Found};
-use crate::payout::search::End;
+use crate::payout::freeze::{self, FoundWindow};
+use crate::payout::lifecycle::{BlockLifecycles, PayoutStep, RowPosition, StepKind, window_of};
 use crate::payout::split;
-use crate::payout::tables::Tables;
+use crate::payout::tables::PayoutTables;
+use crate::payout::window_scan::WindowEnd;
 
 /// Other terms.
 #[derive(Clone, Copy)]
@@ -42,7 +42,7 @@ pub struct Comparison {
 
 /// What the tables say that a block was paid.
 #[derive(Default)]
-struct Was {
+struct PaidBefore {
     frozen: Option<Frozen>,
     /// The pool's own part, once the block was credited.
     fee: Option<i128>,
@@ -59,39 +59,43 @@ pub async fn replay(
     from_us: i64,
     to_us: i64,
 ) -> Result<Comparison, PipelineFault> {
-    let tables = Tables::open(lake);
-    let looked = Looked {
+    let tables = PayoutTables::open(lake);
+    let audited = AuditedTables {
         blocks: tables.blocks.refresh().await?,
         windows: tables.windows.refresh().await?,
         payouts: tables.payouts.refresh().await?,
     };
     let shares = tables.shares.refresh().await?;
-    for table in [&looked.blocks, &shares, &looked.windows, &looked.payouts] {
+    for table in [&audited.blocks, &shares, &audited.windows, &audited.payouts] {
         if table.files.is_empty() {
-            let why = "it is missing or empty: this is not the folder of a pool that paid, or its tables are gone";
+            let why = "it is missing or empty: this is not the folder of a pool that paid, or its \
+                tables are gone";
             return Err(PipelineFault::plan("replaying blocks", &table.table.name)(
                 why,
             ));
         }
     }
-    let (mut courses, mut newest) = (Courses::default(), HashMap::<(String, String), Due>::new());
-    for row in tables.block_rows(&looked.blocks, None).await? {
-        for due in courses.next(&row) {
+    let (mut lifecycles, mut newest) = (
+        BlockLifecycles::default(),
+        HashMap::<(String, String), PayoutStep>::new(),
+    );
+    for row in tables.block_rows(&audited.blocks, None).await? {
+        for due in lifecycles.next(&row) {
             newest.insert((due.block.pool.clone(), due.block.hash.clone()), due);
         }
     }
-    let counts = |due: &Due| {
-        let standing = matches!(due.step, Step::Credited | Step::Matured);
+    let counts = |due: &PayoutStep| {
+        let standing = matches!(due.kind, StepKind::Credited | StepKind::Matured);
         standing && (from_us..to_us).contains(&due.block.event_time)
     };
-    let mut dues: Vec<Due> = newest.into_values().filter(counts).collect();
+    let mut dues: Vec<PayoutStep> = newest.into_values().filter(counts).collect();
     dues.sort_by_key(|due| due.block.place);
-    let known = known(&tables, &looked).await?;
+    let known = known(&tables, &audited).await?;
     let mut comparison = Comparison::default();
     for due in dues {
-        let was = known.get(&(due.block.pool.clone(), due.block.hash.clone()));
+        let paid_before = known.get(&(due.block.pool.clone(), due.block.hash.clone()));
         if let Err(why) = comparison
-            .add(&tables, &looked, &shares, &due, was, policy)
+            .add(&tables, &audited, &shares, &due, paid_before, policy)
             .await?
         {
             comparison
@@ -106,14 +110,14 @@ pub async fn replay(
 
 /// Of every block of a pool, what `payouts` says.
 async fn known(
-    tables: &Tables,
-    looked: &Looked,
-) -> Result<HashMap<(String, String), Was>, PipelineFault> {
+    tables: &PayoutTables,
+    audited: &AuditedTables,
+) -> Result<HashMap<(String, String), PaidBefore>, PipelineFault> {
     let credited = col("step")
-        .eq(lit(Step::Credited.word()))
+        .eq(lit(StepKind::Credited.as_str()))
         .and(col("account").eq(lit(FEE)));
-    let filter = col("step").eq(lit(Step::Frozen.word())).or(credited);
-    let mut known = HashMap::<(String, String), Was>::new();
+    let filter = col("step").eq(lit(StepKind::Frozen.as_str())).or(credited);
+    let mut known = HashMap::<(String, String), PaidBefore>::new();
     for Payout {
         pool,
         block_hash,
@@ -121,14 +125,14 @@ async fn known(
         amount_atomic,
         ..
     } in tables
-        .payout_rows(&looked.payouts, Some(filter))
+        .payout_rows(&audited.payouts, Some(filter))
         .await?
         .into_iter()
         .map(|row| row.payout)
     {
-        let was = known.entry((pool, block_hash)).or_default();
-        was.frozen = frozen.or(was.frozen.take());
-        was.fee = amount_atomic.or(was.fee);
+        let paid_before = known.entry((pool, block_hash)).or_default();
+        paid_before.frozen = frozen.or(paid_before.frozen.take());
+        paid_before.fee = amount_atomic.or(paid_before.fee);
     }
     Ok(known)
 }
@@ -137,26 +141,28 @@ impl Comparison {
     /// Adds one block, or says why it is left out.
     async fn add(
         &mut self,
-        tables: &Tables,
-        looked: &Looked,
+        tables: &PayoutTables,
+        audited: &AuditedTables,
         shares: &Arc<Snapshot>,
-        due: &Due,
-        was: Option<&Was>,
+        due: &PayoutStep,
+        paid_before: Option<&PaidBefore>,
         policy: Policy,
     ) -> Result<Result<(), &'static str>, PipelineFault> {
         let (
             Some(paid),
-            Some(Was {
+            Some(PaidBefore {
                 frozen: Some(frozen),
                 fee: Some(fee),
             }),
-        ) = (due.block.paid(), was)
+        ) = (due.block.paid(), paid_before)
         else {
             return Ok(Err(
                 "payouts does not say that they were frozen and credited",
             ));
         };
-        let mut rows = tables.window_rows(&looked.windows, &due.block.hash).await?;
+        let mut rows = tables
+            .window_rows(&audited.windows, &due.block.hash)
+            .await?;
         rows.retain(|row| row.pool == due.block.pool);
         let credited: i128 = rows.iter().map(|row| row.amount_atomic).sum();
         if i64::try_from(rows.len()) != Ok(frozen.miners)
@@ -166,65 +172,10 @@ impl Comparison {
                 "windows is not complete for them; `headframe audit block` says more",
             ));
         }
-        let oldest = shares
-            .files
-            .iter()
-            .filter_map(|file| file.seq_range())
-            .map(|range| range.0)
-            .min();
-        let stated = frozen
-            .winning_seq
-            .zip(frozen.winning_row)
-            .map(|(seq, row)| Place { seq, row });
-        if stated
-            .zip(oldest)
-            .is_some_and(|(stated, oldest)| stated.seq < oldest)
-        {
-            return Ok(Err(CUT));
-        }
-        let end = tables
-            .searcher
-            .end(
-                shares,
-                &due.block.pool,
-                &due.block.hash,
-                due.block.ingest_time,
-            )
-            .await?;
-        let place = match end {
-            End::Winner(place) | End::Before(place) => Some(place),
-            End::Nothing => None,
-            End::Unknown => return Ok(Err("shares does not tell where their windows end")),
+        let would = match window_under(tables, shares, due, frozen, policy).await? {
+            Ok(window) => window,
+            Err(why) => return Ok(Err(why)),
         };
-        if stated.is_some() && stated != place {
-            return Ok(Err(
-                "shares tells another end of their windows than payouts; `headframe audit block` says more",
-            ));
-        }
-        let would = match place {
-            _ if policy.scheme.name() == "solo" && !matches!(end, End::Winner(_)) => {
-                freeze::finder(&due.block)
-            }
-            Some(place) => {
-                tables
-                    .searcher
-                    .window(
-                        shares,
-                        &due.block.pool,
-                        place,
-                        policy.scheme,
-                        window_of(policy.window_milli),
-                    )
-                    .await?
-            }
-            None => Found::default(),
-        };
-        // A window that begins with the oldest share kept may have begun before it.
-        if oldest
-            .is_some_and(|oldest| oldest > 1 && would.edge.is_some_and(|edge| edge.seq <= oldest))
-        {
-            return Ok(Err(CUT));
-        }
         self.blocks += 1;
         let would = split(&would.window, paid.reward, policy.fee_bp);
         let amount = |amount: i128| u128::try_from(amount).unwrap_or(0);
@@ -240,4 +191,74 @@ impl Comparison {
     }
 }
 
-const CUT: &str = "shares of their windows are no longer kept";
+/// The window that a block would have under other terms; the reason when `shares` does not tell.
+async fn window_under(
+    tables: &PayoutTables,
+    shares: &Arc<Snapshot>,
+    due: &PayoutStep,
+    frozen: &Frozen,
+    policy: Policy,
+) -> Result<Result<FoundWindow, &'static str>, PipelineFault> {
+    let oldest = shares
+        .files
+        .iter()
+        .filter_map(|file| file.seq_range())
+        .map(|range| range.0)
+        .min();
+    let stated = frozen
+        .winning_seq
+        .zip(frozen.winning_row)
+        .map(|(seq, row)| RowPosition { seq, row });
+    if stated
+        .zip(oldest)
+        .is_some_and(|(stated, oldest)| stated.seq < oldest)
+    {
+        return Ok(Err(SHARES_GONE));
+    }
+    let end = tables
+        .scanner
+        .find_end(
+            shares,
+            &due.block.pool,
+            &due.block.hash,
+            due.block.ingest_time,
+        )
+        .await?;
+    let place = match end {
+        WindowEnd::WinningShare(place) | WindowEnd::LastBefore(place) => Some(place),
+        WindowEnd::NoShares => None,
+        WindowEnd::Unknown => return Ok(Err("shares does not tell where their windows end")),
+    };
+    if stated.is_some() && stated != place {
+        return Ok(Err(
+            "shares tells another end of their windows than payouts; `headframe audit block` says \
+            more",
+        ));
+    }
+    let found = match place {
+        _ if policy.scheme.name() == "solo" && !matches!(end, WindowEnd::WinningShare(_)) => {
+            freeze::finder_window(&due.block)
+        }
+        Some(place) => {
+            tables
+                .scanner
+                .scan(
+                    shares,
+                    &due.block.pool,
+                    place,
+                    policy.scheme,
+                    window_of(policy.window_milli),
+                )
+                .await?
+        }
+        None => FoundWindow::default(),
+    };
+    // A window that begins with the oldest share kept may have begun before it.
+    if oldest.is_some_and(|oldest| oldest > 1 && found.edge.is_some_and(|edge| edge.seq <= oldest))
+    {
+        return Ok(Err(SHARES_GONE));
+    }
+    Ok(Ok(found))
+}
+
+const SHARES_GONE: &str = "shares of their windows are no longer kept";

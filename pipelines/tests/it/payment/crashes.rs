@@ -13,16 +13,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::task::noop_waker;
-use headframe_pipelines::payment::kept::{Kept, file_name};
-use headframe_pipelines::payment::payer::Pause;
+use headframe_pipelines::payment::payer::PauseReason;
+use headframe_pipelines::payment::signed_tx::{SignedTx, file_name};
 use headframe_pipelines::payment::{
-    Account, Books, FeePolicy, Journal, Payer, PaymentConfig, Payout, StateHandle, Status,
+    Account, FeePolicy, Journal, Ledger, Payer, PayerStateHandle, PaymentConfig, PaymentStatus,
+    PayoutFact,
 };
 use headframe_schemas::stream::instructions::Instruction;
 use rand::Rng;
 
-use super::law;
-use super::world::{Kind, SimJournal, World};
+use super::invariants;
+use super::simulation::{Kind, SimJournal, World};
 
 const MINERS: [&str; 8] = ["a", "b", "c", "d", "e", "alone-f", "alone-g", "refused-h"];
 
@@ -43,13 +44,13 @@ pub fn config(policy: FeePolicy) -> PaymentConfig {
 
 /// A payer that was just started.
 pub fn payer(world: &World) -> Payer<SimJournal> {
-    payer_telling(world, StateHandle::default())
+    payer_telling(world, PayerStateHandle::default())
 }
 
 /// The same, heard by somebody.
-pub fn payer_telling(world: &World, state: StateHandle) -> Payer<SimJournal> {
+pub fn payer_telling(world: &World, state: PayerStateHandle) -> Payer<SimJournal> {
     let (wallet, config) = (Arc::new(world.clone()), world.inside().config.clone());
-    let name = |(payment, tx_id): &(String, String)| Kept {
+    let name = |(payment, tx_id): &(String, String)| SignedTx {
         payment: file_name(payment),
         tx_id: tx_id.clone(),
     };
@@ -67,7 +68,7 @@ pub fn payer_telling(world: &World, state: StateHandle) -> Payer<SimJournal> {
         wallet,
         state,
     )
-    .with_kept(kept)
+    .with_signed_txs(kept)
 }
 
 /// Polls until it ends or has given way so often; `None` when it died.
@@ -94,7 +95,7 @@ fn event(world: &World) {
                 .iter()
                 .map(|_| inside.random.random_range(1..150))
                 .collect();
-            let row = |step: &str, account: Option<&str>, amount, was_mature| Payout {
+            let row = |step: &str, account: Option<&str>, amount, was_mature| PayoutFact {
                 block: block.clone(),
                 step: step.to_owned(),
                 account: account.map(str::to_owned),
@@ -102,7 +103,7 @@ fn event(world: &World) {
                 was_mature,
             };
             let orphaned = inside.random.random_ratio(1, 5);
-            let rows = |step: &str, mature: bool| -> Vec<Payout> {
+            let rows = |step: &str, mature: bool| -> Vec<PayoutFact> {
                 let miners = MINERS
                     .iter()
                     .zip(&parts)
@@ -154,11 +155,11 @@ fn event(world: &World) {
 }
 
 /// An operator who knows the truth ends reviews that are old enough.
-fn operator(world: &World, books: &Books) {
+fn operator(world: &World, ledger: &Ledger) {
     let mut inside = world.inside();
-    for batch in books
-        .open()
-        .filter(|batch| batch.status == Status::Review && books.resolution(batch).is_none())
+    for batch in ledger
+        .open_payments()
+        .filter(|batch| batch.status == PaymentStatus::Review && ledger.resolution(batch).is_none())
     {
         let truth = inside
             .sent
@@ -180,12 +181,12 @@ fn operator(world: &World, books: &Books) {
 }
 
 /// Everything durable, read anew, beside the truth.
-fn audit(world: &World) -> Books {
-    let mut books = Books::default();
-    poll(SimJournal::new(world).catch_up(&mut books), 100)
+fn audit(world: &World) -> Ledger {
+    let mut ledger = Ledger::default();
+    poll(SimJournal::new(world).catch_up(&mut ledger), 100)
         .expect("it only reads")
         .unwrap();
-    books.check().unwrap_or_else(|broken| panic!("{broken}"));
+    ledger.check().unwrap_or_else(|broken| panic!("{broken}"));
     let inside = world.inside();
     let mut sent: BTreeMap<&str, &str> = BTreeMap::new();
     for tx in &inside.sent {
@@ -221,32 +222,35 @@ fn audit(world: &World) -> Books {
             _ => {}
         }
     }
-    assert_eq!(books.balance(&Account::Paid), confirmed);
-    assert_eq!(books.balance(&Account::Network), network);
+    assert_eq!(ledger.balance(&Account::Paid), confirmed);
+    assert_eq!(ledger.balance(&Account::Network), network);
     for miner in MINERS {
         assert_eq!(
-            books.balance(&Account::Miner(miner.to_owned())),
-            law::owed(&inside.facts(), miner),
+            ledger.balance(&Account::Miner(miner.to_owned())),
+            invariants::owed(&inside.facts(), miner),
             "{miner}"
         );
     }
     assert_eq!(
-        books.balance(&Account::Fee),
-        law::owed(&inside.facts(), "fee")
+        ledger.balance(&Account::Fee),
+        invariants::owed(&inside.facts(), "fee")
     );
-    for batch in books.open().filter(|_| inside.kind == Kind::Relay) {
+    for batch in ledger
+        .open_payments()
+        .filter(|_| inside.kind == Kind::Relay)
+    {
         let kept = |id: &String| inside.vault.contains_key(&(batch.id.clone(), id.clone()));
         assert!(
             batch.tx_id.as_ref().is_none_or(kept),
             "nobody could send it again: {batch:?}"
         );
     }
-    books
+    ledger
 }
 
 /// What happened in a world.
 #[derive(Default)]
-struct Tally {
+struct Outcome {
     /// Transactions that were sent.
     sent: usize,
     /// Rounds that began with a payment under review.
@@ -256,7 +260,7 @@ struct Tally {
 }
 
 /// Lives of payers in one world until so many have died.
-fn lives(kind: Kind, policy: FeePolicy, seed: u64, deaths: usize) -> Tally {
+fn lives(kind: Kind, policy: FeePolicy, seed: u64, deaths: usize) -> Outcome {
     let world = World::new(kind, config(policy), seed, 12);
     world.inside().refused.insert("refused-h".to_owned());
     let (mut died, mut reviews) = (0, 0);
@@ -269,13 +273,16 @@ fn lives(kind: Kind, policy: FeePolicy, seed: u64, deaths: usize) -> Tally {
             let Some(ended) = poll(payer.tick(now), steps) else {
                 break;
             };
-            assert!(!matches!(ended, Err(Pause::Broken(_))), "{ended:?}");
+            assert!(
+                !matches!(ended, Err(PauseReason::BrokenRule(_))),
+                "{ended:?}"
+            );
             reviews += payer
-                .books()
-                .open()
-                .filter(|batch| batch.status == Status::Review)
+                .ledger()
+                .open_payments()
+                .filter(|batch| batch.status == PaymentStatus::Review)
                 .count();
-            operator(&world, payer.books());
+            operator(&world, payer.ledger());
         }
         died += 1;
         audit(&world);
@@ -288,7 +295,7 @@ fn lives(kind: Kind, policy: FeePolicy, seed: u64, deaths: usize) -> Tally {
     } else {
         0
     };
-    Tally {
+    Outcome {
         sent: inside.sent.len(),
         reviews,
         left: (left.len(), signed),
@@ -312,16 +319,16 @@ fn in_the_end_everybody_has_their_money(world: &World) {
     world.inside().trouble = 0;
     // An operator lets go what it held, and nothing else: a wallet that gave no transactions for a
     // while needs nobody's word.
-    let books = audit(world);
-    books
-        .holds()
+    let ledger = audit(world);
+    ledger
+        .held_accounts()
         .for_each(|(miner, _)| resume(world, Some(miner)));
-    if books.held().is_some() {
+    if ledger.global_hold().is_some() {
         resume(world, None);
     }
-    let books = at_rest(world);
-    let blocked: Vec<_> = books
-        .refused()
+    let ledger = at_rest(world);
+    let blocked: Vec<_> = ledger
+        .refused_accounts()
         .map(|(account, _)| account.to_owned())
         .collect();
     assert!(
@@ -332,15 +339,15 @@ fn in_the_end_everybody_has_their_money(world: &World) {
         .into_iter()
         .filter(|miner| !blocked.iter().any(|account| account == miner))
     {
-        has_its_money(world, &books, miner);
+        has_its_money(world, &ledger, miner);
     }
     // The one that the wallet really refuses is taken after a word for all.
     world.inside().refused.clear();
     resume(world, None);
-    let books = at_rest(world);
+    let ledger = at_rest(world);
     MINERS
         .into_iter()
-        .for_each(|miner| has_its_money(world, &books, miner));
+        .for_each(|miner| has_its_money(world, &ledger, miner));
     let inside = world.inside();
     let sent: u128 = inside
         .sent
@@ -349,26 +356,27 @@ fn in_the_end_everybody_has_their_money(world: &World) {
         .map(|output| output.amount)
         .sum();
     assert_eq!(
-        books.balance(&Account::Paid),
+        ledger.balance(&Account::Paid),
         sent as i128,
         "the wallet's history and the ledger"
     );
 }
 
-fn has_its_money(world: &World, books: &Books, miner: &str) {
-    let balance = books.balance(&Account::Miner(miner.to_owned()));
-    let threshold = world
-        .inside()
-        .config
-        .threshold(books.owner(miner).and_then(|owner| owner.threshold));
+fn has_its_money(world: &World, ledger: &Ledger, miner: &str) {
+    let balance = ledger.balance(&Account::Miner(miner.to_owned()));
+    let threshold = world.inside().config.threshold(
+        ledger
+            .account_state(miner)
+            .and_then(|owner| owner.threshold),
+    );
     assert!(
         balance < threshold,
         "{miner} still has {balance} of {threshold}"
     );
 }
 
-/// The books when nothing moves any more.
-fn at_rest(world: &World) -> Books {
+/// The ledger when nothing moves any more.
+fn at_rest(world: &World) -> Ledger {
     let mut payer = payer(world);
     // As long as something moves, and two intervals more.
     let (mut quiet, mut rounds) = (0, 0);
@@ -376,8 +384,8 @@ fn at_rest(world: &World) -> Books {
         world.inside().now += 30_000_000;
         let now = world.inside().now;
         let wrote = poll(payer.tick(now), u32::MAX).expect("nothing dies here");
-        operator(world, payer.books());
-        quiet = if wrote == Ok(false) && payer.books().open().count() == 0 {
+        operator(world, payer.ledger());
+        quiet = if wrote == Ok(false) && payer.ledger().open_payments().count() == 0 {
             quiet + 1
         } else {
             0
@@ -385,14 +393,14 @@ fn at_rest(world: &World) -> Books {
         rounds += 1;
         assert!(rounds < 2_000, "it never comes to rest: {wrote:?}");
     }
-    let books = audit(world);
+    let ledger = audit(world);
     assert_eq!(
-        books.open().count(),
+        ledger.open_payments().count(),
         0,
         "{:?}",
-        books.open().collect::<Vec<_>>()
+        ledger.open_payments().collect::<Vec<_>>()
     );
-    books
+    ledger
 }
 
 #[test]
@@ -407,7 +415,7 @@ fn ten_thousand_crashes_pay_nothing_twice_and_lose_nothing() {
         read("HEADFRAME_PAY_CRASHES", 10_400) as usize,
         read("HEADFRAME_SEED", 20_261_121),
     );
-    let (mut done, mut world, mut all) = (0, 0, Tally::default());
+    let (mut done, mut world, mut all) = (0, 0, Outcome::default());
     while done < crashes {
         let kind = if world % 2 == 0 {
             Kind::Relay
@@ -424,13 +432,14 @@ fn ten_thousand_crashes_pay_nothing_twice_and_lose_nothing() {
         all.left = (all.left.0 + one.left.0, all.left.1 + one.left.1);
         (all.sent, all.reviews) = (all.sent + one.sent, all.reviews + one.reviews);
     }
-    let Tally {
+    let Outcome {
         sent,
         reviews,
         left: (left, signed),
     } = all;
     println!(
-        "{done} crashes in {world} worlds, {sent} transactions, {reviews} looks at reviews, {left} of {signed} left in the vault, seed {seed}"
+        "{done} crashes in {world} worlds, {sent} transactions, {reviews} looks at reviews, \
+        {left} of {signed} left in the vault, seed {seed}"
     );
     assert!(
         sent >= done / 4,

@@ -1,12 +1,12 @@
 //! What only delays a payment, and must not keep anybody from it: a wallet's hiccup, a balance that
 //! the fee would eat.
 
-use headframe_pipelines::payment::payer::Pause;
-use headframe_pipelines::payment::{FeePolicy, StateHandle};
+use headframe_pipelines::payment::payer::PauseReason;
+use headframe_pipelines::payment::{FeePolicy, PayerStateHandle};
 
 use super::crashes::{config, payer, payer_telling, poll};
-use super::rules::{instruct, reserved, round, row, steps};
-use super::world::{Kind, World};
+use super::simulation::{Kind, World};
+use super::stops::{instruct, reserved, round, row, steps};
 
 /// Rounds, ten seconds apart, for so long.
 fn pass(world: &World, seconds: i64) {
@@ -15,7 +15,10 @@ fn pass(world: &World, seconds: i64) {
         world.inside().now += 10_000_000;
         let now = world.inside().now;
         let ended = poll(payer.tick(now), u32::MAX).expect("nothing dies here");
-        assert!(!matches!(ended, Err(Pause::Broken(_))), "{ended:?}");
+        assert!(
+            !matches!(ended, Err(PauseReason::BrokenRule(_))),
+            "{ended:?}"
+        );
     }
 }
 
@@ -133,11 +136,11 @@ fn a_balance_that_the_fee_would_eat_waits_and_is_not_refused() {
 }
 
 #[test]
-fn whom_the_wallet_refused_is_listed_and_resumed_with_all_others() {
+fn a_refused_account_is_listed_and_resumed_with_all_others() {
     let world = reserved(Kind::Relay);
     world.inside().refused.insert("a".to_owned());
     instruct(&world, "hold", Some("c"));
-    let state = StateHandle::default();
+    let state = PayerStateHandle::default();
     let mut payer = payer_telling(&world, state.clone());
     for _ in 0..3 {
         let now = world.inside().now;

@@ -1,8 +1,8 @@
 //! What follows from a payment's step and the wallet's history, case by case, and who bears which
 //! part of a fee.
 
-use headframe_pipelines::payment::plan::{self, Means, Move};
-use headframe_pipelines::payment::{Batch, FeePolicy, PaymentConfig};
+use headframe_pipelines::payment::plan::{self, LocalFacts, NextAction};
+use headframe_pipelines::payment::{FeePolicy, OpenPayment, PaymentConfig};
 use headframe_schemas::stream::payments::Payment;
 use headframe_sinks::wallet::Found;
 
@@ -25,15 +25,15 @@ fn row(account: &str, amount: i128) -> Payment {
 }
 
 /// A payment of 1000 that took these steps at time 0.
-fn batch(steps: &[&str]) -> Batch {
+fn batch(steps: &[&str]) -> OpenPayment {
     let rows = [row("a", 700), row("b", 300)];
-    let mut batch = Batch::begin(&rows).unwrap();
+    let mut batch = OpenPayment::begin(&rows).unwrap();
     for step in steps {
         let rows = rows.clone().map(|row| Payment {
             step: (*step).to_owned(),
             ..row
         });
-        batch.take(step, &rows).unwrap();
+        batch.apply_step(step, &rows).unwrap();
     }
     batch
 }
@@ -56,22 +56,28 @@ fn found(amount: u128, confirmations: u64) -> Found {
 }
 
 /// The next move in a word, for a payment that this process first looked for in vain at second 100.
-fn next(steps: &[&str], found: Option<&Found>, fresh: bool, signed: bool, second: i64) -> String {
-    match plan::after_looking(
+fn next(
+    steps: &[&str],
+    found: Option<&Found>,
+    not_yet_sent: bool,
+    signed: bool,
+    second: i64,
+) -> String {
+    match plan::next_action(
         &batch(steps),
         found,
-        Means {
-            fresh,
-            signed,
-            own: 0,
+        LocalFacts {
+            not_yet_sent,
+            has_signed_tx: signed,
+            to_own_address: 0,
         },
         &config(),
         100 * SECOND,
         second * SECOND,
     ) {
-        Move::Submit => "submit".to_owned(),
-        Move::Write { step, .. } => step.to_owned(),
-        Move::Wait(_) => "wait".to_owned(),
+        NextAction::Submit => "submit".to_owned(),
+        NextAction::Write { step, .. } => step.to_owned(),
+        NextAction::Wait(_) => "wait".to_owned(),
     }
 }
 
@@ -161,15 +167,15 @@ fn what_the_history_shows_is_believed_to_the_atomic_unit() {
 fn an_operator_decides_about_reviews_and_nothing_else() {
     for steps in [&[][..], SUBMITTING, SUBMITTED] {
         assert_eq!(
-            plan::resolved(&batch(steps), false, None, "r"),
+            plan::operator_decision(&batch(steps), false, None, "r"),
             None,
             "{steps:?}"
         );
     }
     for (paid, wanted) in [(true, "confirmed"), (false, "released")] {
-        let told = plan::resolved(&batch(REVIEW), paid, Some("tx"), "r");
+        let told = plan::operator_decision(&batch(REVIEW), paid, Some("tx"), "r");
         assert!(
-            matches!(&told, Some(Move::Write { step, tx_id: Some(_), .. }) if *step == wanted),
+            matches!(&told, Some(NextAction::Write { step, tx_id: Some(_), .. }) if *step == wanted),
             "{told:?}"
         );
     }

@@ -33,7 +33,7 @@ fn chosen(amounts: &[(&str, i128)], batch_size: usize, unlocked: u128, room: usi
         batch_size,
         ..PaymentConfig::default()
     };
-    select::batch(&candidates, &fitness, &config, unlocked, room)
+    select::choose(&candidates, &fitness, &config, unlocked, room)
         .into_iter()
         .map(|one| one.account)
         .collect()

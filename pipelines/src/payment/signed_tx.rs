@@ -10,11 +10,11 @@ use std::path::Path;
 use headframe_sinks::wallet::Output;
 use serde_json::{Value, json};
 
-use crate::payment::batch::Batch;
+use crate::payment::open_payment::OpenPayment;
 
 /// One signed transaction, by the names that its file bears.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Kept {
+pub struct SignedTx {
     /// The payment, as [`file_name`] writes it.
     pub payment: String,
     /// The transaction.
@@ -23,7 +23,7 @@ pub struct Kept {
 
 /// Those of a pool, by name. The folder is that of `FolderVault`, whose files are called
 /// `PAYMENT.TRANSACTION.tx`; one that is not there holds nothing.
-pub fn kept(folder: &Path, pool: &str) -> std::io::Result<Vec<Kept>> {
+pub fn list(folder: &Path, pool: &str) -> std::io::Result<Vec<SignedTx>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -39,14 +39,14 @@ pub fn kept(folder: &Path, pool: &str) -> std::io::Result<Vec<Kept>> {
 }
 
 /// A file's name read: payments are called `POOL-NUMBER-TIME`.
-fn parse(name: &str, pool: &str) -> Option<Kept> {
+fn parse(name: &str, pool: &str) -> Option<SignedTx> {
     let (payment, tx_id) = name.strip_suffix(".tx")?.split_once('.')?;
     let (number, time) = payment
         .strip_prefix(&file_name(pool))?
         .strip_prefix('-')?
         .split_once('-')?;
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
-    (digits(number) && digits(time) && !tx_id.ends_with(TERMS)).then(|| Kept {
+    (digits(number) && digits(time) && !tx_id.ends_with(OUTPUTS_SUFFIX)).then(|| SignedTx {
         payment: payment.to_owned(),
         tx_id: tx_id.to_owned(),
     })
@@ -67,15 +67,15 @@ pub fn file_name(name: &str) -> String {
 
 /// What is kept beside a signed transaction: what it pays, so that it can be told later whether it
 /// still is the payment's.
-const TERMS: &str = "-pays";
+const OUTPUTS_SUFFIX: &str = "-pays";
 
 /// The name under which the terms of a transaction are kept.
-pub fn terms_of(tx_id: &str) -> String {
-    format!("{tx_id}{TERMS}")
+pub fn outputs_name(tx_id: &str) -> String {
+    format!("{tx_id}{OUTPUTS_SUFFIX}")
 }
 
 /// What a transaction pays, and its fee, as text.
-pub fn terms(outputs: &[Output], fee: u128) -> Vec<u8> {
+pub fn encode_outputs(outputs: &[Output], fee: u128) -> Vec<u8> {
     let outputs: Vec<Value> = outputs
         .iter()
         .map(|output| json!([output.address, output.amount.to_string()]))
@@ -86,7 +86,7 @@ pub fn terms(outputs: &[Output], fee: u128) -> Vec<u8> {
 }
 
 /// The same read back: the outputs, if they are those of this payment as it stands, and the fee.
-pub fn agreed(text: &[u8], batch: &Batch) -> Option<(Vec<Output>, u128)> {
+pub fn decode_matching_outputs(text: &[u8], payment: &OpenPayment) -> Option<(Vec<Output>, u128)> {
     let value: Value = serde_json::from_slice(text).ok()?;
     let number = |value: &Value| value.as_str()?.parse::<u128>().ok();
     let output = |pair: &Value| {
@@ -104,6 +104,6 @@ pub fn agreed(text: &[u8], batch: &Batch) -> Option<(Vec<Output>, u128)> {
         output.address == row.address
             && i128::try_from(output.amount).is_ok_and(|amount| amount <= row.amount_atomic)
     };
-    let same = outputs.len() == batch.rows.len() && outputs.iter().zip(&batch.rows).all(fits);
+    let same = outputs.len() == payment.rows.len() && outputs.iter().zip(&payment.rows).all(fits);
     same.then_some((outputs, number(&value["fee"])?))
 }

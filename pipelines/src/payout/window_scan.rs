@@ -3,7 +3,7 @@
 //!
 //! Sums of integers do not depend on the order, so a row group that is taken whole is only added
 //! up, by dictionary. Where the window begins and where it ends the shares are walked one by one in
-//! the order of their places. A [`Searcher`] remembers the sums for the next block.
+//! the order of their places. A [`WindowScanner`] remembers the sums for the next block.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,71 +13,72 @@ use futures::{StreamExt, TryStreamExt, stream};
 use headframe_sinks::row_group::BATCH_ROWS;
 use headframe_sinks::{DataFile, RowGroup, SinkError, Snapshot, row_groups};
 
-use super::course::Place;
-use super::freeze::Found;
-use super::{Scheme, ShareWork, Step, Walk};
+use super::freeze::FoundWindow;
+use super::lifecycle::RowPosition;
+use super::{Scheme, SchemeWalk, ShareWork, WalkStep};
 
-mod memory;
-mod ordered;
-mod sums;
-mod tally;
+mod cache;
+mod group_sums;
+mod miner_ids;
+mod miner_sums;
+mod ordered_shares;
 
-use memory::Memory;
-use ordered::Ordered;
-use sums::Sums;
-use tally::{Tally, Total, tally};
+use cache::ScanCache;
+use group_sums::{GroupSums, Total, sum_rows};
+use miner_sums::MinerSums;
+use ordered_shares::OrderedShares;
 
 /// How long after the candidate its share may become durable, microseconds.
 pub const PATIENCE_US: i64 = 600_000_000;
-/// Stretches that are added up ahead of the walk, as many as there are cores to do it, within
+/// Segmentes that are added up ahead of the walk, as many as there are cores to do it, within
 /// reason; and footers read ahead.
 const AHEAD: usize = 4;
 
 /// Where the window of a block ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum WindowEnd {
     /// With the share that made the block.
-    Winner(Place),
+    WinningShare(RowPosition),
     /// That share never became durable; with the last accepted one stored no later than the
     /// candidate.
-    Before(Place),
+    LastBefore(RowPosition),
     /// There is no accepted share to end with.
-    Nothing,
+    NoShares,
     /// Not known before more of `shares` is in the table.
     Unknown,
 }
 
 /// Searches the windows of one `shares` table. Cheap to clone; clones remember together.
 #[derive(Debug, Clone, Default)]
-pub struct Searcher(Arc<Mutex<Arc<Memory>>>);
+pub struct WindowScanner(Arc<Mutex<Arc<ScanCache>>>);
 
-impl Searcher {
-    fn memory(&self) -> Arc<Memory> {
+impl WindowScanner {
+    fn cache(&self) -> Arc<ScanCache> {
         locked(&self.0).clone()
     }
 
-    fn begin(&self) -> Arc<Memory> {
-        let mut memory = locked(&self.0);
-        if memory.begin() {
-            *memory = Arc::default();
+    fn begin_scan(&self) -> Arc<ScanCache> {
+        let mut cache = locked(&self.0);
+        if cache.begin_scan() {
+            *cache = Arc::default();
         }
-        memory.clone()
+        cache.clone()
     }
 
     /// Where the window of this block ends, for a candidate that JetStream stored at
     /// `candidate_us`.
-    pub async fn end(
+    pub async fn find_end(
         &self,
         shares: &Snapshot,
         pool: &str,
         hash: &str,
         candidate_us: i64,
-    ) -> Result<End, SinkError> {
+    ) -> Result<WindowEnd, SinkError> {
         if let Some(place) = self
-            .winner(shares, pool, hash, candidate_us + PATIENCE_US)
+            .find_winning_share(shares, pool, hash, candidate_us + PATIENCE_US)
             .await?
         {
-            return Ok(End::Winner(place));
+            return Ok(WindowEnd::WinningShare(place));
         }
         let reached = shares
             .files
@@ -86,22 +87,22 @@ impl Searcher {
             .map(|range| range.1)
             .max();
         if reached.is_none_or(|reached| reached <= candidate_us + PATIENCE_US) {
-            return Ok(End::Unknown);
+            return Ok(WindowEnd::Unknown);
         }
-        let last = last_before(shares, pool, candidate_us).await?;
-        Ok(last.map_or(End::Nothing, End::Before))
+        let last = find_last_before(shares, pool, candidate_us).await?;
+        Ok(last.map_or(WindowEnd::NoShares, WindowEnd::LastBefore))
     }
 
     /// The accepted share of the pool that made the block, stored no later than `until_us`. Of
     /// several with its hash it is the earliest: one that is sent again, however late, must not
     /// move a window.
-    async fn winner(
+    async fn find_winning_share(
         &self,
         shares: &Snapshot,
         pool: &str,
         hash: &str,
         until_us: i64,
-    ) -> Result<Option<Place>, SinkError> {
+    ) -> Result<Option<RowPosition>, SinkError> {
         // A file of another program may come without statistics, and then nothing is known of it.
         let possible = |file: &&Arc<DataFile>| {
             let no_block = file
@@ -116,15 +117,15 @@ impl Searcher {
         };
         let mut files: Vec<Arc<DataFile>> = shares.files.iter().filter(possible).cloned().collect();
         files.sort_by_key(|file| file.seq_range());
-        let memory = &self.memory();
-        let holding = |file: Arc<DataFile>| async move {
-            memory
-                .holding(shares, &file, hash)
+        let cache = &self.cache();
+        let with_hash = |file: Arc<DataFile>| async move {
+            cache
+                .groups_with_hash(shares, &file, hash)
                 .await
                 .map(|groups| (file, groups))
         };
-        let mut groups = Box::pin(stream::iter(files).map(holding).buffered(AHEAD));
-        let mut first: Option<Place> = None;
+        let mut groups = Box::pin(stream::iter(files).map(with_hash).buffered(AHEAD));
+        let mut first: Option<RowPosition> = None;
         while let Some((file, groups)) = groups.try_next().await? {
             // A file that begins behind what was found has nothing earlier, nor has any after it.
             if first
@@ -134,7 +135,7 @@ impl Searcher {
                 break;
             }
             for group in groups {
-                let rows = ordered::read(&[group], pool, |row| {
+                let rows = ordered_shares::read_shares(&[group], pool, |row| {
                     row.block_hash == Some(hash) && row.ingest_time <= until_us
                 })
                 .await?;
@@ -145,81 +146,81 @@ impl Searcher {
     }
 
     /// The window of a pool that ends with the share at `end`.
-    pub async fn window(
+    pub async fn scan(
         &self,
         shares: &Snapshot,
         pool: &str,
-        end: Place,
+        end: RowPosition,
         scheme: &dyn Scheme,
         wanted: u128,
-    ) -> Result<Found, SinkError> {
-        let memory = &self.begin();
+    ) -> Result<FoundWindow, SinkError> {
+        let cache = &self.begin_scan();
         let cores = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(AHEAD);
         let older = |file: &&Arc<DataFile>| file.seq_range().is_none_or(|range| range.0 <= end.seq);
         let files: Vec<Arc<DataFile>> = shares.files.iter().filter(older).cloned().collect();
         let mut parts = Box::pin(
-            stream::iter(stretches(&files))
-                .map(|files| opened(memory, shares, files, end))
+            stream::iter(segments(&files))
+                .map(|files| open_segments(cache, shares, files, end))
                 .buffered(2)
                 .map_ok(|groups| stream::iter(groups.into_iter().map(Ok)))
                 .try_flatten()
-                .map_ok(|groups| part(memory.clone(), groups, pool.to_owned(), end))
+                .map_ok(|groups| read_segment(cache.clone(), groups, pool.to_owned(), end))
                 .try_buffered(cores),
         );
         let walk = scheme.walk(wanted);
-        let mut going = Going {
-            memory,
+        let mut walk_state = WindowWalk {
+            cache,
             pool,
             walk,
-            found: Found::default(),
-            sums: Sums::default(),
+            found: FoundWindow::default(),
+            sums: MinerSums::default(),
             oldest: None,
         };
         while let Some(part) = parts.try_next().await? {
-            if going.take(part).await? {
+            if walk_state.take(part).await? {
                 break;
             }
         }
-        // Where the oldest shares that count were only added up, their stretch tells where the
+        // Where the oldest shares that count were only added up, that segment tells where the
         // window begins.
-        if let Some((groups, rows)) = going.oldest.take() {
-            going.found.edge = ordered::read_rows(&groups, rows, pool, |_| true)
+        if let Some((groups, rows)) = walk_state.oldest.take() {
+            walk_state.found.edge = ordered_shares::read_share_rows(&groups, rows, pool, |_| true)
                 .await?
                 .first();
         }
-        memory.end(pool);
-        Ok(Found {
-            window: going.sums.window(&locked(&memory.names)),
-            ..going.found
+        cache.end_scan(pool);
+        Ok(FoundWindow {
+            window: walk_state.sums.window(&locked(&cache.names)),
+            ..walk_state.found
         })
     }
 }
 
-/// The stretches of a stretch of files, newest first, without what is newer than the end.
-async fn opened(
-    memory: &Memory,
+/// The segments of row groups in a segment of files, newest first, without what is newer than the end.
+async fn open_segments(
+    cache: &ScanCache,
     shares: &Snapshot,
     files: Vec<Arc<DataFile>>,
-    end: Place,
+    end: RowPosition,
 ) -> Result<Vec<Vec<RowGroup>>, SinkError> {
     let mut groups = Vec::new();
     for file in &files {
-        groups.extend(memory.groups(shares, file).await?.iter().cloned());
+        groups.extend(cache.row_groups(shares, file).await?.iter().cloned());
     }
     groups.retain(|group| group.seq_range().is_none_or(|range| range.0 <= end.seq));
-    Ok(apart(groups))
+    Ok(split_segments(groups))
 }
 
 /// The place of the last accepted share of the pool that was stored no later than this.
-async fn last_before(
+async fn find_last_before(
     shares: &Snapshot,
     pool: &str,
     candidate_us: i64,
-) -> Result<Option<Place>, SinkError> {
-    for stretch in stretches(&shares.files) {
-        if stretch.iter().all(|file| {
+) -> Result<Option<RowPosition>, SinkError> {
+    for segment in segments(&shares.files) {
+        if segment.iter().all(|file| {
             file.ranges
                 .get("ingest_time")
                 .is_some_and(|range| range.0 > candidate_us)
@@ -227,12 +228,14 @@ async fn last_before(
             continue;
         }
         let mut last = None;
-        for file in stretch {
+        for file in segment {
             for group in row_groups(shares, &file).await? {
                 last = last.max(
-                    ordered::read(&[group], pool, |row| row.ingest_time <= candidate_us)
-                        .await?
-                        .last(),
+                    ordered_shares::read_shares(&[group], pool, |row| {
+                        row.ingest_time <= candidate_us
+                    })
+                    .await?
+                    .last(),
                 );
             }
         }
@@ -243,49 +246,52 @@ async fn last_before(
     Ok(None)
 }
 
-/// A stretch of row groups, as it was read.
-enum Part {
+/// A segment of row groups, as it was read.
+enum Segment {
     /// Added up.
-    Sum(Vec<RowGroup>, Vec<Arc<Tally>>),
+    Sum(Vec<RowGroup>, Vec<Arc<GroupSums>>),
     /// Row by row, because the window ends in it.
-    Rows(Ordered),
+    Rows(OrderedShares),
 }
 
 /// A walk on its way.
-struct Going<'a> {
-    memory: &'a Memory,
+struct WindowWalk<'a> {
+    cache: &'a ScanCache,
     pool: &'a str,
-    walk: Box<dyn Walk>,
+    walk: Box<dyn SchemeWalk>,
     /// Where it begins and ends; its miners are in `sums` until the end.
-    found: Found,
-    sums: Sums,
-    /// The oldest stretch that was taken whole, or the rows of it that were.
+    found: FoundWindow,
+    sums: MinerSums,
+    /// The oldest segment that was taken whole, or the rows of it that were.
     oldest: Option<(Vec<RowGroup>, Option<Range<usize>>)>,
 }
 
-impl Going<'_> {
+impl WindowWalk<'_> {
     /// Takes the next older part; true when the window is complete.
-    async fn take(&mut self, part: Part) -> Result<bool, SinkError> {
-        let (groups, tallies) = match part {
-            Part::Rows(rows) => return Ok(self.walk_rows(&rows)),
-            Part::Sum(groups, tallies) => (groups, tallies),
+    async fn take(&mut self, part: Segment) -> Result<bool, SinkError> {
+        let (groups, group_sums) = match part {
+            Segment::Rows(rows) => return Ok(self.walk_rows(&rows)),
+            Segment::Sum(groups, group_sums) => (groups, group_sums),
         };
         let mut total = Total::default();
-        tallies.iter().for_each(|tally| total.add(tally.total));
+        group_sums.iter().for_each(|sums| total.add(sums.total));
         if total.shares == 0 {
             return Ok(false);
         }
         let blocks = groups.iter().any(|group| !group.is_void("block_hash"));
-        if self.walk.stretch(total.weight, blocks) {
-            tallies.iter().for_each(|tally| self.sums.add_all(tally));
+        if self.walk.take_segment(total.weight, blocks) {
+            group_sums.iter().for_each(|sums| self.sums.add_all(sums));
             self.oldest = Some((groups, None));
             return Ok(false);
         }
-        match (groups.as_slice(), tallies.as_slice()) {
-            ([group], [tally]) if group.is_ordered() && !tally.chunks.is_empty() => {
-                self.take_chunks(group, &tally.chunks, blocks).await
+        match (groups.as_slice(), group_sums.as_slice()) {
+            ([group], [sums]) if group.is_ordered() && !sums.chunks.is_empty() => {
+                self.take_chunks(group, &sums.chunks, blocks).await
             }
-            _ => Ok(self.walk_rows(&ordered::read(&groups, self.pool, |_| true).await?)),
+            _ => {
+                Ok(self
+                    .walk_rows(&ordered_shares::read_shares(&groups, self.pool, |_| true).await?))
+            }
         }
     }
 
@@ -306,7 +312,7 @@ impl Going<'_> {
             .filter(|(_, chunk)| chunk.shares > 0)
         {
             let rows = index * BATCH_ROWS..((index + 1) * BATCH_ROWS).min(group.rows());
-            if self.walk.stretch(chunk.weight, blocks) {
+            if self.walk.take_segment(chunk.weight, blocks) {
                 // Neighbours are read at once, for what lies before them must be skipped.
                 let end = whole
                     .take_if(|newer| newer.start == rows.end)
@@ -316,8 +322,13 @@ impl Going<'_> {
                 continue;
             }
             complete = self.walk_rows(
-                &ordered::read_rows(std::slice::from_ref(group), Some(rows), self.pool, |_| true)
-                    .await?,
+                &ordered_shares::read_share_rows(
+                    std::slice::from_ref(group),
+                    Some(rows),
+                    self.pool,
+                    |_| true,
+                )
+                .await?,
             );
             if complete {
                 break;
@@ -334,21 +345,21 @@ impl Going<'_> {
     ) -> Result<(), SinkError> {
         if let Some(rows) = rows {
             self.sums
-                .add_all(&tally(group, rows, self.pool, &self.memory.names).await?);
+                .add_all(&sum_rows(group, rows, self.pool, &self.cache.names).await?);
         }
         Ok(())
     }
 
-    fn walk_rows(&mut self, rows: &Ordered) -> bool {
+    fn walk_rows(&mut self, rows: &OrderedShares) -> bool {
         let numbers: Vec<u32> = {
-            let mut names = locked(&self.memory.names);
-            rows.names().map(|name| names.number(name)).collect()
+            let mut names = locked(&self.cache.names);
+            rows.names().map(|name| names.id_of(name)).collect()
         };
         for (place, number, share) in rows.newest_first() {
-            let (weight, last) = match self.walk.step(&share) {
-                Step::Take(weight) => (weight, false),
-                Step::Last(weight) => (weight, true),
-                Step::End => return true,
+            let (weight, last) = match self.walk.take_share(&share) {
+                WalkStep::Take(weight) => (weight, false),
+                WalkStep::Last(weight) => (weight, true),
+                WalkStep::End => return true,
             };
             self.found.newest.get_or_insert(place);
             self.found.edge = Some(place);
@@ -364,27 +375,27 @@ impl Going<'_> {
     }
 }
 
-async fn part(
-    memory: Arc<Memory>,
+async fn read_segment(
+    cache: Arc<ScanCache>,
     groups: Vec<RowGroup>,
     pool: String,
-    end: Place,
-) -> Result<Part, SinkError> {
+    end: RowPosition,
+) -> Result<Segment, SinkError> {
     let whole = groups
         .iter()
         .all(|group| group.seq_range().is_some_and(|range| range.1 < end.seq));
     // The decoding is what takes time; a task of its own brings it to another core.
     let work = async move {
         if !whole {
-            return ordered::read(&groups, &pool, |row| row.place <= end)
+            return ordered_shares::read_shares(&groups, &pool, |row| row.place <= end)
                 .await
-                .map(Part::Rows);
+                .map(Segment::Rows);
         }
-        let mut tallies = Vec::with_capacity(groups.len());
+        let mut group_sums = Vec::with_capacity(groups.len());
         for group in &groups {
-            tallies.push(memory.tally(group, &pool).await?);
+            group_sums.push(cache.sums_of(group, &pool).await?);
         }
-        Ok(Part::Sum(groups, tallies))
+        Ok(Segment::Sum(groups, group_sums))
     };
     match tokio::spawn(work).await {
         Ok(part) => part,
@@ -394,7 +405,7 @@ async fn part(
 
 /// Files whose sequences overlap belong together: a rewrite of old small files may enclose others.
 /// Newest first.
-fn stretches(files: &[Arc<DataFile>]) -> Vec<Vec<Arc<DataFile>>> {
+fn segments(files: &[Arc<DataFile>]) -> Vec<Vec<Arc<DataFile>>> {
     let range = |file: &Arc<DataFile>| file.seq_range().unwrap_or((i64::MIN, i64::MAX));
     let mut files = files.to_vec();
     files.sort_by_key(|file| std::cmp::Reverse(range(file).1));
@@ -403,7 +414,7 @@ fn stretches(files: &[Arc<DataFile>]) -> Vec<Vec<Arc<DataFile>>> {
 
 /// The same for row groups. Neighbours in a file whose writer saw its rows in order are in order,
 /// also where they share a message.
-fn apart(mut groups: Vec<RowGroup>) -> Vec<Vec<RowGroup>> {
+fn split_segments(mut groups: Vec<RowGroup>) -> Vec<Vec<RowGroup>> {
     let range = |group: &RowGroup| group.seq_range().unwrap_or((i64::MIN, i64::MAX));
     groups.sort_by_key(|group| std::cmp::Reverse((range(group).1, range(group).0, group.index())));
     gather(groups, |newer, older| {
@@ -467,7 +478,7 @@ fn wide(network: i128) -> u128 {
 
 /// A batch's columns must be there and of their type; a file that says otherwise was not made by
 /// this program.
-fn missing(batch: &RecordBatch, column: &str) -> SinkError {
+fn column_error(batch: &RecordBatch, column: &str) -> SinkError {
     let found: Vec<String> = batch
         .schema()
         .fields()

@@ -6,7 +6,7 @@ use crate::payment::entry::{Account, Entry};
 
 /// Where an open payment stands. A confirmed or wholly released one is not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum PaymentStatus {
     /// Taken from the balances; the wallet was never asked to send.
     Reserved,
     /// The wallet may have been asked to send.
@@ -17,9 +17,9 @@ pub enum Status {
     Review,
 }
 
-impl Status {
+impl PaymentStatus {
     /// Its name in rows.
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Reserved => "reserved",
             Self::Submitting => "submitting",
@@ -28,7 +28,7 @@ impl Status {
         }
     }
 
-    fn of(step: &str) -> Option<Self> {
+    fn from_step(step: &str) -> Option<Self> {
         [
             Self::Reserved,
             Self::Submitting,
@@ -36,7 +36,7 @@ impl Status {
             Self::Review,
         ]
         .into_iter()
-        .find(|status| status.name() == step)
+        .find(|status| status.as_str() == step)
     }
 
     /// Whether the step may follow this status.
@@ -52,11 +52,11 @@ impl Status {
 
 /// An open payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
+pub struct OpenPayment {
     /// Its name.
     pub id: String,
     /// Where it stands.
-    pub status: Status,
+    pub status: PaymentStatus,
     /// When it came there, microseconds since 1970.
     pub since: i64,
     /// When it was reserved, microseconds since 1970.
@@ -67,25 +67,25 @@ pub struct Batch {
     pub reason: Option<String>,
     /// It was begun in a stream that another one has replaced since, so that steps of it may be
     /// missing.
-    pub parted: bool,
+    pub stream_replaced: bool,
     /// Its destinations as of the last step.
     pub rows: Vec<Payment>,
 }
 
-impl Batch {
+impl OpenPayment {
     /// A payment that begins.
     pub fn begin(rows: &[Payment]) -> Option<Self> {
         let first = rows
             .first()
-            .filter(|row| row.step == Status::Reserved.name())?;
+            .filter(|row| row.step == PaymentStatus::Reserved.as_str())?;
         Some(Self {
             id: first.payment.clone(),
-            status: Status::Reserved,
+            status: PaymentStatus::Reserved,
             since: first.event_time,
             reserved: first.event_time,
             tx_id: None,
             reason: None,
-            parted: false,
+            stream_replaced: false,
             rows: rows.to_vec(),
         })
     }
@@ -102,12 +102,12 @@ impl Batch {
 
     /// Takes a step of this payment; the entries it makes, or what is wrong with it. Rows that are
     /// named leave the payment when they are released or confirmed.
-    pub fn take(&mut self, step: &str, rows: &[Payment]) -> Result<Vec<Entry>, String> {
+    pub fn apply_step(&mut self, step: &str, rows: &[Payment]) -> Result<Vec<Entry>, String> {
         if !self.status.allows(step) {
             return Err(format!(
                 "payment {} goes from {} to {step}",
                 self.id,
-                self.status.name()
+                self.status.as_str()
             ));
         }
         for row in rows {
@@ -138,7 +138,7 @@ impl Batch {
             "confirmed" => rows.iter().flat_map(confirm).collect(),
             _ => Vec::new(),
         };
-        match Status::of(step) {
+        match PaymentStatus::from_step(step) {
             None => self
                 .rows
                 .retain(|known| !rows.iter().any(|row| row.account == known.account)),

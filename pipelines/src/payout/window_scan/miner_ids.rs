@@ -1,20 +1,13 @@
-//! What each miner's shares come to while a window is searched: by number, for a name costs much
-//! more than its sum.
+//! Numbers for miners' names: every row group has a dictionary of its own, and one number stands for
+//! a name in all of them.
 
 use std::collections::HashMap;
 
 use arrow::array::{Array, StringArray};
 
-use super::tally::Tally;
-use crate::payout::Window;
-
-/// Weight and shares by the number of a miner's name.
-#[derive(Default)]
-pub struct Sums(Vec<(u128, u64)>);
-
 /// The numbers of the miners of many dictionaries, which every row group has its own of.
 #[derive(Debug, Default)]
-pub struct Names {
+pub struct MinerIds {
     numbers: HashMap<String, u32>,
     names: Vec<String>,
 }
@@ -22,11 +15,11 @@ pub struct Names {
 /// The numbers of the last dictionary. All batches of a row group have one, each in an array of its
 /// own over the same bytes.
 #[derive(Default)]
-pub struct Seen(Option<(StringArray, Vec<u32>)>);
+pub struct DictionaryIds(Option<(StringArray, Vec<u32>)>);
 
-impl Seen {
+impl DictionaryIds {
     /// The number of each value of a dictionary.
-    pub fn numbers(&mut self, names: &mut Names, values: &StringArray) -> &[u32] {
+    pub fn numbers(&mut self, names: &mut MinerIds, values: &StringArray) -> &[u32] {
         // The known one is kept, so that its memory cannot have become another's.
         if self
             .0
@@ -35,7 +28,7 @@ impl Seen {
         {
             let numbers = values
                 .iter()
-                .map(|name| names.number(name.unwrap_or_default()))
+                .map(|name| names.id_of(name.unwrap_or_default()))
                 .collect();
             self.0 = Some((values.clone(), numbers));
         }
@@ -49,42 +42,9 @@ pub fn same(one: &StringArray, other: &StringArray) -> bool {
     bytes(one) == bytes(other)
 }
 
-impl Sums {
-    /// Adds shares of the miner with this number.
-    pub fn add(&mut self, number: u32, weight: u128, shares: u64) {
-        let place = number as usize;
-        if place >= self.0.len() {
-            self.0.resize((place + 1).next_power_of_two(), (0, 0));
-        }
-        let sum = &mut self.0[place];
-        *sum = (sum.0.saturating_add(weight), sum.1 + shares);
-    }
-
-    /// Adds all of a tally.
-    pub fn add_all(&mut self, tally: &Tally) {
-        for (number, weight, shares) in &tally.sums {
-            self.add(*number, *weight, *shares);
-        }
-    }
-
-    /// All of it as a window. A miner of whom nothing came is not in it.
-    pub fn window(&self, names: &Names) -> Window {
-        let mut window = Window::default();
-        for (name, (weight, shares)) in names
-            .names
-            .iter()
-            .zip(&self.0)
-            .filter(|(_, (_, shares))| *shares > 0)
-        {
-            window.add(name, *weight, *shares);
-        }
-        window
-    }
-}
-
-impl Names {
+impl MinerIds {
     /// The number of a name, a new one if it is new.
-    pub fn number(&mut self, name: &str) -> u32 {
+    pub fn id_of(&mut self, name: &str) -> u32 {
         if let Some(number) = self.numbers.get(name) {
             return *number;
         }

@@ -14,9 +14,9 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 /// Why there is no key to sign with.
 #[derive(Debug, thiserror::Error)]
-pub enum SealError {
+pub enum SigningKeyError {
     /// The file cannot be read or written.
-    #[error("the signing key {path}: {why}; check the folder's owner and room")]
+    #[error("the signing key {path}: {why}; check the folder's owner and free space")]
     File {
         /// Where.
         path: PathBuf,
@@ -25,7 +25,8 @@ pub enum SealError {
     },
     /// Others could read the key.
     #[error(
-        "the signing key {path} can be read by others (mode {mode:o}); make it 0600, and make a new key if anybody may have copied it"
+        "the signing key {path} can be read by others (mode {mode:o}); make it 0600, and make a \
+        new key if anybody may have copied it"
     )]
     Open {
         /// Where.
@@ -35,7 +36,8 @@ pub enum SealError {
     },
     /// The file holds something else.
     #[error(
-        "{path} is no signing key ({why}); put the key back from a copy, or move the file away to have a new key made"
+        "{path} is no signing key ({why}); put the key back from a copy, or move the file away to \
+        have a new key made"
     )]
     Unfit {
         /// Where.
@@ -47,16 +49,16 @@ pub enum SealError {
 
 /// A key pair.
 #[derive(Debug)]
-pub struct Key(Ed25519KeyPair);
+pub struct SigningKey(Ed25519KeyPair);
 
-impl Key {
+impl SigningKey {
     /// The key in this file; it is made, with mode 0600, when there is none.
-    pub fn open(path: &Path) -> Result<Self, SealError> {
-        let file = |error: &dyn std::fmt::Display| SealError::File {
+    pub fn open(path: &Path) -> Result<Self, SigningKeyError> {
+        let file = |error: &dyn std::fmt::Display| SigningKeyError::File {
             path: path.to_owned(),
             why: error.to_string(),
         };
-        let unfit = |why: &dyn std::fmt::Display| SealError::Unfit {
+        let unfit = |why: &dyn std::fmt::Display| SigningKeyError::Unfit {
             path: path.to_owned(),
             why: why.to_string(),
         };
@@ -69,7 +71,7 @@ impl Key {
             .mode()
             & 0o777;
         if mode & 0o077 != 0 {
-            return Err(SealError::Open {
+            return Err(SigningKeyError::Open {
                 path: path.to_owned(),
                 mode,
             });
@@ -82,8 +84,8 @@ impl Key {
     }
 
     /// A key for this process alone, never stored.
-    pub fn fleeting() -> Result<Self, SealError> {
-        let unfit = |why: &dyn std::fmt::Display| SealError::Unfit {
+    pub fn ephemeral() -> Result<Self, SigningKeyError> {
+        let unfit = |why: &dyn std::fmt::Display| SigningKeyError::Unfit {
             path: PathBuf::new(),
             why: why.to_string(),
         };
@@ -106,7 +108,7 @@ impl Key {
 }
 
 /// Whether this signature of this text was made with the private half of this public key.
-pub fn is_signed(public_hex: &str, text: &str, signature_hex: &str) -> bool {
+pub fn verify(public_hex: &str, text: &str, signature_hex: &str) -> bool {
     let (Ok(public), Ok(signature)) = (hex::decode(public_hex), hex::decode(signature_hex)) else {
         return false;
     };

@@ -14,7 +14,7 @@ use super::{ONE, Scheme, find};
 
 /// The place of a row in its table: sequence, then index in the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct RowPosition {
     /// `seq`.
     pub seq: i64,
     /// `row`.
@@ -25,7 +25,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockRow {
     /// Where it stands.
-    pub place: Place,
+    pub place: RowPosition,
     /// When JetStream stored it, microseconds since 1970.
     pub ingest_time: i64,
     /// When it happened, microseconds since 1970.
@@ -54,7 +54,7 @@ pub struct BlockRow {
 
 /// The terms of a block that is paid.
 #[derive(Clone, Copy)]
-pub struct Paid {
+pub struct BlockTerms {
     /// How it is shared out.
     pub scheme: &'static dyn Scheme,
     /// Thousandths of a block's work.
@@ -65,7 +65,7 @@ pub struct Paid {
     pub reward: u128,
 }
 
-impl Paid {
+impl BlockTerms {
     /// The work wanted, [`ONE`] being a block's.
     pub fn window(&self) -> u128 {
         window_of(self.window_milli)
@@ -80,7 +80,7 @@ pub fn window_of(milli: i64) -> u128 {
 impl BlockRow {
     /// The terms it is paid on; `None` for a block of a pool that pays nobody, and for terms that
     /// make no sense.
-    pub fn paid(&self) -> Option<Paid> {
+    pub fn paid(&self) -> Option<BlockTerms> {
         let scheme = find(self.scheme.as_deref()?)?;
         let window_milli = self
             .window_milli
@@ -89,7 +89,7 @@ impl BlockRow {
             .fee_bp
             .filter(|fee| (0..=MAX_FEE_BP).contains(fee))
             .and_then(|fee| u16::try_from(fee).ok())?;
-        Some(Paid {
+        Some(BlockTerms {
             scheme,
             window_milli,
             fee_bp,
@@ -100,7 +100,7 @@ impl BlockRow {
 
 /// A step that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum StepKind {
     /// Its window is fixed: the first that happens to a block.
     Frozen,
     /// It is on the best chain.
@@ -114,28 +114,28 @@ pub enum Step {
     Matured,
 }
 
-impl Step {
+impl StepKind {
     /// The word in `payouts`.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
-            Step::Frozen => "frozen",
-            Step::Credited => "credited",
-            Step::Reversed { .. } => "reversed",
-            Step::Matured => "matured",
+            StepKind::Frozen => "frozen",
+            StepKind::Credited => "credited",
+            StepKind::Reversed { .. } => "reversed",
+            StepKind::Matured => "matured",
         }
     }
 }
 
 /// One step of one block, and the row it follows from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
+pub struct PayoutStep {
     /// The block's first row that carries terms and a reward, with the times of its first row: what
     /// it says holds for ever.
     pub block: Arc<BlockRow>,
     /// What is due.
-    pub step: Step,
+    pub kind: StepKind,
     /// The row it follows from.
-    pub cause: Place,
+    pub cause: RowPosition,
     /// When that happened.
     pub event_time: i64,
     /// What that row says of the reason.
@@ -144,7 +144,7 @@ pub struct Due {
 
 /// How far a block has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum PayoutStatus {
     /// Nobody has anything of it.
     Open,
     /// On the best chain.
@@ -155,47 +155,47 @@ enum Standing {
 
 /// Every block so far. A block is its pool and hash, never its height.
 #[derive(Debug, Default)]
-pub struct Courses {
-    known: HashMap<(String, String), Course>,
+pub struct BlockLifecycles {
+    known: HashMap<(String, String), BlockLifecycle>,
     unpaid: HashSet<(String, String)>,
 }
 
 /// One block so far.
 #[derive(Debug)]
-struct Course {
+struct BlockLifecycle {
     /// Its first row until a row tells the terms and the reward, then that one.
     block: Arc<BlockRow>,
     /// Whether its terms are known.
     is_frozen: bool,
     /// What the newest row says of the chain; a candidate row says nothing of it.
     status: Option<String>,
-    standing: Standing,
+    standing: PayoutStatus,
 }
 
-impl Courses {
+impl BlockLifecycles {
     /// Takes the next row and says what is due after it, in this order. Rows must come in the order
     /// of their places.
-    pub fn next(&mut self, row: &BlockRow) -> Vec<Due> {
+    pub fn next(&mut self, row: &BlockRow) -> Vec<PayoutStep> {
         let key = (row.pool.clone(), row.hash.clone());
-        let first = || Course {
+        let first = || BlockLifecycle {
             block: Arc::new(row.clone()),
             is_frozen: false,
             status: None,
-            standing: Standing::Open,
+            standing: PayoutStatus::Open,
         };
-        let course = self.known.entry(key.clone()).or_insert_with(first);
+        let lifecycle = self.known.entry(key.clone()).or_insert_with(first);
         // A candidate row that was late may come after the row it should precede.
         if row.status != "candidate" {
-            course.status = Some(row.status.clone());
+            lifecycle.status = Some(row.status.clone());
         }
         let mut steps = Vec::new();
-        if !course.is_frozen {
+        if !lifecycle.is_frozen {
             let on_chain = matches!(
-                course.status.as_deref(),
+                lifecycle.status.as_deref(),
                 Some("accepted" | "confirmed" | "matured")
             );
             if row.paid().is_none() {
-                let asked = row.scheme.is_some() || course.block.scheme.is_some();
+                let asked = row.scheme.is_some() || lifecycle.block.scheme.is_some();
                 match asked && on_chain {
                     true => self.unpaid.insert(key),
                     false => self.unpaid.remove(&key),
@@ -203,31 +203,32 @@ impl Courses {
                 return Vec::new();
             }
             self.unpaid.remove(&key);
-            let (ingest_time, event_time) = (course.block.ingest_time, course.block.event_time);
-            course.block = Arc::new(BlockRow {
+            let (ingest_time, event_time) =
+                (lifecycle.block.ingest_time, lifecycle.block.event_time);
+            lifecycle.block = Arc::new(BlockRow {
                 ingest_time,
                 event_time,
                 ..row.clone()
             });
-            course.is_frozen = true;
-            steps.push(Step::Frozen);
+            lifecycle.is_frozen = true;
+            steps.push(StepKind::Frozen);
         }
-        while let Some((step, next)) = course
+        while let Some((step, next)) = lifecycle
             .status
             .as_deref()
-            .and_then(|status| follow(course.standing, status))
+            .and_then(|status| follow(lifecycle.standing, status))
         {
             steps.push(step);
-            course.standing = next;
+            lifecycle.standing = next;
         }
-        let due = |step: Step| {
+        let due = |kind: StepKind| {
             let reason = row
                 .reason
                 .clone()
-                .filter(|_| matches!(step, Step::Reversed { .. }));
-            Due {
-                block: course.block.clone(),
-                step,
+                .filter(|_| matches!(kind, StepKind::Reversed { .. }));
+            PayoutStep {
+                block: lifecycle.block.clone(),
+                kind,
                 cause: row.place,
                 event_time: row.event_time,
                 reason,
@@ -244,17 +245,17 @@ impl Courses {
 }
 
 /// The next step of a payout that stands here when its block's newest row says this.
-fn follow(standing: Standing, status: &str) -> Option<(Step, Standing)> {
+fn follow(standing: PayoutStatus, status: &str) -> Option<(StepKind, PayoutStatus)> {
     match (standing, status) {
-        (Standing::Open, "accepted" | "confirmed" | "matured") => {
-            Some((Step::Credited, Standing::Credited))
+        (PayoutStatus::Open, "accepted" | "confirmed" | "matured") => {
+            Some((StepKind::Credited, PayoutStatus::Credited))
         }
-        (Standing::Credited, "matured") => Some((Step::Matured, Standing::Matured)),
-        (Standing::Credited, "orphaned" | "refused") => {
-            Some((Step::Reversed { was_mature: false }, Standing::Open))
+        (PayoutStatus::Credited, "matured") => Some((StepKind::Matured, PayoutStatus::Matured)),
+        (PayoutStatus::Credited, "orphaned" | "refused") => {
+            Some((StepKind::Reversed { was_mature: false }, PayoutStatus::Open))
         }
-        (Standing::Matured, "orphaned" | "refused") => {
-            Some((Step::Reversed { was_mature: true }, Standing::Open))
+        (PayoutStatus::Matured, "orphaned" | "refused") => {
+            Some((StepKind::Reversed { was_mature: true }, PayoutStatus::Open))
         }
         _ => None,
     }

@@ -1,20 +1,20 @@
 //! What must be true of each step of a payment at the moment it is written, worked out anew from
 //! the bare facts.
 //!
-//! The books are what is tested, so nothing here asks them: balances are added up from the rows
+//! The ledger is what is tested, so nothing here asks it: balances are added up from the rows
 //! each time, in the plainest way there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headframe_pipelines::payment::{FeePolicy, PaymentConfig, Payout};
+use headframe_pipelines::payment::{FeePolicy, PaymentConfig, PayoutFact};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_schemas::stream::payments::Payment;
 
-use super::world::{FEE, Kind, Sent};
+use super::simulation::{FEE, Kind, Sent};
 
 /// The facts that the payer had read when it wrote.
 pub struct Facts<'a> {
-    pub payouts: &'a [Payout],
+    pub payouts: &'a [PayoutFact],
     pub payments: &'a [Vec<Payment>],
     pub instructions: &'a [Instruction],
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use headframe_pipelines::payment::{Books, Journal, JournalError, PaymentConfig, Payout};
+use headframe_pipelines::payment::{Journal, JournalError, Ledger, PaymentConfig, PayoutFact};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_schemas::stream::payments::Payment;
 use headframe_sinks::wallet::vault::Vault;
@@ -16,7 +16,7 @@ use headframe_sinks::wallet::{Fitness, Found, Funds, Output, Prepared, Wallet, W
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::law::{self, Facts, Moment};
+use super::invariants::{self, Facts, Moment};
 
 /// What the network got for each transaction.
 pub const FEE: u128 = 7;
@@ -50,7 +50,7 @@ pub struct Inside {
     pub config: PaymentConfig,
     pub random: StdRng,
     pub now: i64,
-    pub payouts: Vec<Payout>,
+    pub payouts: Vec<PayoutFact>,
     pub payments: Vec<Vec<Payment>>,
     pub instructions: Vec<Instruction>,
     pub vault: BTreeMap<(String, String), Vec<u8>>,
@@ -264,33 +264,33 @@ impl SimJournal {
             vault,
             lost: *lost,
         };
-        law::uphold(&read, &moment, &inside.config, rows);
+        invariants::uphold(&read, &moment, &inside.config, rows);
         inside.payments.push(rows.to_vec());
     }
 }
 
 #[async_trait]
 impl Journal for SimJournal {
-    async fn catch_up(&mut self, books: &mut Books) -> Result<(), JournalError> {
+    async fn catch_up(&mut self, ledger: &mut Ledger) -> Result<(), JournalError> {
         give_way().await;
         {
             let inside = self.world.inside();
             let former = inside.former.max(self.payments);
             inside.payments[self.payments..former]
                 .iter()
-                .for_each(|rows| books.payment(rows));
+                .for_each(|rows| ledger.apply_payment(rows));
             if self.payments == 0 {
-                books.part();
+                ledger.mark_stream_replaced();
             }
             inside.payments[former..]
                 .iter()
-                .for_each(|rows| books.payment(rows));
+                .for_each(|rows| ledger.apply_payment(rows));
             self.payments = inside.payments.len();
             inside.instructions[self.instructions..]
                 .iter()
-                .for_each(|row| books.instruction(row));
+                .for_each(|row| ledger.apply_instruction(row));
             self.instructions = inside.instructions.len();
-            books.payouts(&inside.payouts[self.payouts..]);
+            ledger.apply_payouts(&inside.payouts[self.payouts..]);
             self.payouts = inside.payouts.len();
         }
         give_way().await;

@@ -1,22 +1,24 @@
-//! The accepted shares of a pool in a stretch of row groups, in the order of their places.
+//! The accepted shares of a pool in a segment of row groups, in the order of their places.
 
 use std::ops::Range;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::{
+    ArrowPrimitiveType, AsArray, Decimal128Array, Int32Array, Int64Array, PrimitiveArray,
+    RecordBatch, TimestampMicrosecondArray,
+};
 use futures::TryStreamExt;
 use headframe_sinks::{RowGroup, SinkError};
 
-use super::sums::{Names, Seen};
-use super::tally::{texts, those};
-use super::{hashes, missing, wide};
+use super::group_sums::{dictionary_column, matches_text};
+use super::miner_ids::{DictionaryIds, MinerIds};
+use super::{column_error, hashes, wide};
 use crate::payout::ShareWork;
-use crate::payout::course::Place;
+use crate::payout::lifecycle::RowPosition;
 
 /// What a share must satisfy to be kept.
 pub struct Candidate<'a> {
     /// Where it stands.
-    pub place: Place,
+    pub place: RowPosition,
     /// When JetStream stored it, microseconds since 1970.
     pub ingest_time: i64,
     /// The block it made.
@@ -24,7 +26,7 @@ pub struct Candidate<'a> {
 }
 
 struct Row {
-    place: Place,
+    place: RowPosition,
     miner: u32,
     difficulty: i64,
     network: i128,
@@ -33,27 +35,27 @@ struct Row {
 
 /// Shares in the order of their places.
 #[derive(Default)]
-pub struct Ordered {
-    names: Names,
+pub struct OrderedShares {
+    names: MinerIds,
     rows: Vec<Row>,
 }
 
 /// Reads the accepted shares of a pool that the caller wants to keep.
-pub async fn read(
+pub async fn read_shares(
     groups: &[RowGroup],
     pool: &str,
     keep: impl Fn(&Candidate<'_>) -> bool,
-) -> Result<Ordered, SinkError> {
-    read_rows(groups, None, pool, keep).await
+) -> Result<OrderedShares, SinkError> {
+    read_share_rows(groups, None, pool, keep).await
 }
 
 /// The same of some rows of each row group.
-pub async fn read_rows(
+pub async fn read_share_rows(
     groups: &[RowGroup],
     rows: Option<Range<usize>>,
     pool: &str,
     keep: impl Fn(&Candidate<'_>) -> bool,
-) -> Result<Ordered, SinkError> {
+) -> Result<OrderedShares, SinkError> {
     let columns = [
         "seq",
         "row",
@@ -65,10 +67,10 @@ pub async fn read_rows(
         "network_difficulty",
         "block_hash",
     ];
-    let mut ordered = Ordered::default();
+    let mut ordered = OrderedShares::default();
     for group in groups {
         let (mut seen, mut batches) = (
-            Seen::default(),
+            DictionaryIds::default(),
             group.read_rows(&columns, rows.clone().unwrap_or(0..group.rows()))?,
         );
         while let Some(batch) = batches.try_next().await? {
@@ -81,44 +83,66 @@ pub async fn read_rows(
     Ok(ordered)
 }
 
-impl Ordered {
+/// The number columns of a batch.
+struct Numbers<'a> {
+    seqs: &'a Int64Array,
+    rows: &'a Int32Array,
+    times: &'a TimestampMicrosecondArray,
+    difficulties: &'a Int64Array,
+    networks: &'a Decimal128Array,
+}
+
+impl<'a> Numbers<'a> {
+    fn of_batch(batch: &'a RecordBatch) -> Result<Self, SinkError> {
+        Ok(Self {
+            seqs: number_column(batch, "seq")?,
+            rows: number_column(batch, "row")?,
+            times: number_column(batch, "ingest_time")?,
+            difficulties: number_column(batch, "difficulty")?,
+            networks: number_column(batch, "network_difficulty")?,
+        })
+    }
+}
+
+fn number_column<'a, T: ArrowPrimitiveType>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a PrimitiveArray<T>, SinkError> {
+    batch
+        .column_by_name(name)
+        .and_then(|column| column.as_primitive_opt::<T>())
+        .ok_or_else(|| column_error(batch, name))
+}
+
+impl OrderedShares {
     fn add(
         &mut self,
         batch: &RecordBatch,
         pool: &str,
-        seen: &mut Seen,
+        seen: &mut DictionaryIds,
         keep: &impl Fn(&Candidate<'_>) -> bool,
     ) -> Result<(), SinkError> {
-        let ints = |name: &str| {
-            let column = batch
-                .column_by_name(name)
-                .and_then(|column| column.as_primitive_opt::<Int64Type>());
-            column.ok_or_else(|| missing(batch, name))
-        };
-        let (seqs, difficulties) = (ints("seq")?, ints("difficulty")?);
-        let rows = batch
-            .column_by_name("row")
-            .and_then(|column| column.as_primitive_opt::<Int32Type>());
-        let rows = rows.ok_or_else(|| missing(batch, "row"))?;
-        let times = batch
-            .column_by_name("ingest_time")
-            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-        let times = times.ok_or_else(|| missing(batch, "ingest_time"))?;
-        let networks = batch
-            .column_by_name("network_difficulty")
-            .and_then(|column| column.as_primitive_opt::<Decimal128Type>());
-        let networks = networks.ok_or_else(|| missing(batch, "network_difficulty"))?;
+        let Numbers {
+            seqs,
+            rows,
+            times,
+            difficulties,
+            networks,
+        } = Numbers::of_batch(batch)?;
         let (pools, miners, outcomes) = (
-            texts(batch, "pool")?,
-            texts(batch, "miner")?,
-            texts(batch, "outcome")?,
+            dictionary_column(batch, "pool")?,
+            dictionary_column(batch, "miner")?,
+            dictionary_column(batch, "outcome")?,
         );
         // Files of before that column existed lack it.
         let blocks = batch
             .column_by_name("block_hash")
-            .map(|_| texts(batch, "block_hash"))
+            .map(|_| dictionary_column(batch, "block_hash"))
             .transpose()?;
-        let (of_pool, accepted) = (those(pools, pool), those(outcomes, "accepted"));
+        let (of_pool, accepted) = (
+            matches_text(pools, pool),
+            matches_text(outcomes, "accepted"),
+        );
         let numbers = seen.numbers(&mut self.names, miners.values().as_string());
         for row in 0..batch.num_rows() {
             let is = |kept: &[bool], key: Option<usize>| {
@@ -130,7 +154,7 @@ impl Ordered {
             let block = blocks.and_then(|blocks| {
                 Some(blocks.values().as_string::<i32>().value(blocks.key(row)?))
             });
-            let place = Place {
+            let place = RowPosition {
                 seq: seqs.value(row),
                 row: i64::from(rows.value(row)),
             };
@@ -145,7 +169,7 @@ impl Ordered {
                 .key(row)
                 .and_then(|key| numbers.get(key))
                 .copied()
-                .ok_or_else(|| missing(batch, "miner"))?;
+                .ok_or_else(|| column_error(batch, "miner"))?;
             let (difficulty, network) = (difficulties.value(row), networks.value(row));
             self.rows.push(Row {
                 place,
@@ -159,12 +183,12 @@ impl Ordered {
     }
 
     /// The newest share's place.
-    pub fn last(&self) -> Option<Place> {
+    pub fn last(&self) -> Option<RowPosition> {
         self.rows.last().map(|row| row.place)
     }
 
     /// The oldest share's place.
-    pub fn first(&self) -> Option<Place> {
+    pub fn first(&self) -> Option<RowPosition> {
         self.rows.first().map(|row| row.place)
     }
 
@@ -174,7 +198,7 @@ impl Ordered {
     }
 
     /// The shares, newest first, each with its place and the number of its miner.
-    pub fn newest_first(&self) -> impl Iterator<Item = (Place, usize, ShareWork<'_>)> {
+    pub fn newest_first(&self) -> impl Iterator<Item = (RowPosition, usize, ShareWork<'_>)> {
         self.rows.iter().rev().map(|row| {
             let miner = self.names.get(row.miner).unwrap_or_default();
             let (difficulty, network_difficulty) = (hashes(row.difficulty), wide(row.network));

@@ -1,4 +1,4 @@
-//! An object store with moods: it works, has no room left, takes its time, or fails puts before or
+//! An object store with faults: it works, has no space left, takes its time, or fails puts before or
 //! after they landed.
 
 use std::fmt;
@@ -18,21 +18,21 @@ use tokio::sync::watch;
 
 /// How puts go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
+pub enum Fault {
     /// As they should.
     Good,
-    /// There is no room left.
+    /// There is no space left.
     Full,
-    /// They wait until the mood changes.
+    /// They wait until the fault changes.
     Slow,
     /// One of six fails without landing, and one of twelve lands and is reported as failed.
-    Moody,
+    Random,
 }
 
 #[derive(Debug)]
 pub struct MoodyStore {
     inner: Arc<dyn ObjectStore>,
-    mood: watch::Sender<Mood>,
+    fault: watch::Sender<Fault>,
     /// Puts that failed or waited.
     pub troubled: AtomicUsize,
 }
@@ -41,13 +41,13 @@ impl MoodyStore {
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
         Self {
             inner,
-            mood: watch::channel(Mood::Good).0,
+            fault: watch::channel(Fault::Good).0,
             troubled: AtomicUsize::new(0),
         }
     }
 
-    pub fn set(&self, mood: Mood) {
-        self.mood.send_replace(mood);
+    pub fn set(&self, fault: Fault) {
+        self.fault.send_replace(fault);
     }
 
     fn trouble(&self, kind: std::io::ErrorKind) -> Error {
@@ -73,18 +73,21 @@ impl ObjectStore for MoodyStore {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        let mood = *self.mood.borrow();
-        match mood {
-            Mood::Good => self.inner.put_opts(location, payload, opts).await,
-            Mood::Full => Err(self.trouble(std::io::ErrorKind::StorageFull)),
-            Mood::Slow => {
+        let fault = *self.fault.borrow();
+        match fault {
+            Fault::Good => self.inner.put_opts(location, payload, opts).await,
+            Fault::Full => Err(self.trouble(std::io::ErrorKind::StorageFull)),
+            Fault::Slow => {
                 self.troubled.fetch_add(1, Ordering::Relaxed);
-                let mut changes = self.mood.subscribe();
+                let mut changes = self.fault.subscribe();
                 // The sender lives as long as the store.
-                changes.wait_for(|mood| *mood != Mood::Slow).await.unwrap();
+                changes
+                    .wait_for(|fault| *fault != Fault::Slow)
+                    .await
+                    .unwrap();
                 self.inner.put_opts(location, payload, opts).await
             }
-            Mood::Moody => match rand::random_range(0..12) {
+            Fault::Random => match rand::random_range(0..12) {
                 0 | 1 => Err(self.trouble(std::io::ErrorKind::ConnectionReset)),
                 2 => {
                     self.inner.put_opts(location, payload, opts).await?;

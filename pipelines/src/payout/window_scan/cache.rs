@@ -8,53 +8,53 @@ use std::sync::{Arc, Mutex};
 
 use headframe_sinks::{DataFile, RowGroup, SinkError, Snapshot, TextBounds, row_groups};
 
+use super::group_sums::{GroupSums, sum_rows};
 use super::locked;
-use super::sums::Names;
-use super::tally::{Tally, tally};
+use super::miner_ids::MinerIds;
 
 /// Sums of one miner in one row group that are remembered, 32 bytes each; beyond that row groups
 /// are read again each time.
-const MOST_SUMS: usize = 1 << 21;
+const MAX_SUMS: usize = 1 << 21;
 /// Names that are remembered before all is forgotten, so that miners of years ago do not stay.
-const MOST_NAMES: usize = 1 << 20;
+const MAX_NAMES: usize = 1 << 20;
 
 /// A pool, a file and a row group's place in it.
-type Part = (String, String, usize);
+type PoolGroup = (String, String, usize);
 
 /// Something, and the last search that used it.
 type Used<T> = (u64, Arc<T>);
 
 /// What is known of the files of one table.
 #[derive(Debug, Default)]
-pub struct Memory {
-    /// The miners of the tallies. They only become more, because a task that was left behind may
+pub struct ScanCache {
+    /// The miners of the sums. They only become more, because a task that was left behind may
     /// still count by them.
-    pub names: Mutex<Names>,
+    pub names: Mutex<MinerIds>,
     /// Counts the searches, to know what the last one used.
     round: AtomicU64,
     groups: Mutex<HashMap<String, Used<Vec<RowGroup>>>>,
-    tallies: Mutex<HashMap<Part, Used<Tally>>>,
+    group_sums: Mutex<HashMap<PoolGroup, Used<GroupSums>>>,
     /// Between which the hashes of blocks in a file lie.
     blocks: Mutex<HashMap<String, TextBounds>>,
 }
 
-impl Memory {
+impl ScanCache {
     /// A search begins; says whether all should be forgotten first, by taking a new memory.
-    pub fn begin(&self) -> bool {
+    pub fn begin_scan(&self) -> bool {
         self.round.fetch_add(1, Ordering::Relaxed);
-        locked(&self.names).len() > MOST_NAMES
+        locked(&self.names).len() > MAX_NAMES
     }
 
     /// A search for a window of this pool has ended: what it did not use will hardly be wanted
     /// again.
-    pub fn end(&self, pool: &str) {
+    pub fn end_scan(&self, pool: &str) {
         let round = self.round.load(Ordering::Relaxed);
-        locked(&self.tallies).retain(|(of, ..), (used, _)| of != pool || *used == round);
+        locked(&self.group_sums).retain(|(of, ..), (used, _)| of != pool || *used == round);
         locked(&self.groups).retain(|_, (used, _)| *used == round);
     }
 
     /// The row groups of a file.
-    pub async fn groups(
+    pub async fn row_groups(
         &self,
         shares: &Snapshot,
         file: &Arc<DataFile>,
@@ -70,28 +70,28 @@ impl Memory {
     }
 
     /// What the shares of a pool in a row group add up to.
-    pub async fn tally(&self, group: &RowGroup, pool: &str) -> Result<Arc<Tally>, SinkError> {
+    pub async fn sums_of(&self, group: &RowGroup, pool: &str) -> Result<Arc<GroupSums>, SinkError> {
         let round = self.round.load(Ordering::Relaxed);
         let part = (
             pool.to_owned(),
             group.file().add.path.clone(),
             group.index(),
         );
-        if let Some((used, tally)) = locked(&self.tallies).get_mut(&part) {
+        if let Some((used, sums)) = locked(&self.group_sums).get_mut(&part) {
             *used = round;
-            return Ok(tally.clone());
+            return Ok(sums.clone());
         }
-        let tally = Arc::new(tally(group, 0..group.rows(), pool, &self.names).await?);
-        let mut tallies = locked(&self.tallies);
-        let sums: usize = tallies.values().map(|(_, tally)| tally.sums.len()).sum();
-        if sums + tally.sums.len() <= MOST_SUMS {
-            tallies.insert(part, (round, tally.clone()));
+        let sums = Arc::new(sum_rows(group, 0..group.rows(), pool, &self.names).await?);
+        let mut group_sums = locked(&self.group_sums);
+        let held: usize = group_sums.values().map(|(_, sums)| sums.sums.len()).sum();
+        if held + sums.sums.len() <= MAX_SUMS {
+            group_sums.insert(part, (round, sums.clone()));
         }
-        Ok(tally)
+        Ok(sums)
     }
 
     /// The row groups of a file that may hold the share of a block.
-    pub async fn holding(
+    pub async fn groups_with_hash(
         &self,
         shares: &Snapshot,
         file: &Arc<DataFile>,

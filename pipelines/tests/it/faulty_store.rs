@@ -1,4 +1,4 @@
-//! What the pipelines do when the store has no room, takes its time, or lies about what it did.
+//! What the pipelines do when the store has no space, takes its time, or lies about what it did.
 
 use std::sync::atomic::Ordering;
 
@@ -8,9 +8,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::fixture::{Fixture, until};
-use crate::store::Mood;
+use crate::unreliable_store::Fault;
 
-const EACH_ONCE: &str = "SELECT count(*) AS n, count(DISTINCT height) AS d, max(height) + 1 AS m FROM t WHERE reject_reason IS NULL";
+const EACH_ONCE: &str = "SELECT count(*) AS n, count(DISTINCT height) AS d, max(height) + 1 AS m \
+    FROM t WHERE reject_reason IS NULL";
 
 fn share(height: i64) -> Share {
     Share {
@@ -53,7 +54,8 @@ async fn assert_rollups_equal(fixture: &Fixture) {
         .unwrap();
     for tier in ["10s", "1m", "1h", "1d"] {
         let sums = format!(
-            "SELECT sum(accepted_shares) AS shares, CAST(sum(accepted_difficulty) AS BIGINT) AS work FROM t WHERE tier = '{tier}'"
+            "SELECT sum(accepted_shares) AS shares, CAST(sum(accepted_difficulty) AS BIGINT) AS \
+            work FROM t WHERE tier = '{tier}'"
         );
         assert_eq!(
             fixture.ask(Table::rollup(rollup), &sums).await,
@@ -69,7 +71,7 @@ async fn a_full_disk_holds_the_batch_and_loses_nothing() {
     let running = fixture.run(&Shares).await;
     let seq = publish(&fixture, 0..20).await;
     fixture.until_complete(&Shares, seq).await;
-    fixture.store.set(Mood::Full);
+    fixture.store.set(Fault::Full);
     let last = publish(&fixture, 20..60).await;
     until("the store was asked again and again", || {
         fixture.store.troubled.load(Ordering::Relaxed) >= 3
@@ -85,7 +87,7 @@ async fn a_full_disk_holds_the_batch_and_loses_nothing() {
         "nothing was committed"
     );
     assert_each_once(&fixture, 20).await;
-    fixture.store.set(Mood::Good);
+    fixture.store.set(Fault::Good);
     fixture.until_complete(&Shares, last).await;
     running.stop().await;
     assert_each_once(&fixture, 60).await;
@@ -99,7 +101,7 @@ async fn a_slow_put_that_lands_after_a_takeover_counts_for_nothing() {
     let mut slow = fixture.run(&Shares).await;
     let seq = publish(&fixture, 0..10).await;
     fixture.until_complete(&Shares, seq).await;
-    fixture.store.set(Mood::Slow);
+    fixture.store.set(Fault::Slow);
     let before = fixture.store.troubled.load(Ordering::Relaxed);
     let last = publish(&fixture, 10..30).await;
     until("a put hangs", || {
@@ -112,7 +114,7 @@ async fn a_slow_put_that_lands_after_a_takeover_counts_for_nothing() {
     .await;
     // The next process begins while the first one's put hangs; then all puts go on at once.
     let next = fixture.run(&Shares).await;
-    fixture.store.set(Mood::Good);
+    fixture.store.set(Fault::Good);
     let more = publish(&fixture, 30..40).await;
     fixture.until_complete(&Shares, more).await;
     let fault = slow.fault().await.to_string();
@@ -128,15 +130,15 @@ async fn a_slow_put_that_lands_after_a_takeover_counts_for_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_lies_and_a_process_that_dies_change_nothing() {
+async fn failed_puts_and_killed_processes_change_nothing() {
     let fixture = Fixture::new(&Shares).await;
     let mut random = StdRng::seed_from_u64(5);
     let mut rows = 0;
     for round in 0..6 {
         fixture.store.set(if round % 2 == 0 {
-            Mood::Moody
+            Fault::Random
         } else {
-            Mood::Good
+            Fault::Good
         });
         let running = fixture.run(&Shares).await;
         let count = random.random_range(1..40);
@@ -153,10 +155,10 @@ async fn a_store_that_lies_and_a_process_that_dies_change_nothing() {
         }
         running.kill().await;
     }
-    fixture.store.set(Mood::Good);
+    fixture.store.set(Fault::Good);
     assert!(
         fixture.store.troubled.load(Ordering::Relaxed) > 0,
-        "the store was never moody"
+        "the store was never unreliable"
     );
     let running = fixture.run(&Shares).await;
     let last = publish(&fixture, rows..rows + 1).await;

@@ -1,12 +1,12 @@
 //! An operator's word on one account or one payment: what it does at once, and what it cannot do
 //! against the wallet's history.
 
-use headframe_pipelines::payment::payer::Pause;
+use headframe_pipelines::payment::payer::PauseReason;
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_schemas::stream::payments::Payment;
 
-use super::rules::{instruct, reserved, round, steps, world};
-use super::world::{Kind, World};
+use super::simulation::{Kind, World};
+use super::stops::{instruct, reserved, round, steps, world};
 
 fn resolve(world: &World, verdict: &str) {
     let mut inside = world.inside();
@@ -81,7 +81,7 @@ fn what_the_history_has_is_not_given_back_whatever_an_operator_says() {
         resolve(&world, "unpaid");
         let refused = round(&world);
         assert!(
-            matches!(&refused, Err(Pause::Waiting(why)) if why.contains("not given back")),
+            matches!(&refused, Err(PauseReason::Waiting(why)) if why.contains("not given back")),
             "{refused:?}"
         );
         assert_eq!(steps(&world).last().unwrap(), "review");
@@ -99,7 +99,7 @@ fn a_wallet_that_does_not_answer_is_waited_for_before_anything_is_given_back() {
     let world = sent_and_under_review(Kind::Relay);
     resolve(&world, "unpaid");
     world.inside().trouble = 100;
-    assert!(matches!(round(&world), Err(Pause::Wallet(_))));
+    assert!(matches!(round(&world), Err(PauseReason::Wallet(_))));
     assert_eq!(steps(&world).last().unwrap(), "review");
 }
 

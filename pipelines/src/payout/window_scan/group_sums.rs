@@ -9,12 +9,12 @@ use futures::TryStreamExt;
 use headframe_sinks::row_group::BATCH_ROWS;
 use headframe_sinks::{RowGroup, SinkError};
 
-use super::sums::{Names, same};
-use super::{Weights, locked, missing};
+use super::miner_ids::{MinerIds, same};
+use super::{Weights, column_error, locked};
 
 /// What shares add up to.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct GroupSums {
     /// What each miner's come to: the number of its name, weight, shares. A miner may be there more
     /// than once.
     pub sums: Vec<(u32, u128, u64)>,
@@ -43,51 +43,51 @@ impl Total {
 }
 
 /// Adds up the accepted shares that a pool has in some rows of a row group.
-pub async fn tally(
+pub async fn sum_rows(
     group: &RowGroup,
     rows: Range<usize>,
     pool: &str,
-    names: &Mutex<Names>,
-) -> Result<Tally, SinkError> {
+    names: &Mutex<MinerIds>,
+) -> Result<GroupSums, SinkError> {
     // What the footer says of all rows need not be read in each.
     let (pools, network) = (
         group.only_text("pool"),
         group.only_decimal("network_difficulty"),
     );
     if pools.is_some_and(|only| only != pool) {
-        return Ok(Tally::default());
+        return Ok(GroupSums::default());
     }
     let mut columns = vec!["miner", "outcome", "difficulty"];
     columns.extend(pools.is_none().then_some("pool"));
     columns.extend(network.is_none().then_some("network_difficulty"));
-    let mut adding = Adding {
+    let mut adding = SumBuilder {
         names,
         network,
         weights: Weights::new(),
         miners: None,
         before: 0,
-        tally: Tally::default(),
+        sums: GroupSums::default(),
     };
     let mut batches = group.read_rows(&columns, rows)?;
     let mut aligned = true;
     while let Some(batch) = batches.try_next().await? {
         let total = adding.add(&batch, pool)?;
-        adding.tally.chunks.push(total);
-        adding.tally.total.add(total);
+        adding.sums.chunks.push(total);
+        adding.sums.total.add(total);
         // Only the last one may be shorter.
-        aligned &= adding.tally.chunks.len() == 1 || adding.before == BATCH_ROWS;
+        aligned &= adding.sums.chunks.len() == 1 || adding.before == BATCH_ROWS;
         adding.before = batch.num_rows();
     }
     adding.flush();
-    let mut tally = adding.tally;
+    let mut sums = adding.sums;
     if !aligned {
-        tally.chunks.clear();
+        sums.chunks.clear();
     }
-    Ok(tally)
+    Ok(sums)
 }
 
-struct Adding<'a> {
-    names: &'a Mutex<Names>,
+struct SumBuilder<'a> {
+    names: &'a Mutex<MinerIds>,
     network: Option<i128>,
     weights: Weights,
     /// The dictionary of the batches so far, and what each of its values has come to. A row group
@@ -95,28 +95,31 @@ struct Adding<'a> {
     miners: Option<(StringArray, Vec<(u128, u64)>)>,
     /// Rows of the batch before.
     before: usize,
-    tally: Tally,
+    sums: GroupSums,
 }
 
-impl Adding<'_> {
+impl SumBuilder<'_> {
     fn add(&mut self, batch: &RecordBatch, pool: &str) -> Result<Total, SinkError> {
-        let (miners, outcomes) = (texts(batch, "miner")?, texts(batch, "outcome")?);
+        let (miners, outcomes) = (
+            dictionary_column(batch, "miner")?,
+            dictionary_column(batch, "outcome")?,
+        );
         let pools = batch
             .column_by_name("pool")
-            .map(|_| texts(batch, "pool"))
+            .map(|_| dictionary_column(batch, "pool"))
             .transpose()?;
         let difficulties = batch
             .column_by_name("difficulty")
             .and_then(|column| column.as_primitive_opt::<Int64Type>());
         let difficulties = difficulties
-            .ok_or_else(|| missing(batch, "difficulty"))?
+            .ok_or_else(|| column_error(batch, "difficulty"))?
             .values();
         let networks = batch
             .column_by_name("network_difficulty")
             .and_then(|column| column.as_primitive_opt::<Decimal128Type>());
         let networks = networks.map(|networks| networks.values());
         if networks.is_none() && self.network.is_none() {
-            return Err(missing(batch, "network_difficulty"));
+            return Err(column_error(batch, "network_difficulty"));
         }
         let values = miners.values().as_string::<i32>();
         if self
@@ -130,8 +133,8 @@ impl Adding<'_> {
             .miners
             .get_or_insert_with(|| (values.clone(), vec![(0, 0); values.len()]));
         let (accepted, of_pool) = (
-            those(outcomes, "accepted"),
-            pools.map(|pools| (pools.keys().values(), those(pools, pool))),
+            matches_text(outcomes, "accepted"),
+            pools.map(|pools| (pools.keys().values(), matches_text(pools, pool))),
         );
         let is = |kept: &[bool], key: i32| kept.get(key as usize).copied().unwrap_or(false);
         let (miner_keys, outcome_keys) = (miners.keys().values(), outcomes.keys().values());
@@ -171,15 +174,15 @@ impl Adding<'_> {
             .zip(sums)
             .filter(|(_, (_, shares))| *shares > 0)
         {
-            self.tally
+            self.sums
                 .sums
-                .push((names.number(name.unwrap_or_default()), weight, shares));
+                .push((names.id_of(name.unwrap_or_default()), weight, shares));
         }
     }
 }
 
 /// A text column as the dictionary it is stored as.
-pub fn texts<'a>(
+pub fn dictionary_column<'a>(
     batch: &'a RecordBatch,
     name: &str,
 ) -> Result<&'a DictionaryArray<Int32Type>, SinkError> {
@@ -188,11 +191,11 @@ pub fn texts<'a>(
         .and_then(|column| column.as_dictionary_opt::<Int32Type>());
     column
         .filter(|column| column.values().as_string_opt::<i32>().is_some())
-        .ok_or_else(|| missing(batch, name))
+        .ok_or_else(|| column_error(batch, name))
 }
 
 /// Which values of a dictionary are this text.
-pub fn those(column: &DictionaryArray<Int32Type>, text: &str) -> Vec<bool> {
+pub fn matches_text(column: &DictionaryArray<Int32Type>, text: &str) -> Vec<bool> {
     column
         .values()
         .as_string::<i32>()

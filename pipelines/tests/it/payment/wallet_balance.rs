@@ -1,17 +1,17 @@
 //! The wallet's money beside what the ledger owes: a shortfall is said, and keeps nobody from being
 //! paid.
 
-use headframe_pipelines::payment::payer::purse::owed;
-use headframe_pipelines::payment::{Books, Payout, Purse, StateHandle};
+use headframe_pipelines::payment::payer::wallet_balance::owed;
+use headframe_pipelines::payment::{Ledger, PayerStateHandle, PayoutFact, WalletBalance};
 
 use super::crashes::{payer_telling, poll};
-use super::rules::{row, steps, world};
-use super::world::{Kind, World};
+use super::simulation::{Kind, World};
+use super::stops::{row, steps, world};
 
 /// A round of a payer that goes on, `seconds` later.
 fn later(
     world: &World,
-    payer: &mut headframe_pipelines::Payer<super::world::SimJournal>,
+    payer: &mut headframe_pipelines::Payer<super::simulation::SimJournal>,
     seconds: i64,
 ) {
     world.inside().now += seconds * 1_000_000;
@@ -35,20 +35,20 @@ fn what_is_owed_is_what_could_be_asked_for_and_has_not_left_the_wallet() {
             row("other", step, Some("late"), 20),
         ]);
     }
-    let gone = Payout {
+    let gone = PayoutFact {
         was_mature: true,
         ..row("other", "reversed", Some("late"), 20)
     };
     world.inside().payouts.push(gone);
-    let state = StateHandle::default();
+    let state = PayerStateHandle::default();
     let mut payer = payer_telling(&world, state.clone());
-    assert_eq!(owed(&Books::default()), 0);
+    assert_eq!(owed(&Ledger::default()), 0);
     later(&world, &mut payer, 0);
     // Reserved is still owed.
-    assert_eq!((steps(&world).len(), owed(payer.books())), (1, 1_030));
+    assert_eq!((steps(&world).len(), owed(payer.ledger())), (1, 1_030));
     assert_eq!(
-        state.get().purse,
-        Some(Purse {
+        state.get().wallet_balance,
+        Some(WalletBalance {
             unlocked: 1_000_000_000,
             total: 2_000_000_000,
             owed: 1_030
@@ -56,24 +56,32 @@ fn what_is_owed_is_what_could_be_asked_for_and_has_not_left_the_wallet() {
     );
     later(&world, &mut payer, 61);
     assert_eq!(steps(&world).last().unwrap(), "submitted");
-    assert_eq!(owed(payer.books()), 30, "what was sent has left the wallet");
-    assert_eq!(state.get().purse.unwrap().owed, 30);
+    assert_eq!(
+        owed(payer.ledger()),
+        30,
+        "what was sent has left the wallet"
+    );
+    assert_eq!(state.get().wallet_balance.unwrap().owed, 30);
 }
 
 #[test]
-fn a_shortfall_is_said_and_stops_nothing() {
+fn a_shortfall_is_reported_and_stops_nothing() {
     let world = world(Kind::Relay);
     // Enough for the one, not for both.
     world.inside().total = 800;
-    let state = StateHandle::default();
+    let state = PayerStateHandle::default();
     let mut payer = payer_telling(&world, state.clone());
     later(&world, &mut payer, 0);
-    let purse = state.get().purse.unwrap();
+    let wallet_balance = state.get().wallet_balance.unwrap();
     assert_eq!(
-        (purse.total, purse.owed, purse.shortfall()),
+        (
+            wallet_balance.total,
+            wallet_balance.owed,
+            wallet_balance.shortfall()
+        ),
         (800, 1_000, 200)
     );
-    let words = purse.shortage().unwrap();
+    let words = wallet_balance.shortage().unwrap();
     assert!(
         words.contains("holds 800")
             && words.contains("owes 1000")
@@ -87,24 +95,24 @@ fn a_shortfall_is_said_and_stops_nothing() {
     assert_eq!(world.inside().sent.len(), 1, "who can be paid is paid");
     world.inside().total = 1_000;
     later(&world, &mut payer, 61);
-    assert_eq!(state.get().purse.unwrap().shortage(), None);
+    assert_eq!(state.get().wallet_balance.unwrap().shortage(), None);
 }
 
 #[test]
-fn a_wallet_that_does_not_answer_has_an_unknown_purse_and_is_asked_again_soon() {
+fn the_balance_of_a_wallet_that_does_not_answer_is_unknown_and_asked_for_again_soon() {
     let world = world(Kind::Relay);
     world.inside().config.dry_run = true;
-    let state = StateHandle::default();
+    let state = PayerStateHandle::default();
     let mut payer = payer_telling(&world, state.clone());
     world.inside().trouble = 100;
     later(&world, &mut payer, 0);
-    assert_eq!(state.get().purse, None, "nothing is guessed");
+    assert_eq!(state.get().wallet_balance, None, "nothing is guessed");
     world.inside().trouble = 0;
     later(&world, &mut payer, 9);
-    assert_eq!(state.get().purse, None);
+    assert_eq!(state.get().wallet_balance, None);
     later(&world, &mut payer, 1);
     let calls = world.inside().calls;
-    assert_eq!(state.get().purse.unwrap().owed, 1_000);
+    assert_eq!(state.get().wallet_balance.unwrap().owed, 1_000);
     later(&world, &mut payer, 59);
     assert_eq!(
         world.inside().calls,
@@ -114,7 +122,7 @@ fn a_wallet_that_does_not_answer_has_an_unknown_purse_and_is_asked_again_soon() 
     world.inside().trouble = 100;
     later(&world, &mut payer, 1);
     assert_eq!(
-        state.get().purse,
+        state.get().wallet_balance,
         None,
         "what it had once is not what it has"
     );

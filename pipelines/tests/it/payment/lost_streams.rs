@@ -8,10 +8,10 @@ use std::path::Path;
 use headframe_ingest::{
     ManagedServer, Nats, NatsConfig, ServerConfig, StreamIdentity, provision, server,
 };
-use headframe_pipelines::payment::kept::{self, Kept};
-use headframe_pipelines::payment::lake::LakeJournal;
-use headframe_pipelines::payment::payer::Pause;
-use headframe_pipelines::payment::{Books, Journal, JournalError, StateHandle};
+use headframe_pipelines::payment::lake_journal::LakeJournal;
+use headframe_pipelines::payment::payer::PauseReason;
+use headframe_pipelines::payment::signed_tx::{self, SignedTx};
+use headframe_pipelines::payment::{Journal, JournalError, Ledger, PayerStateHandle};
 use headframe_schemas::Table;
 use headframe_schemas::stream::payments::{Payment, Payments};
 use headframe_sinks::wallet::vault::{FolderVault, Vault};
@@ -19,8 +19,8 @@ use headframe_sinks::{Binding, Lake, Range, TableWriter};
 use tokio_util::sync::CancellationToken;
 
 use super::crashes::{payer_telling, poll};
-use super::rules::{reserved, round, steps};
-use super::world::{Kind, World};
+use super::simulation::{Kind, World};
+use super::stops::{reserved, round, steps};
 
 /// A server in a folder, and a table of payments beside it.
 struct Place {
@@ -128,9 +128,9 @@ fn step(number: i64) -> [Payment; 1] {
     }]
 }
 
-fn astray<T>(answer: Result<T, JournalError>, word: &str) {
+fn assert_inconsistent<T>(answer: Result<T, JournalError>, word: &str) {
     match answer {
-        Err(JournalError::Astray(why)) => assert!(
+        Err(JournalError::Inconsistent(why)) => assert!(
             why.contains(word) && why.contains("headframe adopt payments"),
             "{why}"
         ),
@@ -154,13 +154,13 @@ async fn copied(from: &Path, to: &Path) {
 async fn a_recreated_stream_is_neither_read_nor_written_until_it_is_adopted() {
     let place = Place::new().await;
     assert!(
-        matches!(place.journal().await, Err(JournalError::Away(_))),
+        matches!(place.journal().await, Err(JournalError::Unavailable(_))),
         "without a table nobody knows which stream it is"
     );
     let old = place.stream().await;
     place.committed(&old, 0).await;
     let mut running = place.journal().await.unwrap();
-    running.catch_up(&mut Books::default()).await.unwrap();
+    running.catch_up(&mut Ledger::default()).await.unwrap();
     for number in 1..=4 {
         running.append(&step(number)).await.unwrap();
     }
@@ -168,18 +168,18 @@ async fn a_recreated_stream_is_neither_read_nor_written_until_it_is_adopted() {
     // The store is wiped, and the stream made anew by whoever comes first.
     let js = place.nats().await.js;
     js.delete_stream("payments").await.unwrap();
-    astray(
-        running.catch_up(&mut Books::default()).await,
+    assert_inconsistent(
+        running.catch_up(&mut Ledger::default()).await,
         "created anew",
     );
     let new = place.stream().await;
     assert_ne!(old.created_ns, new.created_ns);
-    astray(running.append(&step(5)).await, "created anew");
-    astray(
-        running.catch_up(&mut Books::default()).await,
+    assert_inconsistent(running.append(&step(5)).await, "created anew");
+    assert_inconsistent(
+        running.catch_up(&mut Ledger::default()).await,
         "created anew",
     );
-    astray(place.journal().await, "this one was created at");
+    assert_inconsistent(place.journal().await, "this one was created at");
     assert_eq!(
         place.stream().await.last_seq,
         0,
@@ -199,12 +199,12 @@ async fn a_recreated_stream_is_neither_read_nor_written_until_it_is_adopted() {
             .base,
         4
     );
-    astray(
-        running.catch_up(&mut Books::default()).await,
+    assert_inconsistent(
+        running.catch_up(&mut Ledger::default()).await,
         "created anew",
     );
     let mut after = place.journal().await.unwrap();
-    after.catch_up(&mut Books::default()).await.unwrap();
+    after.catch_up(&mut Ledger::default()).await.unwrap();
     assert_eq!(
         after.position(),
         4,
@@ -245,12 +245,12 @@ async fn a_stream_that_lost_its_newest_messages_is_not_written() {
         (stream.created_ns, 2),
         "the very same stream, as it was"
     );
-    astray(place.journal().await, "it has lost messages");
+    assert_inconsistent(place.journal().await, "it has lost messages");
     // The one that runs meets it again when its connection is back.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     let met = loop {
         match running.append(&step(5)).await {
-            Err(JournalError::Astray(why)) => break why,
+            Err(JournalError::Inconsistent(why)) => break why,
             other => assert!(
                 other.is_err() && std::time::Instant::now() < deadline,
                 "{other:?}"
@@ -258,8 +258,8 @@ async fn a_stream_that_lost_its_newest_messages_is_not_written() {
         }
     };
     assert!(met.contains("has lost messages"), "{met}");
-    astray(
-        running.catch_up(&mut Books::default()).await,
+    assert_inconsistent(
+        running.catch_up(&mut Ledger::default()).await,
         "has lost messages",
     );
     assert_eq!(
@@ -312,7 +312,8 @@ fn a_payment_whose_later_steps_may_be_lost_is_not_made_anew() {
         assert_eq!(round(&world), Ok(true));
         assert_eq!(steps(&world), ["reserved", "review"]);
         assert!(
-            matches!(round(&world), Err(Pause::Waiting(why)) if why.contains("an operator must say"))
+            matches!(round(&world), Err(PauseReason::Waiting(why)) if why.contains("an operator \
+                must say"))
         );
         assert_eq!(world.inside().sent.len(), 1);
         // With the next block it is there.
@@ -373,13 +374,13 @@ fn a_signed_transaction_that_the_ledger_does_not_know_stops_the_payer() {
     let name = world.inside().payments[0][0].payment.clone();
     world.inside().payments.clear();
     world.inside().former = 0;
-    let state = StateHandle::default();
+    let state = PayerStateHandle::default();
     let mut payer = payer_telling(&world, state.clone());
     for _ in 0..3 {
         let now = world.inside().now;
         let ended = poll(payer.tick(now), u32::MAX).unwrap();
         assert!(
-            matches!(&ended, Err(Pause::Unclaimed(payment)) if *payment == name),
+            matches!(&ended, Err(PauseReason::SignedWithoutPayment(payment)) if *payment == name),
             "{ended:?}"
         );
     }
@@ -401,24 +402,27 @@ fn a_signed_transaction_that_the_ledger_does_not_know_stops_the_payer() {
 async fn what_a_vault_keeps_is_listed_by_pool() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("payments");
-    assert_eq!(kept::kept(&place, "main").unwrap(), []);
+    assert_eq!(signed_tx::list(&place, "main").unwrap(), []);
     let vault = FolderVault::open(&place).unwrap();
     for payment in ["main-7-1790", "main-2-8-1790", "mai.n-3-1790", "other"] {
         vault.put(payment, "ab12", b"signed").await.unwrap();
     }
-    let one = |payment: &str| Kept {
+    let one = |payment: &str| SignedTx {
         payment: payment.to_owned(),
         tx_id: "ab12".to_owned(),
     };
-    assert_eq!(kept::kept(&place, "main").unwrap(), [one("main-7-1790")]);
     assert_eq!(
-        kept::kept(&place, "main-2").unwrap(),
+        signed_tx::list(&place, "main").unwrap(),
+        [one("main-7-1790")]
+    );
+    assert_eq!(
+        signed_tx::list(&place, "main-2").unwrap(),
         [one("main-2-8-1790")]
     );
     assert_eq!(
-        kept::kept(&place, "mai.n").unwrap(),
-        [one(&kept::file_name("mai.n-3-1790"))]
+        signed_tx::list(&place, "mai.n").unwrap(),
+        [one(&signed_tx::file_name("mai.n-3-1790"))]
     );
     vault.remove("main-7-1790").await.unwrap();
-    assert_eq!(kept::kept(&place, "main").unwrap(), []);
+    assert_eq!(signed_tx::list(&place, "main").unwrap(), []);
 }

@@ -1,4 +1,4 @@
-//! The writer of windows and payouts: knows what was said already, and says what comes next.
+//! The writer of windows and payouts: knows what was written already, and writes what comes next.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,14 +8,15 @@ use headframe_ingest::Chronicle;
 use headframe_schemas::stream::payouts::Payout;
 use headframe_schemas::stream::windows::WindowRow;
 use headframe_schemas::{Record, codec};
+use headframe_sinks::Snapshot;
 
 use crate::fault::PipelineFault;
-use crate::payout::course::{Due, Paid, Place, Step};
-use crate::payout::freeze::{self, Found};
-use crate::payout::seal::Key;
-use crate::payout::search::End;
-use crate::payout::tables::Tables;
-use crate::pipeline::payouts::until_written;
+use crate::payout::freeze::{self, FoundWindow};
+use crate::payout::lifecycle::{BlockRow, BlockTerms, PayoutStep, RowPosition, StepKind};
+use crate::payout::tables::PayoutTables;
+use crate::payout::window_scan::WindowEnd;
+use crate::pipeline::payouts::wait_until_committed;
+use crate::signature::SigningKey;
 
 /// Windows whose amounts are remembered; those of older blocks are read again.
 const REMEMBERED: usize = 64;
@@ -24,7 +25,7 @@ const REMEMBERED: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// It is in the stream.
-    Stated,
+    Written,
     /// `shares` does not tell yet where the window ends.
     Waiting,
 }
@@ -33,31 +34,31 @@ pub enum Progress {
 type Amounts = Arc<Vec<(String, i128)>>;
 
 /// The writer.
-pub(super) struct Scribe<'a> {
-    tables: &'a Tables,
-    key: &'a Key,
+pub(super) struct PayoutWriter<'a> {
+    tables: &'a PayoutTables,
+    key: &'a SigningKey,
     windows: Chronicle,
     payouts: Chronicle,
     /// The newest row that was there at the start; `None` once the work has come past it.
-    said: Option<Payout>,
+    last_payout: Option<Payout>,
     /// The newest row of a window that was there at the start.
-    frozen: Option<WindowRow>,
+    last_window_row: Option<WindowRow>,
     amounts: HashMap<(String, String), Amounts>,
-    waiting: Option<Place>,
+    waiting: Option<RowPosition>,
 }
 
-impl<'a> Scribe<'a> {
+impl<'a> PayoutWriter<'a> {
     /// Reads how far the work had come. The tables must hold everything the streams do.
     pub(super) async fn recover(
-        tables: &'a Tables,
-        key: &'a Key,
+        tables: &'a PayoutTables,
+        key: &'a SigningKey,
         windows: Chronicle,
         payouts: Chronicle,
     ) -> Result<Self, PipelineFault> {
-        let said = tables.last_payout(&tables.payouts.refresh().await?).await?;
-        let frozen = tables.last_window(&tables.windows.refresh().await?).await?;
+        let last_payout = tables.last_payout(&tables.payouts.refresh().await?).await?;
+        let last_window_row = tables.last_window(&tables.windows.refresh().await?).await?;
         tracing::info!(
-            step = said.as_ref().map(|row| row.step.as_str()),
+            step = last_payout.as_ref().map(|row| row.step.as_str()),
             "payouts go on"
         );
         Ok(Self {
@@ -65,52 +66,53 @@ impl<'a> Scribe<'a> {
             key,
             windows,
             payouts,
-            said,
-            frozen,
+            last_payout,
+            last_window_row,
             amounts: HashMap::new(),
             waiting: None,
         })
     }
 
-    /// Every row of `blocks` was looked at: what had been said must have been met on the way.
-    pub(super) fn caught_up(&self) -> Result<(), PipelineFault> {
-        match &self.said {
-            Some(said) => Err(PipelineFault::astray(
+    /// After the last row of `blocks`: the newest row that an earlier start wrote must have been met
+    /// on the way.
+    pub(super) fn check_complete(&self) -> Result<(), PipelineFault> {
+        match &self.last_payout {
+            Some(last) => Err(PipelineFault::inconsistent(
                 "payouts",
                 &format!(
                     "its newest row says {} of block {}",
-                    said.step, said.block_hash
+                    last.step, last.block_hash
                 ),
             )),
             None => Ok(()),
         }
     }
 
-    /// States a step, or what is missing of it.
-    pub(super) async fn state(&mut self, due: &Due) -> Result<Progress, PipelineFault> {
-        let after = match &self.said {
+    /// Writes a step, or what is missing of it.
+    pub(super) async fn write_step(&mut self, due: &PayoutStep) -> Result<Progress, PipelineFault> {
+        let after = match &self.last_payout {
             None => None,
-            Some(said) if is_of(said, due) => Some(said.clone()),
-            // It was said before the newest row was.
-            Some(_) => return Ok(Progress::Stated),
+            Some(last) if is_of(last, due) => Some(last.clone()),
+            // It was written before the newest row was.
+            Some(_) => return Ok(Progress::Written),
         };
         let Some(terms) = due.block.paid() else {
-            return Ok(Progress::Stated);
+            return Ok(Progress::Written);
         };
-        match (due.step, after) {
-            (Step::Frozen, None) => return self.freeze(due, &terms).await,
-            (Step::Frozen, Some(_)) => {}
+        match (due.kind, after) {
+            (StepKind::Frozen, None) => return self.freeze(due, &terms).await,
+            (StepKind::Frozen, Some(_)) => {}
             (_, after) => {
                 let amounts = self.amounts_of(due).await?;
-                let rows = freeze::moves(due, terms.reward, &amounts);
+                let rows = freeze::step_rows(due, terms.reward, &amounts);
                 let begun = match &after {
                     None => 0,
-                    Some(said) => position(&rows, said).ok_or_else(|| {
+                    Some(last) => position(&rows, last).ok_or_else(|| {
                         let (account, amount) = (
-                            said.account.as_deref().unwrap_or_default(),
-                            said.amount_atomic.unwrap_or_default(),
+                            last.account.as_deref().unwrap_or_default(),
+                            last.amount_atomic.unwrap_or_default(),
                         );
-                        PipelineFault::astray(
+                        PipelineFault::inconsistent(
                             "payouts",
                             &format!(
                                 "its newest row pays {account} {amount} in block {}",
@@ -122,70 +124,37 @@ impl<'a> Scribe<'a> {
                 append(&mut self.payouts, &rows[begun..]).await?;
             }
         }
-        self.said = None;
-        Ok(Progress::Stated)
+        self.last_payout = None;
+        Ok(Progress::Written)
     }
 
-    async fn freeze(&mut self, due: &Due, terms: &Paid) -> Result<Progress, PipelineFault> {
+    async fn freeze(
+        &mut self,
+        due: &PayoutStep,
+        terms: &BlockTerms,
+    ) -> Result<Progress, PipelineFault> {
         let block = &due.block;
         let shares = self.tables.shares.refresh().await?;
         let started = Instant::now();
-        let end = self
-            .tables
-            .searcher
-            .end(&shares, &block.pool, &block.hash, block.ingest_time)
-            .await?;
-        let (end, reason) = match end {
-            End::Winner(place) => (Some(place), None),
-            End::Before(place) => (
-                Some(place),
-                Some("the share that made the block never became durable".to_owned()),
-            ),
-            End::Nothing => (None, Some("there is no accepted share".to_owned())),
-            End::Unknown => {
-                if self.waiting.replace(block.place) != Some(block.place) {
-                    tracing::info!(
-                        block = block.hash,
-                        "the window waits for the share that made the block"
-                    );
-                }
-                return Ok(Progress::Waiting);
+        let Some((found, reason)) = self.find_window(&shares, block, terms).await? else {
+            if self.waiting.replace(block.place) != Some(block.place) {
+                tracing::info!(
+                    block = block.hash,
+                    "the window waits for the share that made the block"
+                );
             }
+            return Ok(Progress::Waiting);
         };
-        let found = match end {
-            _ if reason.is_some() && terms.scheme.name() == "solo" => freeze::finder(block),
-            Some(end) => {
-                self.tables
-                    .searcher
-                    .window(&shares, &block.pool, end, terms.scheme, terms.window())
-                    .await?
-            }
-            None => Found::default(),
-        };
-        let rows = freeze::windows(block, terms, &found.window);
+        let rows = freeze::window_rows(block, terms, &found.window);
         metrics::histogram!("headframe_window_seconds").record(started.elapsed().as_secs_f64());
         let row = Payout {
             reason,
-            ..freeze::frozen(due, terms, &found, &rows, self.key)
+            ..freeze::frozen_row(due, terms, &found, &rows, self.key)
         };
-        let begun = match self
-            .frozen
-            .take()
-            .filter(|last| last.block_hash == block.hash && last.pool == block.pool)
-        {
-            None => 0,
-            Some(last) if rows.contains(&last) => usize::try_from(last.position + 1).unwrap_or(0),
-            Some(last) => {
-                let what = format!(
-                    "its newest row says that {} has {} of block {}",
-                    last.miner, last.amount_atomic, block.hash
-                );
-                return Err(PipelineFault::astray("windows", &what));
-            }
-        };
-        // Nothing of a window is said unless all of it can be: what is credited rests on this row.
-        acceptable(std::slice::from_ref(&row))?;
-        append(&mut self.windows, &rows[begun.min(rows.len())..]).await?;
+        let written = self.window_rows_written(block, &rows)?;
+        // No row of a window is written unless all of it can be: what is credited rests on it.
+        check_acceptable(std::slice::from_ref(&row))?;
+        append(&mut self.windows, &rows[written.min(rows.len())..]).await?;
         append(&mut self.payouts, std::slice::from_ref(&row)).await?;
         tracing::info!(
             block = block.hash,
@@ -194,10 +163,66 @@ impl<'a> Scribe<'a> {
             "window frozen"
         );
         self.remember(due, rows);
-        Ok(Progress::Stated)
+        Ok(Progress::Written)
     }
 
-    fn remember(&mut self, due: &Due, rows: Vec<WindowRow>) -> Amounts {
+    /// The window of a block, with the reason when it does not end with the share that made the
+    /// block; `None` while `shares` does not tell where it ends.
+    async fn find_window(
+        &self,
+        shares: &Snapshot,
+        block: &BlockRow,
+        terms: &BlockTerms,
+    ) -> Result<Option<(FoundWindow, Option<String>)>, PipelineFault> {
+        let scanner = &self.tables.scanner;
+        let end = scanner
+            .find_end(shares, &block.pool, &block.hash, block.ingest_time)
+            .await?;
+        let (end, reason) = match end {
+            WindowEnd::WinningShare(place) => (Some(place), None),
+            WindowEnd::LastBefore(place) => (
+                Some(place),
+                Some("the share that made the block never became durable".to_owned()),
+            ),
+            WindowEnd::NoShares => (None, Some("there is no accepted share".to_owned())),
+            WindowEnd::Unknown => return Ok(None),
+        };
+        let found = match end {
+            _ if reason.is_some() && terms.scheme.name() == "solo" => freeze::finder_window(block),
+            Some(end) => {
+                scanner
+                    .scan(shares, &block.pool, end, terms.scheme, terms.window())
+                    .await?
+            }
+            None => FoundWindow::default(),
+        };
+        Ok(Some((found, reason)))
+    }
+
+    /// How many of the window's rows were written before the start.
+    fn window_rows_written(
+        &mut self,
+        block: &BlockRow,
+        rows: &[WindowRow],
+    ) -> Result<usize, PipelineFault> {
+        let is_of_block =
+            |last: &WindowRow| last.block_hash == block.hash && last.pool == block.pool;
+        match self.last_window_row.take().filter(is_of_block) {
+            None => Ok(0),
+            Some(last) if rows.contains(&last) => {
+                Ok(usize::try_from(last.position + 1).unwrap_or(0))
+            }
+            Some(last) => {
+                let what = format!(
+                    "its newest row says that {} has {} of block {}",
+                    last.miner, last.amount_atomic, block.hash
+                );
+                Err(PipelineFault::inconsistent("windows", &what))
+            }
+        }
+    }
+
+    fn remember(&mut self, due: &PayoutStep, rows: Vec<WindowRow>) -> Amounts {
         if self.amounts.len() >= REMEMBERED {
             self.amounts.clear();
         }
@@ -214,7 +239,7 @@ impl<'a> Scribe<'a> {
     }
 
     /// What the block's frozen window gives each miner.
-    async fn amounts_of(&mut self, due: &Due) -> Result<Amounts, PipelineFault> {
+    async fn amounts_of(&mut self, due: &PayoutStep) -> Result<Amounts, PipelineFault> {
         if let Some(amounts) = self
             .amounts
             .get(&(due.block.pool.clone(), due.block.hash.clone()))
@@ -222,8 +247,8 @@ impl<'a> Scribe<'a> {
             return Ok(amounts.clone());
         }
         let (tables, block) = (self.tables, &due.block);
-        until_written(&self.windows, &tables.windows).await?;
-        until_written(&self.payouts, &tables.payouts).await?;
+        wait_until_committed(&self.windows, &tables.windows).await?;
+        wait_until_committed(&self.payouts, &tables.payouts).await?;
         let Some(frozen) = tables
             .frozen(&tables.payouts.refresh().await?, &block.pool, &block.hash)
             .await?
@@ -231,9 +256,9 @@ impl<'a> Scribe<'a> {
             let what = format!(
                 "it has no row of a frozen window of block {}, whose {} step is due",
                 block.hash,
-                due.step.word()
+                due.kind.as_str()
             );
-            return Err(PipelineFault::astray("payouts", &what));
+            return Err(PipelineFault::inconsistent("payouts", &what));
         };
         let mut rows = tables
             .window_rows(&tables.windows.refresh().await?, &block.hash)
@@ -244,7 +269,7 @@ impl<'a> Scribe<'a> {
             .enumerate()
             .all(|(position, row)| row.position == position as i64);
         if !in_order || i64::try_from(rows.len()) != Ok(frozen.miners) {
-            return Err(PipelineFault::astray(
+            return Err(PipelineFault::inconsistent(
                 "windows",
                 &format!("its rows of block {} are not complete", block.hash),
             ));
@@ -253,26 +278,26 @@ impl<'a> Scribe<'a> {
     }
 }
 
-fn is_of(said: &Payout, due: &Due) -> bool {
-    let same_cause = (said.cause_seq, said.cause_row) == (due.cause.seq, due.cause.row);
+fn is_of(last: &Payout, due: &PayoutStep) -> bool {
+    let same_cause = (last.cause_seq, last.cause_row) == (due.cause.seq, due.cause.row);
     same_cause
-        && said.step == due.step.word()
-        && said.block_hash == due.block.hash
-        && said.pool == due.block.pool
+        && last.step == due.kind.as_str()
+        && last.block_hash == due.block.hash
+        && last.pool == due.block.pool
 }
 
-/// The place behind the row that was said last. The whole row is compared, and the last such
+/// The place behind the row that was written last. The whole row is compared, and the last such
 /// counts: the pool's own part ends a step, and a miner whom an older table calls like the pool's
 /// account must not pass for it.
-fn position(rows: &[Payout], said: &Payout) -> Option<usize> {
+fn position(rows: &[Payout], last: &Payout) -> Option<usize> {
     rows.iter()
-        .rposition(|row| row == said)
+        .rposition(|row| row == last)
         .map(|index| index + 1)
 }
 
 /// Appends rows in as many messages as they need.
 async fn append<R: Record>(chronicle: &mut Chronicle, mut rows: &[R]) -> Result<(), PipelineFault> {
-    acceptable(rows)?;
+    check_acceptable(rows)?;
     while !rows.is_empty() {
         let (now, later) = rows.split_at(chronicle.fitting(rows)?);
         chronicle.append(now).await?;
@@ -283,8 +308,8 @@ async fn append<R: Record>(chronicle: &mut Chronicle, mut rows: &[R]) -> Result<
 
 /// Whether the table will take these rows: one that it refused would be missing in all that is
 /// derived from it.
-fn acceptable<R: Record>(rows: &[R]) -> Result<(), PipelineFault> {
-    let fault = || PipelineFault::plan("stating rows", R::STREAM.name());
+fn check_acceptable<R: Record>(rows: &[R]) -> Result<(), PipelineFault> {
+    let fault = || PipelineFault::plan("writing rows", R::STREAM.name());
     let lines = rows
         .iter()
         .map(serde_json::to_vec)
@@ -335,7 +360,7 @@ mod tests {
         assert_eq!(
             position(&rows, &row("fee", 5)),
             Some(2),
-            "two rows are still to be said"
+            "two rows are still to be written"
         );
         assert_eq!(position(&rows, &row("z", 3)), Some(3));
         assert_eq!(
@@ -346,9 +371,9 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_the_table_would_refuse_is_not_said() {
-        assert!(acceptable(&[row("a", 10_i128.pow(38) - 1)]).is_ok());
-        let fault = acceptable(&[row("a", 1), row("b", i128::MAX)])
+    fn a_row_that_the_table_would_refuse_is_not_written() {
+        assert!(check_acceptable(&[row("a", 10_i128.pow(38) - 1)]).is_ok());
+        let fault = check_acceptable(&[row("a", 1), row("b", i128::MAX)])
             .unwrap_err()
             .to_string();
         assert!(

@@ -17,27 +17,27 @@ use headframe_sinks::{Lake, Snapshot, SnapshotReader, SnapshotTable};
 use crate::payment::journal::JournalError;
 
 /// Rows of a page, unless a single message has more.
-pub const PAGE: usize = 16_384;
+pub const PAGE_ROWS: usize = 16_384;
 
 /// Sequences that are looked at first; more when they hold little, fewer when they hold too much.
 const FIRST_WIDTH: i64 = 1_024;
 
 /// A table, and how far it was read.
-pub struct Pages {
+pub struct TablePages {
     session: SessionContext,
     reader: SnapshotReader,
     pool: String,
     columns: &'static str,
-    most: usize,
+    max_rows: usize,
     width: i64,
     through: Option<i64>,
 }
 
-fn away(error: impl std::fmt::Display) -> JournalError {
-    JournalError::Away(error.to_string())
+fn unavailable(error: impl std::fmt::Display) -> JournalError {
+    JournalError::Unavailable(error.to_string())
 }
 
-impl Pages {
+impl TablePages {
     /// Does no I/O. `session` can reach the lake. `columns` are SQL; `seq` goes before them. A page
     /// holds at most `most` rows, or one message.
     pub fn open(
@@ -46,7 +46,7 @@ impl Pages {
         table: Table,
         pool: &str,
         columns: &'static str,
-        most: usize,
+        max_rows: usize,
     ) -> Self {
         let (session, reader) = (session.clone(), SnapshotReader::open(lake, table));
         Self {
@@ -54,7 +54,7 @@ impl Pages {
             reader,
             pool: pool.to_owned(),
             columns,
-            most: most.max(1),
+            max_rows: max_rows.max(1),
             width: FIRST_WIDTH,
             through: None,
         }
@@ -62,7 +62,7 @@ impl Pages {
 
     /// The table's newest version, to be read with [`Self::next`].
     pub async fn refresh(&self) -> Result<Arc<Snapshot>, JournalError> {
-        self.reader.refresh().await.map_err(away)
+        self.reader.refresh().await.map_err(unavailable)
     }
 
     /// Everything through this table sequence was read; `None` before the first.
@@ -71,7 +71,7 @@ impl Pages {
     }
 
     /// The caller knows everything through this sequence in another way.
-    pub fn pass(&mut self, through: i64) {
+    pub fn skip_through(&mut self, through: i64) {
         self.through = self.through.max(Some(through));
     }
 
@@ -82,7 +82,7 @@ impl Pages {
         &mut self,
         snapshot: &Arc<Snapshot>,
     ) -> Result<Option<Vec<RecordBatch>>, JournalError> {
-        while let Some((after, last)) = self.gap(snapshot) {
+        while let Some((after, last)) = self.next_range(snapshot) {
             let (through, rows) = self.page(snapshot, after, last).await?;
             self.through = Some(through);
             if rows.iter().any(|batch| batch.num_rows() > 0) {
@@ -94,7 +94,7 @@ impl Pages {
 
     /// What is looked at next: after the first, through the second. Sequences that no file holds
     /// are passed over.
-    fn gap(&mut self, snapshot: &Snapshot) -> Option<(i64, i64)> {
+    fn next_range(&mut self, snapshot: &Snapshot) -> Option<(i64, i64)> {
         let last = snapshot
             .offset
             .filter(|last| self.through.is_none_or(|through| through < *last))?;
@@ -129,21 +129,21 @@ impl Pages {
     ) -> Result<(i64, Vec<RecordBatch>), JournalError> {
         let through = after.saturating_add(self.width).min(last);
         let rows = self
-            .rows(snapshot, (after, through), Some(self.most + 1))
+            .rows(snapshot, (after, through), Some(self.max_rows + 1))
             .await?;
         let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
-        if count <= self.most {
+        if count <= self.max_rows {
             self.width = self.width.saturating_mul(2);
             return Ok((through, rows));
         }
         self.width = (self.width / 2).max(1);
         // Of the last message there may be more.
         let Some(cut) = rows.iter().rev().find_map(last_seq) else {
-            return Err(away("rows without a sequence"));
+            return Err(unavailable("rows without a sequence"));
         };
         let whole: Vec<RecordBatch> = rows
             .iter()
-            .map(|batch| batch.slice(0, before(batch, cut)))
+            .map(|batch| batch.slice(0, rows_before(batch, cut)))
             .collect();
         if whole.iter().any(|batch| batch.num_rows() > 0) {
             return Ok((cut - 1, whole));
@@ -155,28 +155,34 @@ impl Pages {
         &self,
         snapshot: &Arc<Snapshot>,
         range: (i64, i64),
-        most: Option<usize>,
+        max_rows: Option<usize>,
     ) -> Result<Vec<RecordBatch>, JournalError> {
         let table = SnapshotTable::new(snapshot.clone()).with_range(Some(range.0), Some(range.1));
-        let rows = self.session.read_table(Arc::new(table)).map_err(away)?;
+        let rows = self
+            .session
+            .read_table(Arc::new(table))
+            .map_err(unavailable)?;
         self.session
             .register_table("facts", rows.into_view())
-            .map_err(away)?;
-        let limit = most
-            .map(|most| format!(" LIMIT {most}"))
+            .map_err(unavailable)?;
+        let limit = max_rows
+            .map(|max_rows| format!(" LIMIT {max_rows}"))
             .unwrap_or_default();
         let columns = self.columns;
         let sql = format!(
-            "SELECT seq, {columns} FROM facts WHERE reject_reason IS NULL AND pool = $1 ORDER BY seq, \"row\"{limit}"
+            "SELECT seq, {columns} FROM facts WHERE reject_reason IS NULL AND pool = $1 ORDER BY \
+            seq, \"row\"{limit}"
         );
-        let asked = async {
+        let answer = async {
             let plan = self.session.sql(&sql).await?;
             plan.with_param_values(vec![ScalarValue::from(self.pool.as_str())])?
                 .collect()
                 .await
         };
-        let answer = asked.await.map_err(away);
-        self.session.deregister_table("facts").map_err(away)?;
+        let answer = answer.await.map_err(unavailable);
+        self.session
+            .deregister_table("facts")
+            .map_err(unavailable)?;
         answer
     }
 }
@@ -191,7 +197,7 @@ fn last_seq(batch: &RecordBatch) -> Option<i64> {
 }
 
 /// How many of the first rows come before a sequence.
-fn before(batch: &RecordBatch, seq: i64) -> usize {
+fn rows_before(batch: &RecordBatch, seq: i64) -> usize {
     let values = batch
         .column_by_name("seq")
         .and_then(|column| column.as_primitive_opt::<Int64Type>());

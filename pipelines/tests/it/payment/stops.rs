@@ -1,4 +1,4 @@
-//! What stops a payer: a hold, a dry run, broken books, a wrong wallet; each also when a payment
+//! What stops a payer: a hold, a dry run, a broken ledger, a wrong wallet; each also when a payment
 //! was begun before.
 
 use std::future::Future;
@@ -6,16 +6,16 @@ use std::pin::pin;
 use std::task::Context;
 
 use futures::task::noop_waker_ref;
-use headframe_pipelines::payment::payer::Pause;
-use headframe_pipelines::payment::{FeePolicy, Payout};
+use headframe_pipelines::payment::payer::PauseReason;
+use headframe_pipelines::payment::{FeePolicy, PayoutFact};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_sinks::wallet::WalletKind;
 
 use super::crashes::{config, payer, poll};
-use super::world::{Kind, World};
+use super::simulation::{Kind, World};
 
-pub fn row(block: &str, step: &str, account: Option<&str>, amount: i128) -> Payout {
-    Payout {
+pub fn row(block: &str, step: &str, account: Option<&str>, amount: i128) -> PayoutFact {
+    PayoutFact {
         block: block.to_owned(),
         step: step.to_owned(),
         account: account.map(str::to_owned),
@@ -50,7 +50,7 @@ pub fn steps(world: &World) -> Vec<String> {
 }
 
 /// A round of a payer that was just started.
-pub fn round(world: &World) -> Result<bool, Pause> {
+pub fn round(world: &World) -> Result<bool, PauseReason> {
     let now = world.inside().now;
     poll(payer(world).tick(now), u32::MAX).expect("nothing dies here")
 }
@@ -101,7 +101,9 @@ fn a_hold_outlasts_a_restart_and_ends_with_resume() {
     for kind in [Kind::Relay, Kind::SendMany] {
         let world = reserved(kind);
         instruct(&world, "hold", None);
-        assert!(matches!(round(&world), Err(Pause::Waiting(why)) if why.contains("for the test")));
+        assert!(
+            matches!(round(&world), Err(PauseReason::Waiting(why)) if why.contains("for the test"))
+        );
         assert_eq!((steps(&world).len(), world.inside().sent.len()), (1, 0));
         instruct(&world, "resume", Some("a"));
         assert!(round(&world).is_err(), "resume of one is not resume of all");
@@ -130,7 +132,7 @@ fn a_dry_run_reserves_nothing_and_sends_nothing() {
         assert_eq!(steps(&world), Vec::<String>::new());
         let world = reserved(kind);
         world.inside().config.dry_run = true;
-        assert!(matches!(round(&world), Err(Pause::Waiting(why)) if why.contains("dry run")));
+        assert!(matches!(round(&world), Err(PauseReason::Waiting(why)) if why.contains("dry run")));
         assert_eq!((steps(&world).len(), world.inside().sent.len()), (1, 0));
         // Nor one that was about to be sent: of this kind the transaction is there and would be
         // sent again.
@@ -148,13 +150,13 @@ fn a_dry_run_reserves_nothing_and_sends_nothing() {
             );
         }
         world.inside().config.dry_run = true;
-        assert!(matches!(round(&world), Err(Pause::Waiting(_))));
+        assert!(matches!(round(&world), Err(PauseReason::Waiting(_))));
         assert_eq!((steps(&world).len(), world.inside().sent.len()), (2, 0));
     }
 }
 
 #[test]
-fn from_broken_books_nobody_is_paid() {
+fn a_broken_ledger_pays_nobody() {
     for kind in [Kind::Relay, Kind::SendMany] {
         for world in [world(kind), reserved(kind)] {
             let before = steps(&world);
@@ -162,7 +164,9 @@ fn from_broken_books_nobody_is_paid() {
                 .inside()
                 .payouts
                 .push(row("block", "credited", Some("a"), 700));
-            assert!(matches!(round(&world), Err(Pause::Broken(broken)) if broken.rule == "reward"));
+            assert!(
+                matches!(round(&world), Err(PauseReason::BrokenRule(broken)) if broken.rule == "reward")
+            );
             assert_eq!((steps(&world), world.inside().sent.len()), (before, 0));
         }
     }
@@ -173,7 +177,9 @@ fn another_wallet_than_the_configured_one_pays_nobody() {
     let world = world(Kind::Relay);
     world.inside().config.wallet.address = Some("ours".to_owned());
     world.inside().address = Some("theirs".to_owned());
-    assert!(matches!(round(&world), Err(Pause::Waiting(why)) if why.contains("another wallet")));
+    assert!(
+        matches!(round(&world), Err(PauseReason::Waiting(why)) if why.contains("another wallet"))
+    );
     assert_eq!(steps(&world), Vec::<String>::new());
     world.inside().address = Some("ours".to_owned());
     assert_eq!(round(&world), Ok(true));

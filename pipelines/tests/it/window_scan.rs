@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use headframe_ingest::{Decoder, Message, State};
-use headframe_pipelines::payout::course::{Place, window_of};
-use headframe_pipelines::payout::search::{End, PATIENCE_US, Searcher};
+use headframe_pipelines::payout::lifecycle::{RowPosition, window_of};
+use headframe_pipelines::payout::window_scan::{PATIENCE_US, WindowEnd, WindowScanner};
 use headframe_pipelines::payout::{self, Scheme, ShareWork};
 use headframe_schemas::Table;
 use headframe_schemas::stream::shares::{Share, Shares};
@@ -26,7 +26,7 @@ struct Pool {
     decoder: Decoder,
     next: i64,
     /// Every row with its place.
-    rows: Vec<(Place, Share)>,
+    rows: Vec<(RowPosition, Share)>,
 }
 
 impl Pool {
@@ -77,7 +77,7 @@ impl Pool {
             self.rows
                 .extend(rows.iter().enumerate().map(|(row, share)| {
                     (
-                        Place {
+                        RowPosition {
                             seq,
                             row: row as i64,
                         },
@@ -119,7 +119,7 @@ impl Pool {
         owner.unwrap().round(START_US / 1_000).await.unwrap();
     }
 
-    fn walked(&self, end: Place, scheme: &dyn Scheme, wanted: u128) -> payout::Window {
+    fn walked(&self, end: RowPosition, scheme: &dyn Scheme, wanted: u128) -> payout::Window {
         let older = self.rows.iter().rev().filter(|(place, share)| {
             *place <= end && share.outcome == "accepted" && share.pool == "main"
         });
@@ -141,7 +141,7 @@ async fn every_window_is_that_of_a_walk_over_all_shares() {
     let mut random = StdRng::seed_from_u64(21);
     let mut pool = Pool::new().await;
     // One that remembers the whole time, and one that has seen nothing.
-    let searcher = Searcher::default();
+    let scanner = WindowScanner::default();
     let mut found = 0;
     for version in 0..24 {
         let mut messages = Vec::new();
@@ -189,7 +189,7 @@ async fn every_window_is_that_of_a_walk_over_all_shares() {
             pool.tidy().await;
         }
         let snapshot = pool.snapshot().await;
-        let winners: Vec<(Place, String)> = pool
+        let winners: Vec<(RowPosition, String)> = pool
             .rows
             .iter()
             .filter_map(|(place, share)| Some((*place, share.block_hash.clone()?)))
@@ -201,35 +201,35 @@ async fn every_window_is_that_of_a_walk_over_all_shares() {
             .collect();
         for (place, hash) in winners.iter().rev().take(3) {
             assert_eq!(
-                searcher
-                    .end(&snapshot, "main", hash, START_US)
+                scanner
+                    .find_end(&snapshot, "main", hash, START_US)
                     .await
                     .unwrap(),
-                End::Winner(*place)
+                WindowEnd::WinningShare(*place)
             );
             assert_eq!(
-                Searcher::default()
-                    .end(&snapshot, "main", hash, START_US)
+                WindowScanner::default()
+                    .find_end(&snapshot, "main", hash, START_US)
                     .await
                     .unwrap(),
-                End::Winner(*place)
+                WindowEnd::WinningShare(*place)
             );
             assert_eq!(
-                searcher
-                    .end(&snapshot, "other", hash, START_US)
+                scanner
+                    .find_end(&snapshot, "other", hash, START_US)
                     .await
                     .unwrap(),
-                End::Unknown
+                WindowEnd::Unknown
             );
             for scheme in payout::ALL {
                 let wanted = window_of([1, 200, 2_000, 30_000, 900_000][random.random_range(0..5)]);
-                let here = searcher
-                    .window(&snapshot, "main", *place, *scheme, wanted)
+                let here = scanner
+                    .scan(&snapshot, "main", *place, *scheme, wanted)
                     .await
                     .unwrap();
                 assert_eq!(
-                    Searcher::default()
-                        .window(&snapshot, "main", *place, *scheme, wanted)
+                    WindowScanner::default()
+                        .scan(&snapshot, "main", *place, *scheme, wanted)
                         .await
                         .unwrap(),
                     here
@@ -278,17 +278,17 @@ async fn a_winning_share_that_never_came_is_given_up_after_ten_minutes_and_not_b
     .await;
     let ask = async |pool: &Pool, name: &str| {
         let snapshot = pool.snapshot().await;
-        Searcher::default()
-            .end(&snapshot, name, &hash(1), at(2))
+        WindowScanner::default()
+            .find_end(&snapshot, name, &hash(1), at(2))
             .await
             .unwrap()
     };
-    assert_eq!(ask(&pool, "main").await, End::Unknown);
+    assert_eq!(ask(&pool, "main").await, WindowEnd::Unknown);
     pool.commit(&[(at(2) + PATIENCE_US, vec![share(4, "a", 5, 10, None)])])
         .await;
     assert_eq!(
         ask(&pool, "main").await,
-        End::Unknown,
+        WindowEnd::Unknown,
         "ten minutes, not more"
     );
     pool.commit(&[(
@@ -298,20 +298,20 @@ async fn a_winning_share_that_never_came_is_given_up_after_ten_minutes_and_not_b
     .await;
     assert_eq!(
         ask(&pool, "main").await,
-        End::Before(Place { seq: 1, row: 1 }),
+        WindowEnd::LastBefore(RowPosition { seq: 1, row: 1 }),
         "one that comes too late does not count"
     );
-    assert_eq!(ask(&pool, "nobody").await, End::Nothing);
+    assert_eq!(ask(&pool, "nobody").await, WindowEnd::NoShares);
     // What was decided stays, whatever comes.
     pool.commit(&[(at(60), vec![share(6, "a", 5, 10, None)])])
         .await;
     assert_eq!(
         ask(&pool, "main").await,
-        End::Before(Place { seq: 1, row: 1 })
+        WindowEnd::LastBefore(RowPosition { seq: 1, row: 1 })
     );
     assert_eq!(
         ask(&pool, "other").await,
-        End::Nothing,
+        WindowEnd::NoShares,
         "its only share is newer than the candidate"
     );
 }
@@ -373,20 +373,20 @@ async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
         .refresh()
         .await
         .unwrap();
-    let Place { seq, row } = Place { seq: 2, row: 0 };
+    let RowPosition { seq, row } = RowPosition { seq: 2, row: 0 };
     assert_eq!(
-        Searcher::default()
-            .end(&snapshot, "main", &hash(1), START_US)
+        WindowScanner::default()
+            .find_end(&snapshot, "main", &hash(1), START_US)
             .await
             .unwrap(),
-        End::Winner(Place { seq, row })
+        WindowEnd::WinningShare(RowPosition { seq, row })
     );
     for scheme in payout::ALL {
-        let found = Searcher::default()
-            .window(
+        let found = WindowScanner::default()
+            .scan(
                 &snapshot,
                 "main",
-                Place { seq, row },
+                RowPosition { seq, row },
                 *scheme,
                 window_of(5_000),
             )
@@ -414,11 +414,11 @@ async fn a_round_that_ends_where_a_file_does_begins_with_that_files_first_share(
     pool.commit(&[(START_US, vec![share(3, "d", 5, 10, Some(&hash(2)))])])
         .await;
     let snapshot = pool.snapshot().await;
-    let found = Searcher::default()
-        .window(
+    let found = WindowScanner::default()
+        .scan(
             &snapshot,
             "main",
-            Place { seq: 3, row: 0 },
+            RowPosition { seq: 3, row: 0 },
             &payout::prop::Prop,
             1,
         )
@@ -428,8 +428,8 @@ async fn a_round_that_ends_where_a_file_does_begins_with_that_files_first_share(
         (found.window.shares, found.newest, found.edge),
         (
             3,
-            Some(Place { seq: 3, row: 0 }),
-            Some(Place { seq: 2, row: 0 })
+            Some(RowPosition { seq: 3, row: 0 }),
+            Some(RowPosition { seq: 2, row: 0 })
         )
     );
     assert_eq!(
@@ -455,19 +455,19 @@ async fn a_share_that_is_sent_again_moves_no_window() {
         .await;
     pool.commit(&[(START_US, vec![share(3, "b", 5, 10, None), made(4, "c")])])
         .await;
-    let first = Place { seq: 2, row: 1 };
-    let searcher = Searcher::default();
+    let first = RowPosition { seq: 2, row: 1 };
+    let scanner = WindowScanner::default();
     let look = async |pool: &Pool| {
         let snapshot = pool.snapshot().await;
         assert_eq!(
-            searcher
-                .end(&snapshot, "main", &hash(1), START_US)
+            scanner
+                .find_end(&snapshot, "main", &hash(1), START_US)
                 .await
                 .unwrap(),
-            End::Winner(first)
+            WindowEnd::WinningShare(first)
         );
-        searcher
-            .window(
+        scanner
+            .scan(
                 &snapshot,
                 "main",
                 first,
@@ -538,11 +538,11 @@ async fn a_long_row_group_is_cut_where_the_window_begins_and_then_remembered() {
         .await;
     let (place, _) = pool.rows.last().cloned().unwrap();
     let snapshot = pool.snapshot().await;
-    let searcher = Searcher::default();
+    let scanner = WindowScanner::default();
     for blocks in [1, 130, 1_500, 1_770, 9_999] {
         let wanted = window_of(blocks * 1_000);
-        let found = searcher
-            .window(&snapshot, "main", place, &payout::pplns::Pplns, wanted)
+        let found = scanner
+            .scan(&snapshot, "main", place, &payout::pplns::Pplns, wanted)
             .await
             .unwrap();
         let walked = pool.walked(place, &payout::pplns::Pplns, wanted);
@@ -558,8 +558,8 @@ async fn a_long_row_group_is_cut_where_the_window_begins_and_then_remembered() {
             "{blocks} blocks"
         );
         assert_eq!(
-            Searcher::default()
-                .window(&snapshot, "main", place, &payout::pplns::Pplns, wanted)
+            WindowScanner::default()
+                .scan(&snapshot, "main", place, &payout::pplns::Pplns, wanted)
                 .await
                 .unwrap(),
             found
@@ -567,8 +567,8 @@ async fn a_long_row_group_is_cut_where_the_window_begins_and_then_remembered() {
     }
     // The long file may be gone: what was added up in whole is known, as long as the last search
     // wanted it.
-    let all = searcher
-        .window(&snapshot, "main", place, &payout::prop::Prop, 1)
+    let all = scanner
+        .scan(&snapshot, "main", place, &payout::prop::Prop, 1)
         .await
         .unwrap();
     for file in &snapshot.files[..] {
@@ -577,15 +577,15 @@ async fn a_long_row_group_is_cut_where_the_window_begins_and_then_remembered() {
         }
     }
     assert_eq!(
-        searcher
-            .window(&snapshot, "main", place, &payout::prop::Prop, 1)
+        scanner
+            .scan(&snapshot, "main", place, &payout::prop::Prop, 1)
             .await
             .unwrap(),
         all
     );
     assert!(
-        Searcher::default()
-            .window(&snapshot, "main", place, &payout::prop::Prop, 1)
+        WindowScanner::default()
+            .scan(&snapshot, "main", place, &payout::prop::Prop, 1)
             .await
             .is_err()
     );

@@ -1,4 +1,4 @@
-//! The stored facts page by page, and the books that are made of them: whole, in order, once, and
+//! The stored facts page by page, and the ledger that are made of them: whole, in order, once, and
 //! never all in memory.
 //!
 //! `HEADFRAME_PAYOUT_ROWS` sets how many rows the measured table has.
@@ -10,9 +10,9 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use datafusion::prelude::SessionContext;
 use headframe_ingest::{Nats, provision};
-use headframe_pipelines::payment::lake::LakeJournal;
-use headframe_pipelines::payment::pages::{PAGE, Pages};
-use headframe_pipelines::payment::{Account, Books, Journal, JournalError};
+use headframe_pipelines::payment::lake_journal::LakeJournal;
+use headframe_pipelines::payment::table_pages::{PAGE_ROWS, TablePages};
+use headframe_pipelines::payment::{Account, Journal, JournalError, Ledger};
 use headframe_schemas::stream::payments::{Payment, Payments};
 use headframe_schemas::stream::payouts::Payouts;
 use headframe_schemas::{Table, codec};
@@ -90,10 +90,10 @@ impl Stored {
             .unwrap();
     }
 
-    fn pages(&self, most: usize) -> Pages {
+    fn pages(&self, most: usize) -> TablePages {
         let session = SessionContext::new();
         self.lake.register(session.runtime_env().as_ref());
-        Pages::open(
+        TablePages::open(
             &session,
             &self.lake,
             Table::raw(&Payouts),
@@ -120,7 +120,7 @@ impl Stored {
 }
 
 /// Places of rows, page by page, until there are no more.
-async fn read(pages: &mut Pages) -> Result<Vec<Vec<(i64, i32)>>, JournalError> {
+async fn read(pages: &mut TablePages) -> Result<Vec<Vec<(i64, i32)>>, JournalError> {
     let snapshot = pages.refresh().await?;
     let mut read = Vec::new();
     while let Some(page) = pages.next(&snapshot).await? {
@@ -305,7 +305,7 @@ async fn table_of_payments(lake: &Lake, nats: &Nats) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_journal_read_in_pages_says_what_its_writer_knows() {
+async fn a_journal_read_in_pages_gives_the_same_ledger_as_its_writer() {
     let fixture = Fixture::new(&Payments).await;
     let mut stored = Stored::new(fixture.folder.path().join("tables")).await;
     stored
@@ -318,8 +318,8 @@ async fn a_journal_read_in_pages_says_what_its_writer_knows() {
             .await
             .unwrap()
     };
-    let (mut writer, mut books) = (journal(3).await, Books::default());
-    writer.catch_up(&mut books).await.unwrap();
+    let (mut writer, mut ledger) = (journal(3).await, Ledger::default());
+    writer.catch_up(&mut ledger).await.unwrap();
     for rows in [
         step("p", "reserved", 0..4, 100),
         step("p", "submitting", 0..4, 100),
@@ -329,27 +329,33 @@ async fn a_journal_read_in_pages_says_what_its_writer_knows() {
         step("p", "confirmed", 0..4, 100),
     ] {
         writer.append(&rows).await.unwrap();
-        books.payment(&rows);
+        ledger.apply_payment(&rows);
     }
     // What the stream holds and the table does not yet is not left out.
-    let early = journal(PAGE).await.catch_up(&mut Books::default()).await;
-    assert!(matches!(early, Err(JournalError::Away(_))), "{early:?}");
+    let early = journal(PAGE_ROWS)
+        .await
+        .catch_up(&mut Ledger::default())
+        .await;
+    assert!(
+        matches!(early, Err(JournalError::Unavailable(_))),
+        "{early:?}"
+    );
     let running = fixture.run(&Payments).await;
     fixture.until_through(Table::raw(&Payments), 6).await;
-    books.check().unwrap();
+    ledger.check().unwrap();
     assert_eq!(
         (
-            books.balance(&Account::Paid),
-            books.balance(&Account::InTransit)
+            ledger.balance(&Account::Paid),
+            ledger.balance(&Account::InTransit)
         ),
         (400, 100)
     );
-    for page in [3, 12, PAGE] {
-        let (mut reader, mut found) = (journal(page).await, Books::default());
+    for page in [3, 12, PAGE_ROWS] {
+        let (mut reader, mut found) = (journal(page).await, Ledger::default());
         reader.catch_up(&mut found).await.unwrap();
-        assert_eq!(found, books, "in pages of {page}");
+        assert_eq!(found, ledger, "in pages of {page}");
         reader.catch_up(&mut found).await.unwrap();
-        assert_eq!(found, books, "nothing is read twice");
+        assert_eq!(found, ledger, "nothing is read twice");
     }
     running.stop().await;
     fixture.end().await;
@@ -392,11 +398,11 @@ async fn a_start_after_years_keeps_accounts_and_not_rows() {
     let mut journal = LakeJournal::open(&stored.lake, server.nats(), &Default::default(), "main")
         .await
         .unwrap();
-    let mut books = Books::default();
+    let mut ledger = Ledger::default();
     peak_kb();
     let before = peak_kb();
     let begun = std::time::Instant::now();
-    journal.catch_up(&mut books).await.unwrap();
+    journal.catch_up(&mut ledger).await.unwrap();
     println!(
         "{} rows: {} KB before, {} KB at most, {:?}",
         blocks * 23,
@@ -404,8 +410,8 @@ async fn a_start_after_years_keeps_accounts_and_not_rows() {
         peak_kb(),
         begun.elapsed()
     );
-    books.check().unwrap();
-    let owed: BTreeMap<String, i128> = books
+    ledger.check().unwrap();
+    let owed: BTreeMap<String, i128> = ledger
         .accounts()
         .map(|(account, balance)| (account.to_string(), balance))
         .collect();

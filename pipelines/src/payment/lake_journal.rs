@@ -17,9 +17,9 @@ use headframe_schemas::stream::payments::{Payment, Payments};
 use headframe_schemas::{Table, stream};
 use headframe_sinks::{Binding, Lake, Snapshot};
 
-use crate::payment::books::{Books, Payout};
 use crate::payment::journal::{Journal, JournalError};
-use crate::payment::pages::{PAGE, Pages};
+use crate::payment::ledger::{Ledger, PayoutFact};
+use crate::payment::table_pages::{PAGE_ROWS, TablePages};
 
 /// Tables and stream.
 pub struct LakeJournal {
@@ -27,28 +27,28 @@ pub struct LakeJournal {
     /// Which stream the table `payments` goes on from, and what is added to its sequences to get
     /// the table's.
     binding: Binding,
-    /// Whether the books know which payments were begun in the stream before that one.
-    parted: bool,
-    payouts: Pages,
-    payments: Pages,
-    instructions: Pages,
+    /// Whether the ledger knows which payments were begun in the stream before that one.
+    replacement_marked: bool,
+    payouts: TablePages,
+    payments: TablePages,
+    instructions: TablePages,
 }
 
-fn away(error: impl std::fmt::Display) -> JournalError {
-    JournalError::Away(error.to_string())
+fn unavailable(error: impl std::fmt::Display) -> JournalError {
+    JournalError::Unavailable(error.to_string())
 }
 
 impl LakeJournal {
     /// Of one pool. The raw tables of the three streams are written by the pipelines, in this
     /// process or another. A stream that the table `payments` does not go on from is
-    /// [`JournalError::Astray`].
+    /// [`JournalError::Inconsistent`].
     pub async fn open(
         lake: &Lake,
         nats: Nats,
         settings: &StreamSettings,
         pool: &str,
     ) -> Result<Self, JournalError> {
-        Self::open_with(lake, nats, settings, pool, PAGE).await
+        Self::open_with(lake, nats, settings, pool, PAGE_ROWS).await
     }
 
     /// The same with another number of rows that are in memory at once.
@@ -62,10 +62,10 @@ impl LakeJournal {
         let session =
             SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
         lake.register(session.runtime_env().as_ref());
-        let pages = |name: &str, columns: &'static str| -> Result<Pages, JournalError> {
-            let stream =
-                stream::find(name).ok_or_else(|| away(format!("there is no stream {name}")))?;
-            Ok(Pages::open(
+        let pages = |name: &str, columns: &'static str| -> Result<TablePages, JournalError> {
+            let stream = stream::find(name)
+                .ok_or_else(|| unavailable(format!("there is no stream {name}")))?;
+            Ok(TablePages::open(
                 &session,
                 lake,
                 Table::raw(stream),
@@ -74,23 +74,26 @@ impl LakeJournal {
                 page,
             ))
         };
-        let (payouts, payments) = (pages("payouts", PAYOUT)?, pages("payments", PAYMENT)?);
-        let instructions = pages("instructions", INSTRUCTION)?;
+        let (payouts, payments) = (
+            pages("payouts", PAYOUT_COLUMNS)?,
+            pages("payments", PAYMENT_COLUMNS)?,
+        );
+        let instructions = pages("instructions", INSTRUCTION_COLUMNS)?;
         // The table before the stream: what it has committed, a sound stream holds or has held.
         let snapshot = payments.refresh().await?;
-        let binding = bound(&snapshot)?;
+        let binding = table_binding(&snapshot)?;
         let chronicle = Chronicle::open(nats, &Payments, settings)
             .await
-            .map_err(away)?;
+            .map_err(unavailable)?;
         let journal = Self {
             chronicle,
             binding,
-            parted: false,
+            replacement_marked: false,
             payouts,
             payments,
             instructions,
         };
-        journal.trust(&snapshot, journal.chronicle.last())?;
+        journal.check_binding(&snapshot, journal.chronicle.last())?;
         Ok(journal)
     }
 
@@ -100,40 +103,46 @@ impl LakeJournal {
     }
 
     /// Whether the table goes on from the stream that was opened, which ends at `last`.
-    fn trust(&self, snapshot: &Snapshot, last: u64) -> Result<(), JournalError> {
-        let (found, created) = (bound(snapshot)?, self.chronicle.identity().created_ns);
+    fn check_binding(&self, snapshot: &Snapshot, last: u64) -> Result<(), JournalError> {
+        let (found, created) = (
+            table_binding(snapshot)?,
+            self.chronicle.identity().created_ns,
+        );
         let through = snapshot.offset.map_or(0, |offset| offset - found.base);
         let why = if found.created_ns != created {
             format!(
-                "the table payments goes on from the stream created at {} (ns), this one was created at {created}; find out what the old one held, then decide with `headframe adopt payments`",
+                "the table payments goes on from the stream created at {} (ns), this one was \
+                created at {created}; find out what the old one held, then decide with `headframe \
+                adopt payments`",
                 found.created_ns
             )
         } else if found != self.binding {
             "the table payments was adopted a moment ago".to_owned()
         } else if u64::try_from(through).is_ok_and(|through| through > last) {
             format!(
-                "the table payments holds its message {through}, it ends at {last}: it has lost messages; restore it, or decide with `headframe adopt payments`"
+                "the table payments holds its message {through}, it ends at {last}: it has lost \
+                messages; restore it, or decide with `headframe adopt payments`"
             )
         } else {
             return Ok(());
         };
-        Err(JournalError::Astray(why))
+        Err(JournalError::Inconsistent(why))
     }
 
     /// Hands one message over. What is open when the first message of the present stream comes was
     /// begun in another one.
-    fn hand_over(&mut self, books: &mut Books, seq: i64, message: &[Payment]) {
-        if !self.parted && seq > self.binding.base {
-            self.parted = true;
-            books.part();
+    fn apply_message(&mut self, ledger: &mut Ledger, seq: i64, message: &[Payment]) {
+        if !self.replacement_marked && seq > self.binding.base {
+            self.replacement_marked = true;
+            ledger.mark_stream_replaced();
         }
-        books.payment(message);
+        ledger.apply_payment(message);
     }
 
     async fn read_payments(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        books: &mut Books,
+        ledger: &mut Ledger,
     ) -> Result<(), JournalError> {
         let last = self.last();
         // Nobody but this writer can have written more, and what it wrote it knows.
@@ -146,8 +155,9 @@ impl LakeJournal {
         }
         let (offset, base) = (snapshot.offset, self.binding.base);
         if last > base && offset.unwrap_or(base) < last {
-            return Err(away(format!(
-                "the table payments has not committed the stream's last message yet ({offset:?} of {last})"
+            return Err(unavailable(format!(
+                "the table payments has not committed the stream's last message yet ({offset:?} \
+                of {last})"
             )));
         }
         while let Some(page) = self.payments.next(snapshot).await? {
@@ -155,20 +165,20 @@ impl LakeJournal {
             let mut at = 0;
             for (seq, row) in page.iter().flat_map(payments) {
                 if at != seq && !message.is_empty() {
-                    self.hand_over(books, at, &message);
+                    self.apply_message(ledger, at, &message);
                     message.clear();
                 }
                 at = seq;
                 message.push(row);
             }
-            self.hand_over(books, at, &message);
+            self.apply_message(ledger, at, &message);
         }
-        if !self.parted {
-            self.parted = true;
-            books.part();
+        if !self.replacement_marked {
+            self.replacement_marked = true;
+            ledger.mark_stream_replaced();
         }
         if offset.is_some() {
-            self.payments.pass(last);
+            self.payments.skip_through(last);
         }
         Ok(())
     }
@@ -176,31 +186,32 @@ impl LakeJournal {
 
 #[async_trait]
 impl Journal for LakeJournal {
-    async fn catch_up(&mut self, books: &mut Books) -> Result<(), JournalError> {
+    async fn catch_up(&mut self, ledger: &mut Ledger) -> Result<(), JournalError> {
         // What became of a message whose answer was lost, before anything else.
         match self.chronicle.settle().await {
             Ok(_) => {}
             Err(ChronicleError::Conflict { lost: false, .. }) => {
-                self.chronicle.refresh().await.map_err(meaning)?;
+                self.chronicle.refresh().await.map_err(journal_error)?;
             }
-            Err(error) => return Err(meaning(error)),
+            Err(error) => return Err(journal_error(error)),
         }
         // Each time, since a stream may be replaced under a running process: the table first, for
         // the reason given above.
         let snapshot = self.payments.refresh().await?;
-        let last = self.chronicle.verify().await.map_err(meaning)?;
-        self.trust(&snapshot, last)?;
+        let last = self.chronicle.verify().await.map_err(journal_error)?;
+        self.check_binding(&snapshot, last)?;
         // Payments first: those that are read rest on payouts that are then committed, too.
-        self.read_payments(&snapshot, books).await?;
+        self.read_payments(&snapshot, ledger).await?;
         let snapshot = self.instructions.refresh().await?;
         while let Some(page) = self.instructions.next(&snapshot).await? {
             page.iter()
                 .flat_map(instructions)
-                .for_each(|row| books.instruction(&row));
+                .for_each(|row| ledger.apply_instruction(&row));
         }
         let snapshot = self.payouts.refresh().await?;
         while let Some(page) = self.payouts.next(&snapshot).await? {
-            page.iter().for_each(|batch| books.payouts(&payouts(batch)));
+            page.iter()
+                .for_each(|batch| ledger.apply_payouts(&payouts(batch)));
         }
         Ok(())
     }
@@ -208,14 +219,14 @@ impl Journal for LakeJournal {
     async fn append(&mut self, rows: &[Payment]) -> Result<(), JournalError> {
         match self.chronicle.append(rows).await {
             Ok(_) => {
-                self.payments.pass(self.last());
+                self.payments.skip_through(self.last());
                 Ok(())
             }
             Err(error @ ChronicleError::Conflict { lost: false, .. }) => {
-                self.chronicle.refresh().await.map_err(meaning)?;
-                Err(meaning(error))
+                self.chronicle.refresh().await.map_err(journal_error)?;
+                Err(journal_error(error))
             }
-            Err(error) => Err(meaning(error)),
+            Err(error) => Err(journal_error(error)),
         }
     }
 
@@ -225,25 +236,29 @@ impl Journal for LakeJournal {
 }
 
 /// Which stream the table goes on from.
-fn bound(snapshot: &Snapshot) -> Result<Binding, JournalError> {
+fn table_binding(snapshot: &Snapshot) -> Result<Binding, JournalError> {
     snapshot.binding.ok_or_else(|| {
-        away("there is no table payments yet; a process with the role pipelines makes it")
+        unavailable("there is no table payments yet; a process with the role pipelines makes it")
     })
 }
 
-fn meaning(error: ChronicleError) -> JournalError {
+fn journal_error(error: ChronicleError) -> JournalError {
     match error {
-        ChronicleError::Conflict { lost: true, .. } => JournalError::Astray(error.to_string()),
+        ChronicleError::Conflict { lost: true, .. } => {
+            JournalError::Inconsistent(error.to_string())
+        }
         ChronicleError::Conflict { .. } => JournalError::Conflict(error.to_string()),
         ChronicleError::Unknown { .. } => JournalError::Unknown(error.to_string()),
-        ChronicleError::Refused(_) | ChronicleError::Provision(_) => away(error),
+        ChronicleError::Refused(_) | ChronicleError::Provision(_) => unavailable(error),
     }
 }
 
-const PAYMENT: &str = "event_time, payment, step, account, address, amount_atomic, sent_atomic, network_fee_atomic, tx_id, reason, pool";
-const INSTRUCTION: &str =
+const PAYMENT_COLUMNS: &str = "event_time, payment, step, account, address, amount_atomic, \
+    sent_atomic, network_fee_atomic, tx_id, reason, pool";
+const INSTRUCTION_COLUMNS: &str =
     "event_time, kind, account, amount_atomic, payment, verdict, tx_id, reason, actor, pool";
-const PAYOUT: &str = "block_hash, step, account, coalesce(amount_atomic, reward_atomic) AS amount_atomic, was_mature";
+const PAYOUT_COLUMNS: &str = "block_hash, step, account, coalesce(amount_atomic, reward_atomic) \
+    AS amount_atomic, was_mature";
 
 /// Reads cells of a batch by name; an absent one is a null.
 struct Cells<'a>(&'a RecordBatch);
@@ -329,9 +344,9 @@ fn instructions(batch: &RecordBatch) -> Vec<Instruction> {
     (0..batch.num_rows()).map(row).collect()
 }
 
-fn payouts(batch: &RecordBatch) -> Vec<Payout> {
+fn payouts(batch: &RecordBatch) -> Vec<PayoutFact> {
     let cells = Cells(batch);
-    let row = |row| Payout {
+    let row = |row| PayoutFact {
         block: cells.text("block_hash", row).unwrap_or_default(),
         step: cells.text("step", row).unwrap_or_default(),
         account: cells.text("account", row),
