@@ -1,10 +1,10 @@
-//! `headframe bans`: who is kept out of a running pool, and a word of the operator's about it.
+//! `headframe bans`: who is kept out of a running pool, and what an operator may do about it.
 
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::remote::{Refused, Remote};
-use crate::system::bans::{NO_SUCH_BAN, Order, PATH, Whom};
+use crate::api_client::{ApiClient, ServerError};
+use crate::system::bans::{BanRequest, BanSubject, NO_SUCH_BAN, PATH};
 
 /// What to do with the bans of a running pool.
 #[derive(Debug, clap::Args)]
@@ -12,7 +12,7 @@ pub struct Bans {
     #[command(subcommand)]
     action: Action,
     #[command(flatten)]
-    remote: Remote,
+    client: ApiClient,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -20,46 +20,46 @@ enum Action {
     /// Every ban in force, those that end first in front.
     List,
     /// Keep somebody out.
-    Add(Order),
+    Add(BanRequest),
     /// Let somebody in again.
-    Lift(Whom),
+    Lift(BanSubject),
 }
 
 /// Asks the pool and prints its answer.
 pub async fn run(bans: Bans) -> anyhow::Result<()> {
-    let Bans { action, remote } = bans;
+    let Bans { action, client } = bans;
     match action {
         Action::List => {
-            let answer = remote.send(remote.get(PATH)?).await?;
+            let answer = client.send_json(client.get(PATH)?).await?;
             let all = answer["bans"]
                 .as_array()
                 .context("the answer lists no bans; is that a pool of this version?")?;
             for ban in all {
-                println!("{}", line(ban));
+                println!("{}", ban_line(ban));
             }
             println!("{} in force", all.len());
         }
-        Action::Add(order) => println!(
+        Action::Add(request) => println!(
             "banned: {}",
-            line(&remote.send(remote.post(PATH)?.json(&order)).await?)
+            ban_line(&client.send_json(client.post(PATH)?.json(&request)).await?)
         ),
-        Action::Lift(whom) => {
-            let lifted = remote
-                .send(remote.delete(PATH)?.query(&whom))
+        Action::Lift(subject) => {
+            let lifted = client
+                .send_json(client.delete(PATH)?.query(&subject))
                 .await
-                .map_err(by_flags)?;
-            println!("lifted: {}", line(&lifted));
+                .map_err(hint_with_flags)?;
+            println!("lifted: {}", ban_line(&lifted));
         }
     }
     Ok(())
 }
 
 /// The server hints with parameters of a path; here they are flags.
-fn by_flags(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<Refused>() {
+fn hint_with_flags(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<ServerError>() {
         Ok(refused) if refused.message == NO_SUCH_BAN => {
             let hint = "name the ban as `headframe bans list` shows it: its address, and --wallet and --worker for one miner";
-            Refused {
+            ServerError {
                 hint: Some(hint.to_owned()),
                 ..refused
             }
@@ -71,26 +71,26 @@ fn by_flags(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// One ban a line: whom, since, until, why.
-fn line(ban: &Value) -> String {
+fn ban_line(ban: &Value) -> String {
     let text = |key: &str| ban[key].as_str().unwrap_or_default();
-    let whom = match ban["wallet"].as_str() {
+    let subject = match ban["wallet"].as_str() {
         Some(wallet) => format!("{} at {} of {wallet}", text("worker"), text("address")),
         None => text("address").to_owned(),
     };
     let until = ban["until_ms"].as_u64().map_or_else(
         || "until lifted".to_owned(),
-        |until| format!("for {}", left(until)),
+        |until| format!("for {}", time_left(until)),
     );
     let hand = if ban["manual"] == Value::Bool(true) {
         "by hand"
     } else {
         "by the pool"
     };
-    format!("{whom}\t{until}\t{hand}\t{}", text("reason"))
+    format!("{subject}\t{until}\t{hand}\t{}", text("reason"))
 }
 
 /// What is left until a time, in milliseconds since 1970.
-fn left(until_ms: u64) -> String {
+fn time_left(until_ms: u64) -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

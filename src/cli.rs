@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::api_client::ApiClient;
 use crate::config::{Config, Role};
-use crate::remote::Remote;
 use crate::{audit, bans, demo, doctor, mine, payments, sql, system, whatif};
 
 /// Mining data from JetStream into Delta tables, exactly once, answered in SQL.
@@ -56,7 +56,7 @@ pub enum Command {
         /// The statement.
         statement: String,
         #[command(flatten)]
-        remote: Remote,
+        remote: ApiClient,
         /// table, json, ndjson, csv, arrow or parquet.
         #[arg(long, default_value = "table")]
         format: String,
@@ -154,7 +154,7 @@ impl Command {
                 statement,
                 remote,
                 format,
-            } => sql::ask(&remote, &statement, &format).await,
+            } => sql::run(&remote, &statement, &format).await,
             Self::Mine(mine) => mine::run(mine).await,
             Self::Bans(bans) => bans::run(bans).await,
             Self::Payments(payments) => payments::run(payments).await,

@@ -186,7 +186,7 @@ impl Config {
             self.pipelines.validate(),
             self.maintenance.validate(),
             self.query.validate().map_err(|error| error.to_string()),
-            Guard::of(&self.query)
+            Guard::from_config(&self.query)
                 .map(|_| ())
                 .map_err(|error| error.to_string()),
             self.ingest.validate(),

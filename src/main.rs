@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use clap::Parser;
 
+mod api_client;
 mod audit;
 mod bans;
 mod cli;
@@ -13,7 +14,6 @@ mod demo;
 mod doctor;
 mod mine;
 mod payments;
-mod remote;
 mod sql;
 mod system;
 mod whatif;

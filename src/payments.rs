@@ -5,13 +5,13 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::remote::Remote;
+use crate::api_client::ApiClient;
 
 /// What is asked of a pool's payments.
 #[derive(Debug, Args)]
 pub struct Payments {
     #[command(flatten)]
-    remote: Remote,
+    client: ApiClient,
     /// What to do.
     #[command(subcommand)]
     action: Action,
@@ -89,25 +89,25 @@ pub enum Action {
 
 /// Asks and prints.
 pub async fn run(payments: Payments) -> anyhow::Result<()> {
-    let Payments { remote, action } = payments;
+    let Payments { client, action } = payments;
     let order = |kind: &str, mut rest: Value| {
         rest["kind"] = json!(kind);
         rest
     };
     match action {
-        Action::List { step, limit } => list(&remote, step.as_deref(), limit).await,
-        Action::DryRun => dry_run(&remote).await,
-        Action::Why { account } => why(&remote, &account).await,
+        Action::List { step, limit } => list(&client, step.as_deref(), limit).await,
+        Action::DryRun => dry_run(&client).await,
+        Action::Why { account } => why(&client, &account).await,
         Action::Hold { account, reason } => {
             send(
-                &remote,
+                &client,
                 order("hold", json!({"account": account, "reason": reason})),
             )
             .await
         }
         Action::Resume { account, reason } => {
             send(
-                &remote,
+                &client,
                 order("resume", json!({"account": account, "reason": reason})),
             )
             .await
@@ -118,14 +118,14 @@ pub async fn run(payments: Payments) -> anyhow::Result<()> {
             reason,
         } => {
             let rest = json!({"account": account, "amount_atomic": amount_atomic.to_string(), "reason": reason});
-            send(&remote, order("adjust", rest)).await
+            send(&client, order("adjust", rest)).await
         }
         Action::Threshold {
             account,
             amount_atomic,
         } => {
             send(
-                &remote,
+                &client,
                 order(
                     "threshold",
                     json!({"account": account, "amount_atomic": amount_atomic.to_string()}),
@@ -141,14 +141,14 @@ pub async fn run(payments: Payments) -> anyhow::Result<()> {
         } => {
             let rest =
                 json!({"payment": payment, "verdict": verdict, "tx_id": tx_id, "reason": reason});
-            send(&remote, order("resolve", rest)).await
+            send(&client, order("resolve", rest)).await
         }
     }
 }
 
-async fn send(remote: &Remote, order: Value) -> anyhow::Result<()> {
-    let answer = remote
-        .send(remote.post("/api/v1/payments/instructions")?.json(&order))
+async fn send(client: &ApiClient, request: Value) -> anyhow::Result<()> {
+    let answer = client
+        .send_json(client.post("/api/v1/payments/instructions")?.json(&request))
         .await?;
     println!("written; it holds as soon as the payer has read it, within seconds");
     if let Some(note) = answer["note"].as_str() {
@@ -157,10 +157,10 @@ async fn send(remote: &Remote, order: Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn list(remote: &Remote, step: Option<&str>, limit: usize) -> anyhow::Result<()> {
+async fn list(client: &ApiClient, step: Option<&str>, limit: usize) -> anyhow::Result<()> {
     let step = step.map(|step| format!("&step={step}")).unwrap_or_default();
-    let answer = remote
-        .send(remote.get(&format!("/api/v1/payments?limit={limit}{step}"))?)
+    let answer = client
+        .send_json(client.get(&format!("/api/v1/payments?limit={limit}{step}"))?)
         .await?;
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("-").to_owned();
     for row in answer["payments"].as_array().into_iter().flatten() {
@@ -179,8 +179,10 @@ async fn list(remote: &Remote, step: Option<&str>, limit: usize) -> anyhow::Resu
     Ok(())
 }
 
-async fn dry_run(remote: &Remote) -> anyhow::Result<()> {
-    let state = remote.send(remote.get("/api/v1/payments/state")?).await?;
+async fn dry_run(client: &ApiClient) -> anyhow::Result<()> {
+    let state = client
+        .send_json(client.get("/api/v1/payments/state")?)
+        .await?;
     for row in state["due"].as_array().into_iter().flatten() {
         println!(
             "{}  {}",
@@ -223,9 +225,9 @@ async fn dry_run(remote: &Remote) -> anyhow::Result<()> {
     }
 }
 
-async fn why(remote: &Remote, account: &str) -> anyhow::Result<()> {
-    let answer = remote
-        .send(remote.get(&format!("/api/v1/miners/{account}/payments"))?)
+async fn why(client: &ApiClient, account: &str) -> anyhow::Result<()> {
+    let answer = client
+        .send_json(client.get(&format!("/api/v1/miners/{account}/payments"))?)
         .await?;
     for key in [
         "balance_atomic",

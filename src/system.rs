@@ -9,7 +9,7 @@ use headframe_pipelines::payment::PayerStateHandle;
 use headframe_pipelines::signature::SigningKey;
 use headframe_pipelines::{Context, StreamHandle, pipeline};
 use headframe_query_engine::{DeltaTables, Engine, Source, SqlReports, StreamSource};
-use headframe_query_front::{Bound, Engines, Probe, Server, Wiring};
+use headframe_query_front::{BoundServer, Engines, Probe, Server, Services};
 use headframe_schemas::{Stream, Table, stream, table};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
 use headframe_sinks::{Lake, SinkError, SnapshotReader, TableWriter};
@@ -22,18 +22,18 @@ use crate::config::{Config, Role};
 
 mod acknowledged;
 pub mod bans;
-mod desk;
 mod faults;
 mod follower;
-pub mod machine;
+pub mod host_usage;
 mod payer;
+mod payment_service;
 mod probes;
 
 use acknowledged::Acknowledged;
-use desk::PaymentDesk;
 use faults::{Faults, Work};
 use follower::Follower;
-use machine::Host;
+use host_usage::ProcfsMonitor;
+use payment_service::StreamPaymentService;
 use probes::{NatsProbe, PaymentProbe, PoolProbe, StorageProbe, StreamProbe, WorkProbe};
 
 /// Everything a process runs.
@@ -141,11 +141,12 @@ impl System {
             seeds: bound.seeds(),
             tls_fingerprint: bound.tls_fingerprint().map(str::to_owned),
         });
-        let mut wiring = parts.wiring(system.pool.as_ref().map(|pool| &pool.stats), recorder)?;
+        let mut services =
+            parts.services(system.pool.as_ref().map(|pool| &pool.stats), recorder)?;
         if let Some((bound, _)) = &pool {
-            wiring.routes = wiring.routes.merge(bans::router(bound.bans()));
+            services.routes = services.routes.merge(bans::router(bound.bans()));
         }
-        let bound = Server::bind(parts.config.query.clone(), wiring).await?;
+        let bound = Server::bind(parts.config.query.clone(), services).await?;
         system.http = bound.address();
         if let Some((lake, feeds)) = &parts.tables {
             if parts.runs(Role::Pipelines) {
@@ -243,7 +244,11 @@ impl System {
         }
     }
 
-    fn spawn_doors(&mut self, http: Bound, pool: Option<(headframe_stratum::BoundPool, Spooler)>) {
+    fn spawn_doors(
+        &mut self,
+        http: BoundServer,
+        pool: Option<(headframe_stratum::BoundPool, Spooler)>,
+    ) {
         let stop = self.doors.clone();
         self.tasks
             .spawn(async move { http.run(stop).await.context("the HTTP server stopped") });
@@ -318,40 +323,40 @@ impl Parts {
     }
 
     /// What the HTTP server needs: health always, SQL and the ingest door in the query role.
-    fn wiring(
+    fn services(
         &self,
         pool: Option<&StatsHandle>,
         metrics: Option<PrometheusHandle>,
-    ) -> anyhow::Result<Wiring> {
-        let machine = Arc::new(Host::new(self.config.data_dir.clone()));
-        let mut wiring = Wiring {
+    ) -> anyhow::Result<Services> {
+        let host_monitor = Arc::new(ProcfsMonitor::new(self.config.data_dir.clone()));
+        let mut services = Services {
             metrics,
-            machine: Some(machine),
-            ..Wiring::default()
+            host_monitor: Some(host_monitor),
+            ..Services::default()
         };
-        wiring.health.push(Arc::new(NatsProbe(self.nats.clone())));
+        services.health.push(Arc::new(NatsProbe(self.nats.clone())));
         if let Some(pool) = pool {
-            wiring.ready.push(Arc::new(PoolProbe(pool.clone())));
+            services.ready.push(Arc::new(PoolProbe(pool.clone())));
         }
         if self.runs(Role::Pipelines) {
             // A key that cannot be used ends the pipeline with its own words; here it is only not
             // shown.
-            wiring.payout_key = SigningKey::open(&self.config.data_dir.join("keys/payouts.key"))
+            services.payout_key = SigningKey::open(&self.config.data_dir.join("keys/payouts.key"))
                 .ok()
                 .map(|key| key.public_hex());
         }
         let Some((lake, feeds)) = &self.tables else {
-            return Ok(wiring);
+            return Ok(services);
         };
-        wiring.health.push(Arc::new(StorageProbe(lake.clone())));
-        wiring.ready.extend(self.work_probes());
+        services.health.push(Arc::new(StorageProbe(lake.clone())));
+        services.ready.extend(self.work_probes());
         if self.runs(Role::Payments) {
-            wiring
+            services
                 .ready
                 .push(Arc::new(PaymentProbe(self.payer.clone())));
         }
         if self.runs(Role::Query) || self.runs(Role::Pipelines) {
-            wiring
+            services
                 .ready
                 .extend(feeds.iter().map(|feed| self.stream_probe(feed)));
         }
@@ -370,22 +375,22 @@ impl Parts {
                 feeds.iter().map(source).collect(),
                 vec![(lake.object_store_url(), lake.store().clone())],
             )?);
-            wiring.engines = Some(Engines {
+            services.engines = Some(Engines {
                 sql: engine.clone(),
                 reports: Arc::new(SqlReports::new(&self.config.query, engine)),
             });
-            wiring.desk = Some(Arc::new(self.desk()));
-            wiring.routes = door::router(self.publisher.clone(), self.config.ingest.clone());
+            services.payment_service = Some(Arc::new(self.payment_service()));
+            services.routes = door::router(self.publisher.clone(), self.config.ingest.clone());
         }
-        Ok(wiring)
+        Ok(services)
     }
 
-    fn desk(&self) -> PaymentDesk {
+    fn payment_service(&self) -> StreamPaymentService {
         let config = self.config.payments.clone();
         // What is wrong with the wallet's settings was told at the start.
         let wallet = config.wallet.open().ok().flatten();
         let payer = self.runs(Role::Payments).then(|| self.payer.clone());
-        PaymentDesk {
+        StreamPaymentService {
             config,
             publisher: self.publisher.clone(),
             wallet,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use super::{Check, Finding, Patient};
-use crate::system::machine;
+use crate::system::host_usage;
 
 /// Writes to measure.
 const WRITES: usize = 20;
@@ -59,7 +59,7 @@ fn examine(key: &str, wanted: &Path) -> Vec<Finding> {
             ),
         ),
     }];
-    findings.extend(machine::disk(&folder).map(|used| room(&shown, used)));
+    findings.extend(host_usage::disk(&folder).map(|used| room(&shown, used)));
     findings
 }
 

@@ -7,7 +7,7 @@ use headframe_stratum::randomx::system_memory::available;
 use headframe_stratum::randomx::{Mode, RandomxSettings};
 
 use super::{Check, Finding, Patient};
-use crate::system::machine;
+use crate::system::host_usage;
 
 /// Bytes of one page, as RandomX asks for them.
 const PAGE: u64 = 2 << 20;
@@ -29,7 +29,7 @@ impl Check for HugePages {
         };
         let transparent = std::fs::read_to_string(TRANSPARENT).unwrap_or_default();
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let free = machine::kib(&meminfo, "HugePages_Free").unwrap_or(0);
+        let free = host_usage::kib(&meminfo, "HugePages_Free").unwrap_or(0);
         let mode = plan::choose_mode(pool.randomx.mode, available()).mode;
         vec![judge(
             &pool.randomx,

@@ -1,4 +1,4 @@
-//! `/api/v1/bans`: the operator's hand on the pool's book of bans. It answers where the pool runs.
+//! `/api/v1/bans`: how an operator lists, makes and lifts bans. It answers where the pool runs.
 //!
 //! A wallet cannot be banned alone, here as little as by the pool itself: anybody can mine for
 //! anybody's wallet.
@@ -10,7 +10,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
-use headframe_query_front::{Code, QueryError};
+use headframe_query_front::{ErrorCode, QueryError};
 use headframe_stratum::BanStore;
 use headframe_stratum::defence::addresses::{Cidr, ClientAddress};
 use headframe_stratum::defence::bans::{Ban, BanTarget};
@@ -24,14 +24,14 @@ pub const PATH: &str = "/api/v1/bans";
 pub const NO_SUCH_BAN: &str = "there is no such ban";
 /// The fewest leading bits of a block that one order may keep out, of IPv4 and of IPv6: fewer are
 /// hardly ever meant.
-const NARROWEST: (u8, u8) = (8, 16);
+const MIN_PREFIX_BITS: (u8, u8) = (8, 16);
 /// Characters of a reason: it goes into rows.
 const MAX_REASON_CHARS: usize = 200;
 
 /// Whom a ban is about, as a body or as the parameters of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
-pub struct Whom {
+pub struct BanSubject {
     /// An address, or a block of addresses such as 203.0.113.0/24.
     pub address: String,
     /// With the worker: only this worker of this wallet at that address.
@@ -47,7 +47,7 @@ pub struct Whom {
 /// A ban by hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
-pub struct Order {
+pub struct BanRequest {
     /// Whom; `address` is an address or a block.
     pub address: String,
     /// With the worker: only this worker of this wallet at that address.
@@ -79,62 +79,65 @@ pub fn router(bans: BanStore) -> Router {
 }
 
 async fn list(State(bans): State<BanStore>) -> Json<Value> {
-    Json(json!({"bans": bans.list().iter().map(shown).collect::<Vec<_>>()}))
+    Json(json!({"bans": bans.list().iter().map(to_json).collect::<Vec<_>>()}))
 }
 
 async fn ban(
     State(bans): State<BanStore>,
-    order: Result<Json<Order>, JsonRejection>,
+    request: Result<Json<BanRequest>, JsonRejection>,
 ) -> Result<Response, QueryError> {
     let hint = r#"send {"address": "203.0.113.7", "reason": "…"}, and wallet with worker for one miner, for_s for a ban that ends"#;
-    let Json(order) =
-        order.map_err(|error| QueryError::new(Code::BadRequest, error.body_text(), hint))?;
-    let subject = subject(&order.address, order.wallet, order.worker)?;
-    narrow(&subject, order.everybody)?;
-    let reason = order.reason.trim();
+    let Json(request) =
+        request.map_err(|error| QueryError::new(ErrorCode::BadRequest, error.body_text(), hint))?;
+    let subject = parse_subject(&request.address, request.wallet, request.worker)?;
+    check_width(&subject, request.everybody)?;
+    let reason = request.reason.trim();
     if reason.is_empty()
         || reason.chars().count() > MAX_REASON_CHARS
         || reason.chars().any(char::is_control)
     {
         return Err(QueryError::new(
-            Code::BadRequest,
+            ErrorCode::BadRequest,
             "reason must be 1 to 200 characters on one line",
             hint,
         ));
     }
-    if order.for_s == Some(0) {
+    if request.for_s == Some(0) {
         return Err(QueryError::new(
-            Code::BadRequest,
+            ErrorCode::BadRequest,
             "for_s must be at least 1",
             "leave it out for a ban until it is lifted",
         ));
     }
-    let made = bans.ban(subject, reason, order.for_s).await.map_err(kept)?;
-    Ok((StatusCode::CREATED, Json(shown(&made))).into_response())
+    let made = bans
+        .ban(subject, reason, request.for_s)
+        .await
+        .map_err(not_saved)?;
+    Ok((StatusCode::CREATED, Json(to_json(&made))).into_response())
 }
 
 async fn lift(
     State(bans): State<BanStore>,
-    whom: Result<Query<Whom>, QueryRejection>,
+    subject: Result<Query<BanSubject>, QueryRejection>,
 ) -> Result<Json<Value>, QueryError> {
     let hint =
         "name the ban as the list shows it: ?address=…, and &wallet=…&worker=… for one miner";
-    let Query(whom) =
-        whom.map_err(|error| QueryError::new(Code::BadRequest, error.body_text(), hint))?;
-    let subject = subject(&whom.address, whom.wallet, whom.worker)?;
-    match bans.unban(&subject).await.map_err(kept)? {
-        Some(lifted) => Ok(Json(shown(&lifted))),
-        None => Err(QueryError::new(Code::NotFound, NO_SUCH_BAN, hint)),
+    let Query(subject) =
+        subject.map_err(|error| QueryError::new(ErrorCode::BadRequest, error.body_text(), hint))?;
+    let subject = parse_subject(&subject.address, subject.wallet, subject.worker)?;
+    match bans.unban(&subject).await.map_err(not_saved)? {
+        Some(lifted) => Ok(Json(to_json(&lifted))),
+        None => Err(QueryError::new(ErrorCode::NotFound, NO_SUCH_BAN, hint)),
     }
 }
 
-fn subject(
+fn parse_subject(
     address: &str,
     wallet: Option<String>,
     worker: Option<String>,
 ) -> Result<BanTarget, QueryError> {
     let refused =
-        |message: String, hint: &str| Err(QueryError::new(Code::BadRequest, message, hint));
+        |message: String, hint: &str| Err(QueryError::new(ErrorCode::BadRequest, message, hint));
     let single = address.parse::<IpAddr>().ok();
     match (single, wallet, worker) {
         (Some(address), None, None) => Ok(BanTarget::Address(ClientAddress::new(address))),
@@ -159,15 +162,15 @@ fn subject(
 }
 
 /// Refuses a block of so many addresses that it must be a mistake, unless the operator insists.
-fn narrow(subject: &BanTarget, everybody: bool) -> Result<(), QueryError> {
+fn check_width(subject: &BanTarget, everybody: bool) -> Result<(), QueryError> {
     let BanTarget::Network(block) = subject else {
         return Ok(());
     };
     let text = block.to_string();
     let least = if text.contains(':') {
-        NARROWEST.1
+        MIN_PREFIX_BITS.1
     } else {
-        NARROWEST.0
+        MIN_PREFIX_BITS.0
     };
     let bits = text
         .rsplit_once('/')
@@ -179,18 +182,18 @@ fn narrow(subject: &BanTarget, everybody: bool) -> Result<(), QueryError> {
         format!("{text} is wider than /{least} and would keep out a large part of all miners");
     let hint =
         "name a smaller block; if it is meant, say --everybody (over HTTP \"everybody\": true)";
-    Err(QueryError::new(Code::BadRequest, message, hint))
+    Err(QueryError::new(ErrorCode::BadRequest, message, hint))
 }
 
-fn kept(error: headframe_stratum::defence::ban_store::BanStoreError) -> QueryError {
+fn not_saved(error: headframe_stratum::defence::ban_store::BanStoreError) -> QueryError {
     QueryError::new(
-        Code::Storage,
+        ErrorCode::Storage,
         error.to_string(),
         "the list of bans says what is in force",
     )
 }
 
-fn shown(ban: &Ban) -> Value {
+fn to_json(ban: &Ban) -> Value {
     let mut value = json!({
         "kind": ban.subject.as_str(), "reason": ban.reason, "score": ban.score, "since_ms": ban.since_ms, "until_ms": ban.until_ms,
         "manual": ban.manual, "times": ban.times,

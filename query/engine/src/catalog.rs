@@ -23,8 +23,8 @@ use futures::future::try_join_all;
 use headframe_schemas::{Rollup, rollup, stream};
 
 use crate::error::EngineError;
-use crate::live::Taken;
 use crate::source::Source;
+use crate::stream_snapshot::StreamSnapshot;
 use headframe_query_front::{At, Coverage, QueryError};
 
 pub mod described;
@@ -106,11 +106,14 @@ impl Catalog {
             )
             .into());
         }
-        let takes = used.iter().map(|source| {
-            let rollups: Vec<&'static dyn Rollup> =
-                rollups_of(&needs[source.stream().name()], source.stream().name());
-            async move { Taken::take(source.as_ref(), &rollups, moment.at, moment.wait).await }
-        });
+        let takes =
+            used.iter().map(|source| {
+                let rollups: Vec<&'static dyn Rollup> =
+                    rollups_of(&needs[source.stream().name()], source.stream().name());
+                async move {
+                    StreamSnapshot::read(source.as_ref(), &rollups, moment.at, moment.wait).await
+                }
+            });
         let taken = try_join_all(takes).await?;
         let schema = Arc::new(MemorySchemaProvider::new());
         let mut rejects = Vec::new();

@@ -14,7 +14,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
-use headframe_query_front::{Code, Execution, QueryConfig, QueryError, SqlEngine, SqlRequest};
+use headframe_query_front::{ErrorCode, Execution, QueryConfig, QueryError, SqlEngine, SqlRequest};
 use object_store::ObjectStore;
 
 use crate::catalog::{CATALOG, Catalog, Moment, SCHEMA, with_runtime};
@@ -111,7 +111,7 @@ impl Engine {
             .map_err(|error| statement::read_only(error.strip_backtrace()))?;
         let parameters = |error: String| {
             QueryError::new(
-                Code::Parameters,
+                ErrorCode::Parameters,
                 error,
                 "give every placeholder a value in params",
             )

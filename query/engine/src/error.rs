@@ -3,7 +3,7 @@
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
-use headframe_query_front::{Code, QueryError};
+use headframe_query_front::{ErrorCode, QueryError};
 
 use crate::source::SourceError;
 
@@ -42,12 +42,12 @@ pub fn from_datafusion(error: DataFusionError) -> QueryError {
     match error.find_root() {
         // The engine tells of a full spill area in words only.
         _ if text.contains("during the spilling process") => QueryError::new(
-            Code::MemoryLimit,
+            ErrorCode::MemoryLimit,
             format!("the query needs more disk to spill to than there may be: {text}"),
             "read fewer columns or a shorter time, group by less, or raise query.spill_mib",
         ),
         DataFusionError::ResourcesExhausted(_) => QueryError::new(
-            Code::MemoryLimit,
+            ErrorCode::MemoryLimit,
             format!("the query needs more memory than it may use: {text}"),
             "read fewer columns or a shorter time, group by less, or raise query.query_memory_mib",
         ),
@@ -59,7 +59,7 @@ pub fn from_datafusion(error: DataFusionError) -> QueryError {
                 }
             };
             QueryError::new(
-                Code::SqlSyntax,
+                ErrorCode::SqlSyntax,
                 message,
                 "the SQL is DataFusion's, close to PostgreSQL's",
             )
@@ -67,7 +67,7 @@ pub fn from_datafusion(error: DataFusionError) -> QueryError {
         DataFusionError::Plan(_)
         | DataFusionError::SchemaError(..)
         | DataFusionError::NotImplemented(_) => QueryError::new(
-            Code::SqlPlan,
+            ErrorCode::SqlPlan,
             text,
             "SHOW TABLES lists the tables, DESCRIBE <table> its columns",
         ),
@@ -83,7 +83,7 @@ pub fn from_datafusion(error: DataFusionError) -> QueryError {
             QueryError::storage(&text)
         }
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => QueryError::new(
-            Code::SqlExecution,
+            ErrorCode::SqlExecution,
             text,
             "the statement fails on some row; try_cast and nullif avoid most of these",
         ),
@@ -99,12 +99,12 @@ impl From<SourceError> for QueryError {
     fn from(error: SourceError) -> Self {
         match error {
             SourceError::NoSuchVersion { .. } => QueryError::new(
-                Code::NoSuchVersion,
+                ErrorCode::NoSuchVersion,
                 error.to_string(),
                 "leave as_of out, or name a later version or time",
             ),
             SourceError::Unavailable { .. } => QueryError::new(
-                Code::Storage,
+                ErrorCode::Storage,
                 error.to_string(),
                 "see /ready; the query may be tried again",
             ),

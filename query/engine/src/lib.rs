@@ -11,7 +11,6 @@ pub mod engine;
 pub mod error;
 mod growth;
 pub mod intern;
-pub mod live;
 pub mod memory;
 mod nesting;
 pub mod params;
@@ -19,6 +18,7 @@ pub mod report;
 mod shadow;
 pub mod source;
 pub mod statement;
+pub mod stream_snapshot;
 pub mod stream_source;
 pub mod union;
 

@@ -4,7 +4,7 @@ use datafusion::common::ParamValues;
 use datafusion::common::ScalarValue;
 use serde_json::Value;
 
-use headframe_query_front::{Code, QueryError};
+use headframe_query_front::{ErrorCode, QueryError};
 
 /// Turns JSON into parameter values; `None` when there are none.
 ///
@@ -31,7 +31,7 @@ pub fn from_json(value: &Value) -> Result<Option<ParamValues>, QueryError> {
             )))
         }
         _ => Err(QueryError::new(
-            Code::Parameters,
+            ErrorCode::Parameters,
             "params must be an array or an object",
             "params: [1, \"rig-7\"] or {\"worker\": \"rig-7\"}",
         )),
@@ -55,5 +55,5 @@ fn scalar(name: &str, value: &Value) -> Result<ScalarValue, QueryError> {
 
 fn unfit(name: &str) -> QueryError {
     let message = format!("parameter {name} is not null, a truth value, a number or a string");
-    QueryError::new(Code::Parameters, message, "pass one value a parameter")
+    QueryError::new(ErrorCode::Parameters, message, "pass one value a parameter")
 }

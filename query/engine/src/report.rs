@@ -12,11 +12,11 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 use async_trait::async_trait;
-use headframe_query_front::auth::Who;
+use headframe_query_front::auth::Principal;
 use headframe_query_front::format::ndjson;
 use headframe_query_front::reports::{BlocksPage, PayoutsPage, Reports, Row, WorkersPage};
 use headframe_query_front::{
-    At, PayRules, PayerNow, QueryConfig, QueryError, QueryService, SqlEngine, SqlRequest,
+    At, PayerStatus, PaymentRules, QueryConfig, QueryError, QueryService, SqlEngine, SqlRequest,
 };
 
 pub mod blocks;
@@ -104,13 +104,13 @@ impl Reports for SqlReports {
 
     async fn payments_of_miner(
         &self,
-        rules: &PayRules,
-        payer: Option<&PayerNow>,
+        rules: &PaymentRules,
+        payer: Option<&PayerStatus>,
         miner: &str,
         limit: usize,
-        who: Who,
+        principal: Principal,
     ) -> Result<Value, QueryError> {
-        payments::miner(&self.service, rules, payer, miner, limit, who).await
+        payments::miner(&self.service, rules, payer, miner, limit, principal).await
     }
 
     async fn balance(&self, pool: &str, account: &str) -> Result<Option<i128>, QueryError> {

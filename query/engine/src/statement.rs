@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::Statement as Sql;
 use crate::error::from_datafusion;
 use crate::nesting;
 use headframe_query_front::sql::MAX_SQL_BYTES;
-use headframe_query_front::{Code, QueryError};
+use headframe_query_front::{ErrorCode, QueryError};
 
 /// Parses exactly one statement that reads.
 pub fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryError> {
@@ -50,7 +50,7 @@ pub fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryError> {
                     if text.contains("single") =>
                 {
                     QueryError::new(
-                        Code::SqlSyntax,
+                        ErrorCode::SqlSyntax,
                         text.clone(),
                         "send one statement a request",
                     )
@@ -65,7 +65,7 @@ pub fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryError> {
 pub fn read_only(what: impl std::fmt::Display) -> QueryError {
     let message = format!("this API only reads: {what}");
     QueryError::new(
-        Code::ReadOnly,
+        ErrorCode::ReadOnly,
         message,
         "SELECT, SHOW TABLES, SHOW COLUMNS, DESCRIBE and EXPLAIN are allowed; rows come in by /api/v1/ingest/{stream}",
     )

@@ -13,20 +13,20 @@ use axum::http::{HeaderMap, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::auth::need::Need;
+use crate::auth::permission::Permission;
 use crate::config::QueryConfig;
-use crate::error::{Code, QueryError};
+use crate::error::{ErrorCode, QueryError};
 
-mod need;
+mod permission;
 
 /// The environment variable with the operator's token.
 pub const OPERATOR_VARIABLE: &str = "HEADFRAME_OPERATOR_TOKEN";
 
 /// Who asks, for answers that do not tell everybody the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub enum Principal {
     /// Somebody without a token, to whom the pool's pages or the probes are open.
-    Stranger,
+    Anonymous,
     /// Whoever may read everything.
     Reader,
 }
@@ -76,20 +76,23 @@ pub enum TokenError {
 
 impl Guard {
     /// The guard that the configuration and the environment ask for.
-    pub fn of(config: &QueryConfig) -> Result<Self, TokenError> {
-        Self::with(config, std::env::var(OPERATOR_VARIABLE).ok())
+    pub fn from_config(config: &QueryConfig) -> Result<Self, TokenError> {
+        Self::from_config_and_token(config, std::env::var(OPERATOR_VARIABLE).ok())
     }
 
     /// The same with the operator's token of another environment.
-    pub fn with(config: &QueryConfig, operator: Option<String>) -> Result<Self, TokenError> {
+    pub fn from_config_and_token(
+        config: &QueryConfig,
+        operator: Option<String>,
+    ) -> Result<Self, TokenError> {
         let reader = config
             .token_file
             .as_deref()
-            .map(|path| from_file("query.token_file", path))
+            .map(|path| token_from_file("query.token_file", path))
             .transpose()?;
         let operator = match (operator, config.operator_token_file.as_deref()) {
-            (Some(token), _) => Some(strong(OPERATOR_VARIABLE, &token)?),
-            (None, Some(path)) => Some(from_file("query.operator_token_file", path)?),
+            (Some(token), _) => Some(check_strength(OPERATOR_VARIABLE, &token)?),
+            (None, Some(path)) => Some(token_from_file("query.operator_token_file", path)?),
             (None, None) => None,
         };
         if reader.is_some() && reader == operator {
@@ -103,56 +106,58 @@ impl Guard {
     }
 
     /// Whether a request may pass, and whose it is.
-    pub fn check(
+    pub fn authorize(
         &self,
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
-    ) -> Result<Who, QueryError> {
-        let need = need::of(method, uri.path());
+    ) -> Result<Principal, QueryError> {
+        let permission = permission::required(method, uri.path());
         let carries = |token: &Option<String>| match (token, bearer(headers)) {
-            (Some(token), Some(given)) => same(given.as_bytes(), token.as_bytes()),
+            (Some(token), Some(given)) => {
+                equal_in_constant_time(given.as_bytes(), token.as_bytes())
+            }
             _ => false,
         };
         let operator = carries(&self.operator);
-        if need == Need::Page && self.public {
+        if permission == Permission::Page && self.public {
             // Behind a proxy the host tells nothing about who asks.
             return Ok(if operator || carries(&self.reader) {
-                Who::Reader
+                Principal::Reader
             } else {
-                Who::Stranger
+                Principal::Anonymous
             });
         }
         match &self.reader {
-            None => from_this_machine(headers, uri)?,
-            Some(_) if need == Need::Probe => return Ok(Who::Stranger),
+            None => check_loopback_names(headers, uri)?,
+            Some(_) if permission == Permission::Probe => return Ok(Principal::Anonymous),
             Some(_) => {}
         }
-        let allowed = match need {
-            Need::Operator if self.operator.is_none() => self.reader.is_none(),
-            Need::Operator => operator,
+        let allowed = match permission {
+            Permission::Operator if self.operator.is_none() => self.reader.is_none(),
+            Permission::Operator => operator,
             _ => self.reader.is_none() || operator || carries(&self.reader),
         };
         let refused = |code, message: &str, hint: &str| Err(QueryError::new(code, message, hint));
-        match need {
-            _ if allowed => Ok(Who::Reader),
-            Need::Operator if self.operator.is_none() => refused(
-                Code::NoOperator,
+        match permission {
+            _ if allowed => Ok(Principal::Reader),
+            Permission::Operator if self.operator.is_none() => refused(
+                ErrorCode::NoOperator,
                 "this server takes no orders: it has no operator's token",
                 "write a token of its own into a file, name it as query.operator_token_file (or set HEADFRAME_OPERATOR_TOKEN), and start again",
             ),
-            Need::Operator => refused(
-                Code::Unauthorized,
+            Permission::Operator => refused(
+                ErrorCode::Unauthorized,
                 "the operator's bearer token is needed",
                 "send Authorization: Bearer <token>, the first line of query.operator_token_file",
             ),
             _ if bearer(headers).is_some() => refused(
-                Code::Unauthorized,
+                ErrorCode::Unauthorized,
                 "the bearer token is wrong",
                 "send Authorization: Bearer <token>, the first line of query.token_file",
             ),
             _ => refused(
-                Code::Unauthorized,
+                ErrorCode::Unauthorized,
                 "a bearer token is needed",
                 "send Authorization: Bearer <token>, the first line of query.token_file",
             ),
@@ -160,16 +165,16 @@ impl Guard {
     }
 }
 
-fn from_file(key: &'static str, path: &Path) -> Result<String, TokenError> {
+fn token_from_file(key: &'static str, path: &Path) -> Result<String, TokenError> {
     let text = std::fs::read_to_string(path).map_err(|source| TokenError::Read {
         key,
         path: path.display().to_string(),
         source,
     })?;
-    strong(key, text.lines().next().unwrap_or_default())
+    check_strength(key, text.lines().next().unwrap_or_default())
 }
 
-fn strong(key: &'static str, token: &str) -> Result<String, TokenError> {
+fn check_strength(key: &'static str, token: &str) -> Result<String, TokenError> {
     let token = token.trim();
     if token.len() < 16 || token.contains(char::is_whitespace) {
         return Err(TokenError::Weak {
@@ -181,8 +186,12 @@ fn strong(key: &'static str, token: &str) -> Result<String, TokenError> {
 }
 
 /// The middleware that asks the guard.
-pub async fn layer(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    match guard.check(request.method(), request.uri(), request.headers()) {
+pub async fn require_permission(
+    State(guard): State<Guard>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match guard.authorize(request.method(), request.uri(), request.headers()) {
         Ok(who) => {
             request.extensions_mut().insert(who);
             next.run(request).await
@@ -198,7 +207,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Compares in a time that depends on the lengths only.
-fn same(given: &[u8], token: &[u8]) -> bool {
+fn equal_in_constant_time(given: &[u8], token: &[u8]) -> bool {
     let mut differ = u8::from(given.len() != token.len());
     for (index, byte) in token.iter().enumerate() {
         differ |= byte ^ given.get(index).copied().unwrap_or(0);
@@ -207,7 +216,7 @@ fn same(given: &[u8], token: &[u8]) -> bool {
     differ == 0
 }
 
-fn from_this_machine(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
+fn check_loopback_names(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
     let host = headers
         .get(header::HOST)
         .and_then(|value| value.to_str().ok())
@@ -229,7 +238,7 @@ fn from_this_machine(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
         "this server answers programs on its own machine only, and the request names {foreign}"
     );
     Err(QueryError::new(
-        Code::ForeignOrigin,
+        ErrorCode::ForeignOrigin,
         message,
         "ask 127.0.0.1 directly, or set query.token_file",
     ))
@@ -246,11 +255,14 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_loopback, same};
+    use super::{equal_in_constant_time, is_loopback};
 
     #[test]
     fn tokens_are_equal_only_when_they_are() {
-        assert!(same(b"0123456789abcdef", b"0123456789abcdef"));
+        assert!(equal_in_constant_time(
+            b"0123456789abcdef",
+            b"0123456789abcdef"
+        ));
         for wrong in [
             &b""[..],
             b"0123456789abcde",
@@ -258,7 +270,10 @@ mod tests {
             b"1123456789abcdef",
             b"0123456789abcdeF",
         ] {
-            assert!(!same(wrong, b"0123456789abcdef"), "{wrong:?}");
+            assert!(
+                !equal_in_constant_time(wrong, b"0123456789abcdef"),
+                "{wrong:?}"
+            );
         }
     }
 

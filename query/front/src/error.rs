@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 #[error("{message}")]
 pub struct QueryError {
     /// What kind it is; stable.
-    pub code: Code,
+    pub code: ErrorCode,
     /// What was attempted and what is wrong.
     pub message: String,
     /// What to do about it.
@@ -22,7 +22,7 @@ pub struct QueryError {
 
 /// The kinds of error. The name in snake case is `error.code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
+pub enum ErrorCode {
     /// 400: the request itself is not understood.
     BadRequest,
     /// 400: the SQL cannot be parsed.
@@ -65,42 +65,42 @@ pub enum Code {
     MemoryLimit,
 }
 
-impl Code {
+impl ErrorCode {
     /// `error.code` and the status.
     pub fn parts(self) -> (&'static str, u16) {
         match self {
-            Code::BadRequest => ("bad_request", 400),
-            Code::SqlSyntax => ("sql_syntax", 400),
-            Code::SqlPlan => ("sql_plan", 400),
-            Code::SqlExecution => ("sql_execution", 400),
-            Code::Parameters => ("parameters", 400),
-            Code::Unauthorized => ("unauthorized", 401),
-            Code::NoOperator => ("no_operator_token", 403),
-            Code::ReadOnly => ("read_only", 403),
-            Code::ForeignOrigin => ("foreign_origin", 403),
-            Code::NotFound => ("not_found", 404),
-            Code::NoSuchVersion => ("no_such_version", 404),
-            Code::NotAcceptable => ("not_acceptable", 406),
-            Code::IdInUse => ("id_in_use", 409),
-            Code::RowLimit => ("row_limit", 413),
-            Code::ConcurrencyLimit => ("concurrency_limit", 429),
-            Code::Cancelled => ("cancelled", 499),
-            Code::Internal => ("internal", 500),
-            Code::Storage => ("storage", 503),
-            Code::TimeLimit => ("time_limit", 504),
-            Code::MemoryLimit => ("memory_limit", 507),
+            ErrorCode::BadRequest => ("bad_request", 400),
+            ErrorCode::SqlSyntax => ("sql_syntax", 400),
+            ErrorCode::SqlPlan => ("sql_plan", 400),
+            ErrorCode::SqlExecution => ("sql_execution", 400),
+            ErrorCode::Parameters => ("parameters", 400),
+            ErrorCode::Unauthorized => ("unauthorized", 401),
+            ErrorCode::NoOperator => ("no_operator_token", 403),
+            ErrorCode::ReadOnly => ("read_only", 403),
+            ErrorCode::ForeignOrigin => ("foreign_origin", 403),
+            ErrorCode::NotFound => ("not_found", 404),
+            ErrorCode::NoSuchVersion => ("no_such_version", 404),
+            ErrorCode::NotAcceptable => ("not_acceptable", 406),
+            ErrorCode::IdInUse => ("id_in_use", 409),
+            ErrorCode::RowLimit => ("row_limit", 413),
+            ErrorCode::ConcurrencyLimit => ("concurrency_limit", 429),
+            ErrorCode::Cancelled => ("cancelled", 499),
+            ErrorCode::Internal => ("internal", 500),
+            ErrorCode::Storage => ("storage", 503),
+            ErrorCode::TimeLimit => ("time_limit", 504),
+            ErrorCode::MemoryLimit => ("memory_limit", 507),
         }
     }
 
     /// Seconds after which trying again may help.
     fn retry_after(self) -> Option<&'static str> {
-        matches!(self, Code::ConcurrencyLimit | Code::Storage).then_some("1")
+        matches!(self, ErrorCode::ConcurrencyLimit | ErrorCode::Storage).then_some("1")
     }
 }
 
 impl QueryError {
     /// An error of this code.
-    pub fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn new(code: ErrorCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -110,7 +110,7 @@ impl QueryError {
 
     /// A request that is not understood.
     pub fn bad_request(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(Code::BadRequest, message, hint)
+        Self::new(ErrorCode::BadRequest, message, hint)
     }
 
     /// `{"error": {code, message, hint}}`.
@@ -121,7 +121,7 @@ impl QueryError {
     /// Tables that cannot be read.
     pub fn storage(why: &str) -> Self {
         Self::new(
-            Code::Storage,
+            ErrorCode::Storage,
             format!("the tables cannot be read: {why}"),
             "see /ready; the query may be tried again",
         )
@@ -130,7 +130,7 @@ impl QueryError {
     /// An error that is ours.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(
-            Code::Internal,
+            ErrorCode::Internal,
             message,
             "this is a defect of Headframe; please report the statement",
         )
@@ -148,7 +148,7 @@ impl IntoResponse for QueryError {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
-        if self.code == Code::Unauthorized {
+        if self.code == ErrorCode::Unauthorized {
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

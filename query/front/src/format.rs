@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde_json::{Value, json};
 
-use crate::error::{Code, QueryError};
+use crate::error::{ErrorCode, QueryError};
 use crate::format::memory::AnswerMemory;
 use crate::service::Answer;
 use crate::sql::Coverage;
@@ -96,7 +96,7 @@ pub fn choose(
             .find(|format| format.name().eq_ignore_ascii_case(name));
         let error = || {
             QueryError::new(
-                Code::NotAcceptable,
+                ErrorCode::NotAcceptable,
                 format!("there is no format {name:?}"),
                 format!("formats are {}", names()),
             )
@@ -124,7 +124,7 @@ pub fn choose(
     found.ok_or_else(|| {
         let message = format!("none of {accept:?} is spoken here");
         QueryError::new(
-            Code::NotAcceptable,
+            ErrorCode::NotAcceptable,
             message,
             format!("pass format= one of {}", names()),
         )
@@ -226,7 +226,7 @@ fn to_plain(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, Quer
 fn encoding(error: impl std::fmt::Display) -> QueryError {
     let message = format!("the answer cannot be written in this format: {error}");
     QueryError::new(
-        Code::SqlExecution,
+        ErrorCode::SqlExecution,
         message,
         "cast the column to VARCHAR or ask for another format",
     )

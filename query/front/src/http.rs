@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -21,39 +21,41 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 
 use crate::auth::{self, Guard, TokenError};
 use crate::config::{ConfigError, QueryConfig};
-use crate::desk::Desk;
-use crate::error::{Code, QueryError};
-use crate::figures::Figures;
+use crate::error::{ErrorCode, QueryError};
 use crate::format::memory::AnswerMemory;
-use crate::machine::Machine;
+use crate::host_usage::HostMonitor;
+use crate::payment_service::PaymentService;
+use crate::pool_metrics::PoolMetrics;
 use crate::probe::Probe;
 use crate::reports::Reports;
 use crate::service::QueryService;
 use crate::sql::{MAX_SQL_BYTES, SqlEngine};
 
-mod asked;
 mod blocks;
 mod cancel;
+mod fee_adjustments;
 mod health;
+mod instructions;
 mod live;
 mod metrics_page;
 mod miner;
-mod orders;
 mod payments;
 mod payouts;
 mod pool;
+mod query_params;
 mod ready;
 mod sql;
+mod threshold;
 mod workers;
 
-use asked::Asked;
+use query_params::QueryParams;
 
 /// How long requests may go on after the server was asked to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What the root gives the server.
 #[derive(Default)]
-pub struct Wiring {
+pub struct Services {
     /// What answers questions. Without it the server tells of health and metrics only.
     pub engines: Option<Engines>,
     /// What must be well for `/health`.
@@ -64,9 +66,9 @@ pub struct Wiring {
     pub metrics: Option<PrometheusHandle>,
     /// Where instructions about payments are handed in; without it the routes about payments answer
     /// that they know nothing.
-    pub desk: Option<Arc<dyn Desk>>,
+    pub payment_service: Option<Arc<dyn PaymentService>>,
     /// Who tells how busy the machine is, for `/metrics`.
-    pub machine: Option<Arc<dyn Machine>>,
+    pub host_monitor: Option<Arc<dyn HostMonitor>>,
     /// The public half of the key that signs payouts, where this process has it.
     pub payout_key: Option<String>,
     /// Other doors on the same port and behind the same guard. Their own body limits hold.
@@ -82,7 +84,7 @@ pub struct Engines {
 }
 
 /// What handlers share.
-pub(crate) struct App {
+pub(crate) struct AppState {
     config: QueryConfig,
     queries: Option<QueryService>,
     reports: Option<Arc<dyn Reports>>,
@@ -90,15 +92,15 @@ pub(crate) struct App {
     health: Vec<Arc<dyn Probe>>,
     ready: Vec<Arc<dyn Probe>>,
     metrics: Option<PrometheusHandle>,
-    machine: Option<Arc<dyn Machine>>,
-    figures: Figures,
-    pools: pool::Kept,
+    host_monitor: Option<Arc<dyn HostMonitor>>,
+    pool_metrics: PoolMetrics,
+    pool_cache: pool::PoolAnswerCache,
     payout_key: Option<String>,
-    desk: Option<Arc<dyn Desk>>,
-    orders: orders::Orders,
+    payment_service: Option<Arc<dyn PaymentService>>,
+    fee_adjustments: fee_adjustments::FeeAdjustments,
 }
 
-impl App {
+impl AppState {
     /// What runs typed statements.
     fn queries(&self) -> Result<&QueryService, QueryError> {
         self.queries.as_ref().ok_or_else(no_engine)
@@ -112,7 +114,7 @@ impl App {
 
 fn no_engine() -> QueryError {
     QueryError::new(
-        Code::NotFound,
+        ErrorCode::NotFound,
         "this process answers no questions about tables",
         "ask one that runs the role query",
     )
@@ -121,7 +123,7 @@ fn no_engine() -> QueryError {
 /// A path and what answers there.
 pub(crate) struct Route {
     path: &'static str,
-    methods: MethodRouter<Arc<App>>,
+    methods: MethodRouter<Arc<AppState>>,
 }
 
 /// Why a server does not start.
@@ -149,32 +151,32 @@ pub enum BindError {
 pub struct Server;
 
 /// A server that listens but does not answer yet.
-pub struct Bound {
+pub struct BoundServer {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
-    app: Arc<App>,
+    app: Arc<AppState>,
 }
 
 impl Server {
     /// Checks the configuration, then listens.
-    pub async fn bind(config: QueryConfig, wiring: Wiring) -> Result<Bound, BindError> {
+    pub async fn bind(config: QueryConfig, services: Services) -> Result<BoundServer, BindError> {
         config.validate()?;
-        let guard = Guard::of(&config)?;
+        let guard = Guard::from_config(&config)?;
         let address = config.listen;
         let listen = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let Wiring {
+        let Services {
             engines,
             health,
             ready,
             metrics,
-            machine,
+            host_monitor,
             payout_key,
-            desk,
+            payment_service,
             routes,
-        } = wiring;
+        } = services;
         let answers = engines.is_some();
         let (queries, reports) = match engines {
             Some(engines) => (
@@ -183,12 +185,12 @@ impl Server {
             ),
             None => (None, None),
         };
-        let (figures, pools, orders) = (
-            Figures::new(),
-            pool::Kept::default(),
-            orders::Orders::default(),
+        let (pool_metrics, pool_cache, fee_adjustments) = (
+            PoolMetrics::new(),
+            pool::PoolAnswerCache::default(),
+            fee_adjustments::FeeAdjustments::default(),
         );
-        let app = Arc::new(App {
+        let app = Arc::new(AppState {
             answers: AnswerMemory::new(&config),
             config,
             queries,
@@ -196,15 +198,15 @@ impl Server {
             health,
             ready,
             metrics,
-            machine,
-            figures,
-            pools,
+            host_monitor,
+            pool_metrics,
+            pool_cache,
             payout_key,
-            desk,
-            orders,
+            payment_service,
+            fee_adjustments,
         });
         let router = router(app.clone(), answers, routes, guard);
-        Ok(Bound {
+        Ok(BoundServer {
             listener,
             address,
             router,
@@ -213,7 +215,7 @@ impl Server {
     }
 }
 
-impl Bound {
+impl BoundServer {
     /// Where it listens; the port is known even when 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -229,12 +231,12 @@ impl Bound {
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
         tracing::info!(address = %self.address, "sql server listens");
         let app = self.app;
-        let figures = async {
+        let pool_metrics = async {
             match (&app.reports, &app.metrics) {
                 (Some(reports), Some(_)) => {
-                    let machine = app.machine.as_deref();
-                    app.figures
-                        .run(reports.as_ref(), machine, &app.config)
+                    let host_monitor = app.host_monitor.as_deref();
+                    app.pool_metrics
+                        .run(reports.as_ref(), host_monitor, &app.config)
                         .await
                 }
                 _ => std::future::pending().await,
@@ -254,12 +256,12 @@ impl Bound {
         tokio::select! {
             ended = serve.into_future() => ended,
             () = late => Ok(()),
-            () = figures => Ok(()),
+            () = pool_metrics => Ok(()),
         }
     }
 }
 
-fn router(app: Arc<App>, answers: bool, others: Router, guard: Guard) -> Router {
+fn router(app: Arc<AppState>, answers: bool, others: Router, guard: Guard) -> Router {
     let told = [
         health::route(),
         ready::route(),
@@ -275,7 +277,8 @@ fn router(app: Arc<App>, answers: bool, others: Router, guard: Guard) -> Router 
     ]
     .into_iter()
     .chain(paid)
-    .chain(payments::routes());
+    .chain(payments::routes())
+    .chain([instructions::route(), threshold::route()]);
     let asked = if answers {
         [sql::route(), cancel::route()]
             .into_iter()
@@ -298,7 +301,10 @@ fn router(app: Arc<App>, answers: bool, others: Router, guard: Guard) -> Router 
         .layer(CompressionLayer::new().compress_when(worth))
         .merge(others)
         .fallback(move |method, uri| no_such_path(answers, method, uri))
-        .layer(axum::middleware::from_fn_with_state(guard, auth::layer))
+        .layer(axum::middleware::from_fn_with_state(
+            guard,
+            auth::require_permission,
+        ))
 }
 
 async fn no_such_path(answers: bool, method: Method, uri: Uri) -> Response {
@@ -308,5 +314,13 @@ async fn no_such_path(answers: bool, method: Method, uri: Uri) -> Response {
     } else {
         "this process tells of its health only; ask one that runs the role query"
     };
-    QueryError::new(Code::NotFound, message, hint).into_response()
+    QueryError::new(ErrorCode::NotFound, message, hint).into_response()
+}
+
+/// Microseconds since 1970.
+fn now_us() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

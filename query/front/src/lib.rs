@@ -10,24 +10,26 @@
 
 pub mod auth;
 pub mod config;
-pub mod console;
-pub mod desk;
 pub mod error;
-mod figures;
 pub mod format;
+pub mod host_usage;
 pub mod http;
-pub mod machine;
+pub mod payment_service;
+mod pool_metrics;
 pub mod probe;
 pub mod reports;
 pub mod running;
 pub mod service;
 pub mod sql;
+pub mod text_table;
 
 pub use config::QueryConfig;
-pub use desk::{Desk, DeskError, PayRules, PayerNow, PurseNow};
-pub use error::{Code, QueryError};
-pub use http::{BindError, Bound, Engines, Server, Wiring};
-pub use machine::{Machine, Usage};
+pub use error::{ErrorCode, QueryError};
+pub use host_usage::{HostMonitor, HostUsage};
+pub use http::{BindError, BoundServer, Engines, Server, Services};
+pub use payment_service::{
+    PayerStatus, PaymentRules, PaymentService, PaymentServiceError, WalletStatus,
+};
 pub use probe::Probe;
 pub use reports::Reports;
 pub use service::{Answer, QueryService};

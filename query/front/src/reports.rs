@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use crate::auth::Who;
-use crate::desk::{PayRules, PayerNow};
+use crate::auth::Principal;
 use crate::error::QueryError;
+use crate::payment_service::{PayerStatus, PaymentRules};
 
 /// A row as JSON has it.
 pub type Row = Map<String, Value>;
@@ -90,11 +90,11 @@ pub trait Reports: Send + Sync {
     /// words of the operator's or the wallet's.
     async fn payments_of_miner(
         &self,
-        rules: &PayRules,
-        payer: Option<&PayerNow>,
+        rules: &PaymentRules,
+        payer: Option<&PayerStatus>,
         miner: &str,
         limit: usize,
-        who: Who,
+        principal: Principal,
     ) -> Result<Value, QueryError>;
 
     /// What an account holds now, atomic units; `None` when it was never used.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::error::{Code, QueryError};
+use crate::error::{ErrorCode, QueryError};
 
 /// The queries that run now.
 #[derive(Default)]
@@ -61,7 +61,7 @@ impl Registry {
         if entries.contains_key(&id) {
             let message = format!("a query with the id {id} is running");
             return Err(QueryError::new(
-                Code::IdInUse,
+                ErrorCode::IdInUse,
                 message,
                 "take another query_id, or none and one is made",
             ));
@@ -122,7 +122,7 @@ pub struct Ticket {
     registry: Arc<Registry>,
     id: String,
     entry: Arc<Entry>,
-    outcome: OnceLock<Code>,
+    outcome: OnceLock<ErrorCode>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -143,7 +143,7 @@ impl Ticket {
     }
 
     /// Notes how the query failed; the first failure counts.
-    pub fn failed(&self, code: Code) {
+    pub fn failed(&self, code: ErrorCode) {
         let _ = self.outcome.set(code);
     }
 }

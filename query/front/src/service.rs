@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::config::QueryConfig;
-use crate::error::{Code, QueryError};
+use crate::error::{ErrorCode, QueryError};
 use crate::running::{Registry, Ticket};
 use crate::sql::{BatchStream, Coverage, SqlEngine, SqlRequest};
 
@@ -67,7 +67,7 @@ impl QueryService {
                 self.max_concurrent
             );
             QueryError::new(
-                Code::ConcurrencyLimit,
+                ErrorCode::ConcurrencyLimit,
                 message,
                 "try again in a second, or raise query.max_concurrent",
             )
@@ -138,7 +138,7 @@ impl Rows {
             );
             let hint = "add a LIMIT or a WHERE, raise max_rows, or ask for ndjson, csv, arrow or \
                         parquet, which have no limit of their own";
-            return Err(QueryError::new(Code::RowLimit, message, hint));
+            return Err(QueryError::new(ErrorCode::RowLimit, message, hint));
         }
         // The row count is given because a batch without columns has no other way to know it.
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -180,7 +180,7 @@ impl Stream for Rows {
 
 fn cancel_error(id: &str) -> QueryError {
     QueryError::new(
-        Code::Cancelled,
+        ErrorCode::Cancelled,
         format!("query {id} was cancelled"),
         "someone sent DELETE /api/v1/sql/{id}, or the server is stopping",
     )
@@ -192,7 +192,7 @@ fn time_error(timeout: Duration) -> QueryError {
         timeout.as_millis()
     );
     QueryError::new(
-        Code::TimeLimit,
+        ErrorCode::TimeLimit,
         message,
         "read a shorter time or a coarser rollup, or raise timeout_ms or query.timeout_s",
     )

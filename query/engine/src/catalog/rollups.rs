@@ -24,7 +24,7 @@ use headframe_schemas::{Rollup, Table, Tier};
 use crate::catalog::plan;
 use crate::catalog::raw::good;
 use crate::error::EngineError;
-use crate::live::Taken;
+use crate::stream_snapshot::StreamSnapshot;
 
 /// More separate stretches of time than this are joined where the gaps between them are shortest.
 const MAX_STRETCHES: usize = 32;
@@ -32,7 +32,7 @@ const MAX_STRETCHES: usize = 32;
 /// The views of these names, which must belong to the rollups in `taken`.
 pub async fn views(
     base: &SessionState,
-    taken: &Taken,
+    taken: &StreamSnapshot,
     names: &BTreeSet<String>,
     now_us: i64,
 ) -> std::result::Result<Vec<(String, Arc<dyn TableProvider>)>, EngineError> {
@@ -156,7 +156,7 @@ fn table_columns(base: &SessionState, table: &Table, tier: Tier) -> Result<Vec<E
 /// The plan of the finest partial rows of every raw row after `through`.
 async fn live_finest(
     base: &SessionState,
-    taken: &Taken,
+    taken: &StreamSnapshot,
     rollup: &dyn Rollup,
     through: Option<i64>,
 ) -> std::result::Result<LogicalPlan, EngineError> {
@@ -175,7 +175,7 @@ async fn live_finest(
 /// The rows through `through` that lie near a new one in time.
 async fn context(
     base: &SessionState,
-    taken: &Taken,
+    taken: &StreamSnapshot,
     rows: Arc<dyn TableProvider>,
     reach: i64,
     through: Option<i64>,

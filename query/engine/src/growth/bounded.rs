@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
     Signature,
 };
 
-use super::bounds::Bound;
+use super::bounds::BoundServer;
 use super::{MAX_BATCH_BYTES, MAX_CONSTANT_BYTES};
 
 /// The engine's function with a bound. Its simplifications are left out: they would put the
@@ -18,17 +18,17 @@ use super::{MAX_BATCH_BYTES, MAX_CONSTANT_BYTES};
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Bounded {
     inner: Arc<ScalarUDF>,
-    bound: Bound,
+    bound: BoundServer,
 }
 
 impl Bounded {
-    pub fn new(inner: Arc<ScalarUDF>, bound: Bound) -> Self {
+    pub fn new(inner: Arc<ScalarUDF>, bound: BoundServer) -> Self {
         Self { inner, bound }
     }
 }
 
 /// Refuses what would be too large.
-pub fn check(name: &str, bound: Bound, args: &[ColumnarValue], rows: usize) -> Result<()> {
+pub fn check(name: &str, bound: BoundServer, args: &[ColumnarValue], rows: usize) -> Result<()> {
     let constant = args
         .iter()
         .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));

@@ -14,7 +14,7 @@ const DAY_NS: i128 = 86_400_000_000_000;
 
 /// A rule from arguments to bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Bound {
+pub enum BoundServer {
     /// All arguments side by side.
     Sum,
     /// The first as often as the second says.
@@ -32,13 +32,13 @@ pub enum Bound {
 }
 
 /// The functions with their rules.
-pub const ALL: &[(&[&str], Bound)] = &[
-    (&["repeat"], Bound::Times),
-    (&["lpad", "rpad"], Bound::Letters),
-    (&["array_repeat", "array_resize"], Bound::Items),
-    (&["range", "generate_series"], Bound::Between),
-    (&["replace", "regexp_replace"], Bound::Replaced),
-    (&["string_to_array"], Bound::Split),
+pub const ALL: &[(&[&str], BoundServer)] = &[
+    (&["repeat"], BoundServer::Times),
+    (&["lpad", "rpad"], BoundServer::Letters),
+    (&["array_repeat", "array_resize"], BoundServer::Items),
+    (&["range", "generate_series"], BoundServer::Between),
+    (&["replace", "regexp_replace"], BoundServer::Replaced),
+    (&["string_to_array"], BoundServer::Split),
     (
         &[
             "concat",
@@ -50,42 +50,42 @@ pub const ALL: &[(&[&str], Bound)] = &[
             "array_concat",
             "array_to_string",
         ],
-        Bound::Sum,
+        BoundServer::Sum,
     ),
 ];
 
-impl Bound {
+impl BoundServer {
     /// Bytes that a call with these arguments makes for so many rows, at most.
     pub fn bytes(self, args: &[ColumnarValue], rows: usize) -> u128 {
         let size = |place: usize, row: usize| args.get(place).map_or(0, |arg| length(arg, row));
         let each = |of: &dyn Fn(usize) -> u128| (0..rows).map(of).fold(0, u128::saturating_add);
         match self {
-            Bound::Sum => args
+            BoundServer::Sum => args
                 .iter()
                 .map(|arg| whole(arg, rows))
                 .fold(0, u128::saturating_add),
-            Bound::Times => {
+            BoundServer::Times => {
                 let times = numbers(args.get(1), rows);
                 each(&|row| size(0, row).saturating_mul(times(row)))
             }
-            Bound::Letters => {
+            BoundServer::Letters => {
                 let letters = numbers(args.get(1), rows);
                 each(&|row| letters(row).saturating_mul(LETTER))
             }
-            Bound::Items => {
+            BoundServer::Items => {
                 let items = numbers(args.get(1), rows);
                 let item = |row| size(0, row).max(size(2, row)).saturating_add(ITEM);
                 each(&|row| items(row).saturating_mul(item(row)))
                     .saturating_add(args.first().map_or(0, |arg| whole(arg, rows)))
             }
-            Bound::Between => each(&|row| between(args, row).saturating_mul(ITEM)),
-            Bound::Replaced => each(&|row| {
+            BoundServer::Between => each(&|row| between(args, row).saturating_mul(ITEM)),
+            BoundServer::Replaced => each(&|row| {
                 let (text, by) = (size(0, row), size(2, row));
                 text.saturating_add(1)
                     .saturating_mul(by.saturating_add(1))
                     .saturating_mul(2)
             }),
-            Bound::Split => args
+            BoundServer::Split => args
                 .first()
                 .map_or(0, |arg| whole(arg, rows))
                 .saturating_mul(ITEM),

@@ -9,7 +9,7 @@ use crate::report::{
 };
 use headframe_query_front::QueryService;
 use headframe_query_front::reports::Row;
-use headframe_query_front::{Code, QueryError};
+use headframe_query_front::{ErrorCode, QueryError};
 
 /// Everything about a miner, over all pools; an error that says so when no share of it is kept.
 pub async fn answer(service: &QueryService, miner: &str) -> Result<Value, QueryError> {
@@ -64,7 +64,7 @@ pub async fn known(service: &QueryService, miner: &str) -> Result<Row, QueryErro
     let row = one(service, sql, miner).await?;
     row.filter(|row| count(Some(row), "days") > 0).ok_or_else(|| {
         let hint = "names are compared exactly; a miner is known from its first share on, for as long as shares are kept";
-        QueryError::new(Code::NotFound, format!("no share of the miner {miner} is kept"), hint)
+        QueryError::new(ErrorCode::NotFound, format!("no share of the miner {miner} is kept"), hint)
     })
 }
 

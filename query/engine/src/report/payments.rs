@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::report::rows;
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
-use headframe_query_front::auth::Who;
+use headframe_query_front::auth::Principal;
 use headframe_query_front::reports::Row;
-use headframe_query_front::{PayRules, PayerNow};
+use headframe_query_front::{PayerStatus, PaymentRules};
 
 /// Rows of payments: one a payment and destination, with its last step.
 fn payments_sql(condition: &str) -> String {
@@ -58,11 +58,11 @@ pub async fn ledger(
 /// words of the operator's or the wallet's.
 pub async fn miner(
     service: &QueryService,
-    rules: &PayRules,
-    payer: Option<&PayerNow>,
+    rules: &PaymentRules,
+    payer: Option<&PayerStatus>,
     miner: &str,
     limit: usize,
-    who: Who,
+    principal: Principal,
 ) -> Result<Value, QueryError> {
     let pool = &rules.pool;
     let sql = "SELECT account, CAST(balance_atomic AS VARCHAR) AS balance_atomic FROM balances WHERE pool = $1 AND account IN ($2, $3)";
@@ -120,9 +120,9 @@ pub async fn miner(
         (true, true) => elsewhere(service, pool, miner).await?,
         _ => Vec::new(),
     };
-    let why = why(&facts, payer, miner, elsewhere, who);
+    let why = why(&facts, payer, miner, elsewhere, principal);
     let (payable, immature) = (facts.payable, facts.immature);
-    if who == Who::Stranger {
+    if principal == Principal::Anonymous {
         for row in &mut list {
             row.insert("reason".to_owned(), Value::Null);
         }
@@ -242,10 +242,10 @@ struct Facts<'a> {
 /// nearest reason first.
 fn why(
     facts: &Facts,
-    payer: Option<&PayerNow>,
+    payer: Option<&PayerStatus>,
     miner: &str,
     elsewhere: Vec<String>,
-    who: Who,
+    principal: Principal,
 ) -> Vec<Value> {
     let mut reasons: Vec<(&str, String)> = elsewhere
         .into_iter()
@@ -314,8 +314,8 @@ fn why(
         reasons.push(("nothing", "there is nothing to pay".to_owned()));
     }
     let told = |code, text| {
-        if who == Who::Stranger {
-            for_strangers(code).map_or(text, str::to_owned)
+        if principal == Principal::Anonymous {
+            text_for_anonymous(code).map_or(text, str::to_owned)
         } else {
             text
         }
@@ -328,7 +328,7 @@ fn why(
 
 /// What a stranger reads instead of the reason's own text; nothing where that tells only of the
 /// miner itself.
-fn for_strangers(code: &str) -> Option<&'static str> {
+fn text_for_anonymous(code: &str) -> Option<&'static str> {
     Some(match code {
         "in_transit" | "review" | "below_threshold" | "immature" | "due" | "dry_run"
         | "unknown" | "nothing" => return None,
@@ -345,7 +345,7 @@ fn for_strangers(code: &str) -> Option<&'static str> {
     })
 }
 
-fn payable(facts: &Facts, payer: Option<&PayerNow>, miner: &str) -> Vec<(&'static str, String)> {
+fn payable(facts: &Facts, payer: Option<&PayerStatus>, miner: &str) -> Vec<(&'static str, String)> {
     let mut reasons = Vec::new();
     if facts.payable < facts.threshold {
         let missing = facts.threshold - facts.payable;
@@ -388,9 +388,9 @@ fn payable(facts: &Facts, payer: Option<&PayerNow>, miner: &str) -> Vec<(&'stati
         reasons.push((code, why.clone()));
     }
     if let Some(shortage) = payer
-        .purse
+        .wallet
         .as_ref()
-        .and_then(|purse| purse.shortage.clone())
+        .and_then(|wallet| wallet.shortage.clone())
     {
         reasons.push(("wallet_short", shortage));
     }
@@ -413,7 +413,7 @@ fn payable(facts: &Facts, payer: Option<&PayerNow>, miner: &str) -> Vec<(&'stati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headframe_query_front::PurseNow;
+    use headframe_query_front::WalletStatus;
 
     #[test]
     fn a_wallet_that_is_short_is_a_reason() {
@@ -426,16 +426,16 @@ mod tests {
             interval_s: 60,
         };
         let codes = |shortage: Option<&str>| -> Vec<String> {
-            let purse = Some(PurseNow {
+            let wallet = Some(WalletStatus {
                 shortage: shortage.map(str::to_owned),
-                ..PurseNow::default()
+                ..WalletStatus::default()
             });
-            let payer = PayerNow {
-                purse,
+            let payer = PayerStatus {
+                wallet,
                 due: vec![("a".to_owned(), 10)],
-                ..PayerNow::default()
+                ..PayerStatus::default()
             };
-            let reasons = why(&facts, Some(&payer), "a", Vec::new(), Who::Reader);
+            let reasons = why(&facts, Some(&payer), "a", Vec::new(), Principal::Reader);
             reasons
                 .iter()
                 .filter_map(|reason| reason["code"].as_str().map(str::to_owned))
@@ -463,14 +463,14 @@ mod tests {
             interval_s: 60,
         };
         let secret = || Some("SECRET".to_owned());
-        let mut payer = PayerNow {
+        let mut payer = PayerStatus {
             stopped: secret(),
             refused: vec![("a".to_owned(), "SECRET".to_owned())],
-            ..PayerNow::default()
+            ..PayerStatus::default()
         };
-        payer.purse = Some(PurseNow {
+        payer.wallet = Some(WalletStatus {
             shortage: secret(),
-            ..PurseNow::default()
+            ..WalletStatus::default()
         });
         for (waiting, code) in [
             ("SECRET", "waiting"),
@@ -478,14 +478,22 @@ mod tests {
             ("SECRET synchronised", "wallet_unsynced"),
         ] {
             payer.waiting = Some(waiting.to_owned());
-            let ask = |who| why(&facts, Some(&payer), "a", vec!["SECRET".to_owned()], who);
+            let ask = |principal| {
+                why(
+                    &facts,
+                    Some(&payer),
+                    "a",
+                    vec!["SECRET".to_owned()],
+                    principal,
+                )
+            };
             let codes = |reasons: &[Value]| {
                 reasons
                     .iter()
                     .map(|reason| reason["code"].clone())
                     .collect::<Vec<_>>()
             };
-            let (stranger, reader) = (ask(Who::Stranger), ask(Who::Reader));
+            let (stranger, reader) = (ask(Principal::Anonymous), ask(Principal::Reader));
             let all = [
                 "other_pool",
                 "held",

@@ -7,7 +7,7 @@ use crate::report::{count, rows, value};
 use headframe_query_front::QueryService;
 use headframe_query_front::reports::PayoutsPage;
 use headframe_query_front::reports::Row;
-use headframe_query_front::{Code, QueryError};
+use headframe_query_front::{ErrorCode, QueryError};
 
 /// What an account's rows come to: credited and not yet mature, and spendable. A reversal takes
 /// from where the amount was.
@@ -72,7 +72,7 @@ pub async fn of_block(
     if windows.is_empty() {
         let hint = "hashes are 64 hex digits; the window of a new block is frozen seconds after it is found, and only where [payouts] is enabled";
         return Err(QueryError::new(
-            Code::NotFound,
+            ErrorCode::NotFound,
             format!("no window of block {hash} is frozen"),
             hint,
         ));
@@ -108,7 +108,7 @@ pub async fn key(service: &QueryService, own: Option<&str>) -> Result<Value, Que
             if count(row.as_ref(), "windows") == 0 {
                 let hint = "the process with the role pipelines knows it from its start; others learn it from the first frozen window";
                 return Err(QueryError::new(
-                    Code::NotFound,
+                    ErrorCode::NotFound,
                     "no window was signed yet",
                     hint,
                 ));

@@ -9,7 +9,7 @@ use axum::extract::Path;
 use axum::http::{Method, Request, StatusCode};
 use axum::routing::post as on_post;
 use headframe_query_front::auth::{Guard, TokenError};
-use headframe_query_front::{BindError, Probe, QueryConfig, Server, Wiring};
+use headframe_query_front::{BindError, Probe, QueryConfig, Server, Services};
 use serde_json::json;
 
 use crate::server::{config, engines, get, send, shares};
@@ -29,16 +29,16 @@ impl Probe for Fixed {
     }
 }
 
-async fn bind(config: QueryConfig, wiring: Wiring) -> Router {
+async fn bind(config: QueryConfig, wiring: Services) -> Router {
     Server::bind(config, wiring).await.unwrap().router()
 }
 
-fn wiring() -> Wiring {
+fn wiring() -> Services {
     let door = on_post(async |Path(stream): Path<String>| format!("taken: {stream}"));
-    Wiring {
+    Services {
         engines: engines(&config(), vec![shares()]),
         routes: Router::new().route("/api/v1/ingest/{stream}", door),
-        ..Wiring::default()
+        ..Services::default()
     }
 }
 
@@ -252,17 +252,18 @@ async fn whoever_may_read_may_not_give_orders() {
 
     // From the environment it goes before the file's, and it is never the reader's.
     assert!(
-        Guard::with(&both, Some("short".to_owned()))
+        Guard::from_config_and_token(&both, Some("short".to_owned()))
             .err()
             .unwrap()
             .to_string()
             .contains("HEADFRAME_OPERATOR_TOKEN")
     );
     assert!(matches!(
-        Guard::with(&both, Some(format!("{READER}\n"))),
+        Guard::from_config_and_token(&both, Some(format!("{READER}\n"))),
         Err(TokenError::Same)
     ));
-    let guard = Guard::with(&both, Some("a-third-token-of-26-letters".to_owned())).unwrap();
+    let guard = Guard::from_config_and_token(&both, Some("a-third-token-of-26-letters".to_owned()))
+        .unwrap();
     let check = |token: &str| {
         let headers = [(
             "authorization".parse().unwrap(),
@@ -270,7 +271,7 @@ async fn whoever_may_read_may_not_give_orders() {
         )]
         .into_iter()
         .collect();
-        guard.check(&Method::POST, &"/api/v1/bans".parse().unwrap(), &headers)
+        guard.authorize(&Method::POST, &"/api/v1/bans".parse().unwrap(), &headers)
     };
     assert!(check("a-third-token-of-26-letters").is_ok() && check(OPERATOR).is_err());
 }
@@ -435,7 +436,7 @@ async fn probes_say_what_is_missing() {
     let probe = |name, answer: Result<(), &str>| -> Arc<dyn Probe> {
         Arc::new(Fixed(name, answer.map_err(str::to_owned)))
     };
-    let late = Wiring {
+    let late = Services {
         health: vec![probe("nats", Ok(()))],
         ready: vec![probe(
             "pipeline shares",
@@ -462,7 +463,7 @@ async fn probes_say_what_is_missing() {
     // What is only worth knowing is said, and makes nothing unready.
     let short = bind(
         config(),
-        Wiring {
+        Services {
             ready: vec![probe("payments", Ok(()))],
             ..wiring()
         },
@@ -474,7 +475,7 @@ async fn probes_say_what_is_missing() {
         (StatusCode::OK, &json!(["payments: the wallet is short"]))
     );
 
-    let sick = Wiring {
+    let sick = Services {
         health: vec![probe("storage", Err("disk full"))],
         ..wiring()
     };
@@ -496,7 +497,7 @@ async fn metrics_are_shown() {
     });
     let router = bind(
         config(),
-        Wiring {
+        Services {
             metrics: Some(handle),
             ..wiring()
         },
@@ -519,9 +520,9 @@ async fn metrics_are_shown() {
 async fn without_streams_only_health_is_told() {
     let router = bind(
         config(),
-        Wiring {
+        Services {
             health: vec![],
-            ..Wiring::default()
+            ..Services::default()
         },
     )
     .await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{Request, StatusCode};
 use futures::StreamExt;
-use headframe_query_front::{At, Code, QueryConfig, Server, Wiring};
+use headframe_query_front::{At, ErrorCode, QueryConfig, Server, Services};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -207,7 +207,7 @@ async fn one_query_too_many_is_told_to_come_back() {
         .await
         .err()
         .unwrap();
-    assert_eq!(third.code, Code::ConcurrencyLimit);
+    assert_eq!(third.code, ErrorCode::ConcurrencyLimit);
     let response = axum::response::IntoResponse::into_response(third);
     assert_eq!(
         (
@@ -291,9 +291,9 @@ async fn listening() -> (
 ) {
     let bound = Server::bind(
         config(),
-        Wiring {
+        Services {
             engines: engines(&config(), vec![shares()]),
-            ..Wiring::default()
+            ..Services::default()
         },
     )
     .await

@@ -10,7 +10,8 @@ use axum::http::Request;
 use headframe_query_engine::{Engine, Source, SqlReports};
 use headframe_query_front::reports::Reports as _;
 use headframe_query_front::{
-    Desk, DeskError, PayRules, PayerNow, PurseNow, QueryConfig, Server, Wiring,
+    PayerStatus, PaymentRules, PaymentService, PaymentServiceError, QueryConfig, Server, Services,
+    WalletStatus,
 };
 use headframe_schemas::Stream;
 use headframe_schemas::stream::instructions::{Instruction, Instructions};
@@ -27,9 +28,9 @@ const READER: &str = "a-token-of-20-letters";
 struct Notebook(Mutex<Vec<Instruction>>);
 
 #[async_trait::async_trait]
-impl Desk for Notebook {
-    fn rules(&self) -> PayRules {
-        PayRules {
+impl PaymentService for Notebook {
+    fn rules(&self) -> PaymentRules {
+        PaymentRules {
             pool: "main".to_owned(),
             threshold_atomic: 10,
             least_threshold_atomic: 1,
@@ -37,18 +38,18 @@ impl Desk for Notebook {
             interval_s: 60,
         }
     }
-    fn payer(&self) -> Option<PayerNow> {
-        let purse = PurseNow {
+    fn payer(&self) -> Option<PayerStatus> {
+        let wallet = WalletStatus {
             shortage: Some("SECRET".to_owned()),
-            ..PurseNow::default()
+            ..WalletStatus::default()
         };
-        Some(PayerNow {
+        Some(PayerStatus {
             waiting: Some("SECRET".to_owned()),
-            purse: Some(purse),
-            ..PayerNow::default()
+            wallet: Some(wallet),
+            ..PayerStatus::default()
         })
     }
-    async fn instruct(&self, instruction: Instruction) -> Result<(), DeskError> {
+    async fn instruct(&self, instruction: Instruction) -> Result<(), PaymentServiceError> {
         // Others get on meanwhile, as they do while a message is on its way.
         tokio::task::yield_now().await;
         self.0.lock().unwrap().push(instruction);
@@ -62,7 +63,7 @@ impl Desk for Notebook {
         _address: &str,
         _text: &str,
         _signature: &str,
-    ) -> Result<bool, DeskError> {
+    ) -> Result<bool, PaymentServiceError> {
         Ok(true)
     }
 }
@@ -106,10 +107,10 @@ async fn server(config: QueryConfig) -> (Router, Arc<Notebook>) {
         source(&Payments, steps),
         source(&Instructions, words),
     ];
-    let wiring = Wiring {
+    let wiring = Services {
         engines: engines(&config, sources),
-        desk: Some(desk.clone()),
-        ..Wiring::default()
+        payment_service: Some(desk.clone()),
+        ..Services::default()
     };
     (Server::bind(config, wiring).await.unwrap().router(), desk)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::http::StatusCode;
 use headframe_query_engine::Source;
-use headframe_query_front::{Machine, QueryConfig, Server, Usage, Wiring};
+use headframe_query_front::{HostMonitor, HostUsage, QueryConfig, Server, Services};
 use headframe_schemas::Stream;
 use headframe_schemas::stream::blocks::Blocks;
 use headframe_schemas::stream::shares::Shares;
@@ -108,9 +108,9 @@ fn blocks() -> Arc<dyn Source> {
 }
 
 async fn router() -> Router {
-    let wiring = Wiring {
+    let wiring = Services {
         engines: engines(&config(), vec![shares(), blocks()]),
-        ..Wiring::default()
+        ..Services::default()
     };
     Server::bind(config(), wiring).await.unwrap().router()
 }
@@ -391,9 +391,9 @@ async fn without_facts_there_are_no_pools_and_no_error() {
     let sources = vec![source(&Shares, vec![]), source(&Blocks, vec![])];
     let router = Server::bind(
         config(),
-        Wiring {
+        Services {
             engines: engines(&config(), sources),
-            ..Wiring::default()
+            ..Services::default()
         },
     )
     .await
@@ -412,9 +412,9 @@ async fn without_facts_there_are_no_pools_and_no_error() {
 
 struct Busy;
 
-impl Machine for Busy {
-    fn usage(&self) -> Usage {
-        Usage {
+impl HostMonitor for Busy {
+    fn usage(&self) -> HostUsage {
+        HostUsage {
             cpu: Some(12.5),
             memory: Some(50.0),
             disk: None,
@@ -447,11 +447,11 @@ async fn until(address: std::net::SocketAddr, line: &str) -> String {
 #[tokio::test]
 async fn the_metrics_page_has_the_figures_of_the_same_facts() {
     let metrics = Some(PrometheusBuilder::new().build_recorder().handle());
-    let wiring = Wiring {
+    let wiring = Services {
         engines: engines(&config(), vec![shares(), blocks()]),
         metrics,
-        machine: Some(Arc::new(Busy)),
-        ..Wiring::default()
+        host_monitor: Some(Arc::new(Busy)),
+        ..Services::default()
     };
     let config = QueryConfig {
         figures_s: 1,

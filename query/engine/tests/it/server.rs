@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use headframe_query_engine::{Engine, Source, SqlReports};
-use headframe_query_front::{At, Engines, QueryConfig, QueryService, Server, SqlRequest, Wiring};
+use headframe_query_front::{At, Engines, QueryConfig, QueryService, Server, Services, SqlRequest};
 use headframe_schemas::stream::shares::Shares;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -82,9 +82,9 @@ pub fn sql_request(sql: &str, at: At) -> SqlRequest {
 }
 
 pub async fn router(config: QueryConfig, sources: Vec<Arc<dyn Source>>) -> Router {
-    let wiring = Wiring {
+    let wiring = Services {
         engines: engines(&config, sources),
-        ..Wiring::default()
+        ..Services::default()
     };
     Server::bind(config, wiring).await.unwrap().router()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::QueryConfig;
-use crate::error::{Code, QueryError};
+use crate::error::{ErrorCode, QueryError};
 
 const MIB: usize = 1 << 20;
 
@@ -81,7 +81,7 @@ fn refusal(bytes: usize, limit: usize, whose: &str) -> QueryError {
          {whose} may take {limit}"
     );
     QueryError::new(
-        Code::MemoryLimit,
+        ErrorCode::MemoryLimit,
         message,
         "ask for fewer or shorter values, or for ndjson, csv or arrow, which are sent as they are \
          made",

@@ -4,10 +4,10 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::console;
 use crate::error::QueryError;
 use crate::format::memory::AnswerReservation;
 use crate::format::{Encoder, Format, Head, encoding};
+use crate::text_table;
 
 /// The format `text`.
 pub struct Text;
@@ -58,7 +58,7 @@ impl Encoder for TextEncoder {
     }
 
     fn finish(&mut self) -> Result<Vec<u8>, QueryError> {
-        let mut table = console::table(&self.schema, &self.batches).map_err(encoding)?;
+        let mut table = text_table::render(&self.schema, &self.batches).map_err(encoding)?;
         for note in &self.notes {
             table.push_str(note);
             table.push('\n');

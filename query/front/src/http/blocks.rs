@@ -10,7 +10,7 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use crate::error::QueryError;
-use crate::http::{App, Asked, Route, asked};
+use crate::http::{AppState, QueryParams, Route, query_params};
 use crate::reports::BlocksPage;
 
 #[derive(Debug, Deserialize)]
@@ -29,12 +29,12 @@ pub(crate) fn route() -> Route {
 }
 
 async fn list(
-    State(app): State<Arc<App>>,
-    Asked(request): Asked<Request>,
+    State(app): State<Arc<AppState>>,
+    QueryParams(request): QueryParams<Request>,
 ) -> Result<Response, QueryError> {
     let page = BlocksPage {
         pool: request.pool,
-        limit: asked::limit(request.limit, 50)?,
+        limit: query_params::page_limit(request.limit, 50)?,
         before: request.before,
     };
     Ok(Json(app.reports()?.blocks(&page).await?).into_response())

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::delete;
 use serde_json::json;
 
-use crate::error::{Code, QueryError};
-use crate::http::{App, Route};
+use crate::error::{ErrorCode, QueryError};
+use crate::http::{AppState, Route};
 
 pub(crate) fn route() -> Route {
     Route {
@@ -18,7 +18,7 @@ pub(crate) fn route() -> Route {
     }
 }
 
-async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+async fn cancel(State(app): State<Arc<AppState>>, Path(id): Path<String>) -> Response {
     let queries = match app.queries() {
         Ok(queries) => queries,
         Err(error) => return error.into_response(),
@@ -27,5 +27,10 @@ async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response
         return Json(json!({"query_id": id, "cancelled": true})).into_response();
     }
     let hint = "GET /api/v1/sql lists the queries that run; it may have ended already";
-    QueryError::new(Code::NotFound, format!("no query {id} is running"), hint).into_response()
+    QueryError::new(
+        ErrorCode::NotFound,
+        format!("no query {id} is running"),
+        hint,
+    )
+    .into_response()
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
-use crate::http::{App, Route};
+use crate::http::{AppState, Route};
 use crate::probe;
 
 pub(crate) fn route() -> Route {
@@ -19,7 +19,7 @@ pub(crate) fn route() -> Route {
     }
 }
 
-async fn health(State(app): State<Arc<App>>) -> Response {
+async fn health(State(app): State<Arc<AppState>>) -> Response {
     let (well, checks) = probe::ask(&app.health).await;
     let status = if well {
         StatusCode::OK

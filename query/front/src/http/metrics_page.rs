@@ -8,8 +8,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use crate::error::{Code, QueryError};
-use crate::http::{App, Route};
+use crate::error::{ErrorCode, QueryError};
+use crate::http::{AppState, Route};
 
 pub(crate) fn route() -> Route {
     Route {
@@ -18,16 +18,16 @@ pub(crate) fn route() -> Route {
     }
 }
 
-async fn metrics(State(app): State<Arc<App>>) -> Response {
+async fn metrics(State(app): State<Arc<AppState>>) -> Response {
     let Some(handle) = &app.metrics else {
         return QueryError::new(
-            Code::NotFound,
+            ErrorCode::NotFound,
             "this process keeps no metrics",
             "start it with metrics enabled",
         )
         .into_response();
     };
     handle.run_upkeep();
-    let page = handle.render() + &app.figures.text();
+    let page = handle.render() + &app.pool_metrics.text();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }

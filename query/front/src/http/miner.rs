@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::error::QueryError;
-use crate::http::{App, Route, asked};
+use crate::http::{AppState, Route, query_params};
 
 pub(crate) fn route() -> Route {
     Route {
@@ -18,8 +18,13 @@ pub(crate) fn route() -> Route {
 }
 
 async fn about(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(address): Path<String>,
 ) -> Result<Response, QueryError> {
-    Ok(Json(app.reports()?.miner(asked::miner(&address)?).await?).into_response())
+    Ok(Json(
+        app.reports()?
+            .miner(query_params::miner_name(&address)?)
+            .await?,
+    )
+    .into_response())
 }

@@ -10,7 +10,7 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use crate::error::QueryError;
-use crate::http::{App, Asked, Route, asked};
+use crate::http::{AppState, QueryParams, Route, query_params};
 use crate::reports::PayoutsPage;
 
 /// Rows of a page unless asked otherwise.
@@ -52,26 +52,26 @@ pub(crate) fn key() -> Route {
 }
 
 async fn miner(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(address): Path<String>,
-    Asked(asked): Asked<OfMiner>,
+    QueryParams(asked): QueryParams<OfMiner>,
 ) -> Result<Response, QueryError> {
     let page = PayoutsPage {
-        limit: asked::limit(asked.limit, DEFAULT_LIMIT)?,
+        limit: query_params::page_limit(asked.limit, DEFAULT_LIMIT)?,
         before: asked.before,
     };
     Ok(Json(
         app.reports()?
-            .payouts_of_miner(asked::miner(&address)?, &page)
+            .payouts_of_miner(query_params::miner_name(&address)?, &page)
             .await?,
     )
     .into_response())
 }
 
 async fn block(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(hash): Path<String>,
-    Asked(asked): Asked<OfBlock>,
+    QueryParams(asked): QueryParams<OfBlock>,
 ) -> Result<Response, QueryError> {
     if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(QueryError::bad_request(
@@ -80,7 +80,7 @@ async fn block(
         ));
     }
     let page = PayoutsPage {
-        limit: asked::limit(asked.limit, DEFAULT_LIMIT)?,
+        limit: query_params::page_limit(asked.limit, DEFAULT_LIMIT)?,
         before: asked.from,
     };
     Ok(Json(
@@ -91,6 +91,6 @@ async fn block(
     .into_response())
 }
 
-async fn public_key(State(app): State<Arc<App>>) -> Result<Response, QueryError> {
+async fn public_key(State(app): State<Arc<AppState>>) -> Result<Response, QueryError> {
     Ok(Json(app.reports()?.payout_key(app.payout_key.as_deref()).await?).into_response())
 }

@@ -1,6 +1,6 @@
 //! `GET /api/v1/pool`: what each pool does now, its means of an hour and a day, and its blocks.
 //!
-//! The answer is made at most once in [`KEPT`], however many ask, since it is what every page of a
+//! The answer is made at most once in [`CACHE_FOR`], however many ask, since it is what every page of a
 //! pool polls.
 
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::error::{Code, QueryError};
-use crate::http::{App, Asked, Route};
+use crate::error::{ErrorCode, QueryError};
+use crate::http::{AppState, QueryParams, Route};
 
 /// How old an answer may be.
-const KEPT: Duration = Duration::from_secs(2);
+const CACHE_FOR: Duration = Duration::from_secs(2);
 
 /// The newest answer.
 #[derive(Default)]
-pub(crate) struct Kept(Mutex<Option<(Instant, Value)>>);
+pub(crate) struct PoolAnswerCache(Mutex<Option<(Instant, Value)>>);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,8 +38,8 @@ pub(crate) fn route() -> Route {
 }
 
 async fn pool(
-    State(app): State<Arc<App>>,
-    Asked(request): Asked<Request>,
+    State(app): State<Arc<AppState>>,
+    QueryParams(request): QueryParams<Request>,
 ) -> Result<Response, QueryError> {
     let mut answer = all(&app).await?;
     if let Some(wanted) = request.pool {
@@ -51,7 +51,7 @@ async fn pool(
         if found.is_empty() {
             let hint = "leave ?pool= out to see all pools; one appears with its first share";
             return Err(QueryError::new(
-                Code::NotFound,
+                ErrorCode::NotFound,
                 format!("there are no facts of a pool {wanted:?}"),
                 hint,
             ));
@@ -62,10 +62,10 @@ async fn pool(
 }
 
 /// Whoever comes while the answer is being made waits for it.
-async fn all(app: &App) -> Result<Value, QueryError> {
-    let mut kept = app.pools.0.lock().await;
+async fn all(app: &AppState) -> Result<Value, QueryError> {
+    let mut kept = app.pool_cache.0.lock().await;
     if let Some((made, answer)) = kept.as_ref()
-        && made.elapsed() < KEPT
+        && made.elapsed() < CACHE_FOR
     {
         return Ok(answer.clone());
     }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use crate::http::{App, Route};
+use crate::http::{AppState, Route};
 use crate::probe;
 
 pub(crate) fn route() -> Route {
@@ -19,7 +19,7 @@ pub(crate) fn route() -> Route {
     }
 }
 
-async fn ready(State(app): State<Arc<App>>) -> Response {
+async fn ready(State(app): State<Arc<AppState>>) -> Response {
     let probes: Vec<_> = app.health.iter().chain(&app.ready).cloned().collect();
     let ((well, checks), notes) = tokio::join!(probe::ask(&probes), probe::notes(&probes));
     let status = if well {

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::QueryError;
 use crate::format::{self, Encoder, Format, Head};
-use crate::http::{App, Route};
+use crate::http::{AppState, Route};
 use crate::service::Rows;
 use crate::sql::{At, Coverage, SqlRequest};
 
@@ -60,7 +60,7 @@ struct Request {
 }
 
 async fn by_get(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     headers: HeaderMap,
     query: Result<Query<Request>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
@@ -81,7 +81,7 @@ async fn by_get(
 }
 
 async fn by_post(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     headers: HeaderMap,
     query: Result<Query<Request>, axum::extract::rejection::QueryRejection>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
@@ -119,7 +119,11 @@ fn misread(error: impl std::fmt::Display) -> QueryError {
     QueryError::bad_request(format!("the request cannot be read: {error}"), hint)
 }
 
-async fn answer(app: &App, headers: &HeaderMap, request: Request) -> Result<Response, QueryError> {
+async fn answer(
+    app: &AppState,
+    headers: &HeaderMap,
+    request: Request,
+) -> Result<Response, QueryError> {
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
@@ -144,7 +148,7 @@ async fn answer(app: &App, headers: &HeaderMap, request: Request) -> Result<Resp
     Ok(response)
 }
 
-fn ask(app: &App, format: &dyn Format, request: Request) -> Result<SqlRequest, QueryError> {
+fn ask(app: &AppState, format: &dyn Format, request: Request) -> Result<SqlRequest, QueryError> {
     let limit = format.is_for_people().then_some(app.config.max_rows);
     let max_rows = match (request.max_rows, limit) {
         (Some(asked), Some(limit)) => Some(asked.min(limit)),

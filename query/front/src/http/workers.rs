@@ -10,7 +10,7 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use crate::error::QueryError;
-use crate::http::{App, Asked, Route, asked};
+use crate::http::{AppState, QueryParams, Route, query_params};
 use crate::reports::WorkersPage;
 
 #[derive(Debug, Deserialize)]
@@ -28,17 +28,17 @@ pub(crate) fn route() -> Route {
 }
 
 async fn list(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<AppState>>,
     Path(address): Path<String>,
-    Asked(request): Asked<Request>,
+    QueryParams(request): QueryParams<Request>,
 ) -> Result<Response, QueryError> {
     let page = WorkersPage {
-        limit: asked::limit(request.limit, 100)?,
+        limit: query_params::page_limit(request.limit, 100)?,
         after: request.after.unwrap_or_default(),
     };
     Ok(Json(
         app.reports()?
-            .workers(asked::miner(&address)?, &page)
+            .workers(query_params::miner_name(&address)?, &page)
             .await?,
     )
     .into_response())

@@ -30,8 +30,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const STEPS_BACK: usize = 8;
 
 /// One coherent look at a stream.
-pub struct Taken {
-    /// What the raw table holds: every row through [`Taken::stored_through`].
+pub struct StreamSnapshot {
+    /// What the raw table holds: every row through [`StreamSnapshot::stored_through`].
     pub raw: Stored,
     /// The rollups asked for; `None` where no version fits the raw table, and the rollup is to be
     /// computed from raw rows alone.
@@ -43,10 +43,10 @@ pub struct Taken {
     past: bool,
 }
 
-impl Taken {
+impl StreamSnapshot {
     /// Looks at a stream and those of its rollups that are needed. `wait` bounds the wait for rows
     /// JetStream has acknowledged.
-    pub async fn take(
+    pub async fn read(
         source: &dyn Source,
         rollups: &[&'static dyn Rollup],
         at: At,
@@ -190,7 +190,7 @@ impl Taken {
     }
 
     /// The stored rows with `seq <= through`, with the physical columns. `through` must not be
-    /// beyond [`Taken::stored_through`].
+    /// beyond [`StreamSnapshot::stored_through`].
     pub fn rows_through(&self, through: i64) -> Arc<dyn TableProvider> {
         self.raw.rows.between(None, Some(through))
     }

@@ -7,12 +7,14 @@ use async_trait::async_trait;
 use headframe_ingest::Publisher;
 use headframe_pipelines::PaymentConfig;
 use headframe_pipelines::payment::{self, PayerStateHandle};
-use headframe_query_front::{Desk, DeskError, PayRules, PayerNow, PurseNow};
+use headframe_query_front::{
+    PayerStatus, PaymentRules, PaymentService, PaymentServiceError, WalletStatus,
+};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_sinks::Wallet;
 
 /// What it needs.
-pub struct PaymentDesk {
+pub struct StreamPaymentService {
     /// The rules.
     pub config: PaymentConfig,
     /// Where instructions go.
@@ -24,9 +26,9 @@ pub struct PaymentDesk {
 }
 
 #[async_trait]
-impl Desk for PaymentDesk {
-    fn rules(&self) -> PayRules {
-        PayRules {
+impl PaymentService for StreamPaymentService {
+    fn rules(&self) -> PaymentRules {
+        PaymentRules {
             pool: self.config.pool.clone(),
             threshold_atomic: self.config.threshold_atomic.into(),
             least_threshold_atomic: self.config.least_threshold_atomic.into(),
@@ -35,16 +37,16 @@ impl Desk for PaymentDesk {
         }
     }
 
-    fn payer(&self) -> Option<PayerNow> {
+    fn payer(&self) -> Option<PayerStatus> {
         let state = self.payer.as_ref()?.get();
-        Some(PayerNow {
+        Some(PayerStatus {
             stopped: state.stopped.map(|(rule, why)| format!("{rule}: {why}")),
             waiting: state.waiting,
             dry_run: state.dry_run,
             due: state.due,
             refused: state.refused,
             held: state.held,
-            purse: state.wallet_balance.map(|balance| PurseNow {
+            wallet: state.wallet_balance.map(|balance| WalletStatus {
                 unlocked: balance.unlocked,
                 total: balance.total,
                 owed: balance.owed,
@@ -54,27 +56,32 @@ impl Desk for PaymentDesk {
         })
     }
 
-    async fn instruct(&self, instruction: Instruction) -> Result<(), DeskError> {
+    async fn instruct(&self, instruction: Instruction) -> Result<(), PaymentServiceError> {
         self.publisher
             .record(&instruction)
             .await
             .map(|_| ())
-            .map_err(|error| DeskError::Away(error.to_string()))
+            .map_err(|error| PaymentServiceError::Unavailable(error.to_string()))
     }
 
     fn threshold_text(&self, address: &str, threshold_atomic: u64, time_s: i64) -> String {
         payment::threshold_text(&self.config.pool, address, threshold_atomic, time_s)
     }
 
-    async fn verify(&self, address: &str, text: &str, signature: &str) -> Result<bool, DeskError> {
+    async fn verify(
+        &self,
+        address: &str,
+        text: &str,
+        signature: &str,
+    ) -> Result<bool, PaymentServiceError> {
         let Some(wallet) = &self.wallet else {
-            return Err(DeskError::Away(
+            return Err(PaymentServiceError::Unavailable(
                 "no wallet is configured that could check a signature".to_owned(),
             ));
         };
         wallet
             .verify(address, text, signature)
             .await
-            .map_err(|error| DeskError::Away(error.to_string()))
+            .map_err(|error| PaymentServiceError::Unavailable(error.to_string()))
     }
 }

@@ -13,14 +13,14 @@ pub(crate) const MAX_LIMIT: usize = 1_000;
 const MAX_NAME: usize = 256;
 
 /// A query string, refused in our own words.
-pub(crate) struct Asked<T>(pub(crate) T);
+pub(crate) struct QueryParams<T>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParams<T> {
     type Rejection = QueryError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, QueryError> {
         match Query::<T>::from_request_parts(parts, state).await {
-            Ok(Query(asked)) => Ok(Self(asked)),
+            Ok(Query(params)) => Ok(Self(params)),
             Err(error) => {
                 let message = format!(
                     "the query string of {} cannot be used: {}",
@@ -37,8 +37,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
 }
 
 /// The size of a page.
-pub(crate) fn limit(asked: Option<usize>, default: usize) -> Result<usize, QueryError> {
-    match asked.unwrap_or(default) {
+pub(crate) fn page_limit(requested: Option<usize>, default: usize) -> Result<usize, QueryError> {
+    match requested.unwrap_or(default) {
         limit @ 1..=MAX_LIMIT => Ok(limit),
         other => Err(QueryError::bad_request(
             format!("limit is {other}"),
@@ -48,7 +48,7 @@ pub(crate) fn limit(asked: Option<usize>, default: usize) -> Result<usize, Query
 }
 
 /// A miner's name as a path has it.
-pub(crate) fn miner(name: &str) -> Result<&str, QueryError> {
+pub(crate) fn miner_name(name: &str) -> Result<&str, QueryError> {
     if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(|byte| byte.is_ascii_graphic())
     {
         let message = "that is not the name of a miner";

@@ -12,7 +12,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 /// The rows as a table with a header and a last line that counts them. Every line ends in a line
 /// feed.
-pub fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String, ArrowError> {
+pub fn render(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String, ArrowError> {
     let columns = schema
         .fields()
         .iter()
@@ -125,9 +125,13 @@ mod tests {
         ];
         let expected = expected.join("\n");
         assert_eq!(
-            table(&batch.schema(), std::slice::from_ref(&batch)).unwrap(),
+            render(&batch.schema(), std::slice::from_ref(&batch)).unwrap(),
             expected
         );
-        assert!(table(&batch.schema(), &[]).unwrap().ends_with("(0 rows)\n"));
+        assert!(
+            render(&batch.schema(), &[])
+                .unwrap()
+                .ends_with("(0 rows)\n")
+        );
     }
 }

@@ -9,13 +9,13 @@ const MAX_LABEL: usize = 160;
 
 /// A page being written, family by family.
 #[derive(Default)]
-pub(super) struct Page {
+pub(super) struct Exposition {
     text: String,
     /// The labels of the family's lines so far: two alike would spoil the whole scrape.
     seen: HashSet<String>,
 }
 
-impl Page {
+impl Exposition {
     /// Begins a family. Its lines must follow at once.
     pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.seen.clear();
@@ -61,11 +61,11 @@ fn escaped(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Page;
+    use super::Exposition;
 
     #[test]
     fn labels_stay_in_their_quotes_and_are_not_written_twice() {
-        let mut page = Page::default();
+        let mut page = Exposition::default();
         page.family("a", "gauge", "Help.");
         page.line("a", &[("m", "x\"} 1\nevil 2\\\r")], 0.5);
         page.line("a", &[("m", &"y".repeat(200))], 1.0);

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use headframe_query_front::{Machine, Usage};
+use headframe_query_front::{HostMonitor, HostUsage};
 
 /// This machine, and the disk of a folder.
-pub struct Host {
+pub struct ProcfsMonitor {
     folder: PathBuf,
     /// The processor's ticks at the last reading.
     before: Mutex<Option<Ticks>>,
@@ -18,7 +18,7 @@ struct Ticks {
     all: u64,
 }
 
-impl Host {
+impl ProcfsMonitor {
     /// The machine and the disk that holds this folder.
     pub fn new(folder: PathBuf) -> Self {
         Self {
@@ -28,8 +28,8 @@ impl Host {
     }
 }
 
-impl Machine for Host {
-    fn usage(&self) -> Usage {
+impl HostMonitor for ProcfsMonitor {
+    fn usage(&self) -> HostUsage {
         let now = std::fs::read_to_string("/proc/stat")
             .ok()
             .as_deref()
@@ -37,7 +37,7 @@ impl Machine for Host {
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
         let cpu = before.zip(now).and_then(|(before, now)| busy(before, now));
         *before = now.or(*before);
-        Usage {
+        HostUsage {
             cpu,
             memory: memory().map(|(total, free)| 100.0 - free as f64 / total as f64 * 100.0),
             disk: disk(&self.folder),
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn this_machine_answers() {
-        let host = Host::new(PathBuf::from("/"));
+        let host = ProcfsMonitor::new(PathBuf::from("/"));
         let usage = host.usage();
         assert_eq!(usage.cpu, None, "one reading is no interval");
         assert!(

@@ -12,24 +12,24 @@ use serde_json::Value;
 
 use crate::config::QueryConfig;
 use crate::error::QueryError;
-use crate::machine::{Machine, Usage};
+use crate::host_usage::{HostMonitor, HostUsage};
 use crate::reports::{Reports, Row};
 
-mod page;
+mod exposition;
 
-use page::Page;
+use exposition::Exposition;
 
 /// After so many failures in a row the figures are taken off the page: none are better than old
 /// ones.
-const PATIENCE: u32 = 4;
+const MAX_FAILURES: u32 = 4;
 
 /// The figures' part of the page.
-pub(crate) struct Figures {
+pub(crate) struct PoolMetrics {
     text: RwLock<String>,
     started: Instant,
 }
 
-impl Figures {
+impl PoolMetrics {
     pub(crate) fn new() -> Self {
         Self {
             text: RwLock::default(),
@@ -53,7 +53,7 @@ impl Figures {
     pub(crate) async fn run(
         &self,
         reports: &dyn Reports,
-        machine: Option<&dyn Machine>,
+        host_monitor: Option<&dyn HostMonitor>,
         config: &QueryConfig,
     ) {
         if config.figures_s == 0 {
@@ -64,7 +64,7 @@ impl Figures {
         let mut failures = 0u32;
         loop {
             tick.tick().await;
-            match self.make(reports, machine, config).await {
+            match self.collect(reports, host_monitor, config).await {
                 Ok(text) => {
                     failures = 0;
                     self.set(text);
@@ -73,7 +73,7 @@ impl Figures {
                     failures += 1;
                     metrics::counter!("headframe_figures_failed_total").increment(1);
                     tracing::debug!(%error, "the figures of pools and miners could not be made");
-                    if failures == PATIENCE {
+                    if failures == MAX_FAILURES {
                         tracing::warn!(%error, "the figures of pools and miners are off the metrics page");
                         self.set(String::new());
                     }
@@ -82,16 +82,16 @@ impl Figures {
         }
     }
 
-    async fn make(
+    async fn collect(
         &self,
         reports: &dyn Reports,
-        machine: Option<&dyn Machine>,
+        host_monitor: Option<&dyn HostMonitor>,
         config: &QueryConfig,
     ) -> Result<String, QueryError> {
-        let usage = machine.map(Machine::usage).unwrap_or_default();
+        let usage = host_monitor.map(HostMonitor::usage).unwrap_or_default();
         let pools = reports.pools().await?;
         let miners = reports.top_miners(config.figures_miners).await?;
-        Ok(write(
+        Ok(render(
             &usage,
             self.started.elapsed().as_secs(),
             &pools,
@@ -101,33 +101,33 @@ impl Figures {
 }
 
 /// A figure: its name, kind and meaning, and how it is read from a pool or a miner.
-struct Figure<T: ?Sized> {
+struct Metric<T: ?Sized> {
     name: &'static str,
     kind: &'static str,
     help: &'static str,
     read: fn(&T) -> f64,
 }
 
-const OF_POOLS: [Figure<Value>; 4] = [
-    Figure {
+const POOL_METRICS: [Metric<Value>; 4] = [
+    Metric {
         name: "pool_active_miners",
         kind: "gauge",
         help: "Miners with an accepted share in the last ten minutes.",
         read: |pool| pool["miners"].as_f64().unwrap_or(0.0),
     },
-    Figure {
+    Metric {
         name: "pool_total_hashrate",
         kind: "gauge",
         help: "Hashes a second, from accepted difficulty of the last ten minutes.",
         read: |pool| pool["hashrate_hs"].as_f64().unwrap_or(0.0),
     },
-    Figure {
+    Metric {
         name: "pool_shares_per_second",
         kind: "gauge",
         help: "Accepted shares a second over the last ten minutes.",
         read: |pool| pool["shares_per_s"].as_f64().unwrap_or(0.0),
     },
-    Figure {
+    Metric {
         name: "pool_blocks_found_total",
         kind: "counter",
         help: "Blocks the daemon took, whatever became of them.",
@@ -135,32 +135,32 @@ const OF_POOLS: [Figure<Value>; 4] = [
     },
 ];
 
-const OF_MINERS: [Figure<Row>; 5] = [
-    Figure {
+const MINER_METRICS: [Metric<Row>; 5] = [
+    Metric {
         name: "miner_hashrate",
         kind: "gauge",
         help: "Hashes a second, from accepted difficulty of the last ten minutes.",
         read: |row| number(row, "hashrate_hs").unwrap_or(0.0),
     },
-    Figure {
+    Metric {
         name: "miner_shares_submitted_total",
         kind: "counter",
         help: "Shares sent, of all that are kept.",
         read: |row| number(row, "accepted").unwrap_or(0.0) + number(row, "refused").unwrap_or(0.0),
     },
-    Figure {
+    Metric {
         name: "miner_shares_accepted_total",
         kind: "counter",
         help: "Shares credited.",
         read: |row| number(row, "accepted").unwrap_or(0.0),
     },
-    Figure {
+    Metric {
         name: "miner_shares_rejected_total",
         kind: "counter",
         help: "Shares refused, stale ones included.",
         read: |row| number(row, "refused").unwrap_or(0.0),
     },
-    Figure {
+    Metric {
         name: "miner_online",
         kind: "gauge",
         help: "1 with an accepted share in the last ten minutes, else 0.",
@@ -169,8 +169,8 @@ const OF_MINERS: [Figure<Row>; 5] = [
 ];
 
 /// The lines of the page.
-fn write(usage: &Usage, uptime_s: u64, pools: &Value, miners: &[Row]) -> String {
-    let mut page = Page::default();
+fn render(usage: &HostUsage, uptime_s: u64, pools: &Value, miners: &[Row]) -> String {
+    let mut page = Exposition::default();
     let machine = [
         (
             "pool_cpu_usage",
@@ -199,24 +199,24 @@ fn write(usage: &Usage, uptime_s: u64, pools: &Value, miners: &[Row]) -> String 
             .into_iter()
             .for_each(|value| page.line(name, &[], value));
     }
-    for figure in OF_POOLS {
-        page.family(figure.name, figure.kind, figure.help);
+    for metric in POOL_METRICS {
+        page.family(metric.name, metric.kind, metric.help);
         for pool in pools["pools"].as_array().into_iter().flatten() {
             page.line(
-                figure.name,
+                metric.name,
                 &[("pool", text(&pool["pool"]))],
-                (figure.read)(pool),
+                (metric.read)(pool),
             );
         }
     }
-    for figure in OF_MINERS {
-        page.family(figure.name, figure.kind, figure.help);
+    for metric in MINER_METRICS {
+        page.family(metric.name, metric.kind, metric.help);
         for row in miners {
             let label = |key: &str| row.get(key).map_or("", text);
             page.line(
-                figure.name,
+                metric.name,
                 &[("pool", label("pool")), ("miner", label("miner"))],
-                (figure.read)(row),
+                (metric.read)(row),
             );
         }
     }
@@ -246,12 +246,12 @@ mod tests {
             .iter()
             .filter_map(|row| row.as_object().cloned())
             .collect();
-        let usage = Usage {
+        let usage = HostUsage {
             cpu: Some(12.5),
             memory: None,
             disk: Some(40.0),
         };
-        let page = write(&usage, 61, &pools, &rows);
+        let page = render(&usage, 61, &pools, &rows);
         let kinds = [
             ("pool_cpu_usage", "gauge"),
             ("pool_memory_usage", "gauge"),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// Where the server is and who asks.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Remote {
+pub struct ApiClient {
     /// The server.
     #[arg(long, env = "HEADFRAME_URL", default_value = "http://127.0.0.1:8080")]
     pub url: String,
@@ -18,7 +18,7 @@ pub struct Remote {
     pub token_file: Option<PathBuf>,
 }
 
-impl Remote {
+impl ApiClient {
     /// A request to read.
     pub fn get(&self, path: &str) -> anyhow::Result<RequestBuilder> {
         self.request(Method::GET, path)
@@ -46,20 +46,20 @@ impl Remote {
     }
 
     /// Sends; a refusal of the server is an error with its words.
-    pub async fn answer(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+    pub async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let answer = request
             .send()
             .await
             .map_err(|error| self.unreachable(&error))?;
         if !answer.status().is_success() {
-            return Err(Refused::read(&answer.text().await?).into());
+            return Err(ServerError::read(&answer.text().await?).into());
         }
         Ok(answer)
     }
 
-    /// [`Remote::answer`], read as JSON.
-    pub async fn send(&self, request: RequestBuilder) -> anyhow::Result<Value> {
-        self.answer(request)
+    /// [`ApiClient::send`], read as JSON.
+    pub async fn send_json(&self, request: RequestBuilder) -> anyhow::Result<Value> {
+        self.send(request)
             .await?
             .json()
             .await
@@ -88,14 +88,14 @@ impl Remote {
 
 /// A server's refusal in its own words; whatever else answers there is shown as it is.
 #[derive(Debug)]
-pub struct Refused {
+pub struct ServerError {
     /// What is wrong.
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
 }
 
-impl Refused {
+impl ServerError {
     fn read(body: &str) -> Self {
         let parsed: Value = serde_json::from_str(body).unwrap_or_default();
         let error = &parsed["error"];
@@ -112,7 +112,7 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for ServerError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.hint {
             Some(hint) => write!(out, "{}\nhint: {hint}", self.message),
@@ -121,4 +121,4 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for ServerError {}

@@ -1,0 +1,110 @@
+//! `POST /api/v1/miners/{address}/threshold`: a miner sets the balance from which it is paid, with a
+//! signature by its address instead of a token.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use headframe_schemas::stream::instructions::Instruction;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::error::{ErrorCode, QueryError};
+use crate::http::payments::{configured_service, unavailable};
+use crate::http::{AppState, Route, now_us, query_params};
+use crate::payment_service::PaymentRules;
+
+/// How old a signature may be, in seconds; an older one could be somebody's repetition.
+const MAX_SIGNATURE_AGE_S: u64 = 3_600;
+
+const HINT: &str =
+    "send {threshold_atomic, time, signature}; without a signature the answer is the text to sign";
+
+/// The threshold that a miner wants for its own account.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ThresholdRequest {
+    threshold_atomic: u64,
+    /// When it was signed, seconds since 1970.
+    time: i64,
+    signature: Option<String>,
+}
+
+pub(crate) fn route() -> Route {
+    Route {
+        path: "/api/v1/miners/{address}/threshold",
+        methods: post(set),
+    }
+}
+
+async fn set(
+    State(app): State<Arc<AppState>>,
+    Path(address): Path<String>,
+    body: Result<Json<ThresholdRequest>, JsonRejection>,
+) -> Result<Response, QueryError> {
+    let service = configured_service(&app)?;
+    let address = query_params::miner_name(&address)?;
+    let Json(request) = body.map_err(|error| QueryError::bad_request(error.body_text(), HINT))?;
+    let rules = service.rules();
+    check_range(&rules, request.threshold_atomic)?;
+    let text = service.threshold_text(address, request.threshold_atomic, request.time);
+    let Some(signature) = request.signature else {
+        return Ok(Json(json!({"sign": text})).into_response());
+    };
+    if (now_us() / 1_000_000).abs_diff(request.time) > MAX_SIGNATURE_AGE_S {
+        return Err(QueryError::bad_request(
+            "the signed time is more than an hour away from now",
+            "sign the text anew with the present time",
+        ));
+    }
+    if !service
+        .verify(address, &text, &signature)
+        .await
+        .map_err(unavailable)?
+    {
+        return Err(QueryError::new(
+            ErrorCode::Unauthorized,
+            "the signature is not one of this address over this text",
+            "sign exactly the text that a request without a signature answers, with the wallet of \
+             this address",
+        ));
+    }
+    let proof: String = signature.chars().take(250).collect();
+    if app.reports()?.has_proof(&proof).await? {
+        return Err(QueryError::bad_request(
+            "this signature was taken before",
+            "sign the text anew with the present time",
+        ));
+    }
+    let instruction = Instruction {
+        event_time: now_us(),
+        pool: rules.pool,
+        kind: "threshold".to_owned(),
+        account: Some(address.to_owned()),
+        amount_atomic: Some(request.threshold_atomic.into()),
+        actor: "miner".to_owned(),
+        proof: Some(proof),
+        ..Instruction::default()
+    };
+    service.instruct(instruction).await.map_err(unavailable)?;
+    Ok(Json(json!({"done": true})).into_response())
+}
+
+/// Refuses a threshold that the pool does not offer; 0 stands for the pool's own.
+fn check_range(rules: &PaymentRules, threshold_atomic: u64) -> Result<(), QueryError> {
+    let threshold = i128::from(threshold_atomic);
+    let offered = rules.least_threshold_atomic..=rules.most_threshold_atomic;
+    if threshold == 0 || offered.contains(&threshold) {
+        return Ok(());
+    }
+    Err(QueryError::bad_request(
+        format!("a threshold of {threshold} atomic units is not possible"),
+        format!(
+            "it must be from {} to {}, or 0 for the pool's own",
+            rules.least_threshold_atomic, rules.most_threshold_atomic
+        ),
+    ))
+}
