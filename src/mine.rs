@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use headframe_stratum::miner::{Miner, MinerConfig, MinerEvent, MinerHandle, MinerJob, MinerStats};
+use headframe_stratum::randomx::page_report::PageReport;
 use headframe_stratum::randomx::plan::ModeSetting;
-use headframe_stratum::randomx::{RandomxSettings, Seeds};
+use headframe_stratum::randomx::{Mode, RandomxSettings, Seeds, pages};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -119,6 +120,7 @@ pub async fn run(mine: Mine) -> anyhow::Result<()> {
         handle: handle.clone(),
         job: None,
         admitted: false,
+        pages_of: None,
     };
     let ended = tokio::select! {
         () = end => Ok(()),
@@ -154,6 +156,8 @@ struct Show {
     /// Whether the pool has ever let us in; before that a refusal for good is the end, because it
     /// is most likely a mistyped login.
     admitted: bool,
+    /// The mode whose pages of memory were shown.
+    pages_of: Option<Mode>,
 }
 
 impl Show {
@@ -174,6 +178,7 @@ impl Show {
                     let rate = (stats.hashes - before.1) as f64 / before.0.elapsed().as_secs_f64();
                     before = (Instant::now(), stats.hashes);
                     self.status(&status(rate, &stats, self.job.as_ref()));
+                    self.show_pages();
                 }
             }
         }
@@ -214,6 +219,30 @@ impl Show {
     fn work(&mut self, job: MinerJob) {
         self.seeds.request(job.seed, job.next_seed);
         self.job = Some(job);
+    }
+
+    /// Says once which pages RandomX got for its cache, and once more when it has its dataset.
+    fn show_pages(&mut self) {
+        let Some(seed) = self.job.as_ref().map(|job| job.seed) else {
+            return;
+        };
+        let mode = if self.seeds.is_full(&seed) {
+            Mode::Full
+        } else {
+            Mode::Light
+        };
+        if !self.seeds.is_prepared(&seed) || self.pages_of == Some(mode) {
+            return;
+        }
+        self.pages_of = Some(mode);
+        let pages = pages::report();
+        say(&format!("RandomX has {pages}"));
+        if pages.is_slow() {
+            let advice = PageReport::advice();
+            say(&format!(
+                "small pages cost about a third of the speed; {advice}"
+            ));
+        }
     }
 
     fn status(&self, line: &str) {

@@ -2,6 +2,8 @@
 //! speed.
 
 use async_trait::async_trait;
+use headframe_stratum::randomx::page_report::PageReport;
+use headframe_stratum::randomx::pages as randomx_pages;
 use headframe_stratum::randomx::plan::{self, CACHE, DATASET};
 use headframe_stratum::randomx::system_memory::available;
 use headframe_stratum::randomx::{Mode, RandomxSettings};
@@ -13,6 +15,8 @@ use crate::system::host_usage;
 const PAGE: u64 = 2 << 20;
 /// A machine's scratchpad: one a thread.
 const SCRATCHPAD: u64 = 2 << 20;
+/// Bytes taken to see which pages RandomX would get.
+const PROBED: usize = 64 << 20;
 const TRANSPARENT: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
 pub struct HugePages;
@@ -31,12 +35,13 @@ impl Check for HugePages {
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let free = host_usage::kib(&meminfo, "HugePages_Free").unwrap_or(0);
         let mode = plan::choose_mode(pool.randomx.mode, available()).mode;
-        vec![judge(
-            &pool.randomx,
-            pages(mode, pool.verify_threads as u64),
+        let need = pages(mode, pool.verify_threads as u64);
+        let offer = Offer {
             free,
-            chosen(&transparent),
-        )]
+            transparent: chosen(&transparent),
+            probe: randomx_pages::probe(PROBED),
+        };
+        vec![judge(&pool.randomx, need, &offer)]
     }
 }
 
@@ -54,22 +59,44 @@ fn chosen(setting: &str) -> &str {
         .map_or("unknown", |(word, _)| word)
 }
 
-fn judge(settings: &RandomxSettings, need: u64, free: u64, transparent: &str) -> Finding {
-    let found =
-        format!("{free} are free, {need} may be used; transparent ones are set to {transparent}");
-    let reserve = format!("`sysctl vm.nr_hugepages={need}` as root, best at boot");
-    match (settings.huge_pages, free >= need) {
-        (true, true) => Finding::ok(found),
-        (true, false) => Finding::warn(
+/// What the kernel offers.
+struct Offer<'a> {
+    /// Reserved pages of 2 MiB that are free.
+    free: u64,
+    /// The setting of transparent ones.
+    transparent: &'a str,
+    /// What memory taken as RandomX takes it really lay in.
+    probe: PageReport,
+}
+
+fn judge(settings: &RandomxSettings, need: u64, offer: &Offer<'_>) -> Finding {
+    let Offer {
+        free,
+        transparent,
+        probe,
+    } = offer;
+    let found = format!(
+        "{free} reserved ones are free, {need} may be used; transparent ones are set to \
+         {transparent}; RandomX would get {probe}"
+    );
+    if !settings.huge_pages {
+        return Finding::warn(
             found,
-            format!("{reserve}; until then ordinary pages are used"),
+            "set stratum.randomx.huge_pages = true if shares are to be verified faster",
+        );
+    }
+    let reserve = format!("`sysctl vm.nr_hugepages={need}` as root, best at boot");
+    match (*free >= need, probe.is_slow()) {
+        (true, _) | (_, false) => Finding::ok(found),
+        (false, true) if matches!(*transparent, "always" | "madvise") => Finding::warn(
+            found,
+            format!("memory is too scattered for transparent ones; reserve them: {reserve}"),
         ),
-        (false, _) if transparent == "always" => Finding::ok(found),
-        (false, true) => Finding::warn(found, "set stratum.randomx.huge_pages = true to use them"),
-        (false, false) => Finding::warn(
+        (false, true) => Finding::warn(
             found,
             format!(
-                "{reserve}, and stratum.randomx.huge_pages = true, if shares are to be verified faster"
+                "`echo madvise > {TRANSPARENT}` as root, or {reserve}; until then RandomX is a \
+                 third slower"
             ),
         ),
     }
@@ -80,8 +107,16 @@ mod tests {
     use super::*;
     use crate::doctor::Verdict;
 
+    fn probed(small: u64, transparent: u64) -> PageReport {
+        PageReport {
+            small,
+            transparent,
+            ..PageReport::default()
+        }
+    }
+
     #[test]
-    fn the_kernel_s_setting_is_read_and_judged() {
+    fn the_kernel_s_setting_is_read() {
         assert_eq!(
             [
                 chosen("always [madvise] never\n"),
@@ -91,29 +126,36 @@ mod tests {
             ["madvise", "always", "unknown"]
         );
         assert_eq!([pages(Mode::Light, 2), pages(Mode::Full, 2)], [258, 1_299]);
-        let judged = |huge_pages, free, transparent| {
-            judge(
-                &RandomxSettings {
-                    huge_pages,
-                    ..RandomxSettings::default()
-                },
-                258,
+    }
+
+    #[test]
+    fn small_pages_are_found_and_the_cure_is_named() {
+        let judged = |huge_pages, free, transparent, probe| {
+            let settings = RandomxSettings {
+                huge_pages,
+                ..RandomxSettings::default()
+            };
+            let offer = Offer {
                 free,
                 transparent,
-            )
-            .verdict
+                probe,
+            };
+            judge(&settings, 258, &offer)
         };
-        assert_eq!(
-            [judged(true, 258, "never"), judged(true, 257, "always")],
-            [Verdict::Ok, Verdict::Warn]
-        );
-        assert_eq!(
-            [
-                judged(false, 0, "always"),
-                judged(false, 0, "madvise"),
-                judged(false, 999, "never")
-            ],
-            [Verdict::Ok, Verdict::Warn, Verdict::Warn]
+        let (small, huge) = (probed(64 << 20, 0), probed(0, 64 << 20));
+        for (finding, verdict) in [
+            (judged(true, 258, "never", small), Verdict::Ok),
+            (judged(true, 0, "madvise", huge), Verdict::Ok),
+            (judged(true, 257, "never", small), Verdict::Warn),
+            (judged(true, 0, "madvise", small), Verdict::Warn),
+            (judged(false, 999, "always", huge), Verdict::Warn),
+        ] {
+            assert_eq!(finding.verdict, verdict, "{finding:?}");
+        }
+        let never = format!("{:?}", judged(true, 0, "never", small));
+        assert!(
+            never.contains("echo madvise") && never.contains("vm.nr_hugepages=258"),
+            "{never}"
         );
     }
 }

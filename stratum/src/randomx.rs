@@ -1,7 +1,7 @@
 //! RandomX: the memory a seed needs, shared by threads, and one virtual machine a thread.
 //!
-//! Everything `unsafe` of the crate is here and in [`library`]: RandomX is C++. What leaves this
-//! room is safe: a machine keeps the memory it reads alive.
+//! Everything `unsafe` of the crate is here, in [`library`] and in [`pages`]: RandomX is C++. What
+//! leaves this folder is safe: a machine keeps the memory it reads alive.
 
 #![allow(unsafe_code)]
 
@@ -15,6 +15,8 @@ use library::{Cache, Dataset, Flags, RawVm};
 pub mod fair_queue;
 mod library;
 mod overload;
+pub mod page_report;
+pub mod pages;
 pub mod plan;
 mod round_robin;
 mod seeds;
@@ -71,23 +73,18 @@ impl SeedMemory {
     /// Computes the memory of a seed, or of any other key, on one thread: half a second in light
     /// mode, a minute in full mode.
     pub fn build(seed: &[u8], mode: Mode) -> Result<Self, HashError> {
-        let light = Self::light(seed, false)?;
+        let light = Self::light(seed, true)?;
         match mode {
             Mode::Light => Ok(light),
-            Mode::Full => Self::full(&light, 1, false, &AtomicBool::new(false)),
+            Mode::Full => Self::full(&light, 1, true, &AtomicBool::new(false)),
         }
     }
 
-    /// The cache alone. Huge pages are tried first if wished for.
+    /// The cache alone, in huge pages as far as the system has them, if wished for.
     pub fn light(seed: &[u8], huge_pages: bool) -> Result<Self, HashError> {
         let made =
             flags_to_try(huge_pages).find_map(|flags| Some((flags, Cache::new(flags, seed)?)));
         let (flags, cache) = made.ok_or_else(|| failed("preparing the cache", "no memory"))?;
-        if flags != Flags::new(huge_pages) {
-            tracing::warn!(
-                "no huge pages for the RandomX cache; reserve them with vm.nr_hugepages"
-            );
-        }
         Ok(Self {
             flags,
             cache: Arc::new(cache),
@@ -116,6 +113,11 @@ impl SeedMemory {
             cache,
             dataset: Some(dataset),
         })
+    }
+
+    /// Whether its memory was asked for in huge pages.
+    pub fn has_huge_pages(&self) -> bool {
+        self.flags.has_huge_pages()
     }
 
     /// Whether it has the dataset.

@@ -56,13 +56,13 @@ mod c {
 /// Items a thread initialises before it looks whether it should stop: some milliseconds of work.
 const CHUNK: u64 = 4096;
 
-/// What the processor can do, as the library sees it.
+/// What the processor can do, as the library sees it, and where memory comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Flags(RandomXFlag);
 
 impl Flags {
-    /// The best for this processor; `huge_pages` asks for 2 MiB pages, which the system must have
-    /// reserved.
+    /// The best for this processor; with `huge_pages` memory comes from [`super::pages`], else from
+    /// `malloc`.
     pub(super) fn new(huge_pages: bool) -> Self {
         let flags = RandomXFlag::get_recommended_flags();
         Self(if huge_pages {
@@ -70,6 +70,11 @@ impl Flags {
         } else {
             flags
         })
+    }
+
+    /// Whether memory comes from [`super::pages`].
+    pub(super) fn has_huge_pages(self) -> bool {
+        self.0.contains(RandomXFlag::FLAG_LARGE_PAGES)
     }
 
     fn only(self, wanted: RandomXFlag) -> c_uint {

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::page_report::PageReport;
 use super::plan::{self, Action, DatasetState, ModeChoice, ModeSetting};
-use super::{HashError, Mode, SeedMemory, system_memory};
+use super::{HashError, Mode, SeedMemory, pages, system_memory};
 use crate::work::template::Hash;
 
 /// How many seeds stay in memory: the one in use and its neighbour, so that an epoch switch has no
@@ -29,8 +30,9 @@ const BUILD_RETRY: Duration = Duration::from_secs(60);
 pub struct RandomxSettings {
     /// `auto`, `full` (2.3 GiB a seed, ten times faster) or `light` (256 MiB a seed).
     pub mode: ModeSetting,
-    /// Use 2 MiB pages, which the system must have reserved (`vm.nr_hugepages`); without them
-    /// ordinary pages are used.
+    /// Use huge pages: reserved ones of 1 GiB or 2 MiB first (`vm.nr_hugepages`), else transparent
+    /// ones, which the kernel gives where `transparent_hugepage/enabled` is not `never`. Without
+    /// any RandomX is a third slower.
     pub huge_pages: bool,
     /// Threads that build the dataset of the seed in use; 0 = all cores.
     pub build_threads: usize,
@@ -40,7 +42,7 @@ impl Default for RandomxSettings {
     fn default() -> Self {
         Self {
             mode: ModeSetting::Auto,
-            huge_pages: false,
+            huge_pages: true,
             build_threads: 0,
         }
     }
@@ -290,5 +292,14 @@ fn prepared(seed: &Hash, mode: Mode, started: Instant) {
     let took = started.elapsed();
     metrics::histogram!("headframe_stratum_seed_prepared_seconds", "mode" => mode.as_str())
         .record(took.as_secs_f64());
-    tracing::info!(seed = %hex::encode(seed), ?mode, took_ms = took.as_millis() as u64, "seed prepared");
+    let pages = pages::report();
+    for (bytes, kind) in pages.by_kind() {
+        metrics::gauge!("headframe_stratum_randomx_page_bytes", "pages" => kind).set(bytes as f64);
+    }
+    tracing::info!(
+        seed = %hex::encode(seed), ?mode, took_ms = took.as_millis() as u64, %pages, "seed prepared"
+    );
+    if pages.is_slow() {
+        tracing::warn!(%pages, "RandomX loses about a third of its speed to 4 KiB pages; {}", PageReport::advice());
+    }
 }
