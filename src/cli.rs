@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::api_client::ApiClient;
 use crate::config::{Config, Role};
-use crate::{audit, bans, demo, doctor, mine, payments, sql, system, whatif};
+use crate::{audit, bans, blocks, demo, doctor, mine, payments, sql, system, whatif};
 
 /// Mining data from JetStream into Delta tables, exactly once, answered in SQL.
 #[derive(Debug, Parser)]
@@ -65,6 +65,8 @@ pub enum Command {
     Mine(mine::Mine),
     /// List, make and lift bans of a running pool.
     Bans(bans::Bans),
+    /// List, confirm and reject blocks that nothing proves to be the pool's.
+    Blocks(blocks::Blocks),
     /// See what a running pool pays and why, and instruct it.
     Payments(payments::Payments),
     /// Look at everything a pool and its pipelines need, and say what to do; exit code 1 when
@@ -113,6 +115,7 @@ impl Command {
             Self::Demo { .. }
             | Self::Sql { .. }
             | Self::Bans(_)
+            | Self::Blocks(_)
             | Self::Payments(_)
             | Self::Doctor(_)
             | Self::Audit(_)
@@ -157,6 +160,7 @@ impl Command {
             } => sql::run(&remote, &statement, &format).await,
             Self::Mine(mine) => mine::run(mine).await,
             Self::Bans(bans) => bans::run(bans).await,
+            Self::Blocks(blocks) => blocks::run(blocks).await,
             Self::Payments(payments) => payments::run(payments).await,
             Self::Doctor(doctor) => doctor::run(doctor).await,
             Self::Audit(audit) => audit::run(audit).await,

@@ -7,6 +7,7 @@ use clap::Parser;
 mod api_client;
 mod audit;
 mod bans;
+mod blocks;
 mod cli;
 mod config;
 mod daemon;

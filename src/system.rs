@@ -13,6 +13,7 @@ use headframe_query_front::{BoundServer, Engines, Probe, Server, Services};
 use headframe_schemas::{Stream, Table, stream, table};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
 use headframe_sinks::{Lake, SinkError, SnapshotReader, TableWriter};
+use headframe_stratum::chain::coinbase_tag::CoinbaseKey;
 use headframe_stratum::{DurableFacts, Spooler, StatsHandle, Stratum, StratumConfig};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinSet;
@@ -28,6 +29,7 @@ pub mod host_usage;
 mod payer;
 mod payment_service;
 mod probes;
+pub mod unproven_blocks;
 
 use acknowledged::Acknowledged;
 use faults::{Faults, Work};
@@ -144,7 +146,11 @@ impl System {
         let mut services =
             parts.services(system.pool.as_ref().map(|pool| &pool.stats), recorder)?;
         if let Some((bound, _)) = &pool {
-            services.routes = services.routes.merge(bans::router(bound.bans()));
+            let unproven = unproven_blocks::router(bound.unproven_blocks());
+            services.routes = services
+                .routes
+                .merge(bans::router(bound.bans()))
+                .merge(unproven);
         }
         let bound = Server::bind(parts.config.query.clone(), services).await?;
         system.http = bound.address();
@@ -309,7 +315,9 @@ impl Parts {
 
     /// The pool, and what makes its facts durable.
     async fn pool(&self) -> anyhow::Result<(headframe_stratum::BoundPool, Spooler)> {
+        let key = self.config.data_dir.join("keys/blocks.key");
         let config = StratumConfig {
+            coinbase_key: Some(CoinbaseKey::open(&key)?),
             terms: self.config.payouts.terms(),
             ..self.config.stratum.clone()
         };

@@ -21,6 +21,9 @@ use crate::system::faults::{Faults, Work};
 /// How long messages may wait to be read before the process calls itself late.
 const UNREAD: Duration = Duration::from_secs(10);
 
+/// Seconds of a daemon's silence that are worth a word.
+const SILENT_S: u64 = 2;
+
 /// How long NATS may take to answer; shorter than a probe may take, so that the words are these.
 const ANSWER: Duration = Duration::from_millis(1_500);
 
@@ -94,6 +97,13 @@ impl Probe for PaymentProbe {
     }
 }
 
+/// What `/ready` says of a daemon that does not answer, while miners go on with the last template.
+fn silence(seconds: u64) -> Option<String> {
+    (seconds >= SILENT_S).then(|| {
+        format!("the daemon has not answered for {seconds} s; miners keep the last template")
+    })
+}
+
 /// What `/ready`, which anybody may ask, says of a wallet that is short: no figures.
 fn short(wallet_balance: &WalletBalance) -> Option<String> {
     (wallet_balance.shortfall() > 0).then(|| {
@@ -136,6 +146,9 @@ impl Probe for PoolProbe {
     }
     async fn check(&self) -> Result<(), String> {
         self.0.snapshot().unready.map_or(Ok(()), Err)
+    }
+    async fn note(&self) -> Option<String> {
+        silence(self.0.snapshot().daemon_silent_s?)
     }
 }
 
@@ -273,6 +286,12 @@ mod tests {
             through,
             truncated: false,
         }
+    }
+
+    #[test]
+    fn a_silent_daemon_is_told_with_its_seconds() {
+        assert_eq!(silence(1), None);
+        assert!(silence(28).is_some_and(|said| said.contains("for 28 s")));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::chain::ChainPosition;
 use crate::config::ConfigError;
 
 pub mod open_blocks;
+pub mod operator;
+pub(crate) mod positions;
+mod recovery;
 pub(crate) mod watcher;
 
 /// The section `[stratum.blocks]`.
@@ -70,6 +73,11 @@ pub enum BlockStage {
     Orphaned,
     /// Its reward can be spent; nothing follows.
     Matured,
+    /// Found on the chain by the pool's public tag alone; nobody is paid for it before the operator
+    /// confirms it.
+    Unproven,
+    /// The operator says that it is not this pool's; nothing follows.
+    Rejected,
 }
 
 impl BlockStage {
@@ -83,6 +91,8 @@ impl BlockStage {
             BlockStage::Confirmed => Some("confirmed"),
             BlockStage::Orphaned => Some("orphaned"),
             BlockStage::Matured => Some("matured"),
+            BlockStage::Unproven => Some("unproven"),
+            BlockStage::Rejected => Some("rejected"),
         }
     }
 
@@ -95,6 +105,8 @@ impl BlockStage {
             BlockStage::Confirmed,
             BlockStage::Orphaned,
             BlockStage::Matured,
+            BlockStage::Unproven,
+            BlockStage::Rejected,
         ];
         written
             .into_iter()
@@ -162,10 +174,11 @@ fn step(
 /// Whether nothing can follow any more: the block has matured, or the block in its place has.
 pub fn is_over(stage: BlockStage, position: ChainPosition, rules: ConfirmationRules) -> bool {
     match (stage, position) {
-        (BlockStage::Matured, _) => true,
-        (BlockStage::Orphaned | BlockStage::Refused, ChainPosition::Beside { confirmations }) => {
-            confirmations >= rules.matured_at
-        }
+        (BlockStage::Matured | BlockStage::Rejected, _) => true,
+        (
+            BlockStage::Orphaned | BlockStage::Refused | BlockStage::Unproven,
+            ChainPosition::Beside { confirmations },
+        ) => confirmations >= rules.matured_at,
         _ => false,
     }
 }

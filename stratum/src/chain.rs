@@ -7,6 +7,7 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -32,7 +33,70 @@ pub struct Tip {
     /// Height the next block will have.
     pub next_height: u64,
     /// Why the daemon's templates must not be mined now, if so.
-    pub unready: Option<String>,
+    pub unready: Option<Unready>,
+}
+
+/// Why a daemon that answers must not be mined with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unready {
+    /// What miners are told.
+    pub cause: NoWorkCause,
+    /// What the operator is told.
+    pub reason: String,
+}
+
+impl Unready {
+    /// The daemon still loads the chain; that ends by itself.
+    pub fn syncing(reason: String) -> Self {
+        let cause = NoWorkCause::Syncing;
+        Self { cause, reason }
+    }
+}
+
+/// A daemon whose state somebody must look at.
+impl From<String> for Unready {
+    fn from(reason: String) -> Self {
+        let cause = NoWorkCause::DaemonUnfit;
+        Self { cause, reason }
+    }
+}
+
+impl fmt::Display for Unready {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.reason)
+    }
+}
+
+/// Why there is nothing to mine, as far as it is the miners' business: daemons and their addresses
+/// are the operator's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoWorkCause {
+    /// No daemon has answered yet, or none does any more.
+    DaemonSilent,
+    /// The daemon loads the chain.
+    Syncing,
+    /// The daemon's newest blocks are hashed to see whether the pool knows its rules.
+    CheckingChain,
+    /// The memory of the template's RandomX seed is computed.
+    PreparingSeed,
+    /// The daemon answers and has no block template that can be used.
+    NoTemplate,
+    /// The daemon is on another network, behind the others, without peers, or the like.
+    DaemonUnfit,
+}
+
+impl NoWorkCause {
+    /// What a miner is told that comes now.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NoWorkCause::DaemonSilent => "it waits for its daemon",
+            NoWorkCause::Syncing => "its daemon is synchronising",
+            NoWorkCause::CheckingChain => "it checks its daemon's newest blocks",
+            NoWorkCause::PreparingSeed => "it prepares RandomX for this epoch",
+            NoWorkCause::NoTemplate => "its daemon gives no block template",
+            NoWorkCause::DaemonUnfit => "its daemon cannot be mined with now",
+        }
+    }
 }
 
 /// What the daemon made of a block.
@@ -143,6 +207,10 @@ pub trait Chain: Send + Sync + 'static {
     /// The mean time between blocks of a network that goes on without us; `None` for a private one,
     /// where a chain that does not grow proves nothing.
     fn block_time(&self) -> Option<Duration> {
+        None
+    }
+    /// What holds the first answer up, and how far it is, while that takes long.
+    fn progress(&self) -> Option<String> {
         None
     }
     /// Whatever the chain must do in the background, until `stop`. Rings when a look at the tip is

@@ -8,7 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::chain::bitcoin::OpensySettings;
-use crate::chain::coinbase_tag::CoinbaseTag;
+use crate::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag};
 use crate::chain::driver::ChainKind;
 use crate::chain::failover;
 use crate::port::{Port, PortConfig};
@@ -95,6 +95,11 @@ pub struct StratumConfig {
     /// whoever wires the rooms gives them; without any nobody is paid.
     #[serde(skip)]
     pub terms: Terms,
+    /// What found blocks are proven to be this pool's with. Not a key of this section: whoever
+    /// wires the crates reads it from a file; without it no block that lost its rows is credited
+    /// before the operator confirms it.
+    #[serde(skip)]
+    pub coinbase_key: Option<CoinbaseKey>,
 }
 
 impl Default for StratumConfig {
@@ -133,6 +138,7 @@ impl Default for StratumConfig {
             drain_s: 10,
             defence: defence::config::DefenceConfig::default(),
             terms: Terms::default(),
+            coinbase_key: None,
         }
     }
 }
@@ -279,7 +285,7 @@ impl StratumConfig {
 
     /// What the pool's coinbases are known by.
     pub(crate) fn coinbase_tag(&self) -> CoinbaseTag {
-        CoinbaseTag::new(&self.pool, &self.wallet)
+        CoinbaseTag::new(&self.pool, &self.wallet, self.coinbase_key.clone())
     }
     pub(crate) fn write_timeout(&self) -> Duration {
         Duration::from_secs(self.write_timeout_s)

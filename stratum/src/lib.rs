@@ -31,6 +31,7 @@ pub mod tls;
 pub mod token_bucket;
 pub mod work;
 
+pub use blocks::operator::BlocksHandle;
 pub use config::{ConfigError, StratumConfig};
 pub use defence::ban_store::BanStore;
 pub use facts::{DurableFacts, FactError, Facts, Spooler};

@@ -12,9 +12,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::best_effort::{BestEffortQueue, BestEffortWorker, best_effort};
 use crate::blocks::ConfirmationRules;
-use crate::blocks::watcher::{BlockWatcher, RecoverySearch, SharedOpenBlocks};
+use crate::blocks::open_blocks::SharedOpenBlocks;
+use crate::blocks::operator::BlocksHandle;
+use crate::blocks::positions::BlockPositions;
+use crate::blocks::watcher::{BlockWatcher, RecoverySearch};
 use crate::broadcast_latency::BroadcastLatency;
-use crate::chain::{Chain, ChainError, driver};
+use crate::chain::{Chain, ChainError, NoWorkCause, driver};
 use crate::config::{ConfigError, StratumConfig};
 use crate::defence::ban_store::BanStore;
 use crate::defence::guard::{Defence, DefenceError};
@@ -121,6 +124,7 @@ pub struct BoundPool {
     pool: Arc<Pool>,
     feed: TemplateWatcher,
     watcher: BlockWatcher,
+    operator: BlocksHandle,
     drain: BestEffortWorker,
 }
 
@@ -166,8 +170,7 @@ impl Stratum {
         }
         let (best_effort, drain) = best_effort(facts.clone(), counters.clone());
         let defence = Defence::new(&config, best_effort.clone())?;
-        let (work_sender, work) =
-            watch::channel(CurrentWork::Nothing("no block template yet".to_owned()));
+        let (work_sender, work) = watch::channel(CurrentWork::Nothing(NoWorkCause::DaemonSilent));
         let bell = Arc::new(Notify::new());
         let timing = WatchTiming {
             poll: Duration::from_millis(config.poll_ms),
@@ -178,6 +181,7 @@ impl Stratum {
             SharedOpenBlocks::default(),
             Arc::new(BroadcastLatency::default()),
         );
+        let (operator, decisions) = BlocksHandle::new(blocks.clone());
         let watcher = BlockWatcher {
             pool: config.pool.clone(),
             wallet: config.wallet.clone(),
@@ -192,6 +196,8 @@ impl Stratum {
             },
             every: Duration::from_secs(config.blocks.look_s),
             search: RecoverySearch::default(),
+            positions: BlockPositions::default(),
+            decisions,
         };
         let feed = TemplateWatcher {
             chain: chain.clone(),
@@ -229,6 +235,7 @@ impl Stratum {
             pool: Arc::new(pool),
             feed,
             watcher,
+            operator,
             drain,
         })
     }
@@ -282,6 +289,11 @@ impl BoundPool {
         self.pool.verifier.seeds().clone()
     }
 
+    /// The blocks that nothing proves to be the pool's, for the operator.
+    pub fn unproven_blocks(&self) -> BlocksHandle {
+        self.operator.clone()
+    }
+
     /// The bans, for the operator.
     pub fn bans(&self) -> BanStore {
         BanStore(self.pool.defence.clone())
@@ -295,6 +307,7 @@ impl BoundPool {
             pool,
             feed,
             watcher,
+            operator: _,
             drain,
         } = self;
         let seeds = pool.verifier.seeds().clone();

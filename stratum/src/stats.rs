@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
 
 use crate::chain::Template;
 use crate::share::Outcome;
@@ -43,6 +44,9 @@ pub struct Stats {
     pub network_difficulty: u128,
     /// Why nothing can be mined, or no share be recorded, if so.
     pub unready: Option<String>,
+    /// Seconds since the daemon answered last, while it does not; miners go on with the last
+    /// template for the grace time.
+    pub daemon_silent_s: Option<u64>,
     /// Rows that wait on the disk for JetStream.
     pub spool: SpoolState,
 }
@@ -68,6 +72,8 @@ struct ChainState {
     height: u64,
     network_difficulty: u128,
     unready: Option<String>,
+    /// When the daemon answered last, while it does not.
+    silent_since: Option<Instant>,
 }
 
 impl Default for ChainState {
@@ -76,6 +82,7 @@ impl Default for ChainState {
             height: 0,
             network_difficulty: 0,
             unready: Some("no block template yet".to_owned()),
+            silent_since: None,
         }
     }
 }
@@ -125,6 +132,7 @@ impl StatsHandle {
             blocks_refused: counters.blocks_refused.load(Relaxed),
             height: chain.height,
             network_difficulty: chain.network_difficulty,
+            daemon_silent_s: chain.silent_since.map(|since| since.elapsed().as_secs()),
             unready: chain.unready.or_else(|| spool.refuses.clone()),
             spool,
         }
@@ -177,8 +185,17 @@ impl Counters {
             height: template.height(),
             network_difficulty: template.network_difficulty(),
             unready: None,
+            silent_since: None,
         };
         *self.chain.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// The daemon does not answer, and did last at this time; `None` when it answers.
+    pub(crate) fn daemon_silent(&self, since: Option<Instant>) {
+        self.chain
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .silent_since = since;
     }
 
     pub(crate) fn unready(&self, reason: &str) {

@@ -1,4 +1,4 @@
-//! The feed: watches the daemon and offers the newest template to every session.
+//! Watches the daemon and offers the newest template to every session.
 //!
 //! A template is announced only after its seed is in memory, so that the first share on it is
 //! verified at once. When the daemon is not synchronised, or gone for longer than the grace time,
@@ -12,20 +12,23 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broadcast_latency::BroadcastLatency;
-use crate::chain::{Chain, Hash, Template};
+use crate::chain::{Chain, ChainError, Hash, NoWorkCause, Template, Tip};
 use crate::randomx::Seeds;
 use crate::stats::Counters;
+
+/// Between looks at how far a long first answer is.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 /// What there is to mine.
 #[derive(Debug, Clone)]
 pub(crate) enum CurrentWork {
-    /// Nothing, and why.
-    Nothing(String),
+    /// Nothing, and why, as far as miners are told.
+    Nothing(NoWorkCause),
     /// This.
     Template(Arc<dyn Template>),
 }
 
-/// The feed's timing.
+/// When the watcher does what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WatchTiming {
     /// Between looks at the chain's end.
@@ -36,22 +39,24 @@ pub(crate) struct WatchTiming {
     pub(crate) grace: Duration,
 }
 
-/// The feed, to be run.
+/// The watcher, to be run.
 pub(crate) struct TemplateWatcher {
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) seeds: Arc<Seeds>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) work: watch::Sender<CurrentWork>,
     pub(crate) broadcast_latency: Arc<BroadcastLatency>,
-    /// Rung when a look is worth it now, e.g. after an accepted block.
+    /// Notified when a look is worth it now, e.g. after an accepted block.
     pub(crate) bell: Arc<Notify>,
     pub(crate) timing: WatchTiming,
 }
 
-/// What the feed knows from earlier looks.
+/// What the watcher knows from earlier looks.
 struct WatchState {
     heard: Instant,
     taken: Option<(Hash, Instant)>,
+    /// Height of the next block, as the chain had it last.
+    next_height: Option<u64>,
     /// The reason told last without its figures, so that the log has one line a change, not one a
     /// poll.
     told: String,
@@ -65,6 +70,7 @@ impl TemplateWatcher {
         let mut known = WatchState {
             heard: Instant::now(),
             taken: None,
+            next_height: None,
             told: String::new(),
             ahead: JoinSet::new(),
         };
@@ -90,16 +96,19 @@ impl TemplateWatcher {
     /// `Ok(None)`: nothing to do. `Err`: why there is no good template, and whether that can wait
     /// for the grace time.
     async fn look(&self, known: &mut WatchState) -> Result<Option<Arc<dyn Template>>, NoTemplate> {
-        let tip = self.chain.tip().await.map_err(|error| NoTemplate {
+        let tip = self.tip(known).await.map_err(|error| NoTemplate {
+            cause: NoWorkCause::DaemonSilent,
             reason: error.to_string(),
             may_pass: true,
         })?;
-        if let Some(reason) = tip.unready {
+        if let Some(unready) = tip.unready {
             return Err(NoTemplate {
-                reason,
+                cause: unready.cause,
+                reason: unready.reason,
                 may_pass: false,
             });
         }
+        known.record_height(tip.next_height);
         if known
             .taken
             .is_some_and(|(prev, at)| prev == tip.hash && at.elapsed() < self.timing.refresh)
@@ -107,15 +116,37 @@ impl TemplateWatcher {
             return Ok(None);
         }
         let template = self.chain.template().await.map_err(|error| NoTemplate {
+            cause: NoWorkCause::NoTemplate,
             reason: error.to_string(),
             may_pass: true,
         })?;
-        let prepared = self.seeds.memory(template.seed()).await;
+        let seed = template.seed();
+        if known.taken.is_none() && !self.seeds.is_prepared(&seed) {
+            let reason = "the memory of the RandomX seed is being computed".to_owned();
+            self.withdraw(NoWorkCause::PreparingSeed, &reason);
+        }
+        let prepared = self.seeds.memory(seed).await;
         prepared.map_err(|error| NoTemplate {
+            cause: NoWorkCause::PreparingSeed,
             reason: error.to_string(),
             may_pass: true,
         })?;
         Ok(Some(template))
+    }
+
+    /// The end of the chain. The first answer may take a minute, in which `/ready` and miners are
+    /// told how far it is.
+    async fn tip(&self, known: &WatchState) -> Result<Tip, ChainError> {
+        let mut tip = self.chain.tip();
+        loop {
+            tokio::select! {
+                tip = &mut tip => return tip,
+                () = tokio::time::sleep(PROGRESS) => {}
+            }
+            if let (None, Some(progress)) = (known.taken, self.chain.progress()) {
+                self.withdraw(NoWorkCause::CheckingChain, &progress);
+            }
+        }
     }
 
     fn react(
@@ -127,6 +158,7 @@ impl TemplateWatcher {
         match looked {
             Ok(template) => {
                 known.heard = Instant::now();
+                self.counters.daemon_silent(None);
                 known.told.clear();
                 if let Some(template) = template {
                     if known.taken.is_none_or(|(prev, _)| prev != template.prev()) {
@@ -149,13 +181,15 @@ impl TemplateWatcher {
                     tracing::warn!(reason = %trouble.reason, "no new work from the daemon");
                     known.told = news;
                 }
+                if trouble.may_pass {
+                    self.counters.daemon_silent(Some(known.heard));
+                }
                 let patience = trouble.may_pass
                     && known.taken.is_some()
                     && known.heard.elapsed() < self.timing.grace;
                 if !patience {
                     known.taken = None;
-                    self.counters.unready(&trouble.reason);
-                    self.withdraw(trouble.reason);
+                    self.withdraw(trouble.cause, &trouble.reason);
                 }
             }
         }
@@ -176,18 +210,62 @@ impl TemplateWatcher {
         self.work.send_replace(CurrentWork::Template(template));
     }
 
-    fn withdraw(&self, reason: String) {
+    /// There is nothing to mine: miners hear the cause, the operator the reason.
+    fn withdraw(&self, cause: NoWorkCause, reason: &str) {
+        self.counters.unready(reason);
         self.work.send_if_modified(|work| match work {
-            CurrentWork::Nothing(told) if *told == reason => false,
+            CurrentWork::Nothing(told) if *told == cause => false,
             _ => {
-                *work = CurrentWork::Nothing(reason);
+                *work = CurrentWork::Nothing(cause);
                 true
             }
         });
     }
 }
 
+impl WatchState {
+    /// Remembers the chain's height and says by how many blocks it fell: the first sign of a
+    /// reorganisation, or of a daemon that lost blocks.
+    fn record_height(&mut self, next_height: u64) -> u64 {
+        let before = self.next_height.replace(next_height);
+        let fell = before.map_or(0, |before| before.saturating_sub(next_height));
+        if fell > 0 {
+            metrics::counter!("headframe_stratum_chain_fell_blocks_total").increment(fell);
+            let from = next_height + fell;
+            tracing::warn!(
+                from,
+                to = next_height,
+                blocks = fell,
+                "the chain fell by {fell} blocks; found blocks above are looked at again"
+            );
+        }
+        fell
+    }
+}
+
+/// Why a look brought no template.
 struct NoTemplate {
+    cause: NoWorkCause,
     reason: String,
+    /// Whether miners keep the last template for the grace time.
     may_pass: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lower_chain_has_fallen() {
+        let mut known = WatchState {
+            heard: Instant::now(),
+            taken: None,
+            next_height: None,
+            told: String::new(),
+            ahead: JoinSet::new(),
+        };
+        for (height, fell) in [(100, 0), (101, 0), (101, 0), (30, 71), (31, 0)] {
+            assert_eq!(known.record_height(height), fell, "{height}");
+        }
+    }
 }

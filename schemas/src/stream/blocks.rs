@@ -13,6 +13,8 @@ pub const STATUSES: &[&str] = &[
     "confirmed",
     "orphaned",
     "matured",
+    "unproven",
+    "rejected",
 ];
 
 /// The ways a reward can be shared out.
@@ -35,7 +37,7 @@ const COLUMNS: &[Column] = &[
     Column::new(
         "status",
         Kind::Text,
-        "The step: candidate (written before the daemon is told), accepted, refused, confirmed, orphaned or matured.",
+        "The step: candidate (written before the daemon is told), accepted, refused, confirmed, orphaned or matured; unproven (found on the chain by the pool's public tag alone, held until the operator confirms it) or rejected (by the operator).",
     )
     .required()
     .limits(Limits::OneOf(STATUSES)),

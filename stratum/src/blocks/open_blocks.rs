@@ -1,11 +1,12 @@
-//! The ledger of open blocks: what is known of each, and who may write its next row.
+//! The open blocks: what is known of each, and who may write its next row.
 //!
-//! Two hands write rows of a block: first the submission, later the watcher. The ledger keeps them
-//! apart, and it knows when the fate of a row is open: then the stream itself is asked before
+//! Two tasks write rows of a block: first the submission, later the watcher. They are kept apart
+//! here. While it is not known whether a row became durable, the stream itself is asked before
 //! anything is written again, so that no step is written twice.
 
-use headframe_schemas::stream::blocks::Block;
+use headframe_schemas::stream::blocks::{Block, Terms};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::BlockStage;
 use crate::chain::Hash;
@@ -32,6 +33,8 @@ pub struct Entry {
     pub stage: BlockStage,
     /// What the daemon answered when that could not be written.
     pub pending_outcome: Option<(BlockStage, Option<String>)>,
+    /// Why the operator must confirm it before anything else is written, if so.
+    pub hold: Option<String>,
     writer: Writer,
 }
 
@@ -65,14 +68,16 @@ impl OpenBlocks {
                 row,
                 stage: BlockStage::Unwritten,
                 pending_outcome: None,
+                hold: None,
                 writer: Writer::Submission,
             },
         );
         true
     }
 
-    /// A block that the chain has and no row tells of. `false` when it is known after all.
-    pub fn adopt(&mut self, key: BlockKey, row: Block) -> bool {
+    /// A block that the chain has and no row tells of; with `hold` nothing proves it this pool's.
+    /// `false` when it is known after all.
+    pub fn adopt(&mut self, key: BlockKey, row: Block, hold: Option<String>) -> bool {
         if self.open.contains_key(&key) {
             return false;
         }
@@ -82,10 +87,27 @@ impl OpenBlocks {
                 row,
                 stage: BlockStage::Unwritten,
                 pending_outcome: None,
+                hold,
                 writer: Writer::Watcher,
             },
         );
         true
+    }
+
+    /// The operator confirms a block that nothing proves: it is this pool's, on these terms.
+    pub fn confirm(&mut self, key: &BlockKey, terms: Terms) {
+        if let Some(entry) = self.open.get_mut(key) {
+            (entry.row.terms, entry.hold) = (terms, None);
+        }
+    }
+
+    /// The blocks that wait for the operator, lowest first.
+    pub fn unproven(&self) -> Vec<(BlockKey, Entry)> {
+        self.open
+            .iter()
+            .filter(|(_, entry)| entry.stage == BlockStage::Unproven)
+            .map(|(key, entry)| (*key, entry.clone()))
+            .collect()
     }
 
     /// The submission wrote its outcome.
@@ -143,8 +165,12 @@ impl OpenBlocks {
             let (Some(key), Some(stage)) = (key_of(&row), BlockStage::parse(&row.status)) else {
                 continue;
             };
-            // A candidate row can only be the first; one that comes late says nothing new.
-            if stage != BlockStage::Candidate || !held.contains_key(&key) {
+            // A candidate row is the first, or the first after the operator's word; one that comes
+            // late says nothing new.
+            let is_first = held
+                .get(&key)
+                .is_none_or(|(_, stage)| *stage == BlockStage::Unproven);
+            if stage != BlockStage::Candidate || is_first {
                 held.insert(key, (row, stage));
             }
         }
@@ -163,13 +189,14 @@ impl OpenBlocks {
                     (entry.stage, entry.writer) = (stage, Writer::Watcher);
                 }
                 Some(_) => {}
-                None if stage == BlockStage::Matured => {}
+                None if matches!(stage, BlockStage::Matured | BlockStage::Rejected) => {}
                 None => self.insert(
                     key,
                     Entry {
                         row,
                         stage,
                         pending_outcome: None,
+                        hold: None,
                         writer: Writer::Watcher,
                     },
                 ),
@@ -177,10 +204,11 @@ impl OpenBlocks {
         }
     }
 
-    /// The blocks the watcher may write about, lowest first.
+    /// The blocks the watcher may write about, newest first: those that a reorganisation can reach.
     pub fn watched(&self) -> Vec<(BlockKey, Entry)> {
         self.open
             .iter()
+            .rev()
             .filter(|(_, entry)| entry.writer == Writer::Watcher)
             .map(|(key, entry)| (*key, entry.clone()))
             .collect()
@@ -209,6 +237,18 @@ impl OpenBlocks {
             metrics::counter!("headframe_stratum_blocks_given_up_total").increment(1);
             tracing::error!(block = %hex::encode(lowest.hash), height = lowest.height, "too many open blocks; this one is no longer watched");
         }
+    }
+}
+
+/// The open blocks as submissions and watcher share them.
+#[derive(Clone, Default)]
+pub(crate) struct SharedOpenBlocks(Arc<Mutex<OpenBlocks>>);
+
+impl SharedOpenBlocks {
+    /// The open blocks, for a moment.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, OpenBlocks> {
+        // Each method leaves them whole, so a panic elsewhere does not spoil it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

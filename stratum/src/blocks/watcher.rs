@@ -5,27 +5,22 @@
 //! name; two would write each step twice.
 
 use headframe_schemas::stream::blocks::{Block, Terms};
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::open_blocks::{BlockKey, Entry, OpenBlocks};
+use super::open_blocks::{BlockKey, Entry, SharedOpenBlocks};
+use super::operator::{Decision, DecisionError, Verdict};
+use super::positions::BlockPositions;
 use super::{BlockStage, ConfirmationRules, is_over, next_steps};
-use crate::chain::coinbase_tag::TaggedBlock;
-use crate::chain::{Chain, ChainError, ChainPosition};
+use crate::chain::{Chain, ChainPosition};
 use crate::facts::{FactError, Facts};
 use crate::pool::unix_time_us;
 use crate::template_watcher::CurrentWork;
 
-/// The worker in the row of a block that nothing but the chain told of.
-pub(crate) const RECOVERED: &str = "_recovered";
-/// Blocks below the newest share's that are searched, too: the chain may have been shorter when it
-/// was found.
-const SEARCH_BEFORE: u64 = 10;
-/// Heights searched between two looks at how far the search has come.
-const SEARCH_AT_ONCE: u64 = 100;
+/// Between tries to read the stream.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// How far the search for blocks without rows has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,30 +32,6 @@ pub(crate) enum RecoverySearch {
     At(u64),
     /// What comes now is watched as it is found.
     Done,
-}
-
-/// Why the search cannot go on yet.
-#[derive(Debug, thiserror::Error)]
-enum SearchError {
-    #[error(transparent)]
-    Facts(#[from] FactError),
-    #[error(transparent)]
-    Chain(#[from] ChainError),
-}
-
-/// Between tries to read the stream.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// The ledger as submissions and watcher share it.
-#[derive(Clone, Default)]
-pub(crate) struct SharedOpenBlocks(Arc<Mutex<OpenBlocks>>);
-
-impl SharedOpenBlocks {
-    /// The ledger, for a moment.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, OpenBlocks> {
-        // Each method leaves the ledger whole, so a panic elsewhere does not spoil it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The watcher, to be run.
@@ -79,6 +50,10 @@ pub(crate) struct BlockWatcher {
     pub(crate) every: Duration,
     /// Where the chain is searched next for blocks whose rows a crash cut off.
     pub(crate) search: RecoverySearch,
+    /// What the chain said of the open blocks last.
+    pub(crate) positions: BlockPositions,
+    /// What the operator says of unproven blocks.
+    pub(crate) decisions: mpsc::Receiver<Decision>,
 }
 
 impl BlockWatcher {
@@ -92,11 +67,11 @@ impl BlockWatcher {
                     tracing::warn!(%error, "the chain is not searched yet for blocks of earlier runs");
                 }
                 self.check_open_blocks().await;
-                metrics::gauge!("headframe_stratum_blocks_open")
-                    .set(self.blocks.lock().len() as f64);
+                self.measure();
                 tokio::select! {
                     // The feed ends only with the pool; then there is only the clock.
                     Ok(()) = self.work.changed() => {}
+                    Some(decision) = self.decisions.recv() => self.decide(decision).await,
                     () = tokio::time::sleep(self.every) => {}
                 }
             }
@@ -105,6 +80,48 @@ impl BlockWatcher {
             () = stop.cancelled() => {}
             () = watch => {}
         }
+    }
+
+    fn measure(&self) {
+        let (open, unproven) = {
+            let blocks = self.blocks.lock();
+            (blocks.len(), blocks.unproven().len())
+        };
+        metrics::gauge!("headframe_stratum_blocks_open").set(open as f64);
+        metrics::gauge!("headframe_stratum_blocks_unproven").set(unproven as f64);
+    }
+
+    /// Writes what the operator says of an unproven block, and answers when that is durable.
+    async fn decide(&self, decision: Decision) {
+        let Decision {
+            hash,
+            verdict,
+            answer,
+        } = decision;
+        let unproven = self.blocks.lock().unproven();
+        let found = unproven.into_iter().find(|(key, _)| key.hash == hash);
+        let decided = match found {
+            None => Err(DecisionError::NoSuchBlock),
+            Some((key, mut entry)) => {
+                if verdict == Verdict::Confirm {
+                    self.blocks.lock().confirm(&key, self.terms.clone());
+                    entry.row.terms = self.terms.clone();
+                }
+                let (stage, reason) = match verdict {
+                    Verdict::Confirm => (BlockStage::Candidate, "confirmed by the operator"),
+                    Verdict::Reject => (BlockStage::Rejected, "rejected by the operator"),
+                };
+                let written = self
+                    .write(&key, &entry, stage, Some(reason.to_owned()))
+                    .await;
+                if written && verdict == Verdict::Reject {
+                    self.blocks.lock().close(&key);
+                }
+                written.then_some(()).ok_or(DecisionError::NotDurable)
+            }
+        };
+        // Whoever asked may have gone; the row says it as well.
+        let _ = answer.send(decided);
     }
 
     /// Reads what earlier processes wrote, for as long as it takes.
@@ -126,80 +143,7 @@ impl BlockWatcher {
         Ok(())
     }
 
-    /// Searches the chain, once a run, for blocks that were submitted and left no row: from where
-    /// the pool worked last to the end.
-    async fn recover_blocks(&mut self) -> Result<(), SearchError> {
-        if self.search == RecoverySearch::Done {
-            return Ok(());
-        }
-        let next = match self.search {
-            RecoverySearch::At(next) => Some(next),
-            _ => self
-                .facts
-                .newest_height(&self.pool)
-                .await?
-                .map(|height| height.saturating_sub(SEARCH_BEFORE)),
-        };
-        let tip = self.chain.tip().await?;
-        let (Some(mut next), None) = (next, &tip.unready) else {
-            // Without a share there was no block; without a daemon that is fit there is nothing to
-            // search yet.
-            self.search = if tip.unready.is_none() {
-                RecoverySearch::Done
-            } else {
-                self.search
-            };
-            return Ok(());
-        };
-        let known: BTreeSet<String> = self
-            .facts
-            .block_rows(&self.pool)
-            .await?
-            .into_iter()
-            .map(|row| row.hash)
-            .collect();
-        while next < tip.next_height {
-            let last = (next + SEARCH_AT_ONCE - 1).min(tip.next_height - 1);
-            for block in self.chain.tagged_blocks(next..=last).await? {
-                if !known.contains(&hex::encode(block.hash)) {
-                    self.adopt(&block);
-                }
-            }
-            next = last + 1;
-            self.search = RecoverySearch::At(next);
-        }
-        self.search = RecoverySearch::Done;
-        Ok(())
-    }
-
-    /// Takes over a block that nothing but the chain tells of. Who found it is in the share that
-    /// made it, if that is durable.
-    fn adopt(&self, block: &TaggedBlock) {
-        let row = Block {
-            event_time: unix_time_us(),
-            pool: self.pool.clone(),
-            hash: hex::encode(block.hash),
-            height: i64::try_from(block.height).unwrap_or(i64::MAX),
-            miner: self.wallet.clone(),
-            worker: RECOVERED.to_owned(),
-            status: String::new(),
-            network_difficulty: i128::try_from(block.network_difficulty).unwrap_or(i128::MAX),
-            reward_atomic: i128::try_from(block.reward_atomic).ok(),
-            reason: None,
-            terms: self.terms.clone(),
-        };
-        if self.blocks.lock().adopt(
-            BlockKey {
-                height: block.height,
-                hash: block.hash,
-            },
-            row,
-        ) {
-            tracing::warn!(block = %hex::encode(block.hash), height = block.height, "a block of this pool had no row; it is written now");
-        }
-    }
-
-    /// Asks the chain about every open block.
+    /// Looks at every open block and writes what follows from it.
     async fn check_open_blocks(&mut self) {
         self.work.borrow_and_update();
         if !self.blocks.lock().uncertain().is_empty()
@@ -207,27 +151,34 @@ impl BlockWatcher {
         {
             tracing::warn!(%error, "rows about found blocks are in doubt");
         }
+        let mut asked = Vec::new();
         let watched = self.blocks.lock().watched();
         for (key, entry) in watched {
-            // The daemon's answer comes first, as it did; what the chain says now is asked the next
-            // time.
-            if let Some(pending_outcome) = entry
-                .pending_outcome
-                .clone()
-                .filter(|_| entry.stage == BlockStage::Candidate)
-            {
-                self.write(&key, &entry, pending_outcome.0, pending_outcome.1)
-                    .await;
-                continue;
-            }
-            let position = match self.chain.position(key.hash, key.height).await {
-                Ok(position) => position,
-                Err(error) => {
-                    tracing::debug!(%error, "the chain cannot be asked about found blocks now");
-                    return;
+            match (entry.stage, &entry.pending_outcome, &entry.hold) {
+                // The daemon's answer comes first, as it did; what the chain says now is asked the
+                // next time.
+                (BlockStage::Candidate, Some((stage, reason)), _) => {
+                    self.write(&key, &entry, *stage, reason.clone()).await;
                 }
-            };
-            self.follow(&key, &entry, position).await;
+                (BlockStage::Unwritten, _, Some(reason)) => {
+                    let reason = Some(reason.clone());
+                    self.write(&key, &entry, BlockStage::Unproven, reason).await;
+                }
+                _ => asked.push((key, entry)),
+            }
+        }
+        let keys: Vec<BlockKey> = asked.iter().map(|(key, _)| *key).collect();
+        let positions = match self.positions.ask(&*self.chain, &keys).await {
+            Ok(positions) => positions,
+            Err(error) => {
+                tracing::debug!(%error, "the chain cannot be asked about found blocks now");
+                return;
+            }
+        };
+        for (key, entry) in asked {
+            if let Some(position) = positions.get(&key) {
+                self.follow(&key, &entry, *position).await;
+            }
         }
     }
 
@@ -260,10 +211,16 @@ impl BlockWatcher {
         let Some(status) = stage.as_str() else {
             return true;
         };
+        let terms = match stage {
+            // Nobody is paid for it, so that no window is frozen.
+            BlockStage::Unproven | BlockStage::Rejected => Terms::default(),
+            _ => entry.row.terms.clone(),
+        };
         let row = Block {
             event_time: unix_time_us(),
             status: status.to_owned(),
             reason: reason.clone(),
+            terms,
             ..entry.row.clone()
         };
         if let Err(error) = self.facts.block(row).await {

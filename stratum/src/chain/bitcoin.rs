@@ -17,9 +17,12 @@ use tokio_util::sync::CancellationToken;
 use crate::address::AddressError;
 use crate::chain::coinbase_tag::{CoinbaseTag, Heights, TaggedBlock};
 use crate::chain::failover::{self, Daemon, FailoverChain};
-use crate::chain::{Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip};
+use crate::chain::{
+    Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip, Unready,
+};
 use crate::config::StratumConfig;
 use address::{Destination, Network};
+use coinbase::ChainCoinbase;
 use keys::KeySchedule;
 use rpc::Rpc;
 use schedule_check::{ScheduleCheck, block_hash};
@@ -96,6 +99,8 @@ struct HeaderInfo {
 struct BlockInfo {
     tx: Vec<String>,
     bits: String,
+    #[serde(default)]
+    previousblockhash: String,
 }
 
 #[derive(Deserialize)]
@@ -167,13 +172,14 @@ impl BitcoinChain {
                 .schedule_check
                 .mismatch(schedule, info.blocks)
                 .await?
-                .map(|mismatch| mismatch.to_string()),
+                .map(|mismatch| mismatch.to_string().into()),
             Err(reason) => Some(reason),
         };
         let next_height = info.blocks + 1;
         let unready = unready.or_else(|| {
             self.schedule()
                 .and_then(|schedule| before_fork(&schedule, next_height))
+                .map(Unready::from)
         });
         Ok(Tip {
             hash,
@@ -183,33 +189,34 @@ impl BitcoinChain {
     }
 
     /// The schedule of the node's network, or why its templates must not be mined.
-    fn unready(&self, info: &ChainInfo) -> Result<KeySchedule, String> {
+    fn unready(&self, info: &ChainInfo) -> Result<KeySchedule, Unready> {
         let Some(network) = Network::from_chain(&info.chain) else {
-            return Err(format!(
+            let reason = format!(
                 "the node is on the chain {:?}, which this pool does not know",
                 info.chain
-            ));
+            );
+            return Err(reason.into());
         };
         let first = *self.network.get_or_init(|| network);
         if network != first {
-            return Err(format!(
-                "the node was on {first} and is on {network} now; restart the pool"
-            ));
+            let reason =
+                format!("the node was on {first} and is on {network} now; restart the pool");
+            return Err(reason.into());
         }
         address::parse(&self.wallet, network)
             .map_err(|error| format!("the pool's wallet cannot be paid: {error}"))?;
         // A node on regtest has no peers to learn from and mines in that state.
         if info.initialblockdownload && network != Network::Regtest {
-            return Err(format!(
+            return Err(Unready::syncing(format!(
                 "the node is not synchronised (block {} of {})",
                 info.blocks, info.headers
-            ));
+            )));
         }
         if info.headers > info.blocks + HEADERS_AHEAD {
-            return Err(format!(
+            return Err(Unready::syncing(format!(
                 "the node is behind (block {} of {})",
                 info.blocks, info.headers
-            ));
+            )));
         }
         Ok(self.settings.schedule(network))
     }
@@ -371,7 +378,6 @@ impl BitcoinChain {
         })
     }
 
-    /// The coinbase alone is asked for: a whole block can be megabytes.
     async fn search(&self, heights: Heights) -> Result<Vec<TaggedBlock>, ChainError> {
         let mut found = Vec::new();
         let Some(tag) = &self.tag else {
@@ -387,32 +393,54 @@ impl BitcoinChain {
                 }) => break,
                 Err(error) => return Err(error),
             };
-            let unusable = |what: &str| {
-                ChainError::Template(format!("block {height} of the node has no usable {what}"))
-            };
-            let block: BlockInfo = self
-                .rpc
-                .call("getblock", json!([hex::encode(hash), 1]))
-                .await?;
-            let id = block.tx.first().ok_or_else(|| unusable("coinbase"))?;
-            let bytes: String = self
-                .rpc
-                .call("getrawtransaction", json!([id, false, hex::encode(hash)]))
-                .await?;
-            let bytes = hex::decode(bytes).map_err(|_| unusable("coinbase"))?;
-            let (script, value) = coinbase::read(&bytes).ok_or_else(|| unusable("coinbase"))?;
-            if tag.is_in(script) {
-                let bits = u32::from_str_radix(&block.bits, 16).map_err(|_| unusable("bits"))?;
-                let target = target::Target::from_compact(bits).ok_or_else(|| unusable("bits"))?;
-                found.push(TaggedBlock {
-                    hash,
-                    height,
-                    network_difficulty: target.difficulty(),
-                    reward_atomic: value,
-                });
-            }
+            found.extend(self.tagged_block(tag, height, hash).await?);
         }
         Ok(found)
+    }
+
+    /// The block, if it carries the tag and pays the pool's wallet. The coinbase alone is asked for:
+    /// a whole block can be megabytes.
+    async fn tagged_block(
+        &self,
+        tag: &CoinbaseTag,
+        height: u64,
+        hash: Hash,
+    ) -> Result<Option<TaggedBlock>, ChainError> {
+        let unusable = |what: &str| {
+            ChainError::Template(format!("block {height} of the node has no usable {what}"))
+        };
+        let block: BlockInfo = self
+            .rpc
+            .call("getblock", json!([hex::encode(hash), 1]))
+            .await?;
+        let id = block.tx.first().ok_or_else(|| unusable("coinbase"))?;
+        let bytes: String = self
+            .rpc
+            .call("getrawtransaction", json!([id, false, hex::encode(hash)]))
+            .await?;
+        let bytes = hex::decode(bytes).map_err(|_| unusable("coinbase"))?;
+        let coinbase = ChainCoinbase::read(&bytes).ok_or_else(|| unusable("coinbase"))?;
+        let parent = from_printed(&block.previousblockhash).unwrap_or_default();
+        let Some(proof) = tag.find(coinbase.script, &parent, |_| Some(coinbase.outputs)) else {
+            return Ok(None);
+        };
+        let reward = self.reward.script();
+        if coinbase.value_to(|script| script == reward) == 0 {
+            tracing::warn!(
+                block = %hex::encode(hash), height,
+                "a block with this pool's tag pays somebody else; it is not this pool's"
+            );
+            return Ok(None);
+        }
+        let bits = u32::from_str_radix(&block.bits, 16).map_err(|_| unusable("bits"))?;
+        let target = target::Target::from_compact(bits).ok_or_else(|| unusable("bits"))?;
+        Ok(Some(TaggedBlock {
+            hash,
+            height,
+            network_difficulty: target.difficulty(),
+            reward_atomic: coinbase.value_to(|_| true),
+            proof,
+        }))
     }
 
     /// Where the node has the block; `None` when it does not know it or does not answer.
@@ -473,6 +501,9 @@ impl Chain for BitcoinChain {
     }
     fn maturity(&self) -> u64 {
         MATURITY
+    }
+    fn progress(&self) -> Option<String> {
+        self.schedule_check.progress()
     }
     fn run_background(&self, wakeup: Arc<Notify>, stop: CancellationToken) -> BoxFuture<'_, ()> {
         async move {

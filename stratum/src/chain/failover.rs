@@ -299,10 +299,10 @@ impl FailoverChain {
             .collect();
         match health.why_none(now_ms, &names) {
             Unhealthy::Silent(reasons) => Err(ChainError::NoDaemon(reasons)),
-            Unhealthy::Unready(reasons) => Ok(Tip {
+            Unhealthy::Unready(unready) => Ok(Tip {
                 hash: [0; 32],
                 next_height: 0,
-                unready: Some(reasons),
+                unready: Some(unready),
             }),
         }
     }
@@ -416,7 +416,21 @@ impl FailoverChain {
                 Err(_) => "unreachable",
             };
             metrics::counter!("headframe_stratum_daemon_submits_total", "daemon" => name.clone(), "result" => result).increment(1);
-            tracing::info!(daemon = %name, block = %hex::encode(block.id), result, "block submitted");
+            let id = hex::encode(block.id);
+            match &verdict {
+                Ok(Submitted::Accepted) => {
+                    tracing::info!(daemon = %name, block = %id, result, "block submitted");
+                }
+                Ok(Submitted::Orphaned) => {
+                    tracing::warn!(daemon = %name, block = %id, result, "block submitted");
+                }
+                Ok(Submitted::Refused(reason)) => {
+                    tracing::warn!(daemon = %name, block = %id, %reason, "the daemon refused a block");
+                }
+                Err(error) => {
+                    tracing::warn!(daemon = %name, block = %id, %error, "a block did not reach the daemon");
+                }
+            }
             verdict
         }
         .boxed()
@@ -492,6 +506,12 @@ impl Chain for FailoverChain {
             }
         }
         .boxed()
+    }
+    fn progress(&self) -> Option<String> {
+        self.daemons.iter().find_map(|daemon| {
+            let progress = daemon.chain.progress()?;
+            Some(format!("{}: {progress}", daemon.name))
+        })
     }
     fn maturity(&self) -> u64 {
         self.daemons[0].chain.maturity()

@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::address::{self, AddressError, Network};
 use crate::chain::coinbase_tag::{CoinbaseTag, Heights, TaggedBlock};
 use crate::chain::failover::{self, Daemon, FailoverChain};
-use crate::chain::{Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip};
+use crate::chain::{
+    Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip, Unready,
+};
 use crate::config::StratumConfig;
 use rpc::Rpc;
 use template::{MoneroTemplate, RESERVE, TemplateAnswer};
@@ -203,22 +205,23 @@ impl MoneroChain {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unready(&self, info: &Info) -> Option<String> {
+    fn unready(&self, info: &Info) -> Option<Unready> {
         let Some(network) = Network::from_nettype(&info.nettype) else {
-            return Some(format!(
+            let reason = format!(
                 "the daemon is on the network {:?}, which this pool does not know",
                 info.nettype
-            ));
+            );
+            return Some(reason.into());
         };
         let network = *self.network.get_or_init(|| network);
         if let Err(error) = address::check(&self.wallet, network) {
-            return Some(format!("the pool's wallet cannot be paid: {error}"));
+            return Some(format!("the pool's wallet cannot be paid: {error}").into());
         }
         if info.busy_syncing || !info.synchronized {
-            return Some(format!(
+            return Some(Unready::syncing(format!(
                 "the daemon is not synchronised (height {} of {})",
                 info.height, info.target_height
-            ));
+            )));
         }
         let peers = info.incoming_connections_count + info.outgoing_connections_count;
         if *self.public.get_or_init(|| info.nettype != "fakechain")
@@ -226,7 +229,8 @@ impl MoneroChain {
             && !info.restricted
             && peers == 0
         {
-            return Some("the daemon has no peers, so it would not hear of new blocks".to_owned());
+            let reason = "the daemon has no peers, so it would not hear of new blocks";
+            return Some(reason.to_owned().into());
         }
         None
     }
@@ -329,7 +333,7 @@ impl MoneroChain {
                 ChainError::Template(format!("get_block of height {height} has no usable {what}"))
             };
             let blob = hex::decode(&block.blob).map_err(|_| unusable("blob"))?;
-            if template::coinbase_extra(&blob).is_some_and(|extra| tag.is_in(extra)) {
+            if let Some(proof) = template::tag_proof(&blob, tag) {
                 let header = block.block_header;
                 let mut hash: Hash = [0; 32];
                 hex::decode_to_slice(&header.hash, &mut hash).map_err(|_| unusable("hash"))?;
@@ -339,6 +343,7 @@ impl MoneroChain {
                     height,
                     network_difficulty,
                     reward_atomic: u128::from(header.reward),
+                    proof,
                 });
             }
         }

@@ -87,10 +87,11 @@ fn refusal(pool: &Pool, login: &Login) -> Option<String> {
     // A pool without work says so first: before the daemon has answered nothing else is certain.
     // The reason names daemons and their addresses, which is for the operator, who finds it in the
     // log and in /ready.
-    if matches!(&*pool.work.borrow(), CurrentWork::Nothing(_)) {
-        return Some(
-            "The pool has nothing to mine yet: it waits for its daemon; try again push".to_owned(),
-        );
+    if let CurrentWork::Nothing(cause) = &*pool.work.borrow() {
+        let cause = cause.as_str();
+        return Some(format!(
+            "The pool has nothing to mine yet: {cause}; try again later"
+        ));
     }
     if let Err(error) = pool.chain.check_address(&login.address) {
         return Some(format!("Invalid wallet address: {error}"));

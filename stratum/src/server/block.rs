@@ -75,7 +75,17 @@ pub(crate) async fn submit(
     };
     pool.counters.block(status);
     pool.bell.notify_one();
-    tracing::info!(block = %id, height = share.template.height(), worker = %account.worker(), status, reason, "block found");
+    let height = share.template.height();
+    if stage == BlockStage::Refused {
+        tracing::error!(
+            block = %id, height, worker = %account.worker(), reason,
+            "the daemon refused a block that was found; its reward is lost unless the chain has it"
+        );
+    } else {
+        tracing::info!(
+            block = %id, height, worker = %account.worker(), status, reason, "block found"
+        );
+    }
     let outcome = pool.facts.block(row(status, reason.clone())).await;
     let doubts: Vec<_> = [written, outcome]
         .into_iter()

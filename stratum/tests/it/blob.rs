@@ -1,7 +1,10 @@
 //! Hashing blobs and blocks: equal to the daemon's, and to an independent implementation's for any
 //! number of transactions.
 
-use headframe_stratum::chain::monero::template::{MoneroTemplate, NONCE_OFFSET, TemplateAnswer};
+use headframe_stratum::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag, TagProof};
+use headframe_stratum::chain::monero::template::{
+    MoneroTemplate, NONCE_OFFSET, TemplateAnswer, tag_proof,
+};
 use headframe_stratum::chain::{Extranonce, Template, with_nonce};
 use monero::consensus::encode::{deserialize, serialize};
 use proptest::prelude::*;
@@ -143,6 +146,45 @@ fn every_extranonce_makes_another_blob() {
             job
         })));
     }
+}
+
+/// Everything a stranger can take from a block of the pool proves nothing for another one.
+#[test]
+fn a_tag_proves_its_own_block_alone() {
+    let tag = CoinbaseTag::new("main", "wallet", Some(CoinbaseKey::new([7; 32])));
+    let template = MoneroTemplate::parse(&captured()).unwrap().tagged(&tag);
+    let extranonce = Extranonce {
+        instance: 1,
+        connection: 2,
+        job: 3,
+    };
+    let bytes = template.block(extranonce, [9; 4]).bytes;
+    assert_eq!(tag_proof(&bytes, &tag), Some(TagProof::Proven));
+    let told = |change: fn(&mut monero::Block)| {
+        let mut block: monero::Block = deserialize(&bytes).unwrap();
+        change(&mut block);
+        tag_proof(&serialize(&block), &tag)
+    };
+    assert_eq!(
+        told(|block| block.header.nonce += 1),
+        Some(TagProof::Proven)
+    );
+    let other_parent = told(|block| block.header.prev_id = monero::Hash([5; 32]));
+    assert_eq!(other_parent, Some(TagProof::Unproven));
+    let other_value = told(|block| block.miner_tx.prefix.outputs[0].amount.0 += 1);
+    assert_eq!(other_value, Some(TagProof::Unproven));
+    let other_unlock = told(|block| block.miner_tx.prefix.unlock_time.0 += 1);
+    assert_eq!(other_unlock, Some(TagProof::Unproven));
+    // The transaction key, without which the wallet does not find its output, is proven, too.
+    let other_key = told(|block| block.miner_tx.prefix.extra.0[1] ^= 1);
+    assert_eq!(other_key, Some(TagProof::Unproven));
+    let foreign = CoinbaseTag::new("main", "wallet", Some(CoinbaseKey::new([8; 32])));
+    assert_eq!(tag_proof(&bytes, &foreign), Some(TagProof::Unproven));
+    let other_pool = CoinbaseTag::new("other", "wallet", Some(CoinbaseKey::new([7; 32])));
+    assert_eq!(tag_proof(&bytes, &other_pool), None);
+    let plain = MoneroTemplate::parse(&captured()).unwrap();
+    let plain = plain.block(extranonce, [9; 4]).bytes;
+    assert_eq!(tag_proof(&plain, &tag), None);
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use headframe_stratum::chain::failover::breaker::{Breaker, Limits, State};
 use headframe_stratum::chain::failover::daemon_health::{DaemonHealth, HealthRules, Unhealthy};
 use headframe_stratum::chain::failover::{Daemon, DaemonSettings, FailoverChain, zmq_address};
 use headframe_stratum::chain::{
-    Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip,
+    Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip, Unready,
 };
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -131,7 +131,7 @@ fn tip(block: u64, unready: bool) -> Tip {
     Tip {
         hash,
         next_height: block + 1,
-        unready: unready.then(|| "syncing".to_owned()),
+        unready: unready.then(|| "syncing".to_owned().into()),
     }
 }
 
@@ -181,7 +181,7 @@ fn stuck_silent_and_unsynchronised_daemons_are_not_used() {
     }
     health.record_tip(0, tip(5, false), 31_000);
     assert!(
-        matches!(health.check(0, 31_000), Err(Unhealthy::Unready(reason)) if reason == "stuck at height 6 for 30 s while another daemon is at 7")
+        matches!(health.check(0, 31_000), Err(Unhealthy::Unready(reason)) if reason.reason == "stuck at height 6 for 30 s while another daemon is at 7")
     );
     assert_eq!(health.active(), Some(1));
     // A fork of the same height is no reason.
@@ -208,7 +208,7 @@ fn stuck_silent_and_unsynchronised_daemons_are_not_used() {
     health.record_tip(0, tip(6, false), 50_000);
     health.record_tip(0, tip(6, false), 3_650_001);
     assert!(
-        matches!(health.check(0, 3_650_001), Err(Unhealthy::Unready(reason)) if reason.contains("no new block for 60 minutes"))
+        matches!(health.check(0, 3_650_001), Err(Unhealthy::Unready(reason)) if reason.reason.contains("no new block for 60 minutes"))
     );
     health.record_tip(0, tip(7, false), 3_650_002);
     assert_eq!(health.check(0, 3_650_002), Ok(()));
@@ -361,7 +361,7 @@ impl Chain for Scripted {
         let said = |said: &Said| Tip {
             hash: [said.prev; 32],
             next_height: said.height,
-            unready: said.unready.clone(),
+            unready: said.unready.clone().map(Unready::from),
         };
         async move { self.say("get_info", said) }.boxed()
     }
@@ -493,7 +493,7 @@ async fn work_comes_from_the_first_healthy_daemon() {
         fleet.tip().await.is_ok_and(|tip| tip.unready.is_some())
     })
     .await;
-    let unready = fleet.tip().await.unwrap().unready.unwrap();
+    let unready = fleet.tip().await.unwrap().unready.unwrap().reason;
     assert!(
         unready.contains("d0: syncing, too") && unready.contains("d1: syncing"),
         "{unready}"

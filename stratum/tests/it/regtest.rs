@@ -2,7 +2,7 @@
 //! takes.
 
 use headframe_stratum::address::{Network, check};
-use headframe_stratum::chain::coinbase_tag::CoinbaseTag;
+use headframe_stratum::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag, TagProof};
 use headframe_stratum::chain::monero::MoneroChain;
 use headframe_stratum::chain::{Chain, Extranonce, FoundBlock, Submitted, Template, with_nonce};
 use headframe_stratum::miner::{Miner, MinerConfig};
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::address::MAINNET;
 use crate::facts;
-use crate::scripted::config;
+use crate::scripted::{COINBASE_KEY, config};
 
 /// Hashes a block costs: about a second of one core in light mode.
 const NETWORK_DIFFICULTY: u64 = 25;
@@ -238,13 +238,14 @@ async fn our_miner_mines_blocks_that_monerod_takes() {
         );
     }
     // The chain alone tells which blocks are this pool's, and no other pool's or wallet's.
-    let search = async |pool: &str| {
+    let search = async |pool: &str, key: [u8; 32], proof: TagProof| {
         let chain = MoneroChain::new(&monerod.url, MAINNET, Duration::from_secs(60))
             .unwrap()
-            .with_tag(CoinbaseTag::new(pool, MAINNET));
+            .with_tag(CoinbaseTag::new(pool, MAINNET, Some(CoinbaseKey::new(key))));
         let marked = chain.tagged_blocks(0..=10_000).await.unwrap();
         marked
             .into_iter()
+            .filter(|block| block.proof == proof)
             .map(|block| {
                 (
                     hex::encode(block.hash),
@@ -265,8 +266,13 @@ async fn our_miner_mines_blocks_that_monerod_takes() {
         })
         .collect();
     written.sort_by_key(|block| block.1);
-    assert_eq!(search("test").await, written);
-    assert_eq!(search("another").await, []);
+    let (proven, unproven) = (TagProof::Proven, TagProof::Unproven);
+    assert_eq!(search("test", COINBASE_KEY, proven).await, written);
+    assert_eq!(search("test", COINBASE_KEY, unproven).await, []);
+    // Whoever has not the key finds the blocks by their public name, and can prove none.
+    assert_eq!(search("test", [8; 32], unproven).await, written);
+    assert_eq!(search("test", [8; 32], proven).await, []);
+    assert_eq!(search("another", COINBASE_KEY, unproven).await, []);
     let info = monerod.call("get_info", json!({})).await;
     let stats = stats.snapshot();
     assert_eq!(info["height"].as_u64().unwrap() - 1, stats.blocks_accepted);

@@ -3,13 +3,16 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use headframe_stratum::address::AddressError;
-use headframe_stratum::chain::coinbase_tag::{Heights, TaggedBlock};
+use headframe_stratum::chain::coinbase_tag::{CoinbaseKey, Heights, TaggedBlock};
 use headframe_stratum::chain::{
-    Chain, ChainError, ChainPosition, Extranonce, FoundBlock, Hash, Submitted, Template, Tip,
+    Chain, ChainError, ChainPosition, Extranonce, FoundBlock, Hash, NoWorkCause, Submitted,
+    Template, Tip, Unready,
 };
 use headframe_stratum::randomx::plan::ModeSetting;
 use headframe_stratum::work::difficulty::meets;
-use headframe_stratum::{BanStore, BoundPool, Facts, StatsHandle, Stratum, StratumConfig};
+use headframe_stratum::{
+    BanStore, BlocksHandle, BoundPool, Facts, StatsHandle, Stratum, StratumConfig,
+};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -25,6 +28,9 @@ use crate::facts::Memory;
 /// The blob XMRig hashed when its lines were captured, with a zero nonce.
 const BLOB: &str = "10108fbb83d8064141414141414141414141414141414141414141414141414141414141414141000000007c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c7c01";
 
+/// What every pool of these tests proves its blocks with.
+pub const COINBASE_KEY: [u8; 32] = [7; 32];
+
 /// What the chain says next.
 #[derive(Debug, Clone)]
 pub struct Scene {
@@ -33,6 +39,8 @@ pub struct Scene {
     pub height: u64,
     pub network_difficulty: u128,
     pub unready: Option<String>,
+    /// What miners are told of it.
+    pub cause: NoWorkCause,
     /// Whether the blob carries the extranonce, as real ones do; the captured shares need it not
     /// to.
     pub own_blobs: bool,
@@ -49,6 +57,7 @@ impl Default for Scene {
             height: 100,
             network_difficulty: 1 << 60,
             unready: None,
+            cause: NoWorkCause::DaemonUnfit,
             own_blobs: false,
             refuse_blocks: false,
             away: false,
@@ -64,7 +73,9 @@ pub struct ScriptedChain {
     pub rows_at_submit: Mutex<Vec<String>>,
     /// Where blocks stand; one that is not here is absent.
     pub standings: Mutex<HashMap<Hash, ChainPosition>>,
-    /// Blocks with the pool's mark.
+    /// Which blocks were asked about, in order.
+    pub asked: Mutex<Vec<Hash>>,
+    /// Blocks with the pool's tag.
     pub marked: Mutex<Vec<TaggedBlock>>,
 }
 
@@ -135,7 +146,10 @@ impl Chain for ScriptedChain {
             Ok(Tip {
                 hash: [scene.prev; 32],
                 next_height: scene.height,
-                unready: scene.unready,
+                unready: scene.unready.map(|reason| Unready {
+                    cause: scene.cause,
+                    reason,
+                }),
             })
         }
         .boxed()
@@ -163,6 +177,7 @@ impl Chain for ScriptedChain {
         async move { verdict }.boxed()
     }
     fn position(&self, id: Hash, _: u64) -> BoxFuture<'_, Result<ChainPosition, ChainError>> {
+        self.asked.lock().unwrap().push(id);
         let standing = self
             .standings
             .lock()
@@ -202,6 +217,7 @@ pub struct Stage {
     pub stats: StatsHandle,
     pub seeds: Arc<headframe_stratum::randomx::Seeds>,
     pub bans: BanStore,
+    pub unproven: BlocksHandle,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<()>,
 }
@@ -214,6 +230,7 @@ pub fn config() -> StratumConfig {
         start_difficulty: 16,
         poll_ms: 20,
         max_sessions: 100,
+        coinbase_key: Some(CoinbaseKey::new(COINBASE_KEY)),
         ..StratumConfig::default()
     };
     config.vardiff.min_difficulty = 1;
@@ -262,6 +279,7 @@ impl Stage {
             facts: facts.clone(),
             rows_at_submit: Mutex::default(),
             standings: Mutex::default(),
+            asked: Mutex::default(),
             marked: Mutex::new(marked),
         });
         let bound: BoundPool = Stratum::bind_on(config, durable, chain.clone())
@@ -273,6 +291,7 @@ impl Stage {
             bound.seeds(),
             bound.bans(),
         );
+        let unproven = bound.unproven_blocks();
         let (ports, fingerprint) = (
             bound.ports().map(|port| port.listen).collect(),
             bound.tls_fingerprint().map(str::to_owned),
@@ -288,6 +307,7 @@ impl Stage {
             stats,
             seeds,
             bans,
+            unproven,
             stop,
             running,
         };

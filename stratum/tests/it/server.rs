@@ -2,6 +2,7 @@
 
 use headframe_schemas::stream::blocks::Terms;
 use headframe_stratum::StratumConfig;
+use headframe_stratum::chain::NoWorkCause;
 use headframe_stratum::miner::{Miner, MinerConfig};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -523,15 +524,31 @@ async fn an_unsynchronised_daemon_stops_jobs_and_says_so() {
             stage.stats.snapshot().unready.as_deref() == Some("the daemon is not synchronised")
         })
         .await;
-    let refused = stage
-        .client()
-        .await
-        .ask(CAPTURED.lines().next().unwrap())
-        .await;
-    assert!(
-        message(&refused).contains("nothing to mine yet: it waits for its daemon"),
-        "{refused}"
-    );
+    // Each cause has its own words, and the daemon's are the operator's alone.
+    for (cause, words) in [
+        (NoWorkCause::DaemonUnfit, "its daemon cannot be mined with"),
+        (NoWorkCause::Syncing, "its daemon is synchronising"),
+        (NoWorkCause::CheckingChain, "it checks its daemon's newest"),
+    ] {
+        stage.change(|scene| {
+            scene.cause = cause;
+            scene.unready = Some(format!("at 10.0.0.1: {cause:?}"));
+        });
+        stage
+            .until("the reason", |stage| {
+                let unready = stage.stats.snapshot().unready.unwrap_or_default();
+                unready == format!("at 10.0.0.1: {cause:?}")
+            })
+            .await;
+        let login = CAPTURED.lines().next().unwrap();
+        let refused = stage.client().await.ask(login).await;
+        let told = message(&refused);
+        assert!(
+            told.contains(&format!("nothing to mine yet: {words}")),
+            "{told}"
+        );
+        assert!(!told.contains("10.0.0.1"), "{told}");
+    }
     stage.change(|scene| scene.unready = None);
     stage
         .until("work", |stage| stage.stats.snapshot().unready.is_none())

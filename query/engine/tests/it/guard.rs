@@ -114,6 +114,7 @@ const OPERATOR: &str = "another-token-of-24-chars";
 /// Orders, and what only an operator may write.
 const ORDERS: &[(&str, &str)] = &[
     ("POST", "/api/v1/payments/instructions"),
+    ("POST", "/api/v1/unproven-blocks"),
     ("POST", "/api/v1/bans"),
     ("DELETE", "/api/v1/bans"),
     ("POST", "/api/v1/ingest/shares"),

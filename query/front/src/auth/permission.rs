@@ -134,6 +134,12 @@ mod tests {
                 "/api/v1/payments/instructions",
                 Permission::Operator,
             ),
+            (Method::GET, "/api/v1/unproven-blocks", Permission::Reader),
+            (
+                Method::POST,
+                "/api/v1/unproven-blocks",
+                Permission::Operator,
+            ),
             (Method::POST, "/api/v1/bans", Permission::Operator),
             (Method::DELETE, "/api/v1/bans", Permission::Operator),
             (Method::PUT, "/api/v1/anything", Permission::Operator),

@@ -32,7 +32,9 @@ pub struct Content<'a> {
     pub witness_commitment: Option<&'a [u8]>,
     /// What the daemon wants in the script, as it came.
     pub auxiliary: &'a [u8],
-    /// What the pool knows its blocks by; left out when the script has no room for it.
+    /// Id of the parent, internal order.
+    pub parent: Hash,
+    /// What the pool knows its blocks by; left out when the script has no space for it.
     pub tag: Option<&'a CoinbaseTag>,
 }
 
@@ -47,7 +49,7 @@ pub struct Coinbase {
 }
 
 impl Coinbase {
-    /// Lays it out; fails when the daemon's data does not leave room in the script.
+    /// Lays it out; fails when the daemon's data does not leave space in the script.
     pub fn new(content: &Content<'_>) -> Result<Self, ChainError> {
         let height = height_push(content.height);
         let script = height.len() + 1 + Extranonce::LEN + content.auxiliary.len();
@@ -62,28 +64,23 @@ impl Coinbase {
         // A coinbase spends nothing: an id of zeros, and the highest index.
         head.extend_from_slice(&[0; 32]);
         head.extend_from_slice(&[0xff; 4]);
-        let tagged = content
+        let outputs = outputs(content);
+        let tag = content
             .tag
-            .filter(|_| script + 1 + CoinbaseTag::LEN <= MAX_SCRIPT);
-        let script = script + tagged.map_or(0, |_| 1 + CoinbaseTag::LEN);
+            .filter(|_| script + 1 + CoinbaseTag::LEN <= MAX_SCRIPT)
+            .map(|tag| tag.bytes(&content.parent, &outputs));
+        let script = script + tag.map_or(0, |tag| 1 + tag.len());
         push_size(&mut head, script as u64);
         head.extend_from_slice(&height);
         head.push(Extranonce::LEN as u8);
         let mut tail = Vec::new();
-        if let Some(tag) = tagged {
-            tail.push(CoinbaseTag::LEN as u8);
-            tail.extend_from_slice(tag.bytes());
+        if let Some(tag) = tag {
+            tail.push(tag.len() as u8);
+            tail.extend_from_slice(&tag);
         }
         tail.extend_from_slice(content.auxiliary);
         tail.extend_from_slice(&SEQUENCE.to_le_bytes());
-        push_size(
-            &mut tail,
-            1 + u64::from(content.witness_commitment.is_some()),
-        );
-        push_output(&mut tail, content.value, content.reward_script);
-        if let Some(commitment) = content.witness_commitment {
-            push_output(&mut tail, 0, commitment);
-        }
+        tail.extend_from_slice(&outputs);
         let lock_time = content.height.saturating_sub(1).to_le_bytes();
         Ok(Self {
             head,
@@ -117,27 +114,65 @@ impl Coinbase {
     }
 }
 
-/// The script and the sum of the outputs of a serialised coinbase; `None` when the bytes are no
-/// such transaction.
-pub fn read(transaction: &[u8]) -> Option<(&[u8], u128)> {
-    let mut cursor = Cursor::new(transaction);
-    cursor.take(4)?;
-    if cursor.peek(2)? == [0, 1] {
-        cursor.take(2)?;
+/// A coinbase of the chain, as far as it tells whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainCoinbase<'a> {
+    /// Its script, in which anything may be written.
+    pub script: &'a [u8],
+    /// Its serialised outputs, with their number.
+    pub outputs: &'a [u8],
+}
+
+impl<'a> ChainCoinbase<'a> {
+    /// Reads a serialised coinbase; `None` when the bytes are no such transaction.
+    pub fn read(transaction: &'a [u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(transaction);
+        cursor.take(4)?;
+        if cursor.peek(2)? == [0, 1] {
+            cursor.take(2)?;
+        }
+        if cursor.size()? != 1 {
+            return None;
+        }
+        cursor.take(32 + 4)?;
+        let length = cursor.size()?;
+        let script = cursor.take(length)?;
+        cursor.take(4)?;
+        let start = cursor.at();
+        for _ in 0..cursor.size()? {
+            cursor.take(8)?;
+            cursor.skip_string()?;
+        }
+        let outputs = transaction.get(start..cursor.at())?;
+        Some(Self { script, outputs })
     }
-    if cursor.size()? != 1 {
-        return None;
+
+    /// What it pays to whoever `is_paid` says of an output's script, atomic units.
+    pub fn value_to(&self, is_paid: impl Fn(&[u8]) -> bool) -> u128 {
+        let mut cursor = Cursor::new(self.outputs);
+        let count = cursor.size().unwrap_or(0);
+        let mut next = || -> Option<u128> {
+            let value = u64::from_le_bytes(cursor.take(8)?.try_into().ok()?);
+            let length = cursor.size()?;
+            let script = cursor.take(length)?;
+            Some(if is_paid(script) { value.into() } else { 0 })
+        };
+        (0..count).map_while(|_| next()).sum()
     }
-    cursor.take(32 + 4)?;
-    let length = cursor.size()?;
-    let script = cursor.take(length)?;
-    cursor.take(4)?;
-    let mut value = 0;
-    for _ in 0..cursor.size()? {
-        value += u128::from(u64::from_le_bytes(cursor.take(8)?.try_into().ok()?));
-        cursor.skip_string()?;
+}
+
+/// The outputs with their number, as the transaction carries them.
+fn outputs(content: &Content<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    push_size(
+        &mut bytes,
+        1 + u64::from(content.witness_commitment.is_some()),
+    );
+    push_output(&mut bytes, content.value, content.reward_script);
+    if let Some(commitment) = content.witness_commitment {
+        push_output(&mut bytes, 0, commitment);
     }
-    Some((script, value))
+    bytes
 }
 
 fn push_output(bytes: &mut Vec<u8>, value: u64, script: &[u8]) {

@@ -6,7 +6,9 @@
 //! next look.
 
 use serde_json::json;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::header::{LEN, id};
@@ -28,10 +30,50 @@ const LATER_EPOCHS: u64 = 1;
 /// may be shorter.
 const AGAIN_BLOCKS: u64 = 32;
 
+/// Between two lines of a long check in the log.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
 /// What is known of the schedule's fit.
 pub(super) struct ScheduleCheck {
     rpc: Rpc,
     state: Mutex<State>,
+    /// Held by whoever makes the first check; others wait for its verdict.
+    first: tokio::sync::Mutex<()>,
+    progress: Arc<Progress>,
+}
+
+/// How far a check is.
+#[derive(Debug, Default)]
+struct Progress {
+    hashed: AtomicUsize,
+    /// Blocks to be hashed; 0 while no first check runs.
+    blocks: AtomicUsize,
+}
+
+impl Progress {
+    /// One more block was hashed; a long check says so in the log now and then.
+    fn advance(&self, said: &mut Instant) {
+        let hashed = self.hashed.fetch_add(1, Relaxed) + 1;
+        if said.elapsed() >= SAY_EVERY {
+            *said = Instant::now();
+            let blocks = self.blocks.load(Relaxed);
+            tracing::info!(
+                hashed,
+                blocks,
+                "checking the key schedule against the node's blocks"
+            );
+        }
+    }
+}
+
+/// Sets the progress back however a check ends.
+struct Running<'a>(&'a Progress);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.blocks.store(0, Relaxed);
+        self.0.hashed.store(0, Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -52,6 +94,8 @@ impl ScheduleCheck {
         Self {
             rpc,
             state: Mutex::default(),
+            first: tokio::sync::Mutex::default(),
+            progress: Arc::default(),
         }
     }
 
@@ -62,16 +106,30 @@ impl ScheduleCheck {
         schedule: KeySchedule,
         tip: u64,
     ) -> Result<Option<ScheduleMismatch>, ChainError> {
-        let known = self.known(schedule, tip);
-        let verdict = match known {
-            Some(verdict) => verdict,
-            None => {
-                let verdict = audit(self.rpc.clone(), schedule, tip, FIRST_EPOCHS).await?;
-                self.lock().verdict = Some(verdict.clone());
-                verdict
-            }
-        };
+        if let Some(verdict) = self.known(schedule, tip) {
+            return Ok(verdict.fit.err());
+        }
+        let _first = self.first.lock().await;
+        // Whoever had to wait finds the verdict of the check that it waited for.
+        if let Some(verdict) = self.known(schedule, tip) {
+            return Ok(verdict.fit.err());
+        }
+        let _running = Running(&self.progress);
+        let progress = self.progress.clone();
+        let verdict = check(self.rpc.clone(), schedule, tip, FIRST_EPOCHS, progress).await?;
+        self.lock().verdict = Some(verdict.clone());
         Ok(verdict.fit.err())
+    }
+
+    /// How far the first check is, while it runs.
+    pub(super) fn progress(&self) -> Option<String> {
+        let blocks = self.progress.blocks.load(Relaxed);
+        let hashed = self.progress.hashed.load(Relaxed).min(blocks);
+        (blocks > 0).then(|| {
+            format!(
+                "checking the key schedule: {hashed} of the node's {blocks} newest blocks hashed"
+            )
+        })
     }
 
     /// The next look checks again: the node said that a block's proof of work was wrong.
@@ -103,9 +161,13 @@ impl ScheduleCheck {
             return (tip == verdict.tip).then_some(verdict);
         }
         if due && state.running.is_empty() {
-            state
-                .running
-                .spawn(audit(self.rpc.clone(), schedule, tip, LATER_EPOCHS));
+            state.running.spawn(check(
+                self.rpc.clone(),
+                schedule,
+                tip,
+                LATER_EPOCHS,
+                Arc::default(),
+            ));
         }
         Some(verdict)
     }
@@ -116,19 +178,24 @@ impl ScheduleCheck {
     }
 }
 
-async fn audit(
+async fn check(
     rpc: Rpc,
     schedule: KeySchedule,
     tip: u64,
     epochs: u64,
+    progress: Arc<Progress>,
 ) -> Result<Verdict, ChainError> {
     let samples = Arc::new(samples(&rpc, &schedule, tip, epochs).await?);
     let hashed = samples.clone();
+    progress.blocks.store(samples.len(), Relaxed);
     // Hashing is pure CPU and takes half a second a key.
     let judged = tokio::task::spawn_blocking(move || {
         let mut machine: Option<(Hash, Vm)> = None;
+        let mut said = Instant::now();
         judge(&schedule, &hashed, |key, bytes| {
-            hash(&mut machine, key, bytes)
+            let hash = hash(&mut machine, key, bytes);
+            progress.advance(&mut said);
+            hash
         })
     });
     let judged = judged.await.map_err(|_| HashError::Stopped).flatten();

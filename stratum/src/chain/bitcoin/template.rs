@@ -112,19 +112,21 @@ impl BitcoinTemplate {
         let body = Body::read(answer)?;
         let commitment = commitment(answer, &body)?;
         let auxiliary = auxiliary(answer)?;
+        let prev = printed_hash(&answer.previousblockhash, "previousblockhash")?;
         let content = Content {
             height: answer.height,
             value: answer.coinbasevalue,
             reward_script,
             witness_commitment: commitment.as_deref(),
             auxiliary: &auxiliary,
+            parent: prev,
             tag,
         };
         let txids: Vec<Hash> = body.ids.iter().map(|ids| ids.txid).collect();
         Ok(Self {
             header: Header {
                 version: answer.version,
-                prev: printed_hash(&answer.previousblockhash, "previousblockhash")?,
+                prev,
                 root: [0; 32],
                 time: time(answer)?,
                 bits,

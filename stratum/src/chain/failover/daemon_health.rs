@@ -6,7 +6,7 @@
 //! memory. A template of any other one would be dead.
 
 use super::breaker::{Breaker, Limits};
-use crate::chain::Tip;
+use crate::chain::{NoWorkCause, Tip, Unready};
 
 /// When a daemon counts as unfit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,14 +49,15 @@ pub enum Unhealthy {
     /// It does not answer; that may pass.
     Silent(String),
     /// It answers, and its work would be dead.
-    Unready(String),
+    Unready(Unready),
 }
 
 impl Unhealthy {
     /// The reason in words.
     pub fn reason(&self) -> &str {
         match self {
-            Unhealthy::Silent(reason) | Unhealthy::Unready(reason) => reason,
+            Unhealthy::Silent(reason) => reason,
+            Unhealthy::Unready(unready) => &unready.reason,
         }
     }
 }
@@ -173,16 +174,17 @@ impl DaemonHealth {
         {
             let (own, best) = (tip.next_height, self.best_height(now_ms));
             let seconds = now_ms.saturating_sub(since) / 1000;
-            return Err(Unhealthy::Unready(format!(
-                "stuck at height {own} for {seconds} s while another daemon is at {best}"
-            )));
+            let reason =
+                format!("stuck at height {own} for {seconds} s while another daemon is at {best}");
+            return Err(Unhealthy::Unready(reason.into()));
         }
         let age_ms = now_ms.saturating_sub(daemon.moved_ms);
         if self.rules.tip_age_ms.is_some_and(|limit| age_ms > limit) {
-            return Err(Unhealthy::Unready(format!(
+            let reason = format!(
                 "no new block for {} minutes; it may have lost its peers",
                 age_ms / 60_000
-            )));
+            );
+            return Err(Unhealthy::Unready(reason.into()));
         }
         Ok(())
     }
@@ -238,14 +240,20 @@ impl DaemonHealth {
             .enumerate()
             .filter_map(|(who, name)| Some(format!("{name}: {}", unfit(who)?.reason())));
         let reasons = told.collect::<Vec<_>>().join("; ");
-        let unready = |who: usize| matches!(unfit(who), Some(Unhealthy::Unready(_)));
-        let lasting = self
-            .used
-            .map_or_else(|| (0..self.states.len()).any(unready), unready);
-        if lasting {
-            Unhealthy::Unready(reasons)
-        } else {
-            Unhealthy::Silent(reasons)
+        let cause = |who: usize| match unfit(who) {
+            Some(Unhealthy::Unready(unready)) => Some(unready.cause),
+            _ => None,
+        };
+        let lasting: Option<NoWorkCause> = match self.used {
+            Some(used) => cause(used),
+            None => (0..self.states.len()).find_map(cause),
+        };
+        match lasting {
+            Some(cause) => Unhealthy::Unready(Unready {
+                cause,
+                reason: reasons,
+            }),
+            None => Unhealthy::Silent(reasons),
         }
     }
 

@@ -7,12 +7,12 @@
 use serde::Deserialize;
 
 use super::tree;
-use crate::chain::coinbase_tag::CoinbaseTag;
+use crate::chain::coinbase_tag::{CoinbaseTag, TagProof};
 use crate::chain::{ChainError, Extranonce, FoundBlock, Hash, Template};
 use crate::keccak::keccak256;
 use crate::work::difficulty::meets;
 
-/// Bytes asked for in the coinbase: the extranonce and room for sub-workers of a coordinator.
+/// Bytes asked for in the coinbase: the extranonce, the tag, and space for sub-workers of a coordinator.
 pub const RESERVE: usize = 60;
 /// Where XMRig writes the nonce.
 pub const NONCE_OFFSET: usize = 39;
@@ -122,12 +122,14 @@ impl MoneroTemplate {
         Ok(template)
     }
 
-    /// The same with the pool's tag behind the extranonce, where the reserve has room for it.
+    /// The same with the pool's tag behind the extranonce, where the reserve has space for it.
     #[must_use]
     pub fn tagged(mut self, tag: &CoinbaseTag) -> Self {
         let at = self.reserved + Extranonce::LEN;
         if at + CoinbaseTag::LEN <= self.extra_end {
-            self.blob[at..at + CoinbaseTag::LEN].copy_from_slice(tag.bytes());
+            let payments = &self.blob[self.prefix.start..self.reserved];
+            let bytes = tag.bytes(&self.prev, payments);
+            self.blob[at..at + CoinbaseTag::LEN].copy_from_slice(&bytes);
         }
         self
     }
@@ -213,19 +215,27 @@ impl Template for MoneroTemplate {
     }
 }
 
-/// The coinbase's free bytes of a whole block; `None` when the bytes are no block.
-pub fn coinbase_extra(block: &[u8]) -> Option<&[u8]> {
+/// What a whole block says of the pool with this tag; `None` when it does not name the pool, or is
+/// no block. Proven is the coinbase from its beginning to the extranonce: the outputs with their
+/// keys, and the transaction key without which no wallet finds them.
+pub fn tag_proof(block: &[u8], tag: &CoinbaseTag) -> Option<TagProof> {
     let parts = Cursor {
         bytes: block,
         at: 0,
     }
     .block()?;
-    block.get(parts.extra)
+    let parent = block.get(parts.prev)?.try_into().ok()?;
+    let free = block.get(parts.extra.clone())?;
+    tag.find(free, &parent, |at| {
+        let extranonce = parts.extra.start + at.checked_sub(Extranonce::LEN)?;
+        block.get(parts.prefix.start..extranonce)
+    })
 }
 
 /// What a walk through the template found.
 struct Parts {
     header_len: usize,
+    prev: std::ops::Range<usize>,
     prefix: std::ops::Range<usize>,
     /// The end of the prefix, in which anything may be written.
     extra: std::ops::Range<usize>,
@@ -244,6 +254,7 @@ impl Cursor<'_> {
         for _ in 0..3 {
             self.varint()?;
         }
+        let prev = self.at..self.at + 32;
         self.skip(32 + 4)?;
         let header_len = self.at;
         let (version, extra) = self.coinbase_prefix()?;
@@ -261,6 +272,7 @@ impl Cursor<'_> {
             .collect();
         Some(Parts {
             header_len,
+            prev,
             prefix,
             extra,
             version,

@@ -24,7 +24,31 @@ fn driver(settings: &OpensySettings) -> BitcoinChain {
 }
 
 async fn unready(chain: &BitcoinChain) -> String {
-    chain.tip().await.unwrap().unready.unwrap_or_default()
+    let unready = chain.tip().await.unwrap().unready;
+    unready.map_or_else(String::new, |unready| unready.reason)
+}
+
+/// The check hashes for a minute on a public chain: whoever asks meanwhile waits for its verdict.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_check_of_the_schedule_serves_all_who_ask() {
+    let rules = Rules {
+        interval: 4,
+        fork_height: 1,
+        bits: EASY,
+    };
+    let stand_in = StandIn::open(rules).await;
+    stand_in.node().await.mine(6).await;
+    let alone = driver(&settings(&stand_in.url, 4, 1));
+    assert_eq!(
+        (unready(&alone).await.as_str(), alone.progress()),
+        ("", None)
+    );
+    let headers = stand_in.headers();
+    assert!(headers > 0);
+    let chain = driver(&settings(&stand_in.url, 4, 1));
+    let answers = futures::future::join_all((0..8).map(|_| unready(&chain))).await;
+    assert!(answers.iter().all(String::is_empty), "{answers:?}");
+    assert_eq!(stand_in.headers(), 2 * headers, "one check for eight");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,6 +30,8 @@ struct Shared {
     secret: Plain<Option<String>>,
     /// Long polls that were asked for.
     held: AtomicU64,
+    /// Headers that were asked for.
+    headers: AtomicU64,
 }
 
 impl StandIn {
@@ -44,6 +46,7 @@ impl StandIn {
             node: Mutex::new(node),
             secret: Plain::new(None),
             held: AtomicU64::new(0),
+            headers: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, shared.clone()));
@@ -61,6 +64,11 @@ impl StandIn {
     /// How many long polls were asked for.
     pub fn held(&self) -> u64 {
         self.shared.held.load(SeqCst)
+    }
+
+    /// How many headers were asked for.
+    pub fn headers(&self) -> u64 {
+        self.shared.headers.load(SeqCst)
     }
 
     /// From now on only this, in base 64, opens the door.
@@ -146,6 +154,9 @@ async fn answer(
         ));
     }
     let method = request["method"].as_str().unwrap();
+    if method == "getblockheader" {
+        shared.headers.fetch_add(1, SeqCst);
+    }
     let result = call(&mut node, method, &request["params"]).await;
     if method == "submitblock" && node.mood.lost_answers > 0 {
         node.mood.lost_answers -= 1;
@@ -211,7 +222,7 @@ async fn call(node: &mut Node, method: &str, params: &Value) -> Result<Value, (i
             let block = params[0].as_str().and_then(|hash| hash.parse().ok()).and_then(|hash: BlockHash| node.blocks.get(&hash));
             let block = block.ok_or((-5, "Block not found".to_owned()))?;
             let ids: Vec<String> = block.txdata.iter().map(|transaction| transaction.compute_txid().to_string()).collect();
-            Ok(json!({"tx": ids, "bits": format!("{:08x}", block.header.bits.to_consensus())}))
+            Ok(json!({"tx": ids, "previousblockhash": block.header.prev_blockhash.to_string(), "bits": format!("{:08x}", block.header.bits.to_consensus())}))
         }
         "getrawtransaction" => {
             let block = params[2].as_str().and_then(|hash| hash.parse().ok()).and_then(|hash: BlockHash| node.blocks.get(&hash));

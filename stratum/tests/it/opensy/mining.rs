@@ -5,7 +5,7 @@ use bitcoin::hashes::Hash as _;
 use headframe_stratum::chain::Chain as _;
 use headframe_stratum::chain::bitcoin::BitcoinChain;
 use headframe_stratum::chain::bitcoin::address::{Network, parse};
-use headframe_stratum::chain::coinbase_tag::CoinbaseTag;
+use headframe_stratum::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag, TagProof};
 use headframe_stratum::chain::driver::ChainKind;
 use headframe_stratum::chain::with_nonce;
 use headframe_stratum::miner::{Miner, MinerConfig, MinerHandle};
@@ -187,8 +187,13 @@ async fn our_miner_makes_blocks_over_two_changes_of_the_key() {
         Duration::from_secs(60),
     )
     .unwrap();
-    let chain = chain.with_tag(CoinbaseTag::new("test", WALLET));
+    let chain = chain.with_tag(CoinbaseTag::new(
+        "test",
+        WALLET,
+        Some(CoinbaseKey::new(scripted::COINBASE_KEY)),
+    ));
     let marked = chain.tagged_blocks(0..=1000).await.unwrap();
+    assert!(marked.iter().all(|block| block.proof == TagProof::Proven));
     let mut found: Vec<_> = marked
         .into_iter()
         .map(|block| {

@@ -4,7 +4,7 @@
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash as _;
 use bitcoin::script::Builder;
-use headframe_stratum::chain::bitcoin::coinbase::{Coinbase, Content, read as read_coinbase};
+use headframe_stratum::chain::bitcoin::coinbase::{ChainCoinbase, Coinbase, Content};
 use headframe_stratum::chain::bitcoin::encode::{Cursor, height_push, push_size};
 use headframe_stratum::chain::bitcoin::keys::KeySchedule;
 use headframe_stratum::chain::bitcoin::merkle::{branch_by, fold_by, root};
@@ -12,7 +12,7 @@ use headframe_stratum::chain::bitcoin::schedule_check::evidence::heights;
 use headframe_stratum::chain::bitcoin::target::Target;
 use headframe_stratum::chain::bitcoin::template::{BitcoinTemplate, Keys};
 use headframe_stratum::chain::bitcoin::transaction::ids;
-use headframe_stratum::chain::coinbase_tag::CoinbaseTag;
+use headframe_stratum::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag, TagProof};
 use headframe_stratum::chain::{Extranonce, Template, with_nonce};
 use headframe_stratum::work::difficulty::miner_submits;
 use proptest::prelude::*;
@@ -195,10 +195,10 @@ proptest! {
         segwit in any::<bool>(),
         pool in prop::option::of("[a-z]{1,8}"),
     ) {
-        let mark = pool.map(|pool| CoinbaseTag::new(&pool, "wallet"));
+        let tag = pool.map(|pool| CoinbaseTag::new(&pool, "wallet", Some(CoinbaseKey::new([7; 32]))));
         let commitment = [&[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed], [9; 32].as_slice()].concat();
         let witness_commitment = segwit.then_some(commitment.as_slice());
-        let content = Content { height, value, reward_script: &reward, witness_commitment, auxiliary: &auxiliary, tag: mark.as_ref() };
+        let content = Content { height, value, reward_script: &reward, witness_commitment, auxiliary: &auxiliary, parent: [5; 32], tag: tag.as_ref() };
         let extranonce = Extranonce { instance: numbers[0], connection: numbers[1], job: numbers[2] };
         let coinbase = Coinbase::new(&content).unwrap();
         let bytes = coinbase.bytes(extranonce);
@@ -211,12 +211,22 @@ proptest! {
         prop_assert_eq!(read.wtxid, oracle.compute_wtxid().to_byte_array());
         let plain = [height_push(height), vec![12], extranonce.bytes().to_vec()].concat();
         // A script has a hundred bytes; what does not fit in beside the daemon's own is left out.
-        let fitting = mark.filter(|_| plain.len() + auxiliary.len() + 17 <= 100);
-        let signed = fitting.map_or_else(Vec::new, |mark| [&[16], mark.bytes().as_slice()].concat());
+        let fitting = tag.filter(|_| plain.len() + auxiliary.len() + 33 <= 100);
+        let on_chain = ChainCoinbase::read(&bytes).unwrap();
+        let signed = fitting.as_ref().map_or_else(Vec::new, |tag| {
+            [&[32], tag.bytes(&[5; 32], on_chain.outputs).as_slice()].concat()
+        });
         let script = [plain, signed, auxiliary].concat();
         prop_assert_eq!(oracle.input[0].script_sig.as_bytes(), script.as_slice());
-        prop_assert_eq!(read_coinbase(&bytes), Some((script.as_slice(), u128::from(value))));
-        prop_assert!(fitting.is_none_or(|mark| mark.is_in(&script)));
+        prop_assert_eq!(on_chain.script, script.as_slice());
+        prop_assert_eq!(on_chain.value_to(|_| true), u128::from(value));
+        prop_assert_eq!(on_chain.value_to(|paid| paid == reward), u128::from(value));
+        prop_assert_eq!(on_chain.value_to(|paid| paid == b"somebody else's script"), 0);
+        if let Some(tag) = fitting {
+            let payments = |_| Some(on_chain.outputs);
+            prop_assert_eq!(tag.find(&script, &[5; 32], payments), Some(TagProof::Proven));
+            prop_assert_eq!(tag.find(&script, &[6; 32], payments), Some(TagProof::Unproven));
+        }
         prop_assert_eq!(oracle.output.len(), 1 + usize::from(segwit));
         prop_assert_eq!((oracle.output[0].value.to_sat(), oracle.output[0].script_pubkey.as_bytes()), (value, reward.as_slice()));
         prop_assert_eq!(oracle.input[0].witness.len(), usize::from(segwit));

@@ -1,0 +1,83 @@
+//! `/api/v1/unproven-blocks`: blocks that carry the pool's public tag and no proof, and the
+//! operator's word about each. It answers where the pool runs.
+
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::{Json, Router, routing};
+use headframe_query_front::{ErrorCode, QueryError};
+use headframe_schemas::stream::blocks::Block;
+use headframe_stratum::BlocksHandle;
+use headframe_stratum::blocks::operator::{DecisionError, Verdict};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The path; the command uses it too.
+pub const PATH: &str = "/api/v1/unproven-blocks";
+
+/// The operator's word about one block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// The block's hash, 64 hex digits.
+    pub hash: String,
+    /// What it is.
+    pub verdict: Word,
+}
+
+/// The verdict as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Word {
+    /// The pool's own: miners are paid for it.
+    Confirm,
+    /// Somebody else's: nobody ever is.
+    Reject,
+}
+
+/// The routes over a running pool.
+pub fn router(blocks: BlocksHandle) -> Router {
+    Router::new()
+        .route(PATH, routing::get(list).post(decide))
+        .with_state(blocks)
+}
+
+async fn list(State(blocks): State<BlocksHandle>) -> Json<Value> {
+    let unproven: Vec<Value> = blocks.unproven().iter().map(shown).collect();
+    Json(json!({"blocks": unproven}))
+}
+
+async fn decide(
+    State(blocks): State<BlocksHandle>,
+    order: Result<Json<Order>, JsonRejection>,
+) -> Result<Json<Value>, QueryError> {
+    let hint = r#"send {"hash": "64 hex digits", "verdict": "confirm"} or "reject""#;
+    let bad = |message: String| QueryError::new(ErrorCode::BadRequest, message, hint);
+    let Json(order) = order.map_err(|error| bad(error.body_text()))?;
+    let mut hash = [0; 32];
+    hex::decode_to_slice(&order.hash, &mut hash)
+        .map_err(|_| bad("hash is not 64 hex digits".to_owned()))?;
+    let verdict = match order.verdict {
+        Word::Confirm => Verdict::Confirm,
+        Word::Reject => Verdict::Reject,
+    };
+    match blocks.decide(hash, verdict).await {
+        Ok(()) => Ok(Json(json!({"hash": order.hash, "verdict": order.verdict}))),
+        Err(error @ DecisionError::NoSuchBlock) => Err(QueryError::new(
+            ErrorCode::NotFound,
+            error.to_string(),
+            "name a block as `headframe blocks list` shows it",
+        )),
+        Err(error @ (DecisionError::NotDurable | DecisionError::Stopped)) => Err(QueryError::new(
+            ErrorCode::Storage,
+            error.to_string(),
+            "`headframe blocks list` says what still waits",
+        )),
+    }
+}
+
+fn shown(block: &Block) -> Value {
+    json!({
+        "hash": block.hash, "height": block.height,
+        "reward_atomic": block.reward_atomic.map(|reward| reward.to_string()),
+    })
+}

@@ -1,0 +1,68 @@
+//! Where all open blocks stand on the chain, in few questions.
+//!
+//! A pool of a busy chain has a thousand open blocks, and a daemon takes a fifth of a second for an
+//! answer when it is busy. But blocks that were on the best chain together are each other's
+//! ancestors: while the newest of them is on it, the older ones are, too, that much deeper. So the
+//! newest are asked first, until one stands; what stood with it needs no question.
+
+use futures::stream::{StreamExt, TryStreamExt, iter};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::open_blocks::BlockKey;
+use crate::chain::{Chain, ChainError, ChainPosition};
+
+/// Questions under way at once: fewer than a node's queue of calls holds.
+const AT_ONCE: usize = 8;
+
+/// What the last look found.
+#[derive(Debug, Default)]
+pub(crate) struct BlockPositions {
+    /// Blocks that were on the best chain of one and the same tip.
+    together: BTreeSet<BlockKey>,
+}
+
+impl BlockPositions {
+    /// The positions of these blocks, newest first.
+    pub(super) async fn ask(
+        &mut self,
+        chain: &dyn Chain,
+        blocks: &[BlockKey],
+    ) -> Result<BTreeMap<BlockKey, ChainPosition>, ChainError> {
+        if blocks.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let before = chain.tip().await?.hash;
+        let mut positions = BTreeMap::new();
+        let mut anchor: Option<(u64, u64)> = None;
+        let (known, unknown): (Vec<BlockKey>, Vec<BlockKey>) =
+            blocks.iter().partition(|key| self.together.contains(*key));
+        for key in known {
+            let position = match anchor {
+                Some((height, confirmations)) => ChainPosition::Best {
+                    confirmations: confirmations.saturating_add(height.saturating_sub(key.height)),
+                },
+                None => chain.position(key.hash, key.height).await?,
+            };
+            if let (None, ChainPosition::Best { confirmations }) = (anchor, position) {
+                anchor = Some((key.height, confirmations));
+            }
+            positions.insert(key, position);
+        }
+        let asked = iter(unknown).map(|key| async move {
+            let position = chain.position(key.hash, key.height).await?;
+            Ok::<_, ChainError>((key, position))
+        });
+        let asked: Vec<_> = asked.buffered(AT_ONCE).try_collect().await?;
+        positions.extend(asked);
+        // Only answers about one chain say that blocks are each other's ancestors.
+        self.together = if chain.tip().await?.hash == before {
+            let best = positions
+                .iter()
+                .filter(|(_, position)| matches!(position, ChainPosition::Best { .. }));
+            best.map(|(key, _)| *key).collect()
+        } else {
+            BTreeSet::new()
+        };
+        Ok(positions)
+    }
+}
