@@ -8,6 +8,7 @@ mod http;
 mod mining;
 mod node;
 mod pure;
+mod schedule;
 mod template;
 mod verdicts;
 
