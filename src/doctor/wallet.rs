@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use headframe_stratum::StratumConfig;
-use headframe_stratum::address::{self, Form, Network};
 use headframe_stratum::chain::driver::ChainKind;
+use headframe_stratum::chain::monero::address::{self, Form, Network};
 
 use super::{Check, Finding, Patient};
 use crate::doctor::daemon;

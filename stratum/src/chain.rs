@@ -14,7 +14,6 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::address::AddressError;
 pub use crate::work::template::{Extranonce, FoundBlock, Hash, Template};
 pub use crate::work::template::{USUAL_NONCE_OFFSET, with_nonce};
 use coinbase_tag::{Heights, TaggedBlock};
@@ -34,6 +33,20 @@ pub struct Tip {
     pub next_height: u64,
     /// Why the daemon's templates must not be mined now, if so.
     pub unready: Option<Unready>,
+}
+
+/// Why a text names nobody who can be paid on a chain.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum AddressError {
+    /// The chain has not said yet which network it is.
+    #[error("the daemon has not said yet which network it is on; try again in a few seconds")]
+    NetworkUnknown,
+    /// It is no address of a Monero-shaped chain, or not of this one.
+    #[error(transparent)]
+    Monero(#[from] monero::address::AddressError),
+    /// It is no address of a Bitcoin-shaped chain, or not of this one.
+    #[error(transparent)]
+    Bitcoin(#[from] bitcoin::address::AddressError),
 }
 
 /// Why a daemon that answers must not be mined with.

@@ -6,7 +6,6 @@
 //! then the miner is told OK. `chain` is the only place that knows a coin; `work`, `share` and
 //! `protocol` are pure.
 
-pub mod address;
 mod best_effort;
 pub mod blocks;
 mod broadcast_latency;

@@ -1,7 +1,7 @@
 //! The commands: any line is refused or understood, what is kept of it is clean, and every answer
 //! to it is one sound line.
 
-use headframe_stratum::address;
+use headframe_stratum::chain::monero::address;
 use headframe_stratum::protocol::login::{Login, MAX_AGENT_CHARS, MAX_WORKER_CHARS};
 use headframe_stratum::protocol::submit::Submit;
 use headframe_stratum::protocol::{Command, answer, keepalived, parse};

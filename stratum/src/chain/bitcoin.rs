@@ -14,11 +14,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::address::AddressError;
 use crate::chain::coinbase_tag::{CoinbaseTag, Heights, TaggedBlock};
 use crate::chain::failover::{self, Daemon, FailoverChain};
 use crate::chain::{
-    Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip, Unready,
+    AddressError, Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip,
+    Unready,
 };
 use crate::config::StratumConfig;
 use address::{Destination, Network};

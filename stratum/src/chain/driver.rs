@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::bitcoin;
 use super::monero;
-use super::{Chain, ChainError};
-use crate::address::{self, AddressError, Form};
+use super::monero::address::{self, Form};
+use super::{AddressError, Chain, ChainError};
 use crate::config::StratumConfig;
 
 /// The chains a pool can mine.
@@ -26,7 +26,7 @@ impl ChainKind {
     pub fn check_wallet(self, wallet: &str) -> Result<(), AddressError> {
         match self {
             ChainKind::Monero => match address::parse(wallet)? {
-                (_, Form::Subaddress) => Err(AddressError::Subaddress),
+                (_, Form::Subaddress) => Err(address::AddressError::Subaddress.into()),
                 (_, Form::Standard | Form::Integrated) => Ok(()),
             },
             ChainKind::Opensy => Ok(bitcoin::address::parse_any(wallet).map(|_| ())?),

@@ -14,9 +14,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::address::AddressError;
 use crate::chain::coinbase_tag::{Heights, TaggedBlock};
-use crate::chain::{Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip};
+use crate::chain::{
+    AddressError, Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip,
+};
 use breaker::State;
 use daemon_health::{DaemonHealth, Unhealthy};
 

@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::address::{self, AddressError, Network};
 use crate::chain::coinbase_tag::{CoinbaseTag, Heights, TaggedBlock};
 use crate::chain::failover::{self, Daemon, FailoverChain};
 use crate::chain::{
-    Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip, Unready,
+    AddressError, Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip,
+    Unready,
 };
 use crate::config::StratumConfig;
+use address::Network;
 use rpc::Rpc;
 use template::{MoneroTemplate, RESERVE, TemplateAnswer};
 
+pub mod address;
 mod rpc;
 pub mod template;
 pub mod tree;
@@ -371,7 +373,7 @@ impl Chain for MoneroChain {
     }
     fn check_address(&self, address: &str) -> Result<(), AddressError> {
         let network = self.network.get().ok_or(AddressError::NetworkUnknown)?;
-        address::check(address, *network)
+        Ok(address::check(address, *network)?)
     }
     fn tip(&self) -> BoxFuture<'_, Result<Tip, ChainError>> {
         self.ask_tip().boxed()

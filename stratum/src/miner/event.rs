@@ -75,7 +75,8 @@ pub(super) fn is_for_good(reason: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::AddressError;
+    use crate::chain::AddressError as ChainAddressError;
+    use crate::chain::monero::address::AddressError;
     use crate::defence::refusal::Refusal;
 
     #[test]
@@ -104,7 +105,10 @@ mod tests {
             Refusal::BannedSession,
         ];
         let ours = full.map(|refusal| refusal.to_string());
-        let unknown = format!("Invalid wallet address: {}", AddressError::NetworkUnknown);
+        let unknown = format!(
+            "Invalid wallet address: {}",
+            ChainAddressError::NetworkUnknown
+        );
         let theirs = [
             "The pool has nothing to mine yet: it waits for its daemon; try again later",
             "Proxy is full",

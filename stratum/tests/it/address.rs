@@ -1,6 +1,6 @@
 //! Addresses: ours and an independent implementation agree on what is one.
 
-use headframe_stratum::address::{AddressError, Form, Network, check, parse};
+use headframe_stratum::chain::monero::address::{AddressError, Form, Network, check, parse};
 use monero::util::address::PaymentId;
 use monero::{Address, Network as OracleNetwork, PrivateKey, PublicKey};
 use proptest::prelude::*;

@@ -2,11 +2,11 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use headframe_stratum::address::AddressError;
 use headframe_stratum::chain::coinbase_tag::{Heights, TaggedBlock};
 use headframe_stratum::chain::failover::{Daemon, DaemonSettings, FailoverChain, zmq_address};
 use headframe_stratum::chain::{
-    Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip, Unready,
+    AddressError, Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip,
+    Unready,
 };
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};

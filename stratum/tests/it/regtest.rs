@@ -1,9 +1,9 @@
 //! The whole against a real monerod in regtest: real templates, real hashes, blocks that the daemon
 //! takes.
 
-use headframe_stratum::address::{Network, check};
 use headframe_stratum::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag, TagProof};
 use headframe_stratum::chain::monero::MoneroChain;
+use headframe_stratum::chain::monero::address::{Network, check};
 use headframe_stratum::chain::{Chain, Extranonce, FoundBlock, Submitted, Template, with_nonce};
 use headframe_stratum::miner::{Miner, MinerConfig};
 use headframe_stratum::randomx::{Mode, SeedMemory, Vm};

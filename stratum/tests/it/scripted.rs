@@ -2,11 +2,11 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use headframe_stratum::address::AddressError;
 use headframe_stratum::chain::coinbase_tag::{CoinbaseKey, Heights, TaggedBlock};
+use headframe_stratum::chain::monero::address;
 use headframe_stratum::chain::{
-    Chain, ChainError, ChainPosition, Extranonce, FoundBlock, Hash, NoWorkCause, Submitted,
-    Template, Tip, Unready,
+    AddressError, Chain, ChainError, ChainPosition, Extranonce, FoundBlock, Hash, NoWorkCause,
+    Submitted, Template, Tip, Unready,
 };
 use headframe_stratum::randomx::plan::ModeSetting;
 use headframe_stratum::work::difficulty::meets;
@@ -137,7 +137,7 @@ impl Chain for ScriptedChain {
         if address.starts_with('4') {
             Ok(())
         } else {
-            Err(AddressError::Encoding)
+            Err(address::AddressError::Encoding.into())
         }
     }
     fn tip(&self) -> BoxFuture<'_, Result<Tip, ChainError>> {

@@ -3,10 +3,9 @@
 
 use ::bitcoin::hashes::Hash as _;
 use headframe_stratum::StratumConfig;
-use headframe_stratum::address::AddressError;
 use headframe_stratum::chain::bitcoin::{self, BitcoinChain, OpensySettings};
 use headframe_stratum::chain::driver::ChainKind;
-use headframe_stratum::chain::{Chain, ChainError, ChainPosition, Hash};
+use headframe_stratum::chain::{AddressError, Chain, ChainError, ChainPosition, Hash};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;

@@ -63,12 +63,6 @@ pub enum AddressError {
         "a subaddress, which no block can pay: monerod makes no template for it; use the primary address of the wallet"
     )]
     Subaddress,
-    /// The chain has not said yet which network it is.
-    #[error("the daemon has not said yet which network it is on; try again in a few seconds")]
-    NetworkUnknown,
-    /// An address of a Bitcoin-shaped chain.
-    #[error(transparent)]
-    Bitcoin(#[from] crate::chain::bitcoin::address::AddressError),
 }
 
 impl Network {
