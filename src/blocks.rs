@@ -2,7 +2,6 @@
 //! operator's about them.
 
 use anyhow::Context;
-use serde_json::Value;
 
 use crate::api_client::ApiClient;
 use crate::system::unproven_blocks::{Order, PATH, Word};
@@ -45,13 +44,13 @@ pub async fn run(blocks: Blocks) -> anyhow::Result<()> {
         Word::Reject => "rejected",
     };
     let order = Order { hash, verdict };
-    client.send(client.post(PATH)?.json(&order)).await?;
+    client.send_json(client.post(PATH)?.json(&order)).await?;
     println!("{done}: {}", order.hash);
     Ok(())
 }
 
 async fn list(client: &ApiClient) -> anyhow::Result<()> {
-    let answer = client.send(client.get(PATH)?).await?;
+    let answer = client.send_json(client.get(PATH)?).await?;
     let all = answer["blocks"]
         .as_array()
         .context("the answer lists no blocks; is that a pool of this version?")?;
@@ -78,7 +77,7 @@ mod tests {
             hash: "ab".to_owned(),
             verdict: Word::Reject,
         };
-        let sent = serde_json::to_value(&order).unwrap_or(Value::Null);
+        let sent = serde_json::to_value(&order).unwrap_or_default();
         assert_eq!(sent, serde_json::json!({"hash": "ab", "verdict": "reject"}));
     }
 }

@@ -7,7 +7,7 @@ use axum::{Json, Router, routing};
 use headframe_query_front::{ErrorCode, QueryError};
 use headframe_schemas::stream::blocks::Block;
 use headframe_stratum::BlocksHandle;
-use headframe_stratum::blocks::operator::{DecisionError, Verdict};
+use headframe_stratum::blocks::operator::{DecisionError, Verdict, block_hash};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -53,9 +53,8 @@ async fn decide(
     let hint = r#"send {"hash": "64 hex digits", "verdict": "confirm"} or "reject""#;
     let bad = |message: String| QueryError::new(ErrorCode::BadRequest, message, hint);
     let Json(order) = order.map_err(|error| bad(error.body_text()))?;
-    let mut hash = [0; 32];
-    hex::decode_to_slice(&order.hash, &mut hash)
-        .map_err(|_| bad("hash is not 64 hex digits".to_owned()))?;
+    let hash =
+        block_hash(&order.hash).ok_or_else(|| bad("hash is not 64 hex digits".to_owned()))?;
     let verdict = match order.verdict {
         Word::Confirm => Verdict::Confirm,
         Word::Reject => Verdict::Reject,

@@ -19,6 +19,13 @@ pub enum Verdict {
     Reject,
 }
 
+/// The hash that 64 hex digits stand for.
+pub fn block_hash(text: &str) -> Option<Hash> {
+    let mut hash = [0; 32];
+    hex::decode_to_slice(text, &mut hash).ok()?;
+    Some(hash)
+}
+
 /// Why a decision was not taken.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub enum DecisionError {
