@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use headframe_ingest::{DoorConfig, NatsConfig, PublisherConfig, StreamSettings};
+use headframe_ingest::{HttpIngestConfig, NatsConfig, PublisherConfig, StreamSettings};
 use headframe_pipelines::{PaymentConfig, PipelineConfig};
 use headframe_query_front::QueryConfig;
 use headframe_query_front::auth::Guard;
@@ -77,7 +77,7 @@ pub struct Config {
     /// SQL over HTTP.
     pub query: QueryConfig,
     /// The HTTP door for rows.
-    pub ingest: DoorConfig,
+    pub ingest: HttpIngestConfig,
     /// The pool.
     pub stratum: StratumConfig,
     /// How the pool's blocks are paid.
@@ -122,7 +122,7 @@ impl Default for Config {
             pipelines: PipelineConfig::default(),
             maintenance: MaintenanceSection::default(),
             query: QueryConfig::default(),
-            ingest: DoorConfig::default(),
+            ingest: HttpIngestConfig::default(),
             stratum: StratumConfig::default(),
             payouts: PayoutsSection::default(),
             payments: PaymentConfig::default(),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use headframe_ingest::{ManagedServer, Nats, Publisher, ServerConfig, door, provision, server};
+use headframe_ingest::{
+    ManagedServer, Nats, Publisher, ServerConfig, find_nats_server, http, provision_stream,
+};
 use headframe_pipelines::payment::PayerStateHandle;
 use headframe_pipelines::signature::SigningKey;
 use headframe_pipelines::{Context, StreamHandle, pipeline};
@@ -292,7 +294,7 @@ impl Parts {
         };
         let nats = Nats::connect(&config.nats).await?;
         for stream in stream::ALL {
-            provision(&nats.js, *stream, &config.streams).await?;
+            provision_stream(&nats.js, *stream, &config.streams).await?;
         }
         let publisher = Publisher::new(nats.clone(), "headframe", config.publisher.clone());
         let faults = Faults::default();
@@ -388,7 +390,7 @@ impl Parts {
                 reports: Arc::new(SqlReports::new(&self.config.query, engine)),
             });
             services.payment_service = Some(Arc::new(self.payment_service()));
-            services.routes = door::router(self.publisher.clone(), self.config.ingest.clone());
+            services.routes = http::router(self.publisher.clone(), self.config.ingest.clone());
         }
         Ok(services)
     }
@@ -466,7 +468,7 @@ async fn start_nats(config: &mut Config) -> anyhow::Result<Option<ManagedServer>
     }
     let wanted = ServerConfig {
         port: config.nats_port,
-        ..ServerConfig::new(server::find_binary()?, config.data_dir.join("nats"))
+        ..ServerConfig::new(find_nats_server()?, config.data_dir.join("nats"))
     };
     let server = ManagedServer::start(wanted).await?;
     server.url().clone_into(&mut config.nats.url);
@@ -532,7 +534,7 @@ pub async fn adopt(mut config: Config, stream: &str) -> anyhow::Result<()> {
     let lake = Lake::open(&config.lake_url(), &config.lake.options)?;
     let managed = start_nats(&mut config).await?;
     let nats = Nats::connect(&config.nats).await?;
-    let identity = provision(&nats.js, stream, &config.streams).await?;
+    let identity = provision_stream(&nats.js, stream, &config.streams).await?;
     let mut writer =
         TableWriter::open_to_rebind(&lake, Table::raw(stream), CancellationToken::new()).await?;
     let binding = writer

@@ -13,7 +13,9 @@ use arrow::array::{
 };
 use clap::{Args, ValueEnum};
 use futures::StreamExt;
-use headframe_ingest::{Nats, NatsConfig, Publisher, PublisherConfig, StreamSettings, provision};
+use headframe_ingest::{
+    Nats, NatsConfig, Publisher, PublisherConfig, StreamSettings, provision_stream,
+};
 use headframe_schemas::Stream;
 use headframe_schemas::stream::shares::{Share, Shares};
 use rand::rngs::SmallRng;
@@ -247,7 +249,7 @@ pub async fn run(load: SharesLoad) -> anyhow::Result<Value> {
     }
     let config = PublisherSections::load(&load.config)?;
     let nats = Nats::connect(&config.nats).await?;
-    provision(&nats.js, &Shares, &config.streams)
+    provision_stream(&nats.js, &Shares, &config.streams)
         .await
         .context("the stream shares")?;
     let publisher = match load.mode {

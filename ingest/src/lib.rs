@@ -1,37 +1,29 @@
-//! How a fact gets into a stream, and out again, in order: the only room that knows JetStream.
+//! How a fact gets into a stream, and out again, in order: the only crate that knows JetStream.
 //!
-//! In: [`Publisher`], the HTTP [`door`], and [`Chronicle`] for streams of one writer. Out:
-//! [`Reader`] hands over contiguous messages and stops with a named fault rather than skip one;
-//! [`Decoder`] turns them into rows of the raw table, as a pure function, so that every process
-//! that reads the same messages makes the same rows. [`Tail`] keeps the rows no committed snapshot
-//! has yet.
+//! In: [`Publisher`], the HTTP ingest endpoint ([`http`]), and [`ExclusiveAppender`] for streams
+//! of one writer. Out: [`Reader`] hands over contiguous messages and stops with a named fault
+//! rather than skip one; [`Decoder`] turns them into rows of the raw table, as a pure function, so
+//! that every process that reads the same messages makes the same rows. [`Tail`] keeps the rows
+//! that no committed snapshot has yet.
 
-pub mod chronicle;
-pub mod decode;
-pub mod door;
-pub mod follow;
-pub mod message;
+pub mod http;
 pub mod nats;
-pub mod newest;
-pub mod provision;
-pub mod publisher;
-pub mod reader;
-pub mod seen;
-pub mod server;
-pub mod state;
-pub mod tail;
+pub mod publish;
+pub mod read;
 
-pub use chronicle::{Chronicle, ChronicleError};
-pub use decode::{Chunk, Decoder};
-pub use door::DoorConfig;
-pub use follow::follow;
-pub use message::Message;
+pub use http::HttpIngestConfig;
+pub use nats::provision::{
+    ProvisionError, StreamIdentity, StreamSettings, inspect_stream, provision_stream,
+};
+pub use nats::server::{ManagedServer, ServerConfig, ServerError, find_nats_server};
 pub use nats::{Nats, NatsConfig, NatsError};
-pub use newest::newest;
-pub use provision::{ProvisionError, StreamIdentity, StreamSettings, provision};
-pub use publisher::{Numbered, PublishError, Publisher, PublisherConfig, Receipt};
-pub use reader::{Expect, ReadFault, ReadFrom, Reader, ReaderConfig};
-pub use seen::Seen;
-pub use server::{ManagedServer, ServerConfig, ServerError};
-pub use state::{Guard, State};
-pub use tail::{Tail, TailView};
+pub use publish::exclusive::{AppendError, ExclusiveAppender};
+pub use publish::{PublishError, Publisher, PublisherConfig, Receipt, SequencedBatch};
+pub use read::decode::{DecodedRows, Decoder};
+pub use read::duplicate_filter::DuplicateFilter;
+pub use read::follow::follow_stream;
+pub use read::last_message::last_message;
+pub use read::message::Message;
+pub use read::state::{DecoderState, DecoderStateError, MessageFingerprint};
+pub use read::tail::{Tail, TailView};
+pub use read::{ExpectedStream, ReadFault, ReadFrom, Reader, ReaderConfig};

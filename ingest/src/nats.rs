@@ -15,6 +15,9 @@ use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub mod provision;
+pub mod server;
+
 /// Environment variable with the password, used when no password file is named.
 pub const PASSWORD_ENV: &str = "HEADFRAME_NATS_PASSWORD";
 /// Environment variable with a token, used when neither user nor credentials are named.

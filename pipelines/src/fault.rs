@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use datafusion::common::DataFusionError;
-use headframe_ingest::{ChronicleError, ProvisionError, ReadFault, state::StateError};
+use headframe_ingest::{AppendError, DecoderStateError, ProvisionError, ReadFault};
 use headframe_sinks::SinkError;
 use tokio_util::sync::CancellationToken;
 
@@ -28,13 +28,13 @@ pub enum PipelineFault {
     Provision(#[from] ProvisionError),
     /// Rows about money cannot be stated.
     #[error(transparent)]
-    Chronicle(#[from] ChronicleError),
+    Append(#[from] AppendError),
     /// There is no key to sign with.
     #[error(transparent)]
     SigningKey(#[from] SigningKeyError),
     /// A state of another version of this program.
     #[error(transparent)]
-    State(#[from] StateError),
+    State(#[from] DecoderStateError),
     /// Stored rows cannot be read just now.
     #[error("{action} for table {table}: the storage failed: {why}")]
     Storage {
@@ -94,7 +94,7 @@ impl PipelineFault {
             Self::Storage { .. } | Self::Provision(ProvisionError::Nats { .. }) => true,
             Self::Sink(error) => error.is_transient(),
             Self::Read(fault) => fault.retryable(),
-            Self::Chronicle(error) => appending_can_succeed_later(error),
+            Self::Append(error) => appending_can_succeed_later(error),
             _ => false,
         }
     }
@@ -119,11 +119,11 @@ impl PipelineFault {
 }
 
 /// Conflicts and lost answers pass by reading again; the rest as its cause does.
-fn appending_can_succeed_later(error: &ChronicleError) -> bool {
+fn appending_can_succeed_later(error: &AppendError) -> bool {
     match error {
-        ChronicleError::Conflict { .. } | ChronicleError::Unknown { .. } => true,
-        ChronicleError::Refused(error) => error.retryable(),
-        ChronicleError::Provision(error) => matches!(error, ProvisionError::Nats { .. }),
+        AppendError::Conflict { .. } | AppendError::Unknown { .. } => true,
+        AppendError::Refused(error) => error.retryable(),
+        AppendError::Provision(error) => matches!(error, ProvisionError::Nats { .. }),
     }
 }
 

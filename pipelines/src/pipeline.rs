@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use headframe_ingest::{Nats, StreamSettings, Tail};
 use headframe_schemas::Stream;
-use headframe_sinks::{Held, Lake, TableWriter};
+use headframe_sinks::{HeldBatch, Lake, TableWriter};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,7 @@ pub struct StreamHandle {
     /// The last sequence committed to the raw table.
     pub committed: watch::Sender<i64>,
     base: AtomicI64,
-    writers: Mutex<Vec<watch::Receiver<Option<Held>>>>,
+    writers: Mutex<Vec<watch::Receiver<Option<HeldBatch>>>>,
 }
 
 impl std::fmt::Debug for StreamHandle {
@@ -120,7 +120,7 @@ impl StreamHandle {
 
     /// Since when a batch of this stream's tables waits for a store that is away or full, and why;
     /// `None` while all is well.
-    pub fn held(&self) -> Option<Held> {
+    pub fn held(&self) -> Option<HeldBatch> {
         let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         writers
             .iter()

@@ -15,5 +15,5 @@ pub mod validate;
 
 pub use column::{Column, Kind, Unit};
 pub use rollup::{Measure, Merge, Rollup, Tier};
-pub use stream::{OnGap, Record, Stream};
+pub use stream::{GapPolicy, Record, Stream};
 pub use table::Table;

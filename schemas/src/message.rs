@@ -4,7 +4,7 @@
 pub const NDJSON: &str = "application/x-ndjson";
 /// Content type of an Arrow IPC stream.
 pub const ARROW: &str = "application/vnd.apache.arrow.stream";
-/// Content type of one row that was refused at the door; the body is the row as it came.
+/// Content type of one row that was refused at HTTP ingest; the body is the row as it came.
 pub const REFUSED: &str = "application/x-headframe-rejected";
 
 /// Header: one of the content types above.
@@ -23,7 +23,7 @@ pub enum Format {
     Ndjson,
     /// An Arrow IPC stream.
     Arrow,
-    /// One row, refused at the door.
+    /// One row, refused at HTTP ingest.
     Refused,
 }
 

@@ -205,7 +205,7 @@ pub const ALL: &[&dyn Rollup] = &[
 ];
 
 /// The rollups computed from this stream.
-pub fn of_stream(stream: &str) -> impl Iterator<Item = &'static dyn Rollup> {
+pub fn for_stream(stream: &str) -> impl Iterator<Item = &'static dyn Rollup> {
     ALL.iter()
         .copied()
         .filter(move |rollup| rollup.stream().name() == stream)

@@ -21,7 +21,7 @@ pub mod windows;
 
 /// What a pipeline does when messages vanished from the stream before it read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnGap {
+pub enum GapPolicy {
     /// Stop with a named fault until an operator decides: money depends on the stream.
     Stop,
     /// Write a gap record into the table and go on: a missing sample is bad, a stopped site worse.
@@ -40,7 +40,7 @@ pub trait Stream: Sync {
     /// The column whose value is the second token of the subject: the pool or the site.
     fn key(&self) -> &'static str;
     /// What to do when messages vanished.
-    fn on_gap(&self) -> OnGap;
+    fn gap_policy(&self) -> GapPolicy;
     /// Whether only a part of this program derives its rows from other streams; nobody else may
     /// send any.
     fn derived(&self) -> bool {

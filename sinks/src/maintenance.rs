@@ -20,13 +20,13 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::action::{Line, Remove};
-use crate::data_file::{DataFile, Effort, EncodedFile, FileEncoder, file_schema};
+use crate::delta::action::{LogLine, Remove};
+use crate::delta::data_file::{CompressionEffort, DataFile, EncodedFile, FileEncoder, file_schema};
+use crate::delta::lake::{Lake, TableLocation};
+use crate::delta::log::{LogState, PutOutcome, delta_table, now_ms};
+use crate::delta::snapshot::by_partition;
+use crate::delta::writer::{check, fence_app, maintenance_app, offset_app, put_files};
 use crate::error::SinkError;
-use crate::lake::{Lake, TableLocation};
-use crate::log::{LogState, Put, delta_table, now_ms};
-use crate::snapshot::by_partition;
-use crate::writer::{check, fence_app, maintenance_app, offset_app, put_files};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -76,7 +76,7 @@ impl Default for MaintenanceConfig {
 
 /// What one round did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Round {
+pub struct MaintenanceRound {
     /// Files that were rewritten.
     pub rewritten: usize,
     /// Files dropped because their rows are too old.
@@ -133,7 +133,7 @@ impl Maintenance {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), SinkError> {
         loop {
             match self.round(now_ms()).await {
-                Ok(round) if round == Round::default() => {}
+                Ok(round) if round == MaintenanceRound::default() => {}
                 Ok(round) => tracing::debug!(table = %self.table.name, ?round, "maintained"),
                 Err(error) if error.is_transient() => {
                     tracing::warn!(table = %self.table.name, %error, "maintenance failed, trying again")
@@ -148,11 +148,11 @@ impl Maintenance {
     }
 
     /// One round at the given time, milliseconds since 1970.
-    pub async fn round(&mut self, now: i64) -> Result<Round, SinkError> {
+    pub async fn round(&mut self, now: i64) -> Result<MaintenanceRound, SinkError> {
         self.state.advance(&self.location, &self.apps).await?;
-        let mut round = Round {
+        let mut round = MaintenanceRound {
             expired: self.expire(now).await?,
-            ..Round::default()
+            ..MaintenanceRound::default()
         };
         let files: Vec<Arc<DataFile>> = self.state.files.values().cloned().collect();
         for (partition, files) in by_partition(&files) {
@@ -176,7 +176,7 @@ impl Maintenance {
         partition: &BTreeMap<String, Option<String>>,
         files: Vec<Arc<DataFile>>,
         now: i64,
-    ) -> Vec<(Vec<Arc<DataFile>>, Effort)> {
+    ) -> Vec<(Vec<Arc<DataFile>>, CompressionEffort)> {
         let old = partition
             .get("ingest_date")
             .cloned()
@@ -187,7 +187,7 @@ impl Maintenance {
         let is_cold = |file: &DataFile| {
             file.add
                 .path
-                .contains(&format!("/{}-", Effort::Cold.prefix()))
+                .contains(&format!("/{}-", CompressionEffort::Cold.prefix()))
         };
         let max_rows = if self.is_rollup() {
             MAX_FOLDED_ROWS
@@ -215,7 +215,11 @@ impl Maintenance {
                 group.push(file);
             }
         }
-        let effort = if cold { Effort::Cold } else { Effort::Fresh };
+        let effort = if cold {
+            CompressionEffort::Cold
+        } else {
+            CompressionEffort::Fresh
+        };
         groups
             .into_iter()
             .filter(|group| cold || group.len() > 1)
@@ -227,7 +231,7 @@ impl Maintenance {
         &mut self,
         partition: &BTreeMap<String, Option<String>>,
         files: &[Arc<DataFile>],
-        effort: Effort,
+        effort: CompressionEffort,
         now: i64,
     ) -> Result<usize, SinkError> {
         let logged: i64 = files.iter().map(|file| file.rows).sum();
@@ -403,11 +407,11 @@ impl Maintenance {
         now: i64,
     ) -> Result<usize, SinkError> {
         let mut lines = vec![
-            Line::commit_info(operation, now, json!({})),
-            Line::txn(&self.apps[2], self.epoch),
+            LogLine::commit_info(operation, now, json!({})),
+            LogLine::txn(&self.apps[2], self.epoch),
         ];
         lines.extend(old.iter().map(|file| {
-            Line::remove(Remove {
+            LogLine::remove(Remove {
                 path: file.add.path.clone(),
                 deletion_timestamp: now,
                 data_change,
@@ -416,7 +420,7 @@ impl Maintenance {
                 size: file.add.size,
             })
         }));
-        lines.extend(new.into_iter().map(|file| Line::add(file.add)));
+        lines.extend(new.into_iter().map(|file| LogLine::add(file.add)));
         loop {
             self.state.advance(&self.location, &self.apps).await?;
             self.check_fence()?;
@@ -426,7 +430,7 @@ impl Maintenance {
             {
                 return Ok(0);
             }
-            if self.state.put(&self.location, &lines).await? == Put::Done {
+            if self.state.put(&self.location, &lines).await? == PutOutcome::Done {
                 return Ok(old.len());
             }
         }
@@ -459,10 +463,10 @@ impl Maintenance {
                 .unwrap_or_default()
                 + 1;
             let lines = [
-                Line::commit_info("CLAIM MAINTENANCE", now_ms(), json!({})),
-                Line::txn(&self.apps[2], epoch),
+                LogLine::commit_info("CLAIM MAINTENANCE", now_ms(), json!({})),
+                LogLine::txn(&self.apps[2], epoch),
             ];
-            if self.state.put(&self.location, &lines).await? == Put::Done {
+            if self.state.put(&self.location, &lines).await? == PutOutcome::Done {
                 self.epoch = epoch;
                 return Ok(());
             }

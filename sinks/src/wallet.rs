@@ -16,7 +16,7 @@ mod credentials;
 mod digest;
 pub mod monero;
 pub mod rpc;
-pub mod vault;
+pub mod signed_tx_store;
 
 /// The environment variable with `user:password` of the wallet's RPC.
 pub const LOGIN_VARIABLE: &str = "HEADFRAME_WALLET_LOGIN";
@@ -134,7 +134,7 @@ pub struct Funds {
 
 /// Whether an address can be paid.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fitness {
+pub enum AddressCheck {
     /// Together with others.
     Payable,
     /// Only in a transaction of its own: an integrated address of Monero.
@@ -145,7 +145,7 @@ pub enum Fitness {
 
 /// A transaction that could be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Prepared {
+pub struct PreparedTx {
     /// Its name, when the wallet can say so before it is sent.
     pub tx_id: Option<String>,
     /// The network's fee for it, atomic units; 0 when it is not known before.
@@ -157,7 +157,7 @@ pub struct Prepared {
 
 /// A transaction as the wallet's history knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct WalletTx {
     /// Its name.
     pub tx_id: String,
     /// Blocks on top of it, its own included; 0 while it waits.
@@ -230,13 +230,13 @@ pub trait Wallet: Send + Sync {
     /// Its program.
     fn name(&self) -> &'static str;
     /// The most destinations that one transaction takes.
-    fn most_outputs(&self) -> usize;
+    fn max_outputs(&self) -> usize;
     /// What it has; an error when it could not pay at all, e.g. because it is locked.
     async fn funds(&self) -> Result<Funds, WalletError>;
     /// Whether it would pay to this address.
-    async fn examine(&self, address: &str) -> Result<Fitness, WalletError>;
+    async fn check_address(&self, address: &str) -> Result<AddressCheck, WalletError>;
     /// Makes a payment ready, sends nothing. `payment` is its name with us.
-    async fn prepare(&self, payment: &str, outputs: &[Output]) -> Result<Prepared, WalletError>;
+    async fn prepare(&self, payment: &str, outputs: &[Output]) -> Result<PreparedTx, WalletError>;
     /// Sends it; the transaction's name. After [`WalletError::Unreachable`], and any refusal that
     /// [`Wallet::is_definite`] does not vouch for, it may have been sent.
     async fn submit(
@@ -254,7 +254,7 @@ pub trait Wallet: Send + Sync {
         payment: &str,
         tx_id: Option<&str>,
         since: i64,
-    ) -> Result<Option<Found>, WalletError>;
+    ) -> Result<Option<WalletTx>, WalletError>;
     /// Whether the owner of an address signed this text.
     async fn verify(&self, address: &str, text: &str, signature: &str)
     -> Result<bool, WalletError>;

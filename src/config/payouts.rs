@@ -4,7 +4,7 @@
 //! block that was found before.
 
 use headframe_pipelines::payout;
-use headframe_schemas::stream::blocks::{MAX_FEE_BP, MAX_WINDOW_MILLI, Terms};
+use headframe_schemas::stream::blocks::{MAX_FEE_BP, MAX_WINDOW_MILLI, PayoutTerms};
 use serde::{Deserialize, Serialize};
 
 /// How the pool's blocks are paid.
@@ -61,14 +61,14 @@ impl PayoutsSection {
     }
 
     /// The terms as rows of blocks carry them.
-    pub fn terms(&self) -> Terms {
+    pub fn terms(&self) -> PayoutTerms {
         match self.enabled {
-            true => Terms {
+            true => PayoutTerms {
                 scheme: Some(self.scheme.clone()),
                 window_milli: self.window_milli(),
                 fee_bp: Some(self.fee_bp),
             },
-            false => Terms::default(),
+            false => PayoutTerms::default(),
         }
     }
 
@@ -96,7 +96,7 @@ mod tests {
         let terms = section("scheme = \"prop\"\nwindow = 1.5\nfee_bp = 60").terms();
         assert_eq!(
             terms,
-            Terms {
+            PayoutTerms {
                 scheme: Some("prop".to_owned()),
                 window_milli: Some(1_500),
                 fee_bp: Some(60)
@@ -104,13 +104,13 @@ mod tests {
         );
         assert_eq!(
             section("").terms(),
-            Terms {
+            PayoutTerms {
                 scheme: Some("pplns".to_owned()),
                 window_milli: Some(2_000),
                 fee_bp: Some(0)
             }
         );
-        assert_eq!(section("enabled = false").terms(), Terms::default());
+        assert_eq!(section("enabled = false").terms(), PayoutTerms::default());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use headframe_ingest::{Nats, server};
+use headframe_ingest::{Nats, find_nats_server};
 use tokio::process::Command;
 
 use super::{Check, Finding, Patient};
@@ -51,7 +51,7 @@ impl Check for NatsServer {
 }
 
 async fn binary() -> Finding {
-    let path = match server::find_binary() {
+    let path = match find_nats_server() {
         Ok(path) => path,
         Err(error) => {
             return Finding::fail(

@@ -7,10 +7,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use headframe_ingest::{Nats, provision};
+use headframe_ingest::{Nats, inspect_stream};
 use headframe_query_engine::LastSeq;
 use headframe_schemas::{Stream, Table};
-use headframe_sinks::{Binding, Lake, SnapshotReader};
+use headframe_sinks::{Lake, SnapshotReader, StreamBinding};
 
 use crate::system::faults::Faults;
 
@@ -20,7 +20,7 @@ pub struct Acknowledged {
     stream: &'static dyn Stream,
     table: SnapshotReader,
     faults: Faults,
-    known: Mutex<Option<Binding>>,
+    known: Mutex<Option<StreamBinding>>,
 }
 
 impl Acknowledged {
@@ -36,14 +36,14 @@ impl Acknowledged {
     }
 
     /// Says that the table is bound so from now on.
-    pub fn bind(&self, binding: Binding) {
+    pub fn bind(&self, binding: StreamBinding) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(binding);
     }
 
     /// The last sequence, whether or not anybody here reads the stream.
     pub async fn newest(&self) -> Result<i64, String> {
         let name = self.stream.name();
-        let identity = provision::inspect(&self.nats.js, self.stream)
+        let identity = inspect_stream(&self.nats.js, self.stream)
             .await
             .map_err(|error| error.to_string())?;
         let identity = identity.ok_or_else(|| {
@@ -55,7 +55,7 @@ impl Acknowledged {
             .map_err(|error| error.to_string())
     }
 
-    async fn binding(&self, created_ns: i64) -> Result<Binding, String> {
+    async fn binding(&self, created_ns: i64) -> Result<StreamBinding, String> {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.filter(|known| known.created_ns == created_ns) {
             return Ok(known);
@@ -67,7 +67,7 @@ impl Acknowledged {
             .map_err(|error| error.to_string())?;
         match snapshot.binding {
             // Nobody has made the table yet; whoever does binds it to this stream.
-            None => Ok(Binding {
+            None => Ok(StreamBinding {
                 created_ns,
                 base: 0,
             }),

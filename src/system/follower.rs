@@ -8,12 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headframe_ingest::{Expect, ReadFrom, State, follow, provision};
+use headframe_ingest::{DecoderState, ExpectedStream, ReadFrom, follow_stream, inspect_stream};
 use headframe_ingest::{Nats, ReadFault};
 use headframe_pipelines::StreamHandle;
 use headframe_pipelines::pipeline::raw_table;
 use headframe_schemas::Table;
-use headframe_sinks::{Binding, Lake, Snapshot, SnapshotReader};
+use headframe_sinks::{Lake, Snapshot, SnapshotReader, StreamBinding};
 use tokio_util::sync::CancellationToken;
 
 use crate::system::acknowledged::{Acknowledged, recreated};
@@ -44,10 +44,10 @@ pub struct Follower {
 
 /// A committed version to begin from.
 struct Begin {
-    binding: Binding,
+    binding: StreamBinding,
     /// The table is complete through here.
     offset: i64,
-    state: State,
+    state: DecoderState,
 }
 
 impl Follower {
@@ -74,7 +74,7 @@ impl Follower {
     async fn round(
         &self,
         table: &SnapshotReader,
-        bound: &mut Option<Binding>,
+        bound: &mut Option<StreamBinding>,
     ) -> Result<(), String> {
         let begin = self.begin(table).await?;
         if bound.is_some_and(|bound| bound != begin.binding) {
@@ -94,7 +94,7 @@ impl Follower {
 
     async fn begin(&self, table: &SnapshotReader) -> Result<Begin, String> {
         let stream = self.handle.stream;
-        let identity = provision::inspect(&self.nats.js, stream)
+        let identity = inspect_stream(&self.nats.js, stream)
             .await
             .map_err(|error| error.to_string())?;
         let identity =
@@ -113,7 +113,7 @@ impl Follower {
             tokio::time::sleep(LOOK).await;
             snapshot = table.refresh().await.map_err(|error| error.to_string())?;
         }
-        let binding = snapshot.binding.unwrap_or(Binding {
+        let binding = snapshot.binding.unwrap_or(StreamBinding {
             created_ns: identity.created_ns,
             base: 0,
         });
@@ -138,16 +138,16 @@ impl Follower {
             offset,
             state,
         } = begin;
-        let expect = Expect {
+        let expect = ExpectedStream {
             created_ns: Some(binding.created_ns),
-            guard: state.guard.clone(),
+            last_message: state.last_message.clone(),
         };
         let from = ReadFrom {
             next: u64::try_from(offset - binding.base + 1).unwrap_or(1),
             expect,
         };
         let (nats, tail) = (self.nats.clone(), self.handle.tail.clone());
-        follow(
+        follow_stream(
             nats,
             self.handle.stream,
             binding.base,
@@ -161,7 +161,7 @@ impl Follower {
     }
 
     /// Lets go of what is committed, until the beginning no longer holds.
-    async fn watch(&self, table: &SnapshotReader, binding: Binding, began: i64) {
+    async fn watch(&self, table: &SnapshotReader, binding: StreamBinding, began: i64) {
         let name = self.handle.stream.name();
         loop {
             tokio::time::sleep(LOOK).await;
@@ -194,7 +194,7 @@ impl Follower {
     }
 
     /// Notes how far a version is complete; false when it is bound to another stream than this.
-    fn seen(&self, snapshot: &Snapshot, binding: Binding) -> bool {
+    fn seen(&self, snapshot: &Snapshot, binding: StreamBinding) -> bool {
         if snapshot.binding.is_some_and(|found| found != binding) {
             return false;
         }

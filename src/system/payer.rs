@@ -13,7 +13,7 @@ use headframe_pipelines::payment::lake_journal::LakeJournal;
 use headframe_pipelines::payment::{
     JournalError, PayerStateHandle, PaymentConfig, SignedTx, signed_tx,
 };
-use headframe_sinks::wallet::vault::{FolderVault, Vault};
+use headframe_sinks::wallet::signed_tx_store::{SignedTxFolder, SignedTxStore};
 use headframe_sinks::{Lake, Wallet};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ pub struct Opened {
     lake: Lake,
     nats: Nats,
     wallet: Arc<dyn Wallet>,
-    vault: Arc<dyn Vault>,
+    vault: Arc<dyn SignedTxStore>,
     /// Where the vault's files are.
     folder: PathBuf,
     state: PayerStateHandle,
@@ -48,7 +48,7 @@ pub fn open(
         .open()?
         .context("payments.wallet.kind is none")?;
     let folder = config.data_dir.join("payments");
-    let vault = FolderVault::open(&folder)?;
+    let vault = SignedTxFolder::open(&folder)?;
     Ok(Opened {
         config: config.payments.clone(),
         settings: config.streams.clone(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use async_trait::async_trait;
-use headframe_ingest::{Nats, TailView, provision};
+use headframe_ingest::{Nats, TailView, inspect_stream};
 use headframe_pipelines::StreamHandle;
 use headframe_pipelines::payment::{PayerStateHandle, WalletBalance};
 use headframe_query_front::Probe;
@@ -47,7 +47,7 @@ impl Probe for NatsProbe {
         let Some(stream) = stream::ALL.first() else {
             return Ok(());
         };
-        match tokio::time::timeout(ANSWER, provision::inspect(&self.0.js, *stream)).await {
+        match tokio::time::timeout(ANSWER, inspect_stream(&self.0.js, *stream)).await {
             // Whether the stream is there is asked elsewhere; somebody has answered.
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(format!("JetStream does not answer as it should: {error}")),

@@ -1,7 +1,7 @@
 //! The stratum crate's section of the configuration: every key with its default, and what makes it
 //! refusable.
 
-use headframe_schemas::stream::blocks::Terms;
+use headframe_schemas::stream::blocks::PayoutTerms;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -94,7 +94,7 @@ pub struct StratumConfig {
     /// On which terms found blocks are paid, written into their rows. Not a key of this section:
     /// whoever wires the rooms gives them; without any nobody is paid.
     #[serde(skip)]
-    pub terms: Terms,
+    pub terms: PayoutTerms,
     /// What found blocks are proven to be this pool's with. Not a key of this section: whoever
     /// wires the crates reads it from a file; without it no block that lost its rows is credited
     /// before the operator confirms it.
@@ -137,7 +137,7 @@ impl Default for StratumConfig {
             hashrate_interval_s: 60,
             drain_s: 10,
             defence: defence::config::DefenceConfig::default(),
-            terms: Terms::default(),
+            terms: PayoutTerms::default(),
             coinbase_key: None,
         }
     }

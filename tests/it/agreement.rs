@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use headframe_ingest::{ManagedServer, ServerConfig, server};
+use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -82,7 +82,7 @@ fn readings(random: &mut StdRng) -> (Vec<String>, Vec<String>) {
 async fn duckdb_and_polars_agree_with_our_sql() {
     let folder = tempfile::tempdir().unwrap();
     let nats = ManagedServer::start(ServerConfig::new(
-        server::find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.path().join("nats"),
     ))
     .await

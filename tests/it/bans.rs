@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Instant;
 
-use headframe_ingest::{ManagedServer, ServerConfig, server};
+use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use serde_json::{Value, json};
 
 use crate::roles::told;
@@ -51,7 +51,7 @@ fn answer(port: u16, line: &Value) -> Option<Value> {
 async fn an_operator_bans_and_lifts_and_a_restart_forgets_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let nats = ManagedServer::start(ServerConfig::new(
-        server::find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.path().join("nats"),
     ))
     .await

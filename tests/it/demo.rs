@@ -40,7 +40,7 @@ impl Demo {
             .current_dir(folder)
             .env(
                 "HEADFRAME_NATS_SERVER",
-                headframe_ingest::server::find_binary().unwrap(),
+                headframe_ingest::find_nats_server().unwrap(),
             )
             .stdout(File::create(&said).unwrap())
             .stderr(

@@ -1,7 +1,7 @@
 //! What the documents show is true: every statement in them runs, and every table of them that has
 //! a source is made from it.
 
-use headframe_ingest::{ManagedServer, ServerConfig, server};
+use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use headframe_query_engine::catalog::money;
 use headframe_schemas::{rollup, stream};
 use serde_json::json;
@@ -34,7 +34,7 @@ fn statements(text: &str) -> Vec<String> {
 async fn every_statement_in_the_documents_runs() {
     let folder = tempfile::tempdir().unwrap();
     let nats = ManagedServer::start(ServerConfig::new(
-        server::find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.path().join("nats"),
     ))
     .await

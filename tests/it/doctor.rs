@@ -22,7 +22,7 @@ fn doctor(folder: &Path, arguments: &[&str]) -> (i32, Vec<(String, String, Strin
         .args(["--format", "json"])
         .env(
             "HEADFRAME_NATS_SERVER",
-            headframe_ingest::server::find_binary().unwrap(),
+            headframe_ingest::find_nats_server().unwrap(),
         )
         .current_dir(folder)
         .output()

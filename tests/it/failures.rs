@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use headframe_ingest::{ManagedServer, Nats, NatsConfig, ServerConfig, provision, server};
+use headframe_ingest::{
+    ManagedServer, Nats, NatsConfig, ServerConfig, find_nats_server, provision_stream,
+};
 use headframe_schemas::stream::shares::Shares;
 use serde_json::{Value, json};
 
@@ -69,7 +71,7 @@ impl System {
 
 async fn nats_server(folder: &Path) -> ManagedServer {
     ManagedServer::start(ServerConfig::new(
-        server::find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.join("nats"),
     ))
     .await
@@ -246,7 +248,9 @@ async fn a_recreated_stream_stops_the_pipeline_until_it_is_adopted() {
     until_committed(&running, "shares").await;
     let js = system.connection().await.js;
     js.delete_stream("shares").await.unwrap();
-    provision(&js, &Shares, &Default::default()).await.unwrap();
+    provision_stream(&js, &Shares, &Default::default())
+        .await
+        .unwrap();
     post(&running.url, "shares", &shares(10, 5), None).await;
     let ready = told(&running.url, "/ready", |status, text| {
         status == 503 && text.contains("shares")

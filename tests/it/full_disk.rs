@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use headframe_ingest::{ManagedServer, ServerConfig, server};
+use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use serde_json::json;
 
 use crate::roles::{complete, publish, told};
@@ -25,7 +25,7 @@ fn room(pid: u32, bytes: &str) {
 async fn a_full_disk_holds_the_batch_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let nats = ManagedServer::start(ServerConfig::new(
-        server::find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.path().join("nats"),
     ))
     .await

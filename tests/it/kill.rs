@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use headframe_ingest::{
-    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, server,
+    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, find_nats_server,
 };
 use headframe_schemas::stream::shares::Share;
 use rand::rngs::StdRng;
@@ -140,7 +140,7 @@ async fn kill_loses_nothing_and_doubles_nothing() {
     let mut random = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
     let nats = ManagedServer::start(ServerConfig::new(
-        server::find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.path().join("nats"),
     ))
     .await
@@ -152,7 +152,7 @@ async fn kill_loses_nothing_and_doubles_nothing() {
     .await
     .unwrap();
     for stream in headframe_schemas::stream::ALL {
-        headframe_ingest::provision(&connection.js, *stream, &Default::default())
+        headframe_ingest::provision_stream(&connection.js, *stream, &Default::default())
             .await
             .unwrap();
     }

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use headframe_ingest::{ManagedServer, ServerConfig, server};
+use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use headframe_stratum::chain::with_nonce;
 use headframe_stratum::randomx::{Mode, Seeds, Vm};
 use rand::rngs::StdRng;
@@ -296,7 +296,7 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
     let mut random = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
     let nats = ManagedServer::start(ServerConfig::new(
-        server::find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.path().join("nats"),
     ))
     .await

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use headframe_ingest::{
-    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, server,
+    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, find_nats_server,
 };
 use headframe_pipelines::payment::lake_journal::LakeJournal;
 use headframe_pipelines::payment::{Journal, Ledger};
-use headframe_schemas::stream::blocks::{Block, Terms};
+use headframe_schemas::stream::blocks::{Block, PayoutTerms};
 use headframe_schemas::stream::shares::Share;
 use headframe_sinks::Lake;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ impl Money {
     pub async fn start(more: String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let nats = ManagedServer::start(ServerConfig::new(
-            server::find_binary().unwrap(),
+            find_nats_server().unwrap(),
             folder.path().join("nats"),
         ))
         .await
@@ -42,7 +42,7 @@ impl Money {
         .await
         .unwrap();
         for stream in headframe_schemas::stream::ALL {
-            headframe_ingest::provision(&connection.js, *stream, &Default::default())
+            headframe_ingest::provision_stream(&connection.js, *stream, &Default::default())
                 .await
                 .unwrap();
         }
@@ -126,7 +126,7 @@ impl Money {
                 reward_atomic: Some(reward),
                 reason: None,
                 // The window is the round's own work.
-                terms: Terms {
+                terms: PayoutTerms {
                     scheme: Some("prop".to_owned()),
                     window_milli: Some(1_000),
                     fee_bp: Some(100),

@@ -3,7 +3,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use headframe_ingest::{Nats, NatsConfig, provision};
+use headframe_ingest::{Nats, NatsConfig, provision_stream};
 use headframe_schemas::stream::payments::Payments;
 use serde_json::{Value, json};
 
@@ -307,7 +307,7 @@ async fn another_stream_stops_payments(pool: &Pool) {
     .await
     .unwrap();
     nats.js.delete_stream("payments").await.unwrap();
-    provision(&nats.js, &Payments, &Default::default())
+    provision_stream(&nats.js, &Payments, &Default::default())
         .await
         .unwrap();
     until("the payer says so", async || {
@@ -325,7 +325,7 @@ async fn another_stream_stops_payments(pool: &Pool) {
         .any(|line| line.starts_with("payments: ") && line.contains("stream"));
     assert!(status == 503 && told, "{ready}");
     assert_eq!(
-        provision(&nats.js, &Payments, &Default::default())
+        provision_stream(&nats.js, &Payments, &Default::default())
             .await
             .unwrap()
             .last_seq,

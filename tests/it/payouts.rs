@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Instant;
 
-use headframe_ingest::{ManagedServer, ServerConfig, server};
+use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use serde_json::{Value, json};
 
 use crate::server::{Headframe, PATIENCE, free_port};
@@ -78,7 +78,7 @@ fn block(hash: &str, status: &str, scheme: &str) -> Value {
 async fn a_payout_can_be_asked_for_audited_proved_and_computed_again_by_duckdb() {
     let folder = tempfile::tempdir().unwrap();
     let nats = ManagedServer::start(ServerConfig::new(
-        server::find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.path().join("nats"),
     ))
     .await

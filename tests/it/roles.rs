@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use headframe_ingest::{ManagedServer, Nats, NatsConfig, ServerConfig, provision, server};
+use headframe_ingest::{
+    ManagedServer, Nats, NatsConfig, ServerConfig, find_nats_server, provision_stream,
+};
 use headframe_schemas::stream::shares::Shares;
 use serde_json::{Value, json};
 
@@ -13,7 +15,7 @@ use crate::server::{Headframe, PATIENCE, free_port};
 
 async fn nats_server(folder: &Path) -> ManagedServer {
     ManagedServer::start(ServerConfig::new(
-        server::find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.join("nats"),
     ))
     .await
@@ -173,7 +175,7 @@ async fn made_anew(folder: &Path, nats: &ManagedServer, query: &Headframe, rows:
     .await
     .unwrap();
     connection.js.delete_stream("shares").await.unwrap();
-    provision(&connection.js, &Shares, &Default::default())
+    provision_stream(&connection.js, &Shares, &Default::default())
         .await
         .unwrap();
     let ready = told(url, "/ready", |status, text| {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures::TryStreamExt;
-use headframe_ingest::{ManagedServer, ServerConfig, server};
+use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use headframe_schemas::Table;
 use headframe_schemas::stream::shares::Shares;
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
-use headframe_sinks::{Binding, Lake, Range, SinkError, SnapshotReader, TableWriter};
+use headframe_sinks::{Lake, SeqRange, SinkError, SnapshotReader, StreamBinding, TableWriter};
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path as Key;
 use object_store::prefix::PrefixStore;
@@ -159,7 +159,7 @@ async fn of_two_writers_of_a_table_one_commits() {
     let open = || {
         let (lake, binding) = (
             lake.clone(),
-            Binding {
+            StreamBinding {
                 created_ns: 7,
                 base: 0,
             },
@@ -173,7 +173,7 @@ async fn of_two_writers_of_a_table_one_commits() {
     for round in 0..5 {
         // Both make or claim the table at once; whoever claimed last owns it.
         let (mut one, mut two) = tokio::join!(open(), open());
-        let range = Range {
+        let range = SeqRange {
             first: round + 1,
             last: round + 1,
         };
@@ -194,7 +194,7 @@ async fn the_whole_way_into_a_bucket() {
     let folder = tempfile::tempdir().unwrap();
     let s3 = S3::start(folder.path()).await;
     let nats = ManagedServer::start(ServerConfig::new(
-        server::find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.path().join("nats"),
     ))
     .await

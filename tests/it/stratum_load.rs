@@ -2,7 +2,7 @@
 //! jobs for new blocks.
 
 use clap::Parser;
-use headframe_ingest::{ManagedServer, ServerConfig, server};
+use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use serde_json::Value;
 
 use crate::monerod::{Monerod, WALLET};
@@ -13,7 +13,7 @@ use crate::server::{Headframe, free_port};
 async fn many_miners_are_measured_on_a_real_pool() {
     let (folder, daemon) = (tempfile::tempdir().unwrap(), Monerod::start().await);
     let nats = ManagedServer::start(ServerConfig::new(
-        server::find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.path().join("nats"),
     ))
     .await

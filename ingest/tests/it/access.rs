@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 
 use headframe_ingest::{
     Nats, NatsConfig, NatsError, PublishError, Publisher, PublisherConfig, StreamSettings,
-    provision,
+    provision_stream,
 };
 use tempfile::TempDir;
 
@@ -87,7 +87,7 @@ async fn tls_both_ways() {
         ..NatsConfig::default()
     };
     let nats = Nats::connect(&config).await.unwrap();
-    provision(&nats.js, SENSORS, &StreamSettings::default())
+    provision_stream(&nats.js, SENSORS, &StreamSettings::default())
         .await
         .unwrap();
     Publisher::new(nats, "tls", PublisherConfig::default())
@@ -155,7 +155,7 @@ async fn passwords_and_permissions() {
         Err(NatsError::Connect { .. })
     ));
     let ops = Nats::connect(&login("ops", "o-secret")).await.unwrap();
-    provision(&ops.js, SENSORS, &StreamSettings::default())
+    provision_stream(&ops.js, SENSORS, &StreamSettings::default())
         .await
         .unwrap();
     Publisher::new(ops, "ops", PublisherConfig::default())

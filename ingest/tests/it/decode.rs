@@ -5,7 +5,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Date32Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
-use headframe_ingest::{Decoder, Message, State};
+use headframe_ingest::{Decoder, DecoderState, Message};
 use headframe_schemas::{Table, codec, message};
 use proptest::prelude::*;
 
@@ -74,7 +74,7 @@ fn poison_becomes_rows_with_their_bytes() {
         },
         arrow(8, &[line(3)]),
     ];
-    let mut decoder = Decoder::new(SENSORS, 0, State::default());
+    let mut decoder = Decoder::new(SENSORS, 0, DecoderState::default());
     let chunk = decoder.decode(&messages);
     assert_eq!(chunk.batch.schema(), Table::raw(SENSORS).schema());
     assert_eq!(
@@ -149,7 +149,8 @@ fn a_bad_row_of_an_arrow_message_spoils_only_itself() {
     ]));
     let payload =
         codec::encode_arrow(&RecordBatch::try_new(decoded.schema(), columns).unwrap()).unwrap();
-    let chunk = Decoder::new(SENSORS, 0, State::default()).decode(&[Message { payload, ..good }]);
+    let chunk =
+        Decoder::new(SENSORS, 0, DecoderState::default()).decode(&[Message { payload, ..good }]);
     assert_eq!((chunk.batch.num_rows(), chunk.rejected), (3, 1));
     assert!(reasons(&chunk.batch)[1].as_ref().unwrap().contains("value"));
     assert!(
@@ -169,8 +170,8 @@ fn a_damaged_arrow_message_is_a_rejected_row() {
             payload: bytes.into(),
             ..good.clone()
         };
-        let chunk =
-            Decoder::new(SENSORS, 0, State::default()).decode(&[damaged, ndjson(2, &line(4))]);
+        let chunk = Decoder::new(SENSORS, 0, DecoderState::default())
+            .decode(&[damaged, ndjson(2, &line(4))]);
         assert_eq!(chunk.last, 2, "byte {place}");
         let reasons = reasons(&chunk.batch);
         assert!(
@@ -188,14 +189,14 @@ fn duplicates_are_dropped_however_late_and_late_rows_are_kept() {
             .collect::<Vec<_>>()
             .join("\n")
     };
-    let mut decoder = Decoder::new(SENSORS, 0, State::default());
+    let mut decoder = Decoder::new(SENSORS, 0, DecoderState::default());
     let first = decoder.decode(&[
         numbered(1, "p", 1, &body(1, 3)),
         numbered(2, "p", 7, &body(7, 3)),
     ]);
     assert_eq!((first.batch.num_rows(), first.duplicates), (6, 0));
     // The state travels through bytes, as over a restart.
-    let state = State::from_bytes(&decoder.state().to_bytes()).unwrap();
+    let state = DecoderState::from_bytes(&decoder.state().to_bytes()).unwrap();
     let mut decoder = Decoder::new(SENSORS, 0, state);
     let again = decoder.decode(&[
         numbered(3, "p", 4, &body(4, 3)),
@@ -231,7 +232,7 @@ fn rows_may_carry_their_own_identity() {
             1,
         )
     };
-    let mut decoder = Decoder::new(SENSORS, 0, State::default());
+    let mut decoder = Decoder::new(SENSORS, 0, DecoderState::default());
     let chunk = decoder.decode(&[
         numbered(1, "gateway", 1, &[own(5), line(6)].join("\n")),
         numbered(2, "gateway", 3, &[own(5), own(6)].join("\n")),
@@ -292,12 +293,12 @@ proptest! {
             message.seq = seq;
             message.time_ns = 1_700_000_000_000_000_000 + i64::try_from(seq).unwrap();
         }
-        let mut whole = Decoder::new(SENSORS, 7, State::default());
+        let mut whole = Decoder::new(SENSORS, 7, DecoderState::default());
         let expected = whole.decode(&messages);
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(messages.len())).collect();
         cuts.extend([0, messages.len()]);
         cuts.sort_unstable();
-        let mut parts = Decoder::new(SENSORS, 7, State::default());
+        let mut parts = Decoder::new(SENSORS, 7, DecoderState::default());
         let chunks: Vec<_> = cuts.windows(2).map(|cut| parts.decode(&messages[cut[0]..cut[1]])).collect();
         let joined = concat_batches(&expected.batch.schema(), chunks.iter().map(|chunk| &chunk.batch)).unwrap();
         prop_assert_eq!(&joined, &expected.batch);

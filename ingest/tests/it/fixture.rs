@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headframe_ingest::{
     ManagedServer, Message, Nats, NatsConfig, Publisher, PublisherConfig, ReadFault, Reader,
-    ServerConfig, StreamSettings, provision, server,
+    ServerConfig, StreamSettings, find_nats_server, provision_stream,
 };
 use headframe_schemas::Stream;
 use headframe_schemas::stream::sensors::{Reading, Sensors};
@@ -22,7 +22,7 @@ pub struct Bed {
 }
 
 pub fn binary() -> PathBuf {
-    server::find_binary()
+    find_nats_server()
         .expect("these tests need a real nats-server; see the error for where it is looked for")
 }
 
@@ -67,7 +67,7 @@ impl Bed {
     /// A connection and a provisioned stream of sensor readings.
     pub async fn sensors(&self) -> Nats {
         let nats = self.nats().await;
-        provision(&nats.js, SENSORS, &StreamSettings::default())
+        provision_stream(&nats.js, SENSORS, &StreamSettings::default())
             .await
             .unwrap();
         nats

@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
-mod chronicle;
 mod decode;
-mod door;
-mod door_bodies;
+mod exclusive;
 mod fixture;
-mod numbered;
+mod http;
+mod http_bodies;
 mod publish;
 mod read;
+mod sequenced;
 mod server;
 mod tail;

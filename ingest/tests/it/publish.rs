@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use async_nats::jetstream::stream::Config;
-use headframe_ingest::provision::inspect;
+use headframe_ingest::inspect_stream;
 use headframe_ingest::{
-    Decoder, ProvisionError, PublishError, Publisher, PublisherConfig, ReadFrom, Reader, State,
-    StreamSettings, provision,
+    Decoder, DecoderState, ProvisionError, PublishError, Publisher, PublisherConfig, ReadFrom,
+    Reader, StreamSettings, provision_stream,
 };
 use headframe_schemas::codec;
 use tokio::sync::Mutex;
@@ -46,7 +46,7 @@ async fn rows_come_back_as_they_went_in() {
         .await
         .unwrap();
     let messages = read_through(&mut reader, last.seq).await.unwrap();
-    let mut decoder = Decoder::new(SENSORS, 1_000, State::default());
+    let mut decoder = Decoder::new(SENSORS, 1_000, DecoderState::default());
     let chunk = decoder.decode(&messages);
     assert_eq!(
         (chunk.first, chunk.last, chunk.duplicates, chunk.rejected),
@@ -74,7 +74,7 @@ async fn rows_come_back_as_they_went_in() {
         .copied()
         .collect();
     assert_eq!(numbers, (1..=600).collect(), "every row has its own number");
-    let state = State::from_bytes(&decoder.state().to_bytes()).unwrap();
+    let state = DecoderState::from_bytes(&decoder.state().to_bytes()).unwrap();
     assert_eq!(&state, decoder.state());
     assert_eq!((state.seen.producers(), state.seen.intervals()), (1, 1));
 }
@@ -122,13 +122,17 @@ async fn killing_the_server_loses_and_doubles_nothing() {
         result.unwrap();
     }
     let acked = acked.lock().await;
-    let last = inspect(&nats.js, SENSORS).await.unwrap().unwrap().last_seq;
+    let last = inspect_stream(&nats.js, SENSORS)
+        .await
+        .unwrap()
+        .unwrap()
+        .last_seq;
     let messages = read_through(&mut live, last).await.unwrap();
     let mut later = Reader::open(nats.clone(), SENSORS, ReadFrom::default())
         .await
         .unwrap();
     assert_eq!(messages, read_through(&mut later, last).await.unwrap());
-    let chunk = Decoder::new(SENSORS, 0, State::default()).decode(&messages);
+    let chunk = Decoder::new(SENSORS, 0, DecoderState::default()).decode(&messages);
     let mut counts: BTreeMap<i64, u32> = BTreeMap::new();
     for name in chunk.batch["sensor"].as_string_view() {
         *counts
@@ -189,9 +193,13 @@ async fn a_server_that_hangs_delays_and_doubles_nothing() {
         last = last.max(receipt.unwrap().unwrap().seq);
     }
     let mut messages = read_through(&mut reader, last).await.unwrap();
-    let stored = inspect(&nats.js, SENSORS).await.unwrap().unwrap().last_seq;
+    let stored = inspect_stream(&nats.js, SENSORS)
+        .await
+        .unwrap()
+        .unwrap()
+        .last_seq;
     messages.extend(read_through(&mut reader, stored).await.unwrap());
-    let chunk = Decoder::new(SENSORS, 0, State::default()).decode(&messages);
+    let chunk = Decoder::new(SENSORS, 0, DecoderState::default()).decode(&messages);
     let names: BTreeSet<&str> = chunk.batch["sensor"]
         .as_string_view()
         .iter()
@@ -220,7 +228,7 @@ async fn a_caller_that_goes_away_takes_nothing_with_it() {
     let mut reader = Reader::open(nats, SENSORS, ReadFrom::default())
         .await
         .unwrap();
-    let chunk = Decoder::new(SENSORS, 0, State::default())
+    let chunk = Decoder::new(SENSORS, 0, DecoderState::default())
         .decode(&read_through(&mut reader, last).await.unwrap());
     let names: Vec<&str> = chunk.batch["sensor"]
         .as_string_view()
@@ -248,7 +256,9 @@ async fn a_full_stream_refuses_and_loses_nothing_unread() {
         max_bytes: Some(60_000),
         ..StreamSettings::default()
     };
-    provision(&nats.js, SENSORS, &settings).await.unwrap();
+    provision_stream(&nats.js, SENSORS, &settings)
+        .await
+        .unwrap();
     let publisher = publisher(&nats);
     let mut stored = 0;
     let error = loop {
@@ -260,7 +270,7 @@ async fn a_full_stream_refuses_and_loses_nothing_unread() {
     };
     assert!(matches!(error, PublishError::Full { .. }), "{error}");
     assert!(error.retryable() && error.retry_after().is_some());
-    let identity = inspect(&nats.js, SENSORS).await.unwrap().unwrap();
+    let identity = inspect_stream(&nats.js, SENSORS).await.unwrap().unwrap();
     assert_eq!(
         (identity.first_seq, identity.last_seq),
         (1, u64::try_from(stored).unwrap()),
@@ -291,7 +301,7 @@ async fn a_missing_stream_and_a_missing_server_are_told_apart() {
     let lonely = publisher(&nats);
     let error = lonely.record(&reading(1)).await.unwrap_err();
     assert!(matches!(error, PublishError::NoStream { .. }), "{error}");
-    provision(&nats.js, SENSORS, &StreamSettings::default())
+    provision_stream(&nats.js, SENSORS, &StreamSettings::default())
         .await
         .unwrap();
     let hasty = Publisher::new(
@@ -322,8 +332,8 @@ async fn provisioning_repeats_and_refuses_everything_wrong_at_once() {
     let nats = bed.nats().await;
     let settings = StreamSettings::default();
     let (one, two) = tokio::join!(
-        provision(&nats.js, SENSORS, &settings),
-        provision(&nats.js, SENSORS, &settings)
+        provision_stream(&nats.js, SENSORS, &settings),
+        provision_stream(&nats.js, SENSORS, &settings)
     );
     assert_eq!(one.unwrap().created_ns, two.unwrap().created_ns);
     let energy = headframe_schemas::stream::find("energy").unwrap();
@@ -340,7 +350,7 @@ async fn provisioning_repeats_and_refuses_everything_wrong_at_once() {
         ..Config::default()
     };
     nats.js.create_stream(bad).await.unwrap();
-    let error = provision(&nats.js, energy, &StreamSettings::default())
+    let error = provision_stream(&nats.js, energy, &StreamSettings::default())
         .await
         .unwrap_err();
     let ProvisionError::Unfit { faults, .. } = &error else {
@@ -367,7 +377,7 @@ async fn provisioning_repeats_and_refuses_everything_wrong_at_once() {
         ..StreamSettings::default()
     };
     assert!(matches!(
-        provision(&nats.js, SENSORS, &short).await,
+        provision_stream(&nats.js, SENSORS, &short).await,
         Err(ProvisionError::Settings { .. })
     ));
 }

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use headframe_ingest::provision::inspect;
+use headframe_ingest::inspect_stream;
 use headframe_ingest::{
-    Expect, Guard, Message, Nats, ReadFault, ReadFrom, Reader, ReaderConfig, StreamSettings,
-    provision,
+    ExpectedStream, Message, MessageFingerprint, Nats, ReadFault, ReadFrom, Reader, ReaderConfig,
+    StreamSettings, provision_stream,
 };
 
 use crate::fixture::{Bed, SENSORS, copy_folder, fault_of, line, read_through};
@@ -40,9 +40,9 @@ async fn took(nats: &Nats, through: u64) -> (Reader, ReadFrom) {
 fn resume(reader: &Reader, last: Option<&Message>) -> ReadFrom {
     ReadFrom {
         next: reader.position(),
-        expect: Expect {
+        expect: ExpectedStream {
             created_ns: Some(reader.created_ns()),
-            guard: last.map(Guard::of),
+            last_message: last.map(MessageFingerprint::from_message),
         },
     }
 }
@@ -120,7 +120,7 @@ async fn a_recreated_stream_is_named() {
         Reader::open(nats.clone(), SENSORS, from.clone()).await,
         Err(ReadFault::StreamMissing { .. })
     ));
-    provision(&nats.js, SENSORS, &StreamSettings::default())
+    provision_stream(&nats.js, SENSORS, &StreamSettings::default())
         .await
         .unwrap();
     publish(&nats, 0, 30).await;
@@ -243,7 +243,11 @@ async fn a_stream_that_lost_its_tail_is_named() {
     // The lost sequences are used again, and more than were lost.
     publish(&nats, 100, 15).await;
     assert_eq!(
-        inspect(&nats.js, SENSORS).await.unwrap().unwrap().last_seq,
+        inspect_stream(&nats.js, SENSORS)
+            .await
+            .unwrap()
+            .unwrap()
+            .last_seq,
         25
     );
     let fault = Reader::open(nats.clone(), SENSORS, from).await.unwrap_err();

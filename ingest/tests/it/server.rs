@@ -58,7 +58,7 @@ async fn an_orphan_is_stopped_before_the_next_start() {
     bed.up().await;
     reaper.join().unwrap().unwrap();
     let nats = bed.nats().await;
-    let identity = headframe_ingest::provision::inspect(&nats.js, SENSORS)
+    let identity = headframe_ingest::inspect_stream(&nats.js, SENSORS)
         .await
         .unwrap()
         .unwrap();

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use headframe_ingest::{Chunk, Decoder, Message, ReadFrom, State, Tail, TailView, follow};
+use headframe_ingest::{
+    DecodedRows, Decoder, DecoderState, Message, ReadFrom, Tail, TailView, follow_stream,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{Bed, PATIENCE, SENSORS, line, publisher, reading};
 
-fn chunk(first: u64, last: u64) -> Chunk {
+fn chunk(first: u64, last: u64) -> DecodedRows {
     let messages: Vec<Message> = (first..=last)
         .map(|seq| Message {
             seq,
@@ -19,7 +21,7 @@ fn chunk(first: u64, last: u64) -> Chunk {
             ..Message::default()
         })
         .collect();
-    Decoder::new(SENSORS, 0, State::default()).decode(&messages)
+    Decoder::new(SENSORS, 0, DecoderState::default()).decode(&messages)
 }
 
 fn seqs(view: &TailView) -> Vec<i64> {
@@ -132,12 +134,12 @@ async fn a_follower_sees_what_was_published() {
     let nats = bed.sensors().await;
     let tail = Arc::new(Tail::new(100, 1 << 24));
     let stop = CancellationToken::new();
-    let task = tokio::spawn(follow(
+    let task = tokio::spawn(follow_stream(
         nats.clone(),
         SENSORS,
         100,
         ReadFrom::default(),
-        State::default(),
+        DecoderState::default(),
         tail.clone(),
         stop.clone(),
     ));

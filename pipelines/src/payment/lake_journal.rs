@@ -1,5 +1,5 @@
 //! The journal of a running system: facts from the stored tables, own steps through a
-//! [`Chronicle`].
+//! [`ExclusiveAppender`].
 //!
 //! Only committed tables are read, since streams forget after days and tables do not. A step that
 //! was just written is known without reading it again; after a conflict or a lost answer the table
@@ -11,11 +11,11 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use async_trait::async_trait;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use headframe_ingest::{Chronicle, ChronicleError, Nats, StreamSettings};
+use headframe_ingest::{AppendError, ExclusiveAppender, Nats, StreamSettings};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_schemas::stream::payments::{Payment, Payments};
 use headframe_schemas::{Table, stream};
-use headframe_sinks::{Binding, Lake, Snapshot};
+use headframe_sinks::{Lake, Snapshot, StreamBinding};
 
 use crate::payment::journal::{Journal, JournalError};
 use crate::payment::ledger::{Ledger, PayoutFact};
@@ -23,10 +23,10 @@ use crate::payment::table_pages::{PAGE_ROWS, TablePages};
 
 /// Tables and stream.
 pub struct LakeJournal {
-    chronicle: Chronicle,
+    chronicle: ExclusiveAppender,
     /// Which stream the table `payments` goes on from, and what is added to its sequences to get
     /// the table's.
-    binding: Binding,
+    binding: StreamBinding,
     /// Whether the ledger knows which payments were begun in the stream before that one.
     replacement_marked: bool,
     payouts: TablePages,
@@ -82,7 +82,7 @@ impl LakeJournal {
         // The table before the stream: what it has committed, a sound stream holds or has held.
         let snapshot = payments.refresh().await?;
         let binding = table_binding(&snapshot)?;
-        let chronicle = Chronicle::open(nats, &Payments, settings)
+        let chronicle = ExclusiveAppender::open(nats, &Payments, settings)
             .await
             .map_err(unavailable)?;
         let journal = Self {
@@ -93,13 +93,13 @@ impl LakeJournal {
             payments,
             instructions,
         };
-        journal.check_binding(&snapshot, journal.chronicle.last())?;
+        journal.check_binding(&snapshot, journal.chronicle.last_seq())?;
         Ok(journal)
     }
 
     /// The last message of `payments`, as the table counts.
     fn last(&self) -> i64 {
-        self.binding.base + i64::try_from(self.chronicle.last()).unwrap_or(i64::MAX)
+        self.binding.base + i64::try_from(self.chronicle.last_seq()).unwrap_or(i64::MAX)
     }
 
     /// Whether the table goes on from the stream that was opened, which ends at `last`.
@@ -190,7 +190,7 @@ impl Journal for LakeJournal {
         // What became of a message whose answer was lost, before anything else.
         match self.chronicle.settle().await {
             Ok(_) => {}
-            Err(ChronicleError::Conflict { lost: false, .. }) => {
+            Err(AppendError::Conflict { lost: false, .. }) => {
                 self.chronicle.refresh().await.map_err(journal_error)?;
             }
             Err(error) => return Err(journal_error(error)),
@@ -222,7 +222,7 @@ impl Journal for LakeJournal {
                 self.payments.skip_through(self.last());
                 Ok(())
             }
-            Err(error @ ChronicleError::Conflict { lost: false, .. }) => {
+            Err(error @ AppendError::Conflict { lost: false, .. }) => {
                 self.chronicle.refresh().await.map_err(journal_error)?;
                 Err(journal_error(error))
             }
@@ -236,20 +236,18 @@ impl Journal for LakeJournal {
 }
 
 /// Which stream the table goes on from.
-fn table_binding(snapshot: &Snapshot) -> Result<Binding, JournalError> {
+fn table_binding(snapshot: &Snapshot) -> Result<StreamBinding, JournalError> {
     snapshot.binding.ok_or_else(|| {
         unavailable("there is no table payments yet; a process with the role pipelines makes it")
     })
 }
 
-fn journal_error(error: ChronicleError) -> JournalError {
+fn journal_error(error: AppendError) -> JournalError {
     match error {
-        ChronicleError::Conflict { lost: true, .. } => {
-            JournalError::Inconsistent(error.to_string())
-        }
-        ChronicleError::Conflict { .. } => JournalError::Conflict(error.to_string()),
-        ChronicleError::Unknown { .. } => JournalError::Unknown(error.to_string()),
-        ChronicleError::Refused(_) | ChronicleError::Provision(_) => unavailable(error),
+        AppendError::Conflict { lost: true, .. } => JournalError::Inconsistent(error.to_string()),
+        AppendError::Conflict { .. } => JournalError::Conflict(error.to_string()),
+        AppendError::Unknown { .. } => JournalError::Unknown(error.to_string()),
+        AppendError::Refused(_) | AppendError::Provision(_) => unavailable(error),
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headframe_schemas::stream::payments::Payment;
-use headframe_sinks::wallet::vault::Vault;
-use headframe_sinks::wallet::{Fitness, Wallet, WalletError};
+use headframe_sinks::wallet::signed_tx_store::SignedTxStore;
+use headframe_sinks::wallet::{AddressCheck, Wallet, WalletError};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_us;
@@ -58,14 +58,14 @@ pub struct Payer<J> {
     config: PaymentConfig,
     journal: J,
     wallet: Arc<dyn Wallet>,
-    vault: Arc<dyn Vault>,
+    vault: Arc<dyn SignedTxStore>,
     ledger: Ledger,
     signed_txs: Vec<SignedTx>,
     /// The payment that this process reserved last.
     last_reserved: Option<String>,
     not_yet_sent: Option<String>,
     missing_since: BTreeMap<String, i64>,
-    fitness: BTreeMap<String, Fitness>,
+    fitness: BTreeMap<String, AddressCheck>,
     /// When the wallet refused an address by its form, microseconds since 1970: it is asked again
     /// after a while.
     refused_at: BTreeMap<String, i64>,
@@ -81,7 +81,7 @@ impl<J: Journal> Payer<J> {
         config: PaymentConfig,
         journal: J,
         wallet: Arc<dyn Wallet>,
-        vault: Arc<dyn Vault>,
+        vault: Arc<dyn SignedTxStore>,
         state: PayerStateHandle,
     ) -> Self {
         Self {

@@ -5,7 +5,7 @@
 //! very same signed transaction is sent again, or an operator decides.
 
 use headframe_schemas::stream::payments::Payment;
-use headframe_sinks::wallet::{Found, Output};
+use headframe_sinks::wallet::{Output, WalletTx};
 
 use crate::payment::open_payment::{OpenPayment, PaymentStatus};
 use crate::payment::{FeePolicy, PaymentConfig};
@@ -47,7 +47,7 @@ pub enum NextAction {
 /// vain, microseconds since 1970.
 pub fn next_action(
     payment: &OpenPayment,
-    found: Option<&Found>,
+    found: Option<&WalletTx>,
     facts: LocalFacts,
     config: &PaymentConfig,
     missing_since: i64,
@@ -61,7 +61,7 @@ pub fn next_action(
 
 fn action_when_found(
     payment: &OpenPayment,
-    found: &Found,
+    found: &WalletTx,
     facts: LocalFacts,
     config: &PaymentConfig,
 ) -> NextAction {

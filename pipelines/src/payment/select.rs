@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use headframe_schemas::stream::payments::Payment;
-use headframe_sinks::wallet::Fitness;
+use headframe_sinks::wallet::AddressCheck;
 
 use crate::payment::PaymentConfig;
 use crate::payment::entry::Account;
@@ -95,7 +95,7 @@ pub fn candidates(ledger: &Ledger, config: &PaymentConfig, now: i64) -> Vec<Cand
 /// candidate; those it refuses are left out. `max_outputs` is the most destinations the wallet takes.
 pub fn choose(
     candidates: &[Candidate],
-    fitness: &BTreeMap<String, Fitness>,
+    fitness: &BTreeMap<String, AddressCheck>,
     config: &PaymentConfig,
     unlocked: u128,
     max_outputs: usize,
@@ -104,8 +104,8 @@ pub fn choose(
     let mut chosen: Vec<Candidate> = Vec::new();
     for candidate in candidates {
         let alone = match fitness.get(&candidate.account) {
-            Some(Fitness::Payable) => false,
-            Some(Fitness::Alone) => true,
+            Some(AddressCheck::Payable) => false,
+            Some(AddressCheck::Alone) => true,
             _ => continue,
         };
         // The fee must come from somewhere: the last unit is never promised.

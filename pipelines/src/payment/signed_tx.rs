@@ -21,7 +21,7 @@ pub struct SignedTx {
     pub tx_id: String,
 }
 
-/// Those of a pool, by name. The folder is that of `FolderVault`, whose files are called
+/// Those of a pool, by name. The folder is that of `SignedTxFolder`, whose files are called
 /// `PAYMENT.TRANSACTION.tx`; one that is not there holds nothing.
 pub fn list(folder: &Path, pool: &str) -> std::io::Result<Vec<SignedTx>> {
     let entries = match std::fs::read_dir(folder) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use headframe_schemas::stream::payouts::{FEE, Frozen, Payout};
+use headframe_schemas::stream::payouts::{FEE, FrozenWindow, Payout};
 use headframe_schemas::stream::windows::WindowRow;
 
 use super::lifecycle::{BlockRow, BlockTerms, PayoutStep, RowPosition, StepKind};
@@ -84,8 +84,8 @@ pub fn leaves(rows: &[WindowRow]) -> Vec<String> {
 
 /// The text that the pool signs: whose window it is, its terms, and its root; `none` stands for the
 /// root of a window without rows.
-pub fn statement(pool: &str, block_hash: &str, height: i64, frozen: &Frozen) -> String {
-    let Frozen {
+pub fn statement(pool: &str, block_hash: &str, height: i64, frozen: &FrozenWindow) -> String {
+    let FrozenWindow {
         scheme,
         window_milli,
         fee_bp,
@@ -112,7 +112,7 @@ pub fn frozen_row(
     key: &SigningKey,
 ) -> Payout {
     let (block, window) = (&due.block, &found.window);
-    let mut frozen = Frozen {
+    let mut frozen = FrozenWindow {
         scheme: terms.scheme.name().to_owned(),
         window_milli: terms.window_milli,
         fee_bp: i64::from(terms.fee_bp),

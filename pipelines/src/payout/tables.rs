@@ -9,7 +9,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::prelude::{Expr, SessionConfig, SessionContext, col, lit};
-use headframe_schemas::stream::payouts::{Frozen, Payout, Payouts};
+use headframe_schemas::stream::payouts::{FrozenWindow, Payout, Payouts};
 use headframe_schemas::stream::windows::{WindowRow, Windows};
 use headframe_schemas::stream::{blocks::Blocks, shares::Shares};
 use headframe_schemas::{Stream, Table};
@@ -114,7 +114,7 @@ impl PayoutTables {
         payouts: &Arc<Snapshot>,
         pool: &str,
         hash: &str,
-    ) -> Result<Option<Frozen>, PipelineFault> {
+    ) -> Result<Option<FrozenWindow>, PipelineFault> {
         let filter = col("block_hash")
             .eq(lit(hash))
             .and(col("step").eq(lit("frozen")));
@@ -341,8 +341,8 @@ fn payout_rows(columns: &Columns<'_>) -> Vec<PayoutRow> {
     (0..columns.0.num_rows()).filter_map(row).collect()
 }
 
-fn frozen(columns: &Columns<'_>, row: usize) -> Option<Frozen> {
-    Some(Frozen {
+fn frozen(columns: &Columns<'_>, row: usize) -> Option<FrozenWindow> {
+    Some(FrozenWindow {
         scheme: columns.text("scheme", row)?,
         window_milli: columns.int("window_milli", row)?,
         fee_bp: columns.int("fee_bp", row)?,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
-use headframe_sinks::row_group::BATCH_ROWS;
+use headframe_sinks::BATCH_ROWS;
 use headframe_sinks::{DataFile, RowGroup, SinkError, Snapshot, row_groups};
 
 use super::freeze::FoundWindow;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use headframe_ingest::Chronicle;
+use headframe_ingest::ExclusiveAppender;
 use headframe_schemas::Stream;
 use headframe_schemas::stream::{payouts::Payouts as PayoutStream, windows::Windows};
 use headframe_sinks::SnapshotReader;
@@ -76,7 +76,7 @@ async fn work(
     key: &SigningKey,
     committed: &mut tokio::sync::watch::Receiver<i64>,
 ) -> Result<(), PipelineFault> {
-    let open = |stream| Chronicle::open(context.nats.clone(), stream, &context.settings);
+    let open = |stream| ExclusiveAppender::open(context.nats.clone(), stream, &context.settings);
     let (windows, payouts) = (open(&Windows).await?, open(&PayoutStream).await?);
     wait_until_recovered(&windows, &tables.windows).await?;
     wait_until_recovered(&payouts, &tables.payouts).await?;
@@ -114,7 +114,7 @@ async fn work(
 /// The sequence of the stream through which its table is complete; `None` while the table is of
 /// another stream.
 async fn committed_through(
-    chronicle: &Chronicle,
+    chronicle: &ExclusiveAppender,
     table: &SnapshotReader,
 ) -> Result<Option<i64>, PipelineFault> {
     let snapshot = table.refresh().await?;
@@ -127,10 +127,10 @@ async fn committed_through(
 
 /// Waits until the table of a stream holds everything that this writer knows of.
 async fn wait_until_committed(
-    chronicle: &Chronicle,
+    chronicle: &ExclusiveAppender,
     table: &SnapshotReader,
 ) -> Result<(), PipelineFault> {
-    let wanted = i64::try_from(chronicle.last()).unwrap_or(i64::MAX);
+    let wanted = i64::try_from(chronicle.last_seq()).unwrap_or(i64::MAX);
     while committed_through(chronicle, table).await? < Some(wanted) {
         tokio::time::sleep(POLL_PAUSE / 5).await;
     }
@@ -139,11 +139,11 @@ async fn wait_until_committed(
 
 /// Waits until the table of a stream holds everything the stream held when it was opened.
 async fn wait_until_recovered(
-    chronicle: &Chronicle,
+    chronicle: &ExclusiveAppender,
     table: &SnapshotReader,
 ) -> Result<(), PipelineFault> {
     let name = table.table().name.clone();
-    let wanted = i64::try_from(chronicle.last()).unwrap_or(i64::MAX);
+    let wanted = i64::try_from(chronicle.last_seq()).unwrap_or(i64::MAX);
     loop {
         match committed_through(chronicle, table).await? {
             Some(through) if through == wanted => return Ok(()),

@@ -11,10 +11,13 @@ use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
-use headframe_ingest::{Chunk, Decoder, Expect, ReadFault, ReadFrom, Reader, State, provision};
-use headframe_schemas::{OnGap, Stream, Table};
-use headframe_sinks::state_store::StateStore;
-use headframe_sinks::{Binding, Range, TableWriter};
+use headframe_ingest::{
+    DecodedRows, Decoder, DecoderState, ExpectedStream, ReadFault, ReadFrom, Reader,
+    provision_stream,
+};
+use headframe_schemas::{GapPolicy, Stream, Table};
+use headframe_sinks::StateStore;
+use headframe_sinks::{SeqRange, StreamBinding, TableWriter};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -32,7 +35,7 @@ pub struct RawTable;
 
 /// A closed range on its way to the table.
 struct Batch {
-    range: Range,
+    range: SeqRange,
     rows: Vec<RecordBatch>,
     state: Vec<u8>,
 }
@@ -95,9 +98,9 @@ async fn open(
     context: &Context,
     stream: &'static dyn Stream,
     stop: &CancellationToken,
-) -> Result<(TableWriter, State), PipelineFault> {
-    let identity = provision(&context.nats.js, stream, &context.settings).await?;
-    let binding = Binding {
+) -> Result<(TableWriter, DecoderState), PipelineFault> {
+    let identity = provision_stream(&context.nats.js, stream, &context.settings).await?;
+    let binding = StreamBinding {
         created_ns: identity.created_ns,
         base: 0,
     };
@@ -115,7 +118,7 @@ async fn commit_all(
     handle: Arc<StreamHandle>,
 ) -> Result<(), PipelineFault> {
     while let Some(batch) = closed.recv().await {
-        // State ahead of the offset is never loaded, so that saving it first can do no harm.
+        // DecoderState ahead of the offset is never loaded, so that saving it first can do no harm.
         if let Err(error) = store.save(batch.range.last, &batch.state).await {
             tracing::warn!(stream = handle.stream.name(), %error, "state not saved, a restart \
                 replays from an older one");
@@ -136,21 +139,21 @@ async fn commit_all(
 struct Source {
     context: Context,
     handle: Arc<StreamHandle>,
-    binding: Binding,
+    binding: StreamBinding,
     offset: i64,
 }
 
 impl Source {
     async fn read(
         self,
-        state: State,
+        state: DecoderState,
         batches: mpsc::Sender<Batch>,
         stop: CancellationToken,
     ) -> Result<(), PipelineFault> {
         let stream = self.handle.stream;
-        let mut expect = Expect {
+        let mut expect = ExpectedStream {
             created_ns: Some(self.binding.created_ns),
-            guard: state.guard.clone(),
+            last_message: state.last_message.clone(),
         };
         let mut next = u64::try_from(self.offset - self.binding.base + 1).unwrap_or(1);
         let mut decoder = Decoder::new(stream, self.binding.base, state);
@@ -176,7 +179,7 @@ impl Source {
                 return Ok(());
             };
             match fault {
-                ReadFault::Gap { from, to, .. } if stream.on_gap() == OnGap::Record => {
+                ReadFault::Gap { from, to, .. } if stream.gap_policy() == GapPolicy::Record => {
                     let chunk = self.gap(from, to, &fault)?;
                     self.handle.tail.push(&chunk);
                     open.add(chunk);
@@ -204,7 +207,7 @@ impl Source {
                 }
             }
             next = u64::try_from(open.last - self.binding.base + 1).unwrap_or(1);
-            expect.guard = decoder.state().guard.clone();
+            expect.last_message = decoder.state().last_message.clone();
         }
     }
 
@@ -247,7 +250,7 @@ impl Source {
         }
     }
 
-    fn count(&self, chunk: &Chunk) {
+    fn count(&self, chunk: &DecodedRows) {
         let name = self.handle.stream.name();
         metrics::counter!("headframe_read_rows_total", "stream" => name)
             .increment(chunk.batch.num_rows() as u64);
@@ -262,7 +265,7 @@ impl Source {
     }
 
     /// A rejected row in place of messages that vanished, so that the table says what it lacks.
-    fn gap(&self, from: u64, to: u64, fault: &ReadFault) -> Result<Chunk, PipelineFault> {
+    fn gap(&self, from: u64, to: u64, fault: &ReadFault) -> Result<DecodedRows, PipelineFault> {
         let table = Table::raw(self.handle.stream);
         let place = |seq: u64| {
             self.binding.base + i64::try_from(seq).unwrap_or(i64::MAX - self.binding.base.max(0))
@@ -288,7 +291,7 @@ impl Source {
         debug_assert!(table.schema().field(0).data_type() == &DataType::Int64);
         let batch = RecordBatch::try_new(table.schema(), columns)
             .map_err(PipelineFault::plan("recording a gap", &table.name))?;
-        Ok(Chunk {
+        Ok(DecodedRows {
             first: place(from),
             last: place(to),
             batch,
@@ -320,7 +323,7 @@ impl Open {
         }
     }
 
-    fn add(&mut self, chunk: Chunk) {
+    fn add(&mut self, chunk: DecodedRows) {
         if chunk.last < chunk.first {
             return;
         }
@@ -338,7 +341,7 @@ impl Open {
         }
         let next = Self::new(self.last);
         let full = std::mem::replace(self, next);
-        let range = Range {
+        let range = SeqRange {
             first: full.first,
             last: full.last,
         };

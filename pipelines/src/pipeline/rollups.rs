@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use headframe_schemas::rollup::{self, Rollup};
 use headframe_schemas::{Stream, Table};
-use headframe_sinks::{Binding, Range, Snapshot, SnapshotReader, SnapshotTable, TableWriter};
+use headframe_sinks::{
+    SeqRange, Snapshot, SnapshotReader, SnapshotTable, StreamBinding, TableWriter,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +22,7 @@ use crate::partials;
 use crate::pipeline::{Context, Pipeline, StreamHandle};
 
 /// A derived table is bound to its raw table's sequences, not to a stream.
-const DERIVED: Binding = Binding {
+const DERIVED: StreamBinding = StreamBinding {
     created_ns: 0,
     base: 0,
 };
@@ -38,7 +40,7 @@ impl Pipeline for Rollups {
         rows extend."
     }
     fn takes(&self, stream: &dyn Stream) -> bool {
-        rollup::of_stream(stream.name()).next().is_some()
+        rollup::for_stream(stream.name()).next().is_some()
     }
 
     async fn run(
@@ -48,7 +50,7 @@ impl Pipeline for Rollups {
         stop: CancellationToken,
     ) -> Result<(), PipelineFault> {
         let mut work: JoinSet<Result<(), PipelineFault>> = JoinSet::new();
-        for rollup in rollup::of_stream(handle.stream.name()) {
+        for rollup in rollup::for_stream(handle.stream.name()) {
             work.spawn(run(rollup, context.clone(), handle.clone(), stop.clone()));
         }
         while let Some(done) = work.join_next().await {
@@ -143,7 +145,7 @@ async fn step(
     let partial = partial.map_err(PipelineFault::query("adding up windows", &rollup.table()))?;
     writer
         .commit(
-            Range {
+            SeqRange {
                 first: after + 1,
                 last,
             },

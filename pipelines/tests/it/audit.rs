@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use headframe_ingest::{Decoder, Message, State};
+use headframe_ingest::{Decoder, DecoderState, Message};
 use headframe_pipelines::payout::audit::proof::{self, Neighbour};
 use headframe_pipelines::payout::audit::replay::{Comparison, Policy, replay};
 use headframe_pipelines::payout::audit::{AuditReport, block as audit};
@@ -15,7 +15,7 @@ use headframe_schemas::stream::blocks::Blocks;
 use headframe_schemas::stream::payouts::{Payout, Payouts};
 use headframe_schemas::stream::shares::{Share, Shares};
 use headframe_schemas::stream::windows::{WindowRow, Windows};
-use headframe_sinks::{Binding, Lake, Range, SnapshotReader, TableWriter};
+use headframe_sinks::{Lake, SeqRange, SnapshotReader, StreamBinding, TableWriter};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
@@ -437,7 +437,7 @@ async fn an_audit_without_the_windows_shares_says_that_it_is_incomplete() {
 
 /// A new table of shares, one a message, behind this sequence.
 async fn write_shares(folder: &Path, base: i64, rows: &[Share]) {
-    let binding = Binding {
+    let binding = StreamBinding {
         created_ns: 1,
         base,
     };
@@ -459,10 +459,10 @@ async fn write_shares(folder: &Path, base: i64, rows: &[Share]) {
         }
     };
     let messages: Vec<Message> = rows.iter().zip(1..).map(message).collect();
-    let chunk = Decoder::new(&Shares, base, State::default()).decode(&messages);
+    let chunk = Decoder::new(&Shares, base, DecoderState::default()).decode(&messages);
     writer
         .commit(
-            Range {
+            SeqRange {
                 first: base + 1,
                 last: chunk.last,
             },

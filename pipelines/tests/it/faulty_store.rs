@@ -49,7 +49,7 @@ async fn assert_rollups_equal(fixture: &Fixture) {
     let raw = "SELECT count(*) FILTER (WHERE outcome = 'accepted') AS shares, \
                CAST(sum(difficulty) FILTER (WHERE outcome = 'accepted') AS BIGINT) AS work FROM t";
     let raw = fixture.ask(Table::raw(&Shares), raw).await;
-    let rollup = headframe_schemas::rollup::of_stream("shares")
+    let rollup = headframe_schemas::rollup::for_stream("shares")
         .next()
         .unwrap();
     for tier in ["10s", "1m", "1h", "1d"] {

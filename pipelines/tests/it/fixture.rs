@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
 use headframe_ingest::{
-    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, provision, server,
+    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, find_nats_server,
+    provision_stream,
 };
 use headframe_pipelines::{Context, PipelineConfig, PipelineFault, StreamHandle, pipeline};
 use headframe_schemas::{Rollup, Stream, Table, rollup};
@@ -36,7 +37,7 @@ pub struct Running {
 impl Fixture {
     pub async fn new(stream: &'static dyn Stream) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = ServerConfig::new(server::find_binary().unwrap(), folder.path().join("nats"));
+        let config = ServerConfig::new(find_nats_server().unwrap(), folder.path().join("nats"));
         let server = ManagedServer::start(config).await.unwrap();
         let nats = Nats::connect(&NatsConfig {
             url: server.url().to_owned(),
@@ -44,7 +45,7 @@ impl Fixture {
         })
         .await
         .unwrap();
-        provision(&nats.js, stream, &Default::default())
+        provision_stream(&nats.js, stream, &Default::default())
             .await
             .unwrap();
         let plain = Lake::open(
@@ -130,7 +131,7 @@ impl Fixture {
     /// How far the stored tables of the stream are complete: the raw one, then its rollups.
     pub async fn offsets(&self, stream: &'static dyn Stream) -> Vec<Option<i64>> {
         let tables = std::iter::once(Table::raw(stream)).chain(
-            rollup::of_stream(stream.name()).map(|rollup: &dyn Rollup| Table::rollup(rollup)),
+            rollup::for_stream(stream.name()).map(|rollup: &dyn Rollup| Table::rollup(rollup)),
         );
         let mut offsets = Vec::new();
         for table in tables {

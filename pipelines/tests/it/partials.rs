@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
-use headframe_ingest::{Decoder, Message, State};
+use headframe_ingest::{Decoder, DecoderState, Message};
 use headframe_pipelines::partials;
 use headframe_schemas::{Rollup, Table, rollup};
 use proptest::prelude::*;
@@ -62,7 +62,7 @@ fn raw(stream: &'static dyn headframe_schemas::Stream, dice: &[(i64, u8, i64, u8
         }
     };
     let messages: Vec<Message> = dice.iter().enumerate().map(message).collect();
-    Decoder::new(stream, 0, State::default())
+    Decoder::new(stream, 0, DecoderState::default())
         .decode(&messages)
         .batch
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use headframe_pipelines::payout::{self, ShareWork, freeze, lifecycle};
 use headframe_pipelines::signature;
-use headframe_schemas::stream::blocks::{Block, Blocks, Terms};
+use headframe_schemas::stream::blocks::{Block, Blocks, PayoutTerms};
 use headframe_schemas::stream::payouts::Payouts;
 use headframe_schemas::stream::shares::{Share, Shares};
 use headframe_schemas::stream::windows::Windows;
@@ -50,7 +50,7 @@ pub fn block(hash: &str, height: i64, status: &str, terms: (&str, i64, i64)) -> 
         network_difficulty: 1_000,
         reward_atomic: Some(600_000_000_007),
         reason: (status == "orphaned").then(|| "another block is on the best chain".to_owned()),
-        terms: Terms {
+        terms: PayoutTerms {
             scheme: Some(terms.0.to_owned()),
             window_milli: Some(terms.1),
             fee_bp: Some(terms.2),
@@ -302,7 +302,7 @@ async fn two_blocks_at_one_height_are_two_blocks_and_a_pool_that_pays_nobody_is_
             .unwrap();
     }
     let unpaid = Block {
-        terms: Terms::default(),
+        terms: PayoutTerms::default(),
         ..block(&hash(9), 10, "accepted", ("solo", 1, 0))
     };
     fixture.publisher.record(&unpaid).await.unwrap();

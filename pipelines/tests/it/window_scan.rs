@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 
-use headframe_ingest::{Decoder, Message, State};
+use headframe_ingest::{Decoder, DecoderState, Message};
 use headframe_pipelines::payout::lifecycle::{RowPosition, window_of};
 use headframe_pipelines::payout::window_scan::{PATIENCE_US, WindowEnd, WindowScanner};
 use headframe_pipelines::payout::{self, Scheme, ShareWork};
 use headframe_schemas::Table;
 use headframe_schemas::stream::shares::{Share, Shares};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
-use headframe_sinks::{Binding, Lake, Range, SnapshotReader, TableWriter};
+use headframe_sinks::{Lake, SeqRange, SnapshotReader, StreamBinding, TableWriter};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ impl Pool {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lake = Lake::open(folder.path().to_str().unwrap(), &HashMap::new()).unwrap();
-        let binding = Binding {
+        let binding = StreamBinding {
             created_ns: 1,
             base: 0,
         };
@@ -48,7 +48,7 @@ impl Pool {
         Self {
             folder,
             writer,
-            decoder: Decoder::new(&Shares, 0, State::default()),
+            decoder: Decoder::new(&Shares, 0, DecoderState::default()),
             next: 1,
             rows: Vec::new(),
         }
@@ -88,7 +88,7 @@ impl Pool {
         let chunk = self.decoder.decode(&sent);
         self.writer
             .commit(
-                Range {
+                SeqRange {
                     first: self.next,
                     last: chunk.last,
                 },
@@ -323,14 +323,14 @@ async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
     let lake = Lake::open(folder.path().to_str().unwrap(), &HashMap::new()).unwrap();
     let mut old = Table::raw(&Shares);
     old.columns.retain(|column| column.name != "block_hash");
-    let binding = Binding {
+    let binding = StreamBinding {
         created_ns: 1,
         base: 0,
     };
     let mut writer = TableWriter::open(&lake, old, binding, CancellationToken::new())
         .await
         .unwrap();
-    let mut decoder = Decoder::new(&Shares, 0, State::default());
+    let mut decoder = Decoder::new(&Shares, 0, DecoderState::default());
     let mut message = |seq: u64, row: Share| {
         let payload = serde_json::to_string(&row).unwrap().into();
         decoder
@@ -348,7 +348,7 @@ async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
         .collect();
     writer
         .commit(
-            Range { first: 1, last: 1 },
+            SeqRange { first: 1, last: 1 },
             &[first.project(&kept).unwrap()],
         )
         .await
@@ -364,7 +364,7 @@ async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
     .unwrap();
     writer
         .commit(
-            Range { first: 2, last: 2 },
+            SeqRange { first: 2, last: 2 },
             &[message(2, share(1, "b", 10, 10, Some(&hash(1))))],
         )
         .await

@@ -238,7 +238,7 @@ fn needs(references: &[TableReference]) -> BTreeMap<&'static str, Need> {
 }
 
 fn rollups_of(need: &Need, stream: &str) -> Vec<&'static dyn Rollup> {
-    rollup::of_stream(stream)
+    rollup::for_stream(stream)
         .filter(|rollup| {
             rollup
                 .views()

@@ -18,7 +18,7 @@ pub struct DeltaTables {
 impl DeltaTables {
     pub fn open(lake: &Lake, stream: &'static dyn Stream) -> Self {
         let reader = |table: Table| SnapshotReader::open(lake, table);
-        let rollups = rollup::of_stream(stream.name())
+        let rollups = rollup::for_stream(stream.name())
             .map(|rollup| (rollup.family(), reader(Table::rollup(rollup))))
             .collect();
         Self {

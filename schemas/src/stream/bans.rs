@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{OnGap, Record, Stream};
+use crate::stream::{GapPolicy, Record, Stream};
 
 /// What happened.
 pub const ACTIONS: &[&str] = &["ban", "unban", "expired"];
@@ -88,8 +88,8 @@ impl Stream for Bans {
     fn key(&self) -> &'static str {
         "pool"
     }
-    fn on_gap(&self) -> OnGap {
-        OnGap::Record
+    fn gap_policy(&self) -> GapPolicy {
+        GapPolicy::Record
     }
 }
 

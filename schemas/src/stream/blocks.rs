@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{OnGap, Record, Stream, payouts};
+use crate::stream::{GapPolicy, Record, Stream, payouts};
 
 /// The steps in a block's life.
 pub const STATUSES: &[&str] = &[
@@ -69,8 +69,8 @@ impl Stream for Blocks {
     fn key(&self) -> &'static str {
         "pool"
     }
-    fn on_gap(&self) -> OnGap {
-        OnGap::Stop
+    fn gap_policy(&self) -> GapPolicy {
+        GapPolicy::Stop
     }
     fn for_ever(&self) -> bool {
         true
@@ -103,12 +103,12 @@ pub struct Block {
     pub reason: Option<String>,
     /// On which terms it is paid; the same in each row of a block.
     #[serde(flatten)]
-    pub terms: Terms,
+    pub terms: PayoutTerms,
 }
 
 /// The terms a block is paid on. All are absent in rows of a pool that pays nobody.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
+pub struct PayoutTerms {
     /// One of [`SCHEMES`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,

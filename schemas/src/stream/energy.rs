@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{OnGap, Record, Stream};
+use crate::stream::{GapPolicy, Record, Stream};
 
 /// The stream of power samples.
 pub struct Energies;
@@ -47,8 +47,8 @@ impl Stream for Energies {
     fn key(&self) -> &'static str {
         "site"
     }
-    fn on_gap(&self) -> OnGap {
-        OnGap::Record
+    fn gap_policy(&self) -> GapPolicy {
+        GapPolicy::Record
     }
 }
 

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{OnGap, Record, Stream};
+use crate::stream::{GapPolicy, Record, Stream};
 
 /// Who says so.
 pub const SOURCES: &[&str] = &["miner", "pool"];
@@ -43,8 +43,8 @@ impl Stream for Hashrates {
     fn key(&self) -> &'static str {
         "pool"
     }
-    fn on_gap(&self) -> OnGap {
-        OnGap::Record
+    fn gap_policy(&self) -> GapPolicy {
+        GapPolicy::Record
     }
 }
 

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{OnGap, Record, Stream};
+use crate::stream::{GapPolicy, Record, Stream};
 
 /// What can be decided.
 pub const KINDS: &[&str] = &["threshold", "hold", "resume", "adjust", "resolve"];
@@ -53,8 +53,8 @@ impl Stream for Instructions {
     fn key(&self) -> &'static str {
         "pool"
     }
-    fn on_gap(&self) -> OnGap {
-        OnGap::Stop
+    fn gap_policy(&self) -> GapPolicy {
+        GapPolicy::Stop
     }
     fn derived(&self) -> bool {
         true

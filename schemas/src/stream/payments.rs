@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{OnGap, Record, Stream};
+use crate::stream::{GapPolicy, Record, Stream};
 
 /// The steps in a payment's life.
 pub const STEPS: &[&str] = &[
@@ -63,8 +63,8 @@ impl Stream for Payments {
     fn key(&self) -> &'static str {
         "pool"
     }
-    fn on_gap(&self) -> OnGap {
-        OnGap::Stop
+    fn gap_policy(&self) -> GapPolicy {
+        GapPolicy::Stop
     }
     fn derived(&self) -> bool {
         true

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{OnGap, Record, Stream, blocks};
+use crate::stream::{GapPolicy, Record, Stream, blocks};
 
 /// The steps of a payout.
 pub const STEPS: &[&str] = &["frozen", "credited", "reversed", "matured"];
@@ -64,8 +64,8 @@ impl Stream for Payouts {
     fn key(&self) -> &'static str {
         "pool"
     }
-    fn on_gap(&self) -> OnGap {
-        OnGap::Stop
+    fn gap_policy(&self) -> GapPolicy {
+        GapPolicy::Stop
     }
     fn derived(&self) -> bool {
         true
@@ -103,12 +103,12 @@ pub struct Payout {
     pub reason: Option<String>,
     /// What only the row of a frozen window has.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub frozen: Option<Frozen>,
+    pub frozen: Option<FrozenWindow>,
 }
 
 /// A frozen window as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Frozen {
+pub struct FrozenWindow {
     /// One of [`blocks::SCHEMES`].
     pub scheme: String,
     /// Thousandths of a block's work.

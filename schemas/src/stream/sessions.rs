@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{OnGap, Record, Stream};
+use crate::stream::{GapPolicy, Record, Stream};
 
 /// What happened.
 pub const EVENTS: &[&str] = &["login", "logout"];
@@ -99,8 +99,8 @@ impl Stream for Sessions {
     fn key(&self) -> &'static str {
         "pool"
     }
-    fn on_gap(&self) -> OnGap {
-        OnGap::Record
+    fn gap_policy(&self) -> GapPolicy {
+        GapPolicy::Record
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{OnGap, Record, Stream, payouts};
+use crate::stream::{GapPolicy, Record, Stream, payouts};
 
 /// The verdicts a share can get.
 pub const OUTCOMES: &[&str] = &[
@@ -85,8 +85,8 @@ impl Stream for Shares {
     fn key(&self) -> &'static str {
         "pool"
     }
-    fn on_gap(&self) -> OnGap {
-        OnGap::Stop
+    fn gap_policy(&self) -> GapPolicy {
+        GapPolicy::Stop
     }
 }
 

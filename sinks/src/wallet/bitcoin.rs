@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use crate::wallet::rpc::{Refusal, Rpc};
-use crate::wallet::{Fitness, Found, Funds, Output, Prepared, Wallet, WalletConfig, WalletError};
+use crate::wallet::{
+    AddressCheck, Funds, Output, PreparedTx, Wallet, WalletConfig, WalletError, WalletTx,
+};
 
 /// A transaction of so many outputs stays far below the size that nodes relay.
 /// Blocks on a conflicting transaction after which the conflict is believed to last.
@@ -93,7 +95,7 @@ impl BitcoinWallet {
     }
 
     /// A transaction by its name; `None` when the wallet does not know it, or has given it up.
-    async fn transaction(&self, tx_id: &str) -> Result<Option<Found>, WalletError> {
+    async fn transaction(&self, tx_id: &str) -> Result<Option<WalletTx>, WalletError> {
         let method = "gettransaction";
         let whole = match self.rpc.call(method, json!([tx_id, true])).await? {
             Ok(whole) => whole,
@@ -108,7 +110,7 @@ impl BitcoinWallet {
             return Ok(None);
         }
         let confirmations = u64::try_from(depth).unwrap_or_default();
-        let mut found = Found {
+        let mut found = WalletTx {
             tx_id: tx_id.to_owned(),
             confirmations,
             amount: 0,
@@ -137,7 +139,7 @@ impl Wallet for BitcoinWallet {
         "sendmany"
     }
 
-    fn most_outputs(&self) -> usize {
+    fn max_outputs(&self) -> usize {
         MOST_OUTPUTS
     }
 
@@ -164,15 +166,15 @@ impl Wallet for BitcoinWallet {
         })
     }
 
-    async fn examine(&self, address: &str) -> Result<Fitness, WalletError> {
+    async fn check_address(&self, address: &str) -> Result<AddressCheck, WalletError> {
         let said = self.call("validateaddress", json!([address])).await?;
         Ok(match said["isvalid"].as_bool() {
-            Some(true) => Fitness::Payable,
-            _ => Fitness::Refused("it is not an address of this wallet's network".to_owned()),
+            Some(true) => AddressCheck::Payable,
+            _ => AddressCheck::Refused("it is not an address of this wallet's network".to_owned()),
         })
     }
 
-    async fn prepare(&self, _payment: &str, outputs: &[Output]) -> Result<Prepared, WalletError> {
+    async fn prepare(&self, _payment: &str, outputs: &[Output]) -> Result<PreparedTx, WalletError> {
         let funds = self.funds().await?;
         let wanted: u128 = outputs.iter().map(|output| output.amount).sum();
         if wanted >= funds.unlocked {
@@ -181,7 +183,7 @@ impl Wallet for BitcoinWallet {
                 funds.unlocked
             )));
         }
-        Ok(Prepared::default())
+        Ok(PreparedTx::default())
     }
 
     async fn submit(
@@ -227,7 +229,7 @@ impl Wallet for BitcoinWallet {
         payment: &str,
         tx_id: Option<&str>,
         since: i64,
-    ) -> Result<Option<Found>, WalletError> {
+    ) -> Result<Option<WalletTx>, WalletError> {
         if let Some(tx_id) = tx_id
             && let Some(found) = self.transaction(tx_id).await?
         {

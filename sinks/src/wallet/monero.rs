@@ -16,7 +16,9 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::wallet::rpc::{Refusal, Rpc};
-use crate::wallet::{Fitness, Found, Funds, Output, Prepared, Wallet, WalletConfig, WalletError};
+use crate::wallet::{
+    AddressCheck, Funds, Output, PreparedTx, Wallet, WalletConfig, WalletError, WalletTx,
+};
 
 /// Sixteen outputs are the most that the network takes, and one of them is the change.
 const MOST_OUTPUTS: usize = 15;
@@ -96,7 +98,7 @@ impl Wallet for MoneroWallet {
         "monero-wallet-rpc"
     }
 
-    fn most_outputs(&self) -> usize {
+    fn max_outputs(&self) -> usize {
         MOST_OUTPUTS
     }
 
@@ -115,20 +117,22 @@ impl Wallet for MoneroWallet {
         })
     }
 
-    async fn examine(&self, address: &str) -> Result<Fitness, WalletError> {
+    async fn check_address(&self, address: &str) -> Result<AddressCheck, WalletError> {
         let said = self
             .call("validate_address", json!({"address": address}))
             .await?;
         Ok(
             match (said["valid"].as_bool(), said["integrated"].as_bool()) {
-                (Some(true), Some(true)) => Fitness::Alone,
-                (Some(true), _) => Fitness::Payable,
-                _ => Fitness::Refused("it is not an address of this wallet's network".to_owned()),
+                (Some(true), Some(true)) => AddressCheck::Alone,
+                (Some(true), _) => AddressCheck::Payable,
+                _ => AddressCheck::Refused(
+                    "it is not an address of this wallet's network".to_owned(),
+                ),
             },
         )
     }
 
-    async fn prepare(&self, _payment: &str, outputs: &[Output]) -> Result<Prepared, WalletError> {
+    async fn prepare(&self, _payment: &str, outputs: &[Output]) -> Result<PreparedTx, WalletError> {
         if outputs.len() > MOST_OUTPUTS {
             return Err(WalletError::TooLarge(format!(
                 "{} destinations, a transaction takes {MOST_OUTPUTS}",
@@ -148,7 +152,7 @@ impl Wallet for MoneroWallet {
                 .rpc
                 .unreachable("transfer", "its answer has no transaction".to_owned()));
         };
-        Ok(Prepared {
+        Ok(PreparedTx {
             tx_id: Some(tx_id),
             fee: amount(&answer, "fee"),
             signed: Some(signed.into_bytes()),
@@ -188,7 +192,7 @@ impl Wallet for MoneroWallet {
         _payment: &str,
         tx_id: Option<&str>,
         _since: i64,
-    ) -> Result<Option<Found>, WalletError> {
+    ) -> Result<Option<WalletTx>, WalletError> {
         let Some(tx_id) = tx_id else { return Ok(None) };
         self.refresh().await?;
         let answer = match self
@@ -213,7 +217,7 @@ impl Wallet for MoneroWallet {
         let Some(transfer) = of("out").or_else(|| of("pending")) else {
             return Ok(None);
         };
-        Ok(Some(Found {
+        Ok(Some(WalletTx {
             tx_id: tx_id.to_owned(),
             confirmations: transfer["confirmations"].as_u64().unwrap_or_default(),
             amount: amount(transfer, "amount"),

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use headframe_sinks::wallet::{Fitness, Output, WalletKind};
+use headframe_sinks::wallet::{AddressCheck, Output, WalletKind};
 use headframe_sinks::{Wallet, WalletConfig, WalletError};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -259,10 +259,13 @@ async fn what_a_node_refuses_is_told_apart() {
         "{refused}"
     );
     assert!(matches!(
-        wallet.examine("bad1").await.unwrap(),
-        Fitness::Refused(_)
+        wallet.check_address("bad1").await.unwrap(),
+        AddressCheck::Refused(_)
     ));
-    assert_eq!(wallet.examine("syl1a").await.unwrap(), Fitness::Payable);
+    assert_eq!(
+        wallet.check_address("syl1a").await.unwrap(),
+        AddressCheck::Payable
+    );
     let much = vec![Output {
         address: "syl1a".to_owned(),
         amount: 2_099_999_997_690_002,

@@ -8,13 +8,13 @@ use arrow::datatypes::Int64Type;
 use datafusion::prelude::SessionContext;
 use headframe_schemas::{Table, codec, stream};
 use headframe_sinks::{
-    Binding, Lake, Range, SinkError, SnapshotReader, SnapshotTable, TableWriter,
+    Lake, SeqRange, SinkError, SnapshotReader, SnapshotTable, StreamBinding, TableWriter,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::failing::FailingStore;
 
-pub const BINDING: Binding = Binding {
+pub const BINDING: StreamBinding = StreamBinding {
     created_ns: 7,
     base: 0,
 };
@@ -42,7 +42,7 @@ impl Fixture {
         self.try_writer(BINDING).await.unwrap()
     }
 
-    pub async fn try_writer(&self, binding: Binding) -> Result<TableWriter, SinkError> {
+    pub async fn try_writer(&self, binding: StreamBinding) -> Result<TableWriter, SinkError> {
         TableWriter::open(&self.lake, table(), binding, CancellationToken::new()).await
     }
 
@@ -105,8 +105,8 @@ pub fn table() -> Table {
     Table::raw(stream::find("sensors").unwrap())
 }
 
-pub fn range(first: i64, last: i64) -> Range {
-    Range { first, last }
+pub fn range(first: i64, last: i64) -> SeqRange {
+    SeqRange { first, last }
 }
 
 /// One good row a sequence.

@@ -4,7 +4,7 @@
 mod bitcoin_wallet;
 mod failing;
 mod fixture;
-mod held;
+mod held_batch;
 mod maintenance;
 mod schema;
 mod state;

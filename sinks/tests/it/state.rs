@@ -1,6 +1,6 @@
 //! State files: the newest intact one that is not ahead of the offset.
 
-use headframe_sinks::state_store::StateStore;
+use headframe_sinks::StateStore;
 
 use crate::fixture::Fixture;
 

@@ -1,7 +1,7 @@
 //! The commit protocol under each failure of the table in `docs/exactly-once.md` that concerns the
 //! table.
 
-use headframe_sinks::{Binding, SinkError, SnapshotReader};
+use headframe_sinks::{SinkError, SnapshotReader, StreamBinding};
 
 use crate::failing::Fault;
 use crate::fixture::{BINDING, Fixture, range, rows, table};
@@ -126,7 +126,7 @@ async fn an_expiring_offset_and_another_stream_are_refused() {
         .await
         .unwrap();
     let other = fixture
-        .try_writer(Binding {
+        .try_writer(StreamBinding {
             created_ns: 8,
             ..BINDING
         })

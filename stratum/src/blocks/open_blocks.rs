@@ -4,7 +4,7 @@
 //! here. While it is not known whether a row became durable, the stream itself is asked before
 //! anything is written again, so that no step is written twice.
 
-use headframe_schemas::stream::blocks::{Block, Terms};
+use headframe_schemas::stream::blocks::{Block, PayoutTerms};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -95,7 +95,7 @@ impl OpenBlocks {
     }
 
     /// The operator confirms a block that nothing proves: it is this pool's, on these terms.
-    pub fn confirm(&mut self, key: &BlockKey, terms: Terms) {
+    pub fn confirm(&mut self, key: &BlockKey, terms: PayoutTerms) {
         if let Some(entry) = self.open.get_mut(key) {
             (entry.row.terms, entry.hold) = (terms, None);
         }

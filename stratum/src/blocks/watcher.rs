@@ -4,7 +4,7 @@
 //! stopped: also with a block whose outcome row a crash cut off. One process watches for one pool
 //! name; two would write each step twice.
 
-use headframe_schemas::stream::blocks::{Block, Terms};
+use headframe_schemas::stream::blocks::{Block, PayoutTerms};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -40,7 +40,7 @@ pub(crate) struct BlockWatcher {
     /// The address that found blocks pay.
     pub(crate) wallet: String,
     /// On which terms a block is paid whose own row is lost.
-    pub(crate) terms: Terms,
+    pub(crate) terms: PayoutTerms,
     pub(crate) blocks: SharedOpenBlocks,
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) facts: Arc<dyn Facts>,
@@ -213,7 +213,7 @@ impl BlockWatcher {
         };
         let terms = match stage {
             // Nobody is paid for it, so that no window is frozen.
-            BlockStage::Unproven | BlockStage::Rejected => Terms::default(),
+            BlockStage::Unproven | BlockStage::Rejected => PayoutTerms::default(),
             _ => entry.row.terms.clone(),
         };
         let row = Block {

@@ -6,7 +6,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use headframe_ingest::{Numbered, PublishError, Publisher};
+use headframe_ingest::{PublishError, Publisher, SequencedBatch};
 use headframe_schemas::Record;
 use headframe_schemas::stream::bans::Ban;
 use headframe_schemas::stream::blocks::Block;
@@ -320,7 +320,7 @@ fn append(segments: &mut Segments, records: &[SpoolRecord]) -> Done {
 
 fn read(
     segments: &mut Segments,
-    aside: &[(Numbered, String)],
+    aside: &[(SequencedBatch, String)],
     done: Option<u64>,
 ) -> Result<Option<Segment>, SpoolError> {
     for (message, reason) in aside {
@@ -344,9 +344,9 @@ fn read(
 async fn offer(
     publisher: Publisher,
     number: u64,
-    message: Numbered,
+    message: SequencedBatch,
 ) -> (u64, Result<(), PublishFailure>) {
-    let answer = match publisher.offer(&message).await {
+    let answer = match publisher.publish_once(&message).await {
         Ok(_) => Ok(()),
         Err(error @ (PublishError::TooLarge { .. } | PublishError::Encode(_))) => {
             Err(PublishFailure::Permanent(error.to_string()))

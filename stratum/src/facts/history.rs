@@ -1,7 +1,7 @@
 //! The rows about blocks that the stream holds, so that a restart knows what was written before it.
 
-use headframe_ingest::provision::inspect;
-use headframe_ingest::{Message, Nats, ReadFrom, Reader, Seen, newest};
+use headframe_ingest::inspect_stream;
+use headframe_ingest::{DuplicateFilter, Message, Nats, ReadFrom, Reader, last_message};
 use headframe_schemas::codec;
 use headframe_schemas::message::Format;
 use headframe_schemas::stream::blocks::{Block, Blocks};
@@ -19,7 +19,7 @@ pub(super) async fn block_rows(nats: &Nats, pool: &str) -> Result<Vec<Block>, Fa
         stream: "blocks",
         reason,
     };
-    let identity = tokio::time::timeout(PATIENCE, inspect(&nats.js, &Blocks)).await;
+    let identity = tokio::time::timeout(PATIENCE, inspect_stream(&nats.js, &Blocks)).await;
     let identity = identity
         .map_err(|_| failed("JetStream does not answer".to_owned()))?
         .map_err(|error| failed(error.to_string()))?;
@@ -31,7 +31,7 @@ pub(super) async fn block_rows(nats: &Nats, pool: &str) -> Result<Vec<Block>, Fa
         ..ReadFrom::default()
     };
     let mut rows = Vec::new();
-    let mut seen = Seen::default();
+    let mut seen = DuplicateFilter::default();
     if identity.first_seq > identity.last_seq {
         return Ok(rows);
     }
@@ -56,7 +56,7 @@ pub(super) async fn newest_height(nats: &Nats, pool: &str) -> Result<Option<u64>
         stream: "shares",
         reason,
     };
-    let newest = tokio::time::timeout(PATIENCE, newest(nats, &Shares, pool)).await;
+    let newest = tokio::time::timeout(PATIENCE, last_message(nats, &Shares, pool)).await;
     let newest = newest
         .map_err(|_| failed("JetStream does not answer".to_owned()))?
         .map_err(|error| failed(error.to_string()))?;
@@ -72,7 +72,7 @@ pub(super) async fn newest_height(nats: &Nats, pool: &str) -> Result<Option<u64>
 
 /// Adds the rows of one message. What a repeated publish stored twice is one row, as it is in the
 /// table.
-fn take(message: &Message, pool: &str, seen: &mut Seen, rows: &mut Vec<Block>) {
+fn take(message: &Message, pool: &str, seen: &mut DuplicateFilter, rows: &mut Vec<Block>) {
     if Format::from_content_type(message.content_type.as_deref()) != Ok(Format::Ndjson) {
         // This pool writes lines; whatever else there is was not written by it.
         return;

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use headframe_ingest::Numbered;
+use headframe_ingest::SequencedBatch;
 use headframe_schemas::Stream;
 use thiserror::Error;
 
@@ -113,14 +113,14 @@ pub enum QueueAction<W> {
     /// Tell these.
     Answer(Vec<W>, Result<(), RowRefusal>),
     /// Offer a message to JetStream; then call [`DurableQueue::offered`] with the number.
-    Offer(u64, Numbered),
+    Offer(u64, SequencedBatch),
     /// Write records behind all others, sync, then call [`DurableQueue::appended`].
     Append(Vec<SpoolRecord>),
     /// Keep messages aside that JetStream will never take, remove the segment that is done with,
     /// read the oldest, in this order; then call [`DurableQueue::read`].
     Read {
         /// The messages and the reasons.
-        aside: Vec<(Numbered, String)>,
+        aside: Vec<(SequencedBatch, String)>,
         /// The segment to remove.
         done: Option<u64>,
     },
@@ -139,7 +139,7 @@ pub struct DurableQueue<W> {
     returned: Vec<(SpoolRecord, Vec<W>)>,
     answers: VecDeque<(Vec<W>, Result<(), RowRefusal>)>,
     /// JetStream will never take them; to be kept beside the spool.
-    aside: Vec<(Numbered, String)>,
+    aside: Vec<(SequencedBatch, String)>,
     /// Who waits for the append in progress, and its size.
     writing: Option<(Vec<W>, u64)>,
     reading: bool,

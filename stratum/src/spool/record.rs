@@ -4,15 +4,15 @@
 //! to read one.
 
 use bytes::{Bytes, BytesMut};
-use headframe_ingest::Numbered;
+use headframe_ingest::SequencedBatch;
 use headframe_schemas::stream;
 use serde::{Deserialize, Serialize};
 
-/// Numbered rows, and whether JetStream may have them already.
+/// SequencedBatch rows, and whether JetStream may have them already.
 #[derive(Debug, Clone)]
 pub struct SpoolRecord {
     /// The rows and their numbers.
-    pub message: Numbered,
+    pub message: SequencedBatch,
     /// They were offered to JetStream under this very message id, so they are offered under it
     /// again.
     pub offered: bool,
@@ -31,7 +31,7 @@ struct Head<'a> {
 impl SpoolRecord {
     /// The bytes to be framed.
     pub fn encode(&self) -> Vec<u8> {
-        let Numbered {
+        let SequencedBatch {
             stream,
             key,
             producer,
@@ -74,7 +74,7 @@ impl SpoolRecord {
                 head.rows, head.first
             ));
         }
-        let message = Numbered {
+        let message = SequencedBatch {
             stream,
             key: head.key,
             producer: head.producer.into(),
@@ -93,8 +93,12 @@ impl SpoolRecord {
 /// or the way back would be slower than the way in. What was offered before keeps its composition.
 /// The same records give the same messages, whenever they are read, so the message ids are the same
 /// after a crash.
-pub fn messages(records: Vec<SpoolRecord>, max_rows: usize, max_bytes: usize) -> Vec<Numbered> {
-    let mut messages: Vec<Numbered> = Vec::new();
+pub fn messages(
+    records: Vec<SpoolRecord>,
+    max_rows: usize,
+    max_bytes: usize,
+) -> Vec<SequencedBatch> {
+    let mut messages: Vec<SequencedBatch> = Vec::new();
     let mut joined: Vec<SpoolRecord> = Vec::new();
     let (mut rows, mut bytes) = (0, 0);
     for record in records {
@@ -126,7 +130,7 @@ fn follows(last: &SpoolRecord, next: &SpoolRecord) -> bool {
         && number == Some(b.first)
 }
 
-fn join(records: Vec<SpoolRecord>) -> Option<Numbered> {
+fn join(records: Vec<SpoolRecord>) -> Option<SequencedBatch> {
     let mut records = records.into_iter().map(|record| record.message);
     let mut message = records.next()?;
     let mut text: Option<BytesMut> = None;
@@ -158,7 +162,7 @@ mod tests {
         let lines: String = (0..rows)
             .map(|row| format!("{{\"n\":{}}}\n", first + i64::try_from(row).unwrap()))
             .collect();
-        let message = Numbered {
+        let message = SequencedBatch {
             stream,
             key: "main".into(),
             producer: producer.into(),
@@ -169,8 +173,8 @@ mod tests {
         SpoolRecord { message, offered }
     }
 
-    fn rows(messages: &[Numbered]) -> Vec<(String, String, i64, String)> {
-        let each = |message: &Numbered| {
+    fn rows(messages: &[SequencedBatch]) -> Vec<(String, String, i64, String)> {
+        let each = |message: &SequencedBatch| {
             let text = String::from_utf8(message.text.to_vec()).unwrap();
             assert_eq!(text.lines().count(), message.rows);
             let (name, producer, first) = (
@@ -203,7 +207,7 @@ mod tests {
                 next[stream] = first + i64::try_from(rows).unwrap();
                 record(streams[stream], "p", first, rows, offered)
             }).collect();
-            let plain: Vec<Numbered> = records.iter().map(|record| record.message.clone()).collect();
+            let plain: Vec<SequencedBatch> = records.iter().map(|record| record.message.clone()).collect();
             let joined = messages(records.clone(), max_rows, max_bytes);
             prop_assert_eq!(rows(&joined), rows(&plain));
             for message in &joined {
@@ -222,7 +226,7 @@ mod tests {
         let read = SpoolRecord::decode(&wanted.encode()).unwrap();
         assert_eq!(
             (format!("{:?}", read.message), read.offered),
-            ("Numbered(shares main p.1/7+3)".to_owned(), true)
+            ("SequencedBatch(shares main p.1/7+3)".to_owned(), true)
         );
         assert_eq!(read.message.text, wanted.message.text);
         for (bad, reason) in [
@@ -256,7 +260,7 @@ mod tests {
         ];
         let ids: Vec<String> = messages(records, 100, 10_000)
             .iter()
-            .map(Numbered::id)
+            .map(SequencedBatch::id)
             .collect();
         assert_eq!(ids, ["a/1+3", "a/5+1", "b/6+1", "b/7+1"]);
     }

@@ -1,7 +1,7 @@
 //! A found block's life: the pure steps against a chain that reorganises and a pool that crashes,
 //! and the pool's watcher.
 
-use headframe_schemas::stream::blocks::{Block, Terms};
+use headframe_schemas::stream::blocks::{Block, PayoutTerms};
 use headframe_stratum::blocks::open_blocks::{BlockKey, MAX_OPEN, OpenBlocks, key_of};
 use headframe_stratum::blocks::{BlockStage, ConfirmationRules, is_over, next_steps};
 use headframe_stratum::chain::ChainPosition;
@@ -41,7 +41,7 @@ fn row(hash: u8, height: i64, status: &str) -> Block {
         network_difficulty: 16,
         reward_atomic: Some(7),
         reason: None,
-        terms: Terms::default(),
+        terms: PayoutTerms::default(),
     }
 }
 

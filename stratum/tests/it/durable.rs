@@ -3,12 +3,12 @@
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use headframe_ingest::server::find_binary;
+use headframe_ingest::find_nats_server;
 use headframe_ingest::{
-    Decoder, Expect, ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ReadFrom, Reader,
-    ServerConfig,
+    Decoder, ExpectedStream, ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ReadFrom,
+    Reader, ServerConfig,
 };
-use headframe_ingest::{State, StreamSettings, provision};
+use headframe_ingest::{DecoderState, StreamSettings, provision_stream};
 use headframe_schemas::stream::{self, shares::Share, shares::Shares};
 use headframe_stratum::spool::SpoolConfig;
 use headframe_stratum::{DurableFacts, Facts, StratumConfig};
@@ -58,7 +58,7 @@ impl Bed {
         .await
         .unwrap();
         for stream in stream::ALL {
-            provision(&nats.js, *stream, &StreamSettings::default())
+            provision_stream(&nats.js, *stream, &StreamSettings::default())
                 .await
                 .unwrap();
         }
@@ -103,14 +103,14 @@ impl Bed {
     pub async fn rows(&self) -> Vec<StoredShare> {
         let from = ReadFrom {
             next: 1,
-            expect: Expect::default(),
+            expect: ExpectedStream::default(),
         };
         let mut reader = Reader::open(self.nats.clone(), &Shares, from)
             .await
             .unwrap();
-        let mut decoder = Decoder::new(&Shares, 0, State::default());
+        let mut decoder = Decoder::new(&Shares, 0, DecoderState::default());
         let mut rows = Vec::new();
-        let last = headframe_ingest::provision::inspect(&self.nats.js, &Shares)
+        let last = headframe_ingest::inspect_stream(&self.nats.js, &Shares)
             .await
             .unwrap()
             .unwrap()
@@ -143,7 +143,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn start(folder: &Path, port: u16) -> ManagedServer {
     let config = ServerConfig {
         port,
-        ..ServerConfig::new(find_binary().unwrap(), folder.join("nats"))
+        ..ServerConfig::new(find_nats_server().unwrap(), folder.join("nats"))
     };
     ManagedServer::start(config).await.unwrap()
 }

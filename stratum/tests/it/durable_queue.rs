@@ -1,7 +1,7 @@
 //! The durable_queue in a world of its own: a JetStream that dies, delays and answers to nobody, a disk
 //! that fails, and crashes.
 
-use headframe_ingest::Numbered;
+use headframe_ingest::SequencedBatch;
 use headframe_schemas::Stream;
 use headframe_schemas::stream::{blocks::Blocks, shares::Shares};
 use headframe_stratum::spool::durable_queue::{
@@ -88,9 +88,9 @@ struct World {
     next_row: u64,
     up: bool,
     calm: bool,
-    offers: Vec<(u64, Numbered)>,
+    offers: Vec<(u64, SequencedBatch)>,
     /// Messages that will be stored although their sender was told that they failed.
-    ghosts: Vec<Numbered>,
+    ghosts: Vec<SequencedBatch>,
     work: Option<Work>,
     disk: Disk,
     /// What the streams hold, by message id, and every row in the order it came.
@@ -184,7 +184,7 @@ impl World {
         );
     }
 
-    fn store(&mut self, message: &Numbered) {
+    fn store(&mut self, message: &SequencedBatch) {
         let id = (message.stream.name(), message.id());
         if let Some(stored) = self.ids.get(&id) {
             assert_eq!(stored, &message.text, "two messages of one id");

@@ -1,9 +1,9 @@
 //! What the `blocks` stream says of earlier runs, over a real `nats-server`.
 
-use headframe_ingest::server::find_binary;
+use headframe_ingest::find_nats_server;
 use headframe_ingest::{
     ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, StreamSettings,
-    provision,
+    provision_stream,
 };
 use headframe_schemas::stream;
 use headframe_schemas::stream::blocks::Block;
@@ -32,7 +32,7 @@ fn statuses(rows: &[Block]) -> Vec<&str> {
 async fn the_stream_itself_tells_a_restart_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let nats_server = ManagedServer::start(ServerConfig::new(
-        find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.path().to_owned(),
     ))
     .await
@@ -53,7 +53,7 @@ async fn the_stream_itself_tells_a_restart_what_was_written() {
             .contains("does not exist")
     );
     for stream in stream::ALL {
-        provision(&nats.js, *stream, &StreamSettings::default())
+        provision_stream(&nats.js, *stream, &StreamSettings::default())
             .await
             .unwrap();
     }

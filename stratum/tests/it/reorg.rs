@@ -14,7 +14,7 @@ use crate::address::MAINNET;
 use crate::facts::Memory;
 use crate::regtest::{Monerod, generate, mined};
 use crate::scripted::config;
-use headframe_schemas::stream::blocks::{Block, Terms};
+use headframe_schemas::stream::blocks::{Block, PayoutTerms};
 
 async fn pop(monerod: &Monerod, count: u64) {
     let answer = reqwest::Client::new()
@@ -52,7 +52,7 @@ async fn found(chain: &MoneroChain, facts: &Memory) -> String {
         network_difficulty: 1,
         reward_atomic: None,
         reason: None,
-        terms: Terms::default(),
+        terms: PayoutTerms::default(),
     };
     facts.blocks.lock().unwrap().push(row);
     chain.submit(&block).await.unwrap();

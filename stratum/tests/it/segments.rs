@@ -1,7 +1,7 @@
 //! The spool's files on a real disk: what was appended is read in order, after a crash, a cut, a
 //! flipped bit and a full disk.
 
-use headframe_ingest::Numbered;
+use headframe_ingest::SequencedBatch;
 use headframe_schemas::stream::shares::Shares;
 use headframe_stratum::spool::frame;
 use headframe_stratum::spool::record::SpoolRecord;
@@ -12,7 +12,7 @@ fn append(segments: &mut Segments, first: i64, rows: usize) {
     let text: String = (0..rows)
         .map(|row| format!("{{\"row\":{}}}\n", first + row as i64))
         .collect();
-    let message = Numbered {
+    let message = SequencedBatch {
         stream: &Shares,
         key: "main".into(),
         producer: "p".into(),

@@ -1,6 +1,6 @@
 //! The server against captured XMRig lines and against everything a miner should not send.
 
-use headframe_schemas::stream::blocks::Terms;
+use headframe_schemas::stream::blocks::PayoutTerms;
 use headframe_stratum::StratumConfig;
 use headframe_stratum::chain::NoWorkCause;
 use headframe_stratum::miner::{Miner, MinerConfig};
@@ -285,7 +285,7 @@ async fn a_block_is_a_candidate_before_the_daemon_is_told() {
         network_difficulty: 16,
         ..Scene::default()
     };
-    let terms = Terms {
+    let terms = PayoutTerms {
         scheme: Some("pplns".to_owned()),
         window_milli: Some(2_000),
         fee_bp: Some(60),

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use headframe_ingest::{ManagedServer, ServerConfig, server};
+use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 
 use self::http::StandIn;
 use self::node::Rules;
@@ -47,7 +47,7 @@ async fn pool(folder: &Path, nats: &ManagedServer, url: &str) -> (Headframe, u16
 async fn our_own_miner_waits_for_a_pool_without_work_and_then_makes_blocks_of_opensy() {
     let folder = tempfile::tempdir().unwrap();
     let nats = ManagedServer::start(ServerConfig::new(
-        server::find_binary().unwrap(),
+        find_nats_server().unwrap(),
         folder.path().join("nats"),
     ))
     .await

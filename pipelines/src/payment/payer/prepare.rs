@@ -6,7 +6,7 @@
 //! of it.
 
 use headframe_schemas::stream::payments::Payment;
-use headframe_sinks::wallet::{Found, Output, Prepared, WalletError};
+use headframe_sinks::wallet::{Output, PreparedTx, WalletError, WalletTx};
 
 use super::{PauseReason, Payer};
 use crate::payment::FeePolicy;
@@ -195,7 +195,7 @@ impl<J: Journal> Payer<J> {
     pub(super) async fn find_in_history(
         &self,
         payment: &OpenPayment,
-    ) -> Result<Option<Found>, PauseReason> {
+    ) -> Result<Option<WalletTx>, PauseReason> {
         let kept = self
             .signed_txs_of(payment)
             .filter(|kept| payment.tx_id.as_deref() != Some(*kept));
@@ -240,7 +240,7 @@ impl<J: Journal> Payer<J> {
     async fn prepare_outputs(
         &self,
         payment: &OpenPayment,
-    ) -> Result<(Vec<Output>, Prepared), PrepareError> {
+    ) -> Result<(Vec<Output>, PreparedTx), PrepareError> {
         let mut fee = 0;
         let mut outputs = plan::outputs(payment, self.config.fee_policy, fee);
         let mut prepared = self.wallet.prepare(&payment.id, &outputs).await?;

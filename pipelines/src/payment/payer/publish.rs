@@ -1,6 +1,6 @@
 //! What the payer tells probes, metrics and the page that says why somebody is not paid.
 
-use headframe_sinks::wallet::Fitness;
+use headframe_sinks::wallet::AddressCheck;
 
 use super::{PauseReason, Payer};
 use crate::payment::journal::{Journal, JournalError};
@@ -31,7 +31,7 @@ impl<J: Journal> Payer<J> {
             .fitness
             .iter()
             .filter_map(|(account, fitness)| match fitness {
-                Fitness::Refused(reason) => Some((account.clone(), reason.clone())),
+                AddressCheck::Refused(reason) => Some((account.clone(), reason.clone())),
                 _ => None,
             });
         let owned = |account: &str, reason: &str| (account.to_owned(), reason.to_owned());

@@ -1,6 +1,6 @@
 //! The beginning of a payment: who is in it, and its first row.
 
-use headframe_sinks::wallet::{Fitness, WalletError};
+use headframe_sinks::wallet::{AddressCheck, WalletError};
 
 use super::{PauseReason, Payer};
 use crate::payment::journal::Journal;
@@ -26,7 +26,7 @@ impl<J: Journal> Payer<J> {
             )));
         }
         self.forget_old_refusals(now);
-        let max_outputs = self.wallet.most_outputs();
+        let max_outputs = self.wallet.max_outputs();
         let enough = self.config.batch_size.min(max_outputs);
         self.examine_addresses(&candidates, enough, now).await?;
         let chosen = select::choose(
@@ -37,9 +37,12 @@ impl<J: Journal> Payer<J> {
             max_outputs,
         );
         if chosen.is_empty() {
-            let able = candidates
-                .iter()
-                .any(|one| !matches!(self.fitness.get(&one.account), Some(Fitness::Refused(_))));
+            let able = candidates.iter().any(|one| {
+                !matches!(
+                    self.fitness.get(&one.account),
+                    Some(AddressCheck::Refused(_))
+                )
+            });
             return match able {
                 true => {
                     Err(WalletError::NotEnough(format!("{} atomic units", funds.unlocked)).into())
@@ -89,13 +92,14 @@ impl<J: Journal> Payer<J> {
         let mut payable = 0;
         for candidate in candidates {
             if !self.fitness.contains_key(&candidate.account) {
-                let fitness = self.wallet.examine(&candidate.account).await?;
-                if matches!(fitness, Fitness::Refused(_)) {
+                let fitness = self.wallet.check_address(&candidate.account).await?;
+                if matches!(fitness, AddressCheck::Refused(_)) {
                     self.refused_at.insert(candidate.account.clone(), now);
                 }
                 self.fitness.insert(candidate.account.clone(), fitness);
             }
-            payable += usize::from(self.fitness.get(&candidate.account) == Some(&Fitness::Payable));
+            payable +=
+                usize::from(self.fitness.get(&candidate.account) == Some(&AddressCheck::Payable));
             if payable > enough {
                 break;
             }

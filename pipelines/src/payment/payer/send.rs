@@ -1,6 +1,6 @@
 //! What is done about a payment that may have been sent: looked up, sent, or given back.
 
-use headframe_sinks::wallet::{Found, WalletError};
+use headframe_sinks::wallet::{WalletError, WalletTx};
 
 use super::{PauseReason, Payer};
 use crate::payment::FeePolicy;
@@ -22,7 +22,7 @@ impl<J: Journal> Payer<J> {
         let Some(found) = self.find_in_history(payment).await? else {
             return self.execute(payment, action, None, now).await;
         };
-        let Found {
+        let WalletTx {
             tx_id,
             confirmations,
             ..
@@ -66,7 +66,7 @@ impl<J: Journal> Payer<J> {
     async fn action_for_found(
         &self,
         payment: &OpenPayment,
-        found: &Found,
+        found: &WalletTx,
         now: i64,
     ) -> Result<NextAction, PauseReason> {
         let mut facts = LocalFacts::default();

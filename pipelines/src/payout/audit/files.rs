@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use headframe_schemas::codec;
-use headframe_sinks::{DataFile, SinkError, Snapshot, TableLocation, checksum, row_groups};
+use headframe_sinks::{DataFile, SinkError, Snapshot, TableLocation, row_groups};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
@@ -112,7 +112,7 @@ async fn readable(
 }
 
 async fn whole(snapshot: &Snapshot, file: &DataFile) -> Result<(), String> {
-    match checksum::is_intact(&snapshot.location, file).await {
+    match file.is_intact(&snapshot.location).await {
         Ok(Some(false)) => Err(
             "is not the one that was written: its bytes do not have the checksum of its name"
                 .to_owned(),

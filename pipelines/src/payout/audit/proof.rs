@@ -2,7 +2,7 @@
 //! tables and without a network.
 
 use datafusion::prelude::{col, lit};
-use headframe_schemas::stream::payouts::Frozen;
+use headframe_schemas::stream::payouts::FrozenWindow;
 use headframe_schemas::stream::windows::WindowRow;
 use headframe_sinks::Lake;
 use serde::{Deserialize, Serialize};
@@ -106,7 +106,7 @@ pub async fn make(
     )))
 }
 
-fn build(row: &WindowRow, frozen: Frozen, steps: Vec<Sibling>) -> Result<Proof, String> {
+fn build(row: &WindowRow, frozen: FrozenWindow, steps: Vec<Sibling>) -> Result<Proof, String> {
     let neighbour = |step| match step {
         Sibling::Left(hash) => Neighbour::Left(hash),
         Sibling::Right(hash) => Neighbour::Right(hash),
@@ -195,8 +195,8 @@ pub fn check(proof: &Proof, miner: &str, trusted: Option<&str>) -> Result<(), St
 }
 
 /// The terms that the pool signed, as the proof names them.
-fn signed_terms(proof: &Proof) -> Result<Frozen, String> {
-    Ok(Frozen {
+fn signed_terms(proof: &Proof) -> Result<FrozenWindow, String> {
+    Ok(FrozenWindow {
         scheme: proof.scheme.clone(),
         window_milli: proof.window_milli,
         fee_bp: proof.fee_bp,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::prelude::{col, lit};
-use headframe_schemas::stream::payouts::{FEE, Frozen, Payout};
+use headframe_schemas::stream::payouts::{FEE, FrozenWindow, Payout};
 use headframe_sinks::{Lake, Snapshot};
 
 use super::AuditedTables;
@@ -43,7 +43,7 @@ pub struct Comparison {
 /// What the tables say that a block was paid.
 #[derive(Default)]
 struct PaidBefore {
-    frozen: Option<Frozen>,
+    frozen: Option<FrozenWindow>,
     /// The pool's own part, once the block was credited.
     fee: Option<i128>,
 }
@@ -196,7 +196,7 @@ async fn window_under(
     tables: &PayoutTables,
     shares: &Arc<Snapshot>,
     due: &PayoutStep,
-    frozen: &Frozen,
+    frozen: &FrozenWindow,
     policy: Policy,
 ) -> Result<Result<FoundWindow, &'static str>, PipelineFault> {
     let oldest = shares

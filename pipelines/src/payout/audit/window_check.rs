@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headframe_schemas::stream::payouts::Frozen;
+use headframe_schemas::stream::payouts::FrozenWindow;
 use headframe_schemas::stream::windows::WindowRow;
 use headframe_sinks::{DataFile, Snapshot};
 
@@ -18,7 +18,7 @@ use crate::signature;
 /// The root is that of the rows, the signature that of the statement, the terms those of the block.
 pub(super) fn check_statement(
     due: &PayoutStep,
-    frozen: &Frozen,
+    frozen: &FrozenWindow,
     stated: &BlockRows,
     trusted: Option<&str>,
     report: &mut AuditReport,
@@ -62,7 +62,7 @@ pub(super) fn check_statement(
 }
 
 /// The terms that the frozen row names are those of the block's row.
-fn check_terms(due: &PayoutStep, frozen: &Frozen, report: &mut AuditReport) {
+fn check_terms(due: &PayoutStep, frozen: &FrozenWindow, report: &mut AuditReport) {
     let Some(paid) = due.block.paid() else { return };
     let terms = |name: &str, found: String, wanted: String| {
         (found != wanted).then(|| {
@@ -97,7 +97,7 @@ fn check_terms(due: &PayoutStep, frozen: &Frozen, report: &mut AuditReport) {
 pub(super) async fn check_window(
     tables: &PayoutTables,
     due: &PayoutStep,
-    frozen: &Frozen,
+    frozen: &FrozenWindow,
     stated: &BlockRows,
     report: &mut AuditReport,
 ) -> Result<(), PipelineFault> {
@@ -148,7 +148,7 @@ pub(super) async fn check_window(
 fn check_amounts(
     due: &PayoutStep,
     terms: &BlockTerms,
-    frozen: &Frozen,
+    frozen: &FrozenWindow,
     stated: &BlockRows,
     report: &mut AuditReport,
 ) {
@@ -178,7 +178,7 @@ fn check_amounts(
 async fn compare_found(
     shares: &Snapshot,
     due: &PayoutStep,
-    (terms, frozen): (&BlockTerms, &Frozen),
+    (terms, frozen): (&BlockTerms, &FrozenWindow),
     found: &FoundWindow,
     stated: &BlockRows,
     report: &mut AuditReport,

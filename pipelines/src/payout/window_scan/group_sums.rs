@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use arrow::array::{Array, AsArray, DictionaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type};
 use futures::TryStreamExt;
-use headframe_sinks::row_group::BATCH_ROWS;
+use headframe_sinks::BATCH_ROWS;
 use headframe_sinks::{RowGroup, SinkError};
 
 use super::miner_ids::{MinerIds, same};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use headframe_ingest::Chronicle;
+use headframe_ingest::ExclusiveAppender;
 use headframe_schemas::stream::payouts::Payout;
 use headframe_schemas::stream::windows::WindowRow;
 use headframe_schemas::{Record, codec};
@@ -37,8 +37,8 @@ type Amounts = Arc<Vec<(String, i128)>>;
 pub(super) struct PayoutWriter<'a> {
     tables: &'a PayoutTables,
     key: &'a SigningKey,
-    windows: Chronicle,
-    payouts: Chronicle,
+    windows: ExclusiveAppender,
+    payouts: ExclusiveAppender,
     /// The newest row that was there at the start; `None` once the work has come past it.
     last_payout: Option<Payout>,
     /// The newest row of a window that was there at the start.
@@ -52,8 +52,8 @@ impl<'a> PayoutWriter<'a> {
     pub(super) async fn recover(
         tables: &'a PayoutTables,
         key: &'a SigningKey,
-        windows: Chronicle,
-        payouts: Chronicle,
+        windows: ExclusiveAppender,
+        payouts: ExclusiveAppender,
     ) -> Result<Self, PipelineFault> {
         let last_payout = tables.last_payout(&tables.payouts.refresh().await?).await?;
         let last_window_row = tables.last_window(&tables.windows.refresh().await?).await?;
@@ -296,10 +296,13 @@ fn position(rows: &[Payout], last: &Payout) -> Option<usize> {
 }
 
 /// Appends rows in as many messages as they need.
-async fn append<R: Record>(chronicle: &mut Chronicle, mut rows: &[R]) -> Result<(), PipelineFault> {
+async fn append<R: Record>(
+    chronicle: &mut ExclusiveAppender,
+    mut rows: &[R],
+) -> Result<(), PipelineFault> {
     check_acceptable(rows)?;
     while !rows.is_empty() {
-        let (now, later) = rows.split_at(chronicle.fitting(rows)?);
+        let (now, later) = rows.split_at(chronicle.rows_that_fit(rows)?);
         chronicle.append(now).await?;
         rows = later;
     }

@@ -7,9 +7,9 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use datafusion::prelude::{SessionContext, col};
 use futures::StreamExt;
-use headframe_ingest::State;
+use headframe_ingest::DecoderState;
 use headframe_schemas::{Stream, Table};
-use headframe_sinks::state_store::StateStore;
+use headframe_sinks::StateStore;
 use headframe_sinks::{Lake, SnapshotReader, SnapshotTable};
 
 use crate::fault::PipelineFault;
@@ -32,20 +32,20 @@ pub async fn state(
     stream: &'static dyn Stream,
     base: i64,
     offset: Option<i64>,
-) -> Result<State, PipelineFault> {
+) -> Result<DecoderState, PipelineFault> {
     let Some(offset) = offset else {
-        return Ok(State::default());
+        return Ok(DecoderState::default());
     };
     let (from, mut state) = match store(lake, stream).load(offset).await? {
-        Some((seq, bytes)) => (Some(seq), State::from_bytes(&bytes)?),
-        None => (None, State::default()),
+        Some((seq, bytes)) => (Some(seq), DecoderState::from_bytes(&bytes)?),
+        None => (None, DecoderState::default()),
     };
     if state
-        .guard
+        .last_message
         .as_ref()
-        .is_some_and(|guard| base + guard.seq > from.unwrap_or(offset))
+        .is_some_and(|last| base + last.seq > from.unwrap_or(offset))
     {
-        state.guard = None;
+        state.last_message = None;
     }
     if from == Some(offset) {
         return Ok(state);
@@ -57,7 +57,7 @@ pub async fn state(
         "replaying the raw table to rebuild the decoder's state"
     );
     replay(lake, stream, from, offset, &mut state).await?;
-    // The guard of an older state names an older message; it still proves that the stream is the
+    // The last message of an older state is an older message; it still proves that the stream is the
     // one that was read.
     Ok(state)
 }
@@ -67,7 +67,7 @@ async fn replay(
     stream: &'static dyn Stream,
     from: Option<i64>,
     offset: i64,
-    state: &mut State,
+    state: &mut DecoderState,
 ) -> Result<(), PipelineFault> {
     let table = Table::raw(stream);
     let name = table.name.clone();
@@ -100,7 +100,7 @@ async fn replay(
     Ok(())
 }
 
-fn insert(batch: &RecordBatch, state: &mut State) {
+fn insert(batch: &RecordBatch, state: &mut DecoderState) {
     let producers = batch.column(2).as_string_view();
     let numbers = batch.column(3).as_primitive::<Int64Type>();
     let times = batch.column(4).as_primitive::<TimestampMicrosecondType>();

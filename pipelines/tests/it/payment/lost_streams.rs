@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use headframe_ingest::{
-    ManagedServer, Nats, NatsConfig, ServerConfig, StreamIdentity, provision, server,
+    ManagedServer, Nats, NatsConfig, ServerConfig, StreamIdentity, find_nats_server,
+    provision_stream,
 };
 use headframe_pipelines::payment::lake_journal::LakeJournal;
 use headframe_pipelines::payment::payer::PauseReason;
@@ -14,8 +15,8 @@ use headframe_pipelines::payment::signed_tx::{self, SignedTx};
 use headframe_pipelines::payment::{Journal, JournalError, Ledger, PayerStateHandle};
 use headframe_schemas::Table;
 use headframe_schemas::stream::payments::{Payment, Payments};
-use headframe_sinks::wallet::vault::{FolderVault, Vault};
-use headframe_sinks::{Binding, Lake, Range, TableWriter};
+use headframe_sinks::wallet::signed_tx_store::{SignedTxFolder, SignedTxStore};
+use headframe_sinks::{Lake, SeqRange, StreamBinding, TableWriter};
 use tokio_util::sync::CancellationToken;
 
 use super::crashes::{payer_telling, poll};
@@ -49,10 +50,8 @@ impl Place {
     }
 
     async fn up(&mut self) {
-        let mut config = ServerConfig::new(
-            server::find_binary().unwrap(),
-            self.folder.path().join("nats"),
-        );
+        let mut config =
+            ServerConfig::new(find_nats_server().unwrap(), self.folder.path().join("nats"));
         config.port = self.port;
         let server = ManagedServer::start(config).await.unwrap();
         self.port = server.url().rsplit(':').next().unwrap().parse().unwrap();
@@ -73,14 +72,14 @@ impl Place {
     }
 
     async fn stream(&self) -> StreamIdentity {
-        provision(&self.nats().await.js, &Payments, &Default::default())
+        provision_stream(&self.nats().await.js, &Payments, &Default::default())
             .await
             .unwrap()
     }
 
     /// The table is complete through a sequence, as far as its log says.
     async fn committed(&self, stream: &StreamIdentity, last: i64) {
-        let binding = Binding {
+        let binding = StreamBinding {
             created_ns: stream.created_ns,
             base: 0,
         };
@@ -95,7 +94,7 @@ impl Place {
         if last > 0 {
             writer
                 .commit(
-                    Range {
+                    SeqRange {
                         first: writer.offset().unwrap_or(0) + 1,
                         last,
                     },
@@ -403,7 +402,7 @@ async fn what_a_vault_keeps_is_listed_by_pool() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("payments");
     assert_eq!(signed_tx::list(&place, "main").unwrap(), []);
-    let vault = FolderVault::open(&place).unwrap();
+    let vault = SignedTxFolder::open(&place).unwrap();
     for payment in ["main-7-1790", "main-2-8-1790", "mai.n-3-1790", "other"] {
         vault.put(payment, "ab12", b"signed").await.unwrap();
     }

@@ -4,7 +4,7 @@
 use headframe_pipelines::payment::plan::{self, LocalFacts, NextAction};
 use headframe_pipelines::payment::{FeePolicy, OpenPayment, PaymentConfig};
 use headframe_schemas::stream::payments::Payment;
-use headframe_sinks::wallet::Found;
+use headframe_sinks::wallet::WalletTx;
 
 const SECOND: i64 = 1_000_000;
 
@@ -46,8 +46,8 @@ fn config() -> PaymentConfig {
     }
 }
 
-fn found(amount: u128, confirmations: u64) -> Found {
-    Found {
+fn found(amount: u128, confirmations: u64) -> WalletTx {
+    WalletTx {
         tx_id: "tx".to_owned(),
         confirmations,
         amount,
@@ -58,7 +58,7 @@ fn found(amount: u128, confirmations: u64) -> Found {
 /// The next move in a word, for a payment that this process first looked for in vain at second 100.
 fn next(
     steps: &[&str],
-    found: Option<&Found>,
+    found: Option<&WalletTx>,
     not_yet_sent: bool,
     signed: bool,
     second: i64,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use headframe_pipelines::payment::PaymentConfig;
 use headframe_pipelines::payment::select::{self, Candidate};
-use headframe_sinks::wallet::Fitness;
+use headframe_sinks::wallet::AddressCheck;
 
 fn candidates(amounts: &[(&str, i128)]) -> Vec<Candidate> {
     amounts
@@ -21,11 +21,11 @@ fn candidates(amounts: &[(&str, i128)]) -> Vec<Candidate> {
 fn chosen(amounts: &[(&str, i128)], batch_size: usize, unlocked: u128, room: usize) -> Vec<String> {
     let candidates = candidates(amounts);
     let fitness = |name: &str| match name {
-        _ if name.starts_with("alone") => Fitness::Alone,
-        _ if name.starts_with("refused") => Fitness::Refused("no such network".to_owned()),
-        _ => Fitness::Payable,
+        _ if name.starts_with("alone") => AddressCheck::Alone,
+        _ if name.starts_with("refused") => AddressCheck::Refused("no such network".to_owned()),
+        _ => AddressCheck::Payable,
     };
-    let fitness: BTreeMap<String, Fitness> = candidates
+    let fitness: BTreeMap<String, AddressCheck> = candidates
         .iter()
         .map(|one| (one.account.clone(), fitness(&one.account)))
         .collect();

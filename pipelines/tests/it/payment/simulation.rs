@@ -11,8 +11,10 @@ use async_trait::async_trait;
 use headframe_pipelines::payment::{Journal, JournalError, Ledger, PaymentConfig, PayoutFact};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_schemas::stream::payments::Payment;
-use headframe_sinks::wallet::vault::Vault;
-use headframe_sinks::wallet::{Fitness, Found, Funds, Output, Prepared, Wallet, WalletError};
+use headframe_sinks::wallet::signed_tx_store::SignedTxStore;
+use headframe_sinks::wallet::{
+    AddressCheck, Funds, Output, PreparedTx, Wallet, WalletError, WalletTx,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -326,7 +328,7 @@ impl Journal for SimJournal {
 }
 
 #[async_trait]
-impl Vault for World {
+impl SignedTxStore for World {
     async fn put(&self, payment: &str, tx_id: &str, signed: &[u8]) -> Result<(), WalletError> {
         let key = (payment.to_owned(), tx_id.to_owned());
         self.effect("put", |inside| inside.vault.insert(key, signed.to_vec()))
@@ -354,7 +356,7 @@ impl Wallet for World {
         "simulated"
     }
 
-    fn most_outputs(&self) -> usize {
+    fn max_outputs(&self) -> usize {
         MOST
     }
 
@@ -379,18 +381,18 @@ impl Wallet for World {
         }
     }
 
-    async fn examine(&self, address: &str) -> Result<Fitness, WalletError> {
+    async fn check_address(&self, address: &str) -> Result<AddressCheck, WalletError> {
         self.effect("examine", |inside| match address {
             _ if inside.unfit.contains(address) => {
-                Fitness::Refused("not an address of this network".to_owned())
+                AddressCheck::Refused("not an address of this network".to_owned())
             }
-            _ if address.starts_with("alone") => Fitness::Alone,
-            _ => Fitness::Payable,
+            _ if address.starts_with("alone") => AddressCheck::Alone,
+            _ => AddressCheck::Payable,
         })
         .await
     }
 
-    async fn prepare(&self, _payment: &str, outputs: &[Output]) -> Result<Prepared, WalletError> {
+    async fn prepare(&self, _payment: &str, outputs: &[Output]) -> Result<PreparedTx, WalletError> {
         self.effect("prepare", |inside| {
             assert!(
                 outputs.len() <= MOST,
@@ -431,14 +433,14 @@ impl Wallet for World {
                 return Err(WalletError::TooLarge("too many inputs".to_owned()));
             }
             if inside.kind == Kind::SendMany {
-                return Ok(Prepared::default());
+                return Ok(PreparedTx::default());
             }
             if outputs.iter().map(|output| output.amount).sum::<u128>() + FEE > inside.total {
                 return Err(WalletError::NotEnough("not enough money".to_owned()));
             }
             let tx_id = format!("tx{}", inside.prepared.len());
             inside.prepared.insert(tx_id.clone(), outputs.to_vec());
-            Ok(Prepared {
+            Ok(PreparedTx {
                 signed: Some(tx_id.clone().into_bytes()),
                 tx_id: Some(tx_id),
                 fee: FEE,
@@ -501,7 +503,7 @@ impl Wallet for World {
         payment: &str,
         tx_id: Option<&str>,
         since: i64,
-    ) -> Result<Option<Found>, WalletError> {
+    ) -> Result<Option<WalletTx>, WalletError> {
         self.effect("find", |inside| {
             let early = inside
                 .sent
@@ -526,7 +528,7 @@ impl Wallet for World {
                 }
                 Kind::SendMany => sent.payment == payment && now >= sent.visible,
             };
-            inside.sent.iter().find(known).map(|sent| Found {
+            inside.sent.iter().find(known).map(|sent| WalletTx {
                 tx_id: sent.tx_id.clone(),
                 confirmations: u64::try_from((now - sent.at) / 60_000_000).unwrap(),
                 amount: sent

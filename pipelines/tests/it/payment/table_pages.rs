@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use datafusion::prelude::SessionContext;
-use headframe_ingest::{Nats, provision};
+use headframe_ingest::{Nats, provision_stream};
 use headframe_pipelines::payment::lake_journal::LakeJournal;
 use headframe_pipelines::payment::table_pages::{PAGE_ROWS, TablePages};
 use headframe_pipelines::payment::{Account, Journal, JournalError, Ledger};
 use headframe_schemas::stream::payments::{Payment, Payments};
 use headframe_schemas::stream::payouts::Payouts;
 use headframe_schemas::{Table, codec};
-use headframe_sinks::{Binding, Lake, Range, TableWriter};
+use headframe_sinks::{Lake, SeqRange, StreamBinding, TableWriter};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +35,7 @@ struct Stored {
 impl Stored {
     async fn new(folder: PathBuf) -> Self {
         let lake = Lake::open(folder.to_str().unwrap(), &Default::default()).unwrap();
-        let binding = Binding {
+        let binding = StreamBinding {
             created_ns: 7,
             base: 0,
         };
@@ -80,7 +80,7 @@ impl Stored {
         let first = self.writer.offset().unwrap_or(0) + 1;
         self.writer
             .commit(
-                Range {
+                SeqRange {
                     first,
                     last: through,
                 },
@@ -287,10 +287,10 @@ fn step(payment: &str, step: &str, miners: std::ops::Range<i64>, amount: i128) -
 
 /// The table of payments as the pipelines make it at their start.
 async fn table_of_payments(lake: &Lake, nats: &Nats) {
-    let stream = provision(&nats.js, &Payments, &Default::default())
+    let stream = provision_stream(&nats.js, &Payments, &Default::default())
         .await
         .unwrap();
-    let binding = Binding {
+    let binding = StreamBinding {
         created_ns: stream.created_ns,
         base: 0,
     };

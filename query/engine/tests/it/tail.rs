@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Int64Type;
 use async_trait::async_trait;
-use headframe_ingest::{Chunk, Tail};
+use headframe_ingest::{DecodedRows, Tail};
 use headframe_query_engine::{LastSeq, Source, SourceError, Stored, StreamSource, Tables};
 use headframe_query_front::{At, QueryConfig, QueryService, SqlRequest};
 use headframe_schemas::Rollup;
@@ -46,9 +46,9 @@ impl LastSeq for Ten {
     }
 }
 
-fn chunk(rows: &RecordBatch, first: i64, last: i64) -> Chunk {
+fn chunk(rows: &RecordBatch, first: i64, last: i64) -> DecodedRows {
     let batch = rows.slice(first as usize - 1, (last - first + 1) as usize);
-    Chunk {
+    DecodedRows {
         first,
         last,
         batch,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use headframe_ingest::Numbered;
+use headframe_ingest::SequencedBatch;
 
 use super::super::record;
 use super::super::segments::Segment;
@@ -29,7 +29,7 @@ pub(super) struct Replay {
 struct InHand {
     number: u64,
     bytes: u64,
-    messages: VecDeque<Numbered>,
+    messages: VecDeque<SequencedBatch>,
 }
 
 impl Replay {
@@ -62,7 +62,7 @@ impl Replay {
     }
 
     /// The next message, when none is under way.
-    pub(super) fn offer(&mut self, now: Duration, number: u64) -> Option<Numbered> {
+    pub(super) fn offer(&mut self, now: Duration, number: u64) -> Option<SequencedBatch> {
         if self.offer.is_some() || now < self.retry_at {
             return None;
         }
@@ -78,7 +78,7 @@ impl Replay {
         number: u64,
         answer: Result<(), PublishFailure>,
         patience: Duration,
-    ) -> Option<(Numbered, String)> {
+    ) -> Option<(SequencedBatch, String)> {
         if self.offer.is_none_or(|(under_way, _)| under_way != number) {
             return None;
         }
@@ -132,7 +132,7 @@ impl Replay {
         self.retry_at
     }
 
-    fn next(&mut self) -> Option<Numbered> {
+    fn next(&mut self) -> Option<SequencedBatch> {
         self.segment.as_mut()?.messages.pop_front()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use headframe_ingest::Numbered;
+use headframe_ingest::SequencedBatch;
 use headframe_schemas::Stream;
 
 use super::Priority;
@@ -13,7 +13,7 @@ use super::Priority;
 /// A message that JetStream was offered and has not answered.
 pub(super) struct InFlight<W> {
     pub(super) number: u64,
-    pub(super) message: Numbered,
+    pub(super) message: SequencedBatch,
     pub(super) priority: Priority,
     pub(super) waiters: Vec<W>,
     pub(super) since: Duration,
@@ -21,7 +21,7 @@ pub(super) struct InFlight<W> {
 
 /// Rows that became a message.
 pub(super) struct DequeuedBatch<W> {
-    pub(super) message: Numbered,
+    pub(super) message: SequencedBatch,
     pub(super) priority: Priority,
     pub(super) waiters: Vec<W>,
 }
@@ -116,7 +116,7 @@ impl<W> StreamQueue<W> {
         *next += i64::try_from(rows).unwrap_or(i64::MAX / 2);
         let (stream, key, producer) = (self.stream, self.key.clone(), producer.clone());
         Some(DequeuedBatch {
-            message: Numbered {
+            message: SequencedBatch {
                 stream,
                 key,
                 producer,

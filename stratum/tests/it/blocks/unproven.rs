@@ -1,6 +1,6 @@
 //! Blocks that carry the pool's name without its proof, and open blocks in bulk.
 
-use headframe_schemas::stream::blocks::Terms;
+use headframe_schemas::stream::blocks::PayoutTerms;
 use headframe_schemas::stream::shares::Share;
 use headframe_stratum::blocks::operator::{DecisionError, Verdict};
 use headframe_stratum::chain::coinbase_tag::TagProof;
@@ -13,7 +13,7 @@ use crate::scripted::Scene;
 /// A pool that pays its miners, over a chain with a proven block and two that carry its name alone.
 async fn pool_with_unproven_blocks(facts: &Arc<Memory>) -> Pool {
     let mut config = watching();
-    config.terms = Terms {
+    config.terms = PayoutTerms {
         scheme: Some("pplns".to_owned()),
         window_milli: Some(2_000),
         fee_bp: Some(100),
@@ -68,7 +68,7 @@ async fn a_block_that_nothing_proves_waits_for_the_operator() {
         let row = held(hash);
         assert_eq!(
             (row.status.as_str(), &row.terms),
-            ("unproven", &Terms::default())
+            ("unproven", &PayoutTerms::default())
         );
         assert!(row.reason.is_some_and(|reason| reason.contains("no proof")));
     }
@@ -107,7 +107,10 @@ async fn a_block_that_nothing_proves_waits_for_the_operator() {
         };
         (of("accepted"), of("rejected"))
     };
-    assert_eq!((terms.0.fee_bp, terms.1), (Some(100), Terms::default()));
+    assert_eq!(
+        (terms.0.fee_bp, terms.1),
+        (Some(100), PayoutTerms::default())
+    );
     pool.close().await;
     let pool = pool_with_unproven_blocks(&facts).await;
     pool.until("the chain was asked", |pool| {

@@ -1,0 +1,374 @@
+//! The HTTP ingest: `POST /api/v1/ingest/{stream}` takes rows from anything that can speak HTTP.
+//!
+//! | status | when |
+//! |---|---|
+//! | 200 | every row is stored durably: good ones as rows, bad ones as dead letters; the answer lists the bad ones |
+//! | 400 | the body as a whole cannot be read, or a header is malformed; nothing is stored |
+//! | 401 | the bearer token is missing or wrong |
+//! | 404 | there is no such stream |
+//! | 413 | the body, unpacked, exceeds the limit the answer names; or one row exceeds what JetStream takes |
+//! | 415 | unknown content type or encoding |
+//! | 429 | too many requests or bytes are being worked on; `Retry-After` says when to come back |
+//! | 502 | JetStream refuses the rows for good; an operator must act |
+//! | 503 | JetStream is full, away, or did not confirm; `Retry-After` says when to come back |
+//!
+//! A client that retries after 429, 503 or a lost answer sends `Headframe-Producer` (its own name,
+//! unique to one run) and `Headframe-Seq` (its number of the first row, rising by one a row): rows
+//! that were stored already are then dropped.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use bytes::Bytes;
+use headframe_schemas::message::{self, Format};
+use headframe_schemas::{Stream, stream};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+use crate::publish::{PublishError, Publisher};
+
+mod body;
+mod json_array;
+mod parsed_body;
+
+use parsed_body::ParsedBody;
+
+/// The path, as axum writes it.
+pub const PATH: &str = "/api/v1/ingest/{stream}";
+
+/// What the endpoint takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpIngestConfig {
+    /// The largest body, unpacked, in bytes.
+    pub max_body_bytes: usize,
+    /// Requests worked on at once.
+    pub max_requests: usize,
+    /// Bytes of bodies held at once, over all requests.
+    pub max_bytes: usize,
+    /// When set, every request must carry it as `Authorization: Bearer …`.
+    #[serde(skip)]
+    pub token: Option<String>,
+}
+
+impl Default for HttpIngestConfig {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 16 * 1024 * 1024,
+            max_requests: 256,
+            max_bytes: 128 * 1024 * 1024,
+            token: None,
+        }
+    }
+}
+
+impl HttpIngestConfig {
+    /// Refuses limits under which no request could pass. The reason names the key.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.max_body_bytes == 0 || self.max_requests == 0 {
+            return Err(
+                "ingest.max_body_bytes and ingest.max_requests must be at least 1".to_owned(),
+            );
+        }
+        if self.max_bytes < self.max_body_bytes {
+            return Err(format!(
+                "ingest.max_bytes is {}; it must not be less than ingest.max_body_bytes",
+                self.max_bytes
+            ));
+        }
+        Ok(())
+    }
+}
+
+struct HttpIngest {
+    publisher: Publisher,
+    config: HttpIngestConfig,
+    requests: Semaphore,
+    bytes: Semaphore,
+}
+
+/// The route. Nest it beside the other routes of the server; it has its own limits.
+pub fn router(publisher: Publisher, config: HttpIngestConfig) -> Router {
+    let requests = Semaphore::new(config.max_requests.max(1));
+    let bytes = Semaphore::new(
+        config
+            .max_bytes
+            .max(config.max_body_bytes)
+            .min(Semaphore::MAX_PERMITS),
+    );
+    let ingest = Arc::new(HttpIngest {
+        publisher,
+        config,
+        requests,
+        bytes,
+    });
+    Router::new()
+        .route(PATH, post(post_rows))
+        // The body is limited while it is unpacked, which axum's own limit would not see.
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .with_state(ingest)
+}
+
+/// What became of the rows.
+#[derive(Debug, Serialize)]
+struct Accepted {
+    stream: &'static str,
+    /// Rows stored as good rows.
+    accepted: usize,
+    /// Rows stored as dead letters.
+    rejected: Vec<RejectedRow>,
+    /// The lowest stream sequence the rows got.
+    first_seq: Option<u64>,
+    /// The highest stream sequence the rows got.
+    last_seq: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct RejectedRow {
+    /// Line of the body, or place in the array or batch, from 1.
+    line: usize,
+    reason: String,
+}
+
+/// An answer that is not 200.
+#[derive(Debug)]
+struct ErrorResponse {
+    status: StatusCode,
+    message: String,
+    retry_after_s: Option<u64>,
+}
+
+impl ErrorResponse {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            retry_after_s: None,
+        }
+    }
+
+    fn busy(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            message: message.into(),
+            retry_after_s: Some(1),
+        }
+    }
+}
+
+impl From<PublishError> for ErrorResponse {
+    fn from(error: PublishError) -> Self {
+        let status = match &error {
+            PublishError::Encode(_) => StatusCode::BAD_REQUEST,
+            PublishError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            PublishError::Denied { .. } | PublishError::Refused { .. } => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let retry_after_s = error.retry_after().map(|wait| wait.as_secs().max(1));
+        Self {
+            status,
+            message: error.to_string(),
+            retry_after_s,
+        }
+    }
+}
+
+impl IntoResponse for ErrorResponse {
+    fn into_response(self) -> Response {
+        let mut response = (
+            self.status,
+            Json(serde_json::json!({ "error": self.message })),
+        )
+            .into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+async fn post_rows(
+    State(ingest): State<Arc<HttpIngest>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let result = handle(&ingest, &name, &headers, body).await;
+    let status = result
+        .as_ref()
+        .map_or_else(|refusal| refusal.status, |_| StatusCode::OK);
+    metrics::counter!("headframe_door_requests_total", "status" => status.as_str().to_owned())
+        .increment(1);
+    match result {
+        Ok(accepted) => Json(accepted).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn handle(
+    ingest: &HttpIngest,
+    name: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Accepted, ErrorResponse> {
+    authorize(ingest, headers)?;
+    let Some(stream) = stream::find(name) else {
+        let open = stream::ALL.iter().filter(|stream| !stream.derived());
+        let names: Vec<&str> = open.map(|stream| stream.name()).collect();
+        return Err(ErrorResponse::new(
+            StatusCode::NOT_FOUND,
+            format!(
+                "there is no stream {name:?}; there are {}",
+                names.join(", ")
+            ),
+        ));
+    };
+    if stream.derived() {
+        let reason =
+            format!("the rows of {name:?} are derived from other streams; nobody can send any");
+        return Err(ErrorResponse::new(StatusCode::FORBIDDEN, reason));
+    }
+    let format = format(headers)?;
+    let encoding = body::Encoding::from_headers(headers)?;
+    let identity = identity(headers)?;
+    let Ok(_request) = ingest.requests.try_acquire() else {
+        return Err(ErrorResponse::busy(format!(
+            "{} requests are being worked on already",
+            ingest.config.max_requests
+        )));
+    };
+    if ingest.publisher.load() > 0.95 {
+        return Err(ErrorResponse::busy("the queue to JetStream is full"));
+    }
+    let (body, _room) = body::read(ingest, encoding, body).await?;
+    let parsed = parse(stream, format, body, identity).await?;
+    store(ingest, stream, parsed).await
+}
+
+fn authorize(ingest: &HttpIngest, headers: &HeaderMap) -> Result<(), ErrorResponse> {
+    let Some(token) = &ingest.config.token else {
+        return Ok(());
+    };
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    // Hashes compare in constant time and hide the length.
+    if given.is_some_and(|given| {
+        blake3::hash(given.trim().as_bytes()) == blake3::hash(token.as_bytes())
+    }) {
+        return Ok(());
+    }
+    Err(ErrorResponse::new(
+        StatusCode::UNAUTHORIZED,
+        "send the token as \"Authorization: Bearer …\"",
+    ))
+}
+
+fn format(headers: &HeaderMap) -> Result<Format, ErrorResponse> {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let unknown = |reason: String| ErrorResponse::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason);
+    // curl's default for -d says nothing about the body.
+    if content_type.is_some_and(|value| {
+        value.starts_with("application/x-www-form-urlencoded") || value.starts_with("text/plain")
+    }) {
+        return Ok(Format::Ndjson);
+    }
+    match Format::from_content_type(content_type).map_err(unknown)? {
+        Format::Refused => Err(unknown(format!("{} is not for clients", message::REFUSED))),
+        format => Ok(format),
+    }
+}
+
+fn identity(headers: &HeaderMap) -> Result<Option<(String, i64)>, ErrorResponse> {
+    let bad = |what: &str| ErrorResponse::new(StatusCode::BAD_REQUEST, what.to_owned());
+    let (producer, number) = (
+        headers.get(message::PRODUCER),
+        headers.get(message::PRODUCER_SEQ),
+    );
+    let (Some(producer), Some(number)) = (producer, number) else {
+        return if producer.is_none() && number.is_none() {
+            Ok(None)
+        } else {
+            Err(bad(
+                "Headframe-Producer and Headframe-Seq belong together; send both or neither",
+            ))
+        };
+    };
+    let producer = producer
+        .to_str()
+        .ok()
+        .filter(|name| !name.is_empty() && name.len() <= crate::read::message::MAX_PRODUCER_BYTES);
+    let number = number
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse::<i64>().ok())
+        .filter(|number| *number >= 0);
+    match (producer, number) {
+        (Some(producer), Some(number)) => Ok(Some((producer.to_owned(), number))),
+        (None, _) => Err(bad(
+            "Headframe-Producer must be 1 to 256 visible ASCII characters",
+        )),
+        (_, None) => Err(bad("Headframe-Seq must be a whole number from 0")),
+    }
+}
+
+/// Parsing a large body takes a while; the runtime's workers are for waiting.
+async fn parse(
+    stream: &'static dyn Stream,
+    format: Format,
+    body: Bytes,
+    identity: Option<(String, i64)>,
+) -> Result<ParsedBody, ErrorResponse> {
+    let work = move || parsed_body::parse(stream, format, &body, identity);
+    let parsed = match tokio::task::spawn_blocking(work).await {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            return Err(ErrorResponse::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("cannot parse the body: {error}"),
+            ));
+        }
+    };
+    parsed.map_err(|reason| ErrorResponse::new(StatusCode::BAD_REQUEST, reason))
+}
+
+async fn store(
+    ingest: &HttpIngest,
+    stream: &'static dyn Stream,
+    parsed: ParsedBody,
+) -> Result<Accepted, ErrorResponse> {
+    let accepted = parsed.good_rows();
+    let (good, bad) = tokio::try_join!(
+        parsed.publish_good(&ingest.publisher, stream),
+        parsed.publish_bad(&ingest.publisher, stream)
+    )?;
+    let seqs = || good.iter().chain(&bad).map(|receipt| receipt.seq);
+    let (first_seq, last_seq) = (seqs().min(), seqs().max());
+    metrics::counter!("headframe_door_rows_total", "stream" => stream.name(), "result" => "accepted").increment(accepted as u64);
+    metrics::counter!("headframe_door_rows_total", "stream" => stream.name(), "result" => "rejected").increment(parsed.bad.len() as u64);
+    let rejected = parsed
+        .bad
+        .into_iter()
+        .map(|bad| RejectedRow {
+            line: bad.line,
+            reason: bad.reason,
+        })
+        .collect();
+    Ok(Accepted {
+        stream: stream.name(),
+        accepted,
+        rejected,
+        first_seq,
+        last_seq,
+    })
+}

@@ -1,0 +1,223 @@
+//! What a request holds: good rows as a batch, bad rows with line, reason and bytes.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
+use bytes::Bytes;
+use futures::future::try_join_all;
+use headframe_schemas::Stream;
+use headframe_schemas::codec::{self, Decoded};
+use headframe_schemas::message::Format;
+
+use super::json_array;
+use crate::publish::{PublishError, Publisher, Receipt};
+use crate::read::decode::rows::{as_json, whole};
+
+/// Up to this many rows are put into one message with the rows of other requests; more make a
+/// message of their own.
+const FEW_ROWS: usize = 16;
+
+/// A parsed request.
+#[derive(Debug)]
+pub struct ParsedBody {
+    /// The good rows, with the columns of [`codec::wire_schema`].
+    batch: RecordBatch,
+    /// The lines of the good rows as they came, when they are few and carry no identity.
+    lines: Option<Vec<Bytes>>,
+    /// The bad rows.
+    pub bad: Vec<RejectedInput>,
+    /// Whether the bytes of the bad rows are the very input, so that reading them again finds the
+    /// same fault.
+    verbatim: bool,
+}
+
+/// A bad row.
+#[derive(Debug)]
+pub struct RejectedInput {
+    /// From 1.
+    pub line: usize,
+    /// What is wrong.
+    pub reason: String,
+    raw: Bytes,
+    identity: Option<(String, i64)>,
+}
+
+/// Reads a body. The error says why it cannot be read as a whole.
+pub fn parse(
+    stream: &dyn Stream,
+    format: Format,
+    body: &Bytes,
+    identity: Option<(String, i64)>,
+) -> Result<ParsedBody, String> {
+    let identity = identity.as_ref();
+    if format == Format::Arrow {
+        let decoded = codec::decode_arrow(stream, body)?;
+        let original = if decoded.rejects.is_empty() {
+            None
+        } else {
+            whole(body)
+        };
+        let raw = |row: usize| {
+            original
+                .as_ref()
+                .map(|batch| as_json(&batch.slice(row, 1)))
+                .unwrap_or_default()
+        };
+        return finish(decoded, identity, None, false, |row| row + 1, raw);
+    }
+    let (numbers, inputs): (Vec<usize>, Vec<&[u8]>) =
+        if body.trim_ascii_start().first() == Some(&b'[') {
+            json_array::elements(body)?.into_iter().enumerate().unzip()
+        } else {
+            codec::lines(body).unzip()
+        };
+    if inputs.is_empty() {
+        return Err("the body has no rows".to_owned());
+    }
+    let decoded = codec::decode_ndjson(stream, &inputs);
+    let few = decoded.lines.len() <= FEW_ROWS && identity.is_none();
+    let lines = few.then(|| {
+        decoded
+            .lines
+            .iter()
+            .map(|&line| body.slice_ref(inputs[line]))
+            .collect()
+    });
+    finish(
+        decoded,
+        identity,
+        lines,
+        true,
+        |row| numbers[row] + 1,
+        |row| body.slice_ref(inputs[row]),
+    )
+}
+
+fn finish(
+    decoded: Decoded,
+    identity: Option<&(String, i64)>,
+    lines: Option<Vec<Bytes>>,
+    verbatim: bool,
+    number: impl Fn(usize) -> usize,
+    raw: impl Fn(usize) -> Bytes,
+) -> Result<ParsedBody, String> {
+    let bad = decoded.rejects.into_iter().map(|reject| RejectedInput {
+        line: number(reject.line),
+        raw: raw(reject.line),
+        identity: identity
+            .and_then(|(producer, first)| Some((producer.clone(), offset(*first, reject.line)?))),
+        reason: reject.reason,
+    });
+    let bad: Vec<RejectedInput> = bad.collect();
+    let batch = match identity {
+        Some((producer, first)) => identified(&decoded.batch, &decoded.lines, producer, *first)?,
+        None => decoded.batch,
+    };
+    Ok(ParsedBody {
+        batch,
+        lines,
+        bad,
+        verbatim,
+    })
+}
+
+fn offset(first: i64, row: usize) -> Option<i64> {
+    first.checked_add(i64::try_from(row).ok()?)
+}
+
+/// The batch with the request's identity in every row: row `i` of the request is number `first +
+/// i`, bad rows counted.
+fn identified(
+    batch: &RecordBatch,
+    lines: &[usize],
+    producer: &str,
+    first: i64,
+) -> Result<RecordBatch, String> {
+    let numbers: Option<Vec<i64>> = lines.iter().map(|&line| offset(first, line)).collect();
+    let numbers = numbers.ok_or("Headframe-Seq is too large for this many rows")?;
+    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+    for (index, field) in batch.schema().fields().iter().enumerate() {
+        match field.name().as_str() {
+            "producer" => {
+                columns[index] = Arc::new(
+                    std::iter::repeat_n(Some(producer), lines.len()).collect::<StringViewArray>(),
+                )
+            }
+            "producer_seq" => columns[index] = Arc::new(Int64Array::from(numbers.clone())),
+            _ => {}
+        }
+    }
+    RecordBatch::try_new(batch.schema(), columns).map_err(|error| error.to_string())
+}
+
+impl ParsedBody {
+    /// How many rows are good.
+    pub fn good_rows(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// Publishes the good rows.
+    pub async fn publish_good(
+        &self,
+        publisher: &Publisher,
+        stream: &'static dyn Stream,
+    ) -> Result<Vec<Receipt>, PublishError> {
+        if self.batch.num_rows() == 0 {
+            return Ok(Vec::new());
+        }
+        let keys = self
+            .batch
+            .column_by_name(stream.key())
+            .and_then(|column| column.as_string_view_opt());
+        if let (Some(lines), Some(keys)) = (&self.lines, keys) {
+            let sends = lines
+                .iter()
+                .zip(keys.iter())
+                .map(|(line, key)| publisher.line(stream, key.unwrap_or_default(), line.clone()));
+            return try_join_all(sends).await;
+        }
+        publisher
+            .messages(stream, &without_empty_identity(&self.batch, stream))
+            .await
+    }
+
+    /// Publishes the bad rows as dead letters.
+    pub async fn publish_bad(
+        &self,
+        publisher: &Publisher,
+        stream: &'static dyn Stream,
+    ) -> Result<Vec<Receipt>, PublishError> {
+        // Many bad lines travel together; the decoder will find the same fault in them again.
+        let many = self.verbatim && self.bad.len() > FEW_ROWS;
+        let together = |bad: &&RejectedInput| {
+            many && bad.identity.is_none() && bad.raw.len() < publisher.config().max_bytes
+        };
+        let (many, few): (Vec<&RejectedInput>, Vec<&RejectedInput>) =
+            self.bad.iter().partition(together);
+        let lines: Vec<Bytes> = many.into_iter().map(|bad| bad.raw.clone()).collect();
+        let alone = few.into_iter().map(|bad| {
+            publisher.refused(stream, bad.raw.clone(), &bad.reason, bad.identity.clone())
+        });
+        let (mut receipts, more) =
+            tokio::try_join!(publisher.bad_lines(stream, lines), try_join_all(alone))?;
+        receipts.extend(more);
+        Ok(receipts)
+    }
+}
+
+/// Columns that are null throughout need not travel.
+fn without_empty_identity(batch: &RecordBatch, stream: &dyn Stream) -> RecordBatch {
+    let empty = |name: &str| {
+        batch
+            .column_by_name(name)
+            .is_none_or(|column| column.null_count() == batch.num_rows())
+    };
+    if codec::PRODUCER_COLUMNS
+        .iter()
+        .all(|column| empty(column.name))
+    {
+        let own: Vec<usize> = (0..stream.columns().len()).collect();
+        return batch.project(&own).unwrap_or_else(|_| batch.clone());
+    }
+    batch.clone()
+}
