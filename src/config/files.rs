@@ -7,7 +7,7 @@ use std::path::Path;
 
 use headframe_stratum::StratumConfig;
 use headframe_stratum::defence::privacy::Privacy;
-use headframe_stratum::tls::TlsIdentity;
+use headframe_stratum::net::tls::TlsIdentity;
 
 /// A check for each file; the reason names key and path.
 pub fn of_pool(config: &StratumConfig) -> Vec<Result<(), String>> {

@@ -14,7 +14,7 @@ use headframe_query_front::{ErrorCode, QueryError};
 use headframe_stratum::BanStore;
 use headframe_stratum::defence::addresses::{Cidr, ClientAddress};
 use headframe_stratum::defence::bans::{Ban, BanTarget};
-use headframe_stratum::defence::reputation::WorkerId;
+use headframe_stratum::defence::worker_id::WorkerId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

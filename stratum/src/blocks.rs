@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::chain::ChainPosition;
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 
 pub mod open_blocks;
 pub mod operator;

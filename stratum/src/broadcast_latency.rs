@@ -10,7 +10,7 @@ use std::time::Instant;
 #[derive(Default)]
 pub(crate) struct BroadcastLatency(Mutex<Option<Broadcast>>);
 
-/// Its figures are looked up once: thousands of miners are delivered at the same moment.
+/// Its figures are looked up once: thousands of miners are served at the same moment.
 struct Broadcast {
     noticed: Instant,
     delivered: u64,
@@ -47,7 +47,7 @@ impl BroadcastLatency {
         broadcast.delivered += 1;
         let seconds = broadcast.noticed.elapsed().as_secs_f64();
         broadcast.seconds.record(seconds);
-        // Whoever is delivered last leaves the gauge at the time of the whole broadcast.
+        // The last delivery leaves the gauge at the time of the whole broadcast.
         broadcast.last_seconds.set(seconds);
         broadcast.miners.set(broadcast.delivered as f64);
     }

@@ -5,16 +5,16 @@ use headframe_schemas::stream::blocks::PayoutTerms;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use thiserror::Error;
 
 use crate::chain::bitcoin::OpensySettings;
 use crate::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag};
 use crate::chain::driver::ChainKind;
 use crate::chain::failover;
-use crate::port::{Port, PortConfig};
+use crate::config_error::ConfigError;
+use crate::net::port::{Port, PortConfig};
+use crate::net::proxy::TrustedProxies;
+use crate::net::tls::TlsConfig;
 use crate::protocol::reconnect::Successor;
-use crate::proxy::TrustedProxies;
-use crate::tls::TlsConfig;
 use crate::work::vardiff;
 use crate::{blocks, defence, randomx, spool};
 
@@ -143,18 +143,6 @@ impl Default for StratumConfig {
     }
 }
 
-/// A value the pool cannot work with.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("stratum.{key} = {value}: {reason}")]
-pub struct ConfigError {
-    /// The key within the section.
-    pub key: &'static str,
-    /// The value as given.
-    pub value: String,
-    /// What is wrong with it and what to write.
-    pub reason: String,
-}
-
 impl StratumConfig {
     /// Refuses what could only fail later. Whether the wallet is on the daemon's network is checked
     /// against the daemon.
@@ -197,7 +185,7 @@ impl StratumConfig {
         TrustedProxies::parse(&self.trusted_proxies)?;
         self.successor()?;
         self.validate_numbers()?;
-        Port::validate(self)
+        Port::validate(self.all_ports())
     }
 
     pub(crate) fn successor(&self) -> Result<Option<Successor>, ConfigError> {
@@ -269,6 +257,29 @@ impl StratumConfig {
         self.spool
             .validate(self.durable_timeout_s)
             .map_err(|(key, value, reason)| refuse(key, &value, &reason))
+    }
+
+    /// All ports of a pool: `listen` first, then the list.
+    pub fn all_ports(&self) -> Vec<Port> {
+        let plain = Port {
+            listen: self.listen,
+            start_difficulty: self.start_difficulty,
+            fixed_difficulty: None,
+            vardiff: self.vardiff,
+            nicehash: false,
+        };
+        let more = self.ports.iter().map(|port| Port {
+            listen: port.listen,
+            start_difficulty: port.start_difficulty.unwrap_or(self.start_difficulty),
+            fixed_difficulty: port.fixed_difficulty,
+            vardiff: vardiff::VardiffSettings {
+                min_difficulty: port.min_difficulty.unwrap_or(self.vardiff.min_difficulty),
+                max_difficulty: port.max_difficulty.unwrap_or(self.vardiff.max_difficulty),
+                ..self.vardiff
+            },
+            nicehash: port.nicehash,
+        });
+        std::iter::once(plain).chain(more).collect()
     }
 
     /// The addresses of the chain's daemons, the preferred one first.

@@ -1,8 +1,8 @@
 //! The pool as root sees it: a configuration in, a bound pool out, run until told to stop.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::best_effort::{BestEffortQueue, BestEffortWorker, best_effort};
+use crate::best_effort::{BestEffortWorker, best_effort};
 use crate::blocks::ConfirmationRules;
 use crate::blocks::open_blocks::SharedOpenBlocks;
 use crate::blocks::operator::BlocksHandle;
@@ -18,18 +18,20 @@ use crate::blocks::positions::BlockPositions;
 use crate::blocks::watcher::{BlockWatcher, RecoverySearch};
 use crate::broadcast_latency::BroadcastLatency;
 use crate::chain::{Chain, ChainError, NoWorkCause, driver};
-use crate::config::{ConfigError, StratumConfig};
+use crate::config::StratumConfig;
+use crate::config_error::ConfigError;
+use crate::context::PoolContext;
 use crate::defence::ban_store::BanStore;
-use crate::defence::guard::{Defence, DefenceError};
+use crate::defence::{Defence, DefenceError};
 use crate::facts::Facts;
-use crate::port::Port;
-use crate::protocol::reconnect::Successor;
-use crate::proxy::TrustedProxies;
+use crate::net::port::Port;
+use crate::net::proxy::TrustedProxies;
+use crate::net::tls::{TlsError, TlsIdentity};
+use crate::net::transport::TransportNegotiator;
 use crate::randomx::{Seeds, Verifier};
-use crate::server::{self, TransportNegotiator};
+use crate::server;
 use crate::stats::{Counters, StatsHandle};
 use crate::template_watcher::{CurrentWork, TemplateWatcher, WatchTiming};
-use crate::tls::{TlsError, TlsIdentity};
 use crate::work::late_shares::ChainTips;
 
 /// Why a pool did not start.
@@ -61,67 +63,13 @@ pub enum StratumError {
     Defence(#[from] DefenceError),
 }
 
-/// Everything the sessions share.
-pub(crate) struct Pool {
-    pub(crate) config: StratumConfig,
-    /// Its name, as the rows of all sessions share it.
-    pub(crate) name: Arc<str>,
-    pub(crate) chain: Arc<dyn Chain>,
-    pub(crate) verifier: Verifier,
-    pub(crate) facts: Arc<dyn Facts>,
-    pub(crate) best_effort: BestEffortQueue,
-    pub(crate) defence: Arc<Defence>,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) work: watch::Receiver<CurrentWork>,
-    /// Found blocks that something may still become of.
-    pub(crate) blocks: SharedOpenBlocks,
-    /// Measures how fast miners hear of a new block.
-    pub(crate) broadcast_latency: Arc<BroadcastLatency>,
-    /// Rings the feed.
-    pub(crate) bell: Arc<Notify>,
-    /// Shares and blocks being worked on; they outlive their connection.
-    pub(crate) tasks: TaskTracker,
-    /// Random, so that a restart never hands out the same work again.
-    pub(crate) instance: u32,
-    pub(crate) transport: TransportNegotiator,
-    /// Where miners are sent at shutdown.
-    pub(crate) successor: Option<Successor>,
-    tips: Mutex<ChainTips>,
-    started: Instant,
-}
-
-impl Pool {
-    /// Milliseconds since the start, for everything that measures durations.
-    pub(crate) fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
-    }
-
-    /// The blocks that shares may build on now. The work is looked at under the lock, so that no
-    /// older look undoes a newer.
-    pub(crate) fn tips(&self) -> ChainTips {
-        let mut tips = self.tips.lock().unwrap_or_else(PoisonError::into_inner);
-        if let CurrentWork::Template(template) = &*self.work.borrow() {
-            tips.announce(template.prev(), self.now_ms());
-        }
-        *tips
-    }
-}
-
-/// Microseconds since 1970, for rows.
-pub(crate) fn unix_time_us() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
 /// Makes pools.
 pub struct Stratum;
 
 /// A pool whose ports are open and whose work has not begun.
 pub struct BoundPool {
     listeners: Vec<(TcpListener, Port)>,
-    pool: Arc<Pool>,
+    pool: Arc<PoolContext>,
     feed: TemplateWatcher,
     watcher: BlockWatcher,
     operator: BlocksHandle,
@@ -146,7 +94,7 @@ impl Stratum {
         chain: Arc<dyn Chain>,
     ) -> Result<BoundPool, StratumError> {
         config.validate()?;
-        let listeners = open(Port::all(&config)).await?;
+        let listeners = open(config.all_ports()).await?;
         let transport = TransportNegotiator::new(
             TrustedProxies::parse(&config.trusted_proxies)?,
             TlsIdentity::load(&config.tls)?,
@@ -169,7 +117,12 @@ impl Stratum {
             let _ = counters.spool.set(spool);
         }
         let (best_effort, drain) = best_effort(facts.clone(), counters.clone());
-        let defence = Defence::new(&config, best_effort.clone())?;
+        let defence = Defence::new(
+            &config.pool,
+            config.max_sessions,
+            &config.defence,
+            best_effort.clone(),
+        )?;
         let (work_sender, work) = watch::channel(CurrentWork::Nothing(NoWorkCause::DaemonSilent));
         let bell = Arc::new(Notify::new());
         let timing = WatchTiming {
@@ -210,7 +163,7 @@ impl Stratum {
         };
         let (tasks, instance, started) = (TaskTracker::new(), rand::random(), Instant::now());
         let tips = Mutex::new(ChainTips::new(config.late_grace_ms));
-        let pool = Pool {
+        let pool = PoolContext {
             name: config.pool.as_str().into(),
             config,
             chain,

@@ -8,30 +8,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::defence::guard::refused;
+use crate::context::PoolContext;
 use crate::defence::refusal::Refusal;
-use crate::pool::Pool;
-use crate::port::Port;
-
-mod accept;
-mod account;
-mod arrival;
-mod await_login;
-mod block;
-mod check;
-mod difficulty_policy;
-mod disconnect;
-mod inbox;
-mod line_writer;
-mod read_throttle;
-mod session;
-mod session_stats;
-mod socket;
-mod stream;
-mod transport;
-
-use session::Connection;
-pub(crate) use transport::TransportNegotiator;
+use crate::defence::refused;
+use crate::handshake::shake_hands;
+use crate::net::accept;
+use crate::net::connection::Connection;
+use crate::net::disconnect::Disconnect;
+use crate::net::port::Port;
+use crate::session::Session;
 
 /// Pause after a failed accept, which is nearly always a lack of file descriptors that only time
 /// mends.
@@ -39,7 +24,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the ports of a pool share.
 struct AcceptContext {
-    pool: Arc<Pool>,
+    pool: Arc<PoolContext>,
     permits: Arc<Semaphore>,
     /// The extranonce holds 32 bits; after 2³² connections in one process a number may come again.
     connections: AtomicU32,
@@ -50,7 +35,7 @@ struct AcceptContext {
 /// most. Returns when `stop` was heard.
 pub(crate) async fn serve(
     listeners: Vec<(TcpListener, Port)>,
-    pool: Arc<Pool>,
+    pool: Arc<PoolContext>,
     stop: CancellationToken,
     drain: Duration,
 ) -> Instant {
@@ -116,20 +101,36 @@ fn connect(
     permit: OwnedSemaphorePermit,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (number, stop) = (connection.number, context.stop.clone());
-    let arriving = Box::pin(arrival::arrive(
+    let opening = Box::pin(open_session(
         context.pool.clone(),
         stream,
         connection,
         stop.clone(),
     ));
     async move {
-        let arrived = arriving.await;
-        let end = match arrived {
+        let opened = opening.await;
+        let end = match opened {
             Ok(mut session) => session.serve(&stop).await,
             Err(end) => end,
         };
         tracing::debug!(connection = number, ?end, "connection ended");
         drop(permit);
+    }
+}
+
+/// Everything up to the answer to the login.
+async fn open_session(
+    pool: Arc<PoolContext>,
+    stream: TcpStream,
+    connection: Connection,
+    stop: CancellationToken,
+) -> Result<Box<Session>, Disconnect> {
+    let login = shake_hands(&pool, stream, connection, stop).await?;
+    let (session, id) = Session::new(pool, login);
+    let mut session = Box::new(session);
+    match session.welcome(&id).await {
+        Ok(()) => Ok(session),
+        Err(end) => Err(session.end(end).await),
     }
 }
 
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_miner_that_waits_takes_little_memory() {
-        let (task, session) = (task(connect), size_of::<session::Session>());
+        let (task, session) = (task(connect), size_of::<Session>());
         println!("the task of a connection takes {task} bytes, its session {session}");
         assert!(task <= 1000 && session <= 1000, "{task} + {session}");
     }

@@ -110,7 +110,7 @@ impl SpoolWatch {
             .clone()
     }
 
-    /// Takes over what the durable_queue says, and tells when something begins or ends.
+    /// Takes over what the durable queue says, and tells when something begins or ends.
     pub(crate) fn note<W>(&self, durable_queue: &DurableQueue<W>) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if durable_queue.is_spooling() != state.spooling {

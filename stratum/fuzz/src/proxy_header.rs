@@ -1,7 +1,7 @@
 //! The PROXY header: read as it comes, it never takes a byte of the miner's, and what was
 //! understood can be said again.
 
-use headframe_stratum::proxy::{
+use headframe_stratum::net::proxy::{
     MAX_REST, ProxyError, ProxySource, SIGNATURE, bytes_missing, parse,
 };
 use std::net::{IpAddr, SocketAddr};

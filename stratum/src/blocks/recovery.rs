@@ -10,8 +10,8 @@ use super::open_blocks::BlockKey;
 use super::watcher::{BlockWatcher, RecoverySearch};
 use crate::chain::ChainError;
 use crate::chain::coinbase_tag::{TagProof, TaggedBlock};
+use crate::clock::unix_time_us;
 use crate::facts::FactError;
-use crate::pool::unix_time_us;
 
 /// The worker in the row of a block that nothing but the chain told of.
 pub(crate) const RECOVERED: &str = "_recovered";

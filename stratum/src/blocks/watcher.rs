@@ -15,8 +15,8 @@ use super::operator::{Decision, DecisionError, Verdict};
 use super::positions::BlockPositions;
 use super::{BlockStage, ConfirmationRules, is_over, next_steps};
 use crate::chain::{Chain, ChainPosition};
+use crate::clock::unix_time_us;
 use crate::facts::{FactError, Facts};
-use crate::pool::unix_time_us;
 use crate::template_watcher::CurrentWork;
 
 /// Between tries to read the stream.

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::addresses::ClientAddress;
-use super::guard::{Defence, refused};
 use super::refusal::Refusal;
-use super::reputation::{Offence, ReputationScore, WorkerId};
+use super::reputation::{Offence, ReputationScore};
+use super::worker_id::WorkerId;
+use super::{Defence, refused};
 use crate::protocol::login::Login;
 use crate::randomx::fair_queue::Caller;
 

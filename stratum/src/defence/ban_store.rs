@@ -1,18 +1,14 @@
 //! The ban store: ends bans in time, keeps them in a file, and carries out operators' orders.
 
-use headframe_schemas::stream::bans::Ban as BanRow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::Defence;
 use super::ban_file;
 use super::bans::{Ban, BanListFull, BanTarget};
-use super::guard::Defence;
-use super::privacy::Privacy;
-use crate::best_effort::{BestEffortRow, within_row};
-use crate::pool::unix_time_us;
 
 /// Between looks at what has ended, and at least between two writings of the file.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -140,29 +136,4 @@ impl Defence {
             }
         })
     }
-}
-
-/// The row of a ban, or of its end.
-pub(super) fn row(pool: &str, privacy: &Privacy, ban: &Ban, action: &str) -> BestEffortRow {
-    let (ip, worker_id) = match &ban.subject {
-        BanTarget::Session(worker_id) => (privacy.origin(worker_id.origin), Some(worker_id)),
-        BanTarget::Address(origin) => (privacy.origin(*origin), None),
-        BanTarget::Network(network) => (privacy.network(network), None),
-    };
-    BestEffortRow::Ban(Box::new(BanRow {
-        event_time: unix_time_us(),
-        pool: pool.to_owned(),
-        action: action.to_owned(),
-        kind: ban.subject.as_str().to_owned(),
-        ip,
-        miner: worker_id.map(|worker_id| worker_id.wallet.clone()),
-        worker: worker_id.map(|worker_id| worker_id.worker.clone()),
-        reason: within_row(&ban.reason).to_owned(),
-        score: i64::from(ban.score),
-        until: ban
-            .until_ms
-            .and_then(|until_ms| i64::try_from(until_ms.saturating_mul(1000)).ok()),
-        source: if ban.manual { "manual" } else { "automatic" }.to_owned(),
-        times: i64::from(ban.times),
-    }))
 }

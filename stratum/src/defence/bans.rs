@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use super::addresses::{Cidr, ClientAddress};
-use super::reputation::WorkerId;
+use super::worker_id::WorkerId;
 use crate::lru_map::LruMap;
 
 /// Bans of whole networks, which only an operator makes; each is looked at for every connection.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::addresses::Cidr;
 use super::{bans, limits, reputation, worker_names};
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use crate::randomx::fair_queue;
 
 /// The section.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::addresses::ClientAddress;
 use super::bans::BanTarget;
+use super::worker_id::WorkerId;
 use crate::lru_map::LruMap;
 use crate::share::Rejection;
 
@@ -55,18 +56,6 @@ impl Default for ReputationConfig {
             remembered: 50_000,
         }
     }
-}
-
-/// Who mines: a worker of a wallet at an address. The unit of automatic bans.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WorkerId {
-    /// Where it comes from.
-    pub origin: ClientAddress,
-    /// Who is paid.
-    pub wallet: String,
-    /// The machine.
-    pub worker: String,
 }
 
 /// Something a miner should not do.

@@ -1,6 +1,6 @@
-//! Facts that are durable in JetStream or, while that is away, in the spool: the durable_queue's hands.
+//! Facts that are durable in JetStream or, while that is away, in the spool: the durable queue's hands.
 //!
-//! One task owns the durable_queue and carries out what it decides. Files are handled on blocking threads,
+//! One task owns the durable queue and carries out what it decides. Files are handled on blocking threads,
 //! one work at a time.
 
 use futures::FutureExt;
@@ -239,7 +239,7 @@ impl Spooler {
         self.watch.note(&self.durable_queue);
     }
 
-    /// Starts a work on the files; the durable_queue asks for one at a time.
+    /// Starts a work on the files; the durable queue asks for one at a time.
     fn begin(&mut self, work: impl FnOnce(&mut Segments) -> Done + Send + 'static) {
         let segments = self.segments.clone();
         let work = tokio::task::spawn_blocking(move || {

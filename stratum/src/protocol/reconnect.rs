@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 
 /// Where miners go when this pool stops.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The durable_queue: decides what goes to JetStream, what goes to the disk, and in which order. No clock,
+//! The durable queue: decides what goes to JetStream, what goes to the disk, and in which order. No clock,
 //! no socket, no file.
 //!
 //! One message a stream is under way at any time, and rows that come meanwhile make the next one.
@@ -30,7 +30,7 @@ const OVERHEAD: u64 = 512;
 /// Bytes of rows held in memory, beyond which callers wait.
 const MEMORY: usize = 16 * 1024 * 1024;
 
-/// What bounds the durable_queue.
+/// What bounds the durable queue.
 #[derive(Debug, Clone)]
 pub struct QueueLimits {
     /// Rows a message.
@@ -152,7 +152,7 @@ pub struct DurableQueue<W> {
 }
 
 impl<W> DurableQueue<W> {
-    /// A durable_queue whose rows carry this producer id, which no other run has. `used` bytes are in the
+    /// A durable queue whose rows carry this producer id, which no other run has. `used` bytes are in the
     /// spool already.
     pub fn new(limits: QueueLimits, producer: Arc<str>, used: u64) -> Self {
         Self {

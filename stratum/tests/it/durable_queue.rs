@@ -1,4 +1,4 @@
-//! The durable_queue in a world of its own: a JetStream that dies, delays and answers to nobody, a disk
+//! The durable queue in a world of its own: a JetStream that dies, delays and answers to nobody, a disk
 //! that fails, and crashes.
 
 use headframe_ingest::SequencedBatch;
@@ -79,7 +79,7 @@ enum Work {
     Read(Option<u64>),
 }
 
-/// Everything around the durable_queue, and what it has promised.
+/// Everything around the durable queue, and what it has promised.
 struct World {
     random: StdRng,
     now: Duration,

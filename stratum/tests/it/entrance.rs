@@ -2,7 +2,7 @@
 //! ports with settings of their own.
 
 use headframe_stratum::StratumConfig;
-use headframe_stratum::port::PortConfig;
+use headframe_stratum::net::port::PortConfig;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

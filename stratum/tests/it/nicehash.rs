@@ -4,7 +4,7 @@
 use headframe_stratum::StratumConfig;
 use headframe_stratum::chain::Hash;
 use headframe_stratum::miner::{Miner, MinerConfig};
-use headframe_stratum::port::PortConfig;
+use headframe_stratum::net::port::PortConfig;
 use headframe_stratum::randomx::{Seeds, Vm};
 use headframe_stratum::work::job::{JobRing, lifetime};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! The PROXY header parser against the specification's own layout, cut anywhere, and against what
 //! is no header.
 
-use headframe_stratum::proxy::{
+use headframe_stratum::net::proxy::{
     MAX_REST, ProxyError, ProxySource, SIGNATURE, TrustedProxies, bytes_missing, parse,
 };
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
-//! The certificate: self_signed once, kept for good, private, and never guessed at; and a client that pins
+//! The certificate: made once, kept for good, private, and never guessed at; and a client that pins
 //! it as XMRig does.
 
-use headframe_stratum::tls::{TlsConfig, TlsError, TlsIdentity};
+use headframe_stratum::net::tls::{TlsConfig, TlsError, TlsIdentity};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -156,7 +156,7 @@ async fn who_hangs_up_is_not_banned() {
 #[test]
 fn a_certificate_is_made_once_and_its_key_is_private() {
     let root = tempfile::tempdir().unwrap();
-    let folder = root.path().join("self_signed/for/it");
+    let folder = root.path().join("made/for/it");
     let first = load(&in_folder(&folder));
     assert_eq!(first.fingerprint.len(), 64);
     let mut names: Vec<_> = std::fs::read_dir(&folder)
@@ -178,7 +178,7 @@ fn a_certificate_is_made_once_and_its_key_is_private() {
     assert_eq!(
         (bytes("stratum-cert.pem"), bytes("stratum-key.pem")),
         (cert, key),
-        "nothing is self_signed anew"
+        "nothing is made anew"
     );
     let other = tempfile::tempdir().unwrap();
     assert_ne!(
@@ -237,7 +237,7 @@ fn the_operators_own_pair_is_used_as_it_is() {
     assert_eq!(
         std::fs::read_dir(empty.path()).unwrap().count(),
         0,
-        "nothing is self_signed beside it"
+        "nothing is made beside it"
     );
     let elsewhere = tempfile::tempdir().unwrap();
     load(&in_folder(elsewhere.path()));

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::address::Network;
 use super::keys::{KeySchedule, OPENSY_INTERVAL};
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 
 /// The environment variable that holds the RPC password; it goes before the file.
 pub const PASSWORD_VARIABLE: &str = "HEADFRAME_OPENSY_RPC_PASSWORD";

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::breaker::Limits;
 use super::daemon_health::HealthRules;
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 
 /// The section `[stratum.daemons]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

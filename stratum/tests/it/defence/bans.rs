@@ -3,7 +3,7 @@
 use headframe_stratum::defence::addresses::{Cidr, ClientAddress};
 use headframe_stratum::defence::ban_file;
 use headframe_stratum::defence::bans::{Ban, BanConfig, BanList, BanTarget};
-use headframe_stratum::defence::reputation::WorkerId;
+use headframe_stratum::defence::worker_id::WorkerId;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 

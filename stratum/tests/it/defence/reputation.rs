@@ -3,8 +3,9 @@
 use headframe_stratum::defence::addresses::ClientAddress;
 use headframe_stratum::defence::bans::BanTarget;
 use headframe_stratum::defence::reputation::{
-    Offence, OffenceVerdict, ReputationConfig, ReputationScore, ReputationTable, WorkerId,
+    Offence, OffenceVerdict, ReputationConfig, ReputationScore, ReputationTable,
 };
+use headframe_stratum::defence::worker_id::WorkerId;
 use headframe_stratum::share::Rejection;
 use proptest::prelude::*;
 use std::sync::Arc;

@@ -15,11 +15,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::session::Disconnect;
+use super::disconnect::Disconnect;
+use super::proxy::{self, ProxyError, ProxySource, SIGNATURE, TrustedProxies};
 use super::stream::{self, StreamReader, StreamWriter};
+use super::tls::TlsIdentity;
 use crate::protocol::answer;
-use crate::proxy::{self, ProxyError, ProxySource, SIGNATURE, TrustedProxies};
-use crate::tls::TlsIdentity;
 
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -55,7 +55,7 @@ impl TransportNegotiator {
 
     /// The miner's own address: the socket's peer, or who a trusted balancer says it is, within
     /// `patience`.
-    pub(super) async fn resolve_peer(
+    pub(crate) async fn resolve_peer(
         &self,
         stream: &mut TcpStream,
         peer: SocketAddr,
@@ -77,7 +77,7 @@ impl TransportNegotiator {
 
     /// Both directions of a connection whose miner is known, after the handshake if it begins with
     /// one.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         &self,
         mut stream: TcpStream,
         peer: SocketAddr,
@@ -110,7 +110,7 @@ impl TransportNegotiator {
     /// reset may take with it what was said last: so the other side is told that this was all, and
     /// what it still says is read until it goes, too. It is no friend, so that is for a moment, so
     /// many bytes and so many connections only.
-    pub(super) async fn dismiss(&self, stream: &mut TcpStream, reason: &str) -> Disconnect {
+    pub(crate) async fn dismiss(&self, stream: &mut TcpStream, reason: &str) -> Disconnect {
         let line = answer::error(&Value::Null, reason);
         let place = self.dismissals.try_acquire();
         let dismissal = async {

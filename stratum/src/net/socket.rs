@@ -15,7 +15,7 @@ const UNACKNOWLEDGED_MS: u32 = 60_000;
 
 /// Sends every line at once, and bounds what a peer that does not read can make the kernel hold,
 /// and for how long one that vanished is believed to be there.
-pub(super) fn prepare(stream: &TcpStream, send_buffer_bytes: usize) -> std::io::Result<()> {
+pub(crate) fn prepare(stream: &TcpStream, send_buffer_bytes: usize) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_send_buffer_size(stream, send_buffer_bytes)?;
     sockopt::set_socket_keepalive(stream, true)?;

@@ -5,26 +5,26 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::pool::Pool;
+use crate::context::PoolContext;
+use crate::net::disconnect::Disconnect;
+use crate::net::line_writer::LineWriter;
+use crate::net::stream::StreamReader;
 use crate::protocol::line::{BEFORE_LOGIN, LineReader};
 use crate::protocol::login::Login;
 use crate::protocol::{Command, answer, parse};
-use crate::server::line_writer::LineWriter;
-use crate::server::session::Disconnect;
-use crate::server::stream::StreamReader;
 use crate::template_watcher::CurrentWork;
 
 /// A connection whose login is acceptable.
-pub(super) struct PendingLogin {
-    pub(super) lines: LineReader<StreamReader>,
-    pub(super) out: LineWriter,
-    pub(super) id: Value,
-    pub(super) login: Login,
+pub(crate) struct PendingLogin {
+    pub(crate) lines: LineReader<StreamReader>,
+    pub(crate) out: LineWriter,
+    pub(crate) id: Value,
+    pub(crate) login: Login,
 }
 
 /// Opens the connection, plain or TLS, and hears its login, all within the login time.
-pub(super) async fn await_pending_login(
-    pool: &Pool,
+pub(crate) async fn await_pending_login(
+    pool: &PoolContext,
     stream: TcpStream,
     peer: SocketAddr,
 ) -> Result<PendingLogin, Disconnect> {
@@ -54,7 +54,7 @@ pub(super) async fn await_pending_login(
 /// Waits for an acceptable login. Everything refusable is answered with the reason before the
 /// connection ends.
 async fn await_login(
-    pool: &Pool,
+    pool: &PoolContext,
     lines: &mut LineReader<StreamReader>,
     out: &mut LineWriter,
     by: Instant,
@@ -83,7 +83,7 @@ async fn await_login(
     Err(Disconnect::Refused(refusal))
 }
 
-fn refusal(pool: &Pool, login: &Login) -> Option<String> {
+fn refusal(pool: &PoolContext, login: &Login) -> Option<String> {
     // A pool without work says so first: before the daemon has answered nothing else is certain.
     // The reason names daemons and their addresses, which is for the operator, who finds it in the
     // log and in /ready.

@@ -6,20 +6,20 @@ use serde_json::Value;
 use std::sync::Arc;
 
 use super::account::Account;
-use super::block;
-use super::session::Disconnect;
+use super::submit_block;
 use crate::best_effort::BestEffortRow;
+use crate::context::PoolContext;
 use crate::defence::admission::Peer;
 use crate::defence::reputation::Offence;
-use crate::pool::Pool;
+use crate::net::disconnect::Disconnect;
 use crate::protocol::answer;
 use crate::randomx::HashError;
 use crate::randomx::fair_queue::Overload;
 use crate::share::{AdmittedShare, Outcome, Rejection, judge};
 
 /// Said when the pool, not the miner, failed.
-const NOT_VERIFIED: &str = "Share could not be verified: the pool is out of order, try again push";
-const NOT_RECORDED: &str = "Share could not be recorded: the pool is out of order, try again push";
+const NOT_VERIFIED: &str = "Share could not be verified: the pool is out of order, try again later";
+const NOT_RECORDED: &str = "Share could not be recorded: the pool is out of order, try again later";
 
 /// A share that is done with.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct Checked {
 
 /// Verifies and records one share.
 pub(crate) async fn check(
-    pool: Arc<Pool>,
+    pool: Arc<PoolContext>,
     account: Account,
     peer: Arc<Peer>,
     id: Value,
@@ -106,8 +106,12 @@ pub(crate) async fn check(
         Ok(is_block) if is_block => {
             let block = share.template.block(share.extranonce, share.nonce);
             block_hash = Some(hex::encode(block.id));
-            pool.tasks
-                .spawn(block::submit(pool.clone(), account.clone(), share, block));
+            pool.tasks.spawn(submit_block::submit(
+                pool.clone(),
+                account.clone(),
+                share,
+                block,
+            ));
         }
         Ok(_) => {}
     }

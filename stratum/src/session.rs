@@ -6,8 +6,6 @@
 //! buffers, one timer, and no room for what may come.
 
 use serde_json::Value;
-use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,28 +13,37 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::account::Account;
-use super::await_login::PendingLogin;
-use super::check::{Checked, check};
-use super::difficulty_policy::DifficultyPolicy;
-use super::disconnect;
-use super::inbox::Inbox;
-use super::line_writer::{LineWriter, ShutdownPhase};
-use super::read_throttle::ReadThrottle;
-use super::session_stats::SessionStats;
-use super::stream::StreamReader;
 use crate::best_effort::BestEffortRow;
 use crate::chain::Template;
+use crate::clock::unix_time_us;
+use crate::context::PoolContext;
 use crate::defence::admission::{Admission, Peer};
 use crate::defence::reputation::Offence;
-use crate::pool::{Pool, unix_time_us};
-use crate::port::Port;
-use crate::protocol::line::{AFTER_LOGIN, LineError, LineReader};
+use crate::handshake::{AdmittedLogin, PendingLogin};
+use crate::net::connection::Connection;
+use crate::net::disconnect::{self, Disconnect};
+use crate::net::line_writer::{LineWriter, ShutdownPhase};
+use crate::net::stream::StreamReader;
+use crate::protocol::line::{AFTER_LOGIN, LineReader};
 use crate::protocol::{Command, answer, getjob, keepalived, parse, submit};
 use crate::share::{JobTerms, Rejection, admit};
 use crate::stats::ActiveSession;
 use crate::template_watcher::CurrentWork;
 use crate::work::job::{self, JobRing};
+use account::Account;
+use check_share::{Checked, check};
+use difficulty_policy::DifficultyPolicy;
+use inbox::Inbox;
+use read_throttle::ReadThrottle;
+use session_stats::SessionStats;
+
+mod account;
+mod check_share;
+mod difficulty_policy;
+mod inbox;
+mod read_throttle;
+mod session_stats;
+mod submit_block;
 
 /// How often silence, difficulty and hashrate are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -49,63 +56,9 @@ const PROXY_WINDOW: usize = 64;
 /// How long a miner that was sent to the pool's successor may take to leave.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
 
-/// Why a connection ended.
-#[derive(Debug)]
-#[allow(
-    dead_code,
-    reason = "the fields are read by the Debug form that the log prints"
-)]
-pub(crate) enum Disconnect {
-    Closed,
-    Malformed,
-    LoginTimeout,
-    Idle,
-    Shutdown,
-    NothingToMine,
-    Stalled,
-    Banned,
-    Shed,
-    Refused(String),
-    Line(String),
-    Write(String),
-}
-
-impl From<LineError> for Disconnect {
-    fn from(error: LineError) -> Self {
-        match error {
-            LineError::TooLong(_) => Disconnect::Line(error.to_string()),
-            LineError::Io(error) => Disconnect::broken(error),
-        }
-    }
-}
-
-impl Disconnect {
-    /// The socket failed, which is no offence. XMRig never takes leave of TLS, so that each of its
-    /// sessions over TLS ends so.
-    pub(crate) fn broken(error: std::io::Error) -> Self {
-        match error.kind() {
-            ErrorKind::UnexpectedEof
-            | ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted => Disconnect::Closed,
-            _ => Disconnect::Write(error.to_string()),
-        }
-    }
-}
-
-/// Where a connection came in.
-#[derive(Debug, Clone)]
-pub(crate) struct Connection {
-    /// Its number in this process.
-    pub(crate) number: u32,
-    /// The socket's peer: the miner, or a balancer before it.
-    pub(crate) peer: SocketAddr,
-    /// The port and its settings.
-    pub(crate) port: Arc<Port>,
-}
-
 /// A miner that is logged in.
-pub(super) struct Session {
-    pool: Arc<Pool>,
+pub(crate) struct Session {
+    pool: Arc<PoolContext>,
     connection: Connection,
     account: Account,
     admission: Admission,
@@ -136,13 +89,13 @@ pub(super) struct Session {
 
 impl Session {
     /// A session whose miner has not been answered yet, and the id to answer.
-    pub(super) fn new(
-        pool: Arc<Pool>,
-        pending: PendingLogin,
-        admission: Admission,
-        peer: Arc<Peer>,
-        connection: Connection,
-    ) -> (Self, Value) {
+    pub(crate) fn new(pool: Arc<PoolContext>, login: AdmittedLogin) -> (Self, Value) {
+        let AdmittedLogin {
+            pending,
+            admission,
+            peer,
+            connection,
+        } = login;
         let PendingLogin {
             lines,
             out,
@@ -185,13 +138,13 @@ impl Session {
     }
 
     /// Mines to the end.
-    pub(super) async fn serve(&mut self, stop: &CancellationToken) -> Disconnect {
+    pub(crate) async fn serve(&mut self, stop: &CancellationToken) -> Disconnect {
         let end = self.mine(stop).await.err().unwrap_or(Disconnect::Shutdown);
         Box::pin(self.end(end)).await
     }
 
-    /// Writes down what the session came to, and says dismissal.
-    pub(super) async fn end(&mut self, end: Disconnect) -> Disconnect {
+    /// Writes down what the session came to, and closes the connection.
+    pub(crate) async fn end(&mut self, end: Disconnect) -> Disconnect {
         self.report_hashrate();
         self.leave(&end);
         self.out.close().await;
@@ -202,7 +155,7 @@ impl Session {
     }
 
     /// Answers the login with the first job.
-    pub(super) async fn welcome(&mut self, id: &Value) -> Result<(), Disconnect> {
+    pub(crate) async fn welcome(&mut self, id: &Value) -> Result<(), Disconnect> {
         let template = self.template()?;
         let job = self.jobs.issue(
             template,

@@ -10,14 +10,14 @@ use tokio::sync::Notify;
 
 /// One connection's.
 #[derive(Debug)]
-pub(super) struct Inbox<T> {
+pub(crate) struct Inbox<T> {
     waiting: Mutex<VecDeque<T>>,
     wakeup: Notify,
 }
 
 impl<T> Inbox<T> {
     /// An empty one.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             waiting: Mutex::new(VecDeque::new()),
             wakeup: Notify::new(),
@@ -25,13 +25,13 @@ impl<T> Inbox<T> {
     }
 
     /// Puts something in.
-    pub(super) fn put(&self, item: T) {
+    pub(crate) fn put(&self, item: T) {
         self.waiting().push_back(item);
         self.wakeup.notify_one();
     }
 
     /// The oldest, as soon as there is one. For one reader; dropping the future loses nothing.
-    pub(super) async fn next(&self) -> T {
+    pub(crate) async fn next(&self) -> T {
         loop {
             if let Some(item) = self.take() {
                 return item;

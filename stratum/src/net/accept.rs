@@ -8,7 +8,7 @@ const QUIET: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// This connection only; the next one is waiting.
     Peer,
     /// Descriptors or kernel memory.
@@ -19,7 +19,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// Reads the system's answer, see accept(2).
-    pub(super) fn from_error(error: &io::Error) -> Self {
+    pub(crate) fn from_error(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Failure::Lack,
             Some(
@@ -40,7 +40,7 @@ impl Failure {
     }
 
     /// The metric's label.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Failure::Peer => "peer",
             Failure::Lack => "lack",
@@ -51,13 +51,13 @@ impl Failure {
 
 /// Counts failures, and complains now and then.
 #[derive(Debug, Default)]
-pub(super) struct Failures {
+pub(crate) struct Failures {
     warned: Option<std::time::Instant>,
 }
 
 impl Failures {
     /// Notes a failure; says whether accepting should pause.
-    pub(super) fn note(&mut self, error: &io::Error) -> bool {
+    pub(crate) fn note(&mut self, error: &io::Error) -> bool {
         let failure = Failure::from_error(error);
         metrics::counter!("headframe_stratum_accept_failures_total", "cause" => failure.as_str())
             .increment(1);

@@ -4,8 +4,8 @@ use headframe_schemas::stream::hashrate::Hashrate;
 use headframe_schemas::stream::shares::Share;
 use std::sync::Arc;
 
-use crate::defence::reputation::WorkerId;
-use crate::pool::unix_time_us;
+use crate::clock::unix_time_us;
+use crate::defence::worker_id::WorkerId;
 use crate::share::{JobTerms, Outcome};
 
 /// Who is paid, and the machine. The names are kept once a connection, however many shares are in

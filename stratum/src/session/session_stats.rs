@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::account::Account;
 use crate::best_effort::{BestEffortRow, within_row};
-use crate::pool::unix_time_us;
+use crate::clock::unix_time_us;
 
 /// What the rows of one session need.
-pub(super) struct SessionStats {
+pub(crate) struct SessionStats {
     session: u64,
     agent: Box<str>,
     since: Instant,
@@ -19,7 +19,7 @@ pub(super) struct SessionStats {
 
 impl SessionStats {
     /// A session that begins now.
-    pub(super) fn new(agent: &str) -> Self {
+    pub(crate) fn new(agent: &str) -> Self {
         Self {
             session: rand::random(),
             agent: within_row(agent).into(),
@@ -31,12 +31,12 @@ impl SessionStats {
     }
 
     /// Its id: sixteen hex digits.
-    pub(super) fn session(&self) -> String {
+    pub(crate) fn session(&self) -> String {
         format!("{:016x}", self.session)
     }
 
     /// A share was answered; `credit` is zero when it was refused.
-    pub(super) fn answered(&mut self, credit: u64) {
+    pub(crate) fn answered(&mut self, credit: u64) {
         if credit > 0 {
             self.accepted += 1;
         } else {
@@ -46,12 +46,12 @@ impl SessionStats {
     }
 
     /// The row of the login; `ip` in the form that rows show.
-    pub(super) fn login(&self, account: &Account, ip: String, difficulty: u64) -> BestEffortRow {
+    pub(crate) fn login(&self, account: &Account, ip: String, difficulty: u64) -> BestEffortRow {
         BestEffortRow::Session(Box::new(self.row(account, ip, "login", difficulty)))
     }
 
     /// The row of the end.
-    pub(super) fn logout(
+    pub(crate) fn logout(
         &self,
         account: &Account,
         ip: String,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::session::Disconnect;
+use super::disconnect::Disconnect;
 use super::stream::StreamWriter;
 
 /// How long the last bytes of a connection may take.
@@ -22,7 +22,7 @@ pub(crate) struct LineWriter {
 
 impl LineWriter {
     /// Gives up a line that the miner does not read within `patience`.
-    pub(super) fn new(socket: StreamWriter, patience: Duration) -> Self {
+    pub(crate) fn new(socket: StreamWriter, patience: Duration) -> Self {
         Self { socket, patience }
     }
 
@@ -58,14 +58,14 @@ impl LineWriter {
     }
 
     /// Says that nothing more will come. A connection that is gone already cannot be told.
-    pub(super) async fn close(&mut self) {
+    pub(crate) async fn close(&mut self) {
         let _ = tokio::time::timeout(CLOSE_TIME, self.socket.shutdown()).await;
     }
 }
 
 /// How far a connection is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum ShutdownPhase {
+pub(crate) enum ShutdownPhase {
     /// It mines.
     Not,
     /// The pool stops: nothing new is heard, what is in flight is answered.
@@ -78,7 +78,7 @@ pub(super) enum ShutdownPhase {
 
 impl ShutdownPhase {
     /// When its time is over, once it has one.
-    pub(super) fn until(self) -> Option<Instant> {
+    pub(crate) fn until(self) -> Option<Instant> {
         match self {
             ShutdownPhase::Told(until) => Some(until),
             ShutdownPhase::Not | ShutdownPhase::Finishing | ShutdownPhase::Over => None,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use crate::config::{ConfigError, StratumConfig};
+use crate::config_error::ConfigError;
 use crate::work::vardiff;
 
 /// An entry of `stratum.ports`. What is left out is as in the section `[stratum]`.
@@ -46,33 +46,10 @@ pub struct Port {
 }
 
 impl Port {
-    /// All ports of a pool: `listen` first, then the list.
-    pub fn all(config: &StratumConfig) -> Vec<Self> {
-        let plain = Self {
-            listen: config.listen,
-            start_difficulty: config.start_difficulty,
-            fixed_difficulty: None,
-            vardiff: config.vardiff,
-            nicehash: false,
-        };
-        let more = config.ports.iter().map(|port| Self {
-            listen: port.listen,
-            start_difficulty: port.start_difficulty.unwrap_or(config.start_difficulty),
-            fixed_difficulty: port.fixed_difficulty,
-            vardiff: vardiff::VardiffSettings {
-                min_difficulty: port.min_difficulty.unwrap_or(config.vardiff.min_difficulty),
-                max_difficulty: port.max_difficulty.unwrap_or(config.vardiff.max_difficulty),
-                ..config.vardiff
-            },
-            nicehash: port.nicehash,
-        });
-        std::iter::once(plain).chain(more).collect()
-    }
-
     /// Refuses ports that could not be bound or whose bounds contradict each other.
-    pub fn validate(config: &StratumConfig) -> Result<(), ConfigError> {
+    pub fn validate(ports: Vec<Self>) -> Result<(), ConfigError> {
         let mut taken = HashSet::new();
-        for port in Self::all(config) {
+        for port in ports {
             let refuse = |reason: &str| ConfigError {
                 key: "ports",
                 value: port.listen.to_string(),

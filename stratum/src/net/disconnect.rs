@@ -1,10 +1,55 @@
-//! What the end of a connection says: in its row, and whether it is an offence.
+//! Why a connection ended, what its row says about it, and whether it is an offence.
 
-use super::session::Disconnect;
+use std::io::ErrorKind;
+
 use crate::defence::reputation::Offence;
+use crate::protocol::line::LineError;
+
+/// Why a connection ended.
+#[derive(Debug)]
+#[allow(
+    dead_code,
+    reason = "the fields are read by the Debug form that the log prints"
+)]
+pub(crate) enum Disconnect {
+    Closed,
+    Malformed,
+    LoginTimeout,
+    Idle,
+    Shutdown,
+    NothingToMine,
+    Stalled,
+    Banned,
+    Shed,
+    Refused(String),
+    Line(String),
+    Write(String),
+}
+
+impl From<LineError> for Disconnect {
+    fn from(error: LineError) -> Self {
+        match error {
+            LineError::TooLong(_) => Disconnect::Line(error.to_string()),
+            LineError::Io(error) => Disconnect::broken(error),
+        }
+    }
+}
+
+impl Disconnect {
+    /// The socket failed, which is no offence. XMRig never takes leave of TLS, so that each of its
+    /// sessions over TLS ends so.
+    pub(crate) fn broken(error: std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted => Disconnect::Closed,
+            _ => Disconnect::Write(error.to_string()),
+        }
+    }
+}
 
 /// The words in the `sessions` row.
-pub(super) fn reason(end: &Disconnect) -> String {
+pub(crate) fn reason(end: &Disconnect) -> String {
     match end {
         Disconnect::Closed => "closed by the miner".to_owned(),
         Disconnect::Malformed => "sent a line that is no request".to_owned(),
@@ -23,7 +68,7 @@ pub(super) fn reason(end: &Disconnect) -> String {
 
 /// The offence that an end before login is. A refused login is none: its owner is to correct it and
 /// come again.
-pub(super) fn before_login(end: &Disconnect) -> Option<Offence> {
+pub(crate) fn before_login(end: &Disconnect) -> Option<Offence> {
     match end {
         Disconnect::Malformed | Disconnect::Line(_) => Some(Offence::PreLoginJunk),
         Disconnect::LoginTimeout => Some(Offence::PreLoginSilence),
@@ -33,7 +78,7 @@ pub(super) fn before_login(end: &Disconnect) -> Option<Offence> {
 }
 
 /// The offence that an end after login is.
-pub(super) fn after_login(end: &Disconnect) -> Option<Offence> {
+pub(crate) fn after_login(end: &Disconnect) -> Option<Offence> {
     match end {
         Disconnect::Malformed | Disconnect::Line(_) => Some(Offence::MalformedLine),
         Disconnect::Stalled => Some(Offence::SlowReader),

@@ -13,7 +13,8 @@ use super::account::Account;
 use crate::blocks::BlockStage;
 use crate::blocks::open_blocks::BlockKey;
 use crate::chain::{FoundBlock, Submitted};
-use crate::pool::{Pool, unix_time_us};
+use crate::clock::unix_time_us;
+use crate::context::PoolContext;
 use crate::share::AdmittedShare;
 
 /// How long the candidate row may hold the block up.
@@ -24,7 +25,7 @@ const OFFER_AGAIN: Duration = Duration::from_secs(1);
 
 /// Submits the block that this share made.
 pub(crate) async fn submit(
-    pool: Arc<Pool>,
+    pool: Arc<PoolContext>,
     account: Account,
     share: AdmittedShare,
     block: FoundBlock,
@@ -107,7 +108,7 @@ pub(crate) async fn submit(
 /// The daemon's verdict. A daemon that is away is asked again and again, for a block keeps its
 /// worth while the chain stands still for want of it; when none could be asked in all that time,
 /// that is a refusal which names the cause. `None` when the pool stops.
-async fn offer(pool: &Pool, block: &FoundBlock) -> Option<Submitted> {
+async fn offer(pool: &PoolContext, block: &FoundBlock) -> Option<Submitted> {
     let until = Instant::now() + OFFERED_FOR;
     let mut told = false;
     loop {

@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use thiserror::Error;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use crate::defence::addresses::{Cidr, CidrError};
 
 /// What every header begins with. No miner's line and no TLS handshake does.

@@ -15,18 +15,18 @@ use crate::token_bucket::{Bucket, Rate};
 const MOST_DOUBLINGS: u8 = 3;
 
 /// The pace of one connection.
-pub(super) struct ReadThrottle {
+pub(crate) struct ReadThrottle {
     rate: Rate,
     bucket: Bucket,
     /// Shares in a row that the pool was too busy for.
     busy: u8,
     /// When the next line may be read.
-    pub(super) next: Instant,
+    pub(crate) next: Instant,
 }
 
 impl ReadThrottle {
     /// A connection that has sent nothing yet.
-    pub(super) fn new(settings: &DefenceConfig, now_ms: u64) -> Self {
+    pub(crate) fn new(settings: &DefenceConfig, now_ms: u64) -> Self {
         let rate = Rate {
             per_s: f64::from(settings.lines_per_s),
             burst: f64::from(settings.lines_burst),
@@ -40,7 +40,7 @@ impl ReadThrottle {
     }
 
     /// A line was read.
-    pub(super) fn line(&mut self, now_ms: u64) {
+    pub(crate) fn line(&mut self, now_ms: u64) {
         self.bucket.charge(self.rate, 1.0, now_ms);
         let owed = (1.0 - self.bucket.level(self.rate, now_ms)).max(0.0);
         if owed > 0.0 {
@@ -51,14 +51,14 @@ impl ReadThrottle {
     }
 
     /// The pool was too busy for a share of it.
-    pub(super) fn busy(&mut self) {
+    pub(crate) fn busy(&mut self) {
         let pause = Duration::from_secs(1 << self.busy.min(MOST_DOUBLINGS));
         self.busy = self.busy.saturating_add(1);
         self.next = self.next.max(Instant::now() + pause);
     }
 
     /// A share of it was good.
-    pub(super) fn calm(&mut self) {
+    pub(crate) fn calm(&mut self) {
         self.busy = 0;
     }
 }

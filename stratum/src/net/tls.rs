@@ -1,4 +1,4 @@
-//! TLS for miners: the pool's certificate, self_signed once and kept, and the fingerprint that miners may
+//! TLS for miners: the pool's certificate, made once and kept, and the fingerprint that miners may
 //! pin.
 //!
 //! XMRig checks no authority and sends no server name; what it can check is the SHA-256 of the
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 
 mod self_signed;
 
@@ -26,10 +26,10 @@ pub struct TlsConfig {
     /// Whether connections that begin with a TLS handshake are served, on the same ports as plain
     /// ones.
     pub enabled: bool,
-    /// Where the pool's own certificate and key are kept, and self_signed at the first start. Without a
+    /// Where the pool's own certificate and key are kept, and made at the first start. Without a
     /// folder and without files there is no TLS; root names a folder within its data folder.
     pub folder: PathBuf,
-    /// The operator's certificate chain, PEM; then nothing is self_signed.
+    /// The operator's certificate chain, PEM; then nothing is made.
     pub cert_file: Option<PathBuf>,
     /// Its key, PEM.
     pub key_file: Option<PathBuf>,
@@ -65,7 +65,7 @@ pub enum TlsError {
     },
     /// Half of the pair is gone.
     #[error(
-        "{cert} is there but its key {key} is not; restore the key, or remove the certificate to have a new pair self_signed"
+        "{cert} is there but its key {key} is not; restore the key, or remove the certificate to have a new pair made"
     )]
     KeyGone { cert: PathBuf, key: PathBuf },
     /// The pair does not go together.
