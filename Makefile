@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench soak fuzz
+.PHONY: help setup run check test lint bench soak fuzz
 
 # rustup's folder is not on the PATH of a shell that is older than its installation.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -13,7 +13,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # workspace, and the tests then run on what it built. `cargo clippy` followed by `cargo build` would go through every
 # dependency twice, once for metadata and once for code: measured on arrow alone, 21 CPU-seconds on top of 63, a third more,
 # against 0.2 for this. The price: its objects are apart from those of a plain `cargo build`, so the first
-# `make run` after a `make test` compiles the rooms (not the dependencies) once more.
+# `make run` after a `make test` compiles our crates (not the dependencies) once more.
 LINTED := RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 
 # make soak KILLS=50 for a shorter one; make fuzz FUZZ_S=600 for longer ones; make run ARGS='--for 90s' for a demo that ends by itself.
@@ -52,14 +52,30 @@ test: ## format check, lints as errors, every test; what .ci/run calls
 	    exit $$status
 	fi
 
-lint: ## format check, lints as errors, and the tidy test
-	@deploy/setup.sh test
+check: ## the inner loop: format check, lints as errors, unit tests and the tidy test
+	@deploy/setup.sh run
+	echo "==> format"
+	cargo fmt --all --check
+	echo "==> lint, unit tests and tidy"
+	if cargo nextest --version >/dev/null 2>&1; then
+	    $(LINTED) cargo nextest run --workspace --lib --bins --status-level fail
+	    $(LINTED) cargo nextest run -p headframe --test it --status-level fail -E 'test(/^tidy/)'
+	else
+	    $(LINTED) cargo test --quiet --workspace --lib --bins
+	    $(LINTED) cargo test --quiet --test it tidy
+	fi
+	echo "==> checked in $$SECONDS s"
+
+lint: ## format check, lints as errors, the tidy test, and licences, sources and advisories of what we use
+	@deploy/setup.sh lint
 	echo "==> format"
 	cargo fmt --all --check
 	echo "==> build and lint"
 	$(LINTED) cargo build --workspace --all-targets
 	echo "==> tidy"
 	$(LINTED) cargo test --quiet --test it tidy
+	echo "==> licences, sources, bans and advisories"
+	deploy/deny.sh
 	echo "==> clean"
 
 bench: ## release build, then our figures beside our peers'
@@ -68,7 +84,7 @@ bench: ## release build, then our figures beside our peers'
 	cargo build --release -p headframe -p headframe-bench --bins
 	bench/run.sh $(ARGS)
 
-soak: ## the kill tests with KILLS=1000 and POOL_KILLS=200, PAY_KILLS=50 instead of 12, 6, 2
+soak: ## the kill tests with KILLS=1000 and POOL_KILLS=200, PAY_KILLS=50 instead of 6, 5, 2
 	@deploy/setup.sh test
 	export HEADFRAME_KILLS=$(KILLS) HEADFRAME_POOL_KILLS=$(POOL_KILLS) HEADFRAME_PAY_KILLS=$(PAY_KILLS)
 	tests="kill::kill_loses_nothing_and_doubles_nothing kill_pool::a_kill_costs_no_share_that_a_miner_was_told_is_ok"

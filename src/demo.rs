@@ -12,33 +12,38 @@ use headframe_stratum::randomx::plan::ModeSetting;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Role};
-use crate::daemon::Daemon;
-use crate::system::{Pool, System, stop_signal};
+use crate::service::{RunningPool, Service, stop_signal};
 
+mod child;
+mod difficulty;
+mod monerod;
+mod progress;
 mod stages;
 mod wallets;
 
+use monerod::Monerod;
 use stages::Counts;
 use wallets::DemoWallet;
 
-/// Some shares for each block, and as many a second as the eye can follow.
-const SHARE_DIFFICULTY: u64 = 10;
+/// Some shares for each block, and no more a second than the eye can follow.
+const SHARES_A_BLOCK: u64 = 3;
+const MOST_SHARE_DIFFICULTY: u64 = 10;
 /// Whom the chain's first blocks pay: a mainnet-format address, which regtest takes; nobody's coins
 /// are at stake on a private chain.
 const FOUNDER: &str = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
 
-/// What is asked of a demo.
-pub struct Demo {
+/// How a demo runs.
+pub struct DemoOptions {
     /// How long it runs; until Ctrl-C when `None`.
-    pub for_: Option<Duration>,
+    pub length: Option<Duration>,
     /// Where everything is kept.
     pub data: PathBuf,
     /// Where SQL is answered.
     pub listen: SocketAddr,
     /// Where miners connect.
     pub stratum: SocketAddr,
-    /// Hashes a block costs.
-    pub difficulty: u64,
+    /// Hashes a block costs; what suits this machine when `None`.
+    pub difficulty: Option<u64>,
 }
 
 /// How long the pool may take to get its first template.
@@ -48,49 +53,58 @@ const READY: Duration = Duration::from_secs(60);
 /// sixty blocks old. Some more, as not all are fit.
 const FIRST_BLOCKS: u64 = 30;
 
-/// A miner is paid when it has 1 XMR to get, and at most every 15 s: soon enough to be seen.
+/// A miner is paid when it has 1 XMR to get, and at most every 5 s: soon enough to be seen.
 const THRESHOLD: u64 = 1_000_000_000_000;
-const PAY_INTERVAL_S: u64 = 15;
+const PAY_INTERVAL_S: u64 = 5;
 
 /// Everything that runs.
 struct Running {
     chain: Chain,
-    system: System,
+    service: Service,
     /// What the folder held of each stage before.
     before: Counts,
 }
 
 /// What the pool stands on: a chain, the wallet that its blocks pay, and the wallet of its miner.
 struct Chain {
-    daemon: Daemon,
+    monerod: Monerod,
+    /// Hashes a block costs.
+    difficulty: u64,
     pool: DemoWallet,
     miner: DemoWallet,
 }
 
 impl Chain {
-    async fn start(demo: &Demo) -> anyhow::Result<Self> {
-        let folder = demo.data.join("monerod");
+    async fn start(options: &DemoOptions) -> anyhow::Result<Self> {
+        let folder = options.data.join("monerod");
         let grown = folder.join("first-blocks");
         if !grown.exists() {
             println!(
-                "making the first {FIRST_BLOCKS} blocks of the chain, among whose coins a wallet can hide its own"
+                "making the first {FIRST_BLOCKS} blocks of the chain, among whose coins a wallet \
+                 can hide its own"
             );
-            let daemon = Daemon::start(&folder, 1).await?;
-            let made = daemon.grow(FIRST_BLOCKS, FOUNDER).await;
-            daemon.stop().await;
+            let monerod = Monerod::start(&folder, 1).await?;
+            let made = monerod.generate_blocks_to(FIRST_BLOCKS, FOUNDER).await;
+            monerod.stop().await;
             made?;
             std::fs::write(grown, FIRST_BLOCKS.to_string())?;
         }
-        let daemon = Daemon::start(&folder, demo.difficulty).await?;
-        let wallets = demo.data.join("wallets");
+        let difficulty = match options.difficulty {
+            Some(difficulty) => difficulty,
+            None => difficulty::measure().await?,
+        };
+        println!("a block of the private chain costs {difficulty} hashes");
+        let monerod = Monerod::start(&folder, difficulty).await?;
+        let wallets = options.data.join("wallets");
         let (pool, miner) = (wallets.join("pool"), wallets.join("miner"));
         // What was started is ended when it is dropped.
         let (pool, miner) = tokio::try_join!(
-            DemoWallet::start(&pool, &daemon.url),
-            DemoWallet::start(&miner, &daemon.url)
+            DemoWallet::start(&pool, &monerod.url),
+            DemoWallet::start(&miner, &monerod.url)
         )?;
         Ok(Self {
-            daemon,
+            monerod,
+            difficulty,
             pool,
             miner,
         })
@@ -98,61 +112,63 @@ impl Chain {
 
     async fn stop(self) {
         tokio::join!(self.pool.stop(), self.miner.stop());
-        self.daemon.stop().await;
+        self.monerod.stop().await;
     }
 }
 
 /// Runs it. An error when a stage produced no rows.
-pub async fn run(demo: Demo) -> anyhow::Result<()> {
+pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     println!(
-        "starting monerod (regtest), two wallets, nats-server, pool, pipelines, payer and SQL in {}",
-        demo.data.display()
+        "starting monerod (regtest), two wallets, nats-server, pool, pipelines, payer and SQL in \
+         {}",
+        options.data.display()
     );
     let running = tokio::select! {
-        running = Box::pin(start(&demo)) => running?,
-        () = stop_signal() => bail!("stopped before everything was up"),
+        running = Box::pin(start(&options)) => running?,
+        _ = stop_signal() => bail!("stopped before everything was up"),
     };
-    let shown = Box::pin(show(&demo, &running, started)).await;
+    let shown = Box::pin(show(&options, &running, started)).await;
     println!("\nstopping: the pipelines commit what they hold; another Ctrl-C ends at once");
     let stop = async {
-        running.system.stop().await;
+        running.service.stop().await;
         running.chain.stop().await;
     };
     tokio::select! {
         () = stop => {}
-        () = stop_signal() => println!("ended at once; the next start takes up what was not committed"),
+        _ = stop_signal() => println!("ended at once; the next start takes up what was not \
+                                       committed"),
     }
     if shown.is_ok() {
         println!(
             "everything is kept in {0}: start again to go on from there, or remove the folder",
-            demo.data.display()
+            options.data.display()
         );
         println!(
             "the tables are plain Delta tables, for DuckDB: SELECT count(*) FROM delta_scan('{}')",
-            shares_table(&demo)
+            shares_table(&options)
         );
     }
     shown
 }
 
-fn shares_table(demo: &Demo) -> String {
-    demo.data.join("tables/shares").display().to_string()
+fn shares_table(options: &DemoOptions) -> String {
+    options.data.join("tables/shares").display().to_string()
 }
 
-async fn start(demo: &Demo) -> anyhow::Result<Running> {
-    let chain = Chain::start(demo).await?;
-    let config = configuration(demo, &chain);
+async fn start(options: &DemoOptions) -> anyhow::Result<Running> {
+    let chain = Chain::start(options).await?;
+    let config = configuration(options, &chain);
     let begun = async {
-        let system = Box::pin(System::start(config)).await?;
-        pool_ready(&system).await?;
-        let before = Counts::ask(system.http).await?;
-        anyhow::Ok((system, before))
+        let service = Box::pin(Service::start(config)).await?;
+        wait_for_pool(&service).await?;
+        let before = Counts::query(service.http).await?;
+        anyhow::Ok((service, before))
     };
     match Box::pin(begun).await {
-        Ok((system, before)) => Ok(Running {
+        Ok((service, before)) => Ok(Running {
             chain,
-            system,
+            service,
             before,
         }),
         Err(error) => {
@@ -162,9 +178,9 @@ async fn start(demo: &Demo) -> anyhow::Result<Running> {
     }
 }
 
-fn configuration(demo: &Demo, chain: &Chain) -> Config {
+fn configuration(options: &DemoOptions, chain: &Chain) -> Config {
     let mut config = Config {
-        data_dir: demo.data.clone(),
+        data_dir: options.data.clone(),
         ..Config::default()
     };
     config.roles = vec![
@@ -174,13 +190,13 @@ fn configuration(demo: &Demo, chain: &Chain) -> Config {
         Role::Query,
         Role::Payments,
     ];
-    config.query.listen = demo.listen;
-    config.stratum.listen = demo.stratum;
+    config.query.listen = options.listen;
+    config.stratum.listen = options.stratum;
     config.stratum.wallet.clone_from(&chain.pool.address);
-    config.stratum.daemon_url.clone_from(&chain.daemon.url);
+    config.stratum.daemon_url.clone_from(&chain.monerod.url);
     // A newcomer wants to see something, not to give 2 GiB of memory for it.
     config.stratum.randomx.mode = ModeSetting::Light;
-    let difficulty = SHARE_DIFFICULTY.min(demo.difficulty);
+    let difficulty = (chain.difficulty / SHARES_A_BLOCK).clamp(1, MOST_SHARE_DIFFICULTY);
     config.stratum.start_difficulty = difficulty;
     config.stratum.vardiff.min_difficulty = difficulty;
     // Rows that come every few seconds show more than rows that come every quarter of a minute.
@@ -195,8 +211,8 @@ fn configuration(demo: &Demo, chain: &Chain) -> Config {
 }
 
 /// A miner that logs in before there is anything to mine would be sent away.
-async fn pool_ready(system: &System) -> anyhow::Result<()> {
-    let Pool { stats, .. } = system.pool.as_ref().context("the pool is not there")?;
+async fn wait_for_pool(service: &Service) -> anyhow::Result<()> {
+    let RunningPool { stats, .. } = service.pool.as_ref().context("the pool is not there")?;
     let deadline = Instant::now() + READY;
     while let Some(why) = stats.snapshot().unready {
         if Instant::now() > deadline {
@@ -210,14 +226,14 @@ async fn pool_ready(system: &System) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn show(demo: &Demo, running: &Running, started: Instant) -> anyhow::Result<()> {
-    let http = running.system.http;
+async fn show(options: &DemoOptions, running: &Running, started: Instant) -> anyhow::Result<()> {
+    let http = running.service.http;
     let pool = running
-        .system
+        .service
         .pool
         .as_ref()
         .context("the pool is not there")?;
-    let Pool {
+    let RunningPool {
         address,
         stats,
         seeds,
@@ -235,16 +251,16 @@ async fn show(demo: &Demo, running: &Running, started: Instant) -> anyhow::Resul
     let (miner, handle) = Miner::new(config, seeds.clone());
     let stop = CancellationToken::new();
     let mining = tokio::spawn(miner.run(stop.clone()));
-    invite(http, pool, &miner_wallet.address);
+    print_hints(http, pool, &miner_wallet.address);
     let end = async {
-        match demo.for_ {
+        match options.length {
             Some(length) => tokio::time::sleep(length.saturating_sub(started.elapsed())).await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
         () = end => {}
-        () = stop_signal() => {}
+        _ = stop_signal() => {}
         () = status_lines(http, stats, &handle) => {}
     }
     stop.cancel();
@@ -272,7 +288,7 @@ async fn show(demo: &Demo, running: &Running, started: Instant) -> anyhow::Resul
 }
 
 /// What to try next, as it can be copied.
-fn invite(http: SocketAddr, pool: &Pool, miner: &str) {
+fn print_hints(http: SocketAddr, pool: &RunningPool, miner: &str) {
     let program = std::env::args()
         .next()
         .unwrap_or_else(|| "headframe".to_owned());
@@ -310,7 +326,7 @@ async fn status_lines(
         let hashes = miner.stats().hashes;
         let rate = (hashes - before.1) as f64 / before.0.elapsed().as_secs_f64();
         before = (Instant::now(), hashes);
-        let asked = Instant::now();
+        let sent_at = Instant::now();
         let sql = match stages::shares(http).await {
             Ok((rows, why)) => {
                 let fresh = why.map_or_else(
@@ -319,22 +335,24 @@ async fn status_lines(
                 );
                 format!(
                     "{rows} rows in SQL, {fresh}, in {} ms",
-                    asked.elapsed().as_millis()
+                    sent_at.elapsed().as_millis()
                 )
             }
             Err(error) => format!("no answer in SQL: {error:#}"),
         };
+        let waits_for = match pool.unready {
+            Some(why) => why,
+            None => match progress::next_step(http, pool.height).await {
+                Ok(step) => step,
+                Err(error) => format!("no answer in SQL: {error:#}"),
+            },
+        };
         let line = format!(
-            "height {} · shares {} · blocks {} · {rate:.0} H/s · {sql}{}",
-            pool.height,
-            pool.accepted,
-            pool.blocks_accepted,
-            pool.unready
-                .map(|why| format!(" · {why}"))
-                .unwrap_or_default(),
+            "height {} · shares {} · blocks {} · {rate:.0} H/s · {sql} · {waits_for}",
+            pool.height, pool.accepted, pool.blocks_accepted,
         );
         let mut out = std::io::stdout();
-        // A closed pipe must not end the demo.
+        // A closed pipe must not end the options.
         let _ = if out.is_terminal() {
             write!(out, "\r\x1b[K{line}")
         } else {

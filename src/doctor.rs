@@ -1,14 +1,14 @@
 //! `headframe doctor`: looks at everything a pool and its pipelines need before they are started,
 //! and says what to do.
 //!
-//! It changes nothing and leaves nothing behind. One check a file; a check that has no business on
-//! this machine says nothing.
+//! It changes nothing and leaves nothing behind. A check is one file in this folder and one line in
+//! [`ALL`]; a check that does not matter on this machine has no findings.
 
 use std::path::PathBuf;
 
 use anyhow::bail;
 use async_trait::async_trait;
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
 use headframe_stratum::StratumConfig;
 use serde::Serialize;
 
@@ -21,12 +21,13 @@ mod data_folder;
 mod files;
 mod huge_pages;
 mod memory;
+mod monerod;
 mod nats;
 mod ports;
 mod randomx;
 mod wallet;
 
-/// Every check, in the order in which they are told.
+/// Every check, in the order in which they are printed.
 const ALL: &[&dyn Check] = &[
     &configuration::Configuration,
     &ports::Ports,
@@ -41,20 +42,9 @@ const ALL: &[&dyn Check] = &[
     &daemon::Daemon,
 ];
 
-/// What to look at, and how to tell.
-#[derive(Debug, Clone, Args)]
-pub struct Doctor {
-    /// The configuration, in TOML; without one only the machine is looked at.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// How findings are told.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    format: Output,
-}
-
-/// How findings are told.
+/// How findings are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub enum Format {
     /// A line each for people.
     Text,
     /// One array for programs.
@@ -110,20 +100,20 @@ impl Finding {
 /// One thing to look at.
 #[async_trait]
 trait Check: Sync {
-    /// What is looked at, in a word or two.
+    /// What is looked at, in a word or two; findings are printed with it.
     fn name(&self) -> &'static str;
-    /// Looks. No finding means that it does not matter here.
-    async fn look(&self, patient: &Patient) -> Vec<Finding>;
+    /// Runs the check. No finding means that it does not matter on this machine.
+    async fn run(&self, context: &CheckContext) -> Vec<Finding>;
 }
 
-/// What is looked at: a configuration, or what is wrong with it, and the machine itself.
-struct Patient {
+/// What checks look at: a configuration, or what is wrong with it, and the machine itself.
+struct CheckContext {
     config: Config,
     /// The file, and why it cannot be used.
     file: Option<(PathBuf, Option<String>)>,
 }
 
-impl Patient {
+impl CheckContext {
     fn new(file: Option<PathBuf>) -> Self {
         let Some(file) = file else {
             return Self {
@@ -151,7 +141,7 @@ impl Patient {
     }
 
     fn runs(&self, role: Role) -> bool {
-        self.is_configured() && self.config.roles.contains(&role)
+        self.is_configured() && self.config.runs(role)
     }
 
     /// The pool's section, when a pool is to run.
@@ -160,31 +150,33 @@ impl Patient {
     }
 }
 
+/// A finding as programs read it.
 #[derive(Serialize)]
-struct Told<'a> {
+struct NamedFinding<'a> {
     check: &'static str,
     #[serde(flatten)]
     finding: &'a Finding,
 }
 
-/// Looks and tells; an error when something will not work.
-pub async fn run(doctor: Doctor) -> anyhow::Result<()> {
-    let patient = Patient::new(doctor.config);
+/// Runs every check and prints what it found; an error when something will not work.
+pub async fn run(config: Option<PathBuf>, format: Format, only: &[String]) -> anyhow::Result<()> {
+    let checks = selected(only)?;
+    let context = CheckContext::new(config);
     let mut findings = Vec::new();
-    for check in ALL {
-        for finding in check.look(&patient).await {
-            if doctor.format == Output::Text {
+    for check in checks {
+        for finding in check.run(&context).await {
+            if format == Format::Text {
                 print!("{}", line(check.name(), &finding));
             }
             findings.push((check.name(), finding));
         }
     }
-    if doctor.format == Output::Json {
-        let told: Vec<Told> = findings
+    if format == Format::Json {
+        let named: Vec<NamedFinding> = findings
             .iter()
-            .map(|(check, finding)| Told { check, finding })
+            .map(|(check, finding)| NamedFinding { check, finding })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&told)?);
+        println!("{}", serde_json::to_string_pretty(&named)?);
     }
     let count = |verdict| {
         findings
@@ -205,6 +197,21 @@ pub async fn run(doctor: Doctor) -> anyhow::Result<()> {
     }
 }
 
+/// The checks of these names, or all of them when none is named.
+fn selected(names: &[String]) -> anyhow::Result<Vec<&'static dyn Check>> {
+    let exists = |name: &String| ALL.iter().any(|check| check.name() == name);
+    if let Some(unknown) = names.iter().find(|name| !exists(name)) {
+        let known: Vec<&str> = ALL.iter().map(|check| check.name()).collect();
+        bail!(
+            "there is no check {unknown:?}; there are {}",
+            known.join(", ")
+        );
+    }
+    let wanted =
+        |check: &dyn Check| names.is_empty() || names.iter().any(|name| name == check.name());
+    Ok(ALL.iter().copied().filter(|check| wanted(*check)).collect())
+}
+
 fn line(check: &str, finding: &Finding) -> String {
     let verdict = match finding.verdict {
         Verdict::Ok => "ok",
@@ -217,4 +224,32 @@ fn line(check: &str, finding: &Finding) -> String {
         .map(|todo| format!("      {:<14} → {todo}\n", ""))
         .unwrap_or_default();
     format!("{verdict:<5} {check:<14} {}\n{todo}", finding.found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_check_has_a_name_of_its_own_that_selects_it() {
+        let names: BTreeSet<&str> = ALL.iter().map(|check| check.name()).collect();
+        assert_eq!(
+            names.len(),
+            ALL.len(),
+            "two checks have one name: {names:?}"
+        );
+        for name in names {
+            // Findings are printed in columns.
+            assert!(!name.is_empty() && name.len() <= 14, "{name:?}");
+            let found = selected(&[name.to_owned()]).map(|checks| checks.len());
+            assert!(found.is_ok_and(|count| count == 1), "{name}");
+        }
+        assert!(selected(&[]).is_ok_and(|checks| checks.len() == ALL.len()));
+        let refused = selected(&["colour".to_owned()])
+            .err()
+            .map(|error| error.to_string());
+        assert!(refused.is_some_and(|text| text.contains("colour") && text.contains("ports")));
+    }
 }

@@ -2,31 +2,20 @@
 
 use std::io::IsTerminal;
 
-use clap::Parser;
-
-mod api_client;
-mod audit;
-mod bans;
-mod blocks;
-mod cli;
+mod command;
 mod config;
-mod daemon;
 mod demo;
 mod doctor;
-mod mine;
-mod payments;
-mod sql;
-mod system;
-mod whatif;
+mod service;
 
-/// Stack of each thread. Planning a query goes as deep as the query nests; this is several times
-/// what the deepest one allowed takes.
+/// Stack of each thread. Planning goes as deep as a query nests; this is several times what the
+/// deepest allowed query takes.
 const STACK_BYTES: usize = 8 << 20;
 
 fn main() -> std::process::ExitCode {
-    let cli = cli::Cli::parse();
+    let (command, arguments) = command::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("HEADFRAME_LOG")
-        .unwrap_or_else(|_| cli.command.default_log().into());
+        .unwrap_or_else(|_| command.default_log.into());
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -39,10 +28,10 @@ fn main() -> std::process::ExitCode {
         .enable_all()
         .thread_stack_size(STACK_BYTES)
         .build();
-    let done = runtime
+    let result = runtime
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(cli.command.run()));
-    match done {
+        .and_then(|runtime| runtime.block_on(command.run(&arguments)));
+    match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -211,17 +211,22 @@ fn report(
         .zip(idle)
         .map(|(before, idle)| (idle.resident as f64 - before.resident as f64) / miners);
     json!({
-        "miners": {"idle": load.idle, "active": load.active, "logged_in": measured.logins.len(), "lost": measured.lost},
-        "logins": {"seconds": logins_s, "per_s": measured.logins.len() as f64 / logins_s, "ms": measurements::percentiles(&measured.logins)},
+        "miners": {"idle": load.idle, "active": load.active, "logged_in": measured.logins.len(),
+        "lost": measured.lost},
+        "logins": {"seconds": logins_s, "per_s": measured.logins.len() as f64 / logins_s,
+        "ms": measurements::percentiles(&measured.logins)},
         "fan_out": measured.broadcast_latency(miners as usize),
         "blocks_made": blocks, "seed_change": measured.seed_change(miners as usize),
         "shares": {
-            "answered_ok": measured.answers.len(), "refused": measured.refused, "late_for_their_job": measured.outdated,
+            "answered_ok": measured.answers.len(), "refused": measured.refused,
+            "late_for_their_job": measured.outdated,
             "submit_to_ok_ms": measurements::percentiles(&measured.answers),
         },
         "server": {
-            "resident_bytes_before": before.map(|usage| usage.resident), "resident_bytes_idle": idle.map(|usage| usage.resident),
-            "resident_bytes_busy": busy.map(|usage| usage.resident), "resident_bytes_per_connection": each,
+            "resident_bytes_before": before.map(|usage| usage.resident),
+            "resident_bytes_idle": idle.map(|usage| usage.resident),
+            "resident_bytes_busy": busy.map(|usage| usage.resident),
+            "resident_bytes_per_connection": each,
             "open_files": idle.map(|usage| usage.files),
         },
     })

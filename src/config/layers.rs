@@ -93,7 +93,8 @@ mod tests {
         set(&mut table, &path("query.max_rows"), "7").unwrap();
         set(&mut table, &path("roles"), "[\"query\"]").unwrap();
         set(&mut table, &path("stratum.vardiff.target_s"), "3.5").unwrap();
-        let expected = "roles = [\"query\"]\n[query]\nlisten = \"127.0.0.1:2\"\nmax_rows = 7\n[stratum.vardiff]\ntarget_s = 3.5";
+        let expected = "roles = [\"query\"]\n[query]\nlisten = \"127.0.0.1:2\"\nmax_rows = \
+                        7\n[stratum.vardiff]\ntarget_s = 3.5";
         assert_eq!(table, expected.parse::<toml::Table>().unwrap());
         assert!(
             set(&mut table, &path("roles.x"), "1")

@@ -8,6 +8,9 @@ use headframe_schemas::table;
 use headframe_sinks::maintenance::MaintenanceConfig;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Config;
+use super::section::{ConfigFault, Section, faults_of};
+
 const DAY_S: u64 = 86_400;
 /// Late rows of yesterday still change the windows of the day before; with less, rollups would be
 /// made of half a day.
@@ -69,6 +72,14 @@ fn over_defaults<'de, D: Deserializer<'de>>(
     Ok(days)
 }
 
+impl Section for MaintenanceSection {
+    const DOC: &'static str = "How tables are kept small, fast and short.";
+
+    fn faults(&self, _: &Config) -> Vec<ConfigFault> {
+        faults_of(self.validate())
+    }
+}
+
 impl MaintenanceSection {
     /// Refuses what would lose rows or never do anything. The reason names the key.
     pub fn validate(&self) -> Result<(), String> {
@@ -116,7 +127,8 @@ impl MaintenanceSection {
                 .any(|table| table.name == *name && table.retention_days.is_none())
             {
                 return Err(format!(
-                    "maintenance.retention_days.{name}: rows about money are kept for ever; take the key out"
+                    "maintenance.retention_days.{name}: rows about money are kept for ever; take \
+                     the key out"
                 ));
             }
             if !names.contains(name) {

@@ -7,6 +7,9 @@ use headframe_pipelines::payout;
 use headframe_schemas::stream::blocks::{MAX_FEE_BP, MAX_WINDOW_MILLI, PayoutTerms};
 use serde::{Deserialize, Serialize};
 
+use super::Config;
+use super::section::{ConfigFault, Section, faults_of};
+
 /// How the pool's blocks are paid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,6 +36,16 @@ impl Default for PayoutsSection {
     }
 }
 
+impl Section for PayoutsSection {
+    const DOC: &'static str = "On which terms the pool's blocks are paid. They are written into \
+                               the rows of each block when it is found, so that a change holds for \
+                               blocks found later.";
+
+    fn faults(&self, _: &Config) -> Vec<ConfigFault> {
+        faults_of(self.validate())
+    }
+}
+
 impl PayoutsSection {
     /// Refuses terms that nobody could be paid on. The reason names the key.
     pub fn validate(&self) -> Result<(), String> {
@@ -47,7 +60,8 @@ impl PayoutsSection {
         if self.window_milli().is_none() {
             let most = MAX_WINDOW_MILLI / 1_000;
             return Err(format!(
-                "payouts.window is {}; it must be from 0.001 to {most} blocks, in whole thousandths",
+                "payouts.window is {}; it must be from 0.001 to {most} blocks, in whole \
+                 thousandths",
                 self.window
             ));
         }

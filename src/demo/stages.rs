@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-/// What every stage must have added, and how it is asked for.
+/// What every stage must have added, and the query that counts it.
 const STAGES: [(&str, &str); 9] = [
     ("shares", SHARES),
     (
@@ -46,27 +46,29 @@ const MATURED: &str = "blocks matured";
 const PAYMENTS: &str = "transactions sent to miners";
 
 /// Blocks that matured so long ago that their miners must have been paid.
-const DUE: &str = "SELECT count(DISTINCT block_hash) AS n FROM payouts WHERE step = 'matured' AND ingest_time < now() - INTERVAL '40 seconds'";
+const MATURED_LONG_AGO: &str = "SELECT count(DISTINCT block_hash) AS n FROM payouts WHERE step = \
+                                'matured' AND ingest_time < now() - INTERVAL '40 seconds'";
 
 /// What miners were sent, coins of 10^12 atomic units rounded down to thousandths, which are told
 /// as such.
-const SENT: &str = "SELECT CAST(coalesce(sum(sent_atomic), 0) / 1000000000 AS BIGINT) AS n FROM payments WHERE step = 'submitted'";
+const SENT: &str = "SELECT CAST(coalesce(sum(sent_atomic), 0) / 1000000000 AS BIGINT) AS n FROM \
+                    payments WHERE step = 'submitted'";
 
 /// What the tables hold of each stage.
 #[derive(PartialEq)]
 pub struct Counts(Vec<i64>);
 
 /// How often they are asked for until they stay the same, and the pause between.
-const LOOKS: usize = 20;
+const MAX_QUERIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(250);
 
 impl Counts {
-    /// Asks for all of them.
-    pub async fn ask(http: SocketAddr) -> anyhow::Result<Self> {
+    /// Counts all of them.
+    pub async fn query(http: SocketAddr) -> anyhow::Result<Self> {
         let mut counts = Vec::new();
         for (stage, statement) in STAGES {
             counts.push(
-                ask(http, statement)
+                query_number(http, statement)
                     .await
                     .with_context(|| format!("counting {stage}"))?
                     .0,
@@ -78,10 +80,10 @@ impl Counts {
     /// The same when the miner has stopped: its last shares may still be on their way through
     /// verification and pipelines.
     pub async fn settled(http: SocketAddr) -> anyhow::Result<Self> {
-        let mut counts = Self::ask(http).await?;
-        for _ in 0..LOOKS {
+        let mut counts = Self::query(http).await?;
+        for _ in 0..MAX_QUERIES {
             tokio::time::sleep(PAUSE).await;
-            let before = std::mem::replace(&mut counts, Self::ask(http).await?);
+            let before = std::mem::replace(&mut counts, Self::query(http).await?);
             if before == counts {
                 break;
             }
@@ -91,49 +93,48 @@ impl Counts {
 
     /// Prints what was added since `before`. An error names the stages of which nothing came.
     pub async fn report(&self, before: &Self, http: SocketAddr) -> anyhow::Result<()> {
-        let due = ask(http, DUE).await?.0 > 0;
-        let mut missing = Vec::new();
+        let payment_expected = query_number(http, MATURED_LONG_AGO).await?.0 > 0;
         for ((stage, _), (before, after)) in STAGES.iter().zip(before.0.iter().zip(&self.0)) {
             println!("  {stage:<30}{:>12}{after:>12}", after - before);
+        }
+        match self.missing(before, payment_expected).as_slice() {
+            [] => Ok(()),
+            missing => bail!(
+                "nothing in this run from: {}; let it run for a minute",
+                missing.join(", ")
+            ),
+        }
+    }
+
+    /// The stages that should have brought rows since `before` and did not.
+    fn missing(&self, before: &Self, payment_expected: bool) -> Vec<&'static str> {
+        let stages = STAGES.iter().zip(before.0.iter().zip(&self.0));
+        let missing = stages.filter(|((stage, _), (before, after))| {
             // A block can be spent when sixty others are on it, which a short run need not live to
             // see.
             let required = match *stage {
                 MATURED => false,
-                PAYMENTS => due && *after == 0,
+                PAYMENTS => payment_expected && **after == 0,
                 _ => true,
             };
-            if required && after <= before {
-                missing.push(*stage);
-            }
-        }
-        if !missing.is_empty() {
-            bail!(
-                "nothing in this run from: {}; let it run for a minute",
-                missing.join(", ")
-            );
-        }
-        Ok(())
+            required && after <= before
+        });
+        missing.map(|((stage, _), _)| *stage).collect()
     }
 }
 
 /// Rows of `shares`, and why they are not all that JetStream has acknowledged, if so.
 pub async fn shares(http: SocketAddr) -> anyhow::Result<(i64, Option<String>)> {
-    ask(http, SHARES).await
+    query_number(http, SHARES).await
 }
 
 /// What miners were sent by the payments in the tables, in thousandths of a coin.
 pub async fn sent(http: SocketAddr) -> anyhow::Result<i64> {
-    Ok(ask(http, SENT).await?.0)
+    Ok(query_number(http, SENT).await?.0)
 }
 
-async fn ask(http: SocketAddr, statement: &str) -> anyhow::Result<(i64, Option<String>)> {
-    let body = serde_json::json!({"sql": statement, "format": "json"});
-    let answer = reqwest::Client::new()
-        .post(format!("http://{http}/api/v1/sql"))
-        .json(&body)
-        .send()
-        .await?;
-    let answer: Value = answer.error_for_status()?.json().await?;
+async fn query_number(http: SocketAddr, statement: &str) -> anyhow::Result<(i64, Option<String>)> {
+    let answer = query(http, statement).await?;
     let number = answer["rows"][0]["n"]
         .as_i64()
         .with_context(|| format!("no number in {answer}"))?;
@@ -142,4 +143,36 @@ async fn ask(http: SocketAddr, statement: &str) -> anyhow::Result<(i64, Option<S
         .filter_map(|stream| stream["reason"].as_str())
         .next();
     Ok((number, why.map(str::to_owned)))
+}
+
+/// The first row of an answer.
+pub async fn query_row(http: SocketAddr, statement: &str) -> anyhow::Result<Value> {
+    Ok(query(http, statement).await?["rows"][0].take())
+}
+
+async fn query(http: SocketAddr, statement: &str) -> anyhow::Result<Value> {
+    let body = serde_json::json!({"sql": statement, "format": "json"});
+    let answer = reqwest::Client::new()
+        .post(format!("http://{http}/api/v1/sql"))
+        .json(&body)
+        .send()
+        .await?;
+    Ok(answer.error_for_status()?.json().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_without_new_rows_is_named_unless_it_needs_a_long_run() {
+        let before = Counts(vec![5; STAGES.len()]);
+        let after = Counts(vec![6; STAGES.len()]);
+        assert_eq!(after.missing(&before, true), Vec::<&str>::new());
+        assert_eq!(before.missing(&before, true).len(), STAGES.len() - 2);
+        let nothing = Counts(vec![0; STAGES.len()]);
+        assert!(nothing.missing(&nothing, true).contains(&PAYMENTS));
+        assert!(!nothing.missing(&nothing, false).contains(&PAYMENTS));
+        assert!(!nothing.missing(&nothing, true).contains(&MATURED));
+    }
 }

@@ -13,7 +13,7 @@ use headframe_sinks::wallet::{LOGIN_VARIABLE, WalletKind};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-use crate::daemon::{free_port, stop_orphan};
+use super::child::{free_port, stop_orphan};
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(20);
@@ -88,10 +88,10 @@ impl DemoWallet {
             )
             .await?;
         }
-        let said = self
+        let answer = self
             .call("get_address", json!({"account_index": 0}))
             .await?;
-        Ok(said["address"]
+        Ok(answer["address"]
             .as_str()
             .context("the wallet has no address")?
             .to_owned())
@@ -124,8 +124,8 @@ impl DemoWallet {
 
     /// Asks it to keep its wallet and end, and kills it when it does not.
     pub async fn stop(mut self) {
-        let asked = self.rpc.call("stop_wallet", json!({})).await;
-        if asked.is_err() || tokio::time::timeout(STOP, self.child.wait()).await.is_err() {
+        let sent = self.rpc.call("stop_wallet", json!({})).await;
+        if sent.is_err() || tokio::time::timeout(STOP, self.child.wait()).await.is_err() {
             // It may have ended by itself meanwhile, which is as good.
             let _ = self.child.kill().await;
         }
@@ -152,7 +152,8 @@ fn settings(folder: &Path, login: &str, daemon: &str, port: u16) -> anyhow::Resu
     let file = folder.join("wallet.conf");
     let folder = folder.display();
     let text = format!(
-        "rpc-login={login}\nrpc-bind-port={port}\ndaemon-address={daemon}\ntrusted-daemon=1\nwallet-dir={folder}\n\
+        "rpc-login={login}\nrpc-bind-port={port}\ndaemon-address={daemon}\ntrusted-daemon=1\n\
+         wallet-dir={folder}\n\
          shared-ringdb-dir={folder}/rings\nlog-file={folder}/wallet.log\nlog-level=0\n"
     );
     write_private(&file, &text)?;
@@ -185,7 +186,12 @@ fn spawn(folder: &Path, settings: &Path) -> anyhow::Result<Child> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| format!("cannot start {binary:?}; install Debian's package monero or set HEADFRAME_MONERO_WALLET_RPC"))?;
+        .with_context(|| {
+            format!(
+                "cannot start {binary:?}; install Debian's package monero or set \
+                                  HEADFRAME_MONERO_WALLET_RPC"
+            )
+        })?;
     std::fs::write(
         folder.join(PID_FILE),
         child.id().unwrap_or_default().to_string(),

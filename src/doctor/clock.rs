@@ -1,12 +1,11 @@
 //! The clock: windows of hashrate are cut by it, and a block with a wrong time is refused.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::process::Command;
 
-use super::{Check, Finding, Patient};
-use crate::doctor::daemon;
+use super::{Check, CheckContext, Finding, monerod};
 
 /// A clock before this was never set: 2026-01-01.
 const BUILT_S: u64 = 1_767_225_600;
@@ -22,35 +21,28 @@ impl Check for Clock {
         "clock"
     }
 
-    async fn look(&self, patient: &Patient) -> Vec<Finding> {
-        let mut findings = vec![synchronised(now_s(), told_by_systemd().await)];
-        let Some(pool) = patient.pool() else {
+    async fn run(&self, context: &CheckContext) -> Vec<Finding> {
+        let mut findings = vec![synchronised(monerod::now_s(), kept_by_ntp().await)];
+        let Some(pool) = context.pool() else {
             return findings;
         };
-        let told = daemon::answers(pool).await;
+        let infos = monerod::infos(pool).await;
         findings.extend(
-            told.iter()
-                .filter_map(|answer| Some(beside_daemon(answer.asked_s, answer.clock_s?))),
+            infos
+                .iter()
+                .filter_map(|info| Some(beside_daemon(info.asked_s, info.clock_s?))),
         );
         findings
     }
 }
 
-/// Seconds since 1970.
-pub fn now_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
-}
-
 /// Whether systemd says that the clock is kept by NTP.
-async fn told_by_systemd() -> Option<bool> {
-    let asked = Command::new("timedatectl")
+async fn kept_by_ntp() -> Option<bool> {
+    let output = Command::new("timedatectl")
         .args(["show", "--property", "NTPSynchronized", "--value"])
         .kill_on_drop(true)
         .output();
-    let answer = tokio::time::timeout(Duration::from_secs(2), asked)
+    let answer = tokio::time::timeout(Duration::from_secs(2), output)
         .await
         .ok()?
         .ok()?;

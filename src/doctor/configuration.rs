@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Check, Finding, Patient};
+use super::{Check, CheckContext, Finding};
 
 pub struct Configuration;
 
@@ -12,8 +12,8 @@ impl Check for Configuration {
         "configuration"
     }
 
-    async fn look(&self, patient: &Patient) -> Vec<Finding> {
-        let finding = match &patient.file {
+    async fn run(&self, context: &CheckContext) -> Vec<Finding> {
+        let finding = match &context.file {
             None => Finding::warn(
                 "none was named, so only the machine is looked at",
                 "say --config FILE",
@@ -25,7 +25,7 @@ impl Check for Configuration {
             Some((file, None)) => Finding::ok(format!(
                 "{} can be used; roles {}",
                 file.display(),
-                patient.config.role_list()
+                context.config.role_list()
             )),
         };
         vec![finding]

@@ -1,4 +1,5 @@
-//! The data folder: can it be written, how long until a write is on the disk, and is there room.
+//! The data folder: can it be written, how long until a write is on the disk, and is there space
+//! left.
 //!
 //! A share is answered when JetStream holds it on disk, so the time of an fsync is the least a
 //! miner waits.
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::{Check, Finding, Patient};
-use crate::system::host_usage;
+use super::{Check, CheckContext, Finding};
+use crate::service::host_usage;
 
 /// Writes to measure.
 const WRITES: usize = 20;
@@ -25,12 +26,12 @@ impl Check for DataFolder {
         "data folder"
     }
 
-    async fn look(&self, patient: &Patient) -> Vec<Finding> {
-        if !patient.is_configured() {
+    async fn run(&self, context: &CheckContext) -> Vec<Finding> {
+        if !context.is_configured() {
             return Vec::new();
         }
-        let mut folders = vec![("data_dir", &patient.config.data_dir)];
-        let spool = patient
+        let mut folders = vec![("data_dir", &context.config.data_dir)];
+        let spool = context
             .pool()
             .map(|pool| &pool.spool.folder)
             .filter(|folder| !folder.as_os_str().is_empty());
@@ -55,11 +56,12 @@ fn examine(key: &str, wanted: &Path) -> Vec<Finding> {
         Err(error) => Finding::fail(
             format!("{shown} cannot be written: {error}"),
             format!(
-                "give the user of the service the right to write there, or set {key} to another folder"
+                "give the user of the service the right to write there, or set {key} to another \
+                 folder"
             ),
         ),
     }];
-    findings.extend(host_usage::disk(&folder).map(|used| room(&shown, used)));
+    findings.extend(host_usage::disk(&folder).map(|used| free_space(&shown, used)));
     findings
 }
 
@@ -110,13 +112,14 @@ fn speed(shown: &str, median: Duration, worst: Duration) -> Finding {
     }
     Finding::warn(
         found,
-        "every answer to a share waits for a sync; put data_dir on a disk of its own, or on one with a write cache that survives a power cut",
+        "every answer to a share waits for a sync; put data_dir on a disk of its own, or on one \
+         with a write cache that survives a power cut",
     )
 }
 
-fn room(shown: &str, used: f64) -> Finding {
+fn free_space(shown: &str, used: f64) -> Finding {
     let found = format!("the disk of {shown} is {used:.0} % full");
-    let todo = "make room: when it is full, shares are refused";
+    let todo = "free some of it: when it is full, shares are refused";
     match used {
         used if used >= 99.0 => Finding::fail(found, todo),
         used if used >= 90.0 => Finding::warn(found, todo),
@@ -151,7 +154,7 @@ mod tests {
             Verdict::Warn
         );
         assert_eq!(
-            [50.0, 95.0, 99.5].map(|used| room("/x", used).verdict),
+            [50.0, 95.0, 99.5].map(|used| free_space("/x", used).verdict),
             [Verdict::Ok, Verdict::Warn, Verdict::Fail]
         );
     }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use headframe_stratum::defence::descriptors::RESERVE;
 
-use super::{Check, Finding, Patient};
+use super::{Check, CheckContext, Finding};
 
 pub struct Files;
 
@@ -13,7 +13,7 @@ impl Check for Files {
         "open files"
     }
 
-    async fn look(&self, patient: &Patient) -> Vec<Finding> {
+    async fn run(&self, context: &CheckContext) -> Vec<Finding> {
         let Some((soft, hard)) = std::fs::read_to_string("/proc/self/limits")
             .ok()
             .as_deref()
@@ -24,39 +24,41 @@ impl Check for Files {
                 "see that `ulimit -n` is above the miners you expect",
             )];
         };
-        let sessions = patient.pool().map_or(0, |pool| pool.max_sessions as u64);
+        let sessions = context.pool().map_or(0, |pool| pool.max_sessions as u64);
         vec![judge(soft, hard, sessions)]
     }
 }
 
 fn judge(soft: u64, hard: u64, sessions: u64) -> Finding {
-    let need = sessions + RESERVE;
+    let needed = sessions + RESERVE;
     let found = format!(
-        "{} may be open (at most {}); {need} are needed for {sessions} miners",
-        told(soft),
-        told(hard)
+        "{} may be open (at most {}); {needed} are needed for {sessions} miners",
+        shown(soft),
+        shown(hard)
     );
-    match (soft >= need, hard >= need) {
+    match (soft >= needed, hard >= needed) {
         (true, _) => Finding::ok(found),
         // A pool raises its own limit as far as it may.
         (false, true) if sessions > 0 => Finding::ok(found + "; the pool raises its own limit"),
         (false, true) => Finding::warn(
             found,
             format!(
-                "`ulimit -n {need}` in the shell that starts it, or LimitNOFILE={need} in the service"
+                "`ulimit -n {needed}` in the shell that starts it, or LimitNOFILE={needed} in the \
+                 service"
             ),
         ),
         (false, false) => {
             let fits = hard.saturating_sub(RESERVE);
             let todo = format!(
-                "LimitNOFILE={need} in the service, `ulimit -Hn {need}` as root; or set stratum.max_sessions to {fits} or less"
+                "LimitNOFILE={needed} in the service, `ulimit -Hn {needed}` as root; or set \
+                 stratum.max_sessions to {fits} or less"
             );
             Finding::fail(found, todo)
         }
     }
 }
 
-fn told(limit: u64) -> String {
+fn shown(limit: u64) -> String {
     if limit == u64::MAX {
         "any number".to_owned()
     } else {
@@ -84,8 +86,10 @@ mod tests {
 
     #[test]
     fn the_kernel_s_table_is_read() {
-        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
-                    Max open files            1024                 unlimited            files     \n";
+        let text = "Limit                     Soft Limit           Hard Limit           Units     \
+                    \n\
+                    Max open files            1024                 unlimited            files     \
+                    \n";
         assert_eq!(limits(text), Some((1024, u64::MAX)));
         assert_eq!(
             limits("Max open files            many                 10            files"),

@@ -8,8 +8,8 @@ use headframe_stratum::randomx::plan::{self, CACHE, DATASET};
 use headframe_stratum::randomx::system_memory::available;
 use headframe_stratum::randomx::{Mode, RandomxSettings};
 
-use super::{Check, Finding, Patient};
-use crate::system::host_usage;
+use super::{Check, CheckContext, Finding};
+use crate::service::host_usage;
 
 /// Bytes of one page, as RandomX asks for them.
 const PAGE: u64 = 2 << 20;
@@ -27,21 +27,21 @@ impl Check for HugePages {
         "huge pages"
     }
 
-    async fn look(&self, patient: &Patient) -> Vec<Finding> {
-        let Some(pool) = patient.pool() else {
+    async fn run(&self, context: &CheckContext) -> Vec<Finding> {
+        let Some(pool) = context.pool() else {
             return Vec::new();
         };
         let transparent = std::fs::read_to_string(TRANSPARENT).unwrap_or_default();
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let free = host_usage::kib(&meminfo, "HugePages_Free").unwrap_or(0);
         let mode = plan::choose_mode(pool.randomx.mode, available()).mode;
-        let need = pages(mode, pool.verify_threads as u64);
+        let needed = pages(mode, pool.verify_threads as u64);
         let offer = Offer {
             free,
             transparent: chosen(&transparent),
             probe: randomx_pages::probe(PROBED),
         };
-        vec![judge(&pool.randomx, need, &offer)]
+        vec![judge(&pool.randomx, needed, &offer)]
     }
 }
 
@@ -69,14 +69,14 @@ struct Offer<'a> {
     probe: PageReport,
 }
 
-fn judge(settings: &RandomxSettings, need: u64, offer: &Offer<'_>) -> Finding {
+fn judge(settings: &RandomxSettings, needed: u64, offer: &Offer<'_>) -> Finding {
     let Offer {
         free,
         transparent,
         probe,
     } = offer;
     let found = format!(
-        "{free} reserved ones are free, {need} may be used; transparent ones are set to \
+        "{free} reserved ones are free, {needed} may be used; transparent ones are set to \
          {transparent}; RandomX would get {probe}"
     );
     if !settings.huge_pages {
@@ -85,8 +85,8 @@ fn judge(settings: &RandomxSettings, need: u64, offer: &Offer<'_>) -> Finding {
             "set stratum.randomx.huge_pages = true if shares are to be verified faster",
         );
     }
-    let reserve = format!("`sysctl vm.nr_hugepages={need}` as root, best at boot");
-    match (*free >= need, probe.is_slow()) {
+    let reserve = format!("`sysctl vm.nr_hugepages={needed}` as root, best at boot");
+    match (*free >= needed, probe.is_slow()) {
         (true, _) | (_, false) => Finding::ok(found),
         (false, true) if matches!(*transparent, "always" | "madvise") => Finding::warn(
             found,

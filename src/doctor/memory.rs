@@ -5,7 +5,7 @@ use headframe_stratum::randomx::Mode;
 use headframe_stratum::randomx::plan::{self, CACHE, DATASET, ModeChoice, ModeSetting};
 use headframe_stratum::randomx::system_memory::available;
 
-use super::{Check, Finding, Patient};
+use super::{Check, CheckContext, Finding};
 use crate::config::Role;
 
 const MIB: u64 = 1 << 20;
@@ -20,22 +20,22 @@ impl Check for Memory {
         "memory"
     }
 
-    async fn look(&self, patient: &Patient) -> Vec<Finding> {
+    async fn run(&self, context: &CheckContext) -> Vec<Finding> {
         let Some(free) = available() else {
             return vec![Finding::warn(
                 "the system does not tell how much there is",
                 "see that there are some GiB",
             )];
         };
-        let queries = if patient.runs(Role::Query) {
-            patient.config.query.memory_mib as u64 * MIB
+        let queries = if context.runs(Role::Query) {
+            context.config.query.memory_mib as u64 * MIB
         } else {
             0
         };
-        let choice = patient
+        let choice = context
             .pool()
             .map(|pool| plan::choose_mode(pool.randomx.mode, Some(free)));
-        let insists = patient
+        let insists = context
             .pool()
             .is_some_and(|pool| pool.randomx.mode == ModeSetting::Full);
         vec![judge(free, queries, choice.as_ref(), insists)]
@@ -52,7 +52,7 @@ fn seeds(choice: &ModeChoice) -> u64 {
 }
 
 fn judge(free: u64, queries: u64, choice: Option<&ModeChoice>, insists: bool) -> Finding {
-    let need = OTHERS + queries + choice.map_or(0, seeds);
+    let needed = OTHERS + queries + choice.map_or(0, seeds);
     let mode = choice
         .map(|choice| {
             format!(
@@ -65,13 +65,13 @@ fn judge(free: u64, queries: u64, choice: Option<&ModeChoice>, insists: bool) ->
     let found = format!(
         "{} MiB are free, {} MiB may be needed{mode}",
         free / MIB,
-        need / MIB
+        needed / MIB
     );
     let todo = match insists {
         true => "set stratum.randomx.mode = \"auto\", or add memory",
         false => "lower query.memory_mib, or add memory",
     };
-    match (free >= need + need / 4, free >= need) {
+    match (free >= needed + needed / 4, free >= needed) {
         (true, _) => Finding::ok(found),
         (false, true) => Finding::warn(found, todo),
         (false, false) => Finding::fail(found, todo),
@@ -105,16 +105,17 @@ mod tests {
             [gib(8), gib(3), gib(1)].map(|free| verdict(ModeSetting::Auto, free)),
             [Ok, Ok, Fail]
         );
-        let told = judge(
+        let finding = judge(
             gib(2),
             gib(1),
             Some(&choice(ModeSetting::Full, gib(2))),
             true,
         );
         assert!(
-            told.todo
+            finding
+                .todo
                 .is_some_and(|todo| todo.contains("stratum.randomx.mode"))
-                && told.found.contains("full mode")
+                && finding.found.contains("full mode")
         );
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use headframe_ingest::{Nats, find_nats_server};
 use tokio::process::Command;
 
-use super::{Check, Finding, Patient};
+use super::{Check, CheckContext, Finding};
 
 /// The first series whose JetStream can sync every write.
 const OLDEST: (u32, u32) = (2, 10);
@@ -23,9 +23,9 @@ impl Check for NatsServer {
         "nats-server"
     }
 
-    async fn look(&self, patient: &Patient) -> Vec<Finding> {
-        let config = &patient.config;
-        if config.managed_nats || !patient.is_configured() {
+    async fn run(&self, context: &CheckContext) -> Vec<Finding> {
+        let config = &context.config;
+        if config.managed_nats || !context.is_configured() {
             return vec![binary().await];
         }
         vec![match Nats::connect(&config.nats).await {
@@ -60,12 +60,12 @@ async fn binary() -> Finding {
             );
         }
     };
-    let asked = Command::new(&path)
+    let output = Command::new(&path)
         .arg("--version")
         .kill_on_drop(true)
         .output();
     let shown = path.display().to_string();
-    match tokio::time::timeout(PATIENCE, asked).await {
+    match tokio::time::timeout(PATIENCE, output).await {
         Ok(Ok(said)) => judge(&shown, &String::from_utf8_lossy(&said.stdout)),
         Ok(Err(error)) => Finding::fail(
             format!("{shown} does not run: {error}"),

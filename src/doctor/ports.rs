@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use async_trait::async_trait;
 
-use super::{Check, Finding, Patient};
+use super::{Check, CheckContext, Finding};
 use crate::config::Role;
 
 pub struct Ports;
@@ -15,13 +15,13 @@ impl Check for Ports {
         "ports"
     }
 
-    async fn look(&self, patient: &Patient) -> Vec<Finding> {
-        if !patient.is_configured() {
+    async fn run(&self, context: &CheckContext) -> Vec<Finding> {
+        if !context.is_configured() {
             return Vec::new();
         }
-        let config = &patient.config;
+        let config = &context.config;
         let mut wanted = vec![("query.listen", config.query.listen)];
-        if patient.runs(Role::Stratum) {
+        if context.runs(Role::Stratum) {
             wanted.push(("stratum.listen", config.stratum.listen));
             wanted.extend(
                 config
@@ -50,7 +50,8 @@ fn free(key: &str, address: SocketAddr) -> Finding {
         Ok(_) => Finding::ok(format!("{key} {address} is free")),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             let todo = format!(
-                "stop what listens there (`ss -ltnp` names it; it may be this pool itself), or set {key} to another port"
+                "stop what listens there (`ss -ltnp` names it; it may be this pool itself), or set \
+                 {key} to another port"
             );
             Finding::fail(format!("{key} {address} is in use"), todo)
         }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use headframe_stratum::randomx::vectors;
 
-use super::{Check, Finding, Patient};
+use super::{Check, CheckContext, Finding};
 
 pub struct RandomX;
 
@@ -13,12 +13,13 @@ impl Check for RandomX {
         "randomx"
     }
 
-    async fn look(&self, patient: &Patient) -> Vec<Finding> {
-        if patient.pool().is_none() && patient.is_configured() {
+    async fn run(&self, context: &CheckContext) -> Vec<Finding> {
+        if context.pool().is_none() && context.is_configured() {
             return Vec::new();
         }
         let broken = |reason: String| {
-            let todo = "do not mine with this build: build it anew on this machine, and have its memory tested if that does not help";
+            let todo = "do not mine with this build: build it anew on this machine, and have its \
+                        memory tested if that does not help";
             Finding::fail(reason, todo)
         };
         let looked = tokio::task::spawn_blocking(vectors::check).await;
@@ -26,7 +27,8 @@ impl Check for RandomX {
             Ok(Ok(per_hash)) => {
                 let rate = 1.0 / per_hash.as_secs_f64().max(1e-9);
                 Finding::ok(format!(
-                    "{} published hashes are right; one thread in light mode takes {:.1} ms a hash, {rate:.0} shares a second",
+                    "{} published hashes are right; one thread in light mode takes {:.1} ms a \
+                     hash, {rate:.0} shares a second",
                     vectors::COUNT,
                     per_hash.as_secs_f64() * 1e3
                 ))

@@ -5,8 +5,7 @@ use headframe_stratum::StratumConfig;
 use headframe_stratum::chain::driver::ChainKind;
 use headframe_stratum::chain::monero::address::{self, Form, Network};
 
-use super::{Check, Finding, Patient};
-use crate::doctor::daemon;
+use super::{Check, CheckContext, Finding, monerod};
 
 pub struct Wallet;
 
@@ -16,19 +15,19 @@ impl Check for Wallet {
         "wallet"
     }
 
-    async fn look(&self, patient: &Patient) -> Vec<Finding> {
-        let Some(pool) = patient.pool() else {
+    async fn run(&self, context: &CheckContext) -> Vec<Finding> {
+        let Some(pool) = context.pool() else {
             return Vec::new();
         };
         if pool.chain == ChainKind::Opensy {
             return vec![other_chain(pool)];
         }
-        let answers = daemon::answers(pool).await;
+        let infos = monerod::infos(pool).await;
         vec![judge(
             &pool.wallet,
-            answers
+            infos
                 .iter()
-                .find_map(|answer| Network::from_nettype(&answer.nettype)),
+                .find_map(|info| Network::from_nettype(&info.nettype)),
         )]
     }
 }

@@ -34,13 +34,26 @@ fn shares(random: &mut StdRng) -> Vec<String> {
     ];
     let mut rows: Vec<String> = (0..4_000)
         .map(|n| {
-            let outcome =
-                ["accepted", "accepted", "accepted", "stale", "duplicate", "low_difficulty", "invalid"][random.random_range(0..7)];
-            let difficulty = if n % 500 == 0 { i64::MAX } else { random.random_range(1..1_000_000) };
+            let outcome = [
+                "accepted",
+                "accepted",
+                "accepted",
+                "stale",
+                "duplicate",
+                "low_difficulty",
+                "invalid",
+            ][random.random_range(0..7)];
+            let difficulty = match n % 500 {
+                0 => i64::MAX,
+                _ => random.random_range(1..1_000_000),
+            };
             json!({
-                "event_time": START_US + random.random_range(0..7_200_000_000_i64), "pool": "main", "miner": format!("4{}", n % 3),
-                "worker": workers[random.random_range(0..workers.len())], "outcome": outcome, "difficulty": difficulty,
-                "network_difficulty": "99999999999999999999999999999999999999", "height": n, "producer": "meter-7", "producer_seq": n / 2,
+                "event_time": START_US + random.random_range(0..7_200_000_000_i64), "pool": "main",
+                "miner": format!("4{}", n % 3),
+                "worker": workers[random.random_range(0..workers.len())], "outcome": outcome,
+                "difficulty": difficulty,
+                "network_difficulty": "99999999999999999999999999999999999999", "height": n,
+                "producer": "meter-7", "producer_seq": n / 2,
             })
             .to_string()
         })
@@ -67,12 +80,16 @@ fn readings(random: &mut StdRng) -> (Vec<String>, Vec<String>) {
         let meter = format!("meter-{}", random.random_range(0..3));
         let power: f64 = random.random_range(0.0..1e6);
         energy.push(
-            json!({"event_time": event_time, "site": "north", "meter": meter, "power_w": power, "energy_total_wh": total}).to_string(),
+            json!({"event_time": event_time, "site": "north", "meter": meter, "power_w": power,
+                "energy_total_wh": total})
+            .to_string(),
         );
         let value: f64 = random.random_range(-40.0..90.0);
         let sensor = format!("probe-{}", random.random_range(0..4));
         sensors.push(
-            json!({"event_time": event_time, "site": "north", "sensor": sensor, "quantity": "temperature_c", "value": value}).to_string(),
+            json!({"event_time": event_time, "site": "north", "sensor": sensor,
+                "quantity": "temperature_c", "value": value})
+            .to_string(),
         );
     }
     (energy, sensors)
@@ -96,14 +113,16 @@ async fn duckdb_and_polars_agree_with_our_sql() {
     running.row("SELECT 1").await;
     let mut random = StdRng::seed_from_u64(7);
     let share = |status: &str| {
-        json!({"event_time": START_US, "pool": "main", "hash": "ab".repeat(32), "height": 1, "miner": "4", "worker": "w", "status": status,
+        json!({"event_time": START_US, "pool": "main", "hash": "ab".repeat(32), "height": 1,
+            "miner": "4", "worker": "w", "status": status,
             "network_difficulty": 600, "reward_atomic": "600000000000"})
     };
     let blocks: Vec<String> = ["candidate", "accepted"]
         .iter()
         .map(|status| share(status).to_string())
         .collect();
-    let rate = json!({"event_time": START_US, "pool": "main", "miner": "4", "worker": "w", "hashrate_hs": 5.5, "source": "miner"});
+    let rate = json!({"event_time": START_US, "pool": "main", "miner": "4", "worker": "w",
+        "hashrate_hs": 5.5, "source": "miner"});
     let (energy, sensors) = readings(&mut random);
     // In several pieces, so that late pieces meet windows that are already there.
     for (stream, rows) in [
@@ -138,7 +157,7 @@ async fn duckdb_and_polars_agree_with_our_sql() {
     );
     let script = root.join("tests/it/agreement.py");
     let tables = folder.path().join("tables");
-    let asked = Command::new(python)
+    let output = Command::new(python)
         .arg("-B")
         .arg(script)
         .arg(&running.url)
@@ -147,10 +166,10 @@ async fn duckdb_and_polars_agree_with_our_sql() {
         .unwrap();
     let said = format!(
         "{}{}",
-        String::from_utf8_lossy(&asked.stdout),
-        String::from_utf8_lossy(&asked.stderr)
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
     );
-    assert!(asked.status.success(), "{said}");
+    assert!(output.status.success(), "{said}");
     assert_eq!(said.matches("rows agree").count(), 5, "{said}");
     println!("{said}");
     running.kill();

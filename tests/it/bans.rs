@@ -10,7 +10,7 @@ use std::time::Instant;
 use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use serde_json::{Value, json};
 
-use crate::roles::told;
+use crate::roles::until_answer;
 use crate::server::{Headframe, PATIENCE, free_port};
 
 const WALLET: &str = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
@@ -30,7 +30,8 @@ fn said(output: &Output) -> String {
 
 fn pool(folder: &Path, nats: &ManagedServer, stratum: u16) -> Headframe {
     let more = format!(
-        "[stratum]\nlisten = \"127.0.0.1:{stratum}\"\nwallet = \"{WALLET}\"\ndaemon_url = \"http://127.0.0.1:{}\"\nrandomx = {{ mode = \"light\" }}\n",
+        "[stratum]\nlisten = \"127.0.0.1:{stratum}\"\nwallet = \"{WALLET}\"\ndaemon_url = \
+         \"http://127.0.0.1:{}\"\nrandomx = {{ mode = \"light\" }}\n",
         free_port()
     );
     Headframe::start_with(folder, nats.url(), free_port(), "stratum", &more)
@@ -58,7 +59,7 @@ async fn an_operator_bans_and_lifts_and_a_restart_forgets_nothing() {
     .unwrap();
     let stratum = free_port();
     let first = pool(folder.path(), &nats, stratum);
-    told(&first.url, "/live", |status, _| status == 200).await;
+    until_answer(&first.url, "/live", |status, _| status == 200).await;
     assert!(said(&bans(&first.url, &["list"])).starts_with("0 in force"));
 
     let made = bans(
@@ -70,7 +71,8 @@ async fn an_operator_bans_and_lifts_and_a_restart_forgets_nothing() {
         "{}",
         said(&made)
     );
-    let login = json!({"id": 1, "method": "login", "params": {"login": WALLET, "pass": "x", "agent": "XMRig/6.26.0", "algo": ["rx/0"]}});
+    let login = json!({"id": 1, "method": "login", "params": {"login": WALLET, "pass": "x",
+        "agent": "XMRig/6.26.0", "algo": ["rx/0"]}});
     // The pool has no daemon, and says so to whomever it lets in.
     let let_in = |said: &Option<Value>| {
         said.as_ref()
@@ -163,7 +165,7 @@ async fn an_operator_bans_and_lifts_and_a_restart_forgets_nothing() {
     first.kill();
 
     let second = pool(folder.path(), &nats, stratum);
-    told(&second.url, "/live", |status, _| status == 200).await;
+    until_answer(&second.url, "/live", |status, _| status == 200).await;
     let list = said(&bans(&second.url, &["list"]));
     assert!(
         list.contains("127.0.0.1\tfor")

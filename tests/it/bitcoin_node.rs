@@ -165,10 +165,12 @@ impl Inside {
         }
         match method {
             "getblockchaininfo" => Ok(
-                json!({"chain": "regtest", "blocks": self.height, "headers": self.height, "initialblockdownload": false}),
+                json!({"chain": "regtest", "blocks": self.height, "headers": self.height,
+                    "initialblockdownload": false}),
             ),
             "getwalletinfo" => {
-                let mut info = json!({"walletname": "pool", "walletversion": 169_900, "txcount": self.sent.len(),
+                let mut info = json!({"walletname": "pool", "walletversion": 169_900,
+                    "txcount": self.sent.len(),
                     "unlocked_until": if self.unlocked { 1_900_000_000 } else { 0 }});
                 if self.age == Age::Old {
                     info["balance"] = coins(self.money);
@@ -177,7 +179,8 @@ impl Inside {
                 Ok(info)
             }
             "getbalances" if self.age == Age::New => Ok(
-                json!({"mine": {"trusted": coins(self.money), "untrusted_pending": coins(0), "immature": coins(5_000_000_000)}}),
+                json!({"mine": {"trusted": coins(self.money), "untrusted_pending": coins(0),
+                    "immature": coins(5_000_000_000)}}),
             ),
             "validateaddress" => Ok(json!({"isvalid": valid(params[0].as_str().unwrap())})),
             "sendmany" => self.send_many(params),
@@ -246,9 +249,12 @@ impl Inside {
 
     fn entries(&self, tx: &Transaction) -> Vec<Value> {
         let entry = |(vout, (address, amount)): (usize, &(String, i128))| {
-            json!({"address": address, "category": "send", "amount": coins(-amount), "vout": vout, "fee": coins(-tx.fee),
-                "confirmations": tx.height.map_or(0, |height| self.height - height + 1), "txid": tx.id, "walletconflicts": [],
-                "time": tx.time, "timereceived": tx.time, "bip125-replaceable": "no", "abandoned": false, "comment": tx.comment})
+            json!({"address": address, "category": "send", "amount": coins(-amount), "vout": vout,
+                "fee": coins(-tx.fee),
+                "confirmations": tx.height.map_or(0, |height| self.height - height + 1),
+                "txid": tx.id, "walletconflicts": [],
+                "time": tx.time, "timereceived": tx.time, "bip125-replaceable": "no",
+                "abandoned": false, "comment": tx.comment})
         };
         tx.outputs.iter().enumerate().map(entry).collect()
     }
@@ -283,8 +289,10 @@ impl Inside {
             });
         }
         Ok(
-            json!({"amount": coins(-total), "fee": coins(-tx.fee), "txid": tx.id, "time": tx.time, "comment": tx.comment,
-            "confirmations": tx.height.map_or(0, |height| self.height - height + 1), "details": details}),
+            json!({"amount": coins(-total), "fee": coins(-tx.fee), "txid": tx.id, "time": tx.time,
+                "comment": tx.comment,
+            "confirmations": tx.height.map_or(0, |height| self.height - height + 1),
+            "details": details}),
         )
     }
 }
@@ -340,8 +348,8 @@ async fn serve(listener: TcpListener, inside: Arc<Mutex<Inside>>) {
 /// One request of a connection; `None` when it is closed.
 async fn talk(stream: &mut BufReader<TcpStream>, inside: &Mutex<Inside>) -> Option<()> {
     let (path, login, body) = request(stream).await?;
-    let asked: Value = serde_json::from_slice(&body).unwrap();
-    let (method, params) = (asked["method"].as_str().unwrap(), &asked["params"]);
+    let request: Value = serde_json::from_slice(&body).unwrap();
+    let (method, params) = (request["method"].as_str().unwrap(), &request["params"]);
     let fault = {
         let mut inside = inside.lock().unwrap();
         if inside.down {
@@ -398,7 +406,7 @@ async fn talk(stream: &mut BufReader<TcpStream>, inside: &Mutex<Inside>) -> Opti
             write(
                 stream,
                 "200 OK",
-                &print(&json!({"result": result, "error": null, "id": asked["id"]})),
+                &print(&json!({"result": result, "error": null, "id": request["id"]})),
             )
             .await
         }
@@ -406,7 +414,7 @@ async fn talk(stream: &mut BufReader<TcpStream>, inside: &Mutex<Inside>) -> Opti
             write(
                 stream,
                 "200 OK",
-                &print(&json!({"jsonrpc": "2.0", "result": result, "id": asked["id"]})),
+                &print(&json!({"jsonrpc": "2.0", "result": result, "id": request["id"]})),
             )
             .await
         }
@@ -417,7 +425,7 @@ async fn talk(stream: &mut BufReader<TcpStream>, inside: &Mutex<Inside>) -> Opti
                     write(
                         stream,
                         "200 OK",
-                        &json!({"jsonrpc": "2.0", "error": error, "id": asked["id"]}).to_string(),
+                        &json!({"jsonrpc": "2.0", "error": error, "id": request["id"]}).to_string(),
                     )
                     .await
                 }
@@ -430,7 +438,7 @@ async fn talk(stream: &mut BufReader<TcpStream>, inside: &Mutex<Inside>) -> Opti
                     write(
                         stream,
                         status,
-                        &json!({"result": null, "error": error, "id": asked["id"]}).to_string(),
+                        &json!({"result": null, "error": error, "id": request["id"]}).to_string(),
                     )
                     .await
                 }

@@ -195,7 +195,10 @@ fn the_example_is_the_defaults_and_names_every_key() {
 fn the_page_about_the_configuration_is_made_of_the_example() {
     let text = std::fs::read_to_string(example()).unwrap();
     let mut page = String::from("# Configuration\n\n");
-    page.push_str("*Made of [deploy/headframe.example.toml](../deploy/headframe.example.toml) by a test, which fails when they differ;\n");
+    page.push_str(
+        "*Made of [deploy/headframe.example.toml](../deploy/headframe.example.toml) by a \
+                   test, which fails when they differ;\n",
+    );
     page.push_str("`HEADFRAME_BLESS=1 cargo test --test it config` writes this page anew.*\n\n");
     for section in sections(&text) {
         if !section.name.is_empty() {
@@ -231,8 +234,10 @@ fn the_page_about_the_configuration_is_made_of_the_example() {
 fn what_is_printed_loads_back_to_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.toml");
-    let text = "data_dir = \"d\"\nroles = [\"query\"]\nmanaged_nats = false\n[nats]\nurl = \"nats://a:1,nats://b:2\"\n[streams]\nmax_bytes = 7\n\
-                [lake]\nurl = \"s3://bucket/path\"\noptions = { aws_region = \"x\", aws_endpoint = \"http://127.0.0.1:1\" }\n\
+    let text = "data_dir = \"d\"\nroles = [\"query\"]\nmanaged_nats = false\n[nats]\nurl = \
+                \"nats://a:1,nats://b:2\"\n[streams]\nmax_bytes = 7\n\
+                [lake]\nurl = \"s3://bucket/path\"\noptions = { aws_region = \"x\", aws_endpoint = \
+                \"http://127.0.0.1:1\" }\n\
                 [maintenance.retention_days]\nshares = 30\n[stratum.vardiff]\ntarget_s = 5\n\
                 [stratum]\ndaemon_url = \"http://me:secret@127.0.0.1:1\"\n";
     std::fs::write(&file, text).unwrap();

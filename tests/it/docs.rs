@@ -105,7 +105,10 @@ fn tables() -> String {
     for view in money::ALL {
         text.push_str(&format!("| `{}` | {} |\n", view.name, view.doc));
     }
-    text.push_str("| `dead_letters` | Rows of any stream that nobody could read, with their bytes and the reason. |\n");
+    text.push_str(
+        "| `dead_letters` | Rows of any stream that nobody could read, with their bytes \
+                   and the reason. |\n",
+    );
     for rollup in rollup::ALL {
         let mut families: Vec<String> = Vec::new();
         for view in rollup.views() {

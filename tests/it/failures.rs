@@ -10,7 +10,7 @@ use headframe_ingest::{
 use headframe_schemas::stream::shares::Shares;
 use serde_json::{Value, json};
 
-use crate::roles::told;
+use crate::roles::until_answer;
 use crate::server::{Headframe, free_port, signal};
 
 const ALL_ROLES: &str = "pipelines,maintenance,query";
@@ -86,12 +86,14 @@ fn now_us() -> i64 {
 }
 
 fn share(event_time: i64, height: i64) -> Value {
-    json!({"event_time": event_time, "pool": "main", "miner": "4", "worker": "w", "outcome": "accepted", "difficulty": 10,
+    json!({"event_time": event_time, "pool": "main", "miner": "4", "worker": "w",
+        "outcome": "accepted", "difficulty": 10,
         "network_difficulty": 600, "height": height})
 }
 
 fn reading(value: i64) -> Value {
-    json!({"event_time": now_us(), "site": "north", "sensor": "probe", "quantity": "temperature_c", "value": value})
+    json!({"event_time": now_us(), "site": "north", "sensor": "probe", "quantity": "temperature_c",
+        "value": value})
 }
 
 /// Posts rows and returns when they are durable; `numbers` names the producer and the number of the
@@ -132,7 +134,7 @@ async fn until_committed(running: &Headframe, stream: &str) {
     running
         .row(&format!("SELECT count(*) AS n FROM {stream}"))
         .await;
-    told(&running.url, "/metrics", |_, text| {
+    until_answer(&running.url, "/metrics", |_, text| {
         text.contains("headframe_tail_bytes 0")
     })
     .await;
@@ -166,7 +168,8 @@ async fn a_late_row_and_one_from_2038_land_in_their_own_windows() {
         let windows = format!(
             "SELECT count(*) AS windows, sum(accepted_shares) AS shares, sum(late_shares) AS late, \
              count(*) FILTER (WHERE complete) AS closed, \
-             count(*) FILTER (WHERE window_start > TIMESTAMP '2038-01-01T00:00:00Z') AS future FROM hashrate_{tier}"
+             count(*) FILTER (WHERE window_start > TIMESTAMP '2038-01-01T00:00:00Z') AS future \
+             FROM hashrate_{tier}"
         );
         // Of the day tier, yesterday's window is over as well; the one of 2038 and today's are
         // open.
@@ -192,7 +195,12 @@ async fn a_late_row_and_one_from_2038_land_in_their_own_windows() {
     until_committed(&running, "shares").await;
     running.kill();
     let running = system.start().await;
-    let row = running.row("SELECT count(*) AS windows, sum(accepted_shares) AS shares, sum(late_shares) AS late FROM hashrate_1h").await;
+    let row = running
+        .row(
+            "SELECT count(*) AS windows, sum(accepted_shares) AS shares, \
+                           sum(late_shares) AS late FROM hashrate_1h",
+        )
+        .await;
     assert_eq!(
         row,
         json!({"windows": 3, "shares": 3, "late": 1}),
@@ -252,14 +260,14 @@ async fn a_recreated_stream_stops_the_pipeline_until_it_is_adopted() {
         .await
         .unwrap();
     post(&running.url, "shares", &shares(10, 5), None).await;
-    let ready = told(&running.url, "/ready", |status, text| {
+    let ready = until_answer(&running.url, "/ready", |status, text| {
         status == 503 && text.contains("shares")
     })
     .await;
     assert!(ready.contains("headframe adopt shares"), "{ready}");
     running.kill();
     let running = system.start().await;
-    told(&running.url, "/ready", |status, text| {
+    until_answer(&running.url, "/ready", |status, text| {
         status == 503 && text.contains("headframe adopt shares")
     })
     .await;
@@ -272,13 +280,14 @@ async fn a_recreated_stream_stops_the_pipeline_until_it_is_adopted() {
     system.adopt("shares");
     let running = system.start().await;
     until_each_once(&running, 15).await;
-    let order = "SELECT count(*) AS n FROM shares a JOIN shares b ON a.seq < b.seq AND a.height >= b.height";
+    let order = "SELECT count(*) AS n FROM shares a JOIN shares b ON a.seq < b.seq AND a.height >= \
+                 b.height";
     assert_eq!(
         running.row(order).await["n"],
         0,
         "new rows come after old ones"
     );
-    told(&running.url, "/ready", |status, _| status == 200).await;
+    until_answer(&running.url, "/ready", |status, _| status == 200).await;
     running.kill();
     system.nats.shutdown().await;
 }
@@ -318,7 +327,7 @@ async fn a_purge_stops_shares_and_leaves_a_record_among_sensors() {
     door.kill();
 
     let running = system.start().await;
-    let ready = told(&running.url, "/ready", |status, text| {
+    let ready = until_answer(&running.url, "/ready", |status, text| {
         status == 503 && text.contains("shares")
     })
     .await;
@@ -334,7 +343,12 @@ async fn a_purge_stops_shares_and_leaves_a_record_among_sensors() {
         Some(4.0),
         "what was purged is gone, what came after is there"
     );
-    let gap = running.row("SELECT count(*) AS n, min(reason) AS reason FROM dead_letters WHERE stream = 'sensors'").await;
+    let gap = running
+        .row(
+            "SELECT count(*) AS n, min(reason) AS reason FROM dead_letters WHERE \
+                           stream = 'sensors'",
+        )
+        .await;
     assert_eq!(gap["n"], 1, "{gap}");
     assert!(gap["reason"].as_str().unwrap().contains("purged"), "{gap}");
     running.kill();
@@ -373,7 +387,7 @@ async fn a_stream_that_lost_its_newest_messages_stops_the_pipeline() {
     // The numbers of the lost messages are given out again.
     let running = system.start().await;
     post(&running.url, "shares", &shares(20, 3), Some(("meter", 21))).await;
-    let ready = told(&running.url, "/ready", |status, text| {
+    let ready = until_answer(&running.url, "/ready", |status, text| {
         status == 503 && text.contains("shares")
     })
     .await;
@@ -409,19 +423,19 @@ fn copied(from: &Path, to: &Path) {
 async fn a_frozen_nats_server_is_told_and_forgotten_when_it_goes_on() {
     let system = System::new().await;
     let running = system.start().await;
-    told(&running.url, "/health", |status, text| {
+    until_answer(&running.url, "/health", |status, text| {
         status == 200 && text.contains("\"nats\":\"ok\"")
     })
     .await;
     let pid = system.nats.pid().unwrap();
     signal(pid, "STOP");
-    let said = told(&running.url, "/health", |status, _| status != 200).await;
+    let said = until_answer(&running.url, "/health", |status, _| status != 200).await;
     assert!(
         said.contains("NATS is connected but does not answer"),
         "{said}"
     );
     signal(pid, "CONT");
-    told(&running.url, "/health", |status, text| {
+    until_answer(&running.url, "/health", |status, text| {
         status == 200 && text.contains("\"nats\":\"ok\"")
     })
     .await;

@@ -1,15 +1,15 @@
-//! A disk without room, for real: no file of the process may grow any more, until it may again.
+//! A full disk, for real: no file of the process may grow any more, until it may again.
 
 use std::process::Command;
 
 use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use serde_json::json;
 
-use crate::roles::{complete, publish, told};
+use crate::roles::{complete, publish, until_answer};
 use crate::server::{Headframe, free_port};
 
 /// Sets the largest size of the files of a process; what it writes beyond fails as on a full disk.
-fn room(pid: u32, bytes: &str) {
+fn limit_file_size(pid: u32, bytes: &str) {
     let set = Command::new("prlimit")
         .args([
             "--pid",
@@ -48,15 +48,15 @@ async fn a_full_disk_holds_the_batch_and_loses_nothing() {
     );
     publish(&running.url, 0, 10).await;
     complete(&running.url, 10).await;
-    told(&running.url, "/metrics", |_, text| {
+    until_answer(&running.url, "/metrics", |_, text| {
         text.contains("headframe_tail_bytes 0")
     })
     .await;
     let stored = complete(&running.url, 10).await;
     // Half of a small file still fits, as it may on a disk that fills up.
-    room(running.pid(), "600");
+    limit_file_size(running.pid(), "600");
     publish(&running.url, 10, 20).await;
-    let ready = told(&running.url, "/ready", |status, text| {
+    let ready = until_answer(&running.url, "/ready", |status, text| {
         status == 503 && text.contains("shares")
     })
     .await;
@@ -68,9 +68,9 @@ async fn a_full_disk_holds_the_batch_and_loses_nothing() {
         read["version"], stored["version"],
         "nothing could be committed: {read}"
     );
-    room(running.pid(), "unlimited");
-    told(&running.url, "/ready", |status, _| status == 200).await;
-    told(&running.url, "/metrics", |_, text| {
+    limit_file_size(running.pid(), "unlimited");
+    until_answer(&running.url, "/ready", |status, _| status == 200).await;
+    until_answer(&running.url, "/metrics", |_, text| {
         text.contains("headframe_tail_bytes 0")
     })
     .await;

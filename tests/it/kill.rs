@@ -29,7 +29,7 @@ const PRODUCERS: i64 = 4;
 const BETWEEN: usize = 500;
 
 struct Producers {
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     acknowledged: Arc<AtomicI64>,
     tasks: Vec<tokio::task::JoinHandle<i64>>,
 }
@@ -37,15 +37,15 @@ struct Producers {
 impl Producers {
     /// Each numbers its records in `height` and goes on only when the last one was acknowledged.
     fn start(publisher: &Publisher) -> Self {
-        let room = Arc::new(Semaphore::new(0));
+        let permits = Arc::new(Semaphore::new(0));
         let acknowledged = Arc::new(AtomicI64::new(0));
         let tasks = (0..PRODUCERS)
             .map(|producer| {
-                let (publisher, room, acknowledged) =
-                    (publisher.clone(), room.clone(), acknowledged.clone());
+                let (publisher, permits, acknowledged) =
+                    (publisher.clone(), permits.clone(), acknowledged.clone());
                 tokio::spawn(async move {
                     let mut number = 0;
-                    while let Ok(permit) = room.acquire().await {
+                    while let Ok(permit) = permits.acquire().await {
                         permit.forget();
                         publisher
                             .record(&share(producer, number))
@@ -59,14 +59,14 @@ impl Producers {
             })
             .collect();
         Self {
-            room,
+            permits,
             acknowledged,
             tasks,
         }
     }
 
     async fn finish(self) -> Vec<i64> {
-        self.room.close();
+        self.permits.close();
         let mut counts = Vec::new();
         for task in self.tasks {
             counts.push(task.await.unwrap());
@@ -128,7 +128,7 @@ async fn kill_loses_nothing_and_doubles_nothing() {
     let kills: usize = std::env::var("HEADFRAME_KILLS")
         .ok()
         .and_then(|kills| kills.parse().ok())
-        .unwrap_or(12);
+        .unwrap_or(6);
     let seed = std::env::var("HEADFRAME_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
@@ -174,7 +174,7 @@ async fn kill_loses_nothing_and_doubles_nothing() {
     let mut done = [0_usize; BLOWS.len()];
     for kill in 0..kills {
         let acknowledged = producers.acknowledged.load(Ordering::Relaxed);
-        producers.room.add_permits(BETWEEN);
+        producers.permits.add_permits(BETWEEN);
         // Some rows later, so that the blow falls at any moment of a commit.
         let due = acknowledged + random.random_range(50..300);
         running
@@ -207,7 +207,10 @@ async fn kill_loses_nothing_and_doubles_nothing() {
     );
     check_unique(&running).await;
     check_rollups(&running).await;
-    report.say(&format!("{total} records of {PRODUCERS} producers acknowledged, each once in the table, rollups of every tier equal"));
+    report.say(&format!(
+        "{total} records of {PRODUCERS} producers acknowledged, each once in the \
+                         table, rollups of every tier equal"
+    ));
     let rewrites = rewrites(&folder.path().join("tables"));
     report.say(&format!("{rewrites} rewrites by maintenance meanwhile"));
     assert!(rewrites > 0, "maintenance had no part in it");
@@ -288,12 +291,15 @@ async fn check_unique(running: &Headframe) {
 async fn check_rollups(running: &Headframe) {
     let tier = |tier: &str| {
         format!(
-            "UNION ALL SELECT '{tier}', sum(accepted_shares), CAST(sum(accepted_difficulty) AS BIGINT), sum(stale_shares) FROM hashrate_{tier}"
+            "UNION ALL SELECT '{tier}', sum(accepted_shares), CAST(sum(accepted_difficulty) AS \
+             BIGINT), sum(stale_shares) FROM hashrate_{tier}"
         )
     };
     let sql = format!(
-        "SELECT count(DISTINCT (n, d, s)) AS answers, max(n) AS n FROM (SELECT 'raw' AS tier, count(*) FILTER (WHERE outcome = 'accepted') AS n, \
-         CAST(sum(difficulty) FILTER (WHERE outcome = 'accepted') AS BIGINT) AS d, count(*) FILTER (WHERE outcome = 'stale') AS s FROM shares \
+        "SELECT count(DISTINCT (n, d, s)) AS answers, max(n) AS n FROM (SELECT 'raw' AS tier, \
+         count(*) FILTER (WHERE outcome = 'accepted') AS n, \
+         CAST(sum(difficulty) FILTER (WHERE outcome = 'accepted') AS BIGINT) AS d, count(*) FILTER \
+         (WHERE outcome = 'stale') AS s FROM shares \
          {} {} {} {})",
         tier("10s"),
         tier("1m"),

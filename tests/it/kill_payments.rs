@@ -57,12 +57,14 @@ async fn kill_of_the_payer_pays_nothing_twice_and_loses_nothing() {
         pool.running().row("SELECT 1 AS n").await;
         let open = "SELECT last_value(step ORDER BY seq) AS line FROM payments GROUP BY payment";
         steps.extend(pool.lines(open).await);
-        let double = "SELECT payment AS line FROM payments WHERE tx_id IS NOT NULL GROUP BY payment HAVING count(DISTINCT tx_id) > 1";
+        let double = "SELECT payment AS line FROM payments WHERE tx_id IS NOT NULL GROUP BY \
+                      payment HAVING count(DISTINCT tx_id) > 1";
         assert_eq!(pool.lines(double).await, Vec::<String>::new());
         pool.ledger_is_balanced().await;
     }
     let rest = "SELECT CAST(coalesce(sum(balance_atomic), 0) AS BIGINT) AS n FROM balances \
-                WHERE account = 'in_transit' OR account LIKE 'miner:%' OR account LIKE 'immature:%'";
+                WHERE account = 'in_transit' OR account LIKE 'miner:%' OR account LIKE \
+                'immature:%'";
     pool.mine_until(rest, |row| row["n"] == 0).await;
     let transactions = pool.history_agrees().await;
     pool.view_and_books_agree().await;

@@ -72,12 +72,12 @@ impl Drop for Monerod {
     }
 }
 
-/// What miners were told.
+/// What miners were answers.
 #[derive(Default)]
-struct Told {
+struct Answers {
     ok: BTreeSet<String>,
     refused: BTreeMap<String, usize>,
-    unheard: usize,
+    unanswered: usize,
 }
 
 /// One line there, one line back; `None` when the connection is gone.
@@ -95,9 +95,10 @@ async fn ask(stream: &mut BufReader<TcpStream>, message: Value) -> Option<Value>
 }
 
 /// One share of a worker of that name; `None` when it was not sent or nobody answered.
-async fn share(port: u16, worker: &str, seeds: &Seeds, told: &Mutex<Told>) -> Option<()> {
+async fn share(port: u16, worker: &str, seeds: &Seeds, answers: &Mutex<Answers>) -> Option<()> {
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.ok()?);
-    let params = json!({"login": format!("{WALLET}.{worker}"), "pass": "x", "agent": "test", "algo": ["rx/0"]});
+    let params = json!({"login": format!("{WALLET}.{worker}"), "pass": "x", "agent": "test",
+        "algo": ["rx/0"]});
     let answer = ask(
         &mut stream,
         json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params}),
@@ -119,18 +120,18 @@ async fn share(port: u16, worker: &str, seeds: &Seeds, told: &Mutex<Told>) -> Op
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let params = json!({"id": "x", "job_id": job["job_id"], "nonce": "00000000", "result": result});
-    told.lock().unwrap().unheard += 1;
+    answers.lock().unwrap().unanswered += 1;
     let answer = ask(
         &mut stream,
         json!({"id": 2, "jsonrpc": "2.0", "method": "submit", "params": params}),
     )
     .await?;
-    let mut told = told.lock().unwrap();
-    told.unheard -= 1;
+    let mut answers = answers.lock().unwrap();
+    answers.unanswered -= 1;
     if answer["result"]["status"] == "OK" {
-        told.ok.insert(worker.to_owned());
+        answers.ok.insert(worker.to_owned());
     } else {
-        *told
+        *answers
             .refused
             .entry(
                 answer["error"]["message"]
@@ -173,7 +174,7 @@ struct Siege {
     pool: Option<Headframe>,
     /// The pool's part of the configuration.
     stratum: String,
-    told: Arc<Mutex<Told>>,
+    answers: Arc<Mutex<Answers>>,
     report: std::fs::File,
 }
 
@@ -184,9 +185,9 @@ impl Siege {
     }
 
     async fn more(&self, count: usize) {
-        let goal = self.told.lock().unwrap().ok.len() + count;
+        let goal = self.answers.lock().unwrap().ok.len() + count;
         until("shares are answered OK", || {
-            self.told.lock().unwrap().ok.len() >= goal
+            self.answers.lock().unwrap().ok.len() >= goal
         })
         .await;
     }
@@ -259,9 +260,10 @@ impl Siege {
 }
 
 /// Every share that was answered OK by now is in the table, and none is there twice.
-async fn check(tables: &Headframe, told: &Mutex<Told>) -> i64 {
-    let ok = told.lock().unwrap().ok.clone();
-    let sql = "SELECT count(*) AS n, count(DISTINCT worker) AS workers, string_agg(worker, ',') AS names FROM shares WHERE outcome = 'accepted'";
+async fn check(tables: &Headframe, answers: &Mutex<Answers>) -> i64 {
+    let ok = answers.lock().unwrap().ok.clone();
+    let sql = "SELECT count(*) AS n, count(DISTINCT worker) AS workers, string_agg(worker, ',') AS \
+               names FROM shares WHERE outcome = 'accepted'";
     let number = |row: &Value, column: &str| row[column].as_i64().unwrap();
     // What was answered OK by the spool alone comes a little later.
     let missing = |row: &Value| {
@@ -288,7 +290,7 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
     let kills: usize = std::env::var("HEADFRAME_POOL_KILLS")
         .ok()
         .and_then(|kills| kills.parse().ok())
-        .unwrap_or(6);
+        .unwrap_or(BLOWS.len());
     let seed = std::env::var("HEADFRAME_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
@@ -304,7 +306,8 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
     let monerod = Monerod::start(&folder.path().join("monerod"));
     let port = free_port();
     let stratum = format!(
-        "[stratum]\nlisten = \"127.0.0.1:{port}\"\nwallet = \"{WALLET}\"\ndaemon_url = \"http://127.0.0.1:{}\"\nstart_difficulty = 1\n\
+        "[stratum]\nlisten = \"127.0.0.1:{port}\"\nwallet = \"{WALLET}\"\ndaemon_url = \
+         \"http://127.0.0.1:{}\"\nstart_difficulty = 1\n\
          [stratum.vardiff]\nmin_difficulty = 1\n[stratum.spool]\npatience_ms = 150\n",
         monerod.port
     );
@@ -314,13 +317,13 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
         .unwrap();
     let report = std::fs::File::create(target.join("pool-kill-report.txt")).unwrap();
     let tables = Headframe::start(folder.path(), nats.url(), free_port(), "pipelines,query");
-    let told = Arc::new(Mutex::new(Told::default()));
+    let answers = Arc::new(Mutex::new(Answers::default()));
     let mut siege = Siege {
         folder,
         nats,
         pool: None,
         stratum,
-        told: told.clone(),
+        answers: answers.clone(),
         report,
     };
     siege.say(&format!(
@@ -333,13 +336,13 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
         tokio::task::JoinSet::new(),
     );
     for miner in 0..MINERS {
-        let (seeds, told, stop) = (seeds.clone(), told.clone(), stop.clone());
+        let (seeds, answers, stop) = (seeds.clone(), answers.clone(), stop.clone());
         miners.spawn(async move {
             for number in 0.. {
                 if stop.is_cancelled() {
                     return;
                 }
-                if share(port, &format!("m{miner}-{number}"), &seeds, &told)
+                if share(port, &format!("m{miner}-{number}"), &seeds, &answers)
                     .await
                     .is_none()
                 {
@@ -360,7 +363,7 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
         };
         done[what] += 1;
         siege.blow(what).await;
-        let rows = check(&tables, &told).await;
+        let rows = check(&tables, &answers).await;
         siege.say(&format!(
             "{:>4}: {}; {rows} shares in the table, each once, none missing",
             kill + 1,
@@ -373,14 +376,21 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
         miner.unwrap();
     }
     until("the spool is empty", || siege.spooled() == 0).await;
-    let rows = check(&tables, &told).await;
-    let (ok, unheard, refused) = {
-        let told = told.lock().unwrap();
-        (told.ok.len(), told.unheard, format!("{:?}", told.refused))
+    let rows = check(&tables, &answers).await;
+    let (ok, unanswered, refused) = {
+        let answers = answers.lock().unwrap();
+        (
+            answers.ok.len(),
+            answers.unanswered,
+            format!("{:?}", answers.refused),
+        )
     };
-    siege.say(&format!("{ok} shares answered OK, {unheard} answers unheard, refused {refused}; {rows} shares in the table"));
+    siege.say(&format!(
+        "{ok} shares answered OK, {unanswered} answers unanswered, refused {refused}; \
+                        {rows} shares in the table"
+    ));
     assert!(
-        rows as usize <= ok + unheard,
+        rows as usize <= ok + unanswered,
         "a share that was refused is in the table as accepted"
     );
     for (what, times) in BLOWS.iter().zip(done) {

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::monerod::{Monerod, WALLET};
-use crate::roles::told;
+use crate::roles::until_answer;
 use crate::server::{Headframe, PATIENCE, free_port, signal};
 
 mod opensy;
@@ -99,7 +99,7 @@ async fn credited(pool: &Headframe, before: u64) -> u64 {
         line.and_then(|number| number.parse::<u64>().ok())
             .unwrap_or(0)
     };
-    count(&told(&pool.url, "/metrics", |_, text| count(text) > before).await)
+    count(&until_answer(&pool.url, "/metrics", |_, text| count(text) > before).await)
 }
 
 /// A way to the pool that can be cut: dropping the set closes the port and every connection over
@@ -128,12 +128,13 @@ struct Pool {
 
 async fn pool(folder: &Path, nats: &ManagedServer, monerod: &Monerod, stratum: u16) -> Pool {
     let more = format!(
-        "[stratum]\nlisten = \"127.0.0.1:{stratum}\"\nwallet = \"{WALLET}\"\ndaemon_url = \"{}\"\nstart_difficulty = 5\nrandomx = {{ mode = \"light\" }}\n\
+        "[stratum]\nlisten = \"127.0.0.1:{stratum}\"\nwallet = \"{WALLET}\"\ndaemon_url = \
+         \"{}\"\nstart_difficulty = 5\nrandomx = {{ mode = \"light\" }}\n\
          [stratum.vardiff]\nmin_difficulty = 5\n",
         monerod.url
     );
     let process = Headframe::start_with(folder, nats.url(), free_port(), "stratum", &more);
-    told(&process.url, "/ready", |status, _| status == 200).await;
+    until_answer(&process.url, "/ready", |status, _| status == 200).await;
     Pool { process, stratum }
 }
 

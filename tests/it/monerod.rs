@@ -43,14 +43,36 @@ impl Monerod {
         let binary = std::env::var("HEADFRAME_MONEROD").unwrap_or_else(|_| "monerod".to_owned());
         let (rpc, p2p) = (free_port(), free_port());
         let child = Command::new(&binary)
-            .args(["--regtest", "--offline", "--no-igd", "--hide-my-port", "--no-zmq", "--non-interactive", "--fixed-difficulty", "10"])
-            .args(["--rpc-bind-port", &rpc.to_string(), "--p2p-bind-port", &p2p.to_string(), "--log-level", "0", "--data-dir"])
+            .args([
+                "--regtest",
+                "--offline",
+                "--no-igd",
+                "--hide-my-port",
+                "--no-zmq",
+                "--non-interactive",
+                "--fixed-difficulty",
+                "10",
+            ])
+            .args([
+                "--rpc-bind-port",
+                &rpc.to_string(),
+                "--p2p-bind-port",
+                &p2p.to_string(),
+                "--log-level",
+                "0",
+                "--data-dir",
+            ])
             .arg(data.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {binary}: {error}; install Debian's package monero or set HEADFRAME_MONEROD"));
+            .unwrap_or_else(|error| {
+                panic!(
+                    "cannot start {binary}: {error}; install Debian's \
+                                            package monero or set HEADFRAME_MONEROD"
+                )
+            });
         Self {
             child,
             url: format!("http://127.0.0.1:{rpc}"),
@@ -61,10 +83,10 @@ impl Monerod {
     /// Asks until the daemon answers (true) or has ended (false).
     async fn until(&mut self, deadline: Instant) -> bool {
         while self.child.try_wait().unwrap().is_none() {
-            let asked = reqwest::Client::new()
+            let request = reqwest::Client::new()
                 .post(format!("{}/json_rpc", self.url))
                 .json(&json!({"jsonrpc": "2.0", "id": "0", "method": "get_info"}));
-            if let Ok(answer) = asked.send().await
+            if let Ok(answer) = request.send().await
                 && answer
                     .json::<Value>()
                     .await

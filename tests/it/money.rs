@@ -159,12 +159,12 @@ impl Money {
         let mut lines = Vec::new();
         // A server that was just started, or is busy, may answer with an error first.
         until(sql, async || {
-            let asked = reqwest::Client::new()
+            let sent = reqwest::Client::new()
                 .post(format!("{}/api/v1/sql", self.running().url))
                 .json(&body)
                 .send()
                 .await;
-            let Ok(answer) = asked else { return false };
+            let Ok(answer) = sent else { return false };
             let well = answer.status().is_success();
             let text = answer.text().await.unwrap_or_default();
             let row = |line: &str| {

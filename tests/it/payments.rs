@@ -47,7 +47,7 @@ impl Pool {
         chain.mine(100, &address).await;
         let more = format!(
             "[payments]\nthreshold_atomic = 1000000\nleast_threshold_atomic = 1000\nconfirmations \
-            = 3\npoll_ms = 50\nsettle_s = 20\n{settings}\n\
+             = 3\npoll_ms = 50\nsettle_s = 20\n{settings}\n\
              [payments.wallet]\nkind = \"monero\"\nurl = \"{}\"\nlogin_file = {:?}\naddress = \
              \"{address}\"\n",
             config.url,
@@ -93,11 +93,11 @@ impl Pool {
     /// destination by destination, fee by fee.
     pub async fn history_agrees(&self) -> usize {
         let sql = "SELECT tx_id || ' ' || address || ' ' || CAST(sent_atomic AS VARCHAR) AS line \
-            FROM payments \
+                   FROM payments \
                    WHERE step = 'confirmed' ORDER BY line";
         let mut said = self.lines(sql).await;
         let sql = "SELECT tx_id || ' ' || CAST(sum(network_fee_atomic) AS VARCHAR) AS line FROM \
-            payments \
+                   payments \
                    WHERE step = 'confirmed' GROUP BY tx_id ORDER BY line";
         let mut fees = self.lines(sql).await;
         let (mut happened, mut happened_fees) = (Vec::new(), Vec::new());
@@ -242,11 +242,17 @@ async fn the_wallets_own_history_shows_exactly_what_payments_says() {
 async fn the_fee_is_booked_out(pool: &Pool) {
     let path = "/api/v1/payments/instructions";
     let before = pool.ledger_is_balanced().await;
-    let adjust = |amount: i128| json!({"kind": "adjust", "account": "fee", "amount_atomic": amount.to_string(), "reason": "withdrawn"});
-    let (status, told) = pool.post(path, adjust(-before["fee"] - 1)).await;
+    let adjust = |amount: i128| {
+        json!({"kind": "adjust", "account": "fee",
+        "amount_atomic": amount.to_string(), "reason": "withdrawn"})
+    };
+    let (status, refusal) = pool.post(path, adjust(-before["fee"] - 1)).await;
     assert!(
-        status == 400 && told.to_string().contains("account fee of pool main holds"),
-        "{told}"
+        status == 400
+            && refusal
+                .to_string()
+                .contains("account fee of pool main holds"),
+        "{refusal}"
     );
     assert_eq!(pool.post(path, adjust(-before["fee"])).await.0, 200);
     pool.running()
@@ -319,11 +325,11 @@ async fn another_stream_stops_payments(pool: &Pool) {
     .await;
     let (status, ready) = pool.get("/ready").await;
     let missing = ready["missing"].as_array().cloned().unwrap_or_default();
-    let told = missing
+    let is_reported = missing
         .iter()
         .filter_map(Value::as_str)
         .any(|line| line.starts_with("payments: ") && line.contains("stream"));
-    assert!(status == 503 && told, "{ready}");
+    assert!(status == 503 && is_reported, "{ready}");
     assert_eq!(
         provision_stream(&nats.js, &Payments, &Default::default())
             .await
@@ -341,24 +347,27 @@ async fn a_threshold_takes_a_signature(pool: &Pool, main: &str) {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
         .as_secs();
-    let (_, asked) = pool
+    let (_, challenge) = pool
         .post(&path, json!({"threshold_atomic": 5_000_000, "time": time}))
         .await;
     let signed = pool
         .miners
-        .call("sign", json!({"data": asked["sign"]}))
+        .call("sign", json!({"data": challenge["sign"]}))
         .await["signature"]
         .as_str()
         .unwrap()
         .to_owned();
     let other = pool
         .wallet
-        .call("sign", json!({"data": asked["sign"]}))
+        .call("sign", json!({"data": challenge["sign"]}))
         .await["signature"]
         .as_str()
         .unwrap()
         .to_owned();
-    let wish = |signature: &str, amount: u64| json!({"threshold_atomic": amount, "time": time, "signature": signature});
+    let wish = |signature: &str, amount: u64| {
+        json!({"threshold_atomic": amount, "time": time,
+        "signature": signature})
+    };
     assert_eq!(
         pool.post(&path, wish(&other, 5_000_000)).await.0,
         401,
@@ -398,11 +407,13 @@ async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str
         json!({"kind": "hold"}),
         json!({"kind": "resolve", "payment": "p", "verdict": "perhaps", "reason": "r"}),
         json!({"kind": "steal"}),
-        json!({"kind": "adjust", "account": "fee", "amount_atomic": i128::MIN.to_string(), "reason": "r"}),
+        json!({"kind": "adjust", "account": "fee", "amount_atomic": i128::MIN.to_string(),
+            "reason": "r"}),
     ] {
         assert_eq!(pool.post(path, bad.clone()).await.0, 400, "{bad}");
     }
-    let adjust = json!({"kind": "adjust", "account": main, "amount_atomic": "999999", "reason": "a share was lost"});
+    let adjust = json!({"kind": "adjust", "account": main, "amount_atomic": "999999",
+        "reason": "a share was lost"});
     assert_eq!(pool.post(path, adjust).await.0, 200);
     pool.running()
         .until(
@@ -479,15 +490,15 @@ async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str
     assert!(command(&["dry-run"]).contains(&format!("refused  {FOREIGN}")));
     assert_eq!(pool.ledger_is_balanced().await["reserve"], reserve);
     // What cannot be meant, and what may be a slip.
-    let (status, told) = pool
+    let (status, refusal) = pool
         .post(
             path,
             json!({"kind": "resolve", "payment": "nosuch", "verdict": "paid", "reason": "r"}),
         )
         .await;
     assert!(
-        status == 400 && told.to_string().contains("no payment"),
-        "{told}"
+        status == 400 && refusal.to_string().contains("no payment"),
+        "{refusal}"
     );
     assert!(
         command(&["hold", "4nobody", "--reason", "not paid"])

@@ -62,16 +62,20 @@ fn shares(hash: &str) -> Vec<Value> {
     };
     let made = |n| (n == 290).then(|| hash.to_owned()).or(other(n));
     let row = |n: i64| {
-        json!({"event_time": START_US + n, "pool": "main", "miner": format!("4{}", (n * 5 + n / 7) % 7), "worker": "w",
+        json!({"event_time": START_US + n, "pool": "main", "miner": format!("4{}",
+            (n * 5 + n / 7) % 7), "worker": "w",
             "outcome": if n % 11 == 3 { "stale" } else { "accepted" }, "difficulty": 1_000 + n * 7,
-            "network_difficulty": if n < 150 { 90_000 } else { 130_001 }, "height": n, "block_hash": made(n)})
+            "network_difficulty": if n < 150 { 90_000 } else { 130_001 }, "height": n,
+            "block_hash": made(n)})
     };
     (0..300).map(row).collect()
 }
 
 fn block(hash: &str, status: &str, scheme: &str) -> Value {
-    json!({"event_time": START_US + 500, "pool": "main", "hash": hash, "height": 3_000, "miner": "42", "worker": "w", "status": status,
-        "network_difficulty": 130_001, "reward_atomic": REWARD.to_string(), "scheme": scheme, "window_milli": 1_900, "fee_bp": 75})
+    json!({"event_time": START_US + 500, "pool": "main", "hash": hash, "height": 3_000,
+        "miner": "42", "worker": "w", "status": status,
+        "network_difficulty": 130_001, "reward_atomic": REWARD.to_string(), "scheme": scheme,
+        "window_milli": 1_900, "fee_bp": 75})
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

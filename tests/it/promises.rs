@@ -7,7 +7,7 @@ use std::path::Path;
 /// Failures in the table of the protocol.
 const FAILURES: usize = 20;
 
-/// Every word between backticks that has the form of a test: `room::module::name`.
+/// Every word between backticks that has the form of a test: `crate::module::name`.
 fn tests_named(line: &str) -> Vec<[&str; 3]> {
     let quoted = line.split('`').skip(1).step_by(2);
     quoted
@@ -16,11 +16,11 @@ fn tests_named(line: &str) -> Vec<[&str; 3]> {
 }
 
 /// The file a test must be in.
-fn file_of(room: &str, module: &str) -> String {
-    if room == "it" {
+fn file_of(crate_name: &str, module: &str) -> String {
+    if crate_name == "it" {
         format!("tests/it/{module}.rs")
     } else {
-        format!("{room}/tests/it/{module}.rs")
+        format!("{crate_name}/tests/it/{module}.rs")
     }
 }
 
@@ -28,8 +28,8 @@ fn file_of(room: &str, module: &str) -> String {
 fn missing(page: &str) -> Vec<String> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut missing = Vec::new();
-    for [room, module, name] in page.lines().flat_map(tests_named) {
-        let file = file_of(room, module);
+    for [crate_name, module, name] in page.lines().flat_map(tests_named) {
+        let file = file_of(crate_name, module);
         let code = std::fs::read_to_string(top.join(&file)).unwrap_or_default();
         if !code.contains(&format!("fn {name}(")) {
             missing.push(format!("{file}: {name}"));

@@ -26,7 +26,8 @@ async fn nats_server(folder: &Path) -> ManagedServer {
 /// acknowledged.
 pub async fn publish(url: &str, first: i64, count: i64) {
     let share = |height: i64| {
-        json!({"event_time": 1_772_362_800_000_000_i64 + height, "pool": "main", "miner": "4", "worker": "w", "outcome": "accepted",
+        json!({"event_time": 1_772_362_800_000_000_i64 + height, "pool": "main", "miner": "4",
+            "worker": "w", "outcome": "accepted",
             "difficulty": 10, "network_difficulty": "600", "height": height})
     };
     let body: Vec<String> = (first..first + count)
@@ -50,7 +51,8 @@ pub async fn publish(url: &str, first: i64, count: i64) {
 /// Asks until the answer calls itself complete; one that does must hold every acknowledged row,
 /// each once. Answers what was read.
 pub async fn complete(url: &str, rows: i64) -> Value {
-    let body = json!({"sql": "SELECT count(*) AS n, count(DISTINCT height) AS d, max(height) AS m FROM shares", "format": "json"});
+    let body = json!({"sql": "SELECT count(*) AS n, count(DISTINCT height) AS d, max(height) AS m \
+                              FROM shares", "format": "json"});
     let deadline = Instant::now() + PATIENCE;
     loop {
         let request = reqwest::Client::new()
@@ -78,7 +80,7 @@ async fn get(url: &str, path: &str) -> Option<(u16, String)> {
 }
 
 /// Asks a path until the answer is as wanted.
-pub async fn told(url: &str, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
+pub async fn until_answer(url: &str, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let said = get(url, path).await;
@@ -144,12 +146,12 @@ async fn sql_in_a_process_of_its_own_has_each_row_once() {
             row["n"] == json!(rows)
         })
         .await;
-    let metrics = told(&url, "/metrics", |status, text| {
+    let metrics = until_answer(&url, "/metrics", |status, text| {
         status == 200 && text.contains("headframe_tail_bytes 0")
     })
     .await;
     assert!(metrics.contains("headframe_door_rows_total"), "{metrics}");
-    told(&url, "/ready", |status, _| status == 200).await;
+    until_answer(&url, "/ready", |status, _| status == 200).await;
     assert_eq!(
         get(&writer.url, "/api/v1/sql?q=SELECT%201")
             .await
@@ -158,7 +160,7 @@ async fn sql_in_a_process_of_its_own_has_each_row_once() {
         404,
         "pipelines answer no SQL"
     );
-    told(&writer.url, "/ready", |status, _| status == 200).await;
+    until_answer(&writer.url, "/ready", |status, _| status == 200).await;
     writer.kill();
     made_anew(folder.path(), &nats, &query, rows).await;
     nats.shutdown().await;
@@ -178,7 +180,7 @@ async fn made_anew(folder: &Path, nats: &ManagedServer, query: &Headframe, rows:
     provision_stream(&connection.js, &Shares, &Default::default())
         .await
         .unwrap();
-    let ready = told(url, "/ready", |status, text| {
+    let ready = until_answer(url, "/ready", |status, text| {
         status == 503 && text.contains("tail of shares stopped")
     })
     .await;
@@ -211,9 +213,9 @@ async fn made_anew(folder: &Path, nats: &ManagedServer, query: &Headframe, rows:
     let writer = Headframe::start(folder, nats.url(), free_port(), "pipelines");
     publish(url, rows + 5, 5).await;
     complete(url, rows + 10).await;
-    told(url, "/ready", |status, _| status == 200).await;
-    told(&writer.url, "/ready", |status, _| status == 200).await;
-    told(url, "/metrics", |_, text| {
+    until_answer(url, "/ready", |status, _| status == 200).await;
+    until_answer(&writer.url, "/ready", |status, _| status == 200).await;
+    until_answer(url, "/metrics", |_, text| {
         text.contains("headframe_tail_bytes 0")
     })
     .await;
@@ -228,15 +230,16 @@ async fn a_pool_alone_tells_what_it_lacks() {
     let wallet = "44AFFq5kSiGBoZ4NMDwYtN18obc8AemS33DBLWs3H7otXft3XjrpDtQGv7SqSsaBYBb98uNbr2VBBEt7f2wfn3RVGQBEP3A";
     let daemon = free_port();
     let more = format!(
-        "[stratum]\nlisten = \"127.0.0.1:{}\"\nwallet = \"{wallet}\"\ndaemon_url = \"http://127.0.0.1:{daemon}\"\nrandomx = {{ mode = \"light\" }}\n",
+        "[stratum]\nlisten = \"127.0.0.1:{}\"\nwallet = \"{wallet}\"\ndaemon_url = \
+         \"http://127.0.0.1:{daemon}\"\nrandomx = {{ mode = \"light\" }}\n",
         free_port()
     );
     let pool = Headframe::start_with(folder.path(), nats.url(), free_port(), "stratum", &more);
-    told(&pool.url, "/live", |status, text| {
+    until_answer(&pool.url, "/live", |status, text| {
         status == 200 && text == "ok\n"
     })
     .await;
-    let ready = told(&pool.url, "/ready", |status, _| status == 503).await;
+    let ready = until_answer(&pool.url, "/ready", |status, _| status == 503).await;
     let missing = serde_json::from_str::<Value>(&ready).unwrap()["missing"].clone();
     assert_eq!(missing.as_array().map(Vec::len), Some(1), "{ready}");
     assert!(
@@ -252,7 +255,7 @@ async fn a_pool_alone_tells_what_it_lacks() {
         "a pool needs no tables"
     );
     nats.shutdown().await;
-    let health = told(&pool.url, "/health", |status, _| status == 503).await;
+    let health = until_answer(&pool.url, "/health", |status, _| status == 503).await;
     assert!(health.contains("no connection to NATS"), "{health}");
     assert_eq!(get(&pool.url, "/live").await.unwrap().0, 200);
 }

@@ -19,7 +19,7 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::roles::{complete, publish, told};
+use crate::roles::{complete, publish, until_answer};
 use crate::server::{Headframe, PATIENCE, free_port};
 
 /// Any will do: the server asks only that requests be signed.
@@ -200,7 +200,8 @@ async fn the_whole_way_into_a_bucket() {
     .await
     .unwrap();
     let more = format!(
-        "[lake]\nurl = \"s3://mine/deep/lake\"\noptions = {{ aws_endpoint = \"{}\", aws_allow_http = \"true\", aws_region = \"eu-x\" }}\n",
+        "[lake]\nurl = \"s3://mine/deep/lake\"\noptions = {{ aws_endpoint = \"{}\", aws_allow_http \
+         = \"true\", aws_region = \"eu-x\" }}\n",
         s3.endpoint
     );
     let start = || {
@@ -230,7 +231,7 @@ async fn the_whole_way_into_a_bucket() {
     publish(&running.url, rows - 10, 20).await;
     rows += 10;
     complete(&running.url, rows).await;
-    told(&running.url, "/ready", |status, _| status == 200).await;
+    until_answer(&running.url, "/ready", |status, _| status == 200).await;
     running
         .until("SELECT count(*) AS n FROM hashrate_1d", |row| {
             row["n"].as_i64() > Some(0)
@@ -271,13 +272,13 @@ async fn the_whole_way_into_a_bucket() {
     // The bucket goes away: health says so, what comes meanwhile is held, and the process lives.
     drop(s3);
     publish(&again.url, rows, 1).await;
-    told(&again.url, "/ready", |status, text| {
+    until_answer(&again.url, "/ready", |status, text| {
         status == 503 && text.contains("stream shares: a batch is held since ")
     })
     .await;
-    let health = told(&again.url, "/health", |status, _| status == 503).await;
+    let health = until_answer(&again.url, "/health", |status, _| status == 503).await;
     assert!(health.contains("storage"), "{health}");
-    told(&again.url, "/live", |status, _| status == 200).await;
+    until_answer(&again.url, "/live", |status, _| status == 200).await;
     again.kill();
     nats.shutdown().await;
 }

@@ -38,7 +38,7 @@ impl Pool {
         std::fs::write(folder.path().join("login"), format!("{}\n", Node::login())).unwrap();
         let more = format!(
             "[payments]\nthreshold_atomic = 1000\nleast_threshold_atomic = 1000\nconfirmations = \
-            3\npoll_ms = 50\nsettle_s = 3\n\
+             3\npoll_ms = 50\nsettle_s = 3\n\
              interval_s = 1\nbatch_size = 4\n[payments.wallet]\nkind = \"bitcoin\"\nurl = \
              \"{}\"\nlogin_file = {:?}\ntimeout_s = 1\n",
             node.url,
@@ -98,7 +98,8 @@ impl Pool {
     }
 
     async fn unlock(&self) {
-        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "walletpassphrase", "params": ["secret", 600]});
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "walletpassphrase",
+            "params": ["secret", 600]});
         let (user, password) = Node::login().split_once(':').unwrap();
         // A node that has just been started says so, and takes nothing else.
         until("the node takes the passphrase", async || {
@@ -131,11 +132,11 @@ impl Pool {
     /// each payment once.
     async fn history_agrees(&self, old: usize) {
         let sql = "SELECT payment || ' ' || tx_id || ' ' || address || ' ' || CAST(sent_atomic AS \
-            VARCHAR) AS line \
+                   VARCHAR) AS line \
                    FROM payments WHERE step = 'confirmed'";
         let mut said = self.money.lines(sql).await;
         let sql = "SELECT tx_id || ' ' || CAST(sum(network_fee_atomic) AS VARCHAR) AS line FROM \
-            payments \
+                   payments \
                    WHERE step = 'confirmed' GROUP BY tx_id";
         let mut fees = self.money.lines(sql).await;
         let (mut happened, mut happened_fees, mut names) =
@@ -242,8 +243,8 @@ async fn what_was_never_heard_is_for_an_operator(pool: &mut Pool) {
     pool.node.inside().faults.push_back(Fault::NotHeard);
     let sends = pool.sends();
     pool.found().await;
-    let open = "SELECT payment AS line FROM payments GROUP BY payment HAVING last_value(step \
-        ORDER BY seq) = 'review'";
+    let open = "SELECT payment AS line FROM payments GROUP BY payment HAVING last_value(step ORDER \
+                BY seq) = 'review'";
     let mut review = Vec::new();
     until("an operator is asked", async || {
         review = pool.money.lines(open).await;
@@ -256,7 +257,8 @@ async fn what_was_never_heard_is_for_an_operator(pool: &mut Pool) {
         deepest <= 1_000,
         "of a history of years only the newest entries are read, not {deepest}"
     );
-    let instruction = json!({"kind": "resolve", "payment": review[0], "verdict": "unpaid", "reason": "it is not in the wallet"});
+    let instruction = json!({"kind": "resolve", "payment": review[0], "verdict": "unpaid",
+        "reason": "it is not in the wallet"});
     assert_eq!(
         pool.money
             .post("/api/v1/payments/instructions", instruction)

@@ -52,7 +52,8 @@ impl Headframe {
     ) -> Self {
         let config = folder.join(format!("headframe-{port}.toml"));
         let text = format!(
-            "data_dir = {folder:?}\nmanaged_nats = false\n[nats]\nurl = \"{nats_url}\"\n[query]\nlisten = \"127.0.0.1:{port}\"\n\
+            "data_dir = {folder:?}\nmanaged_nats = false\n[nats]\nurl = \
+             \"{nats_url}\"\n[query]\nlisten = \"127.0.0.1:{port}\"\n\
              [pipelines]\ncommit_ms = 100\nrollup_ms = 200\n{more}"
         );
         std::fs::write(&config, text).unwrap();

@@ -6,7 +6,7 @@ use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use serde_json::Value;
 
 use crate::monerod::{Monerod, WALLET};
-use crate::roles::told;
+use crate::roles::until_answer;
 use crate::server::{Headframe, free_port};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -20,7 +20,8 @@ async fn many_miners_are_measured_on_a_real_pool() {
     .unwrap();
     let port = free_port();
     let pool = format!(
-        "[stratum]\nlisten = \"127.0.0.1:{port}\"\nwallet = \"{WALLET}\"\ndaemon_url = \"{}\"\nvardiff = {{ min_difficulty = 1 }}\nrandomx = {{ mode = \"light\" }}\n",
+        "[stratum]\nlisten = \"127.0.0.1:{port}\"\nwallet = \"{WALLET}\"\ndaemon_url = \
+         \"{}\"\nvardiff = {{ min_difficulty = 1 }}\nrandomx = {{ mode = \"light\" }}\n",
         daemon.url
     );
     let running = Headframe::start_with(
@@ -30,7 +31,7 @@ async fn many_miners_are_measured_on_a_real_pool() {
         "stratum,pipelines,query",
         &pool,
     );
-    told(&running.url, "/ready", |status, _| status == 200).await;
+    until_answer(&running.url, "/ready", |status, _| status == 200).await;
     let (pid, address) = (running.pid().to_string(), format!("127.0.0.1:{port}"));
     let load = async |options: &str| -> Value {
         let place = [
@@ -47,31 +48,31 @@ async fn many_miners_are_measured_on_a_real_pool() {
         cli.load.run().await.unwrap()
     };
     let crowd = format!(
-        "--idle 20 --active 2 --rate 2 --seconds 20 --daemon {} --block-every-s 3 --eager",
+        "--idle 20 --active 2 --rate 2 --seconds 10 --daemon {} --block-every-s 2 --eager",
         daemon.url
     );
-    let told = load(&crowd).await;
+    let report = load(&crowd).await;
     assert_eq!(
         (
-            told["miners"]["logged_in"].as_u64(),
-            &told["miners"]["lost"]
+            report["miners"]["logged_in"].as_u64(),
+            &report["miners"]["lost"]
         ),
         (Some(22), &serde_json::json!({})),
-        "{told}"
+        "{report}"
     );
     assert!(
-        told["blocks_made"].as_u64() >= Some(1)
-            && told["fan_out"]["new_heights_heard_by_all"].as_u64() >= Some(1),
-        "{told}"
+        report["blocks_made"].as_u64() >= Some(1)
+            && report["fan_out"]["new_heights_heard_by_all"].as_u64() >= Some(1),
+        "{report}"
     );
     assert!(
-        told["fan_out"]["after_the_first_miner_ms"]["max"].as_f64() > Some(0.0),
-        "{told}"
+        report["fan_out"]["after_the_first_miner_ms"]["max"].as_f64() > Some(0.0),
+        "{report}"
     );
-    let answered = told["shares"]["answered_ok"].as_u64().unwrap();
+    let answered = report["shares"]["answered_ok"].as_u64().unwrap();
     assert!(
-        answered >= 2 && told["server"]["resident_bytes_idle"].as_u64().is_some(),
-        "{told}"
+        answered >= 2 && report["server"]["resident_bytes_idle"].as_u64().is_some(),
+        "{report}"
     );
     // A burst compares the pool with the bare library; every one of its shares must be answered OK,
     // or it fails.

@@ -84,7 +84,8 @@ pub async fn run(
         ratios.get(ratios.len() / 2).copied()
     };
     Ok(json!({
-        "threads": load.threads, "mode": memory.mode().as_str(), "shares_a_round": shares as usize * miners.len(), "rounds": each,
+        "threads": load.threads, "mode": memory.mode().as_str(),
+        "shares_a_round": shares as usize * miners.len(), "rounds": each,
         "ratio": median(|times| times.clock[0] / times.clock[1]),
         "cpu_ratio": load.pid.and_then(|_| median(|times| times.cpu[0] / times.cpu[1])),
     }))
@@ -95,8 +96,10 @@ impl RoundTimes {
         let cpu_ms =
             |which: usize| (with_cpu || which == 0).then(|| self.cpu[which] * 1000.0 / self.shares);
         json!({
-            "bare_hashes_per_s": self.shares / self.clock[0], "verified_per_s": self.shares / self.clock[1],
-            "ratio": self.clock[0] / self.clock[1], "bare_cpu_ms": cpu_ms(0), "pool_cpu_ms": cpu_ms(1),
+            "bare_hashes_per_s": self.shares / self.clock[0],
+            "verified_per_s": self.shares / self.clock[1],
+            "ratio": self.clock[0] / self.clock[1], "bare_cpu_ms": cpu_ms(0),
+            "pool_cpu_ms": cpu_ms(1),
         })
     }
 }

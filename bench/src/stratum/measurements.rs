@@ -78,8 +78,8 @@ impl Measurements {
         }
     }
 
-    /// How long after the first miner each complete of a new height, over all heights that reached all
-    /// `miners`; and how long after the daemon was seen to have it, for blocks we had made.
+    /// How long after the first miner each got a job for a new height, over all heights that
+    /// reached all `miners`; and how long after the daemon had it, for blocks we had made.
     pub fn broadcast_latency(&self, miners: usize) -> Value {
         let complete: Vec<(&u64, &Vec<Instant>)> = self
             .jobs
@@ -104,8 +104,10 @@ impl Measurements {
             }
         }
         json!({
-            "new_heights_heard_by_all": complete.len(), "after_the_first_miner_ms": percentiles(&spread),
-            "after_the_daemon_ms": percentiles(&after_block), "last_miner_after_the_daemon_ms": percentiles(&last),
+            "new_heights_heard_by_all": complete.len(),
+            "after_the_first_miner_ms": percentiles(&spread),
+            "after_the_daemon_ms": percentiles(&after_block),
+            "last_miner_after_the_daemon_ms": percentiles(&last),
         })
     }
 

@@ -224,21 +224,25 @@ impl MinerConnection<'_> {
                     read?;
                     self.handle_line(&line, Instant::now()).await?;
                     line.clear();
-                    if context.eager && self.miner.active && std::mem::take(&mut self.height_is_new) {
+                    let is_new = std::mem::take(&mut self.height_is_new);
+                    if context.eager && self.miner.active && is_new {
                         hashing = self.hash(&context);
                     }
                 }
                 () = context.stop.cancelled(), if self.sent.is_empty() => return Ok(()),
-                _ = share.tick(), if self.miner.active && hashing.is_none() && !context.stop.is_cancelled() => {
+                _ = share.tick(),
+                    if self.miner.active && hashing.is_none() && !context.stop.is_cancelled() => {
                     hashing = self.hash(&context);
                 }
-                found = async { match hashing.as_mut() { Some(work) => work.await, None => std::future::pending().await } } => {
+                found = async { match hashing.as_mut() { Some(work) => work.await,
+                    None => std::future::pending().await } } => {
                     hashing = None;
                     self.submit(found).await?;
                 }
                 _ = keepalive.tick() => {
                     let id = self.new_id();
-                    self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "keepalived", "params": {"id": self.session}})).await?;
+                    self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "keepalived",
+                        "params": {"id": self.session}})).await?;
                 }
             }
         }
@@ -353,7 +357,8 @@ impl MinerConnection<'_> {
 
     /// The request that hands a share in.
     pub fn share(&self, id: u64, job: &str, nonce: [u8; 4], hash: &[u8; 32]) -> Value {
-        let params = json!({"id": self.session, "job_id": job, "nonce": encode(&nonce), "result": encode(hash)});
+        let params = json!({"id": self.session, "job_id": job, "nonce": encode(&nonce),
+            "result": encode(hash)});
         json!({"id": id, "jsonrpc": "2.0", "method": "submit", "params": params})
     }
 

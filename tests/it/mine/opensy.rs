@@ -1,7 +1,7 @@
 //! `headframe mine` as a process at an OpenSY pool: it waits until the pool has work, and makes
 //! blocks that the node takes.
 //!
-//! The node is the stand-in of the stratum room, which judges blocks as a real one does and shares
+//! The node is the stand-in of the stratum crate, which judges blocks as a real one does and shares
 //! no code with the pool.
 
 use std::path::Path;
@@ -11,13 +11,13 @@ use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use self::http::StandIn;
 use self::node::Rules;
 use super::Mine;
-use crate::roles::told;
+use crate::roles::until_answer;
 use crate::server::{Headframe, free_port, signal};
 
-#[allow(dead_code, reason = "the tests of the stratum room use more of it")]
+#[allow(dead_code, reason = "the tests of the stratum crate use more of it")]
 #[path = "../../../stratum/tests/it/opensy/http.rs"]
 mod http;
-#[allow(dead_code, reason = "the tests of the stratum room use more of it")]
+#[allow(dead_code, reason = "the tests of the stratum crate use more of it")]
 #[path = "../../../stratum/tests/it/opensy/node.rs"]
 mod node;
 
@@ -34,12 +34,13 @@ const RULES: Rules = Rules {
 async fn pool(folder: &Path, nats: &ManagedServer, url: &str) -> (Headframe, u16) {
     let stratum = free_port();
     let more = format!(
-        "[stratum]\nlisten = \"127.0.0.1:{stratum}\"\nchain = \"opensy\"\nwallet = \"{WALLET}\"\nstart_difficulty = 2\npoll_ms = 100\n\
+        "[stratum]\nlisten = \"127.0.0.1:{stratum}\"\nchain = \"opensy\"\nwallet = \
+         \"{WALLET}\"\nstart_difficulty = 2\npoll_ms = 100\n\
          randomx = {{ mode = \"light\" }}\n[stratum.vardiff]\nmin_difficulty = 1\n\
          [stratum.opensy]\nrpc_url = \"{url}\"\nkey_interval = 4\nfork_height = 1\n"
     );
     let pool = Headframe::start_with(folder, nats.url(), free_port(), "stratum", &more);
-    told(&pool.url, "/live", |status, _| status == 200).await;
+    until_answer(&pool.url, "/live", |status, _| status == 200).await;
     (pool, stratum)
 }
 
@@ -59,7 +60,8 @@ async fn our_own_miner_waits_for_a_pool_without_work_and_then_makes_blocks_of_op
     let (pool, port) = pool(folder.path(), &nats, &node.url).await;
     let user = format!("{WALLET}.rig");
     let miner = Mine::start(folder.path(), "miner", port, &user, &[]);
-    let no_work = "refused the login: The pool has nothing to mine yet: it waits for its daemon; try again later; trying again";
+    let no_work = "refused the login: The pool has nothing to mine yet: it waits for its daemon; \
+                   try again later; trying again";
     let said = miner.until(|said| said.matches(no_work).count() >= 3).await;
     assert!(!said.contains("logged in at "), "{said}");
 
@@ -74,7 +76,7 @@ async fn our_own_miner_waits_for_a_pool_without_work_and_then_makes_blocks_of_op
             .unwrap_or(0)
     };
     // Over the first change of the key, which is the genesis block's up to block 7.
-    told(&pool.url, "/metrics", |_, text| accepted(text) >= 9).await;
+    until_answer(&pool.url, "/metrics", |_, text| accepted(text) >= 9).await;
     assert!(node.node().await.tip().0 >= 9, "the node took them");
 
     let (code, words) = Mine::start(folder.path(), "mistyped", port, "rsyl1qyg3.rig", &[]).end();

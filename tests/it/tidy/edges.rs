@@ -1,13 +1,13 @@
-//! Who may know whom: the edges between the rooms, and which room alone may use a given library.
+//! Who may know whom: the edges between the crates, and which crate alone may use a given library.
 //!
-//! The rooms stay replaceable only as long as nobody reaches sideways. Cargo forbids cycles; it
+//! The crates stay replaceable only as long as nobody reaches sideways. Cargo forbids cycles; it
 //! does not forbid a shortcut, so this list does. Dependencies of tests count too.
 
 use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
-/// A package and the rooms it may depend on. A package that is not listed may not exist.
+/// A package and the crates it may depend on. A package that is not listed may not exist.
 const EDGES: &[(&str, &[&str])] = &[
     ("headframe-schemas", &[]),
     ("headframe-ingest", &["headframe-schemas"]),
@@ -75,7 +75,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
             "headframe-pipelines",
             "headframe-query-engine",
         ],
-        "only the rooms that store, derive or answer plan queries",
+        "only the crates that store, derive or answer plan queries",
     ),
     (
         "randomx-rs",
@@ -114,13 +114,14 @@ pub fn check(path: &str, text: &str) -> Vec<String> {
     };
     let Some((_, allowed)) = EDGES.iter().find(|(name, _)| *name == package) else {
         return vec![format!(
-            "{path}: {package} is not in the plan of the house; a new room is a decision, add it to the list of edges"
+            "{path}: {package} is not in the plan of the house; a new crate is a decision, add it \
+             to the list of edges"
         )];
     };
     let mut complaints = Vec::new();
-    let room = manifest_of(package);
-    if path != room {
-        complaints.push(format!("{path}: package {package} belongs into {room}"));
+    let crate_ = manifest_of(package);
+    if path != crate_ {
+        complaints.push(format!("{path}: package {package} belongs into {crate_}"));
     }
     let known = dependencies(&manifest);
     for surplus in known
@@ -216,7 +217,8 @@ mod tests {
                 1,
             ),
             (
-                "[dependencies]\nq = { package = \"headframe-query-front\", path = \"../query/front\" }\n",
+                "[dependencies]\nq = { package = \"headframe-query-front\", path = \
+                 \"../query/front\" }\n",
                 1,
             ),
             ("[dependencies]\nheadframe = { path = \"..\" }\n", 1),
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_in_a_foreign_room_is_seen() {
+    fn a_library_in_a_foreign_crate_is_seen() {
         for (library, owners, _) in OWNED {
             for (package, _) in EDGES {
                 let text = manifest(
@@ -258,12 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn every_room_may_know_only_rooms_that_exist() {
-        for (package, rooms) in EDGES {
-            for room in *rooms {
+    fn every_crate_may_know_only_crates_that_exist() {
+        for (package, crates) in EDGES {
+            for crate_ in *crates {
                 assert!(
-                    EDGES.iter().any(|(name, _)| name == room) && room != package,
-                    "{package} -> {room}"
+                    EDGES.iter().any(|(name, _)| name == crate_) && crate_ != package,
+                    "{package} -> {crate_}"
                 );
             }
         }

@@ -252,7 +252,8 @@ mod tests {
 
     #[test]
     fn functions_are_found_with_their_length() {
-        let text = "trait T {\n fn bare(&self, x: [u8; 3]);\n}\nfn one() { 1 }\npub async fn two(f: fn(u8) -> u8)\nwhere\n  u8: Copy,\n{\n \"}\";\n if x {\n }\n}\n";
+        let text = "trait T {\n fn bare(&self, x: [u8; 3]);\n}\nfn one() { 1 }\npub async fn \
+                    two(f: fn(u8) -> u8)\nwhere\n  u8: Copy,\n{\n \"}\";\n if x {\n }\n}\n";
         let found: Vec<_> = functions(&code_only(text))
             .into_iter()
             .map(|f| (f.name, f.lines, f.body_lines))
@@ -265,7 +266,8 @@ mod tests {
 
     #[test]
     fn test_items_are_found() {
-        let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n fn b() {}\n}\nfn c() {}\n#[cfg(test)]\nmod more;\n";
+        let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n fn b() {}\n}\nfn c() \
+                    {}\n#[cfg(test)]\nmod more;\n";
         assert_eq!(test_lines(&code_only(text)), [1..5, 6..7]);
     }
 

@@ -28,7 +28,7 @@ const REQUIRED: &[&str] = &[
     "deploy",
     ".ci",
 ];
-/// What may stand there besides: a room that is planned, and tooling where tools look for it.
+/// What may stand there besides: a crate that is planned, and tooling where tools look for it.
 const ALLOWED: &[&str] = &[
     "coopmine",
     ".cargo",
@@ -69,7 +69,11 @@ pub fn distribution(files: &[File]) -> Vec<String> {
         let rank = (lines.len() * hundredths).div_ceil(100).saturating_sub(1);
         let have = lines.get(rank).copied().unwrap_or(0);
         if have > most {
-            complaints.push(format!("the {what} of production lines over {} files is {have}; at most {most}: split by idea", lines.len()));
+            complaints.push(format!(
+                "the {what} of production lines over {} files is {have}; at \
+                                     most {most}: split by idea",
+                lines.len()
+            ));
         }
     }
     complaints
@@ -118,7 +122,7 @@ pub fn top_level(files: &[File]) -> Vec<String> {
     missing
         .map(|name| format!("{name} is missing at the top; the plan of the house has it"))
         .chain(surplus.map(|name| {
-            format!("{name} is not in the plan of the house; move it into the room it belongs to")
+            format!("{name} is not in the plan of the house; move it into the crate it belongs to")
         }))
         .collect()
 }

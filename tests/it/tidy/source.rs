@@ -11,6 +11,10 @@ use super::scan;
 const FILE_LINES: usize = 500;
 /// Lines between the braces of a function.
 const FUNCTION_LINES: usize = 70;
+/// Columns of a line.
+const COLUMNS: usize = 100;
+/// A word of this many characters, such as an address, cannot be wrapped.
+const UNBREAKABLE: usize = 60;
 /// The only files that may hold unsafe code begin with this: the binding of RandomX is C.
 const UNSAFE_CORNER: &str = "stratum/src/randomx";
 
@@ -24,7 +28,8 @@ pub fn header(path: &str, text: &str) -> Vec<String> {
         return Vec::new();
     }
     vec![format!(
-        "{path}:1: the first line must be `//! ` and a sentence that says what this file is, not `{first}`"
+        "{path}:1: the first line must be `//! ` and a sentence that says what this file is, not \
+         `{first}`"
     )]
 }
 
@@ -40,7 +45,8 @@ pub fn length(path: &str, text: &str) -> Vec<String> {
         return Vec::new();
     }
     vec![format!(
-        "{path}: {lines} lines; split it by idea into at most {FILE_LINES}, or let the header say `{reason} …`"
+        "{path}: {lines} lines; split it by idea into at most {FILE_LINES}, or let the header say \
+         `{reason} …`"
     )]
 }
 
@@ -55,13 +61,39 @@ pub fn functions(path: &str, text: &str) -> Vec<String> {
     scan::functions(&code)
         .into_iter()
         .filter(|function| function.body_lines > FUNCTION_LINES)
-        .filter(|function| !tests.iter().any(|range| range.contains(&function.lines.start)))
-        .filter(|function| !above(&lines, function.lines.start).any(|line| line.contains("// long because ")))
+        .filter(|function| {
+            !tests
+                .iter()
+                .any(|range| range.contains(&function.lines.start))
+        })
+        .filter(|function| {
+            !above(&lines, function.lines.start).any(|line| line.contains("// long because "))
+        })
         .map(|function| {
             let (name, at, long) = (function.name, function.lines.start + 1, function.body_lines);
-            format!("{path}:{at}: fn {name} has {long} lines; at most {FUNCTION_LINES}, or a comment `// long because …` above it")
+            format!(
+                "{path}:{at}: fn {name} has {long} lines; at most {FUNCTION_LINES}, or a \
+                     comment `// long because …` above it"
+            )
         })
         .collect()
+}
+
+/// No line is wider than rustfmt makes them, unless one word in it cannot be broken.
+pub fn columns(path: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let wide = line.chars().count();
+        let breakable = line.split_whitespace().all(|word| word.len() < UNBREAKABLE);
+        if wide > COLUMNS && breakable {
+            let at = number + 1;
+            complaints.push(format!(
+                "{path}:{at}: {wide} columns; at most {COLUMNS}: break the text with \\ at the end \
+                 of a line"
+            ));
+        }
+    }
+    complaints
 }
 
 /// Nothing is left for later, no test is switched off, and no test waits for time instead of a
@@ -82,7 +114,10 @@ pub fn unfinished(path: &str, text: &str) -> Vec<String> {
                 .iter()
                 .any(|(start, _)| line[start + name.len()..].starts_with('!'))
             {
-                complaints.push(format!("{path}:{at}: {name}! is an unfinished promise; finish it or leave the feature out"));
+                complaints.push(format!(
+                    "{path}:{at}: {name}! is an unfinished promise; finish it \
+                                         or leave the feature out"
+                ));
             }
         }
         if line.replace(' ', "").contains("#[ignore") {
@@ -96,7 +131,8 @@ pub fn unfinished(path: &str, text: &str) -> Vec<String> {
                 .any(|name| called(line, name))
         {
             complaints.push(format!(
-                "{path}:{at}: a test that sleeps is slow or flaky; wait for the fact itself, in a `fn until` with a deadline"
+                "{path}:{at}: a test that sleeps is slow or flaky; wait for the fact itself, in a \
+                 `fn until` with a deadline"
             ));
         }
     }
@@ -263,6 +299,28 @@ mod tests {
                 &format!("#[cfg(test)]\nmod tests;\n{}", long("", 71)),
                 1,
             ),
+        ]);
+    }
+
+    #[test]
+    fn a_wide_line_is_seen() {
+        let words = |columns: usize| format!("{}x", "x ".repeat(columns / 2));
+        judge(&[
+            (columns, "a.rs", &words(98), 0),
+            (columns, "a.rs", &words(100), 1),
+            (
+                columns,
+                "a.rs",
+                &format!("fine\n{}\n{}", words(120), words(140)),
+                2,
+            ),
+            (
+                columns,
+                "a.rs",
+                &format!("let address = \"{}\";", "4".repeat(95)),
+                0,
+            ),
+            (columns, "a.rs", &"ä ".repeat(50), 0),
         ]);
     }
 

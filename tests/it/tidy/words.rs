@@ -48,7 +48,10 @@ pub fn check(path: &str, text: &str) -> Vec<String> {
             found(line, REGISTRIES, false)
         };
         for word in registries {
-            complaints.push(format!("{path}:{at}: {word} is the host of a registry; let the tool find its own, a mirror may stand in"));
+            complaints.push(format!(
+                "{path}:{at}: {word} is the host of a registry; let the tool \
+                                     find its own, a mirror may stand in"
+            ));
         }
     }
     complaints

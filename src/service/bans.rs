@@ -86,7 +86,8 @@ async fn ban(
     State(bans): State<BanStore>,
     request: Result<Json<BanRequest>, JsonRejection>,
 ) -> Result<Response, QueryError> {
-    let hint = r#"send {"address": "203.0.113.7", "reason": "…"}, and wallet with worker for one miner, for_s for a ban that ends"#;
+    let hint = r#"send {"address": "203.0.113.7", "reason": "…"}, and wallet with worker for one \
+                                                               miner, for_s for a ban that ends"#;
     let Json(request) =
         request.map_err(|error| QueryError::new(ErrorCode::BadRequest, error.body_text(), hint))?;
     let subject = parse_subject(&request.address, request.wallet, request.worker)?;
@@ -195,7 +196,8 @@ fn not_saved(error: headframe_stratum::defence::ban_store::BanStoreError) -> Que
 
 fn to_json(ban: &Ban) -> Value {
     let mut value = json!({
-        "kind": ban.subject.as_str(), "reason": ban.reason, "score": ban.score, "since_ms": ban.since_ms, "until_ms": ban.until_ms,
+        "kind": ban.subject.as_str(), "reason": ban.reason, "score": ban.score,
+        "since_ms": ban.since_ms, "until_ms": ban.until_ms,
         "manual": ban.manual, "times": ban.times,
     });
     match &ban.subject {

@@ -12,7 +12,7 @@ use headframe_query_engine::LastSeq;
 use headframe_schemas::{Stream, Table};
 use headframe_sinks::{Lake, SnapshotReader, StreamBinding};
 
-use crate::system::faults::Faults;
+use crate::service::faults::Faults;
 
 /// One stream's last acknowledged sequence.
 pub struct Acknowledged {
@@ -84,7 +84,8 @@ impl Acknowledged {
 pub fn recreated(stream: &dyn Stream) -> String {
     let name = stream.name();
     format!(
-        "stream {name} was made anew and table {name} still belongs to the old one; restore it, or run `headframe adopt {name}`"
+        "stream {name} was made anew and table {name} still belongs to the old one; restore it, or \
+         run `headframe adopt {name}`"
     )
 }
 

@@ -2,13 +2,15 @@
 //! instructions.
 
 use anyhow::bail;
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::api_client::ApiClient;
+use super::Command;
+use super::api_client::ApiClient;
 
-/// What is asked of a pool's payments.
-#[derive(Debug, Args)]
+/// See what a running pool pays and why, and instruct it.
+#[derive(Debug, clap::Parser)]
+#[command(name = "payments")]
 pub struct Payments {
     #[command(flatten)]
     client: ApiClient,
@@ -87,61 +89,63 @@ pub enum Action {
     },
 }
 
-/// Asks and prints.
-pub async fn run(payments: Payments) -> anyhow::Result<()> {
-    let Payments { client, action } = payments;
-    let order = |kind: &str, mut rest: Value| {
-        rest["kind"] = json!(kind);
-        rest
-    };
-    match action {
-        Action::List { step, limit } => list(&client, step.as_deref(), limit).await,
-        Action::DryRun => dry_run(&client).await,
-        Action::Why { account } => why(&client, &account).await,
-        Action::Hold { account, reason } => {
-            send(
-                &client,
-                order("hold", json!({"account": account, "reason": reason})),
-            )
-            .await
-        }
-        Action::Resume { account, reason } => {
-            send(
-                &client,
-                order("resume", json!({"account": account, "reason": reason})),
-            )
-            .await
-        }
-        Action::Adjust {
-            account,
-            amount_atomic,
-            reason,
-        } => {
-            let rest = json!({"account": account, "amount_atomic": amount_atomic.to_string(), "reason": reason});
-            send(&client, order("adjust", rest)).await
-        }
-        Action::Threshold {
-            account,
-            amount_atomic,
-        } => {
-            send(
-                &client,
-                order(
-                    "threshold",
-                    json!({"account": account, "amount_atomic": amount_atomic.to_string()}),
-                ),
-            )
-            .await
-        }
-        Action::Resolve {
-            payment,
-            verdict,
-            tx_id,
-            reason,
-        } => {
-            let rest =
-                json!({"payment": payment, "verdict": verdict, "tx_id": tx_id, "reason": reason});
-            send(&client, order("resolve", rest)).await
+impl Command for Payments {
+    async fn run(self) -> anyhow::Result<()> {
+        let Payments { client, action } = self;
+        let order = |kind: &str, mut rest: Value| {
+            rest["kind"] = json!(kind);
+            rest
+        };
+        match action {
+            Action::List { step, limit } => list(&client, step.as_deref(), limit).await,
+            Action::DryRun => dry_run(&client).await,
+            Action::Why { account } => why(&client, &account).await,
+            Action::Hold { account, reason } => {
+                send(
+                    &client,
+                    order("hold", json!({"account": account, "reason": reason})),
+                )
+                .await
+            }
+            Action::Resume { account, reason } => {
+                send(
+                    &client,
+                    order("resume", json!({"account": account, "reason": reason})),
+                )
+                .await
+            }
+            Action::Adjust {
+                account,
+                amount_atomic,
+                reason,
+            } => {
+                let rest = json!({"account": account, "amount_atomic": amount_atomic.to_string(),
+                    "reason": reason});
+                send(&client, order("adjust", rest)).await
+            }
+            Action::Threshold {
+                account,
+                amount_atomic,
+            } => {
+                send(
+                    &client,
+                    order(
+                        "threshold",
+                        json!({"account": account, "amount_atomic": amount_atomic.to_string()}),
+                    ),
+                )
+                .await
+            }
+            Action::Resolve {
+                payment,
+                verdict,
+                tx_id,
+                reason,
+            } => {
+                let rest = json!({"payment": payment, "verdict": verdict, "tx_id": tx_id,
+                        "reason": reason});
+                send(&client, order("resolve", rest)).await
+            }
         }
     }
 }
@@ -210,7 +214,8 @@ async fn dry_run(client: &ApiClient) -> anyhow::Result<()> {
         let [total, unlocked, owed] =
             ["total_atomic", "unlocked_atomic", "owed_atomic"].map(figure);
         println!(
-            "the wallet holds {total} atomic units, {unlocked} of them unlocked; the ledger owes {owed}"
+            "the wallet holds {total} atomic units, {unlocked} of them unlocked; the ledger owes \
+             {owed}"
         );
         if let Some(shortage) = wallet.get("shortage").and_then(Value::as_str) {
             println!("short: {shortage}");

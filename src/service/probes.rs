@@ -15,8 +15,8 @@ use headframe_schemas::stream;
 use headframe_sinks::Lake;
 use headframe_stratum::StatsHandle;
 
-use crate::system::acknowledged::Acknowledged;
-use crate::system::faults::{Faults, Work};
+use crate::service::acknowledged::Acknowledged;
+use crate::service::faults::{Faults, TaskFilter};
 
 /// How long messages may wait to be read before the process calls itself late.
 const UNREAD: Duration = Duration::from_secs(10);
@@ -111,27 +111,27 @@ fn short(wallet_balance: &WalletBalance) -> Option<String> {
     })
 }
 
-/// Did a work of this process stop.
-pub struct WorkProbe {
+/// Did a task of this process stop.
+pub struct TaskProbe {
     /// As `/ready` calls it.
     pub name: &'static str,
-    /// Which kinds of work.
-    pub kinds: &'static [Work],
-    /// Where faults are told.
+    /// Which tasks it reports on.
+    pub includes: TaskFilter,
+    /// Where faults are recorded.
     pub faults: Faults,
 }
 
 #[async_trait]
-impl Probe for WorkProbe {
+impl Probe for TaskProbe {
     fn name(&self) -> &str {
         self.name
     }
     async fn check(&self) -> Result<(), String> {
-        let said = self.faults.of_work(self.kinds);
-        if said.is_empty() {
+        let stopped = self.faults.of_tasks(self.includes);
+        if stopped.is_empty() {
             Ok(())
         } else {
-            Err(said.join("; "))
+            Err(stopped.join("; "))
         }
     }
 }
@@ -197,7 +197,8 @@ impl StreamProbe {
         let (waiting, seconds) = (newest - view.through, since.elapsed().as_secs());
         match since.elapsed() > UNREAD {
             true if view.truncated => Err(format!(
-                "the memory for rows that are not stored yet is used up since {seconds} s; {waiting} messages wait"
+                "the memory for rows that are not stored yet is used up since {seconds} s; \
+                 {waiting} messages wait"
             )),
             true => Err(format!(
                 "{waiting} messages wait to be read since {seconds} s"
@@ -245,7 +246,8 @@ fn overdue(view: &TailView, limit: Duration, now: SystemTime) -> Result<(), Stri
     }
     let (waiting, after) = (view.through - view.after, view.after);
     Err(format!(
-        "{waiting} messages after sequence {after} wait for their commit since {} s; the storage is away, full or slow, and the log says why",
+        "{waiting} messages after sequence {after} wait for their commit since {} s; the storage \
+         is away, full or slow, and the log says why",
         age.as_secs()
     ))
 }

@@ -78,7 +78,8 @@ impl ApiClient {
         }
         if error.is_connect() {
             return anyhow!(
-                "no server answers at {url}: {cause}; start one with `headframe demo` or `headframe up --config FILE`, \
+                "no server answers at {url}: {cause}; start one with `headframe demo` or \
+                 `headframe up --config FILE`, \
                  or name another with --url or HEADFRAME_URL"
             );
         }

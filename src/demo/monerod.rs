@@ -1,6 +1,5 @@
 //! monerod as a child on a private regtest chain: real templates and real blocks with no network.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,19 +8,21 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
+use super::child::{free_port, stop_orphan};
+
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(20);
 
 const PID_FILE: &str = "monerod.pid";
 
 /// A running monerod.
-pub struct Daemon {
+pub struct Monerod {
     child: Child,
     /// Its RPC address.
     pub url: String,
 }
 
-impl Daemon {
+impl Monerod {
     /// Starts monerod in the folder and waits until it answers.
     pub async fn start(folder: &Path, difficulty: u64) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)
@@ -31,12 +32,26 @@ impl Daemon {
         let (rpc, p2p) = (free_port()?, free_port()?);
         let log = std::fs::File::create(folder.join("monerod.out"))?;
         let child = Command::new(&binary)
-            .args(["--regtest", "--offline", "--no-igd", "--hide-my-port", "--no-zmq", "--non-interactive", "--log-level", "0"])
+            .args([
+                "--regtest",
+                "--offline",
+                "--no-igd",
+                "--hide-my-port",
+                "--no-zmq",
+                "--non-interactive",
+                "--log-level",
+                "0",
+            ])
             // Without this it throws the chain of an earlier run away.
             .arg("--keep-fakechain")
             .args(["--rpc-bind-ip", "127.0.0.1", "--p2p-bind-ip", "127.0.0.1"])
             .args(["--fixed-difficulty", &difficulty.to_string()])
-            .args(["--rpc-bind-port", &rpc.to_string(), "--p2p-bind-port", &p2p.to_string()])
+            .args([
+                "--rpc-bind-port",
+                &rpc.to_string(),
+                "--p2p-bind-port",
+                &p2p.to_string(),
+            ])
             .arg("--data-dir")
             .arg(folder)
             .stdin(Stdio::null())
@@ -45,23 +60,28 @@ impl Daemon {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start {binary:?}; install Debian's package monero or set HEADFRAME_MONEROD"))?;
+            .with_context(|| {
+                format!(
+                    "cannot start {binary:?}; install Debian's package monero or \
+                                      set HEADFRAME_MONEROD"
+                )
+            })?;
         std::fs::write(
             folder.join(PID_FILE),
             child.id().unwrap_or_default().to_string(),
         )?;
-        let mut daemon = Self {
+        let mut monerod = Self {
             child,
             url: format!("http://127.0.0.1:{rpc}"),
         };
-        daemon
-            .wait()
+        monerod
+            .wait_until_it_answers()
             .await
             .with_context(|| format!("see {}", folder.join("monerod.out").display()))?;
-        Ok(daemon)
+        Ok(monerod)
     }
 
-    async fn wait(&mut self) -> anyhow::Result<()> {
+    async fn wait_until_it_answers(&mut self) -> anyhow::Result<()> {
         let client = reqwest::Client::new();
         let deadline = tokio::time::Instant::now() + START;
         while tokio::time::Instant::now() < deadline {
@@ -83,12 +103,13 @@ impl Daemon {
 
     /// Makes blocks that pay to the address until the chain has so many. Cheap only at a difficulty
     /// of 1.
-    pub async fn grow(&self, height: u64, address: &str) -> anyhow::Result<()> {
-        let have = self.call("get_block_count", json!({})).await?["count"]
+    pub async fn generate_blocks_to(&self, height: u64, address: &str) -> anyhow::Result<()> {
+        let height_now = self.call("get_block_count", json!({})).await?["count"]
             .as_u64()
             .context("no block count")?;
-        if have < height {
-            let wanted = json!({"amount_of_blocks": height - have, "wallet_address": address, "starting_nonce": 0});
+        if height_now < height {
+            let wanted = json!({"amount_of_blocks": height - height_now, "wallet_address": address,
+                "starting_nonce": 0});
             self.call("generateblocks", wanted).await?;
         }
         Ok(())
@@ -110,52 +131,14 @@ impl Daemon {
 
     /// Asks it to stop, and kills it when it does not.
     pub async fn stop(mut self) {
-        let asked = reqwest::Client::new()
+        let sent = reqwest::Client::new()
             .post(format!("{}/stop_daemon", self.url))
             .timeout(Duration::from_secs(5))
             .send()
             .await;
-        if asked.is_err() || tokio::time::timeout(STOP, self.child.wait()).await.is_err() {
+        if sent.is_err() || tokio::time::timeout(STOP, self.child.wait()).await.is_err() {
             // It may have ended by itself meanwhile, which is as good.
             let _ = self.child.kill().await;
         }
     }
-}
-
-/// A child that a killed parent left behind would hold the chain, or the wallet. Only one that was
-/// started on this very folder is stopped.
-pub async fn stop_orphan(pid_file: &Path, folder: &Path) {
-    let Ok(pid) = std::fs::read_to_string(pid_file) else {
-        return;
-    };
-    let ours = || {
-        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.contains("monero")
-            && line
-                .split('\0')
-                .any(|part| Path::new(part).starts_with(folder))
-    };
-    if pid.parse::<u32>().is_err() || !ours() {
-        return;
-    }
-    tracing::warn!(pid, folder = %folder.display(), "stopping a child that was left behind");
-    let deadline = tokio::time::Instant::now() + STOP;
-    for signal in ["-TERM", "-KILL"] {
-        // It may end by itself meanwhile.
-        let _ = Command::new("kill")
-            .args([signal, pid.as_str()])
-            .status()
-            .await;
-        while ours() && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
-
-/// A port of 127.0.0.1 that nobody has at this moment.
-pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))
-        .context("no free port on 127.0.0.1")?
-        .local_addr()?
-        .port())
 }

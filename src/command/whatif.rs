@@ -3,16 +3,17 @@
 
 use anyhow::{Context as _, anyhow, bail};
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
-use clap::Args;
 use headframe_pipelines::payout;
 use headframe_pipelines::payout::audit::replay::{Comparison, Policy, replay};
 use headframe_schemas::column::{EARLIEST_EVENT_US, LATEST_EVENT_US};
 use headframe_schemas::stream::blocks::{MAX_FEE_BP, MAX_WINDOW_MILLI};
 
-use crate::audit::Tables;
+use super::Command;
+use super::audit::Tables;
 
-/// Pay past blocks on other terms, on paper.
-#[derive(Debug, Args)]
+/// Pay past blocks on other terms, on paper, and show who gains and loses.
+#[derive(Debug, clap::Parser)]
+#[command(name = "whatif")]
 pub struct Whatif {
     /// pplns, prop or solo.
     scheme: String,
@@ -35,33 +36,34 @@ pub struct Whatif {
     tables: Tables,
 }
 
-/// Prints the comparison.
-pub async fn run(asked: Whatif) -> anyhow::Result<()> {
-    let scheme = payout::find(&asked.scheme).ok_or_else(|| {
-        let names: Vec<&str> = payout::ALL.iter().map(|scheme| scheme.name()).collect();
-        anyhow!(
-            "there is no scheme {:?}; there are {}",
-            asked.scheme,
-            names.join(", ")
-        )
-    })?;
-    let policy = Policy {
-        scheme,
-        window_milli: asked.window,
-        fee_bp: asked.fee,
-    };
-    let (from, to) = (
-        asked.from.unwrap_or(EARLIEST_EVENT_US),
-        asked.to.unwrap_or(LATEST_EVENT_US),
-    );
-    if from >= to {
-        bail!("--from must be before --to");
+impl Command for Whatif {
+    async fn run(self) -> anyhow::Result<()> {
+        let scheme = payout::find(&self.scheme).ok_or_else(|| {
+            let names: Vec<&str> = payout::ALL.iter().map(|scheme| scheme.name()).collect();
+            anyhow!(
+                "there is no scheme {:?}; there are {}",
+                self.scheme,
+                names.join(", ")
+            )
+        })?;
+        let policy = Policy {
+            scheme,
+            window_milli: self.window,
+            fee_bp: self.fee,
+        };
+        let (from, to) = (
+            self.from.unwrap_or(EARLIEST_EVENT_US),
+            self.to.unwrap_or(LATEST_EVENT_US),
+        );
+        if from >= to {
+            bail!("--from must be before --to");
+        }
+        let comparison = replay(&self.tables.open()?, policy, from, to)
+            .await
+            .context("replaying history")?;
+        print!("{}", page(&comparison, self.limit));
+        Ok(())
     }
-    let comparison = replay(&asked.tables.open()?, policy, from, to)
-        .await
-        .context("replaying history")?;
-    print!("{}", page(&comparison, asked.limit));
-    Ok(())
 }
 
 /// The comparison as a table; the largest changes first.

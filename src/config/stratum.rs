@@ -1,7 +1,7 @@
-//! Files that the pool's section names: whether they can be used is told before anything starts.
+//! The `[stratum]` section: the pool, and the files that it names.
 //!
-//! The pool itself reads them after its ports are bound and NATS is up, which is late for a name
-//! that was mistyped.
+//! The pool itself reads its files after its ports are bound and NATS is up, which is late for a
+//! name that was mistyped; so whether they can be used is checked here.
 
 use std::path::Path;
 
@@ -9,8 +9,26 @@ use headframe_stratum::StratumConfig;
 use headframe_stratum::defence::privacy::Privacy;
 use headframe_stratum::net::tls::TlsIdentity;
 
+use super::section::{ConfigFault, Section, faults_of};
+use super::{Config, Role};
+
+impl Section for StratumConfig {
+    const DOC: &'static str = "The pool. Only used in the stratum role.";
+
+    fn faults(&self, config: &Config) -> Vec<ConfigFault> {
+        if !config.runs(Role::Stratum) {
+            return Vec::new();
+        }
+        let mut faults = faults_of(self.validate());
+        for checked in check_files(self) {
+            faults.extend(faults_of(checked));
+        }
+        faults
+    }
+}
+
 /// A check for each file; the reason names key and path.
-pub fn of_pool(config: &StratumConfig) -> Vec<Result<(), String>> {
+fn check_files(config: &StratumConfig) -> Vec<Result<(), String>> {
     let mut checks = Vec::new();
     if let (true, Some(cert), Some(key)) = (
         config.tls.enabled,

@@ -1,13 +1,15 @@
-//! `headframe blocks`: blocks of a running pool that nothing proves to be its own, and a word of the
-//! operator's about them.
+//! `headframe blocks`: blocks of a running pool that nothing proves to be its own, and what an
+//! operator decides about them.
 
 use anyhow::Context;
 
-use crate::api_client::ApiClient;
-use crate::system::unproven_blocks::{Order, PATH, Word};
+use super::Command;
+use super::api_client::ApiClient;
+use crate::service::unproven_blocks::{Order, PATH, Word};
 
-/// What to do with the unproven blocks of a running pool.
-#[derive(Debug, clap::Args)]
+/// List, confirm and reject blocks that nothing proves to be the pool's.
+#[derive(Debug, clap::Parser)]
+#[command(name = "blocks")]
 pub struct Blocks {
     #[command(subcommand)]
     action: Action,
@@ -31,22 +33,23 @@ enum Action {
     },
 }
 
-/// Asks the pool and prints its answer.
-pub async fn run(blocks: Blocks) -> anyhow::Result<()> {
-    let Blocks { action, client } = blocks;
-    let (hash, verdict) = match action {
-        Action::List => return list(&client).await,
-        Action::Confirm { hash } => (hash, Word::Confirm),
-        Action::Reject { hash } => (hash, Word::Reject),
-    };
-    let done = match verdict {
-        Word::Confirm => "confirmed",
-        Word::Reject => "rejected",
-    };
-    let order = Order { hash, verdict };
-    client.send_json(client.post(PATH)?.json(&order)).await?;
-    println!("{done}: {}", order.hash);
-    Ok(())
+impl Command for Blocks {
+    async fn run(self) -> anyhow::Result<()> {
+        let Blocks { action, client } = self;
+        let (hash, verdict) = match action {
+            Action::List => return list(&client).await,
+            Action::Confirm { hash } => (hash, Word::Confirm),
+            Action::Reject { hash } => (hash, Word::Reject),
+        };
+        let done = match verdict {
+            Word::Confirm => "confirmed",
+            Word::Reject => "rejected",
+        };
+        let order = Order { hash, verdict };
+        client.send_json(client.post(PATH)?.json(&order)).await?;
+        println!("{done}: {}", order.hash);
+        Ok(())
+    }
 }
 
 async fn list(client: &ApiClient) -> anyhow::Result<()> {

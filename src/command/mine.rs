@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
 use headframe_stratum::miner::{Miner, MinerConfig, MinerEvent, MinerHandle, MinerJob, MinerStats};
 use headframe_stratum::randomx::page_report::PageReport;
 use headframe_stratum::randomx::plan::ModeSetting;
@@ -17,16 +17,18 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::duration;
-use crate::system::stop_signal;
+use super::Command;
+use super::duration::duration;
+use crate::service::stop_signal;
 
 /// Between status lines.
 const STATUS: Duration = Duration::from_secs(10);
 /// Characters of a pool's words that are shown.
 const MAX_WORDS: usize = 300;
 
-/// What to mine, where and as whom.
-#[derive(Debug, Clone, Args)]
+/// Mine with RandomX at a pool: Monero's, or OpenSY's, which stock miners cannot hash.
+#[derive(Debug, clap::Parser)]
+#[command(name = "mine")]
 pub struct Mine {
     /// The pool, as HOST:PORT; without TLS.
     #[arg(long, value_parser = pool_address)]
@@ -73,77 +75,83 @@ impl Memory {
     }
 }
 
-/// Mines until told to stop. An error when the pool refuses the first login for good.
-pub async fn run(mine: Mine) -> anyhow::Result<()> {
-    let started = Instant::now();
-    let seeds = Arc::new(Seeds::with(&RandomxSettings {
-        mode: mine.mode.wish(),
-        ..RandomxSettings::default()
-    }));
-    let threads = mine.threads.map_or_else(
-        || std::thread::available_parallelism().map_or(1, usize::from),
-        usize::from,
-    );
-    let choice = seeds.choice();
-    println!(
-        "mining at {} with {threads} threads in {} mode ({}); Ctrl-C ends",
-        mine.pool,
-        choice.mode.as_str(),
-        choice.reason
-    );
-    let config = MinerConfig {
-        pool: mine.pool.clone(),
-        login: mine.user,
-        pass: mine.pass,
-        rigid: mine.rigid,
-        threads,
-    };
-    let (miner, handle) = Miner::new(config, seeds.clone());
-    let (miner, events) = miner.with_events();
-    let stop = CancellationToken::new();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(miner.run(stop.clone()));
-    let (builder, stopped) = (seeds.clone(), stop.clone());
-    tasks.spawn(async move {
-        builder.build_datasets(stopped).await;
-        Ok(())
-    });
-    let end = async {
-        match mine.for_ {
-            Some(length) => tokio::time::sleep(length).await,
-            None => std::future::pending().await,
+impl Command for Mine {
+    // The miner logs its connection with its own address; the status line has the pool's.
+    const DEFAULT_LOG: &'static str = "warn,headframe_stratum::miner=error";
+
+    async fn run(self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let seeds = Arc::new(Seeds::with(&RandomxSettings {
+            mode: self.mode.wish(),
+            ..RandomxSettings::default()
+        }));
+        let threads = self.threads.map_or_else(
+            || std::thread::available_parallelism().map_or(1, usize::from),
+            usize::from,
+        );
+        let choice = seeds.choice();
+        println!(
+            "mining at {} with {threads} threads in {} mode ({}); Ctrl-C ends",
+            self.pool,
+            choice.mode.as_str(),
+            choice.reason
+        );
+        let config = MinerConfig {
+            pool: self.pool.clone(),
+            login: self.user,
+            pass: self.pass,
+            rigid: self.rigid,
+            threads,
+        };
+        let (miner, handle) = Miner::new(config, seeds.clone());
+        let (miner, events) = miner.with_events();
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(miner.run(stop.clone()));
+        let (builder, stopped) = (seeds.clone(), stop.clone());
+        tasks.spawn(async move {
+            builder.build_datasets(stopped).await;
+            Ok(())
+        });
+        let end = async {
+            match self.for_ {
+                Some(length) => tokio::time::sleep(length).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut show = Show {
+            pool: self.pool,
+            seeds,
+            handle: handle.clone(),
+            job: None,
+            admitted: false,
+            pages_of: None,
+        };
+        let ended = tokio::select! {
+            () = end => Ok(()),
+            _ = stop_signal() => Ok(()),
+            Some(ended) = tasks.join_next() => ended
+                .map_err(anyhow::Error::from)
+                .and_then(|ended| ended.context("cannot start mining")),
+            ended = show.run(events) => ended,
+        };
+        stop.cancel();
+        tokio::select! {
+            () = async { while tasks.join_next().await.is_some() {} } => {}
+            _ = stop_signal() => {}
         }
-    };
-    let mut show = Show {
-        pool: mine.pool,
-        seeds,
-        handle: handle.clone(),
-        job: None,
-        admitted: false,
-        pages_of: None,
-    };
-    let ended = tokio::select! {
-        () = end => Ok(()),
-        () = stop_signal() => Ok(()),
-        Some(ended) = tasks.join_next() => ended.map_err(anyhow::Error::from).and_then(|ended| ended.context("cannot start mining")),
-        ended = show.run(events) => ended,
-    };
-    stop.cancel();
-    tokio::select! {
-        () = async { while tasks.join_next().await.is_some() {} } => {}
-        () = stop_signal() => {}
+        let MinerStats {
+            hashes,
+            accepted,
+            rejected,
+            ..
+        } = handle.stats();
+        say(&format!(
+            "{hashes} hashes in {} s, {accepted} shares accepted, {rejected} rejected",
+            started.elapsed().as_secs()
+        ));
+        ended
     }
-    let MinerStats {
-        hashes,
-        accepted,
-        rejected,
-        ..
-    } = handle.stats();
-    say(&format!(
-        "{hashes} hashes in {} s, {accepted} shares accepted, {rejected} rejected",
-        started.elapsed().as_secs()
-    ));
-    ended
 }
 
 /// What is shown, and what is known for it.
@@ -296,7 +304,11 @@ fn say(line: &str) {
 fn pool_address(text: &str) -> Result<String, String> {
     let plain = text.strip_prefix("stratum+tcp://").unwrap_or(text);
     if plain.contains("://") {
-        return Err("write it as HOST:PORT; TLS is not spoken here, and a headframe pool takes both on one port".to_owned());
+        return Err(
+            "write it as HOST:PORT; TLS is not spoken here, and a headframe pool takes both \
+                    on one port"
+                .to_owned(),
+        );
     }
     let port = plain
         .rsplit_once(':')

@@ -16,8 +16,8 @@ use headframe_schemas::Table;
 use headframe_sinks::{Lake, Snapshot, SnapshotReader, StreamBinding};
 use tokio_util::sync::CancellationToken;
 
-use crate::system::acknowledged::{Acknowledged, recreated};
-use crate::system::faults::{Faults, Work};
+use crate::service::acknowledged::{Acknowledged, recreated};
+use crate::service::faults::{Faults, TaskKind};
 
 /// Pause between looks at the table.
 const LOOK: Duration = Duration::from_millis(250);
@@ -59,7 +59,7 @@ impl Follower {
         let work = async {
             loop {
                 if let Err(why) = self.round(&table, &mut bound).await {
-                    self.faults.note(Work::Tail, name, &why);
+                    self.faults.record(TaskKind::Tail, name, &why);
                     tokio::time::sleep(AGAIN).await;
                 }
             }
@@ -87,7 +87,8 @@ impl Follower {
         self.committed(begin.offset);
         let (binding, offset) = (begin.binding, begin.offset);
         tokio::select! {
-            fault = self.follow(begin) => Err(fault.map_or_else(|| "it ended".to_owned(), |fault| fault.to_string())),
+            fault = self.follow(begin) => Err(fault.map_or_else(|| "it ended".to_owned(),
+                |fault| fault.to_string())),
             () = self.watch(table, binding, offset) => Ok(()),
         }
     }
@@ -173,7 +174,7 @@ impl Follower {
                 }
             };
             // It still runs after a pause, so whatever was wrong is not any more.
-            self.faults.clear(Work::Tail, name);
+            self.faults.clear(TaskKind::Tail, name);
             if !self.seen(&snapshot, binding) {
                 tracing::warn!(table = name, "table was bound anew, beginning again");
                 return;

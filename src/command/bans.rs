@@ -3,11 +3,13 @@
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::api_client::{ApiClient, ServerError};
-use crate::system::bans::{BanRequest, BanSubject, NO_SUCH_BAN, PATH};
+use super::Command;
+use super::api_client::{ApiClient, ServerError};
+use crate::service::bans::{BanRequest, BanSubject, NO_SUCH_BAN, PATH};
 
-/// What to do with the bans of a running pool.
-#[derive(Debug, clap::Args)]
+/// List, make and lift bans of a running pool.
+#[derive(Debug, clap::Parser)]
+#[command(name = "bans")]
 pub struct Bans {
     #[command(subcommand)]
     action: Action,
@@ -25,40 +27,42 @@ enum Action {
     Lift(BanSubject),
 }
 
-/// Asks the pool and prints its answer.
-pub async fn run(bans: Bans) -> anyhow::Result<()> {
-    let Bans { action, client } = bans;
-    match action {
-        Action::List => {
-            let answer = client.send_json(client.get(PATH)?).await?;
-            let all = answer["bans"]
-                .as_array()
-                .context("the answer lists no bans; is that a pool of this version?")?;
-            for ban in all {
-                println!("{}", ban_line(ban));
+impl Command for Bans {
+    async fn run(self) -> anyhow::Result<()> {
+        let Bans { action, client } = self;
+        match action {
+            Action::List => {
+                let answer = client.send_json(client.get(PATH)?).await?;
+                let all = answer["self"]
+                    .as_array()
+                    .context("the answer lists no self; is that a pool of this version?")?;
+                for ban in all {
+                    println!("{}", ban_line(ban));
+                }
+                println!("{} in force", all.len());
             }
-            println!("{} in force", all.len());
+            Action::Add(request) => println!(
+                "banned: {}",
+                ban_line(&client.send_json(client.post(PATH)?.json(&request)).await?)
+            ),
+            Action::Lift(subject) => {
+                let lifted = client
+                    .send_json(client.delete(PATH)?.query(&subject))
+                    .await
+                    .map_err(hint_with_flags)?;
+                println!("lifted: {}", ban_line(&lifted));
+            }
         }
-        Action::Add(request) => println!(
-            "banned: {}",
-            ban_line(&client.send_json(client.post(PATH)?.json(&request)).await?)
-        ),
-        Action::Lift(subject) => {
-            let lifted = client
-                .send_json(client.delete(PATH)?.query(&subject))
-                .await
-                .map_err(hint_with_flags)?;
-            println!("lifted: {}", ban_line(&lifted));
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The server hints with parameters of a path; here they are flags.
 fn hint_with_flags(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<ServerError>() {
         Ok(refused) if refused.message == NO_SUCH_BAN => {
-            let hint = "name the ban as `headframe bans list` shows it: its address, and --wallet and --worker for one miner";
+            let hint = "name the ban as `headframe bans list` shows it: its address, and --wallet \
+                        and --worker for one miner";
             ServerError {
                 hint: Some(hint.to_owned()),
                 ..refused

@@ -1,0 +1,159 @@
+//! How the crates are wired together: what a process with given roles starts, and how it stops.
+
+use std::time::Duration;
+
+use headframe_ingest::ManagedServer;
+use headframe_query_front::Server;
+use headframe_stratum::StatsHandle;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Role};
+
+mod acknowledged;
+pub mod bans;
+mod components;
+mod faults;
+mod follower;
+pub mod host_usage;
+mod http;
+mod local_stream;
+mod metrics;
+mod nats_server;
+mod payer;
+mod payment_service;
+mod probes;
+mod signals;
+mod tasks;
+pub mod unproven_blocks;
+
+use components::Components;
+pub use nats_server::start_nats_server;
+pub use signals::stop_signal;
+
+/// What a service logs when `HEADFRAME_LOG` does not say.
+pub const DEFAULT_LOG: &str = "info,async_nats=warn,buoyant_kernel=warn,deltalake_core=warn";
+
+/// Everything a process runs.
+pub struct Service {
+    /// Where the HTTP server listens: health always, SQL when this process answers it.
+    pub http: std::net::SocketAddr,
+    /// When this process runs one.
+    pub pool: Option<RunningPool>,
+    tasks: JoinSet<anyhow::Result<()>>,
+    nats_server: Option<ManagedServer>,
+    /// Ends what takes in miners and requests.
+    stop_accepting: CancellationToken,
+    /// Ends pipelines, maintenance, payments and followers.
+    stop_working: CancellationToken,
+    drain: Duration,
+}
+
+/// A pool that listens, as its own process sees it.
+pub struct RunningPool {
+    /// Where miners connect.
+    pub address: std::net::SocketAddr,
+    /// What it counts.
+    pub stats: StatsHandle,
+    /// Its RandomX memories, for a miner in the same process.
+    pub seeds: std::sync::Arc<headframe_stratum::randomx::Seeds>,
+    /// What miners may pin, unless TLS is off.
+    pub tls_fingerprint: Option<String>,
+}
+
+/// Runs the configured roles until Ctrl-C or SIGTERM, or until one of them ends by itself.
+pub async fn run_until_stopped(config: Config) -> anyhow::Result<()> {
+    let roles = config.role_list();
+    let mut service = Box::pin(Service::start(config)).await?;
+    tracing::info!(address = %service.http, roles, "up");
+    let ended = tokio::select! {
+        signal = stop_signal() => {
+            tracing::info!(signal, "a signal was received; stopping");
+            None
+        }
+        ended = service.tasks.join_next() => {
+            tracing::error!("a task of this process ended by itself; stopping the others");
+            ended
+        }
+    };
+    service.stop().await;
+    match ended {
+        Some(ended) => ended?,
+        None => Ok(()),
+    }
+}
+
+impl Service {
+    /// Starts the roles. Everything is checked and bound before anything works, and miners and
+    /// requests are let in when what they need is there.
+    pub async fn start(mut config: Config) -> anyhow::Result<Self> {
+        config.validate()?;
+        config.stratum.tls = config.stratum.tls.in_folder(&config.data_dir.join("tls"));
+        config
+            .stratum
+            .defence
+            .bans_file
+            .get_or_insert_with(|| config.data_dir.join("stratum/bans.ndjson"));
+        let metrics = metrics::install_recorder();
+        let nats_server = start_nats_server(&mut config).await?;
+        let components = Components::open(config).await?;
+        let mut service = Self {
+            http: components.config.query.listen,
+            pool: None,
+            tasks: JoinSet::new(),
+            nats_server,
+            stop_accepting: CancellationToken::new(),
+            stop_working: CancellationToken::new(),
+            drain: components.config.drain(),
+        };
+        let pool = match components.runs(Role::Stratum) {
+            true => Some(components.bind_pool().await?),
+            false => None,
+        };
+        service.pool = pool.as_ref().map(|(bound, _)| RunningPool {
+            address: bound.local_addr(),
+            stats: bound.stats(),
+            seeds: bound.seeds(),
+            tls_fingerprint: bound.tls_fingerprint().map(str::to_owned),
+        });
+        let stats = service.pool.as_ref().map(|pool| &pool.stats);
+        let mut services = http::services(&components, stats, metrics)?;
+        if let Some((bound, _)) = &pool {
+            services.routes = services
+                .routes
+                .merge(bans::router(bound.bans()))
+                .merge(unproven_blocks::router(bound.unproven_blocks()));
+        }
+        let bound = Server::bind(components.config.query.clone(), services).await?;
+        service.http = bound.address();
+        service.spawn_workers(&components)?;
+        service.spawn_http(bound);
+        if let Some((bound, spooler)) = pool {
+            service.spawn_pool(bound, spooler);
+        }
+        Ok(service)
+    }
+
+    /// Lets nobody in any more, lets the pipelines commit what they hold, and stops nats-server
+    /// last.
+    pub async fn stop(mut self) {
+        self.stop_accepting.cancel();
+        self.stop_working.cancel();
+        let drained = tokio::time::timeout(self.drain, async {
+            while self.tasks.join_next().await.is_some() {}
+        });
+        if drained.await.is_err() {
+            let (seconds, tasks) = (self.drain.as_secs(), self.tasks.len());
+            tracing::warn!(
+                seconds,
+                tasks,
+                "some tasks did not end in time and are dropped"
+            );
+            self.tasks.abort_all();
+        }
+        if let Some(server) = self.nats_server {
+            server.shutdown().await;
+        }
+        tracing::info!("the process ends");
+    }
+}

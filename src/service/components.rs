@@ -1,0 +1,75 @@
+//! What the roles of one process share: connection, tables, streams, faults.
+
+use std::sync::Arc;
+
+use headframe_ingest::{Nats, Publisher, provision_stream};
+use headframe_pipelines::payment::PayerStateHandle;
+use headframe_schemas::stream;
+use headframe_sinks::Lake;
+use headframe_stratum::chain::coinbase_tag::CoinbaseKey;
+use headframe_stratum::{BoundPool, DurableFacts, Spooler, Stratum, StratumConfig};
+
+use crate::config::{Config, Role};
+use crate::service::faults::Faults;
+use crate::service::local_stream::LocalStream;
+
+/// What the roles share.
+pub struct Components {
+    pub config: Config,
+    pub nats: Nats,
+    pub publisher: Publisher,
+    pub faults: Faults,
+    /// What the payer does, when this process runs it.
+    pub payer: PayerStateHandle,
+    /// Where tables are needed: their place, and each stream's rows in this process.
+    pub tables: Option<(Lake, Vec<LocalStream>)>,
+}
+
+impl Components {
+    /// Opens the tables, connects to NATS and makes the streams that are not there.
+    pub async fn open(config: Config) -> anyhow::Result<Self> {
+        let lake = match config.needs_tables() {
+            true => Some(Lake::open(&config.lake_url(), &config.lake.options)?),
+            false => None,
+        };
+        let nats = Nats::connect(&config.nats).await?;
+        for stream in stream::ALL {
+            provision_stream(&nats.js, *stream, &config.streams).await?;
+        }
+        let publisher = Publisher::new(nats.clone(), "headframe", config.publisher.clone());
+        let faults = Faults::default();
+        let tables = match lake {
+            Some(lake) => {
+                let streams = LocalStream::open_all(&lake, &nats, &config, &faults).await?;
+                Some((lake, streams))
+            }
+            None => None,
+        };
+        Ok(Self {
+            config,
+            nats,
+            publisher,
+            faults,
+            payer: PayerStateHandle::default(),
+            tables,
+        })
+    }
+
+    /// The pool, which listens from now on, and what makes its facts durable.
+    pub async fn bind_pool(&self) -> anyhow::Result<(BoundPool, Spooler)> {
+        let key = self.config.data_dir.join("keys/blocks.key");
+        let config = StratumConfig {
+            coinbase_key: Some(CoinbaseKey::open(&key)?),
+            terms: self.config.payouts.terms(),
+            ..self.config.stratum.clone()
+        };
+        let folder = self.config.data_dir.join("stratum/spool");
+        let (facts, spooler) = DurableFacts::open(self.publisher.clone(), &config.spool, &folder)?;
+        Ok((Stratum::bind(config, Arc::new(facts)).await?, spooler))
+    }
+
+    /// Whether this process has the role.
+    pub fn runs(&self, role: Role) -> bool {
+        self.config.runs(role)
+    }
+}

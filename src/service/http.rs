@@ -1,0 +1,148 @@
+//! What the HTTP server of a process offers: health always, SQL and HTTP ingest in the query role.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headframe_ingest::http as http_ingest;
+use headframe_pipelines::signature::SigningKey;
+use headframe_query_engine::{DeltaTables, Engine, Source, SqlReports, StreamSource};
+use headframe_query_front::{Engines, Probe, Services};
+use headframe_sinks::Lake;
+use headframe_stratum::StatsHandle;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::config::Role;
+use crate::service::components::Components;
+use crate::service::faults::{TaskFilter, TaskKind};
+use crate::service::host_usage::ProcfsMonitor;
+use crate::service::local_stream::LocalStream;
+use crate::service::payment_service::StreamPaymentService;
+use crate::service::probes::{
+    NatsProbe, PaymentProbe, PoolProbe, StorageProbe, StreamProbe, TaskProbe,
+};
+
+/// The shortest time that a row may wait for its commit before the process calls itself late.
+const LEAST_COMMIT_LIMIT: Duration = Duration::from_secs(30);
+
+/// What the HTTP server needs for the roles of this process.
+pub fn services(
+    components: &Components,
+    pool: Option<&StatsHandle>,
+    metrics: Option<PrometheusHandle>,
+) -> anyhow::Result<Services> {
+    let host_monitor = Arc::new(ProcfsMonitor::new(components.config.data_dir.clone()));
+    let mut services = Services {
+        metrics,
+        host_monitor: Some(host_monitor),
+        ..Services::default()
+    };
+    let nats = NatsProbe(components.nats.clone());
+    services.health.push(Arc::new(nats));
+    if let Some(pool) = pool {
+        services.ready.push(Arc::new(PoolProbe(pool.clone())));
+    }
+    if components.runs(Role::Pipelines) {
+        // A key that cannot be used ends the pipeline with its own words; here it is only not
+        // shown.
+        services.payout_key =
+            SigningKey::open(&components.config.data_dir.join("keys/payouts.key"))
+                .ok()
+                .map(|key| key.public_hex());
+    }
+    let Some((lake, streams)) = &components.tables else {
+        return Ok(services);
+    };
+    services.health.push(Arc::new(StorageProbe(lake.clone())));
+    services.ready.extend(task_probes(components));
+    if components.runs(Role::Payments) {
+        let payments = PaymentProbe(components.payer.clone());
+        services.ready.push(Arc::new(payments));
+    }
+    if components.runs(Role::Query) || components.runs(Role::Pipelines) {
+        let probes = streams
+            .iter()
+            .map(|stream| stream_probe(components, stream));
+        services.ready.extend(probes);
+    }
+    if components.runs(Role::Query) {
+        services.engines = Some(engines(components, lake, streams)?);
+        services.payment_service = Some(Arc::new(payment_service(components)));
+        let ingest = components.config.ingest.clone();
+        services.routes = http_ingest::router(components.publisher.clone(), ingest);
+    }
+    Ok(services)
+}
+
+/// The SQL engine of this process, and the fixed questions of the pages that it answers.
+fn engines(
+    components: &Components,
+    lake: &Lake,
+    streams: &[LocalStream],
+) -> anyhow::Result<Engines> {
+    let engine = Arc::new(Engine::new(
+        components.config.query.clone(),
+        streams.iter().map(|stream| source(lake, stream)).collect(),
+        vec![(lake.object_store_url(), lake.store().clone())],
+    )?);
+    Ok(Engines {
+        sql: engine.clone(),
+        reports: Arc::new(SqlReports::new(&components.config.query, engine)),
+    })
+}
+
+fn source(lake: &Lake, stream: &LocalStream) -> Arc<dyn Source> {
+    let tables = Arc::new(DeltaTables::open(lake, stream.handle.stream));
+    Arc::new(StreamSource::new(
+        stream.handle.stream,
+        stream.handle.tail.clone(),
+        tables,
+        stream.acknowledged.clone(),
+    ))
+}
+
+fn payment_service(components: &Components) -> StreamPaymentService {
+    let config = components.config.payments.clone();
+    // What is wrong with the wallet's settings was an error of the start.
+    let wallet = config.wallet.open().ok().flatten();
+    let runs_payer = components.runs(Role::Payments);
+    StreamPaymentService {
+        config,
+        publisher: components.publisher.clone(),
+        wallet,
+        payer: runs_payer.then(|| components.payer.clone()),
+    }
+}
+
+fn task_probes(components: &Components) -> Vec<Arc<dyn Probe>> {
+    let kinds: [(Role, &'static str, TaskFilter); 3] = [
+        (Role::Pipelines, "pipelines", TaskKind::is_pipeline),
+        (Role::Maintenance, "maintenance", |kind| {
+            *kind == TaskKind::Maintenance
+        }),
+        (Role::Query, "tails", |kind| *kind == TaskKind::Tail),
+    ];
+    let wanted = kinds
+        .into_iter()
+        .filter(|(role, ..)| components.runs(*role));
+    wanted
+        .map(|(_, name, includes)| {
+            Arc::new(TaskProbe {
+                name,
+                includes,
+                faults: components.faults.clone(),
+            }) as Arc<dyn Probe>
+        })
+        .collect()
+}
+
+fn stream_probe(components: &Components, stream: &LocalStream) -> Arc<dyn Probe> {
+    let commit = Duration::from_millis(components.config.pipelines.commit_ms);
+    let limit = LEAST_COMMIT_LIMIT.max(commit * 10);
+    let commits = components.runs(Role::Pipelines);
+    Arc::new(StreamProbe::new(
+        components.nats.clone(),
+        stream.handle.clone(),
+        stream.acknowledged.clone(),
+        commits.then_some(limit),
+    ))
+}

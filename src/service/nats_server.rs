@@ -1,0 +1,23 @@
+//! The nats-server that a process starts and supervises itself.
+
+use anyhow::Context as _;
+use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
+
+use crate::config::Config;
+
+/// Starts nats-server when this process is to supervise it, and writes its address into the
+/// configuration.
+pub async fn start_nats_server(config: &mut Config) -> anyhow::Result<Option<ManagedServer>> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot make data_dir {}", config.data_dir.display()))?;
+    if !config.managed_nats {
+        return Ok(None);
+    }
+    let server_config = ServerConfig {
+        port: config.nats_port,
+        ..ServerConfig::new(find_nats_server()?, config.data_dir.join("nats"))
+    };
+    let server = ManagedServer::start(server_config).await?;
+    server.url().clone_into(&mut config.nats.url);
+    Ok(Some(server))
+}

@@ -1,0 +1,149 @@
+//! The tasks of a process: pipelines, followers, maintenance, payments, the HTTP server, the pool.
+
+use anyhow::Context as _;
+use headframe_pipelines::{Context, pipeline};
+use headframe_query_front::BoundServer;
+use headframe_schemas::{Table, table};
+use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
+use headframe_sinks::{Lake, SinkError};
+use headframe_stratum::Spooler;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Role;
+use crate::service::components::Components;
+use crate::service::faults::TaskKind;
+use crate::service::follower::Follower;
+use crate::service::local_stream::LocalStream;
+use crate::service::{Service, payer};
+
+impl Service {
+    /// Starts what reads streams and writes tables, as far as the roles of this process want it.
+    pub(super) fn spawn_workers(&mut self, components: &Components) -> anyhow::Result<()> {
+        let Some((lake, streams)) = &components.tables else {
+            return Ok(());
+        };
+        if components.runs(Role::Pipelines) {
+            self.spawn_pipelines(components, lake, streams);
+        } else if components.runs(Role::Query) {
+            self.spawn_followers(components, lake, streams);
+        }
+        if components.runs(Role::Maintenance) {
+            self.spawn_maintenance(components, lake);
+        }
+        if components.runs(Role::Payments) {
+            let state = components.payer.clone();
+            let payer = payer::open(&components.config, lake, &components.nats, state)?;
+            let stop = self.stop_working.clone();
+            self.tasks.spawn(async move {
+                payer.run(stop).await;
+                Ok(())
+            });
+        }
+        Ok(())
+    }
+
+    fn spawn_pipelines(&mut self, components: &Components, lake: &Lake, streams: &[LocalStream]) {
+        let context = Context {
+            nats: components.nats.clone(),
+            lake: lake.clone(),
+            config: components.config.pipelines.clone(),
+            settings: components.config.streams.clone(),
+            keys: components.config.data_dir.join("keys"),
+        };
+        for local in streams {
+            let stream = local.handle.stream;
+            for pipeline in pipeline::ALL
+                .iter()
+                .filter(|pipeline| pipeline.takes(stream))
+            {
+                let kind = TaskKind::Pipeline(pipeline.name());
+                let (faults, stop) = (components.faults.clone(), self.stop_working.clone());
+                let running = pipeline.run(context.clone(), local.handle.clone(), stop.clone());
+                self.tasks.spawn(async move {
+                    if let Err(fault) = running.await
+                        && !fault.is_shutdown()
+                    {
+                        faults.record(kind, stream.name(), &fault.to_string());
+                        // The other pipelines go on; readiness names this one until an operator
+                        // has decided.
+                        stop.cancelled().await;
+                    }
+                    Ok(())
+                });
+            }
+        }
+    }
+
+    fn spawn_followers(&mut self, components: &Components, lake: &Lake, streams: &[LocalStream]) {
+        for local in streams {
+            let follower = Follower {
+                nats: components.nats.clone(),
+                lake: lake.clone(),
+                handle: local.handle.clone(),
+                acknowledged: local.acknowledged.clone(),
+                faults: components.faults.clone(),
+            };
+            let stop = self.stop_working.clone();
+            self.tasks.spawn(async move {
+                follower.run(stop).await;
+                Ok(())
+            });
+        }
+    }
+
+    fn spawn_maintenance(&mut self, components: &Components, lake: &Lake) {
+        for table in table::all() {
+            let (lake, faults) = (lake.clone(), components.faults.clone());
+            let stop = self.stop_working.clone();
+            let config = components.config.maintenance.of_table(&table.name);
+            self.tasks.spawn(async move {
+                let name = table.name.clone();
+                if let Err(error) = maintain(&lake, table, config, &stop).await {
+                    faults.record(TaskKind::Maintenance, &name, &error.to_string());
+                    stop.cancelled().await;
+                }
+                Ok(())
+            });
+        }
+    }
+
+    /// Starts answering requests.
+    pub(super) fn spawn_http(&mut self, http: BoundServer) {
+        let stop = self.stop_accepting.clone();
+        self.tasks
+            .spawn(async move { http.run(stop).await.context("the HTTP server stopped") });
+    }
+
+    /// Starts taking in miners.
+    pub(super) fn spawn_pool(&mut self, pool: headframe_stratum::BoundPool, spooler: Spooler) {
+        let stop = self.stop_accepting.clone();
+        self.tasks.spawn(async move {
+            // The spooler ends when the pool has let go of it, with every row answered.
+            tokio::join!(pool.run(stop), spooler.run());
+            Ok(())
+        });
+    }
+}
+
+/// Owns the upkeep of a table as soon as no other process does, until shutdown.
+async fn maintain(
+    lake: &Lake,
+    table: Table,
+    config: MaintenanceConfig,
+    stop: &CancellationToken,
+) -> Result<(), SinkError> {
+    loop {
+        match Maintenance::open(lake, table.clone(), config.clone()).await {
+            Ok(Some(owner)) => return owner.run(stop.clone()).await,
+            Ok(None) => {}
+            Err(error) if error.is_transient() => {
+                tracing::warn!(table = %table.name, %error, "upkeep cannot begin, trying again")
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(config.every) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
