@@ -1,6 +1,9 @@
 //! What the documents show is true: every statement in them runs, and every table of them that has
 //! a source is made from it.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use headframe_query_engine::catalog::money;
 use headframe_schemas::{rollup, stream};
@@ -87,6 +90,85 @@ async fn every_statement_in_the_documents_runs() {
     assert_eq!(said["accepted"], json!(1), "{said}");
     running.kill();
     nats.shutdown().await;
+}
+
+/// Every item between backticks that has the form `crate:Item`.
+fn items(line: &str) -> Vec<(&str, &str)> {
+    let quoted = line.split('`').skip(1).step_by(2);
+    quoted.filter_map(|word| word.split_once(':')).collect()
+}
+
+/// Whether a Rust file below the folder defines the item.
+fn is_defined(folder: &std::path::Path, item: &str) -> bool {
+    let definitions = ["struct", "enum", "trait", "fn"].map(|kind| format!("{kind} {item}"));
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().path()).any(|path| {
+        if path.is_dir() {
+            return is_defined(&path, item);
+        }
+        let text = match path.extension() {
+            Some(extension) if extension == "rs" => std::fs::read_to_string(&path).unwrap(),
+            _ => return false,
+        };
+        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        definitions
+            .iter()
+            .any(|definition| text.split(definition.as_str()).skip(1).any(ends))
+    })
+}
+
+#[test]
+fn each_step_of_a_share_is_an_item_of_the_code() {
+    let page = read("docs/architecture.md");
+    let steps: Vec<&str> = page
+        .lines()
+        .filter(|line| {
+            line.split_once(". `")
+                .is_some_and(|(n, _)| n.parse::<u8>().is_ok())
+        })
+        .collect();
+    assert!((10..=25).contains(&steps.len()), "{} steps", steps.len());
+    let top = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for step in steps {
+        let items = items(step);
+        assert!(!items.is_empty(), "{step} names no item");
+        for (crate_name, item) in items {
+            assert!(
+                is_defined(&top.join(crate_name), item),
+                "there is no {crate_name}:{item}"
+            );
+        }
+    }
+    assert!(!is_defined(&top.join("stratum"), "NoSuchThing"));
+    assert!(
+        !is_defined(&top.join("stratum"), "BoundPoo"),
+        "a part of a name is none"
+    );
+}
+
+/// The page about extending shows whole changes; each must fit the code of today.
+#[test]
+fn every_change_on_the_page_about_extending_applies() {
+    let page = read("docs/extending.md");
+    let changes = blocks(&page, "diff");
+    assert!(changes.len() >= 5, "only {} changes", changes.len());
+    for change in changes {
+        let mut git = Command::new("git")
+            .args(["apply", "--check", "-"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        git.stdin
+            .take()
+            .unwrap()
+            .write_all(change.as_bytes())
+            .unwrap();
+        let output = git.wait_with_output().unwrap();
+        let reason = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{reason}: {change}");
+    }
 }
 
 fn streams() -> String {
