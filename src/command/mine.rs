@@ -140,18 +140,20 @@ impl Command for Mine {
             () = async { while tasks.join_next().await.is_some() {} } => {}
             _ = stop_signal() => {}
         }
-        let MinerStats {
-            hashes,
-            accepted,
-            rejected,
-            ..
-        } = handle.stats();
-        say(&format!(
-            "{hashes} hashes in {} s, {accepted} shares accepted, {rejected} rejected",
-            started.elapsed().as_secs()
-        ));
+        say(&summary(&handle.stats(), started));
         ended
     }
+}
+
+/// What was mined, in one line.
+fn summary(stats: &MinerStats, started: Instant) -> String {
+    format!(
+        "{} hashes in {} s, {} shares accepted, {} rejected",
+        stats.hashes,
+        started.elapsed().as_secs(),
+        stats.accepted,
+        stats.rejected
+    )
 }
 
 /// What is shown, and what is known for it.

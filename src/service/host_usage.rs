@@ -65,9 +65,9 @@ pub fn kib(text: &str, name: &str) -> Option<u64> {
 
 /// How full the disk of a folder is for those who are not root, in percent.
 pub fn disk(folder: &Path) -> Option<f64> {
-    let told = rustix::fs::statvfs(folder).ok()?;
-    let used = told.f_blocks.saturating_sub(told.f_bfree);
-    let all = used + told.f_bavail;
+    let stat = rustix::fs::statvfs(folder).ok()?;
+    let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+    let all = used + stat.f_bavail;
     (all > 0).then(|| used as f64 / all as f64 * 100.0)
 }
 

@@ -1,5 +1,5 @@
-//! The desk of a process with the role query: instructions go into the stream, signatures to the
-//! wallet.
+//! The payment service of a process with the role query: instructions go into the stream,
+//! signatures to the wallet.
 
 use std::sync::Arc;
 

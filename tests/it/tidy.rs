@@ -87,8 +87,16 @@ fn each(wanted: impl Fn(&str) -> bool, rule: impl Fn(&str, &str) -> Vec<String>)
 /// excused.
 fn none_unexcused(rule: &str, complaints: Vec<String>) {
     let all = std::env::var("HEADFRAME_TIDY").is_ok_and(|value| value == "all");
-    let exceptions = if all { &[] } else { exceptions::EXCEPTIONS };
-    none(exceptions::left_over(rule, complaints, exceptions));
+    if !all {
+        return none(exceptions::unexcused(
+            rule,
+            complaints,
+            exceptions::EXCEPTIONS,
+        ));
+    }
+    let mut all = exceptions::useless(rule, &complaints, exceptions::EXCEPTIONS);
+    all.extend(complaints);
+    none(all);
 }
 
 fn none(complaints: Vec<String>) {

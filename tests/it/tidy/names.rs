@@ -136,7 +136,7 @@ fn identifiers(code: &str) -> impl Iterator<Item = &str> {
         .filter(|word| !word.is_empty())
 }
 
-/// The words inside of identifiers: of `PaymentQueue`, `payment_queue` and `PAYMENT_QUEUE` each two.
+/// The words inside of identifiers: two of `PaymentQueue`, `payment_queue` or `PAYMENT_QUEUE`.
 fn parts(code: &str) -> impl Iterator<Item = &str> {
     identifiers(code)
         .flat_map(|name| name.split('_'))
