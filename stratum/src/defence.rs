@@ -16,9 +16,12 @@ pub mod bans;
 pub mod config;
 pub mod descriptors;
 pub mod limits;
+pub(crate) mod login_attempt;
 pub mod privacy;
 pub mod refusal;
+pub mod refusal_log;
 pub mod reputation;
+pub mod session_places;
 pub mod worker_id;
 pub mod worker_names;
 
@@ -38,7 +41,9 @@ use self::descriptors::DescriptorError;
 use self::limits::Limits;
 use self::privacy::Privacy;
 use self::refusal::Refusal;
+use self::refusal_log::RefusalLog;
 use self::reputation::{Offence, ReputationTable};
+use self::session_places::{PlaceRules, SessionPlaces};
 use self::worker_names::WorkerNames;
 use crate::best_effort::BestEffortQueue;
 use crate::clock::unix_time_us;
@@ -70,6 +75,8 @@ struct State {
     reputation: ReputationTable,
     bans: BanList,
     names: WorkerNames,
+    refusals: RefusalLog,
+    places: SessionPlaces,
 }
 
 /// The guard of one pool.
@@ -126,6 +133,12 @@ impl Defence {
             reputation: ReputationTable::new(settings.conduct.clone()),
             bans,
             names: WorkerNames::new(settings.names.clone()),
+            refusals: RefusalLog::new(started_ms),
+            places: SessionPlaces::new(PlaceRules::new(
+                max_sessions,
+                settings.limits.unproven_percent,
+                settings.limits.unproven_grace_s,
+            )),
         };
         Ok(Arc::new(Self {
             pool: pool.to_owned(),
@@ -141,6 +154,22 @@ impl Defence {
             started: Instant::now(),
             started_ms,
         }))
+    }
+
+    /// A place in the pool, for as long as it is held; `None` when the pool is full.
+    pub(crate) fn take_place(self: &Arc<Self>) -> Option<Place> {
+        let now_ms = self.now_ms();
+        let number = self.state().places.enter(now_ms)?;
+        Some(Place {
+            defence: self.clone(),
+            number,
+        })
+    }
+
+    /// Whether the session has given way to another, because it had no good share and the pool is
+    /// full.
+    pub(crate) fn gave_way(&self, peer: &Peer) -> bool {
+        self.state().places.must_leave(peer.session())
     }
 
     /// Lets a connection in, or says why not. The address must be the miner's, not that of a proxy
@@ -168,6 +197,7 @@ impl Defence {
         state.reputation.good(&mut record, &peer.worker_id, now_ms);
         let proven = record.is_proven(state.reputation.settings(), now_ms);
         peer.prove(proven, true);
+        state.places.prove(peer.session());
     }
 
     /// An offence after login; says whether the connection is to be closed.
@@ -276,6 +306,25 @@ impl Defence {
 
     fn is_allowed(&self, address: IpAddr) -> bool {
         self.allow.iter().any(|block| block.contains(address))
+    }
+}
+
+/// A connection's place in the pool. Dropping it gives the place back.
+pub(crate) struct Place {
+    defence: Arc<Defence>,
+    number: u64,
+}
+
+impl Place {
+    /// Rises with every connection.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.defence.state().places.leave(self.number);
     }
 }
 

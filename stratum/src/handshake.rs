@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::PoolContext;
 use crate::defence::admission::{Admission, Peer};
+use crate::defence::login_attempt::LoginAttempt;
 use crate::defence::refusal::Refusal;
 use crate::net::connection::Connection;
 use crate::net::disconnect::{self, Disconnect};
@@ -35,6 +36,7 @@ pub(crate) async fn shake_hands(
     pool: &PoolContext,
     mut stream: TcpStream,
     mut connection: Connection,
+    attempt: &mut LoginAttempt,
     stop: CancellationToken,
 ) -> Result<AdmittedLogin, Disconnect> {
     socket::prepare(&stream, pool.config.defence.send_buffer_bytes).map_err(Disconnect::broken)?;
@@ -44,21 +46,22 @@ pub(crate) async fn shake_hands(
         resolved = pool.transport.resolve_peer(&mut stream, connection.peer, patience) => resolved,
     };
     connection.peer = resolved?;
+    attempt.address = connection.peer.ip();
     let mut admission = match pool.defence.enter(connection.peer.ip()) {
         Ok(admission) => admission,
         // Not to the banned: every line to them is work for us. In plain text, because a handshake
         // is work, too; over TLS it is only the end.
         Err(refusal @ Refusal::BannedAddress) => {
-            return Err(Disconnect::Refused(refusal.to_string()));
+            return Err(Disconnect::refused(refusal));
         }
         Err(refusal) => {
             let reason = refusal.to_string();
-            return Err(pool.transport.dismiss(&mut stream, &reason).await);
+            return Err(pool.transport.dismiss(&mut stream, refusal, &reason).await);
         }
     };
     let pending = tokio::select! {
         () = stop.cancelled() => return Err(Disconnect::Shutdown),
-        pending = login::await_pending_login(pool, stream, connection.peer) => pending,
+        pending = login::await_pending_login(pool, stream, connection.peer, attempt) => pending,
     };
     let mut pending = match pending {
         Ok(pending) => pending,
@@ -69,7 +72,7 @@ pub(crate) async fn shake_hands(
             return Err(end);
         }
     };
-    let peer = match admission.login(&mut pending.login, u64::from(connection.number)) {
+    let peer = match admission.login(&mut pending.login, connection.place) {
         Ok(peer) => peer,
         Err(refusal) => return Err(refuse(&mut pending.out, &pending.id, refusal).await),
     };
@@ -90,6 +93,5 @@ pub(crate) async fn shake_hands(
 /// Says why a login is not taken.
 async fn refuse(out: &mut LineWriter, id: &Value, refusal: Refusal) -> Disconnect {
     let said = out.send(&answer::error(id, &refusal.to_string())).await;
-    said.err()
-        .unwrap_or_else(|| Disconnect::Refused(refusal.to_string()))
+    said.err().unwrap_or_else(|| Disconnect::refused(refusal))
 }

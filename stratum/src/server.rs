@@ -1,20 +1,19 @@
 //! The listener: takes connections, bounds how many there are, and gives each a session of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::PoolContext;
+use crate::defence::login_attempt::{LoginAttempt, count_accepted};
 use crate::defence::refusal::Refusal;
-use crate::defence::refused;
+use crate::defence::{Place, refused};
 use crate::handshake::shake_hands;
 use crate::net::accept;
 use crate::net::connection::Connection;
-use crate::net::disconnect::Disconnect;
+use crate::net::disconnect::{self, Disconnect};
 use crate::net::port::Port;
 use crate::session::Session;
 
@@ -25,9 +24,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What the ports of a pool share.
 struct AcceptContext {
     pool: Arc<PoolContext>,
-    permits: Arc<Semaphore>,
-    /// The extranonce holds 32 bits; after 2³² connections in one process a number may come again.
-    connections: AtomicU32,
     stop: CancellationToken,
 }
 
@@ -39,11 +35,8 @@ pub(crate) async fn serve(
     stop: CancellationToken,
     drain: Duration,
 ) -> Instant {
-    let permits = Arc::new(Semaphore::new(pool.config.max_sessions));
     let context = Arc::new(AcceptContext {
         pool,
-        permits,
-        connections: AtomicU32::new(0),
         stop: stop.clone(),
     });
     let mut ports = JoinSet::new();
@@ -77,16 +70,22 @@ async fn listen(context: Arc<AcceptContext>, listener: TcpListener, port: Arc<Po
                 continue;
             }
         };
-        let Ok(permit) = context.permits.clone().try_acquire_owned() else {
-            refused(Refusal::Full);
+        let Some(place) = context.pool.defence.take_place() else {
+            let refusal = refused(Refusal::Full);
+            let attempt = LoginAttempt::new(peer.ip());
+            let defence = &context.pool.defence;
+            defence.login_refused(&attempt, refusal, &refusal.to_string());
             continue;
         };
         let connection = Connection {
-            number: context.connections.fetch_add(1, Relaxed),
+            // The extranonce holds 32 bits; after 2³² connections in one process a number may come
+            // again.
+            number: place.number() as u32,
+            place: place.number(),
             peer,
             port: port.clone(),
         };
-        sessions.spawn(connect(&context, stream, connection, permit));
+        sessions.spawn(connect(&context, stream, connection, place));
     }
     drop(listener);
     while sessions.join_next().await.is_some() {}
@@ -98,7 +97,7 @@ fn connect(
     context: &AcceptContext,
     stream: TcpStream,
     connection: Connection,
-    permit: OwnedSemaphorePermit,
+    place: Place,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (number, stop) = (connection.number, context.stop.clone());
     let opening = Box::pin(open_session(
@@ -114,7 +113,7 @@ fn connect(
             Err(end) => end,
         };
         tracing::debug!(connection = number, ?end, "connection ended");
-        drop(permit);
+        drop(place);
     }
 }
 
@@ -125,11 +124,24 @@ async fn open_session(
     connection: Connection,
     stop: CancellationToken,
 ) -> Result<Box<Session>, Disconnect> {
-    let login = shake_hands(&pool, stream, connection, stop).await?;
+    let mut attempt = LoginAttempt::new(connection.peer.ip());
+    let login = match shake_hands(&pool, stream, connection, &mut attempt, stop).await {
+        Ok(login) => login,
+        Err(end) => {
+            if let Some(refusal) = end.refusal() {
+                let message = disconnect::reason(&end);
+                pool.defence.login_refused(&attempt, refusal, &message);
+            }
+            return Err(end);
+        }
+    };
     let (session, id) = Session::new(pool, login);
     let mut session = Box::new(session);
     match session.welcome(&id).await {
-        Ok(()) => Ok(session),
+        Ok(()) => {
+            count_accepted();
+            Ok(session)
+        }
         Err(end) => Err(session.end(end).await),
     }
 }
@@ -139,9 +151,7 @@ mod tests {
     use super::*;
 
     /// Bytes of the future that serves a connection.
-    fn task<F: Future>(
-        _: fn(&AcceptContext, TcpStream, Connection, OwnedSemaphorePermit) -> F,
-    ) -> usize {
+    fn task<F: Future>(_: fn(&AcceptContext, TcpStream, Connection, Place) -> F) -> usize {
         size_of::<F>()
     }
 

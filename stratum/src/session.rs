@@ -341,6 +341,9 @@ impl Session {
         if self.pool.defence.is_banned(&self.peer) {
             return Err(Disconnect::Banned);
         }
+        if self.pool.defence.gave_way(&self.peer) {
+            return Err(Disconnect::GaveWay);
+        }
         if self.credited_since.elapsed() >= self.pool.config.hashrate_interval() {
             self.report_hashrate();
         }

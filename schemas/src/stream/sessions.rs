@@ -1,4 +1,5 @@
-//! `sessions`: miners' connections to a pool, a row when one logs in and a row when it ends.
+//! `sessions`: miners' connections to a pool: a row when one logs in, a row when it ends, and a row
+//! when it is refused.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +7,7 @@ use crate::column::{Column, Kind, Limits, Unit};
 use crate::stream::{GapPolicy, Record, Stream};
 
 /// What happened.
-pub const EVENTS: &[&str] = &["login", "logout"];
+pub const EVENTS: &[&str] = &["login", "logout", "refused"];
 
 /// The stream of sessions.
 pub struct Sessions;
@@ -21,7 +22,7 @@ const COLUMNS: &[Column] = &[
     Column::new(
         "event",
         Kind::Text,
-        "login or logout. A pool that crashed leaves logins without a logout.",
+        "login, logout, or refused before either. A crashed pool leaves logins without a logout.",
     )
     .required()
     .limits(Limits::OneOf(EVENTS)),
@@ -31,7 +32,12 @@ const COLUMNS: &[Column] = &[
         "The session's id, the same in both rows, unique over restarts.",
     )
     .required(),
-    Column::new("miner", Kind::Text, "The account that is paid.").required(),
+    Column::new(
+        "miner",
+        Kind::Text,
+        "The account that is paid; empty when a login was refused before it was read.",
+    )
+    .required(),
     Column::new(
         "worker",
         Kind::Text,
@@ -48,7 +54,7 @@ const COLUMNS: &[Column] = &[
     Column::new(
         "difficulty",
         Kind::Int,
-        "The difficulty of the first job, at a logout of the last.",
+        "The difficulty of the first job, at a logout of the last; 0 for a refused login.",
     )
     .required()
     .unit(Unit::Hashes)
@@ -56,7 +62,7 @@ const COLUMNS: &[Column] = &[
     Column::new(
         "reason",
         Kind::Text,
-        "Why the connection ended; only at a logout.",
+        "Why the connection ended or the login was refused, in words.",
     ),
     Column::new(
         "duration_s",
@@ -84,6 +90,18 @@ const COLUMNS: &[Column] = &[
         "The sum of difficulties credited; only at a logout.",
     )
     .unit(Unit::Hashes),
+    Column::new(
+        "refusal",
+        Kind::Text,
+        "The kind of refusal, as in the metric headframe_stratum_logins_total; only at a refusal.",
+    ),
+    Column::new(
+        "refusals_left_out",
+        Kind::Int,
+        "Refusals since the last such row that have no row of their own, because there were many.",
+    )
+    .unit(Unit::Count)
+    .limits(Limits::Int(0, i64::MAX)),
 ];
 
 impl Stream for Sessions {
@@ -91,7 +109,7 @@ impl Stream for Sessions {
         "sessions"
     }
     fn doc(&self) -> &'static str {
-        "Logins and logouts of miners at a pool, with what each session came to."
+        "Logins, refused logins and logouts of miners at a pool, with what each session came to."
     }
     fn columns(&self) -> &'static [Column] {
         COLUMNS
@@ -104,7 +122,7 @@ impl Stream for Sessions {
     }
 }
 
-/// A login or a logout.
+/// A login, a logout or a refused login.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     /// Microseconds since 1970.
@@ -141,6 +159,12 @@ pub struct Session {
     /// Hashes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub work: Option<i128>,
+    /// The kind of refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// Count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusals_left_out: Option<i64>,
 }
 
 impl Record for Session {

@@ -64,6 +64,15 @@ impl Cidr {
         Self::around(address, bits)
     }
 
+    /// The site of an IPv6 address, which is what a provider gives one customer at most: a /48.
+    /// `None` for IPv4.
+    pub fn site(address: IpAddr) -> Option<Self> {
+        address
+            .to_canonical()
+            .is_ipv6()
+            .then(|| Self::around(address, 48))
+    }
+
     /// Whether the address lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

@@ -131,6 +131,11 @@ impl Peer {
         }
     }
 
+    /// The number of its place in the pool.
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
     /// Whether its shares have been good.
     pub(crate) fn is_proven(&self) -> bool {
         self.proven.load(Relaxed)

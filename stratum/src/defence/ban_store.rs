@@ -88,6 +88,7 @@ impl Defence {
                 () = tokio::time::sleep(SWEEP) => {}
             }
             self.sweep();
+            self.tell_overdue_refusals();
             match self.save().await {
                 Ok(()) => told = false,
                 Err(error) if !told => {

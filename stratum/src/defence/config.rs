@@ -119,6 +119,18 @@ impl DefenceConfig {
                 "defence.limits.logins_per_minute_network",
                 u64::from(self.limits.logins_per_minute_network),
             ),
+            (
+                "defence.limits.connections_per_site",
+                u64::from(self.limits.connections_per_site),
+            ),
+            (
+                "defence.limits.pre_login_per_site",
+                u64::from(self.limits.pre_login_per_site),
+            ),
+            (
+                "defence.limits.logins_per_minute_site",
+                u64::from(self.limits.logins_per_minute_site),
+            ),
             ("defence.conduct.half_life_s", self.conduct.half_life_s),
             (
                 "defence.conduct.bans_before_address",
@@ -157,6 +169,13 @@ impl DefenceConfig {
         ];
         if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(refuse(key, "0", "must be at least 1"));
+        }
+        if !(1..=100).contains(&self.limits.unproven_percent) {
+            return Err(refuse(
+                "defence.limits.unproven_percent",
+                &self.limits.unproven_percent.to_string(),
+                "must lie between 1 and 100",
+            ));
         }
         if self.bans.longest_s < self.bans.first_s {
             return Err(refuse(

@@ -1,4 +1,5 @@
-//! How many connections an address and its neighbourhood may hold, and how often they may come.
+//! How many connections an address, its neighbourhood and its IPv6 site may hold, and how often they
+//! may come. Whoever owns a /48 has 65,536 neighbourhoods, so these are counted together, too.
 //!
 //! Pure: told of every arrival, login and end, it knows what is open without asking a socket. What
 //! it holds is bounded by the connections that are open, plus a bounded memory of who came lately.
@@ -16,7 +17,7 @@ use crate::token_bucket::{Bucket, Rate};
 /// Addresses and neighbourhoods whose pace is remembered after they left.
 const REMEMBERED: usize = 65_536;
 
-/// The limits. A neighbourhood is a /24, or a /64 of IPv6.
+/// The limits. A neighbourhood is a /24, or a /64 of IPv6; a site is a /48 of IPv6.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConnectionLimits {
@@ -33,6 +34,17 @@ pub struct ConnectionLimits {
     pub logins_per_minute_address: u32,
     /// Connections a minute from a neighbourhood.
     pub logins_per_minute_network: u32,
+    /// Connections at once from an IPv6 site.
+    pub connections_per_site: u32,
+    /// Connections at once from an IPv6 site that have not logged in yet.
+    pub pre_login_per_site: u32,
+    /// Connections a minute from an IPv6 site.
+    pub logins_per_minute_site: u32,
+    /// Hundredths of `max_sessions` that sessions without a good share may hold when the pool is
+    /// nearly full; then the oldest of them gives way to a newcomer.
+    pub unproven_percent: u32,
+    /// Seconds that a session without a good share keeps its place in any case.
+    pub unproven_grace_s: u64,
 }
 
 impl Default for ConnectionLimits {
@@ -44,6 +56,11 @@ impl Default for ConnectionLimits {
             pre_login_per_network: 256,
             logins_per_minute_address: 300,
             logins_per_minute_network: 1200,
+            connections_per_site: 4096,
+            pre_login_per_site: 512,
+            logins_per_minute_site: 2400,
+            unproven_percent: 50,
+            unproven_grace_s: 120,
         }
     }
 }
@@ -61,8 +78,10 @@ pub struct Limits {
     settings: ConnectionLimits,
     addresses: HashMap<IpAddr, Open>,
     networks: HashMap<Cidr, Open>,
+    sites: HashMap<Cidr, Open>,
     address_pace: LruMap<IpAddr, Bucket>,
     network_pace: LruMap<Cidr, Bucket>,
+    site_pace: LruMap<Cidr, Bucket>,
 }
 
 impl Limits {
@@ -72,70 +91,110 @@ impl Limits {
             settings,
             addresses: HashMap::new(),
             networks: HashMap::new(),
+            sites: HashMap::new(),
             address_pace: LruMap::new(REMEMBERED),
             network_pace: LruMap::new(REMEMBERED),
+            site_pace: LruMap::new(REMEMBERED),
         }
     }
 
     /// A connection arrives. When it is let in, its [`Limits::leave`] must follow.
     pub fn arrive(&mut self, address: IpAddr, now_ms: u64) -> Result<(), Refusal> {
         let address = address.to_canonical();
-        let network = Cidr::neighbourhood(address);
+        let (network, site) = (Cidr::neighbourhood(address), Cidr::site(address));
+        self.check_counts(address, network, site)?;
+        self.take_pace(address, network, site, now_ms)?;
+        let site = site.map(|site| self.sites.entry(site).or_default());
+        let here = [
+            self.addresses.entry(address).or_default(),
+            self.networks.entry(network).or_default(),
+        ];
+        for open in here.into_iter().chain(site) {
+            open.connections += 1;
+            open.pre_login += 1;
+        }
+        Ok(())
+    }
+
+    /// Refuses when as many are open as may be.
+    fn check_counts(
+        &self,
+        address: IpAddr,
+        network: Cidr,
+        site: Option<Cidr>,
+    ) -> Result<(), Refusal> {
         let (here, around) = (of(&self.addresses, &address), of(&self.networks, &network));
-        let settings = &self.settings;
+        let wide = site.map_or(Open::default(), |site| of(&self.sites, &site));
+        let most = &self.settings;
         let counts = [
             (
                 here.connections,
-                settings.connections_per_address,
+                most.connections_per_address,
                 Refusal::ConnectionsOfAddress,
             ),
             (
                 around.connections,
-                settings.connections_per_network,
+                most.connections_per_network,
                 Refusal::ConnectionsOfNetwork,
             ),
             (
+                wide.connections,
+                most.connections_per_site,
+                Refusal::ConnectionsOfSite,
+            ),
+            (
                 here.pre_login,
-                settings.pre_login_per_address,
+                most.pre_login_per_address,
                 Refusal::PreLoginOfAddress,
             ),
             (
                 around.pre_login,
-                settings.pre_login_per_network,
+                most.pre_login_per_network,
                 Refusal::PreLoginOfNetwork,
             ),
+            (
+                wide.pre_login,
+                most.pre_login_per_site,
+                Refusal::PreLoginOfSite,
+            ),
         ];
-        if let Some((_, _, refusal)) = counts.into_iter().find(|(open, most, _)| open >= most) {
-            return Err(refusal);
+        match counts.into_iter().find(|(open, most, _)| open >= most) {
+            Some((_, _, refusal)) => Err(refusal),
+            None => Ok(()),
         }
-        let by_address = pace(
-            settings.logins_per_minute_address,
-            settings.connections_per_address,
-        );
-        let by_network = pace(
-            settings.logins_per_minute_network,
-            settings.connections_per_network,
-        );
-        // The neighbourhood pays only for what its addresses are allowed, so that one of them
-        // cannot use up the others' share.
+    }
+
+    /// Refuses when they come too often. The wider ones pay only for what the narrower are allowed,
+    /// so that one address cannot use up the others' share.
+    fn take_pace(
+        &mut self,
+        address: IpAddr,
+        network: Cidr,
+        site: Option<Cidr>,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let most = &self.settings;
+        let rate = pace(most.logins_per_minute_address, most.connections_per_address);
         let bucket = self
             .address_pace
-            .entry(&address, || Bucket::full(by_address, now_ms));
-        if !bucket.take(by_address, 1.0, now_ms) {
+            .entry(&address, || Bucket::full(rate, now_ms));
+        if !bucket.take(rate, 1.0, now_ms) {
             return Err(Refusal::PaceOfAddress);
         }
+        let rate = pace(most.logins_per_minute_network, most.connections_per_network);
         let bucket = self
             .network_pace
-            .entry(&network, || Bucket::full(by_network, now_ms));
-        if !bucket.take(by_network, 1.0, now_ms) {
+            .entry(&network, || Bucket::full(rate, now_ms));
+        if !bucket.take(rate, 1.0, now_ms) {
             return Err(Refusal::PaceOfNetwork);
         }
-        for open in [
-            self.addresses.entry(address).or_default(),
-            self.networks.entry(network).or_default(),
-        ] {
-            open.connections += 1;
-            open.pre_login += 1;
+        let Some(site) = site else {
+            return Ok(());
+        };
+        let rate = pace(most.logins_per_minute_site, most.connections_per_site);
+        let bucket = self.site_pace.entry(&site, || Bucket::full(rate, now_ms));
+        if !bucket.take(rate, 1.0, now_ms) {
+            return Err(Refusal::PaceOfSite);
         }
         Ok(())
     }
@@ -146,6 +205,7 @@ impl Limits {
         for open in [
             self.addresses.get_mut(&address),
             self.networks.get_mut(&Cidr::neighbourhood(address)),
+            Cidr::site(address).and_then(|site| self.sites.get_mut(&site)),
         ]
         .into_iter()
         .flatten()
@@ -159,6 +219,9 @@ impl Limits {
         let address = address.to_canonical();
         close(&mut self.addresses, address, logged_in);
         close(&mut self.networks, Cidr::neighbourhood(address), logged_in);
+        if let Some(site) = Cidr::site(address) {
+            close(&mut self.sites, site, logged_in);
+        }
     }
 
     /// A connection of this address ended so that coming back at once should cost: as if it had

@@ -6,6 +6,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::context::PoolContext;
+use crate::defence::login_attempt::LoginAttempt;
+use crate::defence::refusal::Refusal;
 use crate::net::disconnect::Disconnect;
 use crate::net::line_writer::LineWriter;
 use crate::net::stream::StreamReader;
@@ -27,6 +29,7 @@ pub(crate) async fn await_pending_login(
     pool: &PoolContext,
     stream: TcpStream,
     peer: SocketAddr,
+    attempt: &mut LoginAttempt,
 ) -> Result<PendingLogin, Disconnect> {
     let by = Instant::now() + pool.config.login_timeout();
     let opened = timeout_at(by, pool.transport.open(stream, peer))
@@ -37,7 +40,7 @@ pub(crate) async fn await_pending_login(
         LineReader::new(reading),
         LineWriter::new(writing, pool.config.write_timeout()),
     );
-    match await_login(pool, &mut lines, &mut out, by).await {
+    match await_login(pool, &mut lines, &mut out, by, attempt).await {
         Ok((id, login)) => Ok(PendingLogin {
             lines,
             out,
@@ -58,6 +61,7 @@ async fn await_login(
     lines: &mut LineReader<StreamReader>,
     out: &mut LineWriter,
     by: Instant,
+    attempt: &mut LoginAttempt,
 ) -> Result<(Value, Login), Disconnect> {
     let line = timeout_at(by, lines.next(BEFORE_LOGIN))
         .await
@@ -71,30 +75,36 @@ async fn await_login(
             return Err(Disconnect::Malformed);
         }
     };
-    let refusal = match request.command {
-        Command::Login(login) => match refusal(pool, &login) {
-            None => return Ok((request.id, login)),
-            Some(reason) => reason,
-        },
-        Command::Unusable(reason) => reason.to_owned(),
-        _ => answer::UNAUTHENTICATED.to_owned(),
+    let (refusal, reason) = match request.command {
+        Command::Login(login) => {
+            attempt.note_login(&login);
+            match refusal(pool, &login) {
+                None => return Ok((request.id, login)),
+                Some(refused) => refused,
+            }
+        }
+        Command::Unusable(reason) => (Refusal::NotALogin, reason.to_owned()),
+        _ => (Refusal::NotALogin, answer::UNAUTHENTICATED.to_owned()),
     };
-    out.send(&answer::error(&request.id, &refusal)).await?;
-    Err(Disconnect::Refused(refusal))
+    out.send(&answer::error(&request.id, &reason)).await?;
+    Err(Disconnect::Refused(refusal, reason))
 }
 
-fn refusal(pool: &PoolContext, login: &Login) -> Option<String> {
+fn refusal(pool: &PoolContext, login: &Login) -> Option<(Refusal, String)> {
     // A pool without work says so first: before the daemon has answered nothing else is certain.
     // The reason names daemons and their addresses, which is for the operator, who finds it in the
     // log and in /ready.
     if let CurrentWork::Nothing(cause) = &*pool.work.borrow() {
         let cause = cause.as_str();
-        return Some(format!(
-            "The pool has nothing to mine yet: {cause}; try again later"
-        ));
+        let reason = format!("The pool has nothing to mine yet: {cause}; try again later");
+        return Some((Refusal::NoWork, reason));
     }
     if let Err(error) = pool.chain.check_address(&login.address) {
-        return Some(format!("Invalid wallet address: {error}"));
+        return Some((
+            Refusal::BadAddress,
+            format!("Invalid wallet address: {error}"),
+        ));
     }
-    pool.chain.algo_refusal(&login.algos)
+    let reason = pool.chain.algo_refusal(&login.algos)?;
+    Some((Refusal::BadAlgorithm, reason))
 }

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use crate::defence::refusal::Refusal;
 use crate::defence::reputation::Offence;
 use crate::protocol::line::LineError;
 
@@ -21,7 +22,8 @@ pub(crate) enum Disconnect {
     Stalled,
     Banned,
     Shed,
-    Refused(String),
+    GaveWay,
+    Refused(Refusal, String),
     Line(String),
     Write(String),
 }
@@ -48,6 +50,33 @@ impl Disconnect {
     }
 }
 
+impl Disconnect {
+    /// The connection is refused with the reason's own words.
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Disconnect::Refused(refusal, refusal.to_string())
+    }
+
+    /// Why a miner whose connection ended before its login was answered cannot mine. `None` when
+    /// it left of its own accord or the pool stops.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Disconnect::Refused(refusal, _) => Some(*refusal),
+            Disconnect::Malformed => Some(Refusal::Malformed),
+            Disconnect::Line(_) => Some(Refusal::LineTooLong),
+            Disconnect::LoginTimeout => Some(Refusal::LoginTimeout),
+            Disconnect::Stalled => Some(Refusal::SlowReader),
+            Disconnect::NothingToMine => Some(Refusal::NoWork),
+            Disconnect::Closed
+            | Disconnect::Idle
+            | Disconnect::Shutdown
+            | Disconnect::Banned
+            | Disconnect::Shed
+            | Disconnect::GaveWay
+            | Disconnect::Write(_) => None,
+        }
+    }
+}
+
 /// The words in the `sessions` row.
 pub(crate) fn reason(end: &Disconnect) -> String {
     match end {
@@ -59,8 +88,11 @@ pub(crate) fn reason(end: &Disconnect) -> String {
         Disconnect::NothingToMine => "the pool had nothing to mine".to_owned(),
         Disconnect::Stalled => "did not read".to_owned(),
         Disconnect::Banned => "banned".to_owned(),
+        Disconnect::GaveWay => {
+            "gave way to another: the pool is full and it had sent no good share".to_owned()
+        }
         Disconnect::Shed => "too many wrong results came from its address".to_owned(),
-        Disconnect::Refused(reason) | Disconnect::Line(reason) | Disconnect::Write(reason) => {
+        Disconnect::Refused(_, reason) | Disconnect::Line(reason) | Disconnect::Write(reason) => {
             reason.clone()
         }
     }

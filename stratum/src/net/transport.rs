@@ -19,6 +19,7 @@ use super::disconnect::Disconnect;
 use super::proxy::{self, ProxyError, ProxySource, SIGNATURE, TrustedProxies};
 use super::stream::{self, StreamReader, StreamWriter};
 use super::tls::TlsIdentity;
+use crate::defence::refusal::Refusal;
 use crate::protocol::answer;
 
 /// The first byte of a TLS handshake record.
@@ -88,7 +89,7 @@ impl TransportNegotiator {
         }
         match (first[0], &self.identity) {
             (TLS_HANDSHAKE, Some(identity)) => handshake(&identity.acceptor, stream).await,
-            (TLS_HANDSHAKE, None) => Err(Disconnect::Refused("TLS is not switched on".to_owned())),
+            (TLS_HANDSHAKE, None) => Err(Disconnect::refused(Refusal::TlsOff)),
             (HEADER, _) => {
                 let reason = "PROXY protocol headers are only taken from the addresses in stratum.trusted_proxies, and once a connection";
                 Err(self.refuse(&mut stream, peer, reason).await)
@@ -103,14 +104,19 @@ impl TransportNegotiator {
         if !self.warned.swap(true, Relaxed) {
             tracing::warn!(%peer, reason, "a connection was refused; further ones like it are only counted");
         }
-        self.dismiss(stream, reason).await
+        self.dismiss(stream, Refusal::ProxyHeader, reason).await
     }
 
     /// Says why in plain text. A connection that is closed with something unread is reset, and a
     /// reset may take with it what was said last: so the other side is told that this was all, and
     /// what it still says is read until it goes, too. It is no friend, so that is for a moment, so
     /// many bytes and so many connections only.
-    pub(crate) async fn dismiss(&self, stream: &mut TcpStream, reason: &str) -> Disconnect {
+    pub(crate) async fn dismiss(
+        &self,
+        stream: &mut TcpStream,
+        refusal: Refusal,
+        reason: &str,
+    ) -> Disconnect {
         let line = answer::error(&Value::Null, reason);
         let place = self.dismissals.try_acquire();
         let dismissal = async {
@@ -123,7 +129,7 @@ impl TransportNegotiator {
         };
         // The connection ends whether or not this is read.
         let _ = timeout(DISMISSAL_TIME, dismissal).await;
-        Disconnect::Refused(reason.to_owned())
+        Disconnect::Refused(refusal, reason.to_owned())
     }
 }
 
@@ -159,7 +165,8 @@ async fn handshake(
     let shaken = Box::pin(acceptor.accept(stream)).await;
     let result = if shaken.is_ok() { "done" } else { "failed" };
     metrics::counter!("headframe_stratum_tls_handshakes_total", "result" => result).increment(1);
-    shaken
-        .map(stream::tls)
-        .map_err(|error| Disconnect::Refused(format!("the TLS handshake failed: {error}")))
+    shaken.map(stream::tls).map_err(|error| {
+        let reason = format!("the TLS handshake failed: {error}");
+        Disconnect::Refused(Refusal::TlsFailed, reason)
+    })
 }

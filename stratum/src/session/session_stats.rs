@@ -79,6 +79,8 @@ impl SessionStats {
             ip,
             difficulty: i64::try_from(difficulty).unwrap_or(i64::MAX),
             reason: None,
+            refusal: None,
+            refusals_left_out: None,
             duration_s: None,
             shares_accepted: None,
             shares_refused: None,

@@ -17,6 +17,10 @@ fn small() -> ConnectionLimits {
         pre_login_per_network: 4,
         logins_per_minute_address: 60,
         logins_per_minute_network: 6000,
+        connections_per_site: 7,
+        pre_login_per_site: 100,
+        logins_per_minute_site: 6000,
+        ..ConnectionLimits::default()
     }
 }
 
@@ -68,6 +72,27 @@ fn an_ipv6_customer_is_one_neighbourhood() {
         Err(Refusal::ConnectionsOfNetwork)
     );
     assert_eq!(limits.arrive(ip("2001:db8:0:8::1"), 0), Ok(()));
+}
+
+#[test]
+fn an_ipv6_site_is_bounded_however_many_neighbourhoods_it_uses() {
+    let mut limits = Limits::new(small());
+    for neighbourhood in 0..7 {
+        let address = ip(&format!("2001:db8:7:{neighbourhood:x}::1"));
+        assert_eq!(limits.arrive(address, 0), Ok(()));
+        limits.logged_in(address);
+    }
+    let one_more = ip("2001:db8:7:ffff::1");
+    assert_eq!(limits.arrive(one_more, 0), Err(Refusal::ConnectionsOfSite));
+    // Another site has its own places, and what leaves is free again.
+    assert_eq!(limits.arrive(ip("2001:db8:8::1"), 0), Ok(()));
+    limits.leave(ip("2001:db8:7:3::1"), true);
+    assert_eq!(limits.arrive(one_more, 60_000), Ok(()));
+    // IPv4 has no sites: 203.0.113.0/24 and its neighbours share nothing.
+    for network in 0..20 {
+        let address = ip(&format!("203.0.{network}.1"));
+        assert_eq!(limits.arrive(address, 0), Ok(()));
+    }
 }
 
 #[test]
