@@ -14,7 +14,8 @@
 //!
 //! A client that retries after 429, 503 or a lost answer sends `Headframe-Producer` (its own name,
 //! unique to one run) and `Headframe-Seq` (its number of the first row, rising by one a row): rows
-//! that were stored already are then dropped.
+//! that were stored already are then dropped. Its name is stored as `http/<name>`, so that no client
+//! can take the numbers of this system's own producers.
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
 use headframe_schemas::message::{self, Format};
-use headframe_schemas::{Stream, stream};
+use headframe_schemas::{Stream, WritePermission, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
@@ -35,6 +36,7 @@ use crate::publish::{PublishError, Publisher};
 mod body;
 mod json_array;
 mod parsed_body;
+mod producer;
 
 use parsed_body::ParsedBody;
 
@@ -220,7 +222,9 @@ async fn handle(
 ) -> Result<Accepted, ErrorResponse> {
     authorize(ingest, headers)?;
     let Some(stream) = stream::find(name) else {
-        let open = stream::ALL.iter().filter(|stream| !stream.derived());
+        let open = stream::ALL
+            .iter()
+            .filter(|stream| stream.write_permission() != WritePermission::Internal);
         let names: Vec<&str> = open.map(|stream| stream.name()).collect();
         return Err(ErrorResponse::new(
             StatusCode::NOT_FOUND,
@@ -230,9 +234,9 @@ async fn handle(
             ),
         ));
     };
-    if stream.derived() {
+    if stream.write_permission() == WritePermission::Internal {
         let reason =
-            format!("the rows of {name:?} are derived from other streams; nobody can send any");
+            format!("only this system itself writes rows of {name:?}; nobody can send any");
         return Err(ErrorResponse::new(StatusCode::FORBIDDEN, reason));
     }
     let format = format(headers)?;
@@ -304,19 +308,16 @@ fn identity(headers: &HeaderMap) -> Result<Option<(String, i64)>, ErrorResponse>
             ))
         };
     };
-    let producer = producer
-        .to_str()
-        .ok()
-        .filter(|name| !name.is_empty() && name.len() <= crate::read::message::MAX_PRODUCER_BYTES);
+    let producer = producer.to_str().ok().and_then(producer::namespaced);
     let number = number
         .to_str()
         .ok()
         .and_then(|text| text.trim().parse::<i64>().ok())
         .filter(|number| *number >= 0);
     match (producer, number) {
-        (Some(producer), Some(number)) => Ok(Some((producer.to_owned(), number))),
+        (Some(producer), Some(number)) => Ok(Some((producer, number))),
         (None, _) => Err(bad(
-            "Headframe-Producer must be 1 to 256 visible ASCII characters",
+            "Headframe-Producer must be 1 to 251 visible ASCII characters",
         )),
         (_, None) => Err(bad("Headframe-Seq must be a whole number from 0")),
     }

@@ -31,6 +31,8 @@ pub struct NatsConfig {
     pub url: String,
     /// The name the server shows for this connection.
     pub name: String,
+    /// A file with the seed of an nkey, as a managed server's folder holds them.
+    pub nkey_file: Option<PathBuf>,
     /// A `.creds` file (JWT and nkey seed).
     pub credentials_file: Option<PathBuf>,
     /// User name; the password comes from `password_file` or from [`PASSWORD_ENV`].
@@ -54,6 +56,7 @@ impl Default for NatsConfig {
         Self {
             url: "nats://127.0.0.1:4222".to_owned(),
             name: "headframe".to_owned(),
+            nkey_file: None,
             credentials_file: None,
             user: None,
             password_file: None,
@@ -80,6 +83,7 @@ impl NatsConfig {
             }
         }
         let files = [
+            ("nkey_file", &self.nkey_file),
             ("credentials_file", &self.credentials_file),
             ("password_file", &self.password_file),
             ("tls_ca", &self.tls_ca),
@@ -100,6 +104,13 @@ impl NatsConfig {
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return Err(
                 "nats.tls_cert and nats.tls_key belong together; give both or neither".to_owned(),
+            );
+        }
+        if self.nkey_file.is_some() && (self.credentials_file.is_some() || self.user.is_some()) {
+            return Err(
+                "nats.nkey_file is one way to log in, nats.credentials_file and nats.user \
+                        are others; give one of them"
+                    .to_owned(),
             );
         }
         if self.credentials_file.is_some() && self.user.is_some() {
@@ -273,7 +284,10 @@ async fn options(config: &NatsConfig) -> Result<ConnectOptions, NatsError> {
         .reconnect_delay_callback(|attempts| {
             Duration::from_millis((20_u64 << attempts.min(6)).min(1_000))
         });
-    if let Some(path) = &config.credentials_file {
+    if let Some(path) = &config.nkey_file {
+        let seed = read("nkey file", path).await?;
+        options = options.nkey(seed.trim().to_owned());
+    } else if let Some(path) = &config.credentials_file {
         let text = read("credentials file", path).await?;
         options = options
             .credentials(&text)

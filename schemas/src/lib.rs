@@ -1,6 +1,6 @@
 //! The contracts of Headframe: what a stream, a row, a table and a rollup look like, with units.
 //!
-//! Nothing here reads a clock, opens a file or talks to a server. Every other room knows this one
+//! Nothing here reads a clock, opens a file or talks to a server. Every other crate knows this one
 //! and this one knows none. Adding a stream is one file in `stream/`, adding a rollup one file in
 //! `rollup/`, each with one line in its `ALL`.
 
@@ -15,5 +15,5 @@ pub mod validate;
 
 pub use column::{Column, Kind, Unit};
 pub use rollup::{Measure, Merge, Rollup, Tier};
-pub use stream::{GapPolicy, Record, Stream};
+pub use stream::{GapPolicy, Record, Stream, WritePermission};
 pub use table::Table;

@@ -28,6 +28,19 @@ pub enum GapPolicy {
     Record,
 }
 
+/// Who may write the rows of a stream. HTTP ingest and the permission of its route follow from this
+/// alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WritePermission {
+    /// This system's own processes only: they derive or decide the rows.
+    Internal,
+    /// This system's own processes and, over HTTP, the operator: money or access follows from the
+    /// rows.
+    Operator,
+    /// Whoever may send facts.
+    Producer,
+}
+
 /// A kind of raw fact.
 pub trait Stream: Sync {
     /// Plural noun; the name of the JetStream stream, of its subject's first token and of its raw
@@ -41,16 +54,15 @@ pub trait Stream: Sync {
     fn key(&self) -> &'static str;
     /// What to do when messages vanished.
     fn gap_policy(&self) -> GapPolicy;
-    /// Whether only a part of this program derives its rows from other streams; nobody else may
-    /// send any.
-    fn derived(&self) -> bool {
-        false
-    }
+    /// Who may write its rows. It has no default, so that a new stream is closed until somebody
+    /// decided.
+    fn write_permission(&self) -> WritePermission;
     /// Whether its table keeps every row: money can be asked about for ever, so no retention drops
     /// it.
-    fn for_ever(&self) -> bool {
-        self.derived()
-    }
+    fn keeps_all_rows(&self) -> bool;
+    /// Whether the subscriber's user of the managed NATS may read it through its ready-made durable.
+    /// It has no default either: what a stream holds can be meant for this system only.
+    fn is_subscribable(&self) -> bool;
 
     /// The Arrow schema of the columns a producer fills.
     fn schema(&self) -> SchemaRef {
@@ -104,4 +116,33 @@ pub fn subject(stream: &dyn Stream, key: &str) -> String {
         token
     };
     format!("{}.{token}", stream.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stream_is_named_and_closed_as_its_rows_need() {
+        for stream in ALL {
+            let name = stream.name();
+            let plain = |c: char| c.is_ascii_lowercase() || c == '_';
+            assert!(!name.is_empty() && name.chars().all(plain), "{name:?}");
+            let same = ALL.iter().filter(|other| other.name() == name);
+            assert_eq!(same.count(), 1, "{name} is there twice");
+            assert!(stream.doc().ends_with('.'), "{name} has no sentence");
+            let columns: Vec<&str> = stream.columns().iter().map(|c| c.name).collect();
+            assert_eq!(columns[0], "event_time", "{name}");
+            assert!(columns.contains(&stream.key()), "{name} has no key column");
+            // What is kept for ever is what money follows from.
+            if stream.keeps_all_rows() {
+                assert_ne!(
+                    stream.write_permission(),
+                    WritePermission::Producer,
+                    "{name}"
+                );
+                assert_eq!(stream.gap_policy(), GapPolicy::Stop, "{name}");
+            }
+        }
+    }
 }

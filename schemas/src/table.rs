@@ -76,7 +76,7 @@ impl Table {
             columns,
             partitions: 1,
             stream: stream.name(),
-            retention_days: (!stream.for_ever()).then_some(DEFAULT_RETENTION_DAYS),
+            retention_days: (!stream.keeps_all_rows()).then_some(DEFAULT_RETENTION_DAYS),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The nats-server that a process starts and supervises itself.
 
 use anyhow::Context as _;
-use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
+use headframe_ingest::{ManagedServer, NatsConfig, ServerConfig, find_nats_server};
 
 use crate::config::Config;
 
@@ -18,6 +18,10 @@ pub async fn start_nats_server(config: &mut Config) -> anyhow::Result<Option<Man
         ..ServerConfig::new(find_nats_server()?, config.data_dir.join("nats"))
     };
     let server = ManagedServer::start(server_config).await?;
-    server.url().clone_into(&mut config.nats.url);
+    config.nats = NatsConfig {
+        name: config.nats.name.clone(),
+        connect_timeout_s: config.nats.connect_timeout_s,
+        ..server.client_config()
+    };
     Ok(Some(server))
 }

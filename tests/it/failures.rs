@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use headframe_ingest::{
-    ManagedServer, Nats, NatsConfig, ServerConfig, find_nats_server, provision_stream,
-};
+use headframe_ingest::{ManagedServer, Nats, ServerConfig, find_nats_server, provision_stream};
 use headframe_schemas::stream::shares::Shares;
 use serde_json::{Value, json};
 
@@ -43,12 +41,7 @@ impl System {
     }
 
     async fn connection(&self) -> Nats {
-        Nats::connect(&NatsConfig {
-            url: self.nats.url().to_owned(),
-            ..NatsConfig::default()
-        })
-        .await
-        .unwrap()
+        Nats::connect(&self.nats.client_config()).await.unwrap()
     }
 
     fn adopt(&self, stream: &str) {

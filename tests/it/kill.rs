@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use headframe_ingest::{
-    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, find_nats_server,
+    ManagedServer, Nats, Publisher, PublisherConfig, ServerConfig, find_nats_server,
 };
 use headframe_schemas::stream::shares::Share;
 use rand::rngs::StdRng;
@@ -145,12 +145,7 @@ async fn kill_loses_nothing_and_doubles_nothing() {
     ))
     .await
     .unwrap();
-    let connection = Nats::connect(&NatsConfig {
-        url: nats.url().to_owned(),
-        ..NatsConfig::default()
-    })
-    .await
-    .unwrap();
+    let connection = Nats::connect(&nats.client_config()).await.unwrap();
     for stream in headframe_schemas::stream::ALL {
         headframe_ingest::provision_stream(&connection.js, *stream, &Default::default())
             .await

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use headframe_ingest::{
-    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, find_nats_server,
+    ManagedServer, Nats, Publisher, PublisherConfig, ServerConfig, find_nats_server,
 };
 use headframe_pipelines::payment::lake_journal::LakeJournal;
 use headframe_pipelines::payment::{Journal, Ledger};
@@ -35,12 +35,7 @@ impl Money {
         ))
         .await
         .unwrap();
-        let connection = Nats::connect(&NatsConfig {
-            url: nats.url().to_owned(),
-            ..NatsConfig::default()
-        })
-        .await
-        .unwrap();
+        let connection = Nats::connect(&nats.client_config()).await.unwrap();
         for stream in headframe_schemas::stream::ALL {
             headframe_ingest::provision_stream(&connection.js, *stream, &Default::default())
                 .await
@@ -185,12 +180,7 @@ impl Money {
     pub async fn view_and_books_agree(&self) {
         let tables = self.folder.path().join("tables");
         let lake = Lake::open(tables.to_str().unwrap(), &Default::default()).unwrap();
-        let nats = Nats::connect(&NatsConfig {
-            url: self.nats.url().to_owned(),
-            ..NatsConfig::default()
-        })
-        .await
-        .unwrap();
+        let nats = Nats::connect(&self.nats.client_config()).await.unwrap();
         until("view and ledger agree", async || {
             let view = self.ledger_is_balanced().await;
             let mut ledger = Ledger::default();

@@ -3,7 +3,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use headframe_ingest::{Nats, NatsConfig, provision_stream};
+use headframe_ingest::{Nats, provision_stream};
 use headframe_schemas::stream::payments::Payments;
 use serde_json::{Value, json};
 
@@ -306,12 +306,7 @@ async fn a_mistyped_pool_is_named(pool: &Pool) {
 
 /// Nothing is paid into a stream that takes the place of `payments`, and whoever asks is told so.
 async fn another_stream_stops_payments(pool: &Pool) {
-    let nats = Nats::connect(&NatsConfig {
-        url: pool.nats.url().to_owned(),
-        ..NatsConfig::default()
-    })
-    .await
-    .unwrap();
+    let nats = Nats::connect(&pool.nats.client_config()).await.unwrap();
     nats.js.delete_stream("payments").await.unwrap();
     provision_stream(&nats.js, &Payments, &Default::default())
         .await

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use headframe_ingest::{
-    ManagedServer, Nats, NatsConfig, ServerConfig, find_nats_server, provision_stream,
-};
+use headframe_ingest::{ManagedServer, Nats, ServerConfig, find_nats_server, provision_stream};
 use headframe_schemas::stream::shares::Shares;
 use serde_json::{Value, json};
 
@@ -170,12 +168,7 @@ async fn sql_in_a_process_of_its_own_has_each_row_once() {
 /// decided.
 async fn made_anew(folder: &Path, nats: &ManagedServer, query: &Headframe, rows: i64) {
     let url = &query.url;
-    let connection = Nats::connect(&NatsConfig {
-        url: nats.url().to_owned(),
-        ..NatsConfig::default()
-    })
-    .await
-    .unwrap();
+    let connection = Nats::connect(&nats.client_config()).await.unwrap();
     connection.js.delete_stream("shares").await.unwrap();
     provision_stream(&connection.js, &Shares, &Default::default())
         .await

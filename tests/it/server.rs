@@ -51,9 +51,15 @@ impl Headframe {
         more: &str,
     ) -> Self {
         let config = folder.join(format!("headframe-{port}.toml"));
+        // A server that the test manages keeps its keys beside its data.
+        let keys = folder.ancestors().map(|at| at.join("nats/headframe.nk"));
+        let key = match keys.into_iter().find(|key| key.exists()) {
+            Some(key) => format!("nkey_file = {key:?}\n"),
+            None => String::new(),
+        };
         let text = format!(
             "data_dir = {folder:?}\nmanaged_nats = false\n[nats]\nurl = \
-             \"{nats_url}\"\n[query]\nlisten = \"127.0.0.1:{port}\"\n\
+             \"{nats_url}\"\n{key}[query]\nlisten = \"127.0.0.1:{port}\"\n\
              [pipelines]\ncommit_ms = 100\nrollup_ms = 200\n{more}"
         );
         std::fs::write(&config, text).unwrap();

@@ -10,6 +10,7 @@ use headframe_schemas::codec::{self, Decoded};
 use headframe_schemas::message::Format;
 
 use super::json_array;
+use super::producer::{is_named, namespaced_rows};
 use crate::publish::{PublishError, Publisher, Receipt};
 use crate::read::decode::rows::{as_json, whole};
 
@@ -111,8 +112,10 @@ fn finish(
     let bad: Vec<RejectedInput> = bad.collect();
     let batch = match identity {
         Some((producer, first)) => identified(&decoded.batch, &decoded.lines, producer, *first)?,
-        None => decoded.batch,
+        None => namespaced_rows(decoded.batch)?,
     };
+    // Lines that go on as they came would go with the names that they carry.
+    let lines = lines.filter(|_| !is_named(&batch));
     Ok(ParsedBody {
         batch,
         lines,

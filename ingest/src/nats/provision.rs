@@ -7,10 +7,14 @@
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use headframe_schemas::Stream;
 use serde::{Deserialize, Serialize};
+
+/// The durable consumer through which subscribers read a stream that is open to them.
+pub const SUBSCRIBER_DURABLE: &str = "subscriber";
 
 /// The shortest window in which JetStream itself must recognise a repeated message id.
 pub const MIN_DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
@@ -119,8 +123,47 @@ pub enum ProvisionError {
     },
 }
 
-/// Creates the stream if it is missing, checks it if it exists. Safe to repeat and to race.
+/// Creates the stream if it is missing, checks it if it exists, and makes the subscribers' durable
+/// where they may read it. Safe to repeat and to race.
 pub async fn provision_stream(
+    js: &Context,
+    stream: &dyn Stream,
+    settings: &StreamSettings,
+) -> Result<StreamIdentity, ProvisionError> {
+    let identity = create_or_check(js, stream, settings).await?;
+    if stream.is_subscribable()
+        && let Err(error) = create_subscriber_durable(js, stream.name()).await
+    {
+        // Only subscribers miss it; the rows do not wait for them.
+        tracing::warn!(
+            stream = stream.name(),
+            %error,
+            "cannot make the durable for subscribers"
+        );
+    }
+    Ok(identity)
+}
+
+/// Makes the durable, which hands out every message from the oldest on and repeats it until it is
+/// acknowledged. One that exists stays as it is.
+async fn create_subscriber_durable(js: &Context, name: &str) -> Result<(), ProvisionError> {
+    let handle = js
+        .get_stream_no_info(name)
+        .await
+        .map_err(|error| failed("open", name, &error))?;
+    let config = pull::Config {
+        durable_name: Some(SUBSCRIBER_DURABLE.to_owned()),
+        description: Some("For subscribers: see docs/subscribe.md.".to_owned()),
+        ..pull::Config::default()
+    };
+    handle
+        .get_or_create_consumer(SUBSCRIBER_DURABLE, config)
+        .await
+        .map(|_| ())
+        .map_err(|error| failed("make a durable of", name, &error))
+}
+
+async fn create_or_check(
     js: &Context,
     stream: &dyn Stream,
     settings: &StreamSettings,

@@ -17,7 +17,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::NatsConfig;
+
+pub mod credentials;
 mod files;
+
+use credentials::Credentials;
 
 /// Environment variable with the path of the `nats-server` binary.
 pub const BINARY_ENV: &str = "HEADFRAME_NATS_SERVER";
@@ -71,6 +76,26 @@ pub enum ServerError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// A key file holds no key.
+    #[error(
+        "{path} holds no key of a NATS user: {reason}; restore it, or remove it to have a new one made"
+    )]
+    Key {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An older version of this program ran in the folder after a newer one.
+    #[error(
+        "there are streams in {named} and, from an older version of headframe, in {anonymous}; keep the folder whose streams the tables follow, and move the other one away"
+    )]
+    TwoStores {
+        /// The folder of the older version.
+        anonymous: PathBuf,
+        /// The folder of this version.
+        named: PathBuf,
+    },
     /// Somebody else works in the folder.
     #[error("{0} is in use by another headframe process; stop it or choose another data folder")]
     Locked(PathBuf),
@@ -93,6 +118,7 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct ManagedServer {
     url: String,
+    own_seed: PathBuf,
     pid: watch::Receiver<Option<u32>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -129,12 +155,14 @@ impl ManagedServer {
         let files = files::Files::create(&config.data_dir)?;
         let lock = lock(&files.lock)?;
         stop_orphan(&config, &files).await?;
+        files.move_streams_into_account()?;
+        let credentials = Credentials::load_or_create(files.folder())?;
         let mut port = if config.port == 0 {
             None
         } else {
             Some(config.port)
         };
-        files.write_config(port, config.max_payload)?;
+        files.write_config(port, config.max_payload, &credentials)?;
         let mut child = spawn(&config, &files)?;
         let found = match wait_ready(&config, &files, port, &mut child).await {
             Ok(found) => found,
@@ -145,7 +173,7 @@ impl ManagedServer {
             }
         };
         port = Some(found);
-        files.write_config(port, config.max_payload)?;
+        files.write_config(port, config.max_payload, &credentials)?;
         let (pid_tx, pid) = watch::channel(child.id());
         let stop = CancellationToken::new();
         let task = tokio::spawn(supervise(config, files, found, child, pid_tx, stop.clone()));
@@ -153,6 +181,7 @@ impl ManagedServer {
         tracing::info!(url, "nats-server runs");
         Ok(Self {
             url,
+            own_seed: credentials.own_seed,
             pid,
             stop,
             task,
@@ -163,6 +192,15 @@ impl ManagedServer {
     /// Where clients connect.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// How this program's own processes connect: where, and with which key.
+    pub fn client_config(&self) -> NatsConfig {
+        NatsConfig {
+            url: self.url.clone(),
+            nkey_file: Some(self.own_seed.clone()),
+            ..NatsConfig::default()
+        }
     }
 
     /// The child's process id; `None` while it is being restarted.

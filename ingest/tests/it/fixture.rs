@@ -55,13 +55,17 @@ impl Bed {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    pub async fn nats(&self) -> Nats {
-        Nats::connect(&NatsConfig {
+    /// How to connect with our own key, whether or not the server runs.
+    pub fn client_config(&self) -> NatsConfig {
+        NatsConfig {
             url: self.url(),
+            nkey_file: Some(self.folder.path().join("headframe.nk")),
             ..NatsConfig::default()
-        })
-        .await
-        .unwrap()
+        }
+    }
+
+    pub async fn nats(&self) -> Nats {
+        Nats::connect(&self.client_config()).await.unwrap()
     }
 
     /// A connection and a provisioned stream of sensor readings.

@@ -12,12 +12,12 @@ use headframe_ingest::{
     Decoder, DecoderState, HttpIngestConfig, Nats, ReadFrom, Reader, StreamSettings, http,
     provision_stream,
 };
-use headframe_schemas::{codec, message};
+use headframe_schemas::{WritePermission, codec, message, stream};
 use serde_json::Value;
 use tower::ServiceExt;
 use tower_http::compression::CompressionLayer;
 
-use crate::fixture::{Bed, SENSORS, line, publisher, read_through};
+use crate::fixture::{Bed, SENSORS, line, publisher, read_through, reading};
 
 /// Headers, body and the status they deserve.
 type Case = (
@@ -407,4 +407,54 @@ async fn pressure_is_told_with_a_time_to_come_back() {
         "{}",
         full.body
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_cannot_take_the_numbers_of_another_producer() {
+    let bed = Bed::start().await;
+    let nats = bed.sensors().await;
+    let pool = publisher(&nats);
+    let router = http::router(publisher(&nats), HttpIngestConfig::default());
+    let headers = [
+        ("headframe-producer", pool.producer()),
+        ("headframe-seq", "1"),
+    ];
+    let by_header = post(&router, "sensors", &headers, line(1)).await;
+    let named = |n| {
+        let mut row: Value = serde_json::from_str(&line(n)).unwrap();
+        row["producer"] = pool.producer().into();
+        row["producer_seq"] = n.into();
+        row.to_string()
+    };
+    let by_row = post(&router, "sensors", &[], named(2)).await;
+    assert_eq!(
+        (by_header.status, by_row.status),
+        (StatusCode::OK, StatusCode::OK)
+    );
+    // The pool's own rows 1 and 2.
+    for n in [3, 4] {
+        pool.record(&reading(n)).await.unwrap();
+    }
+    let (good, bad, duplicates) = stored(&nats).await;
+    let sensors: Vec<&str> = good.keys().map(String::as_str).collect();
+    assert_eq!(
+        (sensors, bad.len(), duplicates),
+        (vec!["s1", "s2", "s3", "s4"], 0, 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_of_an_internal_stream_is_taken() {
+    let bed = Bed::start().await;
+    let nats = bed.sensors().await;
+    let router = http::router(publisher(&nats), HttpIngestConfig::default());
+    for stream in stream::ALL {
+        let answer = post(&router, stream.name(), &[], "").await;
+        let expected = match stream.write_permission() {
+            WritePermission::Internal => StatusCode::FORBIDDEN,
+            // The body is read, and has no rows.
+            _ => StatusCode::BAD_REQUEST,
+        };
+        assert_eq!(answer.status, expected, "{}", stream.name());
+    }
 }

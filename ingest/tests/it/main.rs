@@ -11,4 +11,5 @@ mod publish;
 mod read;
 mod sequenced;
 mod server;
+mod subscriber;
 mod tail;

@@ -1,6 +1,6 @@
 //! The managed server: one per folder, restarted when it dies, an orphan stopped first.
 
-use headframe_ingest::{ManagedServer, Nats, NatsConfig, ServerConfig, ServerError};
+use headframe_ingest::{ManagedServer, Nats, ServerConfig, ServerError};
 
 use crate::fixture::{Bed, SENSORS, binary, publisher, reading};
 
@@ -40,13 +40,7 @@ async fn an_orphan_is_stopped_before_the_next_start() {
         .spawn()
         .unwrap();
     let ready = async {
-        while Nats::connect(&NatsConfig {
-            url: bed.url(),
-            ..NatsConfig::default()
-        })
-        .await
-        .is_err()
-        {
+        while Nats::connect(&bed.client_config()).await.is_err() {
             tokio::task::yield_now().await;
         }
     };

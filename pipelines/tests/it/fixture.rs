@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
 use headframe_ingest::{
-    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, find_nats_server,
+    ManagedServer, Nats, Publisher, PublisherConfig, ServerConfig, find_nats_server,
     provision_stream,
 };
 use headframe_pipelines::{Context, PipelineConfig, PipelineFault, StreamHandle, pipeline};
@@ -39,12 +39,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let config = ServerConfig::new(find_nats_server().unwrap(), folder.path().join("nats"));
         let server = ManagedServer::start(config).await.unwrap();
-        let nats = Nats::connect(&NatsConfig {
-            url: server.url().to_owned(),
-            ..NatsConfig::default()
-        })
-        .await
-        .unwrap();
+        let nats = Nats::connect(&server.client_config()).await.unwrap();
         provision_stream(&nats.js, stream, &Default::default())
             .await
             .unwrap();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream};
+use crate::stream::{GapPolicy, Record, Stream, WritePermission};
 
 /// What happened.
 pub const ACTIONS: &[&str] = &["ban", "unban", "expired"];
@@ -90,6 +90,15 @@ impl Stream for Bans {
     }
     fn gap_policy(&self) -> GapPolicy {
         GapPolicy::Record
+    }
+    fn write_permission(&self) -> WritePermission {
+        WritePermission::Operator
+    }
+    fn keeps_all_rows(&self) -> bool {
+        false
+    }
+    fn is_subscribable(&self) -> bool {
+        false
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, payouts};
+use crate::stream::{GapPolicy, Record, Stream, WritePermission, payouts};
 
 /// The steps in a block's life.
 pub const STATUSES: &[&str] = &[
@@ -72,7 +72,13 @@ impl Stream for Blocks {
     fn gap_policy(&self) -> GapPolicy {
         GapPolicy::Stop
     }
-    fn for_ever(&self) -> bool {
+    fn write_permission(&self) -> WritePermission {
+        WritePermission::Operator
+    }
+    fn keeps_all_rows(&self) -> bool {
+        true
+    }
+    fn is_subscribable(&self) -> bool {
         true
     }
 }

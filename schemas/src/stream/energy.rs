@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream};
+use crate::stream::{GapPolicy, Record, Stream, WritePermission};
 
 /// The stream of power samples.
 pub struct Energies;
@@ -49,6 +49,15 @@ impl Stream for Energies {
     }
     fn gap_policy(&self) -> GapPolicy {
         GapPolicy::Record
+    }
+    fn write_permission(&self) -> WritePermission {
+        WritePermission::Producer
+    }
+    fn keeps_all_rows(&self) -> bool {
+        false
+    }
+    fn is_subscribable(&self) -> bool {
+        false
     }
 }
 

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream};
+use crate::stream::{GapPolicy, Record, Stream, WritePermission};
 
 /// Who says so.
 pub const SOURCES: &[&str] = &["miner", "pool"];
@@ -45,6 +45,15 @@ impl Stream for Hashrates {
     }
     fn gap_policy(&self) -> GapPolicy {
         GapPolicy::Record
+    }
+    fn write_permission(&self) -> WritePermission {
+        WritePermission::Producer
+    }
+    fn keeps_all_rows(&self) -> bool {
+        false
+    }
+    fn is_subscribable(&self) -> bool {
+        false
     }
 }
 

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream};
+use crate::stream::{GapPolicy, Record, Stream, WritePermission};
 
 /// What can be decided.
 pub const KINDS: &[&str] = &["threshold", "hold", "resume", "adjust", "resolve"];
@@ -56,8 +56,14 @@ impl Stream for Instructions {
     fn gap_policy(&self) -> GapPolicy {
         GapPolicy::Stop
     }
-    fn derived(&self) -> bool {
+    fn write_permission(&self) -> WritePermission {
+        WritePermission::Internal
+    }
+    fn keeps_all_rows(&self) -> bool {
         true
+    }
+    fn is_subscribable(&self) -> bool {
+        false
     }
 }
 

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream};
+use crate::stream::{GapPolicy, Record, Stream, WritePermission};
 
 /// The steps in a payment's life.
 pub const STEPS: &[&str] = &[
@@ -66,8 +66,14 @@ impl Stream for Payments {
     fn gap_policy(&self) -> GapPolicy {
         GapPolicy::Stop
     }
-    fn derived(&self) -> bool {
+    fn write_permission(&self) -> WritePermission {
+        WritePermission::Internal
+    }
+    fn keeps_all_rows(&self) -> bool {
         true
+    }
+    fn is_subscribable(&self) -> bool {
+        false
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, blocks};
+use crate::stream::{GapPolicy, Record, Stream, WritePermission, blocks};
 
 /// The steps of a payout.
 pub const STEPS: &[&str] = &["frozen", "credited", "reversed", "matured"];
@@ -67,7 +67,13 @@ impl Stream for Payouts {
     fn gap_policy(&self) -> GapPolicy {
         GapPolicy::Stop
     }
-    fn derived(&self) -> bool {
+    fn write_permission(&self) -> WritePermission {
+        WritePermission::Internal
+    }
+    fn keeps_all_rows(&self) -> bool {
+        true
+    }
+    fn is_subscribable(&self) -> bool {
         true
     }
 }

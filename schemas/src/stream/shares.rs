@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, payouts};
+use crate::stream::{GapPolicy, Record, Stream, WritePermission, payouts};
 
 /// The verdicts a share can get.
 pub const OUTCOMES: &[&str] = &[
@@ -87,6 +87,15 @@ impl Stream for Shares {
     }
     fn gap_policy(&self) -> GapPolicy {
         GapPolicy::Stop
+    }
+    fn write_permission(&self) -> WritePermission {
+        WritePermission::Operator
+    }
+    fn keeps_all_rows(&self) -> bool {
+        false
+    }
+    fn is_subscribable(&self) -> bool {
+        false
     }
 }
 

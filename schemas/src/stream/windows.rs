@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream};
+use crate::stream::{GapPolicy, Record, Stream, WritePermission};
 
 /// The stream of windows.
 pub struct Windows;
@@ -43,8 +43,14 @@ impl Stream for Windows {
     fn gap_policy(&self) -> GapPolicy {
         GapPolicy::Stop
     }
-    fn derived(&self) -> bool {
+    fn write_permission(&self) -> WritePermission {
+        WritePermission::Internal
+    }
+    fn keeps_all_rows(&self) -> bool {
         true
+    }
+    fn is_subscribable(&self) -> bool {
+        false
     }
 }
 

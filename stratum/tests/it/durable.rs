@@ -5,8 +5,8 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use headframe_ingest::find_nats_server;
 use headframe_ingest::{
-    Decoder, ExpectedStream, ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ReadFrom,
-    Reader, ServerConfig,
+    Decoder, ExpectedStream, ManagedServer, Nats, Publisher, PublisherConfig, ReadFrom, Reader,
+    ServerConfig,
 };
 use headframe_ingest::{DecoderState, StreamSettings, provision_stream};
 use headframe_schemas::stream::{self, shares::Share, shares::Shares};
@@ -51,12 +51,7 @@ impl Bed {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = start(folder.path(), 0).await;
-        let nats = Nats::connect(&NatsConfig {
-            url: server.url().to_owned(),
-            ..NatsConfig::default()
-        })
-        .await
-        .unwrap();
+        let nats = Nats::connect(&server.client_config()).await.unwrap();
         for stream in stream::ALL {
             provision_stream(&nats.js, *stream, &StreamSettings::default())
                 .await

@@ -2,8 +2,7 @@
 
 use headframe_ingest::find_nats_server;
 use headframe_ingest::{
-    ManagedServer, Nats, NatsConfig, Publisher, PublisherConfig, ServerConfig, StreamSettings,
-    provision_stream,
+    ManagedServer, Nats, Publisher, PublisherConfig, ServerConfig, StreamSettings, provision_stream,
 };
 use headframe_schemas::stream;
 use headframe_schemas::stream::blocks::Block;
@@ -37,12 +36,7 @@ async fn the_stream_itself_tells_a_restart_what_was_written() {
     ))
     .await
     .unwrap();
-    let nats = Nats::connect(&NatsConfig {
-        url: nats_server.url().to_owned(),
-        ..NatsConfig::default()
-    })
-    .await
-    .unwrap();
+    let nats = Nats::connect(&nats_server.client_config()).await.unwrap();
     let durable = facts(&nats, &folder.path().join("spool"));
     assert!(
         durable

@@ -69,19 +69,14 @@ async fn be_the_pool(role: &str) {
     let orphaned =
         tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     let role: Value = serde_json::from_str(role).unwrap();
-    let url = role["nats"].as_str().unwrap().to_owned();
-    let address = url.trim_start_matches("nats://").to_owned();
+    let nats_config: NatsConfig = serde_json::from_value(role["nats"].clone()).unwrap();
+    let address = nats_config.url.trim_start_matches("nats://").to_owned();
     let nats = loop {
         until("nats-server listens", || {
             std::net::TcpStream::connect(&address).is_ok()
         })
         .await;
-        if let Ok(nats) = Nats::connect(&NatsConfig {
-            url: url.clone(),
-            ..NatsConfig::default()
-        })
-        .await
-        {
+        if let Ok(nats) = Nats::connect(&nats_config).await {
             break nats;
         }
     };
@@ -262,8 +257,9 @@ async fn a_kill_costs_no_share_that_was_answered_ok() {
         .unwrap()
         .port();
     let spool = bed.folder.path().join("pool");
-    let role = json!({"nats": bed.server.as_ref().unwrap().url(), "port": port, "spool": spool})
-        .to_string();
+    let role =
+        json!({"nats": bed.server.as_ref().unwrap().client_config(), "port": port, "spool": spool})
+            .to_string();
     let told = Arc::new(Mutex::new(Told::default()));
     let mut siege = Siege {
         bed,

@@ -1,9 +1,11 @@
 //! The files of a managed server: where they lie and what is in them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::ServerError;
+use super::credentials::{ACCOUNT, Credentials, write_private};
 
 /// The paths in a data folder.
 #[derive(Debug, Clone)]
@@ -14,13 +16,14 @@ pub struct Files {
     pub log: PathBuf,
     /// `nats.lock`, held while a parent lives.
     pub lock: PathBuf,
+    folder: PathBuf,
     pid: PathBuf,
     store: PathBuf,
     run: PathBuf,
 }
 
 impl Files {
-    /// Creates the folders.
+    /// Creates the folders, and closes the data folder to other users.
     pub fn create(data_dir: &Path) -> Result<Self, ServerError> {
         let (store, run) = (data_dir.join("jetstream"), data_dir.join("run"));
         for folder in [&store, &run] {
@@ -36,6 +39,13 @@ impl Files {
             path: data_dir.to_owned(),
             source,
         })?;
+        fs::set_permissions(&data_dir, fs::Permissions::from_mode(0o700)).map_err(|source| {
+            ServerError::File {
+                attempt: "close to others",
+                path: data_dir.clone(),
+                source,
+            }
+        })?;
         Ok(Self {
             config: data_dir.join("nats.conf"),
             log: data_dir.join("nats.log"),
@@ -43,12 +53,45 @@ impl Files {
             pid: data_dir.join("run/nats.pid"),
             store: data_dir.join("jetstream"),
             run: data_dir.join("run"),
+            folder: data_dir,
+        })
+    }
+
+    /// The data folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Moves the streams of a store from before there were credentials into the account that has
+    /// them now. No server may run on it.
+    pub fn move_streams_into_account(&self) -> Result<(), ServerError> {
+        let accounts = self.store.join("jetstream");
+        let (anonymous, named) = (accounts.join("$G"), accounts.join(ACCOUNT));
+        if !anonymous.join("streams").exists() {
+            return Ok(());
+        }
+        if named.exists() {
+            return Err(ServerError::TwoStores { anonymous, named });
+        }
+        tracing::info!(
+            account = ACCOUNT,
+            "moving the streams into an account that needs a key"
+        );
+        fs::rename(&anonymous, &named).map_err(|source| ServerError::File {
+            attempt: "move into an account",
+            path: anonymous.clone(),
+            source,
         })
     }
 
     /// Writes the configuration; without a port the server chooses one and writes it into the run
     /// folder.
-    pub fn write_config(&self, port: Option<u16>, max_payload: usize) -> Result<(), ServerError> {
+    pub fn write_config(
+        &self,
+        port: Option<u16>,
+        max_payload: usize,
+        credentials: &Credentials,
+    ) -> Result<(), ServerError> {
         let port = port.map_or("-1".to_owned(), |port| port.to_string());
         let text = format!(
             "# Written by headframe at each start.\n\
@@ -60,13 +103,14 @@ impl Files {
              ports_file_dir: {}\n\
              log_file: {}\n\
              logfile_size_limit: 64MB\n\
-             jetstream {{\n    store_dir: {}\n    # An acknowledgement is a promise: each one waits for the disk.\n    sync_interval: always\n}}\n",
+             jetstream {{\n    store_dir: {}\n    # An acknowledgement is a promise: each one waits for the disk.\n    sync_interval: always\n}}\n{}",
             quoted(&self.pid),
             quoted(&self.run),
             quoted(&self.log),
             quoted(&self.store),
+            credentials.accounts_section(),
         );
-        fs::write(&self.config, text).map_err(|source| ServerError::File {
+        write_private(&self.config, text.as_bytes()).map_err(|source| ServerError::File {
             attempt: "write",
             path: self.config.clone(),
             source,

@@ -6,8 +6,7 @@
 use std::path::Path;
 
 use headframe_ingest::{
-    ManagedServer, Nats, NatsConfig, ServerConfig, StreamIdentity, find_nats_server,
-    provision_stream,
+    ManagedServer, Nats, ServerConfig, StreamIdentity, find_nats_server, provision_stream,
 };
 use headframe_pipelines::payment::lake_journal::LakeJournal;
 use headframe_pipelines::payment::payer::PauseReason;
@@ -63,12 +62,9 @@ impl Place {
     }
 
     async fn nats(&self) -> Nats {
-        Nats::connect(&NatsConfig {
-            url: self.server.as_ref().unwrap().url().to_owned(),
-            ..NatsConfig::default()
-        })
-        .await
-        .unwrap()
+        Nats::connect(&self.server.as_ref().unwrap().client_config())
+            .await
+            .unwrap()
     }
 
     async fn stream(&self) -> StreamIdentity {

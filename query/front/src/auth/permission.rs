@@ -4,6 +4,7 @@
 //! something is closed until somebody has thought about it.
 
 use axum::http::Method;
+use headframe_schemas::{WritePermission, stream};
 
 /// Who may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,15 +19,10 @@ pub(super) enum Permission {
     Operator,
 }
 
-/// The streams that money follows from: whoever can write them can credit himself.
-const MONEY_STREAMS: &[&str] = &["shares", "blocks"];
-
-/// Whether rows of this stream are anybody's who may read. What is not the plain name of a stream
-/// is not.
-fn readers_may_write(stream: &str) -> bool {
-    let plain =
-        |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'_';
-    !stream.is_empty() && stream.bytes().all(plain) && !MONEY_STREAMS.contains(&stream)
+/// Whether whoever may read may also send rows of this stream. The stream itself decides; a name
+/// that is no stream's needs the operator.
+fn readers_may_write(name: &str) -> bool {
+    stream::find(name).is_some_and(|stream| stream.write_permission() == WritePermission::Producer)
 }
 
 /// What this request needs. The path is the one that was sent: whoever answers decodes it only
@@ -148,5 +144,19 @@ mod tests {
         ] {
             assert_eq!(required(&method, path), permission, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn each_stream_says_itself_who_may_send_its_rows() {
+        for stream in stream::ALL {
+            let path = format!("/api/v1/ingest/{}", stream.name());
+            let expected = match stream.write_permission() {
+                WritePermission::Producer => Permission::Reader,
+                WritePermission::Operator | WritePermission::Internal => Permission::Operator,
+            };
+            assert_eq!(required(&Method::POST, &path), expected, "{path}");
+        }
+        let path = "/api/v1/ingest/nowhere";
+        assert_eq!(required(&Method::POST, path), Permission::Operator);
     }
 }
