@@ -170,6 +170,32 @@ struct BlockLifecycle {
     /// What the newest row says of the chain; a candidate row says nothing of it.
     status: Option<String>,
     standing: PayoutStatus,
+    /// Whether it counts as the pool's own.
+    ownership: Ownership,
+}
+
+/// Whether a block is the pool's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ownership {
+    /// Nothing is known against it.
+    Own,
+    /// Only the public tag speaks for it: an operator must confirm it.
+    Unproven,
+    /// An operator says that it is somebody else's.
+    Rejected,
+}
+
+impl Ownership {
+    /// After a row with this status: the pool writes a candidate row for what it found itself and
+    /// for what an operator confirms, and nothing brings a rejected block back.
+    fn after(self, status: &str) -> Self {
+        match (self, status) {
+            (Self::Rejected, _) | (_, "rejected") => Self::Rejected,
+            (_, "unproven") => Self::Unproven,
+            (_, "candidate") => Self::Own,
+            (ownership, _) => ownership,
+        }
+    }
 }
 
 impl BlockLifecycles {
@@ -182,11 +208,17 @@ impl BlockLifecycles {
             is_frozen: false,
             status: None,
             standing: PayoutStatus::Open,
+            ownership: Ownership::Own,
         };
         let lifecycle = self.known.entry(key.clone()).or_insert_with(first);
         // A candidate row that was late may come after the row it should precede.
         if row.status != "candidate" {
             lifecycle.status = Some(row.status.clone());
+        }
+        lifecycle.ownership = lifecycle.ownership.after(&row.status);
+        if !lifecycle.is_frozen && lifecycle.ownership != Ownership::Own {
+            self.unpaid.remove(&key);
+            return Vec::new();
         }
         let mut steps = Vec::new();
         if !lifecycle.is_frozen {

@@ -472,6 +472,36 @@ fn a_block_is_paid_once_a_row_of_it_says_terms_and_reward() {
 }
 
 #[test]
+fn an_unproven_block_is_frozen_and_paid_only_once_it_is_confirmed() {
+    use lifecycle::StepKind::{Credited, Frozen, Matured};
+    let solo = Some("solo");
+    let steps = |rows: &[&str]| -> Vec<Vec<lifecycle::StepKind>> {
+        let mut lifecycles = lifecycle::BlockLifecycles::default();
+        let mut step = |(n, status): (usize, &&str)| {
+            let due = lifecycles.next(&row_of(n as i64, status, solo, Some(7)));
+            assert_eq!(lifecycles.unpaid(), 0, "nobody waits for its terms");
+            due.iter().map(|due| due.kind).collect()
+        };
+        rows.iter().enumerate().map(&mut step).collect()
+    };
+    // Whatever the chain says of it meanwhile.
+    let held = ["unproven", "accepted", "confirmed", "matured"];
+    assert!(steps(&held).iter().all(Vec::is_empty), "{:?}", steps(&held));
+    assert_eq!(
+        steps(&["unproven", "candidate", "accepted", "matured"]),
+        [vec![], vec![Frozen], vec![Credited], vec![Matured]],
+        "the operator's confirmation is a candidate row"
+    );
+    let rejected = ["unproven", "rejected", "candidate", "accepted", "matured"];
+    assert!(steps(&rejected).iter().all(Vec::is_empty));
+    assert_eq!(
+        steps(&["candidate", "accepted", "unproven", "matured"]),
+        [vec![Frozen], vec![Credited], vec![], vec![Matured]],
+        "what is frozen stays"
+    );
+}
+
+#[test]
 fn no_miner_may_be_called_like_the_pools_own_account() {
     let rejects =
         |stream: &dyn Stream, row: String| codec::decode_ndjson(stream, &[row.as_bytes()]).rejects;
