@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
+use headframe_pipelines::pipeline;
 use headframe_query_engine::catalog::money;
 use headframe_schemas::{rollup, stream};
 use serde_json::json;
@@ -179,6 +180,24 @@ fn streams() -> String {
     text
 }
 
+fn pipelines() -> String {
+    let mut text = "| pipeline | streams | what it does |\n|---|---|---|\n".to_owned();
+    for pipeline in pipeline::ALL {
+        let taken: Vec<String> = stream::ALL
+            .iter()
+            .filter(|stream| pipeline.takes(**stream))
+            .map(|stream| format!("`{}`", stream.name()))
+            .collect();
+        let streams = match taken.len() == stream::ALL.len() {
+            true => "every one".to_owned(),
+            false => taken.join(", "),
+        };
+        let (name, doc) = (pipeline.name(), pipeline.doc());
+        text.push_str(&format!("| `{name}` | {streams} | {doc} |\n"));
+    }
+    text
+}
+
 fn tables() -> String {
     let mut text = "| table or view | rows |\n|---|---|\n".to_owned();
     for stream in stream::ALL {
@@ -222,6 +241,7 @@ fn tables() -> String {
 fn tables_in_the_documents_are_those_of_the_program() {
     for (path, name, wanted) in [
         ("README.md", "streams", streams()),
+        ("README.md", "pipelines", pipelines()),
         ("docs/sql.md", "tables", tables()),
     ] {
         let text = read(path);

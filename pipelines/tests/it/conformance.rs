@@ -85,14 +85,22 @@ async fn every_stream_is_stored_once_resumed_and_recovered() {
     }
 }
 
+/// The name stands in faults, probes and documents, so that it must be plain and nobody else's.
 #[test]
-fn every_pipeline_has_a_name_a_doc_and_a_stream() {
+fn every_pipeline_has_a_name_of_its_own_a_doc_and_a_stream() {
+    let mut names = std::collections::BTreeSet::new();
     for pipeline in pipeline::ALL {
-        assert!(pipeline.doc().ends_with('.') && !pipeline.name().is_empty());
+        let name = pipeline.name();
+        assert!(names.insert(name), "{name} is there twice");
+        let is_plain = |name: &str| {
+            let letters = |c: char| c.is_ascii_lowercase() || c == '_';
+            !name.is_empty() && name.chars().all(letters)
+        };
+        assert!(is_plain(name), "{name:?} must be of small letters");
+        assert!(pipeline.doc().ends_with('.'), "{name}: a sentence");
         assert!(
             stream::ALL.iter().any(|stream| pipeline.takes(*stream)),
-            "{} takes no stream",
-            pipeline.name()
+            "{name} takes no stream"
         );
     }
 }
