@@ -8,25 +8,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use datafusion::datasource::MemTable;
-use datafusion::prelude::SessionContext;
 use deltalake_core::operations::vacuum::VacuumMode;
 use futures::TryStreamExt;
-use headframe_schemas::{Rollup, Table, codec, rollup};
+use headframe_schemas::{Rollup, Table, rollup};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::delta::action::{LogLine, Remove};
-use crate::delta::data_file::{CompressionEffort, DataFile, EncodedFile, FileEncoder, file_schema};
+use crate::delta::data_file::{CompressionEffort, DataFile, EncodedFile};
 use crate::delta::lake::{Lake, TableLocation};
 use crate::delta::log::{LogState, PutOutcome, delta_table, now_ms};
 use crate::delta::snapshot::by_partition;
 use crate::delta::writer::{check, fence_app, maintenance_app, offset_app, put_files};
 use crate::error::SinkError;
+
+mod merge;
+
+use merge::{Merge, Merged};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -235,44 +236,59 @@ impl Maintenance {
         now: i64,
     ) -> Result<usize, SinkError> {
         let logged: i64 = files.iter().map(|file| file.rows).sum();
-        let mut encoder = FileEncoder::new(&self.table, effort)?;
-        let mut before = 0;
-        let mut partials = Vec::new();
-        for file in files {
-            for batch in self.read(file).await? {
-                let batch = batch?;
-                before += batch.num_rows();
-                if self.is_rollup() {
-                    partials.push(batch)
-                } else {
-                    encoder.write(&batch)?
-                }
-            }
-        }
-        if before as i64 != logged {
-            return Err(self.differ(
+        let merged = self.merge(partition, files, effort, now).await?;
+        if merged.read as i64 != logged {
+            return Err(rows_differ(
+                &self.table.name,
                 format!("{logged} rows in the log"),
-                format!("{before} rows in the files"),
+                format!("{} rows in the files", merged.read),
             ));
         }
-        if let Some(rollup) = self.rollup() {
-            for batch in self.fold(rollup, partials).await? {
-                encoder.write(&batch)?;
-            }
-        } else if encoder.rows() != before {
-            return Err(self.differ(format!("{before} rows"), format!("{} rows", encoder.rows())));
+        if !self.is_rollup() && merged.written != merged.read {
+            return Err(rows_differ(
+                &self.table.name,
+                format!("{} rows", merged.read),
+                format!("{} rows", merged.written),
+            ));
         }
-        let file = encoder.finish(partition.clone(), "merged", now, false)?;
-        put_files(&self.location, std::slice::from_ref(&file)).await?;
-        self.replace(files, vec![file], "OPTIMIZE", false, now)
+        put_files(&self.location, std::slice::from_ref(&merged.file)).await?;
+        self.replace(files, vec![merged.file], "OPTIMIZE", false, now)
             .await
     }
 
-    fn differ(&self, before: String, after: String) -> SinkError {
-        SinkError::RowsDiffer {
-            table: self.table.name.clone(),
-            before,
-            after,
+    /// One file of many, made on a thread for blocking work while the next one is fetched.
+    async fn merge(
+        &self,
+        partition: &BTreeMap<String, Option<String>>,
+        files: &[Arc<DataFile>],
+        effort: CompressionEffort,
+        now: i64,
+    ) -> Result<Merged, SinkError> {
+        let merge = Merge {
+            table: self.table.clone(),
+            rollup: self.rollup(),
+            effort,
+            partition: partition.clone(),
+            now,
+        };
+        let (sender, fetched) = mpsc::channel(1);
+        let merging = tokio::task::spawn_blocking(move || merge.run(fetched));
+        for file in files {
+            let path = Path::from(file.add.path.as_str());
+            let bytes = async { self.location.store.get(&path).await?.bytes().await };
+            let bytes = bytes
+                .await
+                .map_err(SinkError::store("reading a data file", &self.table.name))?;
+            // The other side is gone only when it failed, and tells why below.
+            if sender.send(bytes).await.is_err() {
+                break;
+            }
+        }
+        drop(sender);
+        match merging.await {
+            Ok(merged) => merged,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(SinkError::Cancelled("rewriting files")),
         }
     }
 
@@ -285,85 +301,6 @@ impl Maintenance {
             .iter()
             .copied()
             .find(|rollup| rollup.table() == self.table.name)
-    }
-
-    /// Partial rows of a rollup become one a window and key. Sums must not change.
-    async fn fold(
-        &self,
-        rollup: &dyn Rollup,
-        batches: Vec<RecordBatch>,
-    ) -> Result<Vec<RecordBatch>, SinkError> {
-        let error = || SinkError::encode("folding partial rows", &self.table.name);
-        let schema = file_schema(&self.table);
-        let context = SessionContext::new();
-        let partials = MemTable::try_new(schema.clone(), vec![batches.clone()]).map_err(error())?;
-        context
-            .register_table("partials", Arc::new(partials))
-            .map_err(error())?;
-        let sql = format!("{} ORDER BY bin, {}", rollup.fold_sql(), rollup.key_list());
-        let folded = context
-            .sql(&sql)
-            .await
-            .map_err(error())?
-            .collect()
-            .await
-            .map_err(error())?;
-        let folded = folded
-            .iter()
-            .map(|batch| codec::conform(&schema, batch))
-            .collect::<Result<Vec<_>, _>>();
-        let folded = folded.map_err(SinkError::encode("folding partial rows", &self.table.name))?;
-        let sums = rollup
-            .measures()
-            .iter()
-            .filter(|measure| measure.merge == headframe_schemas::Merge::Sum);
-        let sums: Vec<String> = sums
-            .map(|measure| format!("sum({})", measure.column.name))
-            .collect();
-        let total = async |rows: Vec<RecordBatch>| -> datafusion::common::Result<String> {
-            let context = SessionContext::new();
-            context.register_table(
-                "rows",
-                Arc::new(MemTable::try_new(schema.clone(), vec![rows])?),
-            )?;
-            let answer = context
-                .sql(&format!("SELECT {} FROM rows", sums.join(", ")))
-                .await?
-                .collect()
-                .await?;
-            Ok(arrow::util::pretty::pretty_format_batches(&answer)?.to_string())
-        };
-        let (before, after) = (
-            total(batches).await.map_err(error())?,
-            total(folded.clone()).await.map_err(error())?,
-        );
-        if before != after {
-            return Err(self.differ(before, after));
-        }
-        Ok(folded)
-    }
-
-    /// The rows of a file, decoded as they are asked for.
-    async fn read(
-        &self,
-        file: &DataFile,
-    ) -> Result<impl Iterator<Item = Result<RecordBatch, SinkError>>, SinkError> {
-        let name = self.table.name.clone();
-        let path = Path::from(file.add.path.as_str());
-        let bytes = async { self.location.store.get(&path).await?.bytes().await };
-        let bytes = bytes
-            .await
-            .map_err(SinkError::store("reading a data file", &name))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .and_then(|builder| builder.with_batch_size(65_536).build());
-        let schema = file_schema(&self.table);
-        Ok(reader
-            .map_err(SinkError::encode("reading a data file", &name))?
-            .map(move |batch| {
-                let batch = batch.map_err(SinkError::encode("reading a data file", &name))?;
-                codec::conform(&schema, &batch)
-                    .map_err(SinkError::encode("reading a data file", &name))
-            }))
     }
 
     /// Drops whole files whose newest row is past the retention.
@@ -569,4 +506,12 @@ fn version_of(name: &str) -> Option<i64> {
 fn day_ms(day: &str) -> Option<i64> {
     let date = day.parse::<chrono::NaiveDate>().ok()?;
     Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis())
+}
+
+fn rows_differ(table: &str, before: String, after: String) -> SinkError {
+    SinkError::RowsDiffer {
+        table: table.to_owned(),
+        before,
+        after,
+    }
 }

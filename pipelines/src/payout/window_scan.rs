@@ -2,37 +2,41 @@
 //! first, until it is full.
 //!
 //! Sums of integers do not depend on the order, so a row group that is taken whole is only added
-//! up, by dictionary. Where the window begins and where it ends the shares are walked one by one in
-//! the order of their places. A [`WindowScanner`] remembers the sums for the next block.
+//! up, by dictionary. Only where the window begins and where it ends are shares walked one by one in
+//! the order of their places, a few of a row group that may have a million. A [`WindowScanner`] remembers the sums for the next block.
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
-use headframe_sinks::BATCH_ROWS;
 use headframe_sinks::{DataFile, RowGroup, SinkError, Snapshot, row_groups};
 
 use super::freeze::FoundWindow;
 use super::lifecycle::RowPosition;
-use super::{Scheme, SchemeWalk, ShareWork, WalkStep};
+use super::{Scheme, ShareWork};
 
 mod cache;
 mod group_sums;
 mod miner_ids;
 mod miner_sums;
 mod ordered_shares;
+mod walk;
+mod work;
 
 use cache::ScanCache;
-use group_sums::{GroupSums, Total, sum_rows};
-use miner_sums::MinerSums;
-use ordered_shares::OrderedShares;
+use group_sums::sum_rows;
+use walk::{Segment, WindowWalk};
+pub use work::ScanWork;
+use work::WorkCounter;
 
 /// How long after the candidate its share may become durable, microseconds.
 pub const PATIENCE_US: i64 = 600_000_000;
-/// Segmentes that are added up ahead of the walk, as many as there are cores to do it, within
+/// Segments that are added up ahead of the walk, as many as there are cores to do it, within
 /// reason; and footers read ahead.
 const AHEAD: usize = 4;
+/// Rows at the end of a window that are walked one by one: a scheme must see the winning share
+/// itself.
+const END_ROWS: usize = 1_024;
 
 /// Where the window of a block ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,19 +54,27 @@ pub enum WindowEnd {
 
 /// Searches the windows of one `shares` table. Cheap to clone; clones remember together.
 #[derive(Debug, Clone, Default)]
-pub struct WindowScanner(Arc<Mutex<Arc<ScanCache>>>);
+pub struct WindowScanner {
+    cache: Arc<Mutex<Arc<ScanCache>>>,
+    work: Arc<WorkCounter>,
+}
 
 impl WindowScanner {
     fn cache(&self) -> Arc<ScanCache> {
-        locked(&self.0).clone()
+        locked(&self.cache).clone()
     }
 
     fn begin_scan(&self) -> Arc<ScanCache> {
-        let mut cache = locked(&self.0);
+        let mut cache = locked(&self.cache);
         if cache.begin_scan() {
             *cache = Arc::default();
         }
         cache.clone()
+    }
+
+    /// What this scanner has read so far.
+    pub fn work(&self) -> ScanWork {
+        self.work.get()
     }
 
     /// Where the window of this block ends, for a candidate that JetStream stored at
@@ -89,7 +101,7 @@ impl WindowScanner {
         if reached.is_none_or(|reached| reached <= candidate_us + PATIENCE_US) {
             return Ok(WindowEnd::Unknown);
         }
-        let last = find_last_before(shares, pool, candidate_us).await?;
+        let last = find_last_before(shares, pool, candidate_us, &self.work).await?;
         Ok(last.map_or(WindowEnd::NoShares, WindowEnd::LastBefore))
     }
 
@@ -135,11 +147,19 @@ impl WindowScanner {
                 break;
             }
             for group in groups {
-                let rows = ordered_shares::read_shares(&[group], pool, |row| {
-                    row.block_hash == Some(hash) && row.ingest_time <= until_us
-                })
-                .await?;
-                first = first.into_iter().chain(rows.first()).min();
+                let rows =
+                    ordered_shares::rows_with_text(&group, "block_hash", hash, &self.work).await?;
+                for row in rows {
+                    let found = ordered_shares::read_share_rows(
+                        std::slice::from_ref(&group),
+                        Some(row..row + 1),
+                        pool,
+                        &self.work,
+                        |row| row.ingest_time <= until_us,
+                    )
+                    .await?;
+                    first = first.into_iter().chain(found.first()).min();
+                }
             }
         }
         Ok(first)
@@ -166,35 +186,27 @@ impl WindowScanner {
                 .buffered(2)
                 .map_ok(|groups| stream::iter(groups.into_iter().map(Ok)))
                 .try_flatten()
-                .map_ok(|groups| read_segment(cache.clone(), groups, pool.to_owned(), end))
+                .map_ok(|groups| {
+                    read_segment(
+                        cache.clone(),
+                        self.work.clone(),
+                        groups,
+                        pool.to_owned(),
+                        end,
+                    )
+                })
                 .try_buffered(cores),
         );
         let walk = scheme.walk(wanted);
-        let mut walk_state = WindowWalk {
-            cache,
-            pool,
-            walk,
-            found: FoundWindow::default(),
-            sums: MinerSums::default(),
-            oldest: None,
-        };
-        while let Some(part) = parts.try_next().await? {
-            if walk_state.take(part).await? {
+        let mut walk = WindowWalk::new(cache, &self.work, pool, walk);
+        while let Some(segment) = parts.try_next().await? {
+            if walk.take(segment).await? {
                 break;
             }
         }
-        // Where the oldest shares that count were only added up, that segment tells where the
-        // window begins.
-        if let Some((groups, rows)) = walk_state.oldest.take() {
-            walk_state.found.edge = ordered_shares::read_share_rows(&groups, rows, pool, |_| true)
-                .await?
-                .first();
-        }
+        let found = walk.finish().await?;
         cache.end_scan(pool);
-        Ok(FoundWindow {
-            window: walk_state.sums.window(&locked(&cache.names)),
-            ..walk_state.found
-        })
+        Ok(found)
     }
 }
 
@@ -218,6 +230,7 @@ async fn find_last_before(
     shares: &Snapshot,
     pool: &str,
     candidate_us: i64,
+    work: &WorkCounter,
 ) -> Result<Option<RowPosition>, SinkError> {
     for segment in segments(&shares.files) {
         if segment.iter().all(|file| {
@@ -231,7 +244,7 @@ async fn find_last_before(
         for file in segment {
             for group in row_groups(shares, &file).await? {
                 last = last.max(
-                    ordered_shares::read_shares(&[group], pool, |row| {
+                    ordered_shares::read_shares(&[group], pool, work, |row| {
                         row.ingest_time <= candidate_us
                     })
                     .await?
@@ -246,137 +259,9 @@ async fn find_last_before(
     Ok(None)
 }
 
-/// A segment of row groups, as it was read.
-enum Segment {
-    /// Added up.
-    Sum(Vec<RowGroup>, Vec<Arc<GroupSums>>),
-    /// Row by row, because the window ends in it.
-    Rows(OrderedShares),
-}
-
-/// A walk on its way.
-struct WindowWalk<'a> {
-    cache: &'a ScanCache,
-    pool: &'a str,
-    walk: Box<dyn SchemeWalk>,
-    /// Where it begins and ends; its miners are in `sums` until the end.
-    found: FoundWindow,
-    sums: MinerSums,
-    /// The oldest segment that was taken whole, or the rows of it that were.
-    oldest: Option<(Vec<RowGroup>, Option<Range<usize>>)>,
-}
-
-impl WindowWalk<'_> {
-    /// Takes the next older part; true when the window is complete.
-    async fn take(&mut self, part: Segment) -> Result<bool, SinkError> {
-        let (groups, group_sums) = match part {
-            Segment::Rows(rows) => return Ok(self.walk_rows(&rows)),
-            Segment::Sum(groups, group_sums) => (groups, group_sums),
-        };
-        let mut total = Total::default();
-        group_sums.iter().for_each(|sums| total.add(sums.total));
-        if total.shares == 0 {
-            return Ok(false);
-        }
-        let blocks = groups.iter().any(|group| !group.is_void("block_hash"));
-        if self.walk.take_segment(total.weight, blocks) {
-            group_sums.iter().for_each(|sums| self.sums.add_all(sums));
-            self.oldest = Some((groups, None));
-            return Ok(false);
-        }
-        match (groups.as_slice(), group_sums.as_slice()) {
-            ([group], [sums]) if group.is_ordered() && !sums.chunks.is_empty() => {
-                self.take_chunks(group, &sums.chunks, blocks).await
-            }
-            _ => {
-                Ok(self
-                    .walk_rows(&ordered_shares::read_shares(&groups, self.pool, |_| true).await?))
-            }
-        }
-    }
-
-    /// Takes as many chunks of a row group in order as fit, newest first, and walks those that do
-    /// not.
-    async fn take_chunks(
-        &mut self,
-        group: &RowGroup,
-        chunks: &[Total],
-        blocks: bool,
-    ) -> Result<bool, SinkError> {
-        let mut whole: Option<Range<usize>> = None;
-        let mut complete = false;
-        for (index, chunk) in chunks
-            .iter()
-            .enumerate()
-            .rev()
-            .filter(|(_, chunk)| chunk.shares > 0)
-        {
-            let rows = index * BATCH_ROWS..((index + 1) * BATCH_ROWS).min(group.rows());
-            if self.walk.take_segment(chunk.weight, blocks) {
-                // Neighbours are read at once, for what lies before them must be skipped.
-                let end = whole
-                    .take_if(|newer| newer.start == rows.end)
-                    .map_or(rows.end, |newer| newer.end);
-                self.add_rows(group, whole.replace(rows.start..end)).await?;
-                self.oldest = Some((vec![group.clone()], Some(rows)));
-                continue;
-            }
-            complete = self.walk_rows(
-                &ordered_shares::read_share_rows(
-                    std::slice::from_ref(group),
-                    Some(rows),
-                    self.pool,
-                    |_| true,
-                )
-                .await?,
-            );
-            if complete {
-                break;
-            }
-        }
-        self.add_rows(group, whole).await?;
-        Ok(complete)
-    }
-
-    async fn add_rows(
-        &mut self,
-        group: &RowGroup,
-        rows: Option<Range<usize>>,
-    ) -> Result<(), SinkError> {
-        if let Some(rows) = rows {
-            self.sums
-                .add_all(&sum_rows(group, rows, self.pool, &self.cache.names).await?);
-        }
-        Ok(())
-    }
-
-    fn walk_rows(&mut self, rows: &OrderedShares) -> bool {
-        let numbers: Vec<u32> = {
-            let mut names = locked(&self.cache.names);
-            rows.names().map(|name| names.id_of(name)).collect()
-        };
-        for (place, number, share) in rows.newest_first() {
-            let (weight, last) = match self.walk.take_share(&share) {
-                WalkStep::Take(weight) => (weight, false),
-                WalkStep::Last(weight) => (weight, true),
-                WalkStep::End => return true,
-            };
-            self.found.newest.get_or_insert(place);
-            self.found.edge = Some(place);
-            self.oldest = None;
-            if let Some(number) = numbers.get(number) {
-                self.sums.add(*number, weight, 1);
-            }
-            if last {
-                return true;
-            }
-        }
-        false
-    }
-}
-
 async fn read_segment(
     cache: Arc<ScanCache>,
+    work: Arc<WorkCounter>,
     groups: Vec<RowGroup>,
     pool: String,
     end: RowPosition,
@@ -385,22 +270,57 @@ async fn read_segment(
         .iter()
         .all(|group| group.seq_range().is_some_and(|range| range.1 < end.seq));
     // The decoding is what takes time; a task of its own brings it to another core.
-    let work = async move {
+    let reading = async move {
         if !whole {
-            return ordered_shares::read_shares(&groups, &pool, |row| row.place <= end)
-                .await
-                .map(Segment::Rows);
+            return read_end(&cache, &work, groups, &pool, end).await;
         }
         let mut group_sums = Vec::with_capacity(groups.len());
         for group in &groups {
-            group_sums.push(cache.sums_of(group, &pool).await?);
+            group_sums.push(cache.sums_of(group, &pool, &work).await?);
         }
         Ok(Segment::Sum(groups, group_sums))
     };
-    match tokio::spawn(work).await {
-        Ok(part) => part,
+    match tokio::spawn(reading).await {
+        Ok(segment) => segment,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// The segment that the window ends in. A row group may have a million rows, of which the last few
+/// are wanted one by one: those before them are only added up.
+async fn read_end(
+    cache: &ScanCache,
+    work: &WorkCounter,
+    groups: Vec<RowGroup>,
+    pool: &str,
+    end: RowPosition,
+) -> Result<Segment, SinkError> {
+    let is_before_end = |row: &ordered_shares::Candidate| row.place <= end;
+    let ordered = match groups.as_slice() {
+        [group] if group.is_ordered() => ordered_shares::rows_through(group, end, work).await?,
+        _ => None,
+    };
+    let (Some(through), Some(group)) = (ordered, groups.first()) else {
+        return ordered_shares::read_shares(&groups, pool, work, is_before_end)
+            .await
+            .map(Segment::Rows);
+    };
+    let older = through.saturating_sub(END_ROWS);
+    let newest = ordered_shares::read_share_rows(
+        std::slice::from_ref(group),
+        Some(older..through),
+        pool,
+        work,
+        is_before_end,
+    )
+    .await?;
+    let sums = sum_rows(group, 0..older, pool, &cache.names, work).await?;
+    Ok(Segment::End {
+        newest,
+        groups,
+        older,
+        sums: Arc::new(sums),
+    })
 }
 
 /// Files whose sequences overlap belong together: a rewrite of old small files may enclose others.

@@ -10,7 +10,7 @@ use headframe_pipelines::payout::{self, Scheme, ShareWork};
 use headframe_schemas::Table;
 use headframe_schemas::stream::shares::{Share, Shares};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
-use headframe_sinks::{Lake, SeqRange, SnapshotReader, StreamBinding, TableWriter};
+use headframe_sinks::{BATCH_ROWS, Lake, SeqRange, SnapshotReader, StreamBinding, TableWriter};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
@@ -589,4 +589,57 @@ async fn a_long_row_group_is_cut_where_the_window_begins_and_then_remembered() {
             .await
             .is_err()
     );
+}
+
+/// Compaction may put the share that made a block into a row group of a million rows. Then a few of
+/// them are read one by one, and the others are added up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_winning_share_inside_a_long_row_group_costs_few_rows() {
+    const FEW: u64 = 4_096;
+    let mut pool = Pool::new().await;
+    let mut messages: Vec<(i64, Vec<Share>)> = (0..28)
+        .map(|message| {
+            let row = |n: i64| share(n, &format!("m{}", n % 300), 5 + n % 100, 90_000, None);
+            (
+                START_US,
+                (0..5_000).map(|n| row(message * 5_000 + n)).collect(),
+            )
+        })
+        .collect();
+    for (message, block) in [(4, 2), (18, 1)] {
+        let won = &mut messages[message].1[2_500];
+        won.block_hash = Some(hash(block));
+    }
+    pool.commit(&messages).await;
+    let snapshot = pool.snapshot().await;
+    assert_eq!(snapshot.files.len(), 1, "one file, and one row group in it");
+    let winner = |(_, share): &&(RowPosition, Share)| share.block_hash == Some(hash(1));
+    let place = pool.rows.iter().find(winner).unwrap().0;
+    let chunk = BATCH_ROWS as u64;
+    let pplns: &dyn Scheme = &payout::pplns::Pplns;
+    for (scheme, wanted, one_by_one) in [
+        (pplns, window_of(300), 0),
+        (pplns, window_of(20_000), chunk),
+        (pplns, window_of(999_000), 0),
+        (&payout::prop::Prop, 1, chunk),
+        (&payout::solo::Solo, 1, 0),
+    ] {
+        let scanner = WindowScanner::default();
+        let end = scanner
+            .find_end(&snapshot, "main", &hash(1), START_US)
+            .await;
+        assert_eq!(end.unwrap(), WindowEnd::WinningShare(place));
+        let found = scanner.scan(&snapshot, "main", place, scheme, wanted).await;
+        let (found, name, work) = (found.unwrap(), scheme.name(), scanner.work());
+        assert_eq!(
+            found.window,
+            pool.walked(place, scheme, wanted),
+            "{name} {wanted}"
+        );
+        let most = one_by_one + FEW;
+        assert!(
+            work.walked <= most,
+            "{name} {wanted}: {work:?}, at most {most} one by one"
+        );
+    }
 }

@@ -10,6 +10,7 @@ use headframe_schemas::{Table, codec, stream};
 use headframe_sinks::{
     Lake, SeqRange, SinkError, SnapshotReader, SnapshotTable, StreamBinding, TableWriter,
 };
+use object_store::memory::InMemory;
 use tokio_util::sync::CancellationToken;
 
 use crate::failing::FailingStore;
@@ -35,6 +36,18 @@ impl Fixture {
             lake,
             store,
             folder,
+        }
+    }
+
+    /// The same lake in memory: no access to it needs a thread of its own.
+    pub fn in_memory() -> Self {
+        let fixture = Self::new();
+        let store = Arc::new(FailingStore::new(Arc::new(InMemory::new())));
+        let lake = Lake::with_store(store.clone(), fixture.lake.url().clone());
+        Self {
+            lake,
+            store,
+            folder: fixture.folder,
         }
     }
 

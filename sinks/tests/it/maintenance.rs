@@ -182,3 +182,42 @@ async fn orphans_are_removed_when_no_batch_can_still_name_them() {
     writer.commit(range(11, 11), &rows(11, 11)).await.unwrap();
     assert_eq!(fixture.sequences().await, (1..=11).collect::<Vec<_>>());
 }
+
+/// The only thread for blocking work is taken, and a rewrite waits for it: what it decodes and
+/// encodes never holds a thread of the runtime, on which everything else in the process runs.
+#[test]
+fn a_rewrite_decodes_and_encodes_on_no_thread_of_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let fixture = Fixture::in_memory();
+        let _writer = filled(&fixture).await;
+        let config = MaintenanceConfig {
+            small_files: 4,
+            checkpoint_commits: 1_000,
+            ..MaintenanceConfig::default()
+        };
+        let mut owner = Maintenance::open(&fixture.lake, table(), config)
+            .await
+            .unwrap()
+            .unwrap();
+        let (release, released) = std::sync::mpsc::sync_channel(1);
+        let taken = tokio::task::spawn_blocking(move || released.recv().unwrap());
+        let round = tokio::spawn(async move { owner.round(NOW_MS).await });
+        // More turns than all of it has awaits.
+        for _ in 0..10_000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(
+            !round.is_finished(),
+            "the files were rewritten on the runtime's own thread"
+        );
+        release.send(()).unwrap();
+        assert_eq!(round.await.unwrap().unwrap().rewritten, 10);
+        taken.await.unwrap();
+        assert_eq!(fixture.sequences().await, (1..=10).collect::<Vec<_>>());
+    });
+}

@@ -11,6 +11,7 @@ use headframe_sinks::{DataFile, RowGroup, SinkError, Snapshot, TextBounds, row_g
 use super::group_sums::{GroupSums, sum_rows};
 use super::locked;
 use super::miner_ids::MinerIds;
+use super::work::WorkCounter;
 
 /// Sums of one miner in one row group that are remembered, 32 bytes each; beyond that row groups
 /// are read again each time.
@@ -70,7 +71,12 @@ impl ScanCache {
     }
 
     /// What the shares of a pool in a row group add up to.
-    pub async fn sums_of(&self, group: &RowGroup, pool: &str) -> Result<Arc<GroupSums>, SinkError> {
+    pub async fn sums_of(
+        &self,
+        group: &RowGroup,
+        pool: &str,
+        work: &WorkCounter,
+    ) -> Result<Arc<GroupSums>, SinkError> {
         let round = self.round.load(Ordering::Relaxed);
         let part = (
             pool.to_owned(),
@@ -81,7 +87,7 @@ impl ScanCache {
             *used = round;
             return Ok(sums.clone());
         }
-        let sums = Arc::new(sum_rows(group, 0..group.rows(), pool, &self.names).await?);
+        let sums = Arc::new(sum_rows(group, 0..group.rows(), pool, &self.names, work).await?);
         let mut group_sums = locked(&self.group_sums);
         let held: usize = group_sums.values().map(|(_, sums)| sums.sums.len()).sum();
         if held + sums.sums.len() <= MAX_SUMS {

@@ -10,6 +10,7 @@ use headframe_sinks::BATCH_ROWS;
 use headframe_sinks::{RowGroup, SinkError};
 
 use super::miner_ids::{MinerIds, same};
+use super::work::WorkCounter;
 use super::{Weights, column_error, locked};
 
 /// What shares add up to.
@@ -32,6 +33,8 @@ pub struct Total {
     pub weight: u128,
     /// Accepted shares of the pool.
     pub shares: u64,
+    /// Whether any of them made a block.
+    pub has_blocks: bool,
 }
 
 impl Total {
@@ -39,6 +42,7 @@ impl Total {
     pub fn add(&mut self, other: Self) {
         self.weight = self.weight.saturating_add(other.weight);
         self.shares += other.shares;
+        self.has_blocks |= other.has_blocks;
     }
 }
 
@@ -48,6 +52,7 @@ pub async fn sum_rows(
     rows: Range<usize>,
     pool: &str,
     names: &Mutex<MinerIds>,
+    work: &WorkCounter,
 ) -> Result<GroupSums, SinkError> {
     // What the footer says of all rows need not be read in each.
     let (pools, network) = (
@@ -57,9 +62,11 @@ pub async fn sum_rows(
     if pools.is_some_and(|only| only != pool) {
         return Ok(GroupSums::default());
     }
+    work.sum(rows.len());
     let mut columns = vec!["miner", "outcome", "difficulty"];
     columns.extend(pools.is_none().then_some("pool"));
     columns.extend(network.is_none().then_some("network_difficulty"));
+    columns.extend((!group.is_void("block_hash")).then_some("block_hash"));
     let mut adding = SumBuilder {
         names,
         network,
@@ -121,6 +128,7 @@ impl SumBuilder<'_> {
         if networks.is_none() && self.network.is_none() {
             return Err(column_error(batch, "network_difficulty"));
         }
+        let blocks = batch.column_by_name("block_hash");
         let values = miners.values().as_string::<i32>();
         if self
             .miners
@@ -155,7 +163,11 @@ impl SumBuilder<'_> {
             }
             let network = networks.map_or(self.network.unwrap_or(0), |networks| networks[row]);
             let weight = self.weights.of(difficulties[row], network);
-            total.add(Total { weight, shares: 1 });
+            total.add(Total {
+                weight,
+                shares: 1,
+                has_blocks: blocks.is_some_and(|blocks| blocks.is_valid(row)),
+            });
             if let Some(sum) = sums.get_mut(miner_keys[row] as usize) {
                 *sum = (sum.0.saturating_add(weight), sum.1 + 1);
             }

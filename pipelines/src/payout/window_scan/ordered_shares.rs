@@ -11,18 +11,17 @@ use headframe_sinks::{RowGroup, SinkError};
 
 use super::group_sums::{dictionary_column, matches_text};
 use super::miner_ids::{DictionaryIds, MinerIds};
+use super::work::WorkCounter;
 use super::{column_error, hashes, wide};
 use crate::payout::ShareWork;
 use crate::payout::lifecycle::RowPosition;
 
 /// What a share must satisfy to be kept.
-pub struct Candidate<'a> {
+pub struct Candidate {
     /// Where it stands.
     pub place: RowPosition,
     /// When JetStream stored it, microseconds since 1970.
     pub ingest_time: i64,
-    /// The block it made.
-    pub block_hash: Option<&'a str>,
 }
 
 struct Row {
@@ -44,9 +43,10 @@ pub struct OrderedShares {
 pub async fn read_shares(
     groups: &[RowGroup],
     pool: &str,
-    keep: impl Fn(&Candidate<'_>) -> bool,
+    work: &WorkCounter,
+    keep: impl Fn(&Candidate) -> bool,
 ) -> Result<OrderedShares, SinkError> {
-    read_share_rows(groups, None, pool, keep).await
+    read_share_rows(groups, None, pool, work, keep).await
 }
 
 /// The same of some rows of each row group.
@@ -54,7 +54,8 @@ pub async fn read_share_rows(
     groups: &[RowGroup],
     rows: Option<Range<usize>>,
     pool: &str,
-    keep: impl Fn(&Candidate<'_>) -> bool,
+    work: &WorkCounter,
+    keep: impl Fn(&Candidate) -> bool,
 ) -> Result<OrderedShares, SinkError> {
     let columns = [
         "seq",
@@ -69,10 +70,10 @@ pub async fn read_share_rows(
     ];
     let mut ordered = OrderedShares::default();
     for group in groups {
-        let (mut seen, mut batches) = (
-            DictionaryIds::default(),
-            group.read_rows(&columns, rows.clone().unwrap_or(0..group.rows()))?,
-        );
+        let rows = rows.clone().unwrap_or(0..group.rows());
+        work.walk(rows.len());
+        let mut seen = DictionaryIds::default();
+        let mut batches = group.read_rows(&columns, rows)?;
         while let Some(batch) = batches.try_next().await? {
             ordered.add(&batch, pool, &mut seen, &keep)?;
         }
@@ -81,6 +82,59 @@ pub async fn read_share_rows(
         ordered.rows.sort_unstable_by_key(|row| row.place);
     }
     Ok(ordered)
+}
+
+/// The rows of a row group that have this text in a column, which alone is read.
+pub async fn rows_with_text(
+    group: &RowGroup,
+    column: &str,
+    text: &str,
+    work: &WorkCounter,
+) -> Result<Vec<usize>, SinkError> {
+    work.search(group.rows());
+    let (mut found, mut first) = (Vec::new(), 0);
+    let mut batches = group.read(&[column])?;
+    while let Some(batch) = batches.try_next().await? {
+        let texts = dictionary_column(&batch, column)?;
+        let wanted = matches_text(texts, text);
+        if wanted.contains(&true) {
+            let is_wanted = |row: &usize| texts.key(*row).is_some_and(|key| wanted[key]);
+            found.extend(
+                (0..batch.num_rows())
+                    .filter(is_wanted)
+                    .map(|row| first + row),
+            );
+        }
+        first += batch.num_rows();
+    }
+    Ok(found)
+}
+
+/// How many of the first rows of a row group in order do not come after a place; `None` when its
+/// rows turn out not to be in order.
+pub async fn rows_through(
+    group: &RowGroup,
+    end: RowPosition,
+    work: &WorkCounter,
+) -> Result<Option<usize>, SinkError> {
+    work.search(group.rows());
+    let (mut through, mut newest) = (0, None);
+    let mut batches = group.read(&["seq", "row"])?;
+    while let Some(batch) = batches.try_next().await? {
+        let seqs: &Int64Array = number_column(&batch, "seq")?;
+        let rows: &Int32Array = number_column(&batch, "row")?;
+        for (seq, row) in seqs.values().iter().zip(rows.values()) {
+            let place = RowPosition {
+                seq: *seq,
+                row: i64::from(*row),
+            };
+            if newest.replace(place).is_some_and(|newer| newer >= place) {
+                return Ok(None);
+            }
+            through += usize::from(place <= end);
+        }
+    }
+    Ok(Some(through))
 }
 
 /// The number columns of a batch.
@@ -120,7 +174,7 @@ impl OrderedShares {
         batch: &RecordBatch,
         pool: &str,
         seen: &mut DictionaryIds,
-        keep: &impl Fn(&Candidate<'_>) -> bool,
+        keep: &impl Fn(&Candidate) -> bool,
     ) -> Result<(), SinkError> {
         let Numbers {
             seqs,
@@ -161,7 +215,6 @@ impl OrderedShares {
             if !keep(&Candidate {
                 place,
                 ingest_time: times.value(row),
-                block_hash: block,
             }) {
                 continue;
             }

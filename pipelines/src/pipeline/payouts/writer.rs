@@ -135,7 +135,7 @@ impl<'a> PayoutWriter<'a> {
     ) -> Result<Progress, PipelineFault> {
         let block = &due.block;
         let shares = self.tables.shares.refresh().await?;
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), self.tables.scanner.work());
         let Some((found, reason)) = self.find_window(&shares, block, terms).await? else {
             if self.waiting.replace(block.place) != Some(block.place) {
                 tracing::info!(
@@ -146,7 +146,9 @@ impl<'a> PayoutWriter<'a> {
             return Ok(Progress::Waiting);
         };
         let rows = freeze::window_rows(block, terms, &found.window);
-        metrics::histogram!("headframe_window_seconds").record(started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        metrics::histogram!("headframe_window_seconds").record(took.as_secs_f64());
+        let work = self.tables.scanner.work().since(before);
         let row = Payout {
             reason,
             ..freeze::frozen_row(due, terms, &found, &rows, self.key)
@@ -160,6 +162,10 @@ impl<'a> PayoutWriter<'a> {
             block = block.hash,
             shares = found.window.shares,
             miners = rows.len(),
+            took_ms = took.as_millis() as u64,
+            rows_searched = work.searched,
+            rows_walked = work.walked,
+            rows_summed = work.summed,
             "window frozen"
         );
         self.remember(due, rows);
