@@ -1,5 +1,6 @@
 //! What every connection of a pool shares: its configuration, chain, verifier, facts and counters.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::{Notify, watch};
@@ -42,6 +43,8 @@ pub(crate) struct PoolContext {
     /// Random, so that a restart never hands out the same work again.
     pub(crate) instance: u32,
     pub(crate) transport: TransportNegotiator,
+    /// Miners that were sent to the successor.
+    pub(crate) sent_to_successor: AtomicU64,
     /// Where miners are sent at shutdown.
     pub(crate) successor: Option<Successor>,
     pub(crate) tips: Mutex<ChainTips>,

@@ -18,6 +18,7 @@ pub mod defence;
 pub mod facts;
 mod handshake;
 pub mod keccak;
+mod lasting_state;
 pub mod lru_map;
 pub mod miner;
 pub mod net;

@@ -1,6 +1,7 @@
 //! The pool as root sees it: a configuration in, a bound pool out, run until told to stop.
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -179,6 +180,7 @@ impl Stratum {
             tasks,
             instance,
             transport,
+            sent_to_successor: AtomicU64::new(0),
             successor,
             tips,
             started,

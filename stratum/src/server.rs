@@ -1,6 +1,7 @@
 //! The listener: takes connections, bounds how many there are, and gives each a session of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -45,9 +46,14 @@ pub(crate) async fn serve(
     }
     stop.cancelled().await;
     let stopped = Instant::now();
+    tracing::info!("the pool takes no more miners, and finishes the shares in flight");
     let all_done = async { while ports.join_next().await.is_some() {} };
     if tokio::time::timeout(drain, all_done).await.is_err() {
         tracing::warn!("some sessions did not end within the drain time");
+    }
+    let miners = context.pool.sent_to_successor.load(Relaxed);
+    if let Some(successor) = &context.pool.config.successor {
+        tracing::info!(miners, successor, "miners were sent to the successor");
     }
     stopped
 }

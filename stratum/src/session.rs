@@ -8,6 +8,7 @@
 use serde_json::Value;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -229,6 +230,7 @@ impl Session {
             return Err(Disconnect::Shutdown);
         };
         self.out.send(&successor.line()).await?;
+        self.pool.sent_to_successor.fetch_add(1, Relaxed);
         Ok(Instant::now() + LEAVE_TIME)
     }
 

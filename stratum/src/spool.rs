@@ -8,8 +8,10 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::lasting_state::{LastingChange, LastingState};
 
 pub mod durable_queue;
 pub mod frame;
@@ -99,28 +101,52 @@ pub struct SpoolState {
 
 /// The state, shared with whoever wants to know. Clones show the same.
 #[derive(Debug, Clone, Default)]
-pub struct SpoolWatch(Arc<Mutex<SpoolState>>);
+pub struct SpoolWatch(Arc<Mutex<Watched>>);
+
+/// How long rows go to the disk before the log says so: a moment's hiccup of JetStream is no news.
+const SPOOLING_LASTS: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+struct Watched {
+    state: SpoolState,
+    spooling: LastingState,
+    started: Instant,
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self {
+            state: SpoolState::default(),
+            spooling: LastingState::new(SPOOLING_LASTS),
+            started: Instant::now(),
+        }
+    }
+}
 
 impl SpoolWatch {
     /// The state now.
     pub fn state(&self) -> SpoolState {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.watched().state.clone()
     }
 
     /// Takes over what the durable queue says, and tells when something begins or ends.
     pub(crate) fn note<W>(&self, durable_queue: &DurableQueue<W>) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if durable_queue.is_spooling() != state.spooling {
-            state.spooling = durable_queue.is_spooling();
-            match state.spooling {
-                true => tracing::warn!(
-                    "rows go to the spool: jetstream does not confirm, or older rows wait there"
-                ),
-                false => tracing::info!("the spool is empty; rows go to jetstream"),
-            }
+        let mut watched = self.watched();
+        let now = watched.started.elapsed();
+        let is_spooling = durable_queue.is_spooling();
+        match watched.spooling.update(is_spooling, now) {
+            Some(LastingChange::Lasts(_)) => tracing::warn!(
+                "rows go to the spool: jetstream does not confirm, or older rows wait there"
+            ),
+            Some(LastingChange::Ended(lasted)) => tracing::info!(
+                lasted_s = lasted.as_secs_f64(),
+                "the spool is empty; rows go to jetstream"
+            ),
+            None => {}
+        }
+        let state = &mut watched.state;
+        if is_spooling != state.spooling {
+            state.spooling = is_spooling;
             metrics::gauge!("headframe_stratum_spooling").set(f64::from(u8::from(state.spooling)));
         }
         if durable_queue.used() != state.bytes {
@@ -139,14 +165,15 @@ impl SpoolWatch {
 
     pub(crate) fn spooled(&self, rows: usize) {
         metrics::counter!("headframe_stratum_spooled_rows_total").increment(rows as u64);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).rows += rows as u64;
+        self.watched().state.rows += rows as u64;
     }
 
     pub(crate) fn damaged(&self, records: u64) {
         metrics::counter!("headframe_stratum_spool_damaged_total").increment(records);
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .damaged += records;
+        self.watched().state.damaged += records;
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

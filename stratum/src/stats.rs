@@ -147,6 +147,11 @@ impl Counters {
         ActiveSession(self.clone())
     }
 
+    /// Miners logged in.
+    pub(crate) fn open_sessions(&self) -> u64 {
+        self.sessions.load(Relaxed)
+    }
+
     pub(crate) fn share(&self, outcome: Outcome) {
         metrics::counter!("headframe_stratum_shares_total", "outcome" => outcome.as_str())
             .increment(1);

@@ -216,6 +216,10 @@ impl TemplateWatcher {
         self.work.send_if_modified(|work| match work {
             CurrentWork::Nothing(told) if *told == cause => false,
             _ => {
+                if matches!(work, CurrentWork::Template(_)) {
+                    let sessions = self.counters.open_sessions();
+                    tracing::error!(reason, sessions, "there is nothing to mine: sessions end");
+                }
                 *work = CurrentWork::Nothing(cause);
                 true
             }
