@@ -119,10 +119,10 @@ impl Service {
         let stats = service.pool.as_ref().map(|pool| &pool.stats);
         let mut services = http::services(&components, stats, metrics)?;
         if let Some((bound, _)) = &pool {
-            services.routes = services
-                .routes
-                .merge(bans::router(bound.bans()))
-                .merge(unproven_blocks::router(bound.unproven_blocks()));
+            services.handlers.extend(bans::handlers(bound.bans()));
+            services
+                .handlers
+                .extend(unproven_blocks::handlers(bound.unproven_blocks()));
         }
         let bound = Server::bind(components.config.query.clone(), services).await?;
         service.http = bound.address();

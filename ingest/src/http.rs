@@ -4,7 +4,6 @@
 //! |---|---|
 //! | 200 | every row is stored durably: good ones as rows, bad ones as dead letters; the answer lists the bad ones |
 //! | 400 | the body as a whole cannot be read, or a header is malformed; nothing is stored |
-//! | 401 | the bearer token is missing or wrong |
 //! | 404 | there is no such stream |
 //! | 413 | the body, unpacked, exceeds the limit the answer names; or one row exceeds what JetStream takes |
 //! | 415 | unknown content type or encoding |
@@ -23,7 +22,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{MethodRouter, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use headframe_schemas::message::{self, Format};
@@ -53,9 +52,6 @@ pub struct HttpIngestConfig {
     pub max_requests: usize,
     /// Bytes of bodies held at once, over all requests.
     pub max_bytes: usize,
-    /// When set, every request must carry it as `Authorization: Bearer …`.
-    #[serde(skip)]
-    pub token: Option<String>,
 }
 
 impl Default for HttpIngestConfig {
@@ -64,7 +60,6 @@ impl Default for HttpIngestConfig {
             max_body_bytes: 16 * 1024 * 1024,
             max_requests: 256,
             max_bytes: 128 * 1024 * 1024,
-            token: None,
         }
     }
 }
@@ -94,8 +89,8 @@ struct HttpIngest {
     bytes: Semaphore,
 }
 
-/// The route. Nest it beside the other routes of the server; it has its own limits.
-pub fn router(publisher: Publisher, config: HttpIngestConfig) -> Router {
+/// What answers the route. It has its own limits; who may use it is for the server to decide.
+pub fn handler(publisher: Publisher, config: HttpIngestConfig) -> MethodRouter {
     let requests = Semaphore::new(config.max_requests.max(1));
     let bytes = Semaphore::new(
         config
@@ -109,11 +104,15 @@ pub fn router(publisher: Publisher, config: HttpIngestConfig) -> Router {
         requests,
         bytes,
     });
-    Router::new()
-        .route(PATH, post(post_rows))
+    post(post_rows)
         // The body is limited while it is unpacked, which axum's own limit would not see.
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(ingest)
+}
+
+/// A router with this route alone, for servers that serve nothing else.
+pub fn router(publisher: Publisher, config: HttpIngestConfig) -> Router {
+    Router::new().route(PATH, handler(publisher, config))
 }
 
 /// What became of the rows.
@@ -184,7 +183,11 @@ impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
         let mut response = (
             self.status,
-            Json(serde_json::json!({ "error": self.message })),
+            Json(serde_json::json!({"error": {
+                "code": code(self.status),
+                "message": self.message,
+                "hint": hint(self.status),
+            }})),
         )
             .into_response();
         if let Some(seconds) = self.retry_after_s {
@@ -193,6 +196,34 @@ impl IntoResponse for ErrorResponse {
                 .insert(header::RETRY_AFTER, seconds.into());
         }
         response
+    }
+}
+
+/// `error.code`, as the server's other routes have it.
+fn code(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::FORBIDDEN => "derived_stream",
+        StatusCode::NOT_FOUND => "not_found",
+        StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
+        StatusCode::TOO_MANY_REQUESTS => "concurrency_limit",
+        StatusCode::INTERNAL_SERVER_ERROR => "internal",
+        StatusCode::BAD_GATEWAY => "rows_refused",
+        StatusCode::SERVICE_UNAVAILABLE => "storage",
+        _ => "bad_request",
+    }
+}
+
+/// `error.hint`: what to do about it.
+fn hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "send fewer rows at once",
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            "send the same rows again after Retry-After, with Headframe-Producer and Headframe-Seq"
+        }
+        StatusCode::INTERNAL_SERVER_ERROR => "this is a defect of Headframe; please report it",
+        StatusCode::BAD_GATEWAY => "an operator must look at the stream; see /ready and the log",
+        _ => "docs/ingest.md says what is taken",
     }
 }
 
@@ -220,7 +251,6 @@ async fn handle(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Accepted, ErrorResponse> {
-    authorize(ingest, headers)?;
     let Some(stream) = stream::find(name) else {
         let open = stream::ALL
             .iter()
@@ -254,26 +284,6 @@ async fn handle(
     let (body, _room) = body::read(ingest, encoding, body).await?;
     let parsed = parse(stream, format, body, identity).await?;
     store(ingest, stream, parsed).await
-}
-
-fn authorize(ingest: &HttpIngest, headers: &HeaderMap) -> Result<(), ErrorResponse> {
-    let Some(token) = &ingest.config.token else {
-        return Ok(());
-    };
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    // Hashes compare in constant time and hide the length.
-    if given.is_some_and(|given| {
-        blake3::hash(given.trim().as_bytes()) == blake3::hash(token.as_bytes())
-    }) {
-        return Ok(());
-    }
-    Err(ErrorResponse::new(
-        StatusCode::UNAUTHORIZED,
-        "send the token as \"Authorization: Bearer …\"",
-    ))
 }
 
 fn format(headers: &HeaderMap) -> Result<Format, ErrorResponse> {

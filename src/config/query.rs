@@ -1,7 +1,7 @@
 //! The `[query]` section: SQL over HTTP.
 
 use headframe_query_front::QueryConfig;
-use headframe_query_front::auth::Guard;
+use headframe_query_front::access::Guard;
 
 use super::Config;
 use super::section::{ConfigFault, Section, faults_of};

@@ -7,10 +7,11 @@ use std::net::IpAddr;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router, routing};
-use headframe_query_front::{ErrorCode, QueryError};
+use axum::{Json, routing};
+pub use headframe_query_front::route::bans::PATH;
+use headframe_query_front::{ErrorCode, QueryError, RouteHandler};
 use headframe_stratum::BanStore;
 use headframe_stratum::defence::addresses::{Cidr, ClientAddress};
 use headframe_stratum::defence::bans::{Ban, BanTarget};
@@ -18,8 +19,6 @@ use headframe_stratum::defence::worker_id::WorkerId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The path; the command uses it too.
-pub const PATH: &str = "/api/v1/bans";
 /// What is said when nobody is banned so.
 pub const NO_SUCH_BAN: &str = "there is no such ban";
 /// The fewest leading bits of a block that one order may keep out, of IPv4 and of IPv6: fewer are
@@ -71,11 +70,19 @@ pub struct BanRequest {
     pub everybody: bool,
 }
 
-/// The routes over a running pool.
-pub fn router(bans: BanStore) -> Router {
-    Router::new()
-        .route(PATH, routing::get(list).post(ban).delete(lift))
-        .with_state(bans)
+/// What answers the routes of a running pool.
+pub fn handlers(bans: BanStore) -> Vec<RouteHandler> {
+    [
+        (Method::GET, routing::get(list)),
+        (Method::POST, routing::post(ban)),
+        (Method::DELETE, routing::delete(lift)),
+    ]
+    .map(|(method, answers)| RouteHandler {
+        method,
+        path: PATH,
+        answers: answers.with_state(bans.clone()),
+    })
+    .into()
 }
 
 async fn list(State(bans): State<BanStore>) -> Json<Value> {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Method;
 use headframe_ingest::http as http_ingest;
 use headframe_pipelines::signature::SigningKey;
 use headframe_query_engine::{DeltaTables, Engine, Source, SqlReports, StreamSource};
-use headframe_query_front::{Engines, Probe, Services};
+use headframe_query_front::{Engines, Probe, RouteHandler, Services};
 use headframe_sinks::Lake;
+use headframe_sinks::wallet::WalletKind;
 use headframe_stratum::StatsHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
 
@@ -68,7 +70,12 @@ pub fn services(
         services.engines = Some(engines(components, lake, streams)?);
         services.payment_service = Some(Arc::new(payment_service(components)));
         let ingest = components.config.ingest.clone();
-        services.routes = http_ingest::router(components.publisher.clone(), ingest);
+        services.handlers.push(RouteHandler {
+            method: Method::POST,
+            path: http_ingest::PATH,
+            answers: http_ingest::handler(components.publisher.clone(), ingest),
+        });
+        services.moves_money = components.config.payments.wallet.kind != WalletKind::None;
     }
     Ok(services)
 }

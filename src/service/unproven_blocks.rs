@@ -3,16 +3,15 @@
 
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::{Json, Router, routing};
-use headframe_query_front::{ErrorCode, QueryError};
+use axum::http::Method;
+use axum::{Json, routing};
+pub use headframe_query_front::route::unproven_blocks::PATH;
+use headframe_query_front::{ErrorCode, QueryError, RouteHandler};
 use headframe_schemas::stream::blocks::Block;
 use headframe_stratum::BlocksHandle;
 use headframe_stratum::blocks::operator::{DecisionError, Verdict, block_hash};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-/// The path; the command uses it too.
-pub const PATH: &str = "/api/v1/unproven-blocks";
 
 /// The operator's word about one block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,11 +33,18 @@ pub enum Word {
     Reject,
 }
 
-/// The routes over a running pool.
-pub fn router(blocks: BlocksHandle) -> Router {
-    Router::new()
-        .route(PATH, routing::get(list).post(decide))
-        .with_state(blocks)
+/// What answers the routes of a running pool.
+pub fn handlers(blocks: BlocksHandle) -> Vec<RouteHandler> {
+    [
+        (Method::GET, routing::get(list)),
+        (Method::POST, routing::post(decide)),
+    ]
+    .map(|(method, answers)| RouteHandler {
+        method,
+        path: PATH,
+        answers: answers.with_state(blocks.clone()),
+    })
+    .into()
 }
 
 async fn list(State(blocks): State<BlocksHandle>) -> Json<Value> {

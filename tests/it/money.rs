@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 use crate::server::{Headframe, free_port};
 use crate::wallets::until;
 
+/// The operator's token of these processes: they make payments, and take no order without it.
+pub const OPERATOR: &str = "the-operator-of-the-tests";
+
 /// A server for streams, the product beside it, and the facts of a pool.
 pub struct Money {
     pub folder: tempfile::TempDir,
@@ -59,12 +62,13 @@ impl Money {
 
     /// One more process of the product on the same tables and streams.
     pub fn start_roles(&self, roles: &str) -> Headframe {
-        Headframe::start_with(
+        Headframe::start_with_env(
             self.folder.path(),
             self.nats.url(),
             free_port(),
             roles,
             &self.more,
+            &[("HEADFRAME_OPERATOR_TOKEN", OPERATOR)],
         )
     }
 
@@ -81,6 +85,13 @@ impl Money {
             "query",
             &more,
         )
+    }
+
+    /// A file with the operator's token, as the command line takes it.
+    pub fn token_file(&self) -> std::path::PathBuf {
+        let path = self.folder.path().join("operator.token");
+        std::fs::write(&path, OPERATOR).unwrap();
+        path
     }
 
     pub fn running(&self) -> &Headframe {
@@ -141,6 +152,7 @@ impl Money {
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         let answer = reqwest::Client::new()
             .post(format!("{}{path}", self.running().url))
+            .bearer_auth(OPERATOR)
             .json(&body)
             .send()
             .await

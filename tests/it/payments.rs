@@ -447,11 +447,13 @@ async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str
             .any(|why| why["code"] == "held"),
         "{miner}"
     );
-    // The same by the command line, for those who sit at the machine.
+    // The same by the command line, for operators at the machine.
+    let token = pool.token_file();
     let command = |arguments: &[&str]| {
         let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_headframe"));
         let done = program
-            .args(["payments", "--url", &pool.running().url])
+            .args(["payments", "--url", &pool.running().url, "--token-file"])
+            .arg(&token)
             .args(arguments)
             .output()
             .unwrap();
@@ -497,7 +499,7 @@ async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str
     );
     assert!(
         command(&["hold", "4nobody", "--reason", "not paid"])
-            .contains("note: the ledger of pool main has never heard of 4nobody")
+            .contains("note: the ledger of pool main has no account 4nobody yet")
     );
     until("it is shown", async || {
         command(&["dry-run"]).contains("held  4nobody: not paid")

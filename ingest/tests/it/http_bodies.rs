@@ -79,7 +79,7 @@ async fn an_unknown_packing_is_refused_by_name() {
     for encoding in ["br", "gzip, gzip", "deflate"] {
         let (status, body) = post(&router, encoding, line(0)).await;
         assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{encoding}");
-        let said = body["error"].as_str().unwrap();
+        let said = body["error"]["message"].as_str().unwrap();
         assert!(said.contains(encoding) && said.contains("zstd"), "{said}");
     }
     assert_eq!(post(&router, "identity", line(0)).await.0, StatusCode::OK);

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 use async_trait::async_trait;
-use headframe_query_front::auth::Principal;
+use headframe_query_front::access::Principal;
 use headframe_query_front::format::ndjson;
 use headframe_query_front::reports::{BlocksPage, PayoutsPage, Reports, Row, WorkersPage};
 use headframe_query_front::{

@@ -41,16 +41,26 @@ pub enum ErrorCode {
     ReadOnly,
     /// 403: the request comes from a web page of another site.
     ForeignOrigin,
+    /// 403: a proxy passed the request on, and the server answers its own machine only.
+    Forwarded,
     /// 404: no query of this id is running, or there is no such path.
     NotFound,
     /// 404: no such version or time.
     NoSuchVersion,
+    /// 405: the path does not take this method.
+    MethodNotAllowed,
     /// 406: none of the accepted formats is spoken here.
     NotAcceptable,
     /// 409: a query of this id is running already.
     IdInUse,
+    /// 413: the body of the request is larger than its route takes.
+    BodyTooLarge,
     /// 413: the answer has more rows than allowed.
     RowLimit,
+    /// 415: the body is of a type that its route does not read.
+    UnsupportedMediaType,
+    /// 429: too many requests of this kind came from one address, or for one account.
+    RateLimit,
     /// 429: too many queries run already.
     ConcurrencyLimit,
     /// 499: the query was cancelled.
@@ -78,11 +88,16 @@ impl ErrorCode {
             ErrorCode::NoOperator => ("no_operator_token", 403),
             ErrorCode::ReadOnly => ("read_only", 403),
             ErrorCode::ForeignOrigin => ("foreign_origin", 403),
+            ErrorCode::Forwarded => ("forwarded", 403),
             ErrorCode::NotFound => ("not_found", 404),
             ErrorCode::NoSuchVersion => ("no_such_version", 404),
+            ErrorCode::MethodNotAllowed => ("method_not_allowed", 405),
             ErrorCode::NotAcceptable => ("not_acceptable", 406),
             ErrorCode::IdInUse => ("id_in_use", 409),
+            ErrorCode::BodyTooLarge => ("body_too_large", 413),
+            ErrorCode::UnsupportedMediaType => ("unsupported_media_type", 415),
             ErrorCode::RowLimit => ("row_limit", 413),
+            ErrorCode::RateLimit => ("rate_limit", 429),
             ErrorCode::ConcurrencyLimit => ("concurrency_limit", 429),
             ErrorCode::Cancelled => ("cancelled", 499),
             ErrorCode::Internal => ("internal", 500),
@@ -94,7 +109,11 @@ impl ErrorCode {
 
     /// Seconds after which trying again may help.
     fn retry_after(self) -> Option<&'static str> {
-        matches!(self, ErrorCode::ConcurrencyLimit | ErrorCode::Storage).then_some("1")
+        match self {
+            ErrorCode::ConcurrencyLimit | ErrorCode::Storage => Some("1"),
+            ErrorCode::RateLimit => Some("60"),
+            _ => None,
+        }
     }
 }
 
@@ -111,6 +130,16 @@ impl QueryError {
     /// A request that is not understood.
     pub fn bad_request(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(ErrorCode::BadRequest, message, hint)
+    }
+
+    /// What the HTTP library said about a body that it could not read, with its status.
+    pub fn unreadable_body(status: StatusCode, text: String, hint: &str) -> Self {
+        let code = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::BodyTooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ErrorCode::UnsupportedMediaType,
+            _ => ErrorCode::BadRequest,
+        };
+        Self::new(code, format!("the request cannot be read: {text}"), hint)
     }
 
     /// `{"error": {code, message, hint}}`.

@@ -8,29 +8,40 @@
 //! traits would be one more name and nothing gained, since whoever implements them needs the
 //! errors and the limits of this crate as well.
 
-pub mod auth;
+pub mod access;
+mod app_state;
+mod clock;
 pub mod config;
 pub mod error;
+mod error_body;
+mod fee_adjustments;
 pub mod format;
 pub mod host_usage;
-pub mod http;
 pub mod payment_service;
+mod pool_cache;
 mod pool_metrics;
 pub mod probe;
+mod query_params;
 pub mod reports;
+pub mod route;
+mod router;
 pub mod running;
+pub mod server;
 pub mod service;
+pub mod services;
 pub mod sql;
 pub mod text_table;
 
 pub use config::QueryConfig;
 pub use error::{ErrorCode, QueryError};
 pub use host_usage::{HostMonitor, HostUsage};
-pub use http::{BindError, BoundServer, Engines, Server, Services};
 pub use payment_service::{
     PayerStatus, PaymentRules, PaymentService, PaymentServiceError, WalletStatus,
 };
 pub use probe::Probe;
 pub use reports::Reports;
+pub use route::Route;
+pub use server::{BindError, BoundServer, Server};
 pub use service::{Answer, QueryService};
+pub use services::{Engines, RouteHandler, Services};
 pub use sql::{At, Coverage, Execution, SqlEngine, SqlRequest};

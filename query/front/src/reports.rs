@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use crate::auth::Principal;
+use crate::access::Principal;
 use crate::error::QueryError;
 use crate::payment_service::{PayerStatus, PaymentRules};
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::report::rows;
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
-use headframe_query_front::auth::Principal;
+use headframe_query_front::access::Principal;
 use headframe_query_front::reports::Row;
 use headframe_query_front::{PayerStatus, PaymentRules};
 

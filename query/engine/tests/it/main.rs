@@ -2,16 +2,17 @@
 //! to lie.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod completeness;
 mod dictionary;
 mod exact;
 mod formats;
 mod growth;
-mod guard;
 mod intern;
 mod limits;
 mod past;
 mod payments;
+mod probes;
 mod read_only;
 mod rest;
 mod rollups;

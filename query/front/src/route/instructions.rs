@@ -6,16 +6,21 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use headframe_schemas::stream::instructions::{Instruction, KINDS};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::access::Permission;
+use crate::app_state::AppState;
+use crate::clock::now_us;
 use crate::error::QueryError;
-use crate::http::fee_adjustments::PendingAdjustments;
-use crate::http::payments::{configured_service, unavailable};
-use crate::http::{AppState, Route, now_us, query_params};
+use crate::fee_adjustments::PendingAdjustments;
+use crate::query_params;
+use crate::route::payments::{configured_service, unavailable};
+use crate::route::{Handler, Route};
 
 /// The largest amount of one instruction, atomic units: more than any coin has, and so little that
 /// sums of instructions stay exact.
@@ -37,19 +42,21 @@ struct InstructionRequest {
     reason: Option<String>,
 }
 
-pub(crate) fn route() -> Route {
-    Route {
-        path: "/api/v1/payments/instructions",
-        methods: post(instruct),
-    }
-}
+pub(crate) static ROUTE: Route = Route {
+    method: Method::POST,
+    path: "/api/v1/payments/instructions",
+    permission: Permission::Operate,
+    doc: "An operator's instruction about payments: `kind` and what it needs.",
+    handler: Handler::Front(|| post(instruct)),
+};
 
 async fn instruct(
     State(app): State<Arc<AppState>>,
     body: Result<Json<InstructionRequest>, JsonRejection>,
 ) -> Result<Response, QueryError> {
     let service = configured_service(&app)?;
-    let Json(request) = body.map_err(|error| refuse(error.body_text()))?;
+    let Json(request) =
+        body.map_err(|error| QueryError::unreadable_body(error.status(), error.body_text(), HINT))?;
     let mut instruction = request.into_instruction(service.rules().pool)?;
     // Instructions about the fee go one at a time, from reading the tables to the acknowledged
     // write; all others, a hold above all, wait for nobody.

@@ -1,28 +1,22 @@
 //! `GET /api/v1/pool`: what each pool does now, its means of an hour and a day, and its blocks.
 //!
-//! The answer is made at most once in [`CACHE_FOR`], however many ask, since it is what every page of a
-//! pool polls.
+//! Every page of a pool polls it, so the answer is cached for a moment.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
+use crate::access::Permission;
+use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
-use crate::http::{AppState, QueryParams, Route};
-
-/// How old an answer may be.
-const CACHE_FOR: Duration = Duration::from_secs(2);
-
-/// The newest answer.
-#[derive(Default)]
-pub(crate) struct PoolAnswerCache(Mutex<Option<(Instant, Value)>>);
+use crate::query_params::QueryParams;
+use crate::route::{Handler, Route};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,18 +24,20 @@ struct Request {
     pool: Option<String>,
 }
 
-pub(crate) fn route() -> Route {
-    Route {
-        path: "/api/v1/pool",
-        methods: get(pool),
-    }
-}
+pub(crate) static ROUTE: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/pool",
+    permission: Permission::PublicPage,
+    doc: "Each pool: hashrate, miners, workers and shares of ten minutes, means of an hour and a \
+          day, blocks by their latest status. `?pool=` for one. Made at most every two seconds.",
+    handler: Handler::Front(|| get(pool)),
+};
 
 async fn pool(
     State(app): State<Arc<AppState>>,
     QueryParams(request): QueryParams<Request>,
 ) -> Result<Response, QueryError> {
-    let mut answer = all(&app).await?;
+    let mut answer = app.pool_cache.get(app.reports()?).await?;
     if let Some(wanted) = request.pool {
         let pools = answer["pools"].as_array().into_iter().flatten();
         let found: Vec<Value> = pools
@@ -59,17 +55,4 @@ async fn pool(
         answer["pools"] = Value::Array(found);
     }
     Ok(Json(answer).into_response())
-}
-
-/// Whoever comes while the answer is being made waits for it.
-async fn all(app: &AppState) -> Result<Value, QueryError> {
-    let mut kept = app.pool_cache.0.lock().await;
-    if let Some((made, answer)) = kept.as_ref()
-        && made.elapsed() < CACHE_FOR
-    {
-        return Ok(answer.clone());
-    }
-    let answer = app.reports()?.pools().await?;
-    *kept = Some((Instant::now(), answer.clone()));
-    Ok(answer)
 }

@@ -4,37 +4,53 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::auth::Principal;
+use crate::access::{Permission, Principal};
+use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
-use crate::http::{AppState, QueryParams, Route, query_params};
 use crate::payment_service::{PayerStatus, PaymentService, PaymentServiceError, WalletStatus};
+use crate::query_params;
+use crate::query_params::QueryParams;
+use crate::route::{Handler, Route};
 
-pub(crate) fn routes() -> Vec<Route> {
-    vec![
-        Route {
-            path: "/api/v1/payments",
-            methods: get(list),
-        },
-        Route {
-            path: "/api/v1/payments/state",
-            methods: get(state),
-        },
-        Route {
-            path: "/api/v1/ledger",
-            methods: get(ledger),
-        },
-        Route {
-            path: "/api/v1/miners/{address}/payments",
-            methods: get(miner),
-        },
-    ]
-}
+pub(crate) static LIST: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/payments",
+    permission: Permission::Read,
+    doc: "Payments newest first; `?limit=` and `?step=`.",
+    handler: Handler::Front(|| get(list)),
+};
+
+pub(crate) static STATE: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/payments/state",
+    permission: Permission::Read,
+    doc: "What the payer does now and who is due, on the process that runs it.",
+    handler: Handler::Front(|| get(state)),
+};
+
+pub(crate) static LEDGER: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/ledger",
+    permission: Permission::Read,
+    doc: "Balances and entries of the ledger; `?account=` and `?limit=`.",
+    handler: Handler::Front(|| get(ledger)),
+};
+
+pub(crate) static OF_MINER: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/miners/{address}/payments",
+    permission: Permission::PublicPage,
+    doc: "One miner: balances, payments, and `why` the rest is not paid, with codes that \
+          docs/payments.md lists.",
+    handler: Handler::Front(|| get(miner)),
+};
 
 /// The payment service, or the error of a process that has none.
 pub(crate) fn configured_service(app: &AppState) -> Result<&Arc<dyn PaymentService>, QueryError> {

@@ -4,19 +4,22 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use crate::access::Permission;
+use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
-use crate::http::{AppState, Route};
+use crate::route::{Handler, Route};
 
-pub(crate) fn route() -> Route {
-    Route {
-        path: "/metrics",
-        methods: get(metrics),
-    }
-}
+pub(crate) static ROUTE: Route = Route {
+    method: Method::GET,
+    path: "/metrics",
+    permission: Permission::Read,
+    doc: "Counters, histograms and the metrics of pools and miners, for Prometheus.",
+    handler: Handler::Front(|| get(metrics)),
+};
 
 async fn metrics(State(app): State<Arc<AppState>>) -> Response {
     let Some(handle) = &app.metrics else {

@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
+use crate::access::Permission;
+use crate::app_state::AppState;
 use crate::error::QueryError;
-use crate::http::{AppState, QueryParams, Route, query_params};
+use crate::query_params;
+use crate::query_params::QueryParams;
 use crate::reports::WorkersPage;
+use crate::route::{Handler, Route};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,12 +25,14 @@ struct Request {
     after: Option<String>,
 }
 
-pub(crate) fn route() -> Route {
-    Route {
-        path: "/api/v1/miners/{address}/workers",
-        methods: get(list),
-    }
-}
+pub(crate) static ROUTE: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/miners/{address}/workers",
+    permission: Permission::PublicPage,
+    doc: "The workers of one miner of a day, by name; `?limit=` (100, at most 1000) and \
+          `?after=` a name.",
+    handler: Handler::Front(|| get(list)),
+};
 
 async fn list(
     State(app): State<Arc<AppState>>,

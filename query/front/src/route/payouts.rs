@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
+use crate::access::Permission;
+use crate::app_state::AppState;
 use crate::error::QueryError;
-use crate::http::{AppState, QueryParams, Route, query_params};
+use crate::query_params;
+use crate::query_params::QueryParams;
 use crate::reports::PayoutsPage;
+use crate::route::{Handler, Route};
 
 /// Rows of a page unless asked otherwise.
 const DEFAULT_LIMIT: usize = 100;
@@ -30,26 +35,31 @@ struct OfBlock {
     from: Option<i64>,
 }
 
-pub(crate) fn of_miner() -> Route {
-    Route {
-        path: "/api/v1/miners/{address}/payouts",
-        methods: get(miner),
-    }
-}
+pub(crate) static OF_MINER: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/miners/{address}/payouts",
+    permission: Permission::PublicPage,
+    doc: "What blocks bring to one miner: sums immature and matured, and each block newest first \
+          with its last step; `?limit=` (100, at most 1000) and `?before=` a cursor.",
+    handler: Handler::Front(|| get(miner)),
+};
 
-pub(crate) fn of_block() -> Route {
-    Route {
-        path: "/api/v1/blocks/{hash}/payouts",
-        methods: get(block),
-    }
-}
+pub(crate) static OF_BLOCK: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/blocks/{hash}/payouts",
+    permission: Permission::PublicPage,
+    doc: "A block's frozen terms, root and signature, each step that followed, and a page of its \
+          window; `?limit=` and `?from=` a position.",
+    handler: Handler::Front(|| get(block)),
+};
 
-pub(crate) fn key() -> Route {
-    Route {
-        path: "/api/v1/payouts/key",
-        methods: get(public_key),
-    }
-}
+pub(crate) static KEY: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/payouts/key",
+    permission: Permission::PublicPage,
+    doc: "The public key that signs windows.",
+    handler: Handler::Front(|| get(public_key)),
+};
 
 async fn miner(
     State(app): State<Arc<AppState>>,

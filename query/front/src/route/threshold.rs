@@ -6,16 +6,21 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use headframe_schemas::stream::instructions::Instruction;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::access::Permission;
+use crate::app_state::AppState;
+use crate::clock::now_us;
 use crate::error::{ErrorCode, QueryError};
-use crate::http::payments::{configured_service, unavailable};
-use crate::http::{AppState, Route, now_us, query_params};
 use crate::payment_service::PaymentRules;
+use crate::query_params;
+use crate::route::payments::{configured_service, unavailable};
+use crate::route::{Handler, Route};
 
 /// How old a signature may be, in seconds; an older one could be somebody's repetition.
 const MAX_SIGNATURE_AGE_S: u64 = 3_600;
@@ -33,12 +38,14 @@ struct ThresholdRequest {
     signature: Option<String>,
 }
 
-pub(crate) fn route() -> Route {
-    Route {
-        path: "/api/v1/miners/{address}/threshold",
-        methods: post(set),
-    }
-}
+pub(crate) static ROUTE: Route = Route {
+    method: Method::POST,
+    path: "/api/v1/miners/{address}/threshold",
+    permission: Permission::PublicPage,
+    doc: "A miner's own threshold: `{\"threshold_atomic\", \"time\"}` answers the text to sign, \
+          with `\"signature\"` it is set.",
+    handler: Handler::Front(|| post(set)),
+};
 
 async fn set(
     State(app): State<Arc<AppState>>,
@@ -47,7 +54,8 @@ async fn set(
 ) -> Result<Response, QueryError> {
     let service = configured_service(&app)?;
     let address = query_params::miner_name(&address)?;
-    let Json(request) = body.map_err(|error| QueryError::bad_request(error.body_text(), HINT))?;
+    let Json(request) =
+        body.map_err(|error| QueryError::unreadable_body(error.status(), error.body_text(), HINT))?;
     let rules = service.rules();
     check_range(&rules, request.threshold_atomic)?;
     let text = service.threshold_text(address, request.threshold_atomic, request.time);

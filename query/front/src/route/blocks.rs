@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
+use crate::access::Permission;
+use crate::app_state::AppState;
 use crate::error::QueryError;
-use crate::http::{AppState, QueryParams, Route, query_params};
+use crate::query_params;
+use crate::query_params::QueryParams;
 use crate::reports::BlocksPage;
+use crate::route::{Handler, Route};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,12 +26,14 @@ struct Request {
     pool: Option<String>,
 }
 
-pub(crate) fn route() -> Route {
-    Route {
-        path: "/api/v1/blocks",
-        methods: get(list),
-    }
-}
+pub(crate) static ROUTE: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/blocks",
+    permission: Permission::PublicPage,
+    doc: "Blocks newest first, each hash once with its latest status; `?pool=`, `?limit=` (50, \
+          at most 1000) and `?before=` a cursor.",
+    handler: Handler::Front(|| get(list)),
+};
 
 async fn list(
     State(app): State<Arc<AppState>>,

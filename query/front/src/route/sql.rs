@@ -9,20 +9,22 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use futures::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
+use crate::access::Permission;
+use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::format::{self, Encoder, Format, Head};
-use crate::http::{AppState, Route};
+use crate::route::{Handler, Route};
 use crate::service::Rows;
-use crate::sql::{At, Coverage, SqlRequest};
+use crate::sql::{At, Coverage, MAX_SQL_BYTES, SqlRequest};
 
 /// Header of an answer: the query's id.
 pub const QUERY_ID: HeaderName = HeaderName::from_static("headframe-query-id");
@@ -33,17 +35,29 @@ pub const COMPLETE: HeaderName = HeaderName::from_static("headframe-complete");
 /// Header of an answer: for each stream read, the version of its raw table.
 pub const VERSION: HeaderName = HeaderName::from_static("headframe-version");
 
+const HINT: &str = "send SQL as text/plain, or JSON {sql, params, format, as_of, timeout_ms, \
+                    max_rows, query_id}";
+
 /// Bytes worth sending at once.
 const PIECE_BYTES: usize = 64 * 1024;
 /// How long bytes that are there wait for more before the first are sent.
 const PIECE_WAIT: Duration = Duration::from_millis(100);
 
-pub(crate) fn route() -> Route {
-    Route {
-        path: "/api/v1/sql",
-        methods: get(by_get).post(by_post),
-    }
-}
+pub(crate) static GET: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/sql",
+    permission: Permission::Read,
+    doc: "Runs the statement `?q=` and answers its rows; without `q` lists the queries that run.",
+    handler: Handler::Front(|| get(by_get)),
+};
+
+pub(crate) static POST: Route = Route {
+    method: Method::POST,
+    path: "/api/v1/sql",
+    permission: Permission::Read,
+    doc: "Runs one statement that reads and answers its rows in the wanted format.",
+    handler: Handler::Front(|| post(by_post).layer(DefaultBodyLimit::max(2 * MAX_SQL_BYTES))),
+};
 
 /// A request, from the body or from the query string, where everything is text.
 #[derive(Debug, Default, Deserialize)]
@@ -89,7 +103,11 @@ async fn by_post(
     let request = match (query, body) {
         (Ok(Query(options)), Ok(body)) => from_body(options, &body),
         (Err(error), _) => Err(misread(error)),
-        (_, Err(error)) => Err(misread(error)),
+        (_, Err(error)) => Err(QueryError::unreadable_body(
+            error.status(),
+            error.body_text(),
+            HINT,
+        )),
     };
     match request {
         Ok(request) => answer(&app, &headers, request)
@@ -115,8 +133,7 @@ fn from_body(options: Request, body: &[u8]) -> Result<Request, QueryError> {
 }
 
 fn misread(error: impl std::fmt::Display) -> QueryError {
-    let hint = "send SQL as text/plain, or JSON {sql, params, format, as_of, timeout_ms, max_rows, query_id}";
-    QueryError::bad_request(format!("the request cannot be read: {error}"), hint)
+    QueryError::bad_request(format!("the request cannot be read: {error}"), HINT)
 }
 
 async fn answer(

@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
-use crate::http::{AppState, Route};
+use crate::access::Permission;
+use crate::app_state::AppState;
 use crate::probe;
+use crate::route::{Handler, Route};
 
-pub(crate) fn route() -> Route {
-    Route {
-        path: "/health",
-        methods: get(health),
-    }
-}
+pub(crate) static ROUTE: Route = Route {
+    method: Method::GET,
+    path: "/health",
+    permission: Permission::Probe,
+    doc: "Whether NATS and the storage answer; 503 when one does not.",
+    handler: Handler::Front(|| get(health)),
+};
 
 async fn health(State(app): State<Arc<AppState>>) -> Response {
     let (well, checks) = probe::ask(&app.health).await;

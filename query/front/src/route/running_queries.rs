@@ -4,19 +4,23 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::delete;
 use serde_json::json;
 
+use crate::access::Permission;
+use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
-use crate::http::{AppState, Route};
+use crate::route::{Handler, Route};
 
-pub(crate) fn route() -> Route {
-    Route {
-        path: "/api/v1/sql/{id}",
-        methods: delete(cancel),
-    }
-}
+pub(crate) static CANCEL: Route = Route {
+    method: Method::DELETE,
+    path: "/api/v1/sql/{id}",
+    permission: Permission::Read,
+    doc: "Ends a running query.",
+    handler: Handler::Front(|| delete(cancel)),
+};
 
 async fn cancel(State(app): State<Arc<AppState>>, Path(id): Path<String>) -> Response {
     let queries = match app.queries() {

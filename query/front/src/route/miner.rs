@@ -4,18 +4,23 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use crate::access::Permission;
+use crate::app_state::AppState;
 use crate::error::QueryError;
-use crate::http::{AppState, Route, query_params};
+use crate::query_params;
+use crate::route::{Handler, Route};
 
-pub(crate) fn route() -> Route {
-    Route {
-        path: "/api/v1/miners/{address}",
-        methods: get(about),
-    }
-}
+pub(crate) static ROUTE: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/miners/{address}",
+    permission: Permission::PublicPage,
+    doc: "One miner over all pools: the same, all shares that are kept, its blocks.",
+    handler: Handler::Front(|| get(about)),
+};
 
 async fn about(
     State(app): State<Arc<AppState>>,

@@ -1,43 +1,30 @@
-//! Who may ask, and what probes see.
+//! Who may ask, with an engine behind the routes.
 
 use std::io::Write;
-use std::sync::Arc;
 
+use crate::server::{config, engines, get, send, shares};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{Method, Request, StatusCode};
 use axum::routing::post as on_post;
-use headframe_query_front::auth::{Guard, TokenError};
-use headframe_query_front::{BindError, Probe, QueryConfig, Server, Services};
-use serde_json::json;
+use headframe_query_front::access::token::TokenError;
+use headframe_query_front::access::{Guard, Permission};
+use headframe_query_front::{BindError, QueryConfig, RouteHandler, Server, Services};
 
-use crate::server::{config, engines, get, send, shares};
-
-struct Fixed(&'static str, Result<(), String>);
-
-#[async_trait::async_trait]
-impl Probe for Fixed {
-    fn name(&self) -> &str {
-        self.0
-    }
-    async fn check(&self) -> Result<(), String> {
-        self.1.clone()
-    }
-    async fn note(&self) -> Option<String> {
-        (self.0 == "payments").then(|| "the wallet is short".to_owned())
-    }
+pub async fn bind(config: QueryConfig, services: Services) -> Router {
+    Server::bind(config, services).await.unwrap().router()
 }
 
-async fn bind(config: QueryConfig, wiring: Services) -> Router {
-    Server::bind(config, wiring).await.unwrap().router()
-}
-
-fn wiring() -> Services {
-    let door = on_post(async |Path(stream): Path<String>| format!("taken: {stream}"));
+pub fn services() -> Services {
+    let rows = RouteHandler {
+        method: Method::POST,
+        path: "/api/v1/ingest/{stream}",
+        answers: on_post(async |Path(stream): Path<String>| format!("rows of {stream}")),
+    };
     Services {
         engines: engines(&config(), vec![shares()]),
-        routes: Router::new().route("/api/v1/ingest/{stream}", door),
+        handlers: vec![rows],
         ..Services::default()
     }
 }
@@ -49,14 +36,14 @@ fn token_file(text: &str) -> tempfile::NamedTempFile {
 }
 
 #[tokio::test]
-async fn strangers_need_the_token() {
+async fn requests_from_elsewhere_need_the_token() {
     let file = token_file("a-token-of-20-letters\nsecond line\n");
     let config = QueryConfig {
         listen: "0.0.0.0:0".parse().unwrap(),
         token_file: Some(file.path().to_owned()),
         ..config()
     };
-    let router = bind(config, wiring()).await;
+    let router = bind(config, services()).await;
     let request = |path: &str, token: Option<&str>| {
         let mut request = Request::get(path).header("host", "mine.example.org");
         if let Some(token) = token {
@@ -125,8 +112,8 @@ const ORDERS: &[(&str, &str)] = &[
     ("PUT", "/nowhere"),
 ];
 
-/// The status and `error.code` of a stranger's request.
-async fn asked(router: &Router, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
+/// The status and `error.code` of a request from another machine.
+async fn ask(router: &Router, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
     let mut request = Request::builder()
         .method(method)
         .uri(path)
@@ -143,18 +130,18 @@ async fn asked(router: &Router, method: &str, path: &str, token: Option<&str>) -
 }
 
 #[tokio::test]
-async fn whoever_may_read_may_not_give_orders() {
+async fn a_reader_may_not_give_orders() {
     let (reader, operator) = (token_file(READER), token_file(OPERATOR));
     let plain = QueryConfig {
         listen: "0.0.0.0:0".parse().unwrap(),
         token_file: Some(reader.path().to_owned()),
         ..config()
     };
-    let router = bind(plain.clone(), wiring()).await;
+    let router = bind(plain.clone(), services()).await;
     for (method, path) in ORDERS {
         for token in [None, Some(READER), Some(OPERATOR)] {
             assert_eq!(
-                asked(&router, method, path, token).await,
+                ask(&router, method, path, token).await,
                 (403, "no_operator_token".to_owned()),
                 "{method} {path} {token:?}"
             );
@@ -174,33 +161,32 @@ async fn whoever_may_read_may_not_give_orders() {
         operator_token_file: Some(operator.path().to_owned()),
         ..plain.clone()
     };
-    let router = bind(both.clone(), wiring()).await;
+    let router = bind(both.clone(), services()).await;
     for (method, path) in ORDERS {
         for token in [None, Some(READER), Some("another-token-of-24-charz")] {
             assert_eq!(
-                asked(&router, method, path, token).await,
+                ask(&router, method, path, token).await,
                 (401, "unauthorized".to_owned()),
                 "{method} {path} {token:?}"
             );
         }
-        let passed = asked(&router, method, path, Some(OPERATOR)).await;
+        let passed = ask(&router, method, path, Some(OPERATOR)).await;
         assert!(
             !matches!(passed.0, 401 | 403),
             "{method} {path}: {passed:?}"
         );
     }
-    // However it is written, a name that means shares reaches the door by the operator's token
-    // alone.
+    // However it is written, a name that means shares needs the operator's token.
     let encoded = Request::post("/api/v1/ingest/%73hares")
         .header("authorization", format!("Bearer {OPERATOR}"));
     assert_eq!(
         send(&router, encoded.body(Body::empty()).unwrap())
             .await
             .text(),
-        "taken: shares"
+        "rows of shares"
     );
     assert_eq!(
-        asked(&router, "POST", "/api/v1/ingest/sensors", Some(READER))
+        ask(&router, "POST", "/api/v1/ingest/sensors", Some(READER))
             .await
             .0,
         200
@@ -208,13 +194,13 @@ async fn whoever_may_read_may_not_give_orders() {
     // Both read, and who reads may end a question of his.
     for token in [READER, OPERATOR] {
         assert_eq!(
-            asked(&router, "GET", "/api/v1/sql?q=SELECT+1", Some(token))
+            ask(&router, "GET", "/api/v1/sql?q=SELECT+1", Some(token))
                 .await
                 .0,
             200
         );
         assert_eq!(
-            asked(&router, "DELETE", "/api/v1/sql/nobody", Some(token)).await,
+            ask(&router, "DELETE", "/api/v1/sql/nobody", Some(token)).await,
             (404, "not_found".to_owned())
         );
     }
@@ -232,12 +218,12 @@ async fn whoever_may_read_may_not_give_orders() {
         request.body(Body::empty()).unwrap()
     };
     assert_eq!(
-        send(&bind(config(), wiring()).await, order(None))
+        send(&bind(config(), services()).await, order(None))
             .await
             .status,
         StatusCode::OK
     );
-    let router = bind(here, wiring()).await;
+    let router = bind(here, services()).await;
     assert_eq!(
         send(&router, order(None)).await.status,
         StatusCode::UNAUTHORIZED
@@ -266,13 +252,10 @@ async fn whoever_may_read_may_not_give_orders() {
     let guard = Guard::from_config_and_token(&both, Some("a-third-token-of-26-letters".to_owned()))
         .unwrap();
     let check = |token: &str| {
-        let headers = [(
-            "authorization".parse().unwrap(),
-            format!("Bearer {token}").parse().unwrap(),
-        )]
-        .into_iter()
-        .collect();
-        guard.authorize(&Method::POST, &"/api/v1/bans".parse().unwrap(), &headers)
+        let request =
+            Request::post("/api/v1/bans").header("authorization", format!("Bearer {token}"));
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        guard.authorize(Permission::Operate, &parts)
     };
     assert!(check("a-third-token-of-26-letters").is_ok() && check(OPERATOR).is_err());
 }
@@ -290,7 +273,7 @@ async fn the_pools_pages_can_be_for_everybody_and_nothing_else_is() {
             public_pages: true,
             ..closed.clone()
         },
-        wiring(),
+        services(),
     )
     .await;
     // Behind a proxy of this machine, too.
@@ -299,10 +282,10 @@ async fn the_pools_pages_can_be_for_everybody_and_nothing_else_is() {
             public_pages: true,
             ..config()
         },
-        wiring(),
+        services(),
     )
     .await;
-    let closed = bind(closed, wiring()).await;
+    let closed = bind(closed, services()).await;
     let pages = [
         ("GET", "/api/v1/pool"),
         ("GET", "/api/v1/blocks"),
@@ -315,9 +298,9 @@ async fn the_pools_pages_can_be_for_everybody_and_nothing_else_is() {
         ("POST", "/api/v1/miners/4A/threshold"),
     ];
     for (method, path) in pages {
-        assert_eq!(asked(&closed, method, path, None).await.0, 401, "{path}");
+        assert_eq!(ask(&closed, method, path, None).await.0, 401, "{path}");
         for router in [&open, &behind] {
-            let passed = asked(router, method, path, None).await;
+            let passed = ask(router, method, path, None).await;
             assert!(
                 !matches!(passed.0, 401 | 403),
                 "{method} {path}: {passed:?}"
@@ -332,15 +315,15 @@ async fn the_pools_pages_can_be_for_everybody_and_nothing_else_is() {
         "/api/v1/payments/state",
         "/api/v1/bans",
     ] {
-        assert_eq!(asked(&open, "GET", path, None).await.0, 401, "{path}");
+        assert_eq!(ask(&open, "GET", path, None).await.0, 401, "{path}");
         assert_eq!(
-            asked(&behind, "GET", path, None).await,
+            ask(&behind, "GET", path, None).await,
             (403, "foreign_origin".to_owned()),
             "{path}"
         );
     }
     assert_eq!(
-        asked(&open, "POST", "/api/v1/payments/instructions", None)
+        ask(&open, "POST", "/api/v1/payments/instructions", None)
             .await
             .0,
         403
@@ -353,7 +336,7 @@ async fn a_server_without_a_good_token_does_not_start() {
         listen: "0.0.0.0:0".parse().unwrap(),
         ..config()
     };
-    let error = Server::bind(open.clone(), wiring()).await.err().unwrap();
+    let error = Server::bind(open.clone(), services()).await.err().unwrap();
     assert!(
         matches!(error, BindError::Config(_)) && error.to_string().contains("query.token_file"),
         "{error}"
@@ -365,7 +348,10 @@ async fn a_server_without_a_good_token_does_not_start() {
             ..open.clone()
         };
         assert!(
-            matches!(Server::bind(weak, wiring()).await, Err(BindError::Token(_))),
+            matches!(
+                Server::bind(weak, services()).await,
+                Err(BindError::Token(_))
+            ),
             "{text:?}"
         );
     }
@@ -374,7 +360,7 @@ async fn a_server_without_a_good_token_does_not_start() {
         ..open
     };
     assert!(matches!(
-        Server::bind(gone, wiring()).await,
+        Server::bind(gone, services()).await,
         Err(BindError::Token(_))
     ));
     let file = token_file("short\n");
@@ -382,7 +368,7 @@ async fn a_server_without_a_good_token_does_not_start() {
         operator_token_file: Some(file.path().to_owned()),
         ..config()
     };
-    let error = Server::bind(weak, wiring()).await.err().unwrap();
+    let error = Server::bind(weak, services()).await.err().unwrap();
     assert!(
         error.to_string().contains("query.operator_token_file"),
         "{error}"
@@ -391,12 +377,12 @@ async fn a_server_without_a_good_token_does_not_start() {
 
 #[tokio::test]
 async fn a_port_in_use_is_said_at_the_start() {
-    let first = Server::bind(config(), wiring()).await.unwrap();
+    let first = Server::bind(config(), services()).await.unwrap();
     let again = QueryConfig {
         listen: first.address(),
         ..config()
     };
-    let error = Server::bind(again, wiring())
+    let error = Server::bind(again, services())
         .await
         .err()
         .unwrap()
@@ -404,142 +390,5 @@ async fn a_port_in_use_is_said_at_the_start() {
     assert!(
         error.contains(&first.address().to_string()) && error.contains("query.listen"),
         "{error}"
-    );
-}
-
-#[tokio::test]
-async fn web_pages_of_others_cannot_ask_through_a_browser() {
-    let router = bind(config(), wiring()).await;
-    let from = |host: &str, origin: Option<&str>| {
-        let mut request = Request::post("/api/v1/ingest/shares").header("host", host);
-        if let Some(origin) = origin {
-            request = request.header("origin", origin);
-        }
-        request.body(Body::empty()).unwrap()
-    };
-    for (host, origin, status) in [
-        ("127.0.0.1:8080", None, 200),
-        ("localhost", Some("http://localhost:3000"), 200),
-        ("rebound.example.org:8080", None, 403),
-        ("127.0.0.1:8080", Some("https://example.org"), 403),
-        ("127.0.0.1:8080", Some("null"), 403),
-    ] {
-        assert_eq!(
-            send(&router, from(host, origin)).await.status.as_u16(),
-            status,
-            "{host} {origin:?}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn probes_say_what_is_missing() {
-    let probe = |name, answer: Result<(), &str>| -> Arc<dyn Probe> {
-        Arc::new(Fixed(name, answer.map_err(str::to_owned)))
-    };
-    let late = Services {
-        health: vec![probe("nats", Ok(()))],
-        ready: vec![probe(
-            "pipeline shares",
-            Err("it has not read its offset yet"),
-        )],
-        ..wiring()
-    };
-    let router = bind(config(), late).await;
-    let health = send(&router, get("/health")).await;
-    assert_eq!(
-        (health.status, health.json()),
-        (
-            StatusCode::OK,
-            json!({"status": "ok", "checks": {"nats": "ok"}})
-        )
-    );
-    let ready = send(&router, get("/ready")).await;
-    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(
-        ready.json()["missing"],
-        json!(["pipeline shares: it has not read its offset yet"])
-    );
-
-    // What is only worth knowing is said, and makes nothing unready.
-    let short = bind(
-        config(),
-        Services {
-            ready: vec![probe("payments", Ok(()))],
-            ..wiring()
-        },
-    )
-    .await;
-    let ready = send(&short, get("/ready")).await;
-    assert_eq!(
-        (ready.status, &ready.json()["notes"]),
-        (StatusCode::OK, &json!(["payments: the wallet is short"]))
-    );
-
-    let sick = Services {
-        health: vec![probe("storage", Err("disk full"))],
-        ..wiring()
-    };
-    let router = bind(config(), sick).await;
-    let health = send(&router, get("/health")).await;
-    assert_eq!(
-        (health.status, health.json()["checks"]["storage"].as_str()),
-        (StatusCode::SERVICE_UNAVAILABLE, Some("disk full"))
-    );
-    assert_eq!(send(&router, get("/live")).await.text(), "ok\n");
-}
-
-#[tokio::test]
-async fn metrics_are_shown() {
-    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-    let handle = recorder.handle();
-    metrics::with_local_recorder(&recorder, || {
-        metrics::counter!("headframe_test_total").increment(3)
-    });
-    let router = bind(
-        config(),
-        Services {
-            metrics: Some(handle),
-            ..wiring()
-        },
-    )
-    .await;
-    let page = send(&router, get("/metrics")).await;
-    assert!(
-        page.text().contains("headframe_test_total 3"),
-        "{}",
-        page.text()
-    );
-    let none = bind(config(), wiring()).await;
-    assert_eq!(
-        send(&none, get("/metrics")).await.status,
-        StatusCode::NOT_FOUND
-    );
-}
-
-#[tokio::test]
-async fn without_streams_only_health_is_told() {
-    let router = bind(
-        config(),
-        Services {
-            health: vec![],
-            ..Services::default()
-        },
-    )
-    .await;
-    for path in ["/live", "/health", "/ready"] {
-        assert_eq!(
-            send(&router, get(path)).await.status,
-            StatusCode::OK,
-            "{path}"
-        );
-    }
-    let asked = send(&router, get("/api/v1/sql?q=SELECT%201")).await;
-    assert_eq!(asked.status, StatusCode::NOT_FOUND);
-    assert!(asked.text().contains("role query"), "{}", asked.text());
-    let whole = bind(config(), wiring()).await;
-    assert_eq!(
-        send(&whole, get("/api/v1/sql?q=SELECT%201")).await.status,
-        StatusCode::OK
     );
 }

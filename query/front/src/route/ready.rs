@@ -4,20 +4,24 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use crate::http::{AppState, Route};
+use crate::access::Permission;
+use crate::app_state::AppState;
 use crate::probe;
+use crate::route::{Handler, Route};
 
-pub(crate) fn route() -> Route {
-    Route {
-        path: "/ready",
-        methods: get(ready),
-    }
-}
+pub(crate) static ROUTE: Route = Route {
+    method: Method::GET,
+    path: "/ready",
+    permission: Permission::Probe,
+    doc: "Whether requests may be sent here, and what is missing or worth knowing; 503 when \
+          something is missing.",
+    handler: Handler::Front(|| get(ready)),
+};
 
 async fn ready(State(app): State<Arc<AppState>>) -> Response {
     let probes: Vec<_> = app.health.iter().chain(&app.ready).cloned().collect();

@@ -1,0 +1,119 @@
+//! Requests that a web page sends through a visitor's browser, and requests that a proxy passes on.
+//!
+//! A page of any site can make a browser ask a server on the visitor's machine. Browsers say so in
+//! `Sec-Fetch-Site`, also where they send no `Origin`, as for an image.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, HeaderName, Uri, header};
+
+use crate::error::{ErrorCode, QueryError};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Refuses what a browser sends for a page of another site.
+pub(super) fn check_same_site(headers: &HeaderMap) -> Result<(), QueryError> {
+    for value in headers.get_all(SEC_FETCH_SITE) {
+        if !matches!(value.as_bytes(), b"same-origin" | b"none") {
+            return Err(QueryError::new(
+                ErrorCode::ForeignOrigin,
+                "a web page of another site sent this request",
+                "ask with a program, or open the address in the browser itself",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what does not come straight from a program of this machine: a foreign host or origin in
+/// the headers, or the mark of a proxy, behind which anybody may be.
+pub(super) fn check_local_program(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
+    let host = text(headers, header::HOST).or_else(|| uri.authority().map(|name| name.as_str()));
+    if let Some(host) = host.filter(|host| !is_loopback(host)) {
+        return Err(foreign(host));
+    }
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        let origin = origin.to_str().unwrap_or("an unreadable origin");
+        let named = origin.split_once("://").map(|(_, authority)| authority);
+        if named.is_none() || named != host {
+            return Err(foreign(origin));
+        }
+    }
+    match headers.keys().find(|name| is_of_a_proxy(name)) {
+        Some(name) => Err(QueryError::new(
+            ErrorCode::Forwarded,
+            format!(
+                "this server answers programs on its own machine only, and a proxy passed the \
+                 request on: it has the header {name}"
+            ),
+            "set query.token_file before a proxy passes requests on",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what a browser sends: a page, even one of this machine, gives no orders without a token.
+pub(super) fn check_no_origin(headers: &HeaderMap) -> Result<(), QueryError> {
+    match headers.get(header::ORIGIN) {
+        Some(origin) => Err(foreign(origin.to_str().unwrap_or("an unreadable origin"))),
+        None => Ok(()),
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn is_of_a_proxy(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "forwarded" | "via" | "x-real-ip")
+        || name.as_str().starts_with("x-forwarded-")
+}
+
+fn foreign(name: &str) -> QueryError {
+    let message = format!(
+        "this server answers programs on its own machine only, and the request names {name}"
+    );
+    QueryError::new(
+        ErrorCode::ForeignOrigin,
+        message,
+        "ask 127.0.0.1 directly, or set query.token_file",
+    )
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_loopback_names_are_this_machine() {
+        for name in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1:8080",
+            "127.9.9.9",
+            "[::1]:8080",
+            "[::1]",
+        ] {
+            assert!(is_loopback(name), "{name}");
+        }
+        for name in [
+            "example.org",
+            "10.0.0.1:8080",
+            "localhost.example.org",
+            "[fe80::1]:80",
+            "127.0.0.1.example.org",
+            "",
+        ] {
+            assert!(!is_loopback(name), "{name}");
+        }
+    }
+}

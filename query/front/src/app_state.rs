@@ -1,0 +1,81 @@
+//! What the handlers of the routes share.
+
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::config::QueryConfig;
+use crate::error::{ErrorCode, QueryError};
+use crate::fee_adjustments::FeeAdjustments;
+use crate::format::memory::AnswerMemory;
+use crate::host_usage::HostMonitor;
+use crate::payment_service::PaymentService;
+use crate::pool_cache::PoolAnswerCache;
+use crate::pool_metrics::PoolMetrics;
+use crate::probe::Probe;
+use crate::reports::Reports;
+use crate::service::QueryService;
+use crate::services::Services;
+
+/// What the handlers of the routes share.
+pub(crate) struct AppState {
+    pub(crate) config: QueryConfig,
+    pub(crate) queries: Option<QueryService>,
+    pub(crate) reports: Option<Arc<dyn Reports>>,
+    pub(crate) answers: AnswerMemory,
+    pub(crate) health: Vec<Arc<dyn Probe>>,
+    pub(crate) ready: Vec<Arc<dyn Probe>>,
+    pub(crate) metrics: Option<PrometheusHandle>,
+    pub(crate) host_monitor: Option<Arc<dyn HostMonitor>>,
+    pub(crate) pool_metrics: PoolMetrics,
+    pub(crate) pool_cache: PoolAnswerCache,
+    pub(crate) payout_key: Option<String>,
+    pub(crate) payment_service: Option<Arc<dyn PaymentService>>,
+    pub(crate) fee_adjustments: FeeAdjustments,
+}
+
+impl AppState {
+    /// The state of a new server.
+    pub(crate) fn new(config: QueryConfig, services: Services) -> Self {
+        let (queries, reports) = match services.engines {
+            Some(engines) => (
+                Some(QueryService::new(&config, engines.sql)),
+                Some(engines.reports),
+            ),
+            None => (None, None),
+        };
+        Self {
+            answers: AnswerMemory::new(&config),
+            config,
+            queries,
+            reports,
+            health: services.health,
+            ready: services.ready,
+            metrics: services.metrics,
+            host_monitor: services.host_monitor,
+            pool_metrics: PoolMetrics::new(),
+            pool_cache: PoolAnswerCache::default(),
+            payout_key: services.payout_key,
+            payment_service: services.payment_service,
+            fee_adjustments: FeeAdjustments::default(),
+        }
+    }
+
+    /// What runs typed statements.
+    pub(crate) fn queries(&self) -> Result<&QueryService, QueryError> {
+        self.queries.as_ref().ok_or_else(no_engine)
+    }
+
+    /// What answers the pages.
+    pub(crate) fn reports(&self) -> Result<&dyn Reports, QueryError> {
+        self.reports.as_deref().ok_or_else(no_engine)
+    }
+}
+
+fn no_engine() -> QueryError {
+    QueryError::new(
+        ErrorCode::NotFound,
+        "this process answers no questions about tables",
+        "ask one that runs the role query",
+    )
+}

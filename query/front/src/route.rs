@@ -1,0 +1,124 @@
+//! The HTTP routes: one entry each, with who may use it, what it does and what answers there.
+//!
+//! The router, the guard, the documents' table and the tests are made from [`ALL`]: a path is
+//! matched once, by the router, and the guard asks the route that was matched. Adding a route is
+//! one file in `route/` and one line here.
+
+use std::sync::Arc;
+
+use axum::http::Method;
+use axum::routing::MethodRouter;
+
+use crate::access::Permission;
+use crate::app_state::AppState;
+
+pub mod bans;
+mod blocks;
+mod health;
+mod ingest;
+mod instructions;
+mod live;
+mod metrics_page;
+mod miner;
+mod payments;
+mod payouts;
+mod pool;
+mod ready;
+mod running_queries;
+mod sql;
+mod threshold;
+pub mod unproven_blocks;
+mod workers;
+
+/// One method of one path.
+pub struct Route {
+    /// The method; `GET` answers `HEAD` as well.
+    pub method: Method,
+    /// The path as axum writes it.
+    pub path: &'static str,
+    /// Who may use it.
+    pub permission: Permission,
+    /// What it does, in one sentence for the documents.
+    pub doc: &'static str,
+    /// What answers.
+    pub(crate) handler: Handler,
+}
+
+impl Route {
+    /// Whether [`crate::Services::handlers`] has to bring what answers.
+    pub fn is_of_another_crate(&self) -> bool {
+        matches!(self.handler, Handler::Service)
+    }
+}
+
+/// What answers a route.
+pub(crate) enum Handler {
+    /// A function of this crate.
+    Front(fn() -> MethodRouter<Arc<AppState>>),
+    /// What [`crate::Services::handlers`] has for this method and path; 404 in a process without it.
+    Service,
+}
+
+/// Every route of the server.
+pub static ALL: &[&Route] = &[
+    &live::ROUTE,
+    &health::ROUTE,
+    &ready::ROUTE,
+    &metrics_page::ROUTE,
+    &sql::POST,
+    &sql::GET,
+    &running_queries::CANCEL,
+    &ingest::ROUTE,
+    &pool::ROUTE,
+    &blocks::ROUTE,
+    &payouts::OF_BLOCK,
+    &payouts::KEY,
+    &miner::ROUTE,
+    &workers::ROUTE,
+    &payouts::OF_MINER,
+    &payments::OF_MINER,
+    &threshold::ROUTE,
+    &payments::LIST,
+    &payments::STATE,
+    &payments::LEDGER,
+    &instructions::ROUTE,
+    &bans::LIST,
+    &bans::BAN,
+    &bans::LIFT,
+    &unproven_blocks::LIST,
+    &unproven_blocks::DECIDE,
+];
+
+/// The table of the routes in the documents.
+pub fn markdown_table() -> String {
+    let mut text = "| route | who | what |\n|---|---|---|\n".to_owned();
+    for route in ALL {
+        text.push_str(&format!(
+            "| `{} {}` | {} | {} |\n",
+            route.method,
+            route.path,
+            route.permission.as_str(),
+            route.doc
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::ALL;
+
+    #[test]
+    fn every_route_is_listed_once_and_documented() {
+        let mut seen = HashSet::new();
+        for route in ALL {
+            let name = format!("{} {}", route.method, route.path);
+            assert!(seen.insert(name.clone()), "{name} is listed twice");
+            assert!(route.path.starts_with('/'), "{name}");
+            assert!(route.doc.ends_with('.') && route.doc.len() > 20, "{name}");
+            assert!(!route.doc.contains('|'), "{name}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Builds the router from the list of routes: around each handler the guard of its permission and
+//! the slots of its caller's class, around all of them what every answer has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, any, on};
+use headframe_schemas::stream::{self, WritePermission};
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+
+use crate::access::{Guard, Permission};
+use crate::app_state::AppState;
+use crate::error::{ErrorCode, QueryError};
+use crate::error_body;
+use crate::route::{self, Handler, Route};
+use crate::services::RouteHandler;
+
+/// Every route of the server. `handlers` answer the routes of other crates.
+pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler]) -> Router {
+    let mut paths: BTreeMap<&'static str, MethodRouter> = BTreeMap::new();
+    for route in route::ALL {
+        let gate = Gate {
+            guard: guard.clone(),
+            permission: route.permission,
+        };
+        let guarded =
+            handler_of(route, app, handlers).route_layer(from_fn_with_state(gate, guard_route));
+        let methods = paths.remove(route.path).unwrap_or_default();
+        paths.insert(route.path, methods.merge(guarded));
+    }
+    let mut router = Router::new();
+    for (path, methods) in paths {
+        let methods = methods.fallback_service(any(wrong_method).with_state(guard.clone()));
+        router = router.route(path, methods);
+    }
+    // Compressed formats gain nothing by being compressed again.
+    let compressible = DefaultPredicate::new().and(NotForContentType::const_new(
+        "application/vnd.apache.parquet",
+    ));
+    router
+        .fallback_service(any(no_such_path).with_state(guard.clone()))
+        .layer(from_fn(error_body::unify))
+        .layer(CompressionLayer::new().compress_when(compressible))
+        .layer(map_response(add_security_headers))
+}
+
+fn handler_of(route: &Route, app: &Arc<AppState>, handlers: &[RouteHandler]) -> MethodRouter {
+    match route.handler {
+        Handler::Front(handler) => handler().with_state(app.clone()),
+        Handler::Service => handlers
+            .iter()
+            .find(|handler| handler.method == route.method && handler.path == route.path)
+            .map_or_else(|| absent(route), |found| found.answers.clone()),
+    }
+}
+
+/// What answers a route of another crate that this process does not run.
+fn absent(route: &Route) -> MethodRouter {
+    match MethodFilter::try_from(route.method.clone()) {
+        Ok(filter) => on(filter, not_in_this_process),
+        // Only extension methods have no filter, and the list has none.
+        Err(_) => any(not_in_this_process),
+    }
+}
+
+/// What the guard of one route knows.
+#[derive(Clone)]
+struct Gate {
+    guard: Guard,
+    permission: Permission,
+}
+
+/// Lets a request through to its handler, with its principal, when it has the route's permission.
+async fn guard_route(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let permission = match gate.permission {
+        Permission::WriteStream => match RawPathParams::from_request_parts(&mut parts, &()).await {
+            Ok(params) => permission_to_write(params.iter().map(|(_, name)| name).next()),
+            Err(_) => Permission::Operate,
+        },
+        permission => permission,
+    };
+    match gate.guard.authorize(permission, &parts) {
+        Ok(principal) => {
+            parts.extensions.insert(principal);
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+/// The permission to send rows of a stream, by its decoded name, as the stream itself decides it.
+/// What is no stream needs the most.
+fn permission_to_write(name: Option<&str>) -> Permission {
+    match name
+        .and_then(stream::find)
+        .map(|stream| stream.write_permission())
+    {
+        Some(WritePermission::Producer) => Permission::Read,
+        Some(WritePermission::Operator | WritePermission::Internal) | None => Permission::Operate,
+    }
+}
+
+/// The permission to learn that there is nothing at a path: what does not read needs the most.
+fn permission_of_unknown(method: &Method) -> Permission {
+    match method.is_safe() {
+        true => Permission::Read,
+        false => Permission::Operate,
+    }
+}
+
+async fn wrong_method(State(guard): State<Guard>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let (method, uri) = (&parts.method, &parts.uri);
+    if let Err(error) = guard.authorize(permission_of_unknown(method), &parts) {
+        return error.into_response();
+    }
+    QueryError::new(
+        ErrorCode::MethodNotAllowed,
+        format!("{} does not take {method}", uri.path()),
+        "docs/http.md lists every path with its methods",
+    )
+    .into_response()
+}
+
+async fn no_such_path(State(guard): State<Guard>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    match guard.authorize(permission_of_unknown(&parts.method), &parts) {
+        Ok(_) => not_found(&parts.method, &parts.uri).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+fn not_found(method: &Method, uri: &Uri) -> QueryError {
+    QueryError::new(
+        ErrorCode::NotFound,
+        format!("there is nothing at {method} {}", uri.path()),
+        "SQL is at /api/v1/sql, pools at /api/v1/pool; docs/http.md lists every path",
+    )
+}
+
+async fn not_in_this_process(method: Method, uri: Uri) -> QueryError {
+    QueryError::new(
+        ErrorCode::NotFound,
+        format!("this process does not answer {method} {}", uri.path()),
+        "rows are taken by a process that runs the role query, bans by the one that runs the pool",
+    )
+}
+
+/// Browsers must not guess a type that makes an answer a script, nor hand an answer to a page of
+/// another site.
+async fn add_security_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stream_says_itself_who_may_send_its_rows() {
+        for stream in stream::ALL {
+            let expected = match stream.write_permission() {
+                WritePermission::Producer => Permission::Read,
+                WritePermission::Operator | WritePermission::Internal => Permission::Operate,
+            };
+            assert_eq!(
+                permission_to_write(Some(stream.name())),
+                expected,
+                "{}",
+                stream.name()
+            );
+        }
+    }
+
+    #[test]
+    fn only_listed_streams_that_no_money_follows_from_are_for_readers() {
+        for (name, permission) in [
+            ("sensors", Permission::Read),
+            ("energy", Permission::Read),
+            ("shares", Permission::Operate),
+            ("blocks", Permission::Operate),
+            ("Shares", Permission::Operate),
+            ("%73hares", Permission::Operate),
+            ("", Permission::Operate),
+            ("nothing", Permission::Operate),
+        ] {
+            assert_eq!(permission_to_write(Some(name)), permission, "{name:?}");
+        }
+        assert_eq!(permission_to_write(None), Permission::Operate);
+    }
+}

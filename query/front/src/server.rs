@@ -1,0 +1,151 @@
+//! The server: it binds first and answers later, so that a port in use ends the start and not the
+//! run.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Guard;
+use crate::access::token::TokenError;
+use crate::app_state::AppState;
+use crate::config::{ConfigError, QueryConfig};
+use crate::route;
+use crate::router;
+use crate::services::{RouteHandler, Services};
+
+/// How long requests may go on after the server was asked to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The token cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; set query.listen to another address, or stop what \
+         listens there"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A handler would answer where no guard was decided.
+    #[error("{method} {path} is not in the list of routes; add it there with its permission")]
+    UnlistedRoute {
+        /// The handler's method.
+        method: String,
+        /// The handler's path.
+        path: &'static str,
+    },
+}
+
+/// Makes servers.
+pub struct Server;
+
+/// A server that listens but does not answer yet.
+pub struct BoundServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+    app: Arc<AppState>,
+}
+
+impl Server {
+    /// Checks the configuration, then listens.
+    pub async fn bind(
+        config: QueryConfig,
+        mut services: Services,
+    ) -> Result<BoundServer, BindError> {
+        config.validate()?;
+        let guard = Guard::from_config(&config)?.with_payments(services.moves_money);
+        let handlers = std::mem::take(&mut services.handlers);
+        check_listed(&handlers)?;
+        let address = config.listen;
+        let listen = |source| BindError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let app = Arc::new(AppState::new(config, services));
+        let router = router::build(&app, &guard, &handlers);
+        Ok(BoundServer {
+            listener,
+            address,
+            router,
+            app,
+        })
+    }
+}
+
+fn check_listed(handlers: &[RouteHandler]) -> Result<(), BindError> {
+    let listed = |handler: &RouteHandler| {
+        route::ALL.iter().any(|route| {
+            route.is_of_another_crate()
+                && route.method == handler.method
+                && route.path == handler.path
+        })
+    };
+    match handlers.iter().find(|handler| !listed(handler)) {
+        Some(handler) => Err(BindError::UnlistedRoute {
+            method: handler.method.to_string(),
+            path: handler.path,
+        }),
+        None => Ok(()),
+    }
+}
+
+impl BoundServer {
+    /// Where it listens; the port is known even when 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All routes, for calling without a socket.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Answers until `stop`, then lets requests end, cancels the queries that still run, and
+    /// returns.
+    pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
+        tracing::info!(address = %self.address, "sql server listens");
+        let app = self.app;
+        let pool_metrics = async {
+            match (&app.reports, &app.metrics) {
+                (Some(reports), Some(_)) => {
+                    let host_monitor = app.host_monitor.as_deref();
+                    app.pool_metrics
+                        .run(reports.as_ref(), host_monitor, &app.config)
+                        .await
+                }
+                _ => std::future::pending().await,
+            }
+        };
+        let stopped = stop.clone();
+        let serve = axum::serve(self.listener, self.router)
+            .with_graceful_shutdown(async move { stopped.cancelled().await });
+        let drained = async {
+            stop.cancelled().await;
+            tokio::time::sleep(DRAIN / 2).await;
+            if let Some(queries) = &app.queries {
+                queries.running().cancel_all();
+            }
+            tokio::time::sleep(DRAIN / 2).await;
+        };
+        tokio::select! {
+            ended = serve.into_future() => ended,
+            () = drained => Ok(()),
+            () = pool_metrics => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What the process gives the server: engines, probes, payments, and the handlers of routes that
+//! other crates own.
+
+use std::sync::Arc;
+
+use axum::http::Method;
+use axum::routing::MethodRouter;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::host_usage::HostMonitor;
+use crate::payment_service::PaymentService;
+use crate::probe::Probe;
+use crate::reports::Reports;
+use crate::sql::SqlEngine;
+
+/// What the process gives the server.
+#[derive(Default)]
+pub struct Services {
+    /// What answers questions. Without it the server tells of health and metrics only.
+    pub engines: Option<Engines>,
+    /// What must be well for `/health`.
+    pub health: Vec<Arc<dyn Probe>>,
+    /// What must be there for `/ready`, beside all of `health`.
+    pub ready: Vec<Arc<dyn Probe>>,
+    /// What `/metrics` shows; without it the page is not there.
+    pub metrics: Option<PrometheusHandle>,
+    /// Where instructions about payments are handed in; without it the routes about payments answer
+    /// that they know nothing.
+    pub payment_service: Option<Arc<dyn PaymentService>>,
+    /// Whether payments are made, so that operators need their token even from this machine.
+    pub moves_money: bool,
+    /// Who tells how busy the machine is, for `/metrics`.
+    pub host_monitor: Option<Arc<dyn HostMonitor>>,
+    /// The public half of the key that signs payouts, where this process has it.
+    pub payout_key: Option<String>,
+    /// What answers the routes that other crates own. Their own body limits hold.
+    pub handlers: Vec<RouteHandler>,
+}
+
+/// What answers questions: statements that somebody typed, and the fixed ones of the pages.
+pub struct Engines {
+    /// Runs typed statements.
+    pub sql: Arc<dyn SqlEngine>,
+    /// Answers the pages.
+    pub reports: Arc<dyn Reports>,
+}
+
+/// What answers a route of the list that another crate owns.
+pub struct RouteHandler {
+    /// The route's method.
+    pub method: Method,
+    /// The route's path, as the list writes it.
+    pub path: &'static str,
+    /// What answers. It has this method only.
+    pub answers: MethodRouter,
+}

@@ -1,0 +1,8 @@
+//! Tests of the front: who may ask, what every answer has, and what a connection may cost. No
+//! engine runs behind it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod access;
+mod documents;
+mod errors;
+mod server;
