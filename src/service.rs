@@ -13,6 +13,7 @@ use crate::config::{Config, Role};
 mod acknowledged;
 pub mod bans;
 mod components;
+mod descriptors;
 mod faults;
 mod follower;
 pub mod host_usage;
@@ -124,7 +125,12 @@ impl Service {
                 .handlers
                 .extend(unproven_blocks::handlers(bound.unproven_blocks()));
         }
-        let bound = Server::bind(components.config.query.clone(), services).await?;
+        let mut query = components.config.query.clone();
+        let miners = pool
+            .as_ref()
+            .map_or(0, |_| components.config.stratum.max_sessions);
+        query.max_connections = descriptors::http_connections(query.max_connections, miners);
+        let bound = Server::bind(query, services).await?;
         service.http = bound.address();
         service.spawn_workers(&components)?;
         service.spawn_http(bound);

@@ -45,7 +45,7 @@ impl SqlReports {
     /// Over this engine.
     pub fn new(config: &QueryConfig, engine: Arc<dyn SqlEngine>) -> Self {
         Self {
-            service: QueryService::new(config, engine),
+            service: QueryService::for_pages(config, engine),
         }
     }
 }

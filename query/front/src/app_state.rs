@@ -16,6 +16,7 @@ use crate::probe::Probe;
 use crate::reports::Reports;
 use crate::service::QueryService;
 use crate::services::Services;
+use crate::signature_checks::SignatureChecks;
 
 /// What the handlers of the routes share.
 pub(crate) struct AppState {
@@ -32,6 +33,7 @@ pub(crate) struct AppState {
     pub(crate) payout_key: Option<String>,
     pub(crate) payment_service: Option<Arc<dyn PaymentService>>,
     pub(crate) fee_adjustments: FeeAdjustments,
+    pub(crate) signature_checks: SignatureChecks,
 }
 
 impl AppState {
@@ -58,6 +60,7 @@ impl AppState {
             payout_key: services.payout_key,
             payment_service: services.payment_service,
             fee_adjustments: FeeAdjustments::default(),
+            signature_checks: SignatureChecks::default(),
         }
     }
 

@@ -25,6 +25,25 @@ pub struct QueryConfig {
     /// Whether the pool's pages are for everybody: pool, blocks and their payouts, and miners by
     /// address.
     pub public_pages: bool,
+    /// Connections that may be open, in all. Fewer where the process may not open so many files.
+    pub max_connections: usize,
+    /// Connections that may be open from one address, or one /64 of IPv6.
+    pub max_connections_per_address: usize,
+    /// How long the head of a request may take, in milliseconds; a new connection has as long for
+    /// its first one.
+    pub header_timeout_ms: u64,
+    /// How long a connection may stay open between two requests, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// How long the whole body of a request may take, in milliseconds.
+    pub body_timeout_ms: u64,
+    /// How long an answer may wait for a client that takes nothing of it, in milliseconds.
+    pub write_timeout_ms: u64,
+    /// Requests for the pool's pages without a token that may be answered at the same time.
+    pub public_slots: usize,
+    /// The same for requests of readers, statements and rows apart.
+    pub reader_slots: usize,
+    /// The same for requests of operators.
+    pub operator_slots: usize,
     /// Queries that may run at the same time; the next one gets 429.
     pub max_concurrent: usize,
     /// The longest a query may run, in seconds; a request may ask for less.
@@ -57,6 +76,15 @@ impl Default for QueryConfig {
             token_file: None,
             operator_token_file: None,
             public_pages: false,
+            max_connections: 1_024,
+            max_connections_per_address: 256,
+            header_timeout_ms: 10_000,
+            idle_timeout_ms: 75_000,
+            body_timeout_ms: 60_000,
+            write_timeout_ms: 30_000,
+            public_slots: 4,
+            reader_slots: 8,
+            operator_slots: 4,
             max_concurrent: 8,
             timeout_s: 30,
             memory_mib: 1024,
@@ -99,6 +127,18 @@ impl QueryConfig {
             return Err(ConfigError::OpenToTheWorld(self.listen));
         }
         let positive = [
+            ("max_connections", self.max_connections as u64),
+            (
+                "max_connections_per_address",
+                self.max_connections_per_address as u64,
+            ),
+            ("header_timeout_ms", self.header_timeout_ms),
+            ("idle_timeout_ms", self.idle_timeout_ms),
+            ("body_timeout_ms", self.body_timeout_ms),
+            ("write_timeout_ms", self.write_timeout_ms),
+            ("public_slots", self.public_slots as u64),
+            ("reader_slots", self.reader_slots as u64),
+            ("operator_slots", self.operator_slots as u64),
             ("max_concurrent", self.max_concurrent as u64),
             ("timeout_s", self.timeout_s),
             ("memory_mib", self.memory_mib as u64),
@@ -142,6 +182,11 @@ impl QueryConfig {
     /// The longest a query may run.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_s)
+    }
+
+    /// Pages that may be answered at the same time, and two rounds of metrics.
+    pub fn page_slots(&self) -> usize {
+        self.public_slots + self.reader_slots + self.operator_slots + 2
     }
 
     /// How long a query waits for the tail.

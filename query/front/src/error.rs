@@ -51,6 +51,8 @@ pub enum ErrorCode {
     MethodNotAllowed,
     /// 406: none of the accepted formats is spoken here.
     NotAcceptable,
+    /// 408: the body of the request came too slowly.
+    RequestTimeout,
     /// 409: a query of this id is running already.
     IdInUse,
     /// 413: the body of the request is larger than its route takes.
@@ -63,6 +65,8 @@ pub enum ErrorCode {
     RateLimit,
     /// 429: too many queries run already.
     ConcurrencyLimit,
+    /// 503: too many connections are open.
+    ConnectionLimit,
     /// 499: the query was cancelled.
     Cancelled,
     /// 500: our fault.
@@ -93,12 +97,14 @@ impl ErrorCode {
             ErrorCode::NoSuchVersion => ("no_such_version", 404),
             ErrorCode::MethodNotAllowed => ("method_not_allowed", 405),
             ErrorCode::NotAcceptable => ("not_acceptable", 406),
+            ErrorCode::RequestTimeout => ("request_timeout", 408),
             ErrorCode::IdInUse => ("id_in_use", 409),
             ErrorCode::BodyTooLarge => ("body_too_large", 413),
             ErrorCode::UnsupportedMediaType => ("unsupported_media_type", 415),
             ErrorCode::RowLimit => ("row_limit", 413),
             ErrorCode::RateLimit => ("rate_limit", 429),
             ErrorCode::ConcurrencyLimit => ("concurrency_limit", 429),
+            ErrorCode::ConnectionLimit => ("connection_limit", 503),
             ErrorCode::Cancelled => ("cancelled", 499),
             ErrorCode::Internal => ("internal", 500),
             ErrorCode::Storage => ("storage", 503),
@@ -110,7 +116,9 @@ impl ErrorCode {
     /// Seconds after which trying again may help.
     fn retry_after(self) -> Option<&'static str> {
         match self {
-            ErrorCode::ConcurrencyLimit | ErrorCode::Storage => Some("1"),
+            ErrorCode::ConcurrencyLimit | ErrorCode::ConnectionLimit | ErrorCode::Storage => {
+                Some("1")
+            }
             ErrorCode::RateLimit => Some("60"),
             _ => None,
         }

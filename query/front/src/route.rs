@@ -49,12 +49,19 @@ impl Route {
     pub fn is_of_another_crate(&self) -> bool {
         matches!(self.handler, Handler::Service)
     }
+
+    /// Whether a request takes one of its caller's slots.
+    pub(crate) fn needs_slot(&self) -> bool {
+        matches!(self.handler, Handler::Page(_))
+    }
 }
 
 /// What answers a route.
 pub(crate) enum Handler {
     /// A function of this crate.
     Front(fn() -> MethodRouter<Arc<AppState>>),
+    /// The same for a function that reads tables and needs a slot of its caller's class.
+    Page(fn() -> MethodRouter<Arc<AppState>>),
     /// What [`crate::Services::handlers`] has for this method and path; 404 in a process without it.
     Service,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
@@ -18,16 +19,20 @@ use crate::access::{Guard, Permission};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::error_body;
+use crate::held_body::HeldBody;
 use crate::route::{self, Handler, Route};
 use crate::services::RouteHandler;
+use crate::slots::Slots;
 
 /// Every route of the server. `handlers` answer the routes of other crates.
 pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler]) -> Router {
+    let slots = Slots::new(&app.config);
     let mut paths: BTreeMap<&'static str, MethodRouter> = BTreeMap::new();
     for route in route::ALL {
         let gate = Gate {
             guard: guard.clone(),
             permission: route.permission,
+            slots: route.needs_slot().then(|| slots.clone()),
         };
         let guarded =
             handler_of(route, app, handlers).route_layer(from_fn_with_state(gate, guard_route));
@@ -52,7 +57,7 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
 
 fn handler_of(route: &Route, app: &Arc<AppState>, handlers: &[RouteHandler]) -> MethodRouter {
     match route.handler {
-        Handler::Front(handler) => handler().with_state(app.clone()),
+        Handler::Front(handler) | Handler::Page(handler) => handler().with_state(app.clone()),
         Handler::Service => handlers
             .iter()
             .find(|handler| handler.method == route.method && handler.path == route.path)
@@ -74,6 +79,8 @@ fn absent(route: &Route) -> MethodRouter {
 struct Gate {
     guard: Guard,
     permission: Permission,
+    /// Where the route reads tables.
+    slots: Option<Slots>,
 }
 
 /// Lets a request through to its handler, with its principal, when it has the route's permission.
@@ -86,10 +93,19 @@ async fn guard_route(State(gate): State<Gate>, request: Request, next: Next) -> 
         },
         permission => permission,
     };
-    match gate.guard.authorize(permission, &parts) {
-        Ok(principal) => {
-            parts.extensions.insert(principal);
-            next.run(Request::from_parts(parts, body)).await
+    let principal = match gate.guard.authorize(permission, &parts) {
+        Ok(principal) => principal,
+        Err(error) => return error.into_response(),
+    };
+    parts.extensions.insert(principal);
+    let request = Request::from_parts(parts, body);
+    let Some(slots) = &gate.slots else {
+        return next.run(request).await;
+    };
+    match slots.acquire(principal).await {
+        Ok(slot) => {
+            let response = next.run(request).await;
+            response.map(|body| Body::new(HeldBody::new(body, slot)))
         }
         Err(error) => error.into_response(),
     }

@@ -14,6 +14,7 @@ use crate::access::Guard;
 use crate::access::token::TokenError;
 use crate::app_state::AppState;
 use crate::config::{ConfigError, QueryConfig};
+use crate::connection;
 use crate::route;
 use crate::router;
 use crate::services::{RouteHandler, Services};
@@ -131,9 +132,7 @@ impl BoundServer {
                 _ => std::future::pending().await,
             }
         };
-        let stopped = stop.clone();
-        let serve = axum::serve(self.listener, self.router)
-            .with_graceful_shutdown(async move { stopped.cancelled().await });
+        let serve = connection::serve(self.listener, self.router, &app.config, stop.clone());
         let drained = async {
             stop.cancelled().await;
             tokio::time::sleep(DRAIN / 2).await;
@@ -143,7 +142,7 @@ impl BoundServer {
             tokio::time::sleep(DRAIN / 2).await;
         };
         tokio::select! {
-            ended = serve.into_future() => ended,
+            () = serve => Ok(()),
             () = drained => Ok(()),
             () = pool_metrics => Ok(()),
         }

@@ -12,10 +12,11 @@ use std::time::Duration;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::{Stream, StreamExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use crate::access::Principal;
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
 use crate::running::{Registry, Ticket};
@@ -27,6 +28,8 @@ pub struct QueryService {
     max_concurrent: usize,
     timeout: Duration,
     slots: Arc<Semaphore>,
+    /// Beside those of everybody.
+    operator_slots: Arc<Semaphore>,
     running: Arc<Registry>,
 }
 
@@ -43,13 +46,23 @@ pub struct Answer {
 }
 
 impl QueryService {
-    /// A service with slots of its own.
+    /// A service for typed statements, with slots of its own.
     pub fn new(config: &QueryConfig, engine: Arc<dyn SqlEngine>) -> Self {
+        Self::with_slots(config, engine, config.max_concurrent)
+    }
+
+    /// A service for the statements of pages. As many run as pages may be answered at once.
+    pub fn for_pages(config: &QueryConfig, engine: Arc<dyn SqlEngine>) -> Self {
+        Self::with_slots(config, engine, config.page_slots())
+    }
+
+    fn with_slots(config: &QueryConfig, engine: Arc<dyn SqlEngine>, slots: usize) -> Self {
         Self {
             engine,
-            max_concurrent: config.max_concurrent,
+            max_concurrent: slots,
             timeout: config.timeout(),
-            slots: Arc::new(Semaphore::new(config.max_concurrent)),
+            slots: Arc::new(Semaphore::new(slots)),
+            operator_slots: Arc::new(Semaphore::new(config.operator_slots)),
             running: Arc::new(Registry::default()),
         }
     }
@@ -60,18 +73,17 @@ impl QueryService {
     }
 
     /// Starts a statement. Dropping the future or the answer ends it.
-    pub async fn ask(&self, mut request: SqlRequest) -> Result<Answer, QueryError> {
-        let slot = self.slots.clone().try_acquire_owned().map_err(|_| {
-            let message = format!(
-                "{} queries run already, which is the limit",
-                self.max_concurrent
-            );
-            QueryError::new(
-                ErrorCode::ConcurrencyLimit,
-                message,
-                "try again in a second, or raise query.max_concurrent",
-            )
-        })?;
+    pub async fn ask(&self, request: SqlRequest) -> Result<Answer, QueryError> {
+        self.ask_as(Principal::Reader, request).await
+    }
+
+    /// The same for this caller: operators have slots of their own.
+    pub async fn ask_as(
+        &self,
+        principal: Principal,
+        mut request: SqlRequest,
+    ) -> Result<Answer, QueryError> {
+        let slot = self.slot(principal)?;
         let timeout = request
             .timeout
             .map_or(self.timeout, |asked| asked.min(self.timeout));
@@ -105,6 +117,27 @@ impl QueryService {
             schema,
             coverage: execution.coverage,
             rows,
+        })
+    }
+}
+
+impl QueryService {
+    fn slot(&self, principal: Principal) -> Result<OwnedSemaphorePermit, QueryError> {
+        if principal == Principal::Operator
+            && let Ok(slot) = self.operator_slots.clone().try_acquire_owned()
+        {
+            return Ok(slot);
+        }
+        self.slots.clone().try_acquire_owned().map_err(|_| {
+            let message = format!(
+                "{} queries run already, which is the limit",
+                self.max_concurrent
+            );
+            QueryError::new(
+                ErrorCode::ConcurrencyLimit,
+                message,
+                "try again in a second, or raise query.max_concurrent",
+            )
         })
     }
 }

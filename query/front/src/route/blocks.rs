@@ -32,7 +32,7 @@ pub(crate) static ROUTE: Route = Route {
     permission: Permission::PublicPage,
     doc: "Blocks newest first, each hash once with its latest status; `?pool=`, `?limit=` (50, \
           at most 1000) and `?before=` a cursor.",
-    handler: Handler::Front(|| get(list)),
+    handler: Handler::Page(|| get(list)),
 };
 
 async fn list(

@@ -47,7 +47,7 @@ pub(crate) static ROUTE: Route = Route {
     path: "/api/v1/payments/instructions",
     permission: Permission::Operate,
     doc: "An operator's instruction about payments: `kind` and what it needs.",
-    handler: Handler::Front(|| post(instruct)),
+    handler: Handler::Page(|| post(instruct)),
 };
 
 async fn instruct(

@@ -19,7 +19,7 @@ pub(crate) static ROUTE: Route = Route {
     path: "/api/v1/miners/{address}",
     permission: Permission::PublicPage,
     doc: "One miner over all pools: the same, all shares that are kept, its blocks.",
-    handler: Handler::Front(|| get(about)),
+    handler: Handler::Page(|| get(about)),
 };
 
 async fn about(

@@ -24,7 +24,7 @@ pub(crate) static LIST: Route = Route {
     path: "/api/v1/payments",
     permission: Permission::Read,
     doc: "Payments newest first; `?limit=` and `?step=`.",
-    handler: Handler::Front(|| get(list)),
+    handler: Handler::Page(|| get(list)),
 };
 
 pub(crate) static STATE: Route = Route {
@@ -40,7 +40,7 @@ pub(crate) static LEDGER: Route = Route {
     path: "/api/v1/ledger",
     permission: Permission::Read,
     doc: "Balances and entries of the ledger; `?account=` and `?limit=`.",
-    handler: Handler::Front(|| get(ledger)),
+    handler: Handler::Page(|| get(ledger)),
 };
 
 pub(crate) static OF_MINER: Route = Route {
@@ -49,7 +49,7 @@ pub(crate) static OF_MINER: Route = Route {
     permission: Permission::PublicPage,
     doc: "One miner: balances, payments, and `why` the rest is not paid, with codes that \
           docs/payments.md lists.",
-    handler: Handler::Front(|| get(miner)),
+    handler: Handler::Page(|| get(miner)),
 };
 
 /// The payment service, or the error of a process that has none.

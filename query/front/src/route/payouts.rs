@@ -41,7 +41,7 @@ pub(crate) static OF_MINER: Route = Route {
     permission: Permission::PublicPage,
     doc: "What blocks bring to one miner: sums immature and matured, and each block newest first \
           with its last step; `?limit=` (100, at most 1000) and `?before=` a cursor.",
-    handler: Handler::Front(|| get(miner)),
+    handler: Handler::Page(|| get(miner)),
 };
 
 pub(crate) static OF_BLOCK: Route = Route {
@@ -50,7 +50,7 @@ pub(crate) static OF_BLOCK: Route = Route {
     permission: Permission::PublicPage,
     doc: "A block's frozen terms, root and signature, each step that followed, and a page of its \
           window; `?limit=` and `?from=` a position.",
-    handler: Handler::Front(|| get(block)),
+    handler: Handler::Page(|| get(block)),
 };
 
 pub(crate) static KEY: Route = Route {
@@ -58,7 +58,7 @@ pub(crate) static KEY: Route = Route {
     path: "/api/v1/payouts/key",
     permission: Permission::PublicPage,
     doc: "The public key that signs windows.",
-    handler: Handler::Front(|| get(public_key)),
+    handler: Handler::Page(|| get(public_key)),
 };
 
 async fn miner(

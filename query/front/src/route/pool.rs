@@ -30,7 +30,7 @@ pub(crate) static ROUTE: Route = Route {
     permission: Permission::PublicPage,
     doc: "Each pool: hashrate, miners, workers and shares of ten minutes, means of an hour and a \
           day, blocks by their latest status. `?pool=` for one. Made at most every two seconds.",
-    handler: Handler::Front(|| get(pool)),
+    handler: Handler::Page(|| get(pool)),
 };
 
 async fn pool(

@@ -7,18 +7,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Json};
 use futures::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use crate::access::Permission;
+use crate::access::{Permission, Principal};
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::format::{self, Encoder, Format, Head};
@@ -75,6 +75,7 @@ struct Request {
 
 async fn by_get(
     State(app): State<Arc<AppState>>,
+    Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     query: Result<Query<Request>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
@@ -89,13 +90,14 @@ async fn by_get(
     if request.sql.is_none() {
         return Json(json!({"running": queries.running().list()})).into_response();
     }
-    answer(&app, &headers, request)
+    answer(&app, principal, &headers, request)
         .await
         .unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn by_post(
     State(app): State<Arc<AppState>>,
+    Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     query: Result<Query<Request>, axum::extract::rejection::QueryRejection>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
@@ -110,7 +112,7 @@ async fn by_post(
         )),
     };
     match request {
-        Ok(request) => answer(&app, &headers, request)
+        Ok(request) => answer(&app, principal, &headers, request)
             .await
             .unwrap_or_else(IntoResponse::into_response),
         Err(error) => error.into_response(),
@@ -138,6 +140,7 @@ fn misread(error: impl std::fmt::Display) -> QueryError {
 
 async fn answer(
     app: &AppState,
+    principal: Principal,
     headers: &HeaderMap,
     request: Request,
 ) -> Result<Response, QueryError> {
@@ -146,7 +149,7 @@ async fn answer(
         .and_then(|value| value.to_str().ok());
     let format = format::choose(request.format.as_deref(), accept)?;
     let ask = ask(app, format, request)?;
-    let answer = app.queries()?.ask(ask).await?;
+    let answer = app.queries()?.ask_as(principal, ask).await?;
     let head = Head::of(&answer, &app.answers);
     let mut body = AnswerBody {
         encoder: format.encoder(&head)?,

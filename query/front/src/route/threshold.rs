@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -18,12 +18,17 @@ use crate::app_state::AppState;
 use crate::clock::now_us;
 use crate::error::{ErrorCode, QueryError};
 use crate::payment_service::PaymentRules;
+use crate::peer::LimitedAddress;
 use crate::query_params;
 use crate::route::payments::{configured_service, unavailable};
 use crate::route::{Handler, Route};
+use crate::signature_checks::is_well_formed;
 
 /// How old a signature may be, in seconds; an older one could be somebody's repetition.
 const MAX_SIGNATURE_AGE_S: u64 = 3_600;
+
+/// Bytes of a request, several times what it needs.
+const MAX_BODY_BYTES: usize = 4_096;
 
 const HINT: &str =
     "send {threshold_atomic, time, signature}; without a signature the answer is the text to sign";
@@ -44,12 +49,13 @@ pub(crate) static ROUTE: Route = Route {
     permission: Permission::PublicPage,
     doc: "A miner's own threshold: `{\"threshold_atomic\", \"time\"}` answers the text to sign, \
           with `\"signature\"` it is set.",
-    handler: Handler::Front(|| post(set)),
+    handler: Handler::Page(|| post(set).layer(DefaultBodyLimit::max(MAX_BODY_BYTES))),
 };
 
 async fn set(
     State(app): State<Arc<AppState>>,
     Path(address): Path<String>,
+    client: LimitedAddress,
     body: Result<Json<ThresholdRequest>, JsonRejection>,
 ) -> Result<Response, QueryError> {
     let service = configured_service(&app)?;
@@ -68,6 +74,13 @@ async fn set(
             "sign the text anew with the present time",
         ));
     }
+    if !is_well_formed(&signature) {
+        return Err(QueryError::bad_request(
+            "the signature has not the form that a wallet writes",
+            "send SigV1… or SigV2… of monero-wallet-cli's sign, or the base64 of signmessage",
+        ));
+    }
+    let _check = app.signature_checks.begin(client, address)?;
     if !service
         .verify(address, &text, &signature)
         .await
@@ -80,8 +93,7 @@ async fn set(
              this address",
         ));
     }
-    let proof: String = signature.chars().take(250).collect();
-    if app.reports()?.has_proof(&proof).await? {
+    if app.reports()?.has_proof(&signature).await? {
         return Err(QueryError::bad_request(
             "this signature was taken before",
             "sign the text anew with the present time",
@@ -94,7 +106,7 @@ async fn set(
         account: Some(address.to_owned()),
         amount_atomic: Some(request.threshold_atomic.into()),
         actor: "miner".to_owned(),
-        proof: Some(proof),
+        proof: Some(signature),
         ..Instruction::default()
     };
     service.instruct(instruction).await.map_err(unavailable)?;

@@ -31,7 +31,7 @@ pub(crate) static ROUTE: Route = Route {
     permission: Permission::PublicPage,
     doc: "The workers of one miner of a day, by name; `?limit=` (100, at most 1000) and \
           `?after=` a name.",
-    handler: Handler::Front(|| get(list)),
+    handler: Handler::Page(|| get(list)),
 };
 
 async fn list(

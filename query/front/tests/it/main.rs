@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod connections;
 mod documents;
 mod errors;
 mod server;
+mod signatures;
+mod slots;
