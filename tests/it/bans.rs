@@ -24,11 +24,11 @@ fn bans(url: &str, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
 }
 
-fn pool(folder: &Path, nats: &ManagedServer, stratum: u16) -> Headframe {
+pub fn pool(folder: &Path, nats: &ManagedServer, stratum: u16) -> Headframe {
     let more = format!(
         "[stratum]\nlisten = \"127.0.0.1:{stratum}\"\nwallet = \"{WALLET}\"\ndaemon_url = \
          \"http://127.0.0.1:{}\"\nrandomx = {{ mode = \"light\" }}\n",

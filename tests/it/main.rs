@@ -25,4 +25,5 @@ mod sendmany;
 mod server;
 mod stratum_load;
 mod tidy;
+mod unproven_blocks;
 mod wallets;
