@@ -18,6 +18,7 @@ mod duration;
 mod mine;
 mod payments;
 mod sql;
+mod sql_worker;
 mod up;
 mod whatif;
 
@@ -35,6 +36,7 @@ pub const ALL: &[Entry] = &[
     Entry::new::<whatif::Whatif>(),
     Entry::new::<config::Config>(),
     Entry::new::<adopt::Adopt>(),
+    Entry::new::<sql_worker::SqlWorker>(),
 ];
 
 /// One command: the type holds its arguments, and its doc comment is its help.

@@ -1,9 +1,11 @@
 //! How the crates are wired together: what a process with given roles starts, and how it stops.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use headframe_ingest::ManagedServer;
 use headframe_query_front::Server;
+use headframe_query_front::worker::SqlWorkers;
 use headframe_stratum::StatsHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,7 @@ mod payer;
 mod payment_service;
 mod probes;
 mod signals;
+mod sql_workers;
 mod tasks;
 pub mod unproven_blocks;
 
@@ -43,6 +46,8 @@ pub struct Service {
     pub pool: Option<RunningPool>,
     tasks: JoinSet<anyhow::Result<()>>,
     nats_server: Option<ManagedServer>,
+    /// What runs typed SQL, in the role query.
+    sql_workers: Option<Arc<SqlWorkers>>,
     /// Ends what takes in miners and requests.
     stop_accepting: CancellationToken,
     /// Ends pipelines, maintenance, payments and followers.
@@ -57,7 +62,7 @@ pub struct RunningPool {
     /// What it counts.
     pub stats: StatsHandle,
     /// Its RandomX memories, for a miner in the same process.
-    pub seeds: std::sync::Arc<headframe_stratum::randomx::Seeds>,
+    pub seeds: Arc<headframe_stratum::randomx::Seeds>,
     /// What miners may pin, unless TLS is off.
     pub tls_fingerprint: Option<String>,
 }
@@ -103,6 +108,7 @@ impl Service {
             pool: None,
             tasks: JoinSet::new(),
             nats_server,
+            sql_workers: None,
             stop_accepting: CancellationToken::new(),
             stop_working: CancellationToken::new(),
             drain: components.config.drain(),
@@ -124,6 +130,11 @@ impl Service {
             services
                 .handlers
                 .extend(unproven_blocks::handlers(bound.unproven_blocks()));
+        }
+        let sources = http::sources(&components);
+        if !sources.is_empty() {
+            services.engines =
+                Some(service.start_engines(&components, sources, &mut services.ready)?);
         }
         let mut query = components.config.query.clone();
         let miners = pool
@@ -156,6 +167,9 @@ impl Service {
                 "some tasks did not end in time and are dropped"
             );
             self.tasks.abort_all();
+        }
+        if let Some(workers) = self.sql_workers {
+            workers.shutdown().await;
         }
         if let Some(server) = self.nats_server {
             server.shutdown().await;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::http::Method;
 use headframe_ingest::http as http_ingest;
 use headframe_pipelines::signature::SigningKey;
-use headframe_query_engine::{DeltaTables, Engine, Source, SqlReports, StreamSource};
-use headframe_query_front::{Engines, Probe, RouteHandler, Services};
+use headframe_query_engine::{DeltaTables, Source, StreamSource};
+use headframe_query_front::{Probe, RouteHandler, Services};
 use headframe_sinks::Lake;
 use headframe_sinks::wallet::WalletKind;
 use headframe_stratum::StatsHandle;
@@ -67,7 +67,6 @@ pub fn services(
         services.ready.extend(probes);
     }
     if components.runs(Role::Query) {
-        services.engines = Some(engines(components, lake, streams)?);
         services.payment_service = Some(Arc::new(payment_service(components)));
         let ingest = components.config.ingest.clone();
         services.handlers.push(RouteHandler {
@@ -80,21 +79,14 @@ pub fn services(
     Ok(services)
 }
 
-/// The SQL engine of this process, and the fixed questions of the pages that it answers.
-fn engines(
-    components: &Components,
-    lake: &Lake,
-    streams: &[LocalStream],
-) -> anyhow::Result<Engines> {
-    let engine = Arc::new(Engine::new(
-        components.config.query.clone(),
-        streams.iter().map(|stream| source(lake, stream)).collect(),
-        vec![(lake.object_store_url(), lake.store().clone())],
-    )?);
-    Ok(Engines {
-        sql: engine.clone(),
-        reports: Arc::new(SqlReports::new(&components.config.query, engine)),
-    })
+/// The streams that statements are answered from; none without the role query.
+pub fn sources(components: &Components) -> Vec<Arc<dyn Source>> {
+    match &components.tables {
+        Some((lake, streams)) if components.runs(Role::Query) => {
+            streams.iter().map(|stream| source(lake, stream)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn source(lake: &Lake, stream: &LocalStream) -> Arc<dyn Source> {

@@ -23,6 +23,7 @@ mod roles;
 mod s3;
 mod sendmany;
 mod server;
+mod sql_workers;
 mod stratum_load;
 mod tidy;
 mod unproven_blocks;

@@ -81,6 +81,23 @@ impl Headframe {
         }
     }
 
+    /// Starts on a whole configuration of the test's own, which listens on `port`.
+    pub fn start_on(folder: &Path, port: u16, config: &str) -> Self {
+        let file = folder.join(format!("headframe-{port}.toml"));
+        std::fs::write(&file, config).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_headframe"))
+            .args(["up", "--config"])
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+        }
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

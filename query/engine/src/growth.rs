@@ -21,6 +21,8 @@ mod concat;
 
 /// Bytes that one function may make of one batch.
 pub const MAX_BATCH_BYTES: u128 = 256 << 20;
+/// Steps that one function may take over one batch, which nothing interrupts: about a second.
+pub const MAX_BATCH_STEPS: u128 = 1 << 28;
 /// Bytes of a value made of constants only.
 pub const MAX_CONSTANT_BYTES: u128 = 64 << 10;
 /// Bytes that the constants of a statement may add to one batch.

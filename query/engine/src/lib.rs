@@ -5,26 +5,32 @@
 //! statements, [`SqlReports`] answers the fixed questions of the pages.
 
 pub mod catalog;
+mod compact;
 pub mod date_trunc;
 pub mod delta;
 pub mod engine;
 pub mod error;
+mod expanded_size;
 mod growth;
 pub mod intern;
+mod live_rows;
 pub mod memory;
 mod nesting;
 pub mod params;
 pub mod report;
+mod serve;
 mod shadow;
 pub mod source;
 pub mod statement;
 pub mod stream_snapshot;
 pub mod stream_source;
 pub mod union;
+pub mod worker;
 
 pub use catalog::Catalog;
 pub use delta::DeltaTables;
 pub use engine::Engine;
+pub use live_rows::LiveRowsServer;
 pub use report::SqlReports;
-pub use source::{Source, SourceError, Stored, StoredRows, Tail};
+pub use source::{Live, Source, SourceError, Stored, StoredRows, Tail};
 pub use stream_source::{LastSeq, StreamSource, Tables};

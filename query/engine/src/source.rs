@@ -52,6 +52,27 @@ pub struct Tail {
     pub truncated: bool,
 }
 
+impl Tail {
+    /// No rows, behind every table.
+    pub fn empty() -> Self {
+        Self {
+            batches: Vec::new(),
+            after: 0,
+            through: 0,
+            truncated: false,
+        }
+    }
+}
+
+/// The newest that is known of a stream.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// The sequence of the last message that JetStream had acknowledged to anyone.
+    pub acknowledged: Result<i64, SourceError>,
+    /// The rows held in memory.
+    pub tail: Tail,
+}
+
 /// Why rows cannot be had.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SourceError {
@@ -81,15 +102,9 @@ pub trait Source: Send + Sync {
     /// The stream.
     fn stream(&self) -> &'static dyn Stream;
 
-    /// The sequence of the last message JetStream has acknowledged to anyone.
-    async fn last_seq(&self) -> Result<i64, SourceError>;
-
-    /// Waits until the tail holds, or the stored table has, every row through `seq`; false when the
-    /// deadline passed first.
-    async fn wait_through(&self, seq: i64, deadline: Duration) -> bool;
-
-    /// The rows held in memory now.
-    fn tail(&self) -> Tail;
+    /// What the stream is known to hold now, and the rows held in memory: when they reach that, or
+    /// when `wait` has passed.
+    async fn live(&self, wait: Duration) -> Live;
 
     /// The raw table.
     async fn raw(&self, at: At) -> Result<Stored, SourceError>;

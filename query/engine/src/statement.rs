@@ -8,6 +8,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 
 use crate::error::from_datafusion;
+use crate::expanded_size;
 use crate::nesting;
 use headframe_query_front::sql::MAX_SQL_BYTES;
 use headframe_query_front::{ErrorCode, QueryError};
@@ -74,7 +75,10 @@ pub fn read_only(what: impl std::fmt::Display) -> QueryError {
 fn check(statement: &Statement) -> Result<(), QueryError> {
     match statement {
         Statement::Explain(explain) => check(&explain.statement),
-        Statement::Statement(sql) => check_sql(sql),
+        Statement::Statement(sql) => {
+            expanded_size::check(sql)?;
+            check_sql(sql)
+        }
         other => Err(refuse(&other.to_string())),
     }
 }

@@ -18,7 +18,7 @@ use headframe_schemas::table::REJECT_REASON;
 use headframe_schemas::{Rollup, Table};
 
 use crate::error::EngineError;
-use crate::source::{Source, SourceError, Stored, Tail};
+use crate::source::{Live, Source, SourceError, Stored, Tail};
 use crate::union::{UnionTable, newer_than};
 use headframe_query_front::{At, Coverage};
 
@@ -63,13 +63,12 @@ impl StreamSnapshot {
         rollups: &[&'static dyn Rollup],
         wait: Duration,
     ) -> Result<Self, EngineError> {
-        let acknowledged = source.last_seq().await;
-        if let Ok(seq) = &acknowledged {
-            source.wait_through(*seq, wait).await;
-        }
+        let Live {
+            acknowledged,
+            mut tail,
+        } = source.live(wait).await;
         let mut attempt = 1;
         loop {
-            let tail = source.tail();
             let mut stored = Vec::with_capacity(rollups.len());
             for rollup in rollups {
                 stored.push((*rollup, Some(source.rollup(*rollup, At::Latest).await?)));
@@ -81,6 +80,7 @@ impl StreamSnapshot {
             }
             attempt += 1;
             tokio::time::sleep(PAUSE).await;
+            tail = source.live(Duration::ZERO).await.tail;
         }
     }
 

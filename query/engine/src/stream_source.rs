@@ -9,7 +9,7 @@ use headframe_ingest::TailView;
 use headframe_schemas::{Rollup, Stream};
 use tokio::time::Instant;
 
-use crate::source::{Source, SourceError, Stored, Tail};
+use crate::source::{Live, Source, SourceError, Stored, Tail};
 use headframe_query_front::At;
 
 /// Tells how far JetStream has come.
@@ -60,21 +60,20 @@ impl Source for StreamSource {
         self.stream
     }
 
-    async fn last_seq(&self) -> Result<i64, SourceError> {
+    async fn live(&self, wait: Duration) -> Live {
         let unavailable = |why| SourceError::Unavailable {
             action: "asking JetStream for the last sequence",
             stream: self.stream.name().to_owned(),
             why,
         };
-        self.last.last_seq().await.map_err(unavailable)
-    }
-
-    async fn wait_through(&self, seq: i64, deadline: Duration) -> bool {
-        self.tail.wait_through(seq, Instant::now() + deadline).await
-    }
-
-    fn tail(&self) -> Tail {
-        self.tail.view().into()
+        let acknowledged = self.last.last_seq().await.map_err(unavailable);
+        if let Ok(seq) = &acknowledged {
+            self.tail.wait_through(*seq, Instant::now() + wait).await;
+        }
+        Live {
+            acknowledged,
+            tail: self.tail.view().into(),
+        }
     }
 
     async fn raw(&self, at: At) -> Result<Stored, SourceError> {

@@ -10,6 +10,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// What a worker takes beside the memory of its operators: code, caches and rows in flight.
+const WORKER_MARGIN_MIB: usize = 512;
+/// The least of that.
+const WORKER_BASE_MIB: usize = 256;
+
 /// The `query` section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -48,7 +53,12 @@ pub struct QueryConfig {
     pub max_concurrent: usize,
     /// The longest a query may run, in seconds; a request may ask for less.
     pub timeout_s: u64,
-    /// Memory of all queries together, in MiB.
+    /// Processes that run typed statements, beside a spare one; at least 1.
+    pub sql_workers: usize,
+    /// Memory of one such process, in MiB, which the operating system enforces; 0 takes
+    /// `memory_mib` and 512 more.
+    pub worker_memory_mib: usize,
+    /// Memory that the operators of all queries of a process may take together, in MiB.
     pub memory_mib: usize,
     /// Memory of one query, in MiB.
     pub query_memory_mib: usize,
@@ -87,6 +97,8 @@ impl Default for QueryConfig {
             operator_slots: 4,
             max_concurrent: 8,
             timeout_s: 30,
+            sql_workers: 2,
+            worker_memory_mib: 0,
             memory_mib: 1024,
             query_memory_mib: 512,
             spill_mib: 4096,
@@ -140,6 +152,7 @@ impl QueryConfig {
             ("reader_slots", self.reader_slots as u64),
             ("operator_slots", self.operator_slots as u64),
             ("max_concurrent", self.max_concurrent as u64),
+            ("sql_workers", self.sql_workers as u64),
             ("timeout_s", self.timeout_s),
             ("memory_mib", self.memory_mib as u64),
             ("query_memory_mib", self.query_memory_mib as u64),
@@ -160,6 +173,13 @@ impl QueryConfig {
                 rule: "it must not be more than query.memory_mib",
             });
         }
+        if self.worker_memory_mib() < self.memory_mib + WORKER_BASE_MIB {
+            return Err(ConfigError::Limit {
+                key: "worker_memory_mib",
+                value: self.worker_memory_mib as u64,
+                rule: "it must be at least query.memory_mib and 256 more, or 0",
+            });
+        }
         if self.figures_miners > 1_000 {
             let rule =
                 "it must not be more than 1000: each miner is five series for Prometheus to keep";
@@ -177,6 +197,14 @@ impl QueryConfig {
             });
         }
         Ok(())
+    }
+
+    /// Memory of one worker, in MiB.
+    pub fn worker_memory_mib(&self) -> usize {
+        match self.worker_memory_mib {
+            0 => self.memory_mib + WORKER_MARGIN_MIB,
+            mib => mib,
+        }
     }
 
     /// The longest a query may run.

@@ -71,6 +71,8 @@ pub enum ErrorCode {
     Cancelled,
     /// 500: our fault.
     Internal,
+    /// 503: the process that ran the query went away.
+    WorkerLost,
     /// 503: the tables or JetStream cannot be read just now.
     Storage,
     /// 504: the query ran longer than allowed.
@@ -80,6 +82,31 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code.
+    pub const ALL: &[ErrorCode] = &[
+        ErrorCode::BadRequest,
+        ErrorCode::SqlSyntax,
+        ErrorCode::SqlPlan,
+        ErrorCode::SqlExecution,
+        ErrorCode::Parameters,
+        ErrorCode::Unauthorized,
+        ErrorCode::NoOperator,
+        ErrorCode::ReadOnly,
+        ErrorCode::ForeignOrigin,
+        ErrorCode::NotFound,
+        ErrorCode::NoSuchVersion,
+        ErrorCode::NotAcceptable,
+        ErrorCode::IdInUse,
+        ErrorCode::RowLimit,
+        ErrorCode::ConcurrencyLimit,
+        ErrorCode::Cancelled,
+        ErrorCode::Internal,
+        ErrorCode::WorkerLost,
+        ErrorCode::Storage,
+        ErrorCode::TimeLimit,
+        ErrorCode::MemoryLimit,
+    ];
+
     /// `error.code` and the status.
     pub fn parts(self) -> (&'static str, u16) {
         match self {
@@ -107,6 +134,7 @@ impl ErrorCode {
             ErrorCode::ConnectionLimit => ("connection_limit", 503),
             ErrorCode::Cancelled => ("cancelled", 499),
             ErrorCode::Internal => ("internal", 500),
+            ErrorCode::WorkerLost => ("worker_lost", 503),
             ErrorCode::Storage => ("storage", 503),
             ErrorCode::TimeLimit => ("time_limit", 504),
             ErrorCode::MemoryLimit => ("memory_limit", 507),
@@ -116,9 +144,10 @@ impl ErrorCode {
     /// Seconds after which trying again may help.
     fn retry_after(self) -> Option<&'static str> {
         match self {
-            ErrorCode::ConcurrencyLimit | ErrorCode::ConnectionLimit | ErrorCode::Storage => {
-                Some("1")
-            }
+            ErrorCode::ConcurrencyLimit
+            | ErrorCode::ConnectionLimit
+            | ErrorCode::WorkerLost
+            | ErrorCode::Storage => Some("1"),
             ErrorCode::RateLimit => Some("60"),
             _ => None,
         }

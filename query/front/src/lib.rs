@@ -37,6 +37,7 @@ mod signature_checks;
 mod slots;
 pub mod sql;
 pub mod text_table;
+pub mod worker;
 
 pub use config::QueryConfig;
 pub use error::{ErrorCode, QueryError};

@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::Stream;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::QueryError;
@@ -32,7 +33,7 @@ pub struct SqlRequest {
 }
 
 /// Which state of the tables is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum At {
     /// The newest.
     Latest,
@@ -76,8 +77,8 @@ pub struct Execution {
 
 /// Plans and runs statements.
 ///
-/// [`QueryService`](crate::QueryService) stands before it and keeps slots, time, rows and cancels,
-/// so that an engine has none of them: it ends a statement when the future or the stream is dropped.
+/// [`QueryService`](crate::QueryService) stands before it and keeps slots, time, rows and cancels.
+/// An engine has none of them: it ends a statement when the future or the stream is dropped.
 #[async_trait]
 pub trait SqlEngine: Send + Sync {
     /// Starts a statement. `timeout` is what is left of its time, and `query_id` is always set.

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -76,6 +76,18 @@ fn texts(index: usize, name: &str, batches: &[RecordBatch]) -> Result<Vec<String
         }
     }
     Ok(texts)
+}
+
+/// Bytes of the widest cell of a column as [`table`] writes it, with what stands between two cells.
+pub fn widest(column: &ArrayRef) -> Result<usize, ArrowError> {
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
+    let mut widest = 0;
+    for row in 0..column.len() {
+        let text = clean(formatter.value(row).try_to_string()?);
+        widest = widest.max(text.len() + 3);
+    }
+    Ok(widest)
 }
 
 fn clean(text: String) -> String {

@@ -10,37 +10,44 @@ use datafusion::logical_expr::{
     Signature,
 };
 
-use super::bounds::BoundServer;
-use super::{MAX_BATCH_BYTES, MAX_CONSTANT_BYTES};
+use super::bounds::Bound;
+use super::{MAX_BATCH_BYTES, MAX_BATCH_STEPS, MAX_CONSTANT_BYTES};
 
 /// The engine's function with a bound. Its simplifications are left out: they would put the
 /// unbounded function back.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Bounded {
     inner: Arc<ScalarUDF>,
-    bound: BoundServer,
+    bound: Bound,
 }
 
 impl Bounded {
-    pub fn new(inner: Arc<ScalarUDF>, bound: BoundServer) -> Self {
+    pub fn new(inner: Arc<ScalarUDF>, bound: Bound) -> Self {
         Self { inner, bound }
     }
 }
 
 /// Refuses what would be too large.
-pub fn check(name: &str, bound: BoundServer, args: &[ColumnarValue], rows: usize) -> Result<()> {
+pub fn check(name: &str, bound: Bound, args: &[ColumnarValue], rows: usize) -> Result<()> {
     let constant = args
         .iter()
         .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
     let rows = if constant { 1 } else { rows };
     let bytes = bound.bytes(args, rows);
-    let limit = if constant {
+    let limit = if bound == Bound::Pairs {
+        MAX_BATCH_STEPS
+    } else if constant {
         MAX_CONSTANT_BYTES
     } else {
         MAX_BATCH_BYTES
     };
     if bytes <= limit {
         return Ok(());
+    }
+    if bound == Bound::Pairs {
+        return Err(resources_datafusion_err!(
+            "{name} may take {bytes} steps, more than {limit}: give it shorter text"
+        ));
     }
     let what = if constant {
         "a constant"

@@ -1,6 +1,6 @@
 //! How many bytes a call can make, told from its arguments.
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit};
 use datafusion::logical_expr::ColumnarValue;
@@ -14,7 +14,7 @@ const DAY_NS: i128 = 86_400_000_000_000;
 
 /// A rule from arguments to bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BoundServer {
+pub enum Bound {
     /// All arguments side by side.
     Sum,
     /// The first as often as the second says.
@@ -29,63 +29,91 @@ pub enum BoundServer {
     Replaced,
     /// One item a byte.
     Split,
+    /// Every item of the first, with the second beside it or in its place.
+    ItemsBeside,
+    /// All arguments, with the first between any two.
+    Separated,
+    /// As many steps as the lengths of the first two multiplied.
+    Pairs,
 }
 
 /// The functions with their rules.
-pub const ALL: &[(&[&str], BoundServer)] = &[
-    (&["repeat"], BoundServer::Times),
-    (&["lpad", "rpad"], BoundServer::Letters),
-    (&["array_repeat", "array_resize"], BoundServer::Items),
-    (&["range", "generate_series"], BoundServer::Between),
-    (&["replace", "regexp_replace"], BoundServer::Replaced),
-    (&["string_to_array"], BoundServer::Split),
+pub const ALL: &[(&[&str], Bound)] = &[
+    (&["repeat"], Bound::Times),
+    (&["lpad", "rpad"], Bound::Letters),
+    (&["array_repeat", "array_resize"], Bound::Items),
+    (&["range", "generate_series"], Bound::Between),
+    (&["replace", "regexp_replace"], Bound::Replaced),
+    (&["string_to_array"], Bound::Split),
+    (&["concat_ws"], Bound::Separated),
+    (&["levenshtein"], Bound::Pairs),
+    (
+        &[
+            "array_to_string",
+            "array_replace",
+            "array_replace_n",
+            "array_replace_all",
+        ],
+        Bound::ItemsBeside,
+    ),
     (
         &[
             "concat",
-            "concat_ws",
             "overlay",
             "make_array",
             "array_append",
             "array_prepend",
             "array_concat",
-            "array_to_string",
         ],
-        BoundServer::Sum,
+        Bound::Sum,
     ),
 ];
 
-impl BoundServer {
+impl Bound {
     /// Bytes that a call with these arguments makes for so many rows, at most.
     pub fn bytes(self, args: &[ColumnarValue], rows: usize) -> u128 {
         let size = |place: usize, row: usize| args.get(place).map_or(0, |arg| length(arg, row));
         let each = |of: &dyn Fn(usize) -> u128| (0..rows).map(of).fold(0, u128::saturating_add);
         match self {
-            BoundServer::Sum => args
+            Bound::Sum => args
                 .iter()
                 .map(|arg| whole(arg, rows))
                 .fold(0, u128::saturating_add),
-            BoundServer::Times => {
+            Bound::Times => {
                 let times = numbers(args.get(1), rows);
                 each(&|row| size(0, row).saturating_mul(times(row)))
             }
-            BoundServer::Letters => {
+            Bound::Letters => {
                 let letters = numbers(args.get(1), rows);
                 each(&|row| letters(row).saturating_mul(LETTER))
             }
-            BoundServer::Items => {
+            Bound::Items => {
                 let items = numbers(args.get(1), rows);
                 let item = |row| size(0, row).max(size(2, row)).saturating_add(ITEM);
                 each(&|row| items(row).saturating_mul(item(row)))
                     .saturating_add(args.first().map_or(0, |arg| whole(arg, rows)))
             }
-            BoundServer::Between => each(&|row| between(args, row).saturating_mul(ITEM)),
-            BoundServer::Replaced => each(&|row| {
+            Bound::Between => each(&|row| between(args, row).saturating_mul(ITEM)),
+            Bound::Replaced => each(&|row| {
                 let (text, by) = (size(0, row), size(2, row));
                 text.saturating_add(1)
                     .saturating_mul(by.saturating_add(1))
                     .saturating_mul(2)
             }),
-            BoundServer::Split => args
+            Bound::ItemsBeside => {
+                let items = |row| args.first().map_or(0, |list| items(list, row));
+                let beside = |row| size(1, row).max(size(2, row)).saturating_add(ITEM);
+                each(&|row| items(row).saturating_mul(beside(row)))
+                    .saturating_add(args.first().map_or(0, |arg| whole(arg, rows)))
+            }
+            Bound::Separated => {
+                let parts = args.len() as u128;
+                let separators = each(&|row| size(0, row).saturating_mul(parts));
+                let values = args.iter().skip(1).map(|arg| whole(arg, rows));
+                values.fold(separators, u128::saturating_add)
+            }
+            Bound::Pairs => each(&|row| size(0, row).saturating_mul(size(1, row))),
+            Bound::Split => args
                 .first()
                 .map_or(0, |arg| whole(arg, rows))
                 .saturating_mul(ITEM),
@@ -102,6 +130,32 @@ fn whole(arg: &ColumnarValue, rows: usize) -> u128 {
             .fold(0, u128::saturating_add),
         ColumnarValue::Array(array) => array.get_array_memory_size() as u128,
     }
+}
+
+/// Items of one row's list, those of lists inside it included; of what is no list, none.
+fn items(arg: &ColumnarValue, row: usize) -> u128 {
+    let (array, row) = match arg {
+        ColumnarValue::Scalar(value) => match value.to_array() {
+            Ok(array) => (array, 0),
+            Err(_) => return u128::MAX,
+        },
+        ColumnarValue::Array(array) => (array.clone(), row),
+    };
+    if row >= array.len() || array.is_null(row) {
+        return 0;
+    }
+    let inner: ArrayRef = match array.data_type() {
+        DataType::List(_) => array.as_list::<i32>().value(row),
+        DataType::LargeList(_) => array.as_list::<i64>().value(row),
+        DataType::FixedSizeList(..) => array.as_fixed_size_list().value(row),
+        _ => return 0,
+    };
+    let below: ColumnarValue = ColumnarValue::Array(inner.clone());
+    let nested = (0..inner.len())
+        .filter(|_| inner.data_type().is_nested())
+        .map(|row| items(&below, row))
+        .fold(0, u128::saturating_add);
+    nested.saturating_add(inner.len() as u128)
 }
 
 fn is_text(kind: &DataType) -> bool {

@@ -16,7 +16,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::bounded::check;
-use super::bounds::BoundServer;
+use super::bounds::Bound;
 
 /// Puts the function in the operator's place. Lists have been taken by their own planner before.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl ScalarUDFImpl for Joined {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        check(self.name(), BoundServer::Sum, &args.args, args.number_rows)?;
+        check(self.name(), Bound::Sum, &args.args, args.number_rows)?;
         let constant = args
             .args
             .iter()

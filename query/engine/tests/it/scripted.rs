@@ -13,7 +13,7 @@ use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use headframe_query_engine::union::newer_than;
-use headframe_query_engine::{Source, SourceError, Stored, StoredRows, Tail};
+use headframe_query_engine::{Live, Source, SourceError, Stored, StoredRows, Tail};
 use headframe_query_front::At;
 use headframe_schemas::{Rollup, Stream, Table, codec};
 use serde_json::{Value, json};
@@ -126,26 +126,20 @@ impl Source for Scripted {
         self.stream
     }
 
-    async fn last_seq(&self) -> Result<i64, SourceError> {
-        let last = self.script.lock().unwrap().last_seq.clone();
-        last.map_err(|why| SourceError::Unavailable {
+    async fn live(&self, _wait: Duration) -> Live {
+        let mut script = self.script.lock().unwrap();
+        let acknowledged = script.last_seq.clone();
+        let acknowledged = acknowledged.map_err(|why| SourceError::Unavailable {
             action: "reading the last sequence",
             stream: self.stream.name().to_owned(),
             why,
-        })
-    }
-
-    async fn wait_through(&self, seq: i64, _deadline: Duration) -> bool {
-        self.script.lock().unwrap().tails[0].through >= seq
-    }
-
-    fn tail(&self) -> Tail {
-        let mut script = self.script.lock().unwrap();
-        if script.tails.len() > 1 {
+        });
+        let tail = if script.tails.len() > 1 {
             script.tails.remove(0)
         } else {
             script.tails[0].clone()
-        }
+        };
+        Live { acknowledged, tail }
     }
 
     async fn raw(&self, at: At) -> Result<Stored, SourceError> {

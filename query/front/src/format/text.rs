@@ -35,6 +35,14 @@ impl Format for Text {
         });
         Ok(Box::new(TextEncoder {
             schema: head.schema.clone(),
+            widths: head
+                .schema
+                .fields()
+                .iter()
+                .map(|field| field.name().len() + 3)
+                .collect(),
+            rows: 0,
+            held: 0,
             batches: Vec::new(),
             memory,
             notes: notes.collect(),
@@ -44,6 +52,11 @@ impl Format for Text {
 
 struct TextEncoder {
     schema: SchemaRef,
+    /// The widest cell of each column so far, in bytes.
+    widths: Vec<usize>,
+    rows: usize,
+    /// Bytes of the rows as they came, twice.
+    held: usize,
     batches: Vec<RecordBatch>,
     memory: AnswerReservation,
     notes: Vec<String>,
@@ -51,8 +64,20 @@ struct TextEncoder {
 
 impl Encoder for TextEncoder {
     fn batch(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, QueryError> {
-        // A row is held twice: as it came and as text.
-        self.memory.try_grow(2 * batch.get_array_memory_size())?;
+        // A row is held twice: as it came and as text, where each cell is as wide as the widest
+        // of its column.
+        self.rows += batch.num_rows();
+        self.held += 2 * batch.get_array_memory_size();
+        for (index, width) in self.widths.iter_mut().enumerate() {
+            let widest = text_table::widest(batch.column(index)).map_err(encoding)?;
+            *width = (*width).max(widest);
+        }
+        let row = self
+            .widths
+            .iter()
+            .fold(0, |sum: usize, width| sum.saturating_add(*width));
+        let table = row.saturating_mul(self.rows + 3);
+        self.memory.try_resize(self.held.saturating_add(table))?;
         self.batches.push(batch.clone());
         Ok(Vec::new())
     }

@@ -1,0 +1,228 @@
+//! A worker: one process that runs statements for a front and nothing else.
+//!
+//! Statements are planned and run on the runtime of the process; connections are served on a thread
+//! of its own, so that a worker which is busy planning still says what it works on. It bounds its
+//! own memory before it does anything, offers itself to the system's killer of processes first, and
+//! ends when its standard input is closed.
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use headframe_query_front::worker::WorkerSettings;
+use headframe_query_front::worker::wire::{self, AnswerHead, Kind, Request};
+use headframe_query_front::{Execution, QueryError, SqlEngine, SqlRequest};
+use headframe_schemas::stream as streams;
+use headframe_sinks::Lake;
+use rustix::process::{Resource, Rlimit};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::delta::DeltaTables;
+use crate::engine::Engine;
+use crate::live_rows::RemoteSource;
+use crate::serve::{self, Answers, FrameSender, RowFrames};
+use crate::source::Source;
+
+/// Address space for stacks of threads, which is reserved and never used up, in MiB.
+const STACKS_MIB: u64 = 256;
+/// How far a worker gives way to the process that serves miners and pages.
+const NICENESS: i32 = 10;
+/// How readily the system kills a worker instead of anything else: 1,000 is the most.
+const OOM_SCORE: &str = "900";
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Its memory cannot be bounded.
+    #[error("cannot bound the memory of the worker: {0}")]
+    Limit(rustix::io::Errno),
+    /// Its socket or a thread cannot be made.
+    #[error("cannot serve at {socket}: {source}")]
+    Serve {
+        /// The socket.
+        socket: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The tables cannot be opened.
+    #[error(transparent)]
+    Tables(#[from] headframe_sinks::SinkError),
+    /// The engine cannot be made.
+    #[error(transparent)]
+    Engine(#[from] crate::error::EngineError),
+}
+
+/// Serves until the process ends. It must be called inside a runtime.
+pub async fn run(settings: WorkerSettings) -> Result<(), WorkerError> {
+    bound_memory(settings.query.worker_memory_mib() as u64)?;
+    // Nobody's SQL may take time from miners; where that is not allowed, the memory is bounded still.
+    rustix::process::nice(NICENESS).ok();
+    // A system without this file has no killer that could be told.
+    std::fs::write("/proc/self/oom_score_adj", OOM_SCORE).ok();
+    let engine = engine(&settings)?;
+    let service = Arc::new(WorkerService {
+        engine: Arc::new(engine),
+        running: Arc::default(),
+        runtime: Handle::current(),
+    });
+    let failed = |source| WorkerError::Serve {
+        socket: settings.socket.display().to_string(),
+        source,
+    };
+    let (socket, ended) = (settings.socket.clone(), tokio::sync::oneshot::channel());
+    let thread = std::thread::Builder::new().name("sockets".to_owned());
+    let serve = move || {
+        ended.0.send(serve_on(&socket, service)).ok();
+    };
+    thread.spawn(serve).map_err(failed)?;
+    match ended.1.await {
+        Ok(served) => served.map_err(failed),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Ends the process as soon as standard input is closed, even when every other thread is busy.
+pub fn end_with_input() -> std::io::Result<()> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runtime may be busy for minutes, and a worker has nothing to drain"
+    )]
+    let wait = || {
+        let mut rest = [0_u8; 64];
+        while matches!(std::io::stdin().read(&mut rest), Ok(read) if read > 0) {}
+        std::process::exit(0);
+    };
+    let thread = std::thread::Builder::new().name("input".to_owned());
+    thread.spawn(wait).map(|_| ())
+}
+
+fn bound_memory(mib: u64) -> Result<(), WorkerError> {
+    let bytes = Some((mib + STACKS_MIB) << 20);
+    let limit = Rlimit {
+        current: bytes,
+        maximum: bytes,
+    };
+    rustix::process::setrlimit(Resource::Data, limit).map_err(WorkerError::Limit)
+}
+
+fn engine(settings: &WorkerSettings) -> Result<Engine, WorkerError> {
+    let lake = Lake::open(&settings.lake_url, &settings.lake_options)?;
+    let source = |stream: &&'static dyn headframe_schemas::Stream| -> Arc<dyn Source> {
+        let tables = Arc::new(DeltaTables::open(&lake, *stream));
+        Arc::new(RemoteSource::new(
+            *stream,
+            tables,
+            settings.live_rows.clone(),
+        ))
+    };
+    let sources = streams::ALL.iter().map(source).collect();
+    let stores = vec![(lake.object_store_url(), lake.store().clone())];
+    Ok(Engine::new(settings.query.clone(), sources, stores)?)
+}
+
+fn serve_on(socket: &Path, service: Arc<WorkerService>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let listener = serve::listen(socket)?;
+        let mut output = std::io::stdout();
+        output.write_all(b"ready\n")?;
+        output.flush()?;
+        serve::serve(listener, service).await
+    })
+}
+
+struct WorkerService {
+    engine: Arc<Engine>,
+    running: Arc<Mutex<HashSet<String>>>,
+    runtime: Handle,
+}
+
+#[async_trait]
+impl Answers<Request> for WorkerService {
+    async fn answer(&self, request: Request, frames: FrameSender) -> Result<(), QueryError> {
+        let request = match request {
+            Request::Running => {
+                let ids = {
+                    let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+                    wire::to_json(&*running)?
+                };
+                frames.send((Kind::Head, ids)).await.ok();
+                return Ok(());
+            }
+            Request::Statement(statement) => statement.into_request(),
+        };
+        let running = Running::enter(&self.running, request.query_id.as_deref());
+        let engine = self.engine.clone();
+        let mut statement = AbortOnDrop(self.runtime.spawn(async move {
+            let _running = running;
+            answer(&engine, &request, frames).await
+        }));
+        match (&mut statement.0).await {
+            Ok(answered) => answered,
+            Err(error) => Err(QueryError::internal(format!(
+                "the statement ended: {error}"
+            ))),
+        }
+    }
+}
+
+/// Runs a statement and sends what it gives.
+async fn answer(
+    engine: &Engine,
+    request: &SqlRequest,
+    frames: FrameSender,
+) -> Result<(), QueryError> {
+    let Execution {
+        schema,
+        coverage,
+        mut batches,
+    } = engine.execute(request).await?;
+    let head = wire::to_json(&AnswerHead::new(&coverage))?;
+    frames.send((Kind::Head, head)).await.ok();
+    let mut rows = RowFrames::start(&schema, frames).await?;
+    while let Some(batch) = batches.next().await {
+        rows.rows(batch?).await?;
+    }
+    rows.finish().await
+}
+
+/// Ends a statement whose client is gone.
+struct AbortOnDrop(JoinHandle<Result<(), QueryError>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Keeps a statement among those that run.
+struct Running {
+    all: Arc<Mutex<HashSet<String>>>,
+    id: String,
+}
+
+impl Running {
+    fn enter(all: &Arc<Mutex<HashSet<String>>>, id: Option<&str>) -> Self {
+        let id = id.unwrap_or_default().to_owned();
+        all.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone());
+        Self {
+            all: all.clone(),
+            id,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&self.id);
+    }
+}

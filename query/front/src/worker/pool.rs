@@ -1,0 +1,232 @@
+//! All workers of a front: who gets the next statement, and that there are always enough.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::{ErrorCode, QueryError};
+use crate::probe::Probe;
+use crate::sql::{Execution, SqlEngine, SqlRequest};
+use crate::worker::client::Failure;
+use crate::worker::folder::SocketFolder;
+use crate::worker::process::{self, EndReason, Worker};
+use crate::worker::settings::WorkerSettings;
+use crate::worker::statement;
+
+pub use crate::worker::process::WorkerProgram;
+
+/// Pause before a worker that does not start is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Runs statements in child processes.
+pub struct SqlWorkers {
+    pool: Arc<Pool>,
+    keeper: JoinHandle<()>,
+    _folder: SocketFolder,
+}
+
+struct Pool {
+    program: WorkerProgram,
+    settings: WorkerSettings,
+    /// The first [`Pool::used`] of them get statements; the one beyond waits until one is lost.
+    workers: Mutex<Vec<Arc<Worker>>>,
+    used: usize,
+    up: watch::Sender<usize>,
+    lost: Notify,
+    stop: CancellationToken,
+    watched: TaskTracker,
+}
+
+impl SqlWorkers {
+    /// Keeps `query.sql_workers` workers and a spare one from now on. `settings.socket` is replaced
+    /// by each worker's own.
+    pub fn start(program: WorkerProgram, settings: WorkerSettings, folder: SocketFolder) -> Self {
+        let pool = Arc::new(Pool {
+            program,
+            used: settings.query.sql_workers,
+            settings,
+            workers: Mutex::default(),
+            up: watch::channel(0).0,
+            lost: Notify::new(),
+            stop: CancellationToken::new(),
+            watched: TaskTracker::new(),
+        });
+        let sockets = (0_u64..).map({
+            let folder = folder.socket("");
+            move |number| folder.join(format!("worker-{number}.sock"))
+        });
+        let keeper = tokio::spawn(pool.clone().keep(sockets));
+        Self {
+            pool,
+            keeper,
+            _folder: folder,
+        }
+    }
+
+    /// Whether any worker is up, for `/ready`.
+    pub fn probe(&self) -> WorkersProbe {
+        WorkersProbe {
+            up: self.pool.up.subscribe(),
+        }
+    }
+
+    /// Ends every worker and waits until they are gone.
+    pub async fn shutdown(&self) {
+        self.pool.stop.cancel();
+        self.pool.watched.close();
+        self.pool.watched.wait().await;
+    }
+}
+
+impl Drop for SqlWorkers {
+    fn drop(&mut self) {
+        // Their tasks own the children, which are killed when they are dropped.
+        self.pool.stop.cancel();
+        self.keeper.abort();
+    }
+}
+
+#[async_trait]
+impl SqlEngine for SqlWorkers {
+    async fn execute(&self, request: &SqlRequest) -> Result<Execution, QueryError> {
+        let begun = Instant::now();
+        let mut tried = false;
+        loop {
+            let worker = self.pool.take().await?;
+            let mut left = request.clone();
+            left.timeout = request
+                .timeout
+                .map(|timeout| timeout.saturating_sub(begun.elapsed()));
+            let error = match statement::execute(&worker, &left).await {
+                Ok(execution) => {
+                    metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
+                    return Ok(execution);
+                }
+                Err(Failure::Told(error)) => return Err(error),
+                Err(Failure::Lost) => worker.loss().await,
+            };
+            let (error, may_repeat) = error;
+            if tried || !may_repeat {
+                return Err(error);
+            }
+            tried = true;
+        }
+    }
+}
+
+impl Pool {
+    /// The least busy worker; waits for one when none is up.
+    async fn take(&self) -> Result<Arc<Worker>, QueryError> {
+        let mut up = self.up.subscribe();
+        loop {
+            up.borrow_and_update();
+            let least = {
+                let workers = self.lock();
+                let used = workers.iter().take(self.used);
+                used.min_by_key(|worker| worker.load()).cloned()
+            };
+            if let Some(worker) = least {
+                return Ok(worker);
+            }
+            if self.stop.is_cancelled() || up.changed().await.is_err() {
+                return Err(QueryError::new(
+                    ErrorCode::WorkerLost,
+                    "no SQL worker is up: the server stops",
+                    "send the statement again when it is back",
+                ));
+            }
+        }
+    }
+
+    /// Starts workers until there are enough, again and again.
+    async fn keep(self: Arc<Self>, mut sockets: impl Iterator<Item = std::path::PathBuf>) {
+        loop {
+            while self.lock().len() <= self.used {
+                // The numbers of the sockets do not end.
+                let Some(socket) = sockets.next() else { return };
+                if let Err(error) = self.start_one(socket).await {
+                    tracing::error!(%error, "cannot start an SQL worker; trying again");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+            tokio::select! {
+                () = self.lost.notified() => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn start_one(self: &Arc<Self>, socket: std::path::PathBuf) -> io::Result<()> {
+        let settings = WorkerSettings {
+            socket,
+            ..self.settings.clone()
+        };
+        let started = tokio::select! {
+            started = process::start(&self.program, &settings) => started?,
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        let worker = started.worker.clone();
+        self.lock().push(worker.clone());
+        self.tell();
+        let pool = self.clone();
+        self.watched.spawn(async move {
+            let reason = started.watch(pool.stop.clone()).await;
+            pool.remove(&worker, reason);
+        });
+        Ok(())
+    }
+
+    fn remove(&self, worker: &Arc<Worker>, reason: EndReason) {
+        self.lock().retain(|other| !Arc::ptr_eq(other, worker));
+        self.tell();
+        if reason == EndReason::Stopped {
+            return;
+        }
+        metrics::counter!("headframe_sql_worker_restarts_total", "reason" => reason.as_str())
+            .increment(1);
+        tracing::warn!(
+            pid = worker.pid,
+            reason = reason.as_str(),
+            statements = worker.load(),
+            "an SQL worker ended; another takes its place"
+        );
+        self.lost.notify_one();
+    }
+
+    fn tell(&self) {
+        let up = self.lock().len();
+        metrics::gauge!("headframe_sql_workers").set(up as f64);
+        self.up.send_replace(up);
+    }
+
+    /// The list is whole between any two statements, so that a panic elsewhere cannot have left it
+    /// half changed.
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Worker>>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says when no worker is up.
+pub struct WorkersProbe {
+    up: watch::Receiver<usize>,
+}
+
+#[async_trait]
+impl Probe for WorkersProbe {
+    fn name(&self) -> &str {
+        "sql workers"
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        match *self.up.borrow() {
+            0 => Err("none is up; typed SQL waits, pages and ingest go on".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}

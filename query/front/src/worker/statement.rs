@@ -1,0 +1,44 @@
+//! A statement on a worker: it counts among the worker's until it has ended there, however it ends.
+
+use std::sync::Arc;
+
+use futures::stream;
+
+use crate::sql::{Execution, SqlRequest};
+use crate::worker::client::Failure;
+use crate::worker::process::Worker;
+
+/// Runs a statement on a worker. A failure before its first rows leaves it to be tried elsewhere.
+pub async fn execute(worker: &Arc<Worker>, request: &SqlRequest) -> Result<Execution, Failure> {
+    let guard = worker.enter(request.query_id.as_deref().unwrap_or_default());
+    let (head, answer) = match worker.client().begin(request).await {
+        Ok(begun) => begun,
+        Err(failure) => {
+            if matches!(failure, Failure::Told(_)) {
+                guard.done();
+            }
+            return Err(failure);
+        }
+    };
+    let schema = answer.schema().ok_or(Failure::Lost)?;
+    let batches = stream::unfold(Some((answer, guard)), async |state| {
+        let (mut answer, guard) = state?;
+        match answer.next().await {
+            Ok(Some(batch)) => Some((Ok(batch), Some((answer, guard)))),
+            Ok(None) => {
+                guard.done();
+                None
+            }
+            Err(Failure::Told(error)) => {
+                guard.done();
+                Some((Err(error), None))
+            }
+            Err(Failure::Lost) => Some((Err(guard.loss().await), None)),
+        }
+    });
+    Ok(Execution {
+        schema,
+        coverage: head.into_coverage(),
+        batches: Box::pin(batches),
+    })
+}
