@@ -102,8 +102,9 @@ async fn a_connection_that_never_asks_is_closed() {
         let _ = write
             .write_all(b"GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\n")
             .await;
+        let mut pace = tokio::time::interval(Duration::from_millis(5));
         while write.write_all(b"x-a: b\r\n").await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            pace.tick().await;
         }
     });
     let mut bytes = Vec::new();
@@ -156,8 +157,9 @@ async fn a_body_that_comes_too_slowly_is_refused() {
     let trickle = tokio::spawn(async move {
         let head = "POST /api/v1/sql HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 100000\r\n\r\n";
         let _ = write.write_all(head.as_bytes()).await;
+        let mut pace = tokio::time::interval(Duration::from_millis(5));
         while write.write_all(b"S").await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            pace.tick().await;
         }
     });
     let mut bytes = Vec::new();
@@ -203,7 +205,8 @@ async fn an_answer_that_nobody_takes_is_given_up() {
 
 /// Asks until the server has a place for the question.
 async fn until_answered(server: &Running) {
-    let asked = async {
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
+    let answered = async {
         loop {
             let mut stream = server.connect().await;
             stream.write_all(LIVE).await.unwrap();
@@ -212,10 +215,10 @@ async fn until_answered(server: &Running) {
             if read.is_ok() && answer.ends_with(b"200") {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            pace.tick().await;
         }
     };
-    timeout(PATIENCE, asked)
+    timeout(PATIENCE, answered)
         .await
         .expect("a place becomes free");
 }
