@@ -33,9 +33,9 @@ impl Command for Bans {
         match action {
             Action::List => {
                 let answer = client.send_json(client.get(PATH)?).await?;
-                let all = answer["self"]
+                let all = answer["bans"]
                     .as_array()
-                    .context("the answer lists no self; is that a pool of this version?")?;
+                    .context("the answer lists no bans; is that a pool of this version?")?;
                 for ban in all {
                     println!("{}", ban_line(ban));
                 }

@@ -116,13 +116,14 @@ impl Demo {
                 self.said()
             );
             // One that comes too late for its height is refused, and the next order is for another
-            // height.
-            let made = reqwest::Client::new()
+            // height; a connection that a busy daemon drops is followed by another one. Whether
+            // enough blocks were made is what the deadline judges.
+            reqwest::Client::new()
                 .post(format!("http://{daemon}/json_rpc"))
                 .json(&order)
                 .send()
-                .await;
-            made.expect("the demo's monerod answers");
+                .await
+                .ok();
         }
     }
 

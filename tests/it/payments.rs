@@ -506,16 +506,14 @@ async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str
     })
     .await;
     the_fee_is_booked_out(pool).await;
-    // Nobody writes money's facts through the door for rows.
-    let door = reqwest::Client::new()
-        .post(format!("{}/api/v1/ingest/payments", pool.running().url))
-        .body("{}");
-    assert_eq!(
-        door.header("Content-Type", "application/x-ndjson")
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        403
-    );
+    // Nobody writes money's facts over HTTP: not without the operator's token, and not with it.
+    let post = || {
+        reqwest::Client::new()
+            .post(format!("{}/api/v1/ingest/payments", pool.running().url))
+            .header("Content-Type", "application/x-ndjson")
+            .body("{}")
+    };
+    assert_eq!(post().send().await.unwrap().status(), 401);
+    let by_operator = post().bearer_auth(crate::money::OPERATOR).send().await;
+    assert_eq!(by_operator.unwrap().status(), 403);
 }

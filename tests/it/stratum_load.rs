@@ -48,7 +48,7 @@ async fn many_miners_are_measured_on_a_real_pool() {
         cli.load.run().await.unwrap()
     };
     let crowd = format!(
-        "--idle 20 --active 2 --rate 2 --seconds 10 --daemon {} --block-every-s 2 --eager",
+        "--idle 20 --active 2 --rate 2 --seconds 20 --daemon {} --block-every-s 2 --eager",
         daemon.url
     );
     let report = load(&crowd).await;

@@ -60,8 +60,8 @@ async fn our_own_miner_waits_for_a_pool_without_work_and_then_makes_blocks_of_op
     let (pool, port) = pool(folder.path(), &nats, &node.url).await;
     let user = format!("{WALLET}.rig");
     let miner = Mine::start(folder.path(), "miner", port, &user, &[]);
-    let no_work = "refused the login: The pool has nothing to mine yet: it waits for its daemon; \
-                   try again later; trying again";
+    let no_work = "refused the login: The pool has nothing to mine yet: its daemon is \
+                   synchronising; try again later; trying again";
     let said = miner.until(|said| said.matches(no_work).count() >= 3).await;
     assert!(!said.contains("logged in at "), "{said}");
 
