@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::open_blocks::BlockKey;
 use crate::chain::{Chain, ChainError, ChainPosition};
 
-/// Questions under way at once: fewer than a node's queue of calls holds.
-const AT_ONCE: usize = 8;
+/// Questions under way at once: few enough that templates and found blocks do not wait behind them.
+const AT_ONCE: usize = 4;
 
 /// What the last look found.
 #[derive(Debug, Default)]

@@ -4,15 +4,22 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 use crate::chain::ChainError;
+
+/// Calls under way at once. monerod resets every connection beyond 25 from one private address
+/// (`rpc-max-connections-per-private-ip`), and wallets and other tools connect from there as well.
+const CALLS_AT_ONCE: usize = 8;
 
 /// A client of one daemon.
 #[derive(Debug, Clone)]
 pub struct Rpc {
     http: reqwest::Client,
     url: String,
+    calls: Arc<Semaphore>,
 }
 
 #[derive(Deserialize)]
@@ -34,11 +41,18 @@ impl Rpc {
     /// `timeout`.
     pub fn new(base: &str, timeout: Duration) -> Result<Self, ChainError> {
         let url = format!("{}/json_rpc", base.trim_end_matches('/'));
-        let http = reqwest::Client::builder().timeout(timeout).build();
+        let http = reqwest::Client::builder()
+            .timeout(timeout)
+            .pool_max_idle_per_host(CALLS_AT_ONCE)
+            .build();
         let http = http.map_err(|error| {
             ChainError::unreachable(&url, "setting up the client", error.to_string())
         })?;
-        Ok(Self { http, url })
+        Ok(Self {
+            http,
+            url,
+            calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
+        })
     }
 
     /// Calls a method and reads its result.
@@ -52,6 +66,8 @@ impl Rpc {
         let unreachable = |error: reqwest::Error| {
             ChainError::unreachable(&self.url, method, error.without_url().to_string())
         };
+        // The semaphore is never closed, and calls wait in the order they came.
+        let _call = self.calls.acquire().await;
         let response = self
             .http
             .post(&self.url)
