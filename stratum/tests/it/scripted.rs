@@ -229,6 +229,9 @@ pub fn config() -> StratumConfig {
         pool: "test".to_owned(),
         start_difficulty: 16,
         poll_ms: 20,
+        // A daemon beside many tests may answer late; tests of a silent one set their own.
+        daemon_timeout_s: 60,
+        daemon_grace_s: 240,
         max_sessions: 100,
         coinbase_key: Some(CoinbaseKey::new(COINBASE_KEY)),
         ..StratumConfig::default()
@@ -321,7 +324,7 @@ impl Stage {
 
     /// Looks until the condition holds.
     pub async fn until(&self, what: &str, wanted: impl Fn(&Self) -> bool) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(240);
         while !wanted(self) {
             assert!(
                 tokio::time::Instant::now() < deadline,
@@ -338,7 +341,7 @@ impl Stage {
 
     pub async fn close(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(60), self.running)
+        tokio::time::timeout(Duration::from_secs(240), self.running)
             .await
             .expect("the pool did not stop")
             .unwrap();
@@ -409,7 +412,7 @@ impl Client {
     /// The next line, `Null` when the connection was closed.
     pub async fn hear(&mut self) -> Value {
         let mut line = String::new();
-        let read = tokio::time::timeout(Duration::from_secs(60), self.stream.read_line(&mut line))
+        let read = tokio::time::timeout(Duration::from_secs(240), self.stream.read_line(&mut line))
             .await
             .expect("no line came");
         // A reset is an end, too: it comes when lines were still unread at the other side.

@@ -10,16 +10,39 @@ use tokio::sync::Semaphore;
 
 use crate::chain::ChainError;
 
-/// Calls under way at once. monerod resets every connection beyond 25 from one private address
-/// (`rpc-max-connections-per-private-ip`), and wallets and other tools connect from there as well.
-const CALLS_AT_ONCE: usize = 8;
+/// Calls under way at once, for each of three kinds: work for the miners, found blocks, and looks at
+/// blocks. A pool whose every share is a block must hear of new work nevertheless, since it would go
+/// on finding blocks that are orphans. monerod resets every connection beyond 25 from one private
+/// address (`rpc-max-connections-per-private-ip`), and wallets and other tools connect from there
+/// as well.
+const WORK_CALLS: usize = 2;
+const SUBMIT_CALLS: usize = 3;
+const LOOK_CALLS: usize = 3;
 
 /// A client of one daemon.
 #[derive(Debug, Clone)]
 pub struct Rpc {
     http: reqwest::Client,
     url: String,
-    calls: Arc<Semaphore>,
+    calls: Arc<CallLimits>,
+}
+
+/// How many calls of each kind may still begin.
+#[derive(Debug)]
+struct CallLimits {
+    work: Semaphore,
+    submit: Semaphore,
+    look: Semaphore,
+}
+
+impl CallLimits {
+    fn of(&self, method: &str) -> &Semaphore {
+        match method {
+            "get_info" | "get_block_template" => &self.work,
+            "submit_block" => &self.submit,
+            _ => &self.look,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -43,7 +66,7 @@ impl Rpc {
         let url = format!("{}/json_rpc", base.trim_end_matches('/'));
         let http = reqwest::Client::builder()
             .timeout(timeout)
-            .pool_max_idle_per_host(CALLS_AT_ONCE)
+            .pool_max_idle_per_host(WORK_CALLS + SUBMIT_CALLS + LOOK_CALLS)
             .build();
         let http = http.map_err(|error| {
             ChainError::unreachable(&url, "setting up the client", error.to_string())
@@ -51,7 +74,11 @@ impl Rpc {
         Ok(Self {
             http,
             url,
-            calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)),
+            calls: Arc::new(CallLimits {
+                work: Semaphore::new(WORK_CALLS),
+                submit: Semaphore::new(SUBMIT_CALLS),
+                look: Semaphore::new(LOOK_CALLS),
+            }),
         })
     }
 
@@ -67,7 +94,7 @@ impl Rpc {
             ChainError::unreachable(&self.url, method, error.without_url().to_string())
         };
         // The semaphore is never closed, and calls wait in the order they came.
-        let _call = self.calls.acquire().await;
+        let _call = self.calls.of(method).acquire().await;
         let response = self
             .http
             .post(&self.url)
