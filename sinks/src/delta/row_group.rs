@@ -6,6 +6,7 @@
 //! the dictionaries they are stored as.
 
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -15,7 +16,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
 use crate::delta::data_file::{BY_PLACE, DataFile, ORDER};
@@ -90,6 +91,7 @@ pub async fn row_groups(
     let footer = FileReader::new(&snapshot.location, file)
         .get_metadata(None)
         .await
+        .and_then(|footer| check_places(&footer, file.add.size).map(|()| footer))
         .map_err(failed)?;
     let plain =
         ArrowReaderMetadata::try_new(footer.clone(), ArrowReaderOptions::new()).map_err(failed)?;
@@ -237,8 +239,14 @@ impl RowGroup {
         let rows = builder
             .build()
             .map_err(|source| fault("reading a data file", &name, &path, source))?;
-        Ok(rows.map(move |batch| {
-            batch.map_err(|source| fault("reading a data file", &name, &path, source))
+        // The decoder panics over some bytes that somebody or something changed. That is an error of
+        // the file. Nothing reads on after it, so that no state of the decoder is seen again.
+        let rows = AssertUnwindSafe(rows).catch_unwind();
+        Ok(rows.map(move |read| match read {
+            Ok(batch) => batch.map_err(|source| fault("reading a data file", &name, &path, source)),
+            Err(_) => Err(SinkError::encode("reading a data file", &name)(format!(
+                "{path}: its bytes cannot be decoded"
+            ))),
         }))
     }
 
@@ -251,6 +259,27 @@ impl RowGroup {
         // No column of a table is nested, so that fields and leaves are counted alike.
         self.footer().columns().get(index)?.statistics()
     }
+}
+
+/// Refuses a footer whose columns do not lie within the file's bytes: the decoder panics over a
+/// place below 0 and believes any length.
+fn check_places(footer: &ParquetMetaData, file_bytes: i64) -> Result<(), ParquetError> {
+    for (index, group) in footer.row_groups().iter().enumerate() {
+        let fits = |column: &ColumnChunkMetaData| {
+            let start = column
+                .dictionary_page_offset()
+                .unwrap_or(column.data_page_offset());
+            let bytes = column.compressed_size();
+            let end = start.checked_add(bytes);
+            start >= 0 && bytes >= 0 && end.is_some_and(|end| end <= file_bytes)
+        };
+        if group.num_rows() < 0 || !group.columns().iter().all(fits) {
+            return Err(ParquetError::General(format!(
+                "the footer says that row group {index} lies outside of the file's {file_bytes} bytes"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A storage that is away passes by itself; bytes that cannot be read do not.

@@ -6,6 +6,7 @@ mod failing;
 mod fixture;
 mod held_batch;
 mod maintenance;
+mod row_group;
 mod schema;
 mod state;
 mod writer;
