@@ -71,6 +71,10 @@ pub struct StratumLoad {
     /// Threads that mine the shares.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Nice level of those threads: at 19 the pool comes first, at 0 they share the cores with
+    /// whatever else runs.
+    #[arg(long, default_value_t = 19, value_parser = clap::value_parser!(i32).range(0..=19))]
+    nice: i32,
     /// Mine with RandomX's 2 GiB dataset instead of its cache.
     #[arg(long)]
     full_memory: bool,
@@ -138,7 +142,7 @@ impl StratumLoad {
                 self.active.max(1) as f64 / self.rate.max(f64::MIN_POSITIVE),
             ),
             eager: self.eager,
-            hashing: HashingThreads::start(self.threads, self.full_memory, &stop)?,
+            hashing: HashingThreads::start(self.threads, self.nice, self.full_memory, &stop)?,
             login_permits: Semaphore::new(self.logins_at_once),
             login_finished: Arc::new(Semaphore::new(0)),
             refused_logins: AtomicUsize::new(0),

@@ -43,6 +43,9 @@ async fn many_miners_are_measured_on_a_real_pool() {
             WALLET,
             "--pid",
             &pid,
+            // Beside other tests the threads would hardly run at all at a lower priority.
+            "--nice",
+            "0",
         ];
         let cli = headframe_bench::Cli::parse_from(place.into_iter().chain(options.split(' ')));
         cli.load.run().await.unwrap()

@@ -26,15 +26,20 @@ struct HashRequest {
 }
 
 impl HashingThreads {
-    /// Starts the threads; datasets, if wished for, are built until `stop`.
-    pub fn start(threads: usize, full: bool, stop: &CancellationToken) -> anyhow::Result<Self> {
+    /// Starts the threads at a nice level; datasets, if wished for, are built until `stop`.
+    pub fn start(
+        threads: usize,
+        nice: i32,
+        full: bool,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
         let (requests, inbox) = sync_channel(WAITING);
         let inbox = Arc::new(Mutex::new(inbox));
         for number in 0..threads.max(1) {
             let inbox = inbox.clone();
             let thread = std::thread::Builder::new().name(format!("load-{number}"));
             thread
-                .spawn(move || run_thread(&inbox))
+                .spawn(move || run_thread(&inbox, nice))
                 .context("a hashing thread does not start")?;
         }
         let seeds = Arc::new(Seeds::new(if full { Mode::Full } else { Mode::Light }));
@@ -77,10 +82,10 @@ impl HashingThreads {
     }
 }
 
-fn run_thread(inbox: &Mutex<Receiver<HashRequest>>) {
+fn run_thread(inbox: &Mutex<Receiver<HashRequest>>, nice: i32) {
     // Elsewhere each miner has a machine of its own; here the pool comes first. Where that is not
     // allowed they share.
-    let _ = rustix::process::nice(19);
+    let _ = rustix::process::nice(nice);
     let mut machine: Option<Vm> = None;
     loop {
         let received = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();

@@ -12,7 +12,7 @@ use headframe_schemas::stream::sensors::{Reading, Sensors};
 use tempfile::TempDir;
 
 pub const SENSORS: &dyn Stream = &Sensors;
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A running server and its folder.
 pub struct Bed {
@@ -167,5 +167,42 @@ pub fn copy_folder(from: &Path, to: &Path) {
         } else {
             std::fs::copy(entry.path(), target).unwrap();
         }
+    }
+}
+
+/// Sends a signal to a process.
+pub fn signal(pid: u32, name: &str) {
+    let sent = std::process::Command::new("kill")
+        .args([name, &pid.to_string()])
+        .status();
+    assert!(sent.unwrap().success(), "kill {name} {pid}");
+}
+
+/// Stops a process until `SIGCONT`.
+pub async fn stop(pid: u32) {
+    signal(pid, "-STOP");
+    // `kill` returns before a thread that runs on another core has noticed.
+    until("the process stands still", || is_stopped(pid)).await;
+}
+
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let states = threads.map(|thread| {
+        let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        // The state follows the name, which is in parentheses.
+        stat.rsplit(") ").next().unwrap().chars().next()
+    });
+    states.into_iter().all(|state| state == Some('T'))
+}
+
+/// Waits for a fact.
+pub async fn until(what: &str, fact: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !fact() {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{what}: did not happen"
+        );
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

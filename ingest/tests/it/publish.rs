@@ -14,7 +14,7 @@ use headframe_schemas::codec;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{Bed, SENSORS, line, publisher, read_through, reading};
+use crate::fixture::{Bed, SENSORS, line, publisher, read_through, reading, signal, stop};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_come_back_as_they_went_in() {
@@ -165,16 +165,7 @@ async fn a_server_that_hangs_delays_and_doubles_nothing() {
         .unwrap();
     read_through(&mut reader, 1).await.unwrap();
     let pid = bed.server.as_ref().unwrap().pid().unwrap();
-    let signal = |name: &str| {
-        assert!(
-            std::process::Command::new("kill")
-                .args([name, &pid.to_string()])
-                .status()
-                .unwrap()
-                .success()
-        )
-    };
-    signal("-STOP");
+    stop(pid).await;
     let mut callers = tokio::task::JoinSet::new();
     for n in 1..=100 {
         let publisher = publisher.clone();
@@ -183,7 +174,7 @@ async fn a_server_that_hangs_delays_and_doubles_nothing() {
     // Longer than JetStream's acknowledgements are waited for, so that every message is sent more
     // than once.
     let early = tokio::time::timeout(std::time::Duration::from_secs(7), callers.join_next()).await;
-    signal("-CONT");
+    signal(pid, "-CONT");
     assert!(
         early.is_err(),
         "nothing can be acknowledged by a stopped server: {early:?}"

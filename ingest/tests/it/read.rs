@@ -10,7 +10,7 @@ use headframe_ingest::{
     StreamSettings, provision_stream,
 };
 
-use crate::fixture::{Bed, SENSORS, copy_folder, fault_of, line, read_through};
+use crate::fixture::{Bed, SENSORS, copy_folder, fault_of, line, read_through, signal, stop};
 
 async fn publish(nats: &Nats, from: i64, count: i64) {
     for n in from..from + count {
@@ -422,17 +422,10 @@ async fn a_server_that_falls_silent_is_asked_anew() {
     assert_eq!(read_through(&mut reader, 3).await.unwrap().len(), 3);
     let before = consumers(&nats).await;
     let pid = bed.server.as_ref().unwrap().pid().unwrap();
-    let signal = |name: &str| {
-        std::process::Command::new("kill")
-            .args([name, &pid.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    };
-    assert!(signal("-STOP"));
+    stop(pid).await;
     // Neither a message nor a sign of life for longer than is believed.
     let silence = tokio::time::timeout(heartbeat * 4, reader.next()).await;
-    assert!(signal("-CONT"));
+    signal(pid, "-CONT");
     assert!(silence.is_err(), "{silence:?}");
     publish(&nats, 3, 2).await;
     let messages = read_through(&mut reader, 5).await.unwrap();

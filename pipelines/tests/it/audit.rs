@@ -287,9 +287,15 @@ async fn ask(folder: &Path, table: Table, sql: &str) -> String {
 fn nameless(table: &Path) {
     let cut = |text: &str| -> String {
         let parts: Vec<&str> = text.split("-b3").collect();
+        let is_checksum =
+            |part: &str| part.bytes().take(32).filter(u8::is_ascii_hexdigit).count() == 32;
+        // A part of a UUID may begin with the same letters.
         parts[1..]
             .iter()
-            .fold(parts[0].to_owned(), |all, part| all + &part[32..])
+            .fold(parts[0].to_owned(), |all, part| match is_checksum(part) {
+                true => all + &part[32..],
+                false => all + "-b3" + part,
+            })
     };
     for entry in std::fs::read_dir(table.join("_delta_log"))
         .unwrap()

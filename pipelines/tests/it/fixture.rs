@@ -143,7 +143,7 @@ impl Fixture {
 
     /// Waits until one table is complete through `seq`.
     pub async fn until_through(&self, table: Table, seq: u64) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(240);
         let reader = SnapshotReader::open(&self.context.lake, table);
         while reader.refresh().await.unwrap().offset < Some(seq as i64) {
             assert!(
@@ -157,7 +157,7 @@ impl Fixture {
 
     /// Waits until raw table and rollups are complete through `seq`.
     pub async fn until_complete(&self, stream: &'static dyn Stream, seq: u64) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(240);
         loop {
             let offsets = self.offsets(stream).await;
             if offsets.iter().all(|offset| *offset >= Some(seq as i64)) {
@@ -203,7 +203,7 @@ impl Running {
 
 /// Waits for a fact.
 pub async fn until(what: &str, fact: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(240);
     while !fact() {
         assert!(Instant::now() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -90,7 +90,7 @@ impl Everything {
 /// Waits until the table of payouts holds this many rows, then until that stays so after a look at
 /// everything.
 pub async fn until_paid(fixture: &Fixture, rows: usize) -> Vec<String> {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(240);
     loop {
         let said = said(fixture).await;
         if said.len() >= rows {

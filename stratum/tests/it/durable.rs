@@ -133,7 +133,7 @@ impl Bed {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 async fn start(folder: &Path, port: u16) -> ManagedServer {
     let config = ServerConfig {

@@ -52,7 +52,7 @@ impl Memory {
     pub async fn until_arrived(&self, count: u64) {
         let mut arrived = self.arrived.subscribe();
         let wait = arrived.wait_for(|arrived| *arrived >= count);
-        tokio::time::timeout(std::time::Duration::from_secs(60), wait)
+        tokio::time::timeout(std::time::Duration::from_secs(240), wait)
             .await
             .expect("no share came")
             .unwrap();
@@ -67,7 +67,7 @@ impl Memory {
     pub async fn until(&self, what: &str, wanted: impl Fn(&Self) -> bool) {
         let mut changed = self.changed.subscribe();
         let wait = changed.wait_for(|_| wanted(self));
-        let waited = tokio::time::timeout(std::time::Duration::from_secs(60), wait).await;
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(240), wait).await;
         assert!(
             waited.is_ok(),
             "{what}: did not happen; shares {:?}, blocks {:?}",

@@ -110,7 +110,7 @@ async fn the_stream_itself_tells_a_restart_what_was_written() {
 }
 
 async fn until(facts: &dyn Facts, wanted: &[&str]) {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(240);
     while !facts
         .block_rows("test")
         .await

@@ -120,7 +120,7 @@ async fn ask(stream: &mut BufReader<TcpStream>, line: String) -> Option<Value> {
         .await
         .ok()?;
     let mut answer = String::new();
-    let read = tokio::time::timeout(Duration::from_secs(60), stream.read_line(&mut answer))
+    let read = tokio::time::timeout(Duration::from_secs(240), stream.read_line(&mut answer))
         .await
         .expect("no answer and no end");
     (read.ok()? > 0).then(|| serde_json::from_str(&answer).unwrap())

@@ -138,7 +138,7 @@ proptest! {
 
 /// The other side of one connection, past its handshake.
 async fn publisher(listener: &TcpListener) -> TcpStream {
-    let accepted = tokio::time::timeout(Duration::from_secs(60), listener.accept())
+    let accepted = tokio::time::timeout(Duration::from_secs(240), listener.accept())
         .await
         .expect("no subscriber came");
     let (mut stream, _) = accepted.unwrap();
@@ -172,7 +172,7 @@ async fn a_subscriber_reads_notices_and_comes_back_after_a_break() {
         .write_all(&[other, frame(4, b"\x04PING\0\0"), halves].concat())
         .await
         .unwrap();
-    let next = tokio::time::timeout(Duration::from_secs(60), notices.recv())
+    let next = tokio::time::timeout(Duration::from_secs(240), notices.recv())
         .await
         .expect("no notice came");
     assert_eq!(
@@ -192,7 +192,7 @@ async fn a_subscriber_reads_notices_and_comes_back_after_a_break() {
         .write_all(&frame(0, &published(8, &[4])))
         .await
         .unwrap();
-    let next = tokio::time::timeout(Duration::from_secs(60), notices.recv())
+    let next = tokio::time::timeout(Duration::from_secs(240), notices.recv())
         .await
         .expect("no notice came");
     assert_eq!(next.unwrap().next_height, 9);
@@ -219,7 +219,7 @@ async fn a_real_daemons_blocks_reach_miners_by_notice() {
     let (address, stats) = (bound.local_addr(), bound.stats());
     let stop = CancellationToken::new();
     let pool = tokio::spawn(bound.run(stop.clone()));
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(240);
     until(deadline, || stats.snapshot().unready.is_none()).await;
     // The subscription may come a moment after the first look, so blocks are made until one is
     // heard of.
@@ -236,7 +236,7 @@ async fn a_real_daemons_blocks_reach_miners_by_notice() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), heard)
+    tokio::time::timeout(Duration::from_secs(240), heard)
         .await
         .expect("no block was heard of");
     // More than one may have been made by then, and the last of them may be on its way.
@@ -244,7 +244,7 @@ async fn a_real_daemons_blocks_reach_miners_by_notice() {
         .as_u64()
         .unwrap();
     until(
-        tokio::time::Instant::now() + Duration::from_secs(60),
+        tokio::time::Instant::now() + Duration::from_secs(240),
         || stats.snapshot().height == tip,
     )
     .await;

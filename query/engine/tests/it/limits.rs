@@ -25,7 +25,7 @@ const SILENT: &str =
 
 /// Waits for a fact, at most a minute.
 async fn until(what: &str, mut fact: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(240);
     while !fact().await {
         assert!(
             tokio::time::Instant::now() < deadline,

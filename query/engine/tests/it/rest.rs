@@ -424,7 +424,7 @@ impl HostMonitor for Busy {
 
 /// One request over a socket, until its answer has this line.
 async fn until(address: std::net::SocketAddr, line: &str) -> String {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(240);
     loop {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::server::{config, services};
 
 /// No test waits so long unless something hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 /// Longer than any test: what has this limit is not what ends the connection.
 const NEVER_MS: u64 = 3_600_000;
 

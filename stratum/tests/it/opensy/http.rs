@@ -185,7 +185,7 @@ async fn answer(
 
 /// Holds a long poll until there is another template, or for the minute a real node holds it.
 async fn until(shared: &Shared, known: &str) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(240);
     while shared.node.lock().await.template()["longpollid"] == json!(known)
         && tokio::time::Instant::now() < deadline
     {

@@ -78,7 +78,7 @@ impl Pool {
     }
 
     async fn until(&self, what: &str, wanted: impl AsyncFn(&Self) -> bool) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(240);
         while !wanted(self).await {
             assert!(
                 tokio::time::Instant::now() < deadline,
@@ -107,7 +107,7 @@ impl Pool {
 
     async fn close(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(60), self.running)
+        tokio::time::timeout(Duration::from_secs(240), self.running)
             .await
             .expect("the pool did not stop")
             .unwrap();
@@ -184,7 +184,7 @@ async fn our_miner_makes_blocks_over_two_changes_of_the_key() {
         &pool.stand_in.url,
         WALLET,
         &settings(&pool.stand_in.url, 4, 1),
-        Duration::from_secs(60),
+        Duration::from_secs(240),
     )
     .unwrap();
     let chain = chain.with_tag(CoinbaseTag::new(
@@ -222,7 +222,7 @@ async fn ask(stream: &mut BufReader<TcpStream>, request: &Value) -> Value {
         .await
         .unwrap();
     let mut line = String::new();
-    tokio::time::timeout(Duration::from_secs(60), stream.read_line(&mut line))
+    tokio::time::timeout(Duration::from_secs(240), stream.read_line(&mut line))
         .await
         .expect("no line came")
         .unwrap();

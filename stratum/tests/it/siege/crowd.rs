@@ -22,7 +22,7 @@ use crate::scripted::{Client, Scene, Stage, submit_line};
 use crate::server::is_ok;
 
 /// How long anybody waits for an answer: long enough for a machine that is busy otherwise.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 /// Before an attacker that was thrown out comes back.
 const RETURN: Duration = Duration::from_secs(1);
 
