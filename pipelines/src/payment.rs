@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use headframe_schemas::payment::PaymentRules;
 use headframe_sinks::WalletConfig;
 use headframe_sinks::wallet::WalletKind;
 
@@ -24,12 +25,13 @@ pub mod state;
 pub mod table_pages;
 
 pub use entry::{Account, Entry};
+pub use headframe_schemas::payment::{PayerStatus, WalletBalance};
 pub use journal::{Journal, JournalError};
 pub use ledger::{BrokenRule, Ledger, PayoutFact};
 pub use open_payment::{OpenPayment, PaymentStatus};
 pub use payer::Payer;
 pub use signed_tx::SignedTx;
-pub use state::{PayerState, PayerStateHandle, WalletBalance};
+pub use state::PayerStateHandle;
 
 /// Who bears the network's fee.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,14 +159,14 @@ impl PaymentConfig {
         micros(self.interval_s)
     }
 
-    /// The threshold of an account that asked for `own`; 0 asks for the pool's.
-    pub fn threshold(&self, own: Option<i128>) -> i128 {
-        match own {
-            Some(own) if own > 0 => own.clamp(
-                i128::from(self.least_threshold_atomic),
-                i128::from(self.most_threshold_atomic),
-            ),
-            _ => i128::from(self.threshold_atomic),
+    /// The rules that instructions and answers need.
+    pub fn rules(&self) -> PaymentRules {
+        PaymentRules {
+            pool: self.pool.clone(),
+            threshold_atomic: self.threshold_atomic.into(),
+            least_threshold_atomic: self.least_threshold_atomic.into(),
+            most_threshold_atomic: self.most_threshold_atomic.into(),
+            interval_s: self.interval_s,
         }
     }
 }

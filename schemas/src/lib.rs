@@ -8,6 +8,7 @@ pub mod arrow_stream;
 pub mod codec;
 pub mod column;
 pub mod message;
+pub mod payment;
 pub mod rollup;
 pub mod stream;
 pub mod table;

@@ -7,9 +7,8 @@ use async_trait::async_trait;
 use headframe_ingest::Publisher;
 use headframe_pipelines::PaymentConfig;
 use headframe_pipelines::payment::{self, PayerStateHandle};
-use headframe_query_front::{
-    PayerStatus, PaymentRules, PaymentService, PaymentServiceError, WalletStatus,
-};
+use headframe_query_front::{PaymentService, PaymentServiceError};
+use headframe_schemas::payment::{PayerStatus, PaymentRules};
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_sinks::Wallet;
 
@@ -28,32 +27,11 @@ pub struct StreamPaymentService {
 #[async_trait]
 impl PaymentService for StreamPaymentService {
     fn rules(&self) -> PaymentRules {
-        PaymentRules {
-            pool: self.config.pool.clone(),
-            threshold_atomic: self.config.threshold_atomic.into(),
-            least_threshold_atomic: self.config.least_threshold_atomic.into(),
-            most_threshold_atomic: self.config.most_threshold_atomic.into(),
-            interval_s: self.config.interval_s,
-        }
+        self.config.rules()
     }
 
     fn payer(&self) -> Option<PayerStatus> {
-        let state = self.payer.as_ref()?.get();
-        Some(PayerStatus {
-            stopped: state.stopped.map(|(rule, why)| format!("{rule}: {why}")),
-            waiting: state.waiting,
-            dry_run: state.dry_run,
-            due: state.due,
-            refused: state.refused,
-            held: state.held,
-            wallet: state.wallet_balance.map(|balance| WalletStatus {
-                unlocked: balance.unlocked,
-                total: balance.total,
-                owed: balance.owed,
-                shortage: balance.shortage(),
-            }),
-            at: state.at,
-        })
+        Some(self.payer.as_ref()?.get())
     }
 
     async fn instruct(&self, instruction: Instruction) -> Result<(), PaymentServiceError> {

@@ -86,8 +86,8 @@ impl Probe for PaymentProbe {
     }
     async fn check(&self) -> Result<(), String> {
         match self.0.get().stopped {
-            Some((rule, why)) => Err(format!(
-                "payments stopped, the ledger breaks the rule {rule}: {why}"
+            Some(stopped) => Err(format!(
+                "payments stopped, the ledger breaks the rule {stopped}"
             )),
             None => Ok(()),
         }

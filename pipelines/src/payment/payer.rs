@@ -21,7 +21,7 @@ use crate::payment::ledger::{BrokenRule, Ledger};
 use crate::payment::open_payment::PaymentStatus;
 use crate::payment::plan;
 use crate::payment::signed_tx::SignedTx;
-use crate::payment::state::{PayerStateHandle, WalletBalance};
+use crate::payment::{PayerStateHandle, WalletBalance};
 
 mod prepare;
 mod publish;

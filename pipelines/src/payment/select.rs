@@ -49,7 +49,9 @@ pub fn candidate(
         return Err(NotPayable::Empty);
     }
     let state = ledger.account_state(account);
-    let threshold = config.threshold(state.and_then(|state| state.threshold));
+    let threshold = config
+        .rules()
+        .threshold(state.and_then(|state| state.threshold));
     if amount < threshold {
         return Err(NotPayable::BelowThreshold(threshold));
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use headframe_schemas::payment::{PayerStatus, Stopped, WaitCause, Waiting, WalletBalance};
 use tokio::sync::watch;
 
 use crate::payment::journal::JournalError;
@@ -11,95 +12,46 @@ pub(crate) const RULE_STREAM: &str = "stream";
 /// The rule that every signed transaction that is kept belongs to a payment in the ledger.
 pub(crate) const RULE_SIGNED: &str = "kept";
 
-/// The wallet's money beside what the ledger owes, atomic units.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct WalletBalance {
-    /// What the wallet could spend at once.
-    pub unlocked: u128,
-    /// All that it has.
-    pub total: u128,
-    /// What it must have for everybody to be paid: mature balances, the fee, payments that are
-    /// reserved or under review.
-    pub owed: u128,
-}
-
-impl WalletBalance {
-    /// How much is missing.
-    pub fn shortfall(&self) -> u128 {
-        self.owed.saturating_sub(self.total)
-    }
-
-    /// The same in words; nothing when nothing is missing.
-    pub fn shortage(&self) -> Option<String> {
-        let Self { total, owed, .. } = self;
-        (self.shortfall() > 0).then(|| {
-            format!(
-                "the wallet holds {total} atomic units and the ledger owes {owed}: {} are \
-                missing; find out where they are",
-                self.shortfall()
-            )
-        })
-    }
-}
-
-/// A moment of the payer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PayerState {
-    /// A rule that does not hold, by name and in words: nobody is paid until an operator has
-    /// decided.
-    pub stopped: Option<(&'static str, String)>,
-    /// Why nothing moves just now, e.g. a locked wallet.
-    pub waiting: Option<String>,
-    /// Whether payments are only named.
-    pub dry_run: bool,
-    /// Who would be paid now, and how much in atomic units; the first thousand.
-    pub due: Vec<(String, i128)>,
-    /// Addresses that the wallet refuses, or refused to pay and nobody has resumed since, and why;
-    /// the first thousand.
-    pub refused: Vec<(String, String)>,
-    /// Accounts that an operator holds, and why; the first thousand.
-    pub held: Vec<(String, String)>,
-    /// What the wallet has and owes, by its last answer of about a minute; nothing when it did not
-    /// answer.
-    pub wallet_balance: Option<WalletBalance>,
-    /// When this was true, microseconds since 1970; 0 before the first look.
-    pub at: i64,
-}
-
 /// Tells and hears what the payer does.
 #[derive(Debug, Clone)]
-pub struct PayerStateHandle(Arc<watch::Sender<PayerState>>);
+pub struct PayerStateHandle(Arc<watch::Sender<PayerStatus>>);
 
 impl Default for PayerStateHandle {
     fn default() -> Self {
-        Self(Arc::new(watch::channel(PayerState::default()).0))
+        Self(Arc::new(watch::channel(PayerStatus::default()).0))
     }
 }
 
 impl PayerStateHandle {
     /// The newest.
-    pub fn get(&self) -> PayerState {
+    pub fn get(&self) -> PayerStatus {
         self.0.borrow().clone()
     }
 
     /// Tells that the payer cannot begin: it waits, or is stopped until an operator has decided.
     pub fn cannot_begin(&self, error: &JournalError, at: i64) {
-        let why = error.to_string();
+        let reason = error.to_string();
         self.set(match error {
-            JournalError::Inconsistent(_) => PayerState {
-                stopped: Some((RULE_STREAM, why)),
+            JournalError::Inconsistent(_) => PayerStatus {
+                stopped: Some(Stopped {
+                    rule: RULE_STREAM,
+                    reason,
+                }),
                 at,
-                ..PayerState::default()
+                ..PayerStatus::default()
             },
-            _ => PayerState {
-                waiting: Some(why),
+            _ => PayerStatus {
+                waiting: Some(Waiting {
+                    cause: WaitCause::Other,
+                    reason,
+                }),
                 at,
-                ..PayerState::default()
+                ..PayerStatus::default()
             },
         });
     }
 
-    pub(crate) fn set(&self, state: PayerState) {
+    pub(crate) fn set(&self, state: PayerStatus) {
         metrics::gauge!("headframe_payments_stopped")
             .set(f64::from(u8::from(state.stopped.is_some())));
         metrics::gauge!("headframe_payments_waiting")

@@ -15,9 +15,8 @@ use async_trait::async_trait;
 use headframe_query_front::access::Principal;
 use headframe_query_front::format::ndjson;
 use headframe_query_front::reports::{BlocksPage, PayoutsPage, Reports, Row, WorkersPage};
-use headframe_query_front::{
-    At, PayerStatus, PaymentRules, QueryConfig, QueryError, QueryService, SqlEngine, SqlRequest,
-};
+use headframe_query_front::{At, QueryConfig, QueryError, QueryService, SqlEngine, SqlRequest};
+use headframe_schemas::payment::{PayerStatus, PaymentRules};
 
 pub mod blocks;
 pub mod miner;

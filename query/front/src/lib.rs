@@ -42,9 +42,7 @@ pub mod worker;
 pub use config::QueryConfig;
 pub use error::{ErrorCode, QueryError};
 pub use host_usage::{HostMonitor, HostUsage};
-pub use payment_service::{
-    PayerStatus, PaymentRules, PaymentService, PaymentServiceError, WalletStatus,
-};
+pub use payment_service::{PaymentService, PaymentServiceError};
 pub use probe::Probe;
 pub use reports::Reports;
 pub use route::Route;

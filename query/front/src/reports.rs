@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::access::Principal;
 use crate::error::QueryError;
-use crate::payment_service::{PayerStatus, PaymentRules};
+use headframe_schemas::payment::{PayerStatus, PaymentRules};
 
 /// A row as JSON has it.
 pub type Row = Map<String, Value>;

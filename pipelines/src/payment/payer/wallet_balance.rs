@@ -2,11 +2,11 @@
 //! can be paid is paid.
 
 use super::Payer;
+use crate::payment::WalletBalance;
 use crate::payment::entry::Account;
 use crate::payment::journal::Journal;
 use crate::payment::ledger::Ledger;
 use crate::payment::open_payment::PaymentStatus;
-use crate::payment::state::WalletBalance;
 
 /// How long a look into the wallet is good for, microseconds.
 const REFRESH_US: i64 = 60_000_000;

@@ -364,7 +364,7 @@ fn in_the_end_everybody_has_their_money(world: &World) {
 
 fn has_its_money(world: &World, ledger: &Ledger, miner: &str) {
     let balance = ledger.balance(&Account::Miner(miner.to_owned()));
-    let threshold = world.inside().config.threshold(
+    let threshold = world.inside().config.rules().threshold(
         ledger
             .account_state(miner)
             .and_then(|owner| owner.threshold),

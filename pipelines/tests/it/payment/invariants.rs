@@ -163,7 +163,7 @@ fn reservation(facts: &Facts<'_>, config: &PaymentConfig, rows: &[Payment]) {
         );
         let own = said(facts, "threshold", name).and_then(|row| row.amount_atomic);
         assert!(
-            row.amount_atomic >= config.threshold(own),
+            row.amount_atomic >= config.rules().threshold(own),
             "{name} is paid {} below its threshold {own:?}",
             row.amount_atomic
         );

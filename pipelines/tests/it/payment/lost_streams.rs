@@ -13,6 +13,7 @@ use headframe_pipelines::payment::payer::PauseReason;
 use headframe_pipelines::payment::signed_tx::{self, SignedTx};
 use headframe_pipelines::payment::{Journal, JournalError, Ledger, PayerStateHandle};
 use headframe_schemas::Table;
+use headframe_schemas::payment::Stopped;
 use headframe_schemas::stream::payments::{Payment, Payments};
 use headframe_sinks::wallet::signed_tx_store::{SignedTxFolder, SignedTxStore};
 use headframe_sinks::{Lake, SeqRange, StreamBinding, TableWriter};
@@ -379,7 +380,7 @@ fn a_signed_transaction_that_the_ledger_does_not_know_stops_the_payer() {
             "{ended:?}"
         );
     }
-    let (rule, why) = state.get().stopped.unwrap();
+    let Stopped { rule, reason: why } = state.get().stopped.unwrap();
     assert!(rule == "kept" && why.contains(&name), "{rule}: {why}");
     assert_eq!((steps(&world).len(), world.inside().sent.len()), (0, 1));
     // A finished payment may have left its file behind: between its last step and the removal a

@@ -8,7 +8,7 @@ use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
 use headframe_query_front::access::Principal;
 use headframe_query_front::reports::Row;
-use headframe_query_front::{PayerStatus, PaymentRules};
+use headframe_schemas::payment::{PayerStatus, PaymentRules};
 
 /// Rows of payments: one a payment and destination, with its last step.
 fn payments_sql(condition: &str) -> String {
@@ -97,12 +97,7 @@ pub async fn miner(
         .iter()
         .rfind(|row| row["kind"] == "threshold")
         .and_then(|row| row["amount_atomic"].as_str()?.parse::<i128>().ok());
-    let threshold = match own {
-        Some(own) if own > 0 => {
-            own.clamp(rules.least_threshold_atomic, rules.most_threshold_atomic)
-        }
-        _ => rules.threshold_atomic,
-    };
+    let threshold = rules.threshold(own);
     let sql = "SELECT CAST(sum(sent_atomic) AS VARCHAR) AS paid FROM payments WHERE pool = $1 AND account = $2 AND step = 'confirmed'";
     let paid = rows(service, sql.to_owned(), json!([pool, miner]))
         .await?
@@ -371,27 +366,16 @@ fn payable(facts: &Facts, payer: Option<&PayerStatus>, miner: &str) -> Vec<(&'st
         ));
         return reasons;
     };
-    if let Some(why) = &payer.stopped {
-        reasons.push(("stopped", why.clone()));
+    if let Some(stopped) = &payer.stopped {
+        reasons.push(("stopped", stopped.to_string()));
     }
     if let Some((_, why)) = payer.refused.iter().find(|(account, _)| account == miner) {
         reasons.push(("refused", format!("the wallet refuses the address: {why}")));
     }
-    if let Some(why) = &payer.waiting {
-        let code = if why.contains("locked") {
-            "wallet_locked"
-        } else if why.contains("synchronised") {
-            "wallet_unsynced"
-        } else {
-            "waiting"
-        };
-        reasons.push((code, why.clone()));
+    if let Some(waiting) = &payer.waiting {
+        reasons.push((waiting.cause.as_str(), waiting.reason.clone()));
     }
-    if let Some(shortage) = payer
-        .wallet
-        .as_ref()
-        .and_then(|wallet| wallet.shortage.clone())
-    {
+    if let Some(shortage) = payer.wallet_balance.and_then(|balance| balance.shortage()) {
         reasons.push(("wallet_short", shortage));
     }
     if payer.dry_run {
@@ -413,7 +397,7 @@ fn payable(facts: &Facts, payer: Option<&PayerStatus>, miner: &str) -> Vec<(&'st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headframe_query_front::WalletStatus;
+    use headframe_schemas::payment::{Stopped, WaitCause, Waiting, WalletBalance};
 
     #[test]
     fn a_wallet_that_is_short_is_a_reason() {
@@ -425,13 +409,14 @@ mod tests {
             list: &[],
             interval_s: 60,
         };
-        let codes = |shortage: Option<&str>| -> Vec<String> {
-            let wallet = Some(WalletStatus {
-                shortage: shortage.map(str::to_owned),
-                ..WalletStatus::default()
+        let codes = |total: u128| -> Vec<String> {
+            let wallet_balance = Some(WalletBalance {
+                unlocked: 0,
+                total,
+                owed: 10,
             });
             let payer = PayerStatus {
-                wallet,
+                wallet_balance,
                 due: vec![("a".to_owned(), 10)],
                 ..PayerStatus::default()
             };
@@ -441,8 +426,8 @@ mod tests {
                 .filter_map(|reason| reason["code"].as_str().map(str::to_owned))
                 .collect()
         };
-        assert_eq!(codes(None), ["due"]);
-        assert_eq!(codes(Some("5 are missing")), ["wallet_short"]);
+        assert_eq!(codes(10), ["due"]);
+        assert_eq!(codes(5), ["wallet_short"]);
     }
 
     #[test]
@@ -462,22 +447,29 @@ mod tests {
             list: &list,
             interval_s: 60,
         };
-        let secret = || Some("SECRET".to_owned());
+        let secret = || "SECRET".to_owned();
         let mut payer = PayerStatus {
-            stopped: secret(),
-            refused: vec![("a".to_owned(), "SECRET".to_owned())],
+            stopped: Some(Stopped {
+                rule: "reward",
+                reason: secret(),
+            }),
+            refused: vec![("a".to_owned(), secret())],
+            wallet_balance: Some(WalletBalance {
+                unlocked: 0,
+                total: 31_337,
+                owed: 98_765,
+            }),
             ..PayerStatus::default()
         };
-        payer.wallet = Some(WalletStatus {
-            shortage: secret(),
-            ..WalletStatus::default()
-        });
-        for (waiting, code) in [
-            ("SECRET", "waiting"),
-            ("SECRET locked", "wallet_locked"),
-            ("SECRET synchronised", "wallet_unsynced"),
+        for (cause, code) in [
+            (WaitCause::Other, "waiting"),
+            (WaitCause::WalletLocked, "wallet_locked"),
+            (WaitCause::WalletUnsynced, "wallet_unsynced"),
         ] {
-            payer.waiting = Some(waiting.to_owned());
+            payer.waiting = Some(Waiting {
+                cause,
+                reason: secret(),
+            });
             let ask = |principal| {
                 why(
                     &facts,
@@ -507,11 +499,12 @@ mod tests {
             ];
             assert_eq!(codes(&stranger), all);
             assert_eq!(codes(&reader), all);
-            assert_eq!(json!(reader).to_string().matches("SECRET").count(), 7);
-            assert!(
-                !json!(stranger).to_string().contains("SECRET"),
-                "{stranger:?}"
-            );
+            let told = json!(reader).to_string();
+            assert_eq!(told.matches("SECRET").count(), 6);
+            assert!(told.contains("31337") && told.contains("98765"), "{told}");
+            for word in ["SECRET", "31337", "98765", "reward:"] {
+                assert!(!json!(stranger).to_string().contains(word), "{stranger:?}");
+            }
             assert_eq!(
                 stranger[2]["text"], reader[2]["text"],
                 "what tells of the miner alone"

@@ -8,13 +8,14 @@ use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json};
+use headframe_schemas::payment::{PayerStatus, WalletBalance};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::access::{Permission, Principal};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
-use crate::payment_service::{PayerStatus, PaymentService, PaymentServiceError, WalletStatus};
+use crate::payment_service::{PaymentService, PaymentServiceError};
 use crate::query_params;
 use crate::query_params::QueryParams;
 use crate::route::{Handler, Route};
@@ -120,23 +121,23 @@ fn payer_json(pool: &str, status: &PayerStatus) -> Value {
     };
     json!({
         "pool": pool,
-        "stopped": status.stopped,
-        "waiting": status.waiting,
+        "stopped": status.stopped.as_ref().map(ToString::to_string),
+        "waiting": status.waiting.as_ref().map(|waiting| &waiting.reason),
         "dry_run": status.dry_run,
         "due": due,
         "refused": with_reasons(&status.refused),
         "held": with_reasons(&status.held),
-        "wallet": status.wallet.as_ref().map(wallet_json),
+        "wallet": status.wallet_balance.as_ref().map(wallet_json),
         "at": status.at,
     })
 }
 
-fn wallet_json(wallet: &WalletStatus) -> Value {
+fn wallet_json(wallet: &WalletBalance) -> Value {
     json!({
         "unlocked_atomic": wallet.unlocked.to_string(),
         "total_atomic": wallet.total.to_string(),
         "owed_atomic": wallet.owed.to_string(),
-        "shortage": wallet.shortage,
+        "shortage": wallet.shortage(),
     })
 }
 

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use headframe_query_front::{
-    PayerStatus, PaymentRules, PaymentService, PaymentServiceError, QueryConfig, Services,
-};
+use headframe_query_front::{PaymentService, PaymentServiceError, QueryConfig, Services};
+use headframe_schemas::payment::{PayerStatus, PaymentRules};
 use headframe_schemas::stream::instructions::Instruction;
 use serde_json::json;
 use tokio::sync::Semaphore;
