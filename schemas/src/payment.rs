@@ -1,6 +1,8 @@
 //! What the payer and those who ask about payments tell each other: the rules, and what the payer
 //! does now.
 
+use serde::{Deserialize, Serialize};
+
 /// The rules of payments that instructions and answers need.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PaymentRules {
@@ -25,6 +27,54 @@ impl PaymentRules {
             }
             _ => self.threshold_atomic,
         }
+    }
+}
+
+/// Why a destination left a payment unpaid, and with it when it is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseCause {
+    /// The wallet refuses it: tried again when an operator resumes it.
+    Refused,
+    /// Put back for the sake of the others: tried again at once, behind those who were not.
+    PutBack,
+    /// Anything else: tried again with the next interval.
+    NextInterval,
+}
+
+impl ReleaseCause {
+    /// Every cause.
+    pub const ALL: [Self; 3] = [Self::Refused, Self::PutBack, Self::NextInterval];
+
+    /// The column's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::PutBack => "put_back",
+            Self::NextInterval => "next_interval",
+        }
+    }
+
+    /// The cause of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == name)
+    }
+
+    /// What the reason of such a row begins with, for people.
+    pub fn reason_prefix(self) -> &'static str {
+        match self {
+            Self::Refused => "refused: ",
+            Self::PutBack => "later: ",
+            Self::NextInterval => "",
+        }
+    }
+
+    /// The cause of a row that was written before its column existed: only its reason tells.
+    pub fn from_reason(reason: &str) -> Self {
+        [Self::Refused, Self::PutBack]
+            .into_iter()
+            .find(|cause| reason.starts_with(cause.reason_prefix()))
+            .unwrap_or(Self::NextInterval)
     }
 }
 

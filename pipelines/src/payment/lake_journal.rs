@@ -12,6 +12,7 @@ use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use async_trait::async_trait;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use headframe_ingest::{AppendError, ExclusiveAppender, Nats, StreamSettings};
+use headframe_schemas::payment::ReleaseCause;
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_schemas::stream::payments::{Payment, Payments};
 use headframe_schemas::{Table, stream};
@@ -252,7 +253,7 @@ fn journal_error(error: AppendError) -> JournalError {
 }
 
 const PAYMENT_COLUMNS: &str = "event_time, payment, step, account, address, amount_atomic, \
-    sent_atomic, network_fee_atomic, tx_id, reason, pool";
+    sent_atomic, network_fee_atomic, tx_id, reason, release_cause, pool";
 const INSTRUCTION_COLUMNS: &str =
     "event_time, kind, account, amount_atomic, payment, verdict, tx_id, reason, actor, pool";
 const PAYOUT_COLUMNS: &str = "block_hash, step, account, coalesce(amount_atomic, reward_atomic) \
@@ -315,6 +316,7 @@ fn payments(batch: &RecordBatch) -> Vec<(i64, Payment)> {
             network_fee_atomic: cells.number("network_fee_atomic", row).unwrap_or_default(),
             tx_id: text("tx_id"),
             reason: text("reason"),
+            release_cause: text("release_cause").and_then(|name| ReleaseCause::find(&name)),
         };
         (cells.seq(row), payment)
     };

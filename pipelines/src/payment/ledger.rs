@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use headframe_schemas::payment::ReleaseCause;
 use headframe_schemas::stream::instructions::Instruction;
 use headframe_schemas::stream::payments::Payment;
 
@@ -95,11 +96,6 @@ pub struct Ledger {
     resumed: i64,
     broken: Option<BrokenRule>,
 }
-
-/// What a released row's reason begins with when the wallet refused the address.
-pub const RELEASED_REFUSED: &str = "refused: ";
-/// What it begins with when the account need not wait for the next interval.
-pub const RELEASED_LATER: &str = "later: ";
 
 impl Ledger {
     /// The balance of an account, atomic units.
@@ -323,14 +319,14 @@ impl Ledger {
 
     fn note_release(&mut self, row: &Payment) {
         let state = self.account_states.entry(row.account.clone()).or_default();
-        match &row.reason {
-            Some(reason) if reason.starts_with(RELEASED_REFUSED) => {
-                state.refused = Some((row.event_time, reason.clone()))
+        match row.release_cause() {
+            ReleaseCause::Refused => {
+                state.refused = Some((row.event_time, row.reason.clone().unwrap_or_default()));
             }
-            Some(reason) if reason.starts_with(RELEASED_LATER) => {
-                (state.last_reserved, state.put_back) = (0, row.event_time)
+            ReleaseCause::PutBack => {
+                (state.last_reserved, state.put_back) = (0, row.event_time);
             }
-            _ => {}
+            ReleaseCause::NextInterval => {}
         }
     }
 

@@ -1,8 +1,12 @@
 //! One payment: destinations that go into one transaction, and the steps it may take.
 
+use headframe_schemas::payment::ReleaseCause;
 use headframe_schemas::stream::payments::Payment;
 
 use crate::payment::entry::{Account, Entry};
+
+/// How long a reason may be; the texts of wallets have no limit.
+const MAX_REASON_CHARS: usize = 250;
 
 /// Where an open payment stands. A confirmed or wholly released one is not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,11 +172,28 @@ impl OpenPayment {
             event_time: now,
             step: step.to_owned(),
             tx_id: tx_id.map(str::to_owned).or_else(|| self.tx_id.clone()),
-            reason: reason.map(|reason| reason.chars().take(250).collect()),
+            reason: reason.map(|reason| reason.chars().take(MAX_REASON_CHARS).collect()),
+            release_cause: (step == "released").then_some(ReleaseCause::NextInterval),
             ..row.clone()
         };
         self.rows.iter().map(row).collect()
     }
+
+    /// The rows that put destinations back on their balances, and why.
+    pub fn released(&self, now: i64, cause: ReleaseCause, reason: &str) -> Vec<Payment> {
+        let mut rows = self.rows_for("released", now, None, None);
+        for row in &mut rows {
+            set_release(row, cause, reason);
+        }
+        rows
+    }
+}
+
+/// Says in a released row why it is one.
+pub fn set_release(row: &mut Payment, cause: ReleaseCause, reason: &str) {
+    let text = format!("{}{reason}", cause.reason_prefix());
+    row.reason = Some(text.chars().take(MAX_REASON_CHARS).collect());
+    row.release_cause = Some(cause);
 }
 
 /// What a reservation does.

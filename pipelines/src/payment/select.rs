@@ -137,6 +137,7 @@ pub fn reservation_rows(chosen: &[Candidate], pool: &str, id: &str, now: i64) ->
         network_fee_atomic: 0,
         tx_id: None,
         reason: None,
+        release_cause: None,
     };
     chosen.iter().map(row).collect()
 }

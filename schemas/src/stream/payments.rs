@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
+use crate::payment::ReleaseCause;
 use crate::stream::{GapPolicy, Record, Stream, WritePermission};
 
 /// The steps in a payment's life.
@@ -16,6 +17,13 @@ pub const STEPS: &[&str] = &[
     "confirmed",
     "released",
     "review",
+];
+
+/// The causes of a release.
+const RELEASE_CAUSES: &[&str] = &[
+    ReleaseCause::Refused.as_str(),
+    ReleaseCause::PutBack.as_str(),
+    ReleaseCause::NextInterval.as_str(),
 ];
 
 /// The stream of payments.
@@ -48,6 +56,13 @@ const COLUMNS: &[Column] = &[
     .unit(Unit::AtomicUnits),
     Column::new("tx_id", Kind::Text, "The transaction, as soon as it is known."),
     Column::new("reason", Kind::Text, "Why it was released or needs a review."),
+    Column::new(
+        "release_cause",
+        Kind::Text,
+        "On released: refused (not tried again before an operator resumes it), put_back (tried again at once), or next_interval. \
+         Absent in rows of before this column existed, whose reason begins with `refused: `, `later: `, or otherwise.",
+    )
+    .limits(Limits::OneOf(RELEASE_CAUSES)),
 ];
 
 impl Stream for Payments {
@@ -104,6 +119,18 @@ pub struct Payment {
     /// In words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// On `released`; absent in rows of before this column existed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_cause: Option<ReleaseCause>,
+}
+
+impl Payment {
+    /// Why a released row was released.
+    pub fn release_cause(&self) -> ReleaseCause {
+        self.release_cause.unwrap_or_else(|| {
+            ReleaseCause::from_reason(self.reason.as_deref().unwrap_or_default())
+        })
+    }
 }
 
 impl Record for Payment {

@@ -5,14 +5,14 @@
 //! goes back to the balances, so that first of all it is made sure that the ledger knows the whole
 //! of it.
 
+use headframe_schemas::payment::ReleaseCause;
 use headframe_schemas::stream::payments::Payment;
 use headframe_sinks::wallet::{Output, PreparedTx, WalletError, WalletTx};
 
 use super::{PauseReason, Payer};
 use crate::payment::FeePolicy;
 use crate::payment::journal::Journal;
-use crate::payment::ledger::{RELEASED_LATER, RELEASED_REFUSED};
-use crate::payment::open_payment::OpenPayment;
+use crate::payment::open_payment::{self, OpenPayment};
 use crate::payment::plan;
 use crate::payment::signed_tx;
 
@@ -67,7 +67,7 @@ impl<J: Journal> Payer<J> {
             Err(PrepareError::FeeExceedsBalance(addresses)) => {
                 // Not at once again: by the next interval its balance may have grown.
                 let reason = "the balance does not cover its part of the network's fee";
-                let mut rows = payment.rows_for("released", now, None, Some(reason));
+                let mut rows = payment.released(now, ReleaseCause::NextInterval, reason);
                 rows.retain(|row| addresses.contains(&row.address));
                 tracing::warn!(
                     payment = payment.id,
@@ -225,13 +225,11 @@ impl<J: Journal> Payer<J> {
                 .ledger
                 .account_state(&row.account)
                 .and_then(|owner| owner.hold.as_deref());
-            row.reason = hold.map(|why| {
-                format!("{RELEASED_LATER}held by an operator: {why}")
-                    .chars()
-                    .take(250)
-                    .collect()
-            });
-            row.reason.is_some()
+            let reason = hold.map(|why| format!("held by an operator: {why}"));
+            if let Some(reason) = &reason {
+                open_payment::set_release(row, ReleaseCause::PutBack, reason);
+            }
+            reason.is_some()
         });
         rows
     }
@@ -273,31 +271,29 @@ impl<J: Journal> Payer<J> {
         now: i64,
     ) -> Result<bool, PauseReason> {
         let late = now.saturating_sub(payment.since) >= self.config.settle_us();
-        let released = |begins: &str| {
-            payment.rows_for("released", now, None, Some(&format!("{begins}{error}")))
-        };
+        let released = |cause| payment.released(now, cause, &error.to_string());
         let many = payment.rows.len() > 1;
         let rows = match &error {
-            WalletError::Address { address, .. } => released(RELEASED_REFUSED)
+            WalletError::Address { address, .. } => released(ReleaseCause::Refused)
                 .into_iter()
                 .filter(|row| row.address == *address)
                 .collect(),
             WalletError::TooLarge(_) if many => {
-                released(RELEASED_LATER).split_off(payment.rows.len() / 2)
+                released(ReleaseCause::PutBack).split_off(payment.rows.len() / 2)
             }
-            WalletError::TooLarge(_) => released(RELEASED_REFUSED),
+            WalletError::TooLarge(_) => released(ReleaseCause::Refused),
             // A part of it may be within what the wallet has, or fit into a transaction: some
             // wallets say both in one word.
             WalletError::NotEnough(_) if late && many => {
-                released(RELEASED_LATER).split_off(payment.rows.len() / 2)
+                released(ReleaseCause::PutBack).split_off(payment.rows.len() / 2)
             }
-            WalletError::NotEnough(_) if late => released(""),
+            WalletError::NotEnough(_) if late => released(ReleaseCause::NextInterval),
             // The cause may be the wallet's, or one destination's that it does not name: by halves
             // that one is left alone.
             WalletError::Refused { .. } if late && many => {
-                released(RELEASED_LATER).split_off(payment.rows.len() / 2)
+                released(ReleaseCause::PutBack).split_off(payment.rows.len() / 2)
             }
-            WalletError::Refused { .. } if late => released(RELEASED_LATER),
+            WalletError::Refused { .. } if late => released(ReleaseCause::PutBack),
             _ => Vec::new(),
         };
         if rows.is_empty() {

@@ -1,12 +1,13 @@
 //! What is done about a payment that may have been sent: looked up, sent, or given back.
 
+use headframe_schemas::payment::ReleaseCause;
 use headframe_sinks::wallet::{WalletError, WalletTx};
 
 use super::{PauseReason, Payer};
 use crate::payment::FeePolicy;
 use crate::payment::journal::Journal;
-use crate::payment::ledger::{RELEASED_LATER, RELEASED_REFUSED, Resolution};
-use crate::payment::open_payment::{OpenPayment, PaymentStatus};
+use crate::payment::ledger::Resolution;
+use crate::payment::open_payment::{self, OpenPayment, PaymentStatus};
 use crate::payment::plan::{self, LocalFacts, NextAction};
 
 impl<J: Journal> Payer<J> {
@@ -191,28 +192,19 @@ impl<J: Journal> Payer<J> {
                 // put back goes behind the others.
                 let named = refused.is_some();
                 let alone = payment.rows.len().div_ceil(2) * usize::from(payment.rows.len() > 1);
-                let mut rows = payment.rows_for("released", now, None, Some(&error.to_string()));
+                let mut rows =
+                    payment.released(now, ReleaseCause::NextInterval, &error.to_string());
                 for row in rows
                     .iter_mut()
                     .take(if named { payment.rows.len() } else { alone })
                 {
-                    row.reason = Some(
-                        format!("{RELEASED_LATER}{error}")
-                            .chars()
-                            .take(250)
-                            .collect(),
-                    );
+                    open_payment::set_release(row, ReleaseCause::PutBack, &error.to_string());
                 }
                 for row in rows
                     .iter_mut()
                     .filter(|row| refused.as_ref() == Some(&row.address))
                 {
-                    row.reason = Some(
-                        format!("{RELEASED_REFUSED}{error}")
-                            .chars()
-                            .take(250)
-                            .collect(),
-                    );
+                    open_payment::set_release(row, ReleaseCause::Refused, &error.to_string());
                 }
                 self.write(rows).await?;
                 Err(error.into())

@@ -41,6 +41,7 @@ fn payment(step: &str, account: &str, amount: i128) -> Payment {
         network_fee_atomic: 0,
         tx_id: None,
         reason: None,
+        release_cause: None,
     }
 }
 
@@ -57,6 +58,37 @@ fn of(pairs: &[(&str, i128)]) -> Vec<(String, i128)> {
         .iter()
         .map(|(name, balance)| ((*name).to_owned(), *balance))
         .collect()
+}
+
+#[test]
+fn a_released_row_is_judged_by_its_cause_and_one_without_by_its_reason() {
+    use headframe_schemas::payment::ReleaseCause::{NextInterval, PutBack, Refused};
+    for (cause, reason, means) in [
+        (Some(Refused), "wrong network", Refused),
+        (Some(PutBack), "refused: by its text", PutBack),
+        (Some(NextInterval), "refused: by its text", NextInterval),
+        (Some(NextInterval), "later: by its text", NextInterval),
+        (None, "refused: wrong network", Refused),
+        (None, "later: held", PutBack),
+        (None, "operator: never sent", NextInterval),
+    ] {
+        let mut ledger = credited_and_matured();
+        ledger.apply_payment(&[payment("reserved", "b", 290)]);
+        ledger.apply_payment(&[Payment {
+            reason: Some(reason.to_owned()),
+            release_cause: cause,
+            ..payment("released", "b", 290)
+        }]);
+        ledger.check().unwrap();
+        let state = ledger.account_state("b").unwrap();
+        let follows = match (state.refused.is_some(), state.put_back > 0) {
+            (true, false) => Refused,
+            (false, true) => PutBack,
+            _ => NextInterval,
+        };
+        assert_eq!(follows, means, "{cause:?} {reason}");
+        assert_eq!(state.last_reserved == 0, means == PutBack, "{reason}");
+    }
 }
 
 #[test]

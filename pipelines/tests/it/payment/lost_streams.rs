@@ -121,6 +121,7 @@ fn step(number: i64) -> [Payment; 1] {
         network_fee_atomic: 0,
         tx_id: None,
         reason: None,
+        release_cause: None,
     }]
 }
 

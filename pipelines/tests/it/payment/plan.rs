@@ -21,6 +21,7 @@ fn row(account: &str, amount: i128) -> Payment {
         network_fee_atomic: 0,
         tx_id: None,
         reason: None,
+        release_cause: None,
     }
 }
 

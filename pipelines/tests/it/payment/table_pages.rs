@@ -281,6 +281,7 @@ fn step(payment: &str, step: &str, miners: std::ops::Range<i64>, amount: i128) -
         network_fee_atomic: 0,
         tx_id: None,
         reason: None,
+        release_cause: None,
     };
     miners.map(row).collect()
 }
