@@ -2,6 +2,7 @@
 //! them.
 
 pub mod action;
+pub(crate) mod blocking;
 pub mod checksum;
 pub mod data_file;
 pub mod durable_store;
@@ -12,4 +13,6 @@ pub mod row_group;
 pub mod scan;
 pub mod snapshot;
 pub mod state_store;
+pub mod stream_binding;
+pub(crate) mod table_check;
 pub mod writer;

@@ -15,6 +15,7 @@ pub use delta::row_group::{BATCH_ROWS, RowGroup, TextBounds, row_groups};
 pub use delta::scan::SnapshotTable;
 pub use delta::snapshot::{Snapshot, SnapshotReader};
 pub use delta::state_store::StateStore;
-pub use delta::writer::{SeqRange, StreamBinding, TableWriter};
+pub use delta::stream_binding::StreamBinding;
+pub use delta::writer::{SeqRange, TableWriter};
 pub use error::SinkError;
 pub use wallet::{Wallet, WalletConfig, WalletError};

@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deltalake_core::operations::vacuum::VacuumMode;
-use futures::TryStreamExt;
 use headframe_schemas::{Rollup, Table, rollup};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -18,13 +16,16 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::delta::action::{LogLine, Remove};
+use crate::delta::blocking::blocking_result;
 use crate::delta::data_file::{CompressionEffort, DataFile, EncodedFile};
 use crate::delta::lake::{Lake, TableLocation};
-use crate::delta::log::{LogState, PutOutcome, delta_table, now_ms};
+use crate::delta::log::{LogState, PutOutcome, now_ms};
 use crate::delta::snapshot::by_partition;
-use crate::delta::writer::{check, fence_app, maintenance_app, offset_app, put_files};
+use crate::delta::table_check::check_table;
+use crate::delta::writer::{fence_app, maintenance_app, offset_app, put_files};
 use crate::error::SinkError;
 
+mod log_upkeep;
 mod merge;
 
 use merge::{Merge, Merged};
@@ -114,7 +115,7 @@ impl Maintenance {
         let Some(state) = LogState::load(&location, &apps).await? else {
             return Ok(None);
         };
-        check(&table, &state)?;
+        check_table(&table, &state)?;
         let mut owner = Self {
             table,
             location,
@@ -285,11 +286,7 @@ impl Maintenance {
             }
         }
         drop(sender);
-        match merging.await {
-            Ok(merged) => merged,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(SinkError::Cancelled("rewriting files")),
-        }
+        blocking_result(merging, "rewriting files").await
     }
 
     fn is_rollup(&self) -> bool {
@@ -410,97 +407,6 @@ impl Maintenance {
             self.state.advance(&self.location, &self.apps).await?;
         }
     }
-
-    async fn write_checkpoint(&mut self) -> Result<(), SinkError> {
-        let mut table = delta_table(&self.location)?;
-        let name = &self.table.name;
-        table
-            .load()
-            .await
-            .map_err(SinkError::delta("loading the log", name))?;
-        deltalake_core::checkpoints::create_checkpoint(&table, None)
-            .await
-            .map_err(SinkError::delta("writing a checkpoint", name))?;
-        self.checkpoint = table
-            .version()
-            .and_then(|version| i64::try_from(version).ok())
-            .unwrap_or(self.checkpoint);
-        Ok(())
-    }
-
-    async fn last_checkpoint(&self) -> Result<i64, SinkError> {
-        let names = self.log_entries().await?;
-        Ok(names
-            .iter()
-            .filter(|(name, _)| name.contains(".checkpoint"))
-            .filter_map(|(name, _)| version_of(name))
-            .max()
-            .unwrap_or(0))
-    }
-
-    async fn log_entries(&self) -> Result<Vec<(String, i64)>, SinkError> {
-        let listed: Vec<_> = self
-            .location
-            .store
-            .list(Some(&Path::from("_delta_log")))
-            .try_collect()
-            .await
-            .map_err(SinkError::store("listing the log", &self.table.name))?;
-        let entry = |meta: &object_store::ObjectMeta| {
-            Some((
-                meta.location.filename()?.to_owned(),
-                meta.last_modified.timestamp_millis(),
-            ))
-        };
-        Ok(listed.iter().filter_map(entry).collect())
-    }
-
-    /// Removes log entries behind the checkpoint that are past their time.
-    async fn trim_log(&self, now: i64) -> Result<(), SinkError> {
-        let kept_ms = self
-            .config
-            .log_kept
-            .max(Duration::from_secs(3_600))
-            .as_millis() as i64;
-        for (name, modified) in self.log_entries().await? {
-            let behind = version_of(&name).is_some_and(|version| version < self.checkpoint);
-            if behind && now - modified > kept_ms {
-                let path = Path::from("_delta_log").join(name);
-                self.location
-                    .store
-                    .delete(&path)
-                    .await
-                    .map_err(SinkError::store("trimming the log", &self.table.name))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes files no version needs, orphans of crashed writers among them, but none younger than
-    /// 24 hours.
-    async fn vacuum(&self) -> Result<(), SinkError> {
-        let name = &self.table.name;
-        let mut table = delta_table(&self.location)?;
-        table
-            .load()
-            .await
-            .map_err(SinkError::delta("loading the log", name))?;
-        let kept = self.config.files_kept.max(Duration::from_secs(86_400));
-        let kept = chrono::Duration::from_std(kept)
-            .map_err(SinkError::encode("reading files_kept", name))?;
-        table
-            .vacuum()
-            .with_mode(VacuumMode::Full)
-            .with_retention_period(kept)
-            .with_enforce_retention_duration(false)
-            .await
-            .map_err(SinkError::delta("vacuuming", name))?;
-        Ok(())
-    }
-}
-
-fn version_of(name: &str) -> Option<i64> {
-    name.get(..20)?.parse().ok()
 }
 
 fn day_ms(day: &str) -> Option<i64> {

@@ -1,14 +1,12 @@
 //! What the pipelines do when the store has no space, takes its time, or lies about what it did.
 
-use std::sync::atomic::Ordering;
-
 use headframe_schemas::Table;
 use headframe_schemas::stream::shares::{Share, Shares};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::failing_store::Fault;
 use crate::fixture::{Fixture, until};
-use crate::unreliable_store::Fault;
 
 const EACH_ONCE: &str = "SELECT count(*) AS n, count(DISTINCT height) AS d, max(height) + 1 AS m \
     FROM t WHERE reject_reason IS NULL";
@@ -71,10 +69,10 @@ async fn a_full_disk_holds_the_batch_and_loses_nothing() {
     let running = fixture.run(&Shares).await;
     let seq = publish(&fixture, 0..20).await;
     fixture.until_complete(&Shares, seq).await;
-    fixture.store.set(Fault::Full);
+    fixture.store.always("", Fault::Full);
     let last = publish(&fixture, 20..60).await;
     until("the store was asked again and again", || {
-        fixture.store.troubled.load(Ordering::Relaxed) >= 3
+        fixture.store.failed() >= 3
     })
     .await;
     until("every row is visible to live queries", || {
@@ -87,7 +85,7 @@ async fn a_full_disk_holds_the_batch_and_loses_nothing() {
         "nothing was committed"
     );
     assert_each_once(&fixture, 20).await;
-    fixture.store.set(Fault::Good);
+    fixture.store.heal();
     fixture.until_complete(&Shares, last).await;
     running.stop().await;
     assert_each_once(&fixture, 60).await;
@@ -101,20 +99,17 @@ async fn a_slow_put_that_lands_after_a_takeover_counts_for_nothing() {
     let mut slow = fixture.run(&Shares).await;
     let seq = publish(&fixture, 0..10).await;
     fixture.until_complete(&Shares, seq).await;
-    fixture.store.set(Fault::Slow);
-    let before = fixture.store.troubled.load(Ordering::Relaxed);
+    fixture.store.always("", Fault::Wait);
+    let before = fixture.store.failed();
     let last = publish(&fixture, 10..30).await;
-    until("a put hangs", || {
-        fixture.store.troubled.load(Ordering::Relaxed) > before
-    })
-    .await;
+    until("a put hangs", || fixture.store.failed() > before).await;
     until("rows are visible meanwhile", || {
         slow.handle.tail.view().through == last as i64
     })
     .await;
     // The next process begins while the first one's put hangs; then all puts go on at once.
     let next = fixture.run(&Shares).await;
-    fixture.store.set(Fault::Good);
+    fixture.store.heal();
     let more = publish(&fixture, 30..40).await;
     fixture.until_complete(&Shares, more).await;
     let fault = slow.fault().await.to_string();
@@ -135,11 +130,11 @@ async fn failed_puts_and_killed_processes_change_nothing() {
     let mut random = StdRng::seed_from_u64(5);
     let mut rows = 0;
     for round in 0..6 {
-        fixture.store.set(if round % 2 == 0 {
-            Fault::Random
+        if round % 2 == 0 {
+            fixture.store.always("", Fault::Sometimes);
         } else {
-            Fault::Good
-        });
+            fixture.store.heal();
+        }
         let running = fixture.run(&Shares).await;
         let count = random.random_range(1..40);
         let last = publish(&fixture, rows..rows + count).await;
@@ -155,11 +150,8 @@ async fn failed_puts_and_killed_processes_change_nothing() {
         }
         running.kill().await;
     }
-    fixture.store.set(Fault::Good);
-    assert!(
-        fixture.store.troubled.load(Ordering::Relaxed) > 0,
-        "the store was never unreliable"
-    );
+    fixture.store.heal();
+    assert!(fixture.store.failed() > 0, "the store was never unreliable");
     let running = fixture.run(&Shares).await;
     let last = publish(&fixture, rows..rows + 1).await;
     fixture.until_complete(&Shares, last).await;

@@ -1,5 +1,5 @@
-//! A nats-server, a lake behind an unreliable store, and the pipelines of a stream as one process runs
-//! them.
+//! A nats-server, a lake behind a store that fails on purpose, and the pipelines of a stream as one
+//! process runs them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use headframe_sinks::{Lake, SnapshotReader, SnapshotTable};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::unreliable_store::MoodyStore;
+use crate::failing_store::FailingStore;
 
 pub struct Fixture {
     pub folder: tempfile::TempDir,
-    pub store: Arc<MoodyStore>,
+    pub store: Arc<FailingStore>,
     pub publisher: Publisher,
     context: Context,
     server: ManagedServer,
@@ -48,7 +48,7 @@ impl Fixture {
             &HashMap::new(),
         )
         .unwrap();
-        let store = Arc::new(MoodyStore::new(plain.store().clone()));
+        let store = Arc::new(FailingStore::new(plain.store().clone()));
         let lake = Lake::with_store(store.clone(), plain.url().clone());
         let publisher = Publisher::new(nats.clone(), "test", PublisherConfig::default());
         let config = PipelineConfig {

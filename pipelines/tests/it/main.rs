@@ -4,12 +4,13 @@
 
 mod audit;
 mod conformance;
+#[path = "../../../sinks/tests/it/failing_store.rs"]
+mod failing_store;
 mod faulty_store;
 mod fixture;
 mod partials;
 mod payment;
 mod payout;
 mod payouts;
-mod unreliable_store;
 mod upgrade;
 mod window_scan;

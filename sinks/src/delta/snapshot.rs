@@ -9,7 +9,8 @@ use tokio::sync::Mutex;
 use crate::delta::data_file::DataFile;
 use crate::delta::lake::{Lake, TableLocation};
 use crate::delta::log::{LogState, version_at};
-use crate::delta::writer::{StreamBinding, fence_app, maintenance_app, offset_app};
+use crate::delta::stream_binding::StreamBinding;
+use crate::delta::writer::{fence_app, maintenance_app, offset_app};
 use crate::error::SinkError;
 
 /// One version of a table. Cheap to share, never changes.

@@ -18,18 +18,19 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::delta::action::{LogLine, MetaData, PROTOCOL, delta_type, schema_string, schema_types};
+use crate::delta::action::{LogLine, MetaData, schema_string};
+use crate::delta::blocking::blocking_result;
 use crate::delta::data_file::{CompressionEffort, EncodedFile, encode};
 use crate::delta::lake::{Lake, TableLocation};
 use crate::delta::log::{self, ClockReading, LogState, PutOutcome, now_ms};
 use crate::delta::retry::{HeldBatch, Retry};
+use crate::delta::stream_binding::StreamBinding;
+use crate::delta::table_check::check_table;
 use crate::error::SinkError;
 
 /// Data files that were put longer ago than this may have been vacuumed, which keeps files of no
 /// version for 24 hours.
 const UPLOADS_TRUSTED_FOR: Duration = Duration::from_secs(3_600);
-const STREAM_CREATED: &str = "headframe.stream.created";
-const STREAM_BASE: &str = "headframe.stream.base";
 
 /// The application whose offset is the last sequence in the table.
 pub fn offset_app(table: &str) -> String {
@@ -44,32 +45,6 @@ pub fn fence_app(table: &str) -> String {
 /// The application whose offset is the epoch of the table's maintenance owner.
 pub fn maintenance_app(table: &str) -> String {
     format!("headframe/{table}/maintenance")
-}
-
-/// Which incarnation of a stream a table's sequences count in: `table sequence = base + stream
-/// sequence`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamBinding {
-    /// When the stream was created, nanoseconds since 1970.
-    pub created_ns: i64,
-    /// Added to the stream's sequence. Zero until an operator continues the table from another
-    /// stream.
-    pub base: i64,
-}
-
-impl StreamBinding {
-    pub(crate) fn from_properties(properties: &BTreeMap<String, String>) -> Option<Self> {
-        let number = |key: &str| properties.get(key)?.parse().ok();
-        Some(Self {
-            created_ns: number(STREAM_CREATED)?,
-            base: number(STREAM_BASE)?,
-        })
-    }
-
-    fn write(self, properties: &mut BTreeMap<String, String>) {
-        properties.insert(STREAM_CREATED.to_owned(), self.created_ns.to_string());
-        properties.insert(STREAM_BASE.to_owned(), self.base.to_string());
-    }
 }
 
 /// A closed range of table sequences, both ends included.
@@ -204,17 +179,15 @@ impl TableWriter {
         batches: &[RecordBatch],
     ) -> Result<(), SinkError> {
         let tag = format!("{:020}-{:020}", range.first, range.last);
-        let files = encode(
-            &self.table,
-            batches,
-            &tag,
-            CompressionEffort::Fresh,
-            now_ms(),
-            true,
-        )?;
+        let files = self.encode(batches, tag).await?;
         let mut uploaded = self.upload(&files).await?;
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        let info = json!({"outputMode": "Append", "queryId": self.table.name, "epochId": range.last.to_string(), "rows": rows.to_string()});
+        let info = json!({
+            "outputMode": "Append",
+            "queryId": self.table.name,
+            "epochId": range.last.to_string(),
+            "rows": rows.to_string(),
+        });
         let mut lines = vec![
             LogLine::commit_info("STREAMING UPDATE", now_ms(), info),
             LogLine::txn(&self.apps[0], range.last),
@@ -240,6 +213,21 @@ impl TableWriter {
             }
             attempted = true;
         }
+    }
+
+    /// The data files of a batch. A large one is computed for longer than the other work of a
+    /// runtime may wait, so that a thread for blocking work does it.
+    async fn encode(
+        &self,
+        batches: &[RecordBatch],
+        tag: String,
+    ) -> Result<Vec<EncodedFile>, SinkError> {
+        let (table, batches) = (self.table.clone(), batches.to_vec());
+        let effort = CompressionEffort::Fresh;
+        let encoding = tokio::task::spawn_blocking(move || {
+            encode(&table, &batches, &tag, effort, now_ms(), true)
+        });
+        blocking_result(encoding, "encoding a batch").await
     }
 
     async fn upload(&self, files: &[EncodedFile]) -> Result<ClockReading, SinkError> {
@@ -380,7 +368,11 @@ impl TableWriter {
         let through = binding.base + next - 1;
         let mut meta_data = self.state.meta_data.clone();
         binding.write(&mut meta_data.configuration);
-        let info = json!({"table": self.table.name, "created": created_ns.to_string(), "base": binding.base.to_string()});
+        let info = json!({
+            "table": self.table.name,
+            "created": created_ns.to_string(),
+            "base": binding.base.to_string(),
+        });
         // A table that holds nothing yet is complete through what vanished before its first row.
         let lines = [
             LogLine::commit_info("ADOPT", now_ms(), info),
@@ -478,50 +470,8 @@ impl TableWriter {
 
     /// Identity, protocol, properties and columns are what the guarantees need.
     fn check_table(&self) -> Result<(), SinkError> {
-        check(&self.table, &self.state)
+        check_table(&self.table, &self.state)
     }
-}
-
-/// Refuses a table whose protocol, properties or columns would break the guarantees.
-pub(crate) fn check(table: &Table, state: &LogState) -> Result<(), SinkError> {
-    let refuse = |what: String| {
-        Err(SinkError::Unsupported {
-            table: table.name.clone(),
-            what,
-        })
-    };
-    if state.protocol.min_reader_version > PROTOCOL.min_reader_version
-        || state.protocol.min_writer_version > PROTOCOL.min_writer_version
-    {
-        return refuse("another program raised its Delta protocol version; restore it from a copy or move the table away".to_owned());
-    }
-    if state
-        .meta_data
-        .configuration
-        .contains_key("delta.setTransactionRetentionDuration")
-    {
-        return refuse("delta.setTransactionRetentionDuration is set, which lets the offset expire; unset that property".to_owned());
-    }
-    let Some(found) = schema_types(&state.meta_data.schema_string) else {
-        return refuse("its schema cannot be read".to_owned());
-    };
-    for (name, kind) in found {
-        match table.column(&name) {
-            Some(column) if delta_type(column.kind) == kind => {}
-            Some(column) => {
-                return refuse(format!(
-                    "column {name} is {kind} and must be {}",
-                    delta_type(column.kind)
-                ));
-            }
-            None => {
-                return refuse(format!(
-                    "column {name} is not known to this version of headframe; run the version that wrote it"
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Puts the bytes of files that a commit will name.

@@ -13,7 +13,7 @@ use headframe_sinks::{
 use object_store::memory::InMemory;
 use tokio_util::sync::CancellationToken;
 
-use crate::failing::FailingStore;
+use crate::failing_store::FailingStore;
 
 pub const BINDING: StreamBinding = StreamBinding {
     created_ns: 7,

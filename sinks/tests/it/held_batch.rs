@@ -3,7 +3,7 @@
 
 use headframe_sinks::SnapshotReader;
 
-use crate::failing::Fault;
+use crate::failing_store::Fault;
 use crate::fixture::{Fixture, range, rows, table};
 
 #[tokio::test]

@@ -1,8 +1,8 @@
-//! The room's integration tests: tables on a real folder, with a store that fails on purpose.
+//! The crate's integration tests: tables on a real folder, with a store that fails on purpose.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bitcoin_wallet;
-mod failing;
+mod failing_store;
 mod fixture;
 mod held_batch;
 mod maintenance;

@@ -3,7 +3,7 @@
 
 use headframe_sinks::{SinkError, SnapshotReader, StreamBinding};
 
-use crate::failing::Fault;
+use crate::failing_store::Fault;
 use crate::fixture::{BINDING, Fixture, range, rows, table};
 
 #[tokio::test]
@@ -153,4 +153,26 @@ async fn an_expiring_offset_and_another_stream_are_refused() {
         matches!(refused, SinkError::Unsupported { .. }),
         "{refused}"
     );
+}
+
+/// A large batch is encoded for a second. Who waits for its commit must not keep a thread of the
+/// runtime busy with that: after the first look at it nothing was put yet.
+#[tokio::test]
+async fn a_batch_is_encoded_while_other_tasks_of_the_runtime_go_on() {
+    let fixture = Fixture::in_memory();
+    let mut writer = fixture.writer().await;
+    fixture.store.always(".parquet", Fault::Wait);
+    let batch = rows(1, 500);
+    let mut commit = std::pin::pin!(writer.commit(range(1, 500), &batch));
+    assert!(futures::poll!(commit.as_mut()).is_pending());
+    assert_eq!(fixture.store.waiting(), 0, "it was encoded in between");
+    let ((), done) = tokio::join!(
+        async {
+            fixture.store.one_waits().await;
+            fixture.store.heal();
+        },
+        commit
+    );
+    done.unwrap();
+    assert_eq!(fixture.sequences().await.len(), 500);
 }

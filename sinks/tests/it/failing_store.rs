@@ -1,10 +1,13 @@
 //! An object store that fails puts on purpose: before they land, after they landed, or by making
-//! them wait.
+//! them wait. The tests of `pipelines` use the same file.
+// Neither crate's tests need all of it.
+#![allow(dead_code)]
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,6 +28,10 @@ pub enum Fault {
     After,
     /// It lands, but not before the store is healed.
     Wait,
+    /// It does not land, because there is no space left.
+    Full,
+    /// One of six puts does not land, and one of twelve lands and is reported as failed.
+    Sometimes,
 }
 
 /// Fails puts whose path contains a text: the next one, or all until it is healed.
@@ -35,6 +42,10 @@ pub struct FailingStore {
     lasting: Mutex<Option<(String, Fault)>>,
     healed: watch::Sender<bool>,
     waiting: watch::Sender<usize>,
+    /// Puts that failed or waited.
+    failed: AtomicU64,
+    /// Puts of [`Fault::Sometimes`].
+    chances: AtomicU64,
 }
 
 impl FailingStore {
@@ -46,6 +57,8 @@ impl FailingStore {
             lasting: Mutex::default(),
             healed,
             waiting,
+            failed: AtomicU64::new(0),
+            chances: AtomicU64::new(0),
         }
     }
 
@@ -70,6 +83,16 @@ impl FailingStore {
     pub fn heal(&self) {
         *self.lasting.lock().unwrap() = None;
         self.healed.send_replace(true);
+    }
+
+    /// Puts that failed or waited so far.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Puts that wait now.
+    pub fn waiting(&self) -> usize {
+        *self.waiting.borrow()
     }
 
     /// Returns when a put waits.
@@ -98,11 +121,17 @@ impl fmt::Display for FailingStore {
     }
 }
 
-fn broken() -> Error {
+fn failure(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Generic {
         store: "FailingStore",
-        source: "planned failure".into(),
+        source: source.into(),
     }
+}
+
+/// A number that looks like chance and is the same in every run.
+fn scattered(n: u64) -> u64 {
+    let mixed = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB) >> 33
 }
 
 #[async_trait]
@@ -113,11 +142,28 @@ impl ObjectStore for FailingStore {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        match self.take(location) {
-            Some(Fault::Before) => Err(broken()),
+        let fault = match self.take(location) {
+            Some(Fault::Sometimes) => {
+                let chance = self
+                    .chances
+                    .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::SeqCst);
+                match scattered(chance) % 12 {
+                    0 | 1 => Some(Fault::Before),
+                    2 => Some(Fault::After),
+                    _ => None,
+                }
+            }
+            fault => fault,
+        };
+        if fault.is_some() {
+            self.failed.fetch_add(1, Ordering::SeqCst);
+        }
+        match fault {
+            Some(Fault::Before | Fault::Sometimes) => Err(failure("planned failure")),
+            Some(Fault::Full) => Err(failure(std::io::Error::from(ErrorKind::StorageFull))),
             Some(Fault::After) => {
                 self.inner.put_opts(location, payload, opts).await?;
-                Err(broken())
+                Err(failure("planned failure"))
             }
             Some(Fault::Wait) => {
                 self.waiting.send_modify(|count| *count += 1);
