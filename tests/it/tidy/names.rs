@@ -4,6 +4,8 @@
 //! A private word must be learnt before the code can be read. The list keeps the words from coming
 //! back.
 
+use std::collections::{HashMap, HashSet};
+
 use super::scan;
 
 /// Words that no identifier contains and no comment uses, each split in two so that this file does
@@ -81,20 +83,23 @@ const FUNCTIONS: &[(&str, &str)] = &[
 /// Complaints about one Rust file.
 pub fn check(path: &str, text: &str) -> Vec<String> {
     let code = scan::code_only(text);
+    let words: HashMap<String, &str> = WORDS
+        .iter()
+        .map(|(first, rest, instead)| (format!("{first}{rest}"), *instead))
+        .collect();
     let mut complaints = Vec::new();
     for (number, (line, code)) in text.lines().zip(code.lines()).enumerate() {
         let at = number + 1;
+        let mut named = HashSet::new();
         let mut complain = |word: &str, instead: &str| {
             complaints.push(format!(
                 "{path}:{at}: `{word}` is a private word; say {instead}"
             ));
         };
-        for (first, rest, instead) in WORDS {
-            let word = format!("{first}{rest}");
-            if let Some(found) = parts(code).find(|found| found.eq_ignore_ascii_case(&word)) {
+        for found in parts(code).chain(comment(line, code)) {
+            let word = found.to_ascii_lowercase();
+            if let Some(instead) = words.get(&word).filter(|_| named.insert(word.clone())) {
                 complain(found, instead);
-            } else if comment(line, code).any(|found| found.eq_ignore_ascii_case(&word)) {
-                complain(&word, instead);
             }
         }
         for (name, instead) in NAMES {
@@ -102,8 +107,9 @@ pub fn check(path: &str, text: &str) -> Vec<String> {
                 complain(name, instead);
             }
         }
+        let functions = scan::words(code, "fn");
         for (name, instead) in FUNCTIONS {
-            let defined = scan::words(code, "fn")
+            let defined = functions
                 .iter()
                 .any(|(at, _)| identifiers(&code[at + 2..]).next() == Some(name));
             if defined {
