@@ -23,7 +23,7 @@ mod wallets;
 
 use monerod::Monerod;
 use stages::Counts;
-use wallets::DemoWallet;
+use wallets::{DemoWallet, write_private};
 
 /// Some shares for each block, and no more a second than the eye can follow.
 const SHARES_A_BLOCK: u64 = 3;
@@ -158,8 +158,8 @@ fn shares_table(options: &DemoOptions) -> String {
 
 async fn start(options: &DemoOptions) -> anyhow::Result<Running> {
     let chain = Chain::start(options).await?;
-    let config = configuration(options, &chain);
     let begun = async {
+        let config = configuration(options, &chain)?;
         let service = Box::pin(Service::start(config)).await?;
         wait_for_pool(&service).await?;
         let before = Counts::query(service.http).await?;
@@ -178,7 +178,16 @@ async fn start(options: &DemoOptions) -> anyhow::Result<Running> {
     }
 }
 
-fn configuration(options: &DemoOptions, chain: &Chain) -> Config {
+/// The token of orders about payments, made up at the first start.
+fn operator_token_file(options: &DemoOptions) -> anyhow::Result<PathBuf> {
+    let file = options.data.join("operator.token");
+    if !file.exists() {
+        write_private(&file, &format!("{:032x}\n", rand::random::<u128>()))?;
+    }
+    Ok(file)
+}
+
+fn configuration(options: &DemoOptions, chain: &Chain) -> anyhow::Result<Config> {
     let mut config = Config {
         data_dir: options.data.clone(),
         ..Config::default()
@@ -191,6 +200,7 @@ fn configuration(options: &DemoOptions, chain: &Chain) -> Config {
         Role::Payments,
     ];
     config.query.listen = options.listen;
+    config.query.operator_token_file = Some(operator_token_file(options)?);
     config.stratum.listen = options.stratum;
     config.stratum.wallet.clone_from(&chain.pool.address);
     config.stratum.daemon_url.clone_from(&chain.monerod.url);
@@ -207,7 +217,7 @@ fn configuration(options: &DemoOptions, chain: &Chain) -> Config {
     config.payments.interval_s = PAY_INTERVAL_S;
     config.payments.confirmations = 3;
     config.payments.poll_ms = 1_000;
-    config
+    Ok(config)
 }
 
 /// A miner that logs in before there is anything to mine would be sent away.
@@ -251,7 +261,7 @@ async fn show(options: &DemoOptions, running: &Running, started: Instant) -> any
     let (miner, handle) = Miner::new(config, seeds.clone());
     let stop = CancellationToken::new();
     let mining = tokio::spawn(miner.run(stop.clone()));
-    print_hints(http, pool, &miner_wallet.address);
+    print_hints(options, http, pool, &miner_wallet.address);
     let end = async {
         match options.length {
             Some(length) => tokio::time::sleep(length.saturating_sub(started.elapsed())).await,
@@ -288,7 +298,7 @@ async fn show(options: &DemoOptions, running: &Running, started: Instant) -> any
 }
 
 /// What to try next, as it can be copied.
-fn print_hints(http: SocketAddr, pool: &RunningPool, miner: &str) {
+fn print_hints(options: &DemoOptions, http: SocketAddr, pool: &RunningPool, miner: &str) {
     let program = std::env::args()
         .next()
         .unwrap_or_else(|| "headframe".to_owned());
@@ -310,6 +320,10 @@ fn print_hints(http: SocketAddr, pool: &RunningPool, miner: &str) {
         "  {program} sql{url} \"SELECT * FROM pool_hashrate_1m ORDER BY window_start DESC LIMIT 5\""
     );
     println!("  {program} payments{url} why {miner}");
+    println!(
+        "  {program} payments{url} --token-file {} hold {miner} --reason trial",
+        options.data.join("operator.token").display()
+    );
     println!("  curl 'http://{http}/api/v1/sql?q=SELECT%20*%20FROM%20blocks%20LIMIT%203'");
     println!("  curl http://{http}/ready");
 }
@@ -352,7 +366,7 @@ async fn status_lines(
             pool.height, pool.accepted, pool.blocks_accepted,
         );
         let mut out = std::io::stdout();
-        // A closed pipe must not end the options.
+        // A closed pipe must not end the demo.
         let _ = if out.is_terminal() {
             write!(out, "\r\x1b[K{line}")
         } else {

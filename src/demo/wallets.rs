@@ -160,7 +160,8 @@ fn settings(folder: &Path, login: &str, daemon: &str, port: u16) -> anyhow::Resu
     Ok(file)
 }
 
-fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
+/// Writes a file that only its owner can read.
+pub(super) fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
     let written = std::fs::File::options()
         .write(true)
         .create(true)

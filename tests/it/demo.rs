@@ -77,7 +77,7 @@ impl Demo {
     }
 
     async fn until(&self, statement: &str, enough: i64) {
-        let deadline = Instant::now() + 4 * PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let number = self.sql(statement);
             if number.as_ref().is_ok_and(|number| *number >= enough) {
@@ -105,7 +105,7 @@ impl Demo {
             .unwrap();
         let order = json!({"jsonrpc": "2.0", "id": "0", "method": "generateblocks",
             "params": {"amount_of_blocks": 2, "wallet_address": OTHERS, "starting_nonce": 0}});
-        let deadline = Instant::now() + 8 * PATIENCE;
+        let deadline = Instant::now() + 2 * PATIENCE;
         while !self
             .sql("SELECT count(*) AS n FROM payments WHERE step = 'confirmed'")
             .is_ok_and(|paid| paid > 0)
@@ -195,6 +195,40 @@ async fn demo_ends_well() {
             .unwrap_err()
             .contains("nonsense")
     );
+    // The order that it shows is taken, and is refused without its token.
+    let order = demo
+        .said()
+        .lines()
+        .find(|line| line.contains("--token-file"))
+        .unwrap()
+        .split_once(" payments ")
+        .unwrap()
+        .1
+        .to_owned();
+    let order: Vec<&str> = order.split(' ').collect();
+    let token = order
+        .iter()
+        .position(|part| *part == "--token-file")
+        .unwrap();
+    let send = |order: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_headframe"))
+            .arg("payments")
+            .args(order)
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
+    let taken = send(&order);
+    assert!(taken.status.success(), "{taken:?}");
+    let refused = send(&[&order[..token], &order[token + 2..]].concat());
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("operator"),
+        "{refused:?}"
+    );
+    let mut resume = order.clone();
+    *resume.iter_mut().find(|part| **part == "hold").unwrap() = "resume";
+    let resumed = send(&resume);
+    assert!(resumed.status.success(), "{resumed:?}");
     let (well, first) = demo.interrupt();
     assert!(well, "{first}");
     assert!(
