@@ -74,6 +74,18 @@ async fn all_up(url: &str) {
     }
 }
 
+/// How far each thread of a process that runs statements gives way to others.
+fn niceness(pid: u32) -> Vec<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of = |thread: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+        let (name, rest) = stat.rsplit_once(") ")?;
+        let nice = rest.split(' ').nth(16)?.parse().ok()?;
+        name.ends_with("(statements").then_some(nice)
+    };
+    threads.filter_map(of).collect()
+}
+
 /// The sockets in the private folder of a process.
 fn sockets(data: &Path, pid: u32) -> usize {
     std::fs::read_dir(data.join(format!("sql-{pid}"))).map_or(0, Iterator::count)
@@ -89,6 +101,11 @@ async fn killed_workers_are_replaced_and_the_server_goes_on() {
         .until("SELECT count(*) AS n FROM shares", |row| row["n"] == 100)
         .await;
     all_up(&server.url).await;
+    for pid in workers(server.pid()) {
+        let threads = niceness(pid);
+        assert!(!threads.is_empty(), "no thread runs statements");
+        assert!(threads.iter().all(|nice| *nice == 19), "{threads:?}");
+    }
     for round in 0..8 {
         let before = workers(server.pid());
         let sql = "SELECT count(*) AS n FROM shares, generate_series(1, 3000000)";

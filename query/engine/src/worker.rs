@@ -3,7 +3,8 @@
 //! Statements are planned and run on the runtime of the process; connections are served on a thread
 //! of its own, so that a worker which is busy planning still says what it works on. It bounds its
 //! own memory before it does anything, offers itself to the system's killer of processes first, and
-//! ends when its standard input is closed.
+//! ends when its standard input is closed. The threads of statements give way to everything else on
+//! the machine.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -18,7 +19,7 @@ use headframe_query_front::{Execution, QueryError, SqlEngine, SqlRequest};
 use headframe_schemas::stream as streams;
 use headframe_sinks::Lake;
 use rustix::process::{Resource, Rlimit};
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::delta::DeltaTables;
@@ -29,8 +30,12 @@ use crate::source::Source;
 
 /// Address space for stacks of threads, which is reserved and never used up, in MiB.
 const STACKS_MIB: u64 = 256;
-/// How far a worker gives way to the process that serves miners and pages.
-const NICENESS: i32 = 10;
+/// How far statements give way to the process that serves miners and pages: as far as there is.
+const NICENESS: i32 = 19;
+/// Stack of each thread that runs statements, as deep as in the process that serves.
+const STACK_BYTES: usize = 8 << 20;
+/// The name of those threads.
+const STATEMENTS: &str = "statements";
 /// How readily the system kills a worker instead of anything else: 1,000 is the most.
 const OOM_SCORE: &str = "900";
 
@@ -59,20 +64,19 @@ pub enum WorkerError {
 /// Serves until the process ends. It must be called inside a runtime.
 pub async fn run(settings: WorkerSettings) -> Result<(), WorkerError> {
     bound_memory(settings.query.worker_memory_mib() as u64)?;
-    // Nobody's SQL may take time from miners; where that is not allowed, the memory is bounded still.
-    rustix::process::nice(NICENESS).ok();
     // A system without this file has no killer that could be told.
     std::fs::write("/proc/self/oom_score_adj", OOM_SCORE).ok();
     let engine = engine(&settings)?;
-    let service = Arc::new(WorkerService {
-        engine: Arc::new(engine),
-        running: Arc::default(),
-        runtime: Handle::current(),
-    });
     let failed = |source| WorkerError::Serve {
         socket: settings.socket.display().to_string(),
         source,
     };
+    let statements = Statements::start().map_err(failed)?;
+    let service = Arc::new(WorkerService {
+        engine: Arc::new(engine),
+        running: Arc::default(),
+        runtime: statements.handle(),
+    });
     let (socket, ended) = (settings.socket.clone(), tokio::sync::oneshot::channel());
     let thread = std::thread::Builder::new().name("sockets".to_owned());
     let serve = move || {
@@ -82,6 +86,41 @@ pub async fn run(settings: WorkerSettings) -> Result<(), WorkerError> {
     match ended.1.await {
         Ok(served) => served.map_err(failed),
         Err(_) => Ok(()),
+    }
+}
+
+/// The threads that run statements.
+struct Statements(Option<Runtime>);
+
+impl Statements {
+    /// A thread's priority is its own and goes on to the threads it starts, so that a runtime which
+    /// runs already cannot be asked to give way.
+    fn start() -> std::io::Result<Self> {
+        let start = || {
+            // Where it is not allowed, memory and time are bounded still.
+            rustix::process::nice(NICENESS).ok();
+            let mut runtime = Builder::new_multi_thread();
+            runtime.enable_all().thread_name(STATEMENTS);
+            runtime.thread_stack_size(STACK_BYTES).build()
+        };
+        let thread = std::thread::Builder::new().spawn(start)?;
+        let failed = |_| std::io::Error::other("the thread that starts the others panicked");
+        Ok(Self(Some(thread.join().map_err(failed)??)))
+    }
+
+    fn handle(&self) -> Handle {
+        self.0
+            .as_ref()
+            .map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for Statements {
+    fn drop(&mut self) {
+        // The process ends, and waits for no statement.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
