@@ -16,7 +16,6 @@ use datafusion::catalog::{
 };
 use datafusion::common::TableReference;
 use datafusion::error::Result as EngineResult;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use futures::future::try_join_all;
@@ -183,13 +182,6 @@ async fn plan(
         schema.register_table(name.to_owned(), table)?;
     }
     session(base, schema, None)?.create_logical_plan(sql).await
-}
-
-/// The same session with another runtime, which brings its own memory pool.
-pub fn with_runtime(base: &SessionState, runtime: Arc<RuntimeEnv>) -> SessionState {
-    SessionStateBuilder::new_from_existing(base.clone())
-        .with_runtime_env(runtime)
-        .build()
 }
 
 /// The views about money that these name.

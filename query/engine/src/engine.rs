@@ -4,27 +4,27 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
-use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
 use headframe_query_front::{ErrorCode, Execution, QueryConfig, QueryError, SqlEngine, SqlRequest};
 use object_store::ObjectStore;
 
-use crate::catalog::{CATALOG, Catalog, Moment, SCHEMA, with_runtime};
-use crate::date_trunc;
+use crate::catalog::{CATALOG, Catalog, Moment, SCHEMA};
+use crate::datafusion::statement_limits::StatementLimits;
+use crate::datafusion::{
+    output_limits, plan_limits, session as engine_session, text_grouping, window_memory,
+};
 use crate::error::{EngineError, from_datafusion};
-use crate::growth;
-use crate::intern;
 use crate::memory::QueryPool;
 use crate::params;
-use crate::shadow;
 use crate::source::Source;
 use crate::statement;
 
@@ -63,14 +63,10 @@ impl Engine {
             .with_information_schema(false)
             .with_create_default_catalog_and_schema(false)
             .with_default_catalog_and_schema(CATALOG, SCHEMA);
-        let mut base = SessionStateBuilder::new()
+        let session = SessionStateBuilder::new()
             .with_config(session)
-            .with_runtime_env(runtime.clone())
-            .with_default_features()
-            .build();
-        base.register_udf(Arc::new(date_trunc::udf()))?;
-        growth::bound(&mut base)?;
-        base.add_analyzer_rule(Arc::new(shadow::NameInputs));
+            .with_runtime_env(runtime.clone());
+        let base = engine_session(session)?;
         let catalog = Catalog::new(sources)?;
         Ok(Self {
             config,
@@ -85,23 +81,17 @@ impl Engine {
         let begun = Instant::now();
         let statement = statement::parse(&self.base, &request.sql)?;
         let references = self.base.resolve_table_references(&statement)?;
-        let pool: Arc<dyn MemoryPool> = Arc::new(QueryPool::new(
-            self.pool.clone(),
-            self.config.query_memory_mib * MIB,
-        ));
-        let runtime = RuntimeEnvBuilder::from_runtime_env(&self.runtime)
-            .with_memory_pool(pool.clone())
-            .build_arc()?;
+        let (base, limits) = self.session_of(request, begun)?;
         let moment = Moment {
             at: request.at,
             now_us: now_us(),
             wait: self.config.freshness_wait(),
         };
-        let prepared = self
-            .catalog
-            .prepare(&with_runtime(&self.base, runtime), &references, moment)
-            .await?;
-        let mut plan = prepared.state.statement_to_plan(statement).await?;
+        let prepared = self.catalog.prepare(&base, &references, moment).await?;
+        limits.check_deadline()?;
+        let plan = prepared.state.statement_to_plan(statement).await?;
+        plan_limits::check(&plan)?;
+        limits.check_deadline()?;
         let read_only = SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
@@ -109,43 +99,70 @@ impl Engine {
         read_only
             .verify_plan(&plan)
             .map_err(|error| statement::read_only(error.strip_backtrace()))?;
-        let parameters = |error: String| {
-            QueryError::new(
-                ErrorCode::Parameters,
-                error,
-                "give every placeholder a value in params",
-            )
-        };
-        match params::from_json(&request.params)? {
-            Some(values) => {
-                plan = plan
-                    .with_param_values(values)
-                    .map_err(|error| parameters(error.strip_backtrace()))?
-            }
-            None => {
-                if let Some(name) = plan.get_parameter_names()?.iter().min() {
-                    return Err(parameters(format!("placeholder {name} has no value")).into());
-                }
-            }
-        }
+        let plan = with_parameters(plan, &request.params)?;
         let mut state = prepared.state;
         let plan = state.optimize(&plan)?;
-        if let Some(rows) = growth::batch_rows(&plan, state.config().batch_size())? {
+        if let Some(rows) = output_limits::batch_rows(&plan, state.config().batch_size())? {
             state = SessionStateBuilder::new_from_existing(state.clone())
                 .with_config(state.config().clone().with_batch_size(rows))
                 .build();
         }
+        limits.check_deadline()?;
         let physical = state
             .query_planner()
             .create_physical_plan(&plan, &state)
             .await?;
-        let stream = execute_stream(intern::groups(physical, &pool)?, state.task_ctx())?;
+        let physical = text_grouping::by_number(physical, &base.runtime_env().memory_pool)?;
+        let stream = execute_stream(window_memory::account(physical)?, state.task_ctx())?;
         metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
         Ok(Execution {
             schema: stream.schema(),
             coverage: prepared.coverage,
             batches: Box::pin(stream.map_err(from_datafusion)),
         })
+    }
+
+    /// A session whose memory and time are those of one statement.
+    fn session_of(
+        &self,
+        request: &SqlRequest,
+        begun: Instant,
+    ) -> Result<(SessionState, StatementLimits), EngineError> {
+        let bytes = self.config.query_memory_mib * MIB;
+        let pool: Arc<dyn MemoryPool> = Arc::new(QueryPool::new(self.pool.clone(), bytes));
+        let runtime = RuntimeEnvBuilder::from_runtime_env(&self.runtime)
+            .with_memory_pool(pool.clone())
+            .build_arc()?;
+        let timeout = self.config.timeout();
+        let timeout = request.timeout.unwrap_or(timeout).min(timeout);
+        let limits = StatementLimits::new(&pool, begun.checked_add(timeout));
+        let mut config = self.base.config().clone();
+        config.options_mut().extensions.insert(limits.clone());
+        let session = SessionStateBuilder::new_from_existing(self.base.clone())
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .build();
+        Ok((session, limits))
+    }
+}
+
+/// The plan with its placeholders filled in.
+fn with_parameters(
+    plan: LogicalPlan,
+    given: &serde_json::Value,
+) -> Result<LogicalPlan, EngineError> {
+    let refused = |error: String| {
+        let hint = "give every placeholder a value in params";
+        QueryError::new(ErrorCode::Parameters, error, hint)
+    };
+    match params::from_json(given)? {
+        Some(values) => Ok(plan
+            .with_param_values(values)
+            .map_err(|error| refused(error.strip_backtrace()))?),
+        None => match plan.get_parameter_names()?.iter().min() {
+            Some(name) => Err(refused(format!("placeholder {name} has no value")).into()),
+            None => Ok(plan),
+        },
     }
 }
 

@@ -46,6 +46,12 @@ pub fn from_datafusion(error: DataFusionError) -> QueryError {
             format!("the query needs more disk to spill to than there may be: {text}"),
             "read fewer columns or a shorter time, group by less, or raise query.spill_mib",
         ),
+        // A pattern that is too large comes as an error of the engine itself.
+        _ if text.contains("Regular expression did not compile") => QueryError::new(
+            ErrorCode::SqlExecution,
+            format!("a regular expression is wrong, or larger than 10 MiB when compiled: {text}"),
+            "write a shorter pattern with fewer repetitions",
+        ),
         DataFusionError::ResourcesExhausted(_) => QueryError::new(
             ErrorCode::MemoryLimit,
             format!("the query needs more memory than it may use: {text}"),
@@ -87,9 +93,12 @@ pub fn from_datafusion(error: DataFusionError) -> QueryError {
             text,
             "the statement fails on some row; try_cast and nullif avoid most of these",
         ),
-        DataFusionError::External(source) => match source.downcast_ref::<SourceError>() {
-            Some(error) => error.clone().into(),
-            None => QueryError::storage(&text),
+        DataFusionError::External(source) => match source.downcast_ref::<QueryError>() {
+            Some(error) => error.clone(),
+            None => match source.downcast_ref::<SourceError>() {
+                Some(error) => error.clone().into(),
+                None => QueryError::storage(&text),
+            },
         },
         _ => QueryError::internal(text),
     }

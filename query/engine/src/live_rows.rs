@@ -20,7 +20,7 @@ use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::from_datafusion;
-use crate::serve::{self, Answers, Asked, FrameSender, RowFrames};
+use crate::serve::{self, Answers, FrameSender, RowFrames, WireRequest};
 use crate::source::{Live, Source, SourceError, Stored, Tail};
 use crate::stream_source::Tables;
 use crate::union::newer_than;
@@ -31,7 +31,7 @@ struct LiveRequest {
     wait_ms: u64,
 }
 
-impl Asked for LiveRequest {}
+impl WireRequest for LiveRequest {}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct LiveHead {

@@ -37,9 +37,9 @@ pub trait Answers<T>: Send + Sync + 'static {
 }
 
 /// A request of either kind of socket.
-pub trait Asked: serde::de::DeserializeOwned + Send + 'static {}
+pub trait WireRequest: serde::de::DeserializeOwned + Send + 'static {}
 
-impl Asked for Request {}
+impl WireRequest for Request {}
 
 /// Listens on a socket that only this user can open.
 pub fn listen(socket: &Path) -> io::Result<UnixListener> {
@@ -49,7 +49,7 @@ pub fn listen(socket: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves until the future is dropped or the listener fails.
-pub async fn serve<T: Asked>(
+pub async fn serve<T: WireRequest>(
     listener: UnixListener,
     answers: Arc<dyn Answers<T>>,
 ) -> io::Result<()> {
@@ -66,7 +66,7 @@ pub async fn serve<T: Asked>(
 }
 
 /// One request and its answer. A connection that breaks is the other side's to notice.
-async fn connection<T: Asked>(mut socket: UnixStream, answers: Arc<dyn Answers<T>>) {
+async fn connection<T: WireRequest>(mut socket: UnixStream, answers: Arc<dyn Answers<T>>) {
     let Ok((Kind::Request, body)) = wire::read_frame(&mut socket).await else {
         return;
     };

@@ -7,9 +7,9 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 
+use crate::datafusion::depth_limits;
+use crate::datafusion::statement_size;
 use crate::error::from_datafusion;
-use crate::expanded_size;
-use crate::nesting;
 use headframe_query_front::sql::MAX_SQL_BYTES;
 use headframe_query_front::{ErrorCode, QueryError};
 
@@ -31,11 +31,11 @@ pub fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryError> {
             "pass long lists as a parameter or join with a table",
         ));
     }
-    let depth = nesting::depth(sql);
-    if depth > nesting::MAX_DEPTH {
+    let depth = depth_limits::depth(sql);
+    if depth > depth_limits::MAX_DEPTH {
         let message = format!(
             "the statement nests {depth} deep, more than {}",
-            nesting::MAX_DEPTH
+            depth_limits::MAX_DEPTH
         );
         return Err(QueryError::bad_request(
             message,
@@ -76,7 +76,7 @@ fn check(statement: &Statement) -> Result<(), QueryError> {
     match statement {
         Statement::Explain(explain) => check(&explain.statement),
         Statement::Statement(sql) => {
-            expanded_size::check(sql)?;
+            statement_size::check(sql)?;
             check_sql(sql)
         }
         other => Err(refuse(&other.to_string())),

@@ -6,6 +6,10 @@
 //! grouped, found by the place it lies at and not by its bytes, and the strings come back after the
 //! groups are made. The numbers are shared by all parts of a plan, so that partial groups meet
 //! under the same number.
+//!
+//! Upstream: apache/datafusion#7647 (dictionaries are written out before they are grouped) and
+//! #24822 (grouping by a dictionary is slower than by text). It goes when DataFusion groups a
+//! dictionary's keys.
 
 use std::fmt::{Debug, Display, Formatter};
 use std::hash::{Hash, Hasher};
@@ -40,7 +44,7 @@ const MAX_HELD_BYTES: usize = 8 << 20;
 const ENTRY_BYTES: usize = 64;
 
 /// The plan with every grouping by text columns done by number. `pool` pays for the names.
-pub fn groups(
+pub fn by_number(
     plan: Arc<dyn ExecutionPlan>,
     pool: &Arc<dyn MemoryPool>,
 ) -> Result<Arc<dyn ExecutionPlan>> {

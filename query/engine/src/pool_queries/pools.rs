@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::report::span::{Span, now_s, rfc3339};
-use crate::report::{
+use crate::pool_queries::span::{Span, now_s, rfc3339};
+use crate::pool_queries::{
     NOW_S, blocks, count, number, recent, rows, share_sums, value, verdicts, window_sums,
 };
 use headframe_query_front::QueryError;

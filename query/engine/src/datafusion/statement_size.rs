@@ -2,12 +2,18 @@
 //!
 //! The planner puts a copy of a WITH clause wherever it is named. Sixty clauses that each name the
 //! one before twice are four lines of text and 2⁶⁰ copies, and planning them cannot be interrupted.
+//! The optimizer writes stacked projections into one expression, so that twenty clauses of 190
+//! additions are one of 3,800, for whose names alone it takes gigabytes. CUBE over twenty columns is
+//! a million groupings.
+//!
+//! Upstream: apache/datafusion#22936 and #22229 (expressions without a limit of depth), #8900. It
+//! goes when DataFusion limits the size of a plan while it makes it.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, ObjectName, Query, Select, SelectItem, Statement, Visit, Visitor,
+    Expr, GroupByExpr, ObjectName, Query, Select, SelectItem, Statement, Visit, Visitor,
 };
 use headframe_query_front::QueryError;
 
@@ -17,6 +23,10 @@ pub const MAX_RELATIONS: u64 = 1_000;
 pub const MAX_EXPRESSIONS: u64 = 1_000_000;
 /// How many WITH clauses may stand upon each other.
 pub const MAX_WITH_DEPTH: u64 = 100;
+/// How deep its expressions may nest when each column is written out as what it is made of.
+pub const MAX_EXPRESSION_DEPTH: u64 = 400;
+/// Groupings that CUBE, ROLLUP and GROUPING SETS may make of one GROUP BY.
+pub const MAX_GROUPING_SETS: u64 = 4_096;
 
 /// A size; sums that do not fit stay at the largest number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,6 +35,10 @@ pub struct Size {
     expressions: u64,
     /// WITH clauses that stand upon each other.
     depth: u64,
+    /// Expressions that stand inside each other, through all its relations.
+    nesting: u64,
+    /// The most groupings of one GROUP BY.
+    groupings: u64,
 }
 
 impl Size {
@@ -32,6 +46,8 @@ impl Size {
         self.relations = self.relations.saturating_add(other.relations);
         self.expressions = self.expressions.saturating_add(other.expressions);
         self.depth = self.depth.max(other.depth);
+        self.nesting = self.nesting.max(other.nesting);
+        self.groupings = self.groupings.max(other.groupings);
     }
 }
 
@@ -60,6 +76,19 @@ pub fn check(statement: &Statement) -> Result<(), QueryError> {
             size.expressions
         ));
     }
+    if size.nesting > MAX_EXPRESSION_DEPTH {
+        return refused(format!(
+            "the statement nests its expressions {} deep when its WITH clauses are written out, \
+             more than {MAX_EXPRESSION_DEPTH}",
+            size.nesting
+        ));
+    }
+    if size.groupings > MAX_GROUPING_SETS {
+        return refused(format!(
+            "the statement groups in {} ways at once, more than {MAX_GROUPING_SETS}",
+            size.groupings
+        ));
+    }
     Ok(())
 }
 
@@ -76,7 +105,12 @@ pub fn measure(statement: &Statement) -> Size {
 /// A query that is being walked.
 #[derive(Default)]
 struct Scope {
+    /// Its nesting is that of its relations and subqueries.
     size: Size,
+    /// Expressions of its own that are being walked, one inside the other.
+    open: u64,
+    /// The most that were.
+    deepest: u64,
     /// The queries of its WITH clauses by their place in memory, with their names.
     names: HashMap<*const Query, String>,
     /// The sizes of those that were walked.
@@ -114,9 +148,11 @@ impl Visitor for Measure {
     }
 
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        let Some(mut size) = self.scopes.pop().map(|scope| scope.size) else {
+        let Some(scope) = self.scopes.pop() else {
             return ControlFlow::Continue(());
         };
+        let mut size = scope.size;
+        size.nesting = size.nesting.saturating_add(scope.deepest);
         size.relations = size.relations.saturating_add(1);
         let place: *const Query = query;
         let clause = self.scopes.last_mut().and_then(|scope| {
@@ -143,6 +179,7 @@ impl Visitor for Measure {
         let wildcards = select.projection.iter().filter(wildcard).count();
         self.add(Size {
             relations: wildcards as u64,
+            groupings: groupings(&select.group_by),
             ..Size::default()
         });
         ControlFlow::Continue(())
@@ -171,8 +208,36 @@ impl Visitor for Measure {
             expressions: 1,
             ..Size::default()
         });
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.open += 1;
+            scope.deepest = scope.deepest.max(scope.open);
+        }
         ControlFlow::Continue(())
     }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.open = scope.open.saturating_sub(1);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// How many groupings a GROUP BY makes: those of its items, each with each.
+fn groupings(group_by: &GroupByExpr) -> u64 {
+    let GroupByExpr::Expressions(items, _) = group_by else {
+        return 1;
+    };
+    let sets = |item: &Expr| match item {
+        Expr::Cube(columns) => u32::try_from(columns.len())
+            .ok()
+            .and_then(|columns| 2_u64.checked_pow(columns))
+            .unwrap_or(u64::MAX),
+        Expr::Rollup(columns) => columns.len() as u64 + 1,
+        Expr::GroupingSets(sets) => sets.len() as u64,
+        _ => 1,
+    };
+    items.iter().map(sets).fold(1, u64::saturating_mul)
 }
 
 #[cfg(test)]
@@ -228,5 +293,26 @@ mod tests {
         assert_eq!(refusal(&chain(50, "SELECT a FROM {}")), Ok(()));
         let wide = format!("SELECT {} FROM t", vec!["*"; 2_000].join(", "));
         assert!(refusal(&wide).unwrap_err().contains("more than 1000"));
+    }
+
+    #[test]
+    fn expressions_nest_through_clauses_and_groupings_multiply() {
+        let sum = format!("SELECT a{} AS a FROM {{}}", " + 1".repeat(99));
+        let one = size(&chain(2, &sum));
+        assert_eq!(one.nesting, 1 + 100 + 1, "1, the sum, and a count");
+        assert!(size(&chain(5, &sum)).nesting > MAX_EXPRESSION_DEPTH);
+        let beside = format!("SELECT a + 1{} FROM t", ", a + 1".repeat(500));
+        assert_eq!(size(&beside).nesting, 2);
+        let inner = "SELECT (SELECT max(a + 1) FROM t) FROM t";
+        assert!(size(inner).nesting >= 3);
+        let cube = |columns| format!("SELECT 1 FROM t GROUP BY CUBE ({columns}), ROLLUP (x, y)");
+        assert_eq!(size(&cube("a, b, c")).groupings, 8 * 3);
+        let sets = size("SELECT 1 FROM t GROUP BY GROUPING SETS ((a), (b), ()), c");
+        assert_eq!(sets.groupings, 3);
+        assert_eq!(size("SELECT 1 FROM t GROUP BY a, b").groupings, 1);
+        let columns: Vec<String> = (0..20).map(|column| format!("c{column}")).collect();
+        let parsed = Parser::parse_sql(&GenericDialect {}, &cube(&columns.join(", "))).unwrap();
+        let error = check(&parsed[0]).unwrap_err();
+        assert!(error.message.contains("3145728 ways"), "{}", error.message);
     }
 }

@@ -1,9 +1,13 @@
 //! A short statement cannot make the process allocate without bounds, and honest ones do not
 //! notice.
 
-use axum::http::StatusCode;
+use std::time::Duration;
 
-use crate::server::{small, sql};
+use axum::http::StatusCode;
+use headframe_query_engine::Engine;
+use headframe_query_front::{At, ErrorCode, QueryConfig, SqlEngine, SqlRequest};
+
+use crate::server::{config, router, rows, shares, small, sql, sql_request};
 
 #[tokio::test]
 async fn what_would_fill_memory_is_refused() {
@@ -147,4 +151,102 @@ async fn a_step_that_looks_like_the_one_before_is_still_a_step() {
     assert_eq!(hidden.status, StatusCode::OK, "{}", hidden.text());
     let ordered = sql(&router, "SELECT upper(worker) AS worker, count(*) AS n FROM shares GROUP BY worker ORDER BY worker, n").await;
     assert_eq!(ordered.status, StatusCode::OK, "{}", ordered.text());
+}
+
+/// A configuration with this much memory for a query.
+fn memory(mib: usize) -> QueryConfig {
+    QueryConfig {
+        query_memory_mib: mib,
+        ..config()
+    }
+}
+
+#[tokio::test]
+async fn columns_that_fit_alone_share_the_memory_of_one_query() {
+    let router = router(memory(64), vec![shares()]).await;
+    // Each is another expression: the same one would be evaluated once for all.
+    let statement = |columns: usize| {
+        let columns = (0..columns).map(|n| format!("repeat('x', {n} + 500 + a.value % 2) AS c{n}"));
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        format!("SELECT {columns} FROM generate_series(1, 8000) AS a")
+    };
+    let few = sql(&router, &statement(4)).await;
+    assert_eq!(few.status, StatusCode::OK, "{}", few.text());
+    let many = sql(&router, &statement(40)).await;
+    assert_eq!(many.status.as_u16(), 507, "{} bytes", many.body.len());
+    let said = many.text();
+    assert!(
+        said.contains("memory_limit") && said.contains("values of functions"),
+        "{said}"
+    );
+    // What was refused is paid back.
+    let again = sql(&router, &statement(4)).await;
+    assert_eq!(again.status, StatusCode::OK, "{}", again.text());
+}
+
+#[tokio::test]
+async fn windows_pay_for_the_rows_they_hold() {
+    let router = router(memory(16), vec![shares()]).await;
+    let statement = |window: &str| {
+        format!(
+            "SELECT max(s) AS m, count(*) AS n FROM (SELECT sum(a.value) OVER ({window}) AS s \
+             FROM generate_series(1, 1500000) AS a)"
+        )
+    };
+    let all = sql(&router, &statement("")).await;
+    assert_eq!(all.status.as_u16(), 507, "{}", all.text());
+    let said = all.text();
+    assert!(
+        said.contains("memory_limit") && said.contains("window["),
+        "{said}"
+    );
+    let passing = statement("ROWS BETWEEN 1 PRECEDING AND CURRENT ROW");
+    let passing = rows(&router, &passing).await;
+    assert_eq!(passing[0]["m"], 2_999_999, "{passing:?}");
+    let parts = "SELECT DISTINCT count(*) OVER (PARTITION BY worker) AS n FROM shares a, \
+                 generate_series(1, 10)";
+    assert!(!rows(&router, parts).await.is_empty());
+}
+
+#[tokio::test]
+async fn planning_ends_at_the_deadline() {
+    let engine = Engine::new(config(), vec![shares()], vec![]).unwrap();
+    let clauses = (1..10).map(|n| {
+        let before = n - 1;
+        format!("c{n} AS (SELECT DISTINCT sum(x) OVER (ORDER BY x) AS x FROM c{before})")
+    });
+    let clauses = clauses.collect::<Vec<_>>().join(", ");
+    let sql = format!("WITH c0 AS (SELECT seq AS x FROM shares), {clauses} SELECT * FROM c9");
+    for millis in [0, 1] {
+        let request = SqlRequest {
+            timeout: Some(Duration::from_millis(millis)),
+            ..sql_request(&sql, At::Latest)
+        };
+        let error = engine.execute(&request).await.err().unwrap();
+        assert_eq!(error.code, ErrorCode::TimeLimit, "{error}");
+        assert!(error.message.contains("planning"), "{error}");
+    }
+    assert!(engine.execute(&sql_request(&sql, At::Latest)).await.is_ok());
+}
+
+#[tokio::test]
+async fn statements_that_grow_while_they_are_planned_are_refused() {
+    let router = small().await;
+    let sum = format!("x{}", " + 1".repeat(150));
+    let clauses = (1..20).map(|n| format!("c{n} AS (SELECT {sum} AS x FROM c{})", n - 1));
+    let clauses = clauses.collect::<Vec<_>>().join(", ");
+    let deep = format!("WITH c0 AS (SELECT seq AS x FROM shares), {clauses} SELECT x FROM c19");
+    let columns = (0..20).map(|n| format!("seq + {n}")).collect::<Vec<_>>();
+    let cube = format!(
+        "SELECT count(*) FROM shares GROUP BY CUBE ({})",
+        columns.join(", ")
+    );
+    for (statement, limit) in [(deep, "more than 400"), (cube, "more than 4096")] {
+        let answer = sql(&router, &statement).await;
+        assert_eq!(answer.code(), "bad_request", "{}", answer.text());
+        assert!(answer.text().contains(limit), "{}", answer.text());
+    }
+    let pattern = "SELECT regexp_like(worker, '((a{1,100}){1,100}){1,100}') FROM shares";
+    let answer = sql(&router, pattern).await;
+    assert_eq!(answer.code(), "sql_execution", "{}", answer.text());
 }

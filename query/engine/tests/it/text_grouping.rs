@@ -10,7 +10,7 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, UnboundedMemoryPool};
 use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use headframe_query_engine::intern;
+use headframe_query_engine::datafusion::text_grouping;
 use proptest::prelude::*;
 
 /// Short, long, nearly the same, empty: what can be confused if looked at by its place alone.
@@ -116,7 +116,7 @@ proptest! {
             let partitions = vec![partitions(&whole), partitions(&taken), vec![batch(&rows)]];
             for question in QUESTIONS {
                 let (plain, context) = plan(partitions.clone(), question).await;
-                let better = intern::groups(plain.clone(), &unbounded()).unwrap();
+                let better = text_grouping::by_number(plain.clone(), &unbounded()).unwrap();
                 assert_eq!(better.schema(), plain.schema(), "{question}");
                 let changed = answer(better, &context).await;
                 // A plan runs once, and the changed one shares parts with the one it was made from.
@@ -132,7 +132,7 @@ async fn plans_that_group_by_names_are_changed() {
     let rows = [(Some(5), Some(1), 1), (None, Some(6), 2)];
     for (question, times) in QUESTIONS.iter().zip([2, 4, 2, 2, 2, 2, 2]) {
         let (plain, _) = plan(vec![vec![batch(&rows)], vec![batch(&rows)]], question).await;
-        let better = intern::groups(plain, &unbounded()).unwrap();
+        let better = text_grouping::by_number(plain, &unbounded()).unwrap();
         let shown = displayable(better.as_ref()).indent(false).to_string();
         let found = shown.matches("number(").count() + shown.matches("name(").count();
         assert!(found >= times, "{question}: {found} in\n{shown}");
@@ -144,7 +144,7 @@ async fn names_count_as_memory_of_the_query() {
     let rows: Vec<Row> = (0..NAMES.len()).map(|name| (Some(name), None, 1)).collect();
     let (plain, context) = plan(vec![vec![batch(&rows)]], QUESTIONS[0]).await;
     let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(200));
-    let better = intern::groups(plain, &pool).unwrap();
+    let better = text_grouping::by_number(plain, &pool).unwrap();
     let error = collect(better, context.task_ctx()).await.unwrap_err();
     assert!(error.to_string().contains("names"), "{error}");
 }

@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::bounded::check;
 use super::bounds::Bound;
+use crate::datafusion::paid_values::paid;
 
 /// Puts the function in the operator's place. Lists have been taken by their own planner before.
 #[derive(Debug)]
@@ -112,7 +113,7 @@ impl ScalarUDFImpl for Joined {
         Ok(if constant {
             ColumnarValue::Scalar(ScalarValue::try_from_array(&joined, 0)?)
         } else {
-            ColumnarValue::Array(Arc::new(joined))
+            paid(ColumnarValue::Array(Arc::new(joined)), &args.config_options)?
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::report::{count, rows, value};
+use crate::pool_queries::{count, rows, value};
 use headframe_query_front::QueryService;
 use headframe_query_front::reports::PayoutsPage;
 use headframe_query_front::reports::Row;

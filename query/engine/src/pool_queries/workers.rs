@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use crate::report::span::{Span, now_s, rfc3339};
-use crate::report::{
+use crate::pool_queries::span::{Span, now_s, rfc3339};
+use crate::pool_queries::{
     NOW_S, count, miner, number, recent, rows, share_sums, value, verdicts, window_sums,
 };
 use headframe_query_front::QueryError;

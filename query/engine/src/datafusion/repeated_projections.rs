@@ -1,10 +1,12 @@
-//! Works around an optimiser that takes `SELECT x + 1 AS x` over `SELECT x + 1 AS x` for the same
+//! Works around an optimizer that takes `SELECT x + 1 AS x` over `SELECT x + 1 AS x` for the same
 //! work done twice.
 //!
 //! It compares two projections that stand upon each other by their expressions, in which both
 //! columns are called `x`, and drops one (DataFusion 55, `merge_consecutive_projections`). A
 //! projection that hides a column behind its own name therefore reads from an input with a name of
 //! its own, after which no two are alike.
+//!
+//! Upstream: apache/datafusion#24686, merged after 55.2. It goes with the first release that has it.
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::report::{count, rows};
+use crate::pool_queries::{count, rows};
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
 use headframe_query_front::reports::BlocksPage;

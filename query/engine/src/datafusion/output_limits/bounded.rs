@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 
 use super::bounds::Bound;
 use super::{MAX_BATCH_BYTES, MAX_BATCH_STEPS, MAX_CONSTANT_BYTES};
+use crate::datafusion::paid_values::paid;
 
 /// The engine's function with a bound. Its simplifications are left out: they would put the
 /// unbounded function back.
@@ -90,6 +91,7 @@ impl ScalarUDFImpl for Bounded {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         check(self.name(), self.bound, &args.args, args.number_rows)?;
-        self.inner.invoke_with_args(args)
+        let options = args.config_options.clone();
+        paid(self.inner.invoke_with_args(args)?, &options)
     }
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::report::rows;
+use crate::pool_queries::rows;
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
 use headframe_query_front::access::Principal;

@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use crate::report::span::{Span, now_s};
-use crate::report::{NOW_S, recent, rows};
+use crate::pool_queries::span::{Span, now_s};
+use crate::pool_queries::{NOW_S, recent, rows};
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
 use headframe_query_front::reports::Row;

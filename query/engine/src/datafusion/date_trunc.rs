@@ -3,6 +3,8 @@
 //! The engine's own goes through a calendar for every value that has a time zone. All our times are
 //! UTC, where hours and days are plain multiples, so that the zone is taken off before and put back
 //! after: the same answers, ten times as fast on shares by the hour.
+//!
+//! Upstream: apache/datafusion#25325 (`date_trunc` on fixed offsets). It goes with its fix.
 
 use arrow::array::{Array, AsArray, PrimitiveArray};
 use arrow::datatypes::{

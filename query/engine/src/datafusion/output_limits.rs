@@ -3,7 +3,11 @@
 //! The memory limit counts what operators keep, not what functions make. `repeat('x', 2000000000)`
 //! asks for two gigabytes in one step, a long constant is copied into each of 8,192 rows, and an
 //! allocation that fails ends the whole process. So functions that make large values out of small
-//! ones say first what they would make, and batches are the shorter the longer constants are.
+//! ones say first what they would make, and batches are the shorter the longer constants are. What
+//! they then make is paid for as long as it is held.
+//!
+//! Upstream: apache/datafusion#5415 (`rpad` takes all memory) and #12919 (`generate_series` heeds no
+//! limit). It goes when DataFusion's functions allocate from the memory pool.
 
 use std::sync::Arc;
 

@@ -4,6 +4,9 @@
 //! places without a guard of their own, and a stack that overflows ends the whole process.
 //! `1+1+1+…` nests as deep as it is long, so that brackets are not all there is to count. Lists,
 //! however long, do not nest.
+//!
+//! Upstream: apache/datafusion#22936 and #22229 (deep expressions overflow the stack). It goes when
+//! DataFusion refuses them itself.
 
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
