@@ -19,6 +19,7 @@ mod configuration;
 mod daemon;
 mod data_folder;
 mod files;
+mod handover;
 mod huge_pages;
 mod memory;
 mod monerod;
@@ -31,6 +32,7 @@ mod wallet;
 const ALL: &[&dyn Check] = &[
     &configuration::Configuration,
     &ports::Ports,
+    &handover::Handover,
     &files::Files,
     &data_folder::DataFolder,
     &clock::Clock,

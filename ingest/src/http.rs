@@ -2,10 +2,10 @@
 //!
 //! | status | when |
 //! |---|---|
-//! | 200 | every row is stored durably: good ones as rows, bad ones as dead letters; the answer lists the bad ones |
+//! | 200 | every row is stored durably: good ones as rows, bad ones as dead letters; and listed |
 //! | 400 | the body as a whole cannot be read, or a header is malformed; nothing is stored |
 //! | 404 | there is no such stream |
-//! | 413 | the body, unpacked, exceeds the limit the answer names; or one row exceeds what JetStream takes |
+//! | 413 | the body, unpacked, exceeds the named limit; or one row exceeds what JetStream takes |
 //! | 415 | unknown content type or encoding |
 //! | 429 | too many requests or bytes are being worked on; `Retry-After` says when to come back |
 //! | 502 | JetStream refuses the rows for good; an operator must act |
@@ -13,8 +13,8 @@
 //!
 //! A client that retries after 429, 503 or a lost answer sends `Headframe-Producer` (its own name,
 //! unique to one run) and `Headframe-Seq` (its number of the first row, rising by one a row): rows
-//! that were stored already are then dropped. Its name is stored as `http/<name>`, so that no client
-//! can take the numbers of this system's own producers.
+//! that were stored already are then dropped. Its name is stored as `http/<name>`, so that no
+//! client can take the numbers of this system's own producers.
 
 use std::sync::Arc;
 
@@ -281,7 +281,7 @@ async fn handle(
     if ingest.publisher.load() > 0.95 {
         return Err(ErrorResponse::busy("the queue to JetStream is full"));
     }
-    let (body, _room) = body::read(ingest, encoding, body).await?;
+    let (body, _permit) = body::read(ingest, encoding, body).await?;
     let parsed = parse(stream, format, body, identity).await?;
     store(ingest, stream, parsed).await
 }
@@ -365,8 +365,12 @@ async fn store(
     )?;
     let seqs = || good.iter().chain(&bad).map(|receipt| receipt.seq);
     let (first_seq, last_seq) = (seqs().min(), seqs().max());
-    metrics::counter!("headframe_door_rows_total", "stream" => stream.name(), "result" => "accepted").increment(accepted as u64);
-    metrics::counter!("headframe_door_rows_total", "stream" => stream.name(), "result" => "rejected").increment(parsed.bad.len() as u64);
+    metrics::counter!("headframe_door_rows_total", "stream" => stream.name(),
+        "result" => "accepted")
+    .increment(accepted as u64);
+    metrics::counter!("headframe_door_rows_total", "stream" => stream.name(),
+        "result" => "rejected")
+    .increment(parsed.bad.len() as u64);
     let rejected = parsed
         .bad
         .into_iter()

@@ -78,7 +78,8 @@ impl NatsConfig {
             })?;
             if address.has_user_pass() {
                 return Err(format!(
-                    "nats.url carries a password; set nats.user, and nats.password_file or {PASSWORD_ENV}"
+                    "nats.url carries a password; set nats.user, and nats.password_file or \
+                     {PASSWORD_ENV}"
                 ));
             }
         }
@@ -108,8 +109,8 @@ impl NatsConfig {
         }
         if self.nkey_file.is_some() && (self.credentials_file.is_some() || self.user.is_some()) {
             return Err(
-                "nats.nkey_file is one way to log in, nats.credentials_file and nats.user \
-                        are others; give one of them"
+                "nats.nkey_file is one way to log in, nats.credentials_file and nats.user are \
+                 others; give one of them"
                     .to_owned(),
             );
         }
@@ -157,7 +158,8 @@ pub enum NatsError {
     Config(String),
     /// The server cannot be reached or refuses us.
     #[error(
-        "cannot connect to NATS at {url}: {source}; check that the server runs and the credentials are right"
+        "cannot connect to NATS at {url}: {source}; check that the server runs and the credentials \
+         are right"
     )]
     Connect {
         /// Where.

@@ -81,7 +81,8 @@ impl PublisherConfig {
         }
         if self.linger_ms > 10_000 {
             return Err(format!(
-                "publisher.linger_ms is {}; it must be at most 10000, for every caller waits that long",
+                "publisher.linger_ms is {}; it must be at most 10000, for every caller waits that \
+                 long",
                 self.linger_ms
             ));
         }
@@ -122,8 +123,9 @@ struct Inner {
     nats: Nats,
     config: PublisherConfig,
     producer: Arc<str>,
-    room: Arc<Semaphore>,
-    lanes: Mutex<HashMap<&'static str, mpsc::Sender<Job>>>,
+    /// One permit a byte that waits or is being sent.
+    byte_permits: Arc<Semaphore>,
+    queues: Mutex<HashMap<&'static str, mpsc::Sender<Job>>>,
 }
 
 impl Publisher {
@@ -142,17 +144,17 @@ impl Publisher {
             .unwrap_or_default()
             .as_millis();
         let producer = format!("{clean}.{started:x}{:08x}", rand::random::<u32>());
-        let room = Arc::new(Semaphore::new(
+        let byte_permits = Arc::new(Semaphore::new(
             config.queue_bytes.clamp(1, Semaphore::MAX_PERMITS),
         ));
-        let lanes = Mutex::default();
+        let queues = Mutex::default();
         Self {
             inner: Arc::new(Inner {
                 nats,
                 config,
                 producer: producer.into(),
-                room,
-                lanes,
+                byte_permits,
+                queues,
             }),
         }
     }
@@ -174,7 +176,7 @@ impl Publisher {
 
     /// The share of the queue's bytes that is taken, 0 to 1.
     pub fn load(&self) -> f64 {
-        let free = self.inner.room.available_permits();
+        let free = self.inner.byte_permits.available_permits();
         1.0 - free as f64 / self.inner.config.queue_bytes.max(1) as f64
     }
 
@@ -327,7 +329,7 @@ impl Publisher {
     }
 
     fn max_payload(&self) -> usize {
-        // Room for our headers; before the first connection the client does not know the limit.
+        // Space for our headers; before the first connection the client does not know the limit.
         match self.inner.nats.client.max_payload() {
             0 => 1024 * 1024 - 4096,
             bytes => bytes.saturating_sub(4096).max(1024),
@@ -345,19 +347,19 @@ impl Publisher {
         let size = body.size().clamp(1, inner.config.queue_bytes.max(1));
         let permits = u32::try_from(size).unwrap_or(u32::MAX);
         let (reply, answer) = oneshot::channel();
-        let job = |room| Job {
+        let job = |permit| Job {
             subject,
             body,
             identity,
             reply,
-            room,
+            permit,
         };
-        let admitted = match inner.room.clone().try_acquire_many_owned(permits) {
-            // Usually there is room, and then nothing needs a clock.
-            Ok(room) => match self.lane(stream).try_send(job(room)) {
+        let admitted = match inner.byte_permits.clone().try_acquire_many_owned(permits) {
+            // Usually there is space, and then nothing needs a clock.
+            Ok(permit) => match self.queue(stream).try_send(job(permit)) {
                 Ok(()) => Ok(()),
                 Err(TrySendError::Full(job)) => {
-                    self.wait_for(async move |lane| lane.send(job).await.ok(), stream)
+                    self.wait_for(async move |queue| queue.send(job).await.ok(), stream)
                         .await
                 }
                 Err(TrySendError::Closed(_)) => Err(PublishError::Stopped {
@@ -365,9 +367,10 @@ impl Publisher {
                 }),
             },
             Err(_) => {
-                let room = inner.room.clone();
-                let queue = async move |lane: mpsc::Sender<Job>| {
-                    lane.send(job(room.acquire_many_owned(permits).await.ok()?))
+                let byte_permits = inner.byte_permits.clone();
+                let queue = async move |queue: mpsc::Sender<Job>| {
+                    queue
+                        .send(job(byte_permits.acquire_many_owned(permits).await.ok()?))
                         .await
                         .ok()
                 };
@@ -375,20 +378,20 @@ impl Publisher {
             }
         };
         admitted?;
-        // Once queued, the answer always comes: the lane gives each message a deadline.
+        // Once queued, the answer always comes: its publisher gives each message a deadline.
         answer.await.unwrap_or(Err(PublishError::Stopped {
             stream: stream.name(),
         }))
     }
 
-    /// Waits for a place in a lane's queue, with the deadline of a message.
+    /// Waits for a place in a stream's queue, with the deadline of a message.
     async fn wait_for(
         &self,
         queue: impl AsyncFnOnce(mpsc::Sender<Job>) -> Option<()>,
         stream: &'static dyn Stream,
     ) -> Result<(), PublishError> {
         let wait = Duration::from_secs(self.inner.config.deadline_s);
-        match tokio::time::timeout(wait, queue(self.lane(stream))).await {
+        match tokio::time::timeout(wait, queue(self.queue(stream))).await {
             Err(_) => Err(PublishError::Busy {
                 stream: stream.name(),
             }),
@@ -399,9 +402,9 @@ impl Publisher {
         }
     }
 
-    fn lane(&self, stream: &'static dyn Stream) -> mpsc::Sender<Job> {
+    fn queue(&self, stream: &'static dyn Stream) -> mpsc::Sender<Job> {
         let inner = &self.inner;
-        let mut lanes = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues = inner.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let start = || {
             let (sender, receiver) = mpsc::channel(inner.config.queue.max(1));
             tokio::spawn(stream_publisher::run(
@@ -413,7 +416,7 @@ impl Publisher {
             ));
             sender
         };
-        lanes.entry(stream.name()).or_insert_with(start).clone()
+        queues.entry(stream.name()).or_insert_with(start).clone()
     }
 }
 

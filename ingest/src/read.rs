@@ -79,7 +79,9 @@ impl Default for ReaderConfig {
 pub enum ReadFault {
     /// The stream was deleted and made anew: its sequences mean other messages.
     #[error(
-        "stream {stream} was recreated (created at {found} ns, expected {expected} ns); its rows are not those the table knows; run `headframe adopt {stream}` to continue the table from the new stream"
+        "stream {stream} was recreated (created at {found} ns, expected {expected} ns); its rows \
+         are not those the table knows; run `headframe adopt {stream}` to continue the table from \
+         the new stream"
     )]
     StreamRecreated {
         /// Which stream.
@@ -92,7 +94,9 @@ pub enum ReadFault {
     /// The stream lost its newest messages: sequences that were read are gone or hold something
     /// else.
     #[error(
-        "stream {stream} regressed at sequence {seq}: {reason}; acknowledged messages were lost; restore the stream, or stop headframe and run `headframe adopt {stream}` to go on with what it holds now"
+        "stream {stream} regressed at sequence {seq}: {reason}; acknowledged messages were lost; \
+         restore the stream, or stop headframe and run `headframe adopt {stream}` to go on with \
+         what it holds now"
     )]
     SourceRegressed {
         /// Which stream.
@@ -104,7 +108,9 @@ pub enum ReadFault {
     },
     /// Messages vanished before they were read.
     #[error(
-        "stream {stream} has no messages {from} to {to}: they were purged, deleted or expired before they were read; restore the stream, or stop headframe and run `headframe adopt {stream}` to go on without them"
+        "stream {stream} has no messages {from} to {to}: they were purged, deleted or expired \
+         before they were read; restore the stream, or stop headframe and run `headframe adopt \
+         {stream}` to go on without them"
     )]
     Gap {
         /// Which stream.
@@ -268,7 +274,9 @@ impl Reader {
                 Delivery::Messages(_) => self.pull = None,
                 Delivery::Silent => self.question_silence().await?,
                 Delivery::Stalled(reason) => {
-                    metrics::counter!("headframe_reader_restarts_total", "stream" => self.stream.name()).increment(1);
+                    metrics::counter!("headframe_reader_restarts_total",
+                        "stream" => self.stream.name())
+                    .increment(1);
                     tracing::info!(
                         stream = self.stream.name(),
                         next = self.next,

@@ -113,7 +113,8 @@ impl Sum {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             if length > MAX_ROWS {
                 return Err(format!(
-                    "the Arrow IPC stream has a column of more than {MAX_ROWS} values; send it in parts"
+                    "the Arrow IPC stream has a column of more than {MAX_ROWS} values; send it in \
+                     parts"
                 ));
             }
             if !usize::try_from(nulls).is_ok_and(|nulls| nulls <= length) {

@@ -4,6 +4,7 @@
 //! and this one knows none. Adding a stream is one file in `stream/`, adding a rollup one file in
 //! `rollup/`, each with one line in its `ALL`.
 
+pub mod account;
 pub mod arrow_stream;
 pub mod codec;
 pub mod column;

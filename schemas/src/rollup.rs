@@ -223,7 +223,8 @@ pub fn bin_sql(time: &str, tier: Tier) -> String {
 /// The head of a view's SQL: window, and whether it is complete.
 fn window_sql(tier: Tier) -> String {
     format!(
-        "bin AS window_start, bin + INTERVAL '{s} seconds' AS window_end, bin + INTERVAL '{s} seconds' <= {{complete_to}} AS complete",
+        "bin AS window_start, bin + INTERVAL '{s} seconds' AS window_end, \
+         bin + INTERVAL '{s} seconds' <= {{complete_to}} AS complete",
         s = tier.seconds
     )
 }

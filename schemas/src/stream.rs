@@ -60,8 +60,8 @@ pub trait Stream: Sync {
     /// Whether its table keeps every row: money can be asked about for ever, so no retention drops
     /// it.
     fn keeps_all_rows(&self) -> bool;
-    /// Whether the subscriber's user of the managed NATS may read it through its ready-made durable.
-    /// It has no default either: what a stream holds can be meant for this system only.
+    /// Whether the subscriber's user of the managed NATS may read it through its ready-made
+    /// durable. It has no default either: what a stream holds can be meant for this system only.
     fn is_subscribable(&self) -> bool;
 
     /// The Arrow schema of the columns a producer fills.

@@ -2,12 +2,13 @@
 
 use object_store::Error as StoreError;
 
-/// An error of this room. [`SinkError::is_transient`] tells whether trying again can help.
+/// An error of this crate. [`SinkError::is_transient`] tells whether trying again can help.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// Another writer took the table over; this one must stop.
     #[error(
-        "table {table}: another writer holds fence {theirs}, ours is {ours}; this process stops writing it"
+        "table {table}: another writer holds fence {theirs}, ours is {ours}; this process stops \
+         writing it"
     )]
     Fenced {
         /// The table.
@@ -19,7 +20,8 @@ pub enum SinkError {
     },
     /// The offset is not where this writer left it.
     #[error(
-        "table {table}: its offset is {found:?} but sequence {expected} was expected; something else wrote it, so nothing more is written"
+        "table {table}: its offset is {found:?} but sequence {expected} was expected; something \
+         else wrote it, so nothing more is written"
     )]
     OffsetMismatch {
         /// The table.
@@ -31,7 +33,8 @@ pub enum SinkError {
     },
     /// The table at this place is not the one that was opened.
     #[error(
-        "table {table}: its identity was {bound} and is now {found}; it was dropped and made anew, restart to use the new one"
+        "table {table}: its identity was {bound} and is now {found}; it was dropped and made anew, \
+         restart to use the new one"
     )]
     Replaced {
         /// The table.
@@ -51,8 +54,9 @@ pub enum SinkError {
     },
     /// The stream the table is bound to is not the stream there is.
     #[error(
-        "table {table} is bound to the stream created at {bound} ns but the stream was created at {found} ns: it was deleted and made anew; \
-         run `headframe adopt {table}` to continue the table from the new stream"
+        "table {table} is bound to the stream created at {bound} ns but the stream was created at \
+         {found} ns: it was deleted and made anew; run `headframe adopt {table}` to continue the \
+         table from the new stream"
     )]
     StreamRecreated {
         /// The table.
@@ -64,7 +68,8 @@ pub enum SinkError {
     },
     /// The rows of a compaction did not add up; nothing was committed.
     #[error(
-        "table {table}: {before} before and {after} after rewriting its files; the rewrite was not committed"
+        "table {table}: {before} before and {after} after rewriting its files; the rewrite was not \
+         committed"
     )]
     RowsDiffer {
         /// The table.

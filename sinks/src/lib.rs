@@ -1,7 +1,8 @@
 //! How a batch becomes a committed table version, and how tables are kept small, fast and whole.
 //!
-//! The only crate that knows Delta. It does not know where rows come from: a batch is a closed range
-//! of sequences, and the offset of the last one is committed in the same table version as the rows.
+//! The only crate that knows Delta. It does not know where rows come from: a batch is a closed
+//! range of sequences, and the offset of the last one is committed in the same table version as the
+//! rows.
 
 pub mod delta;
 pub mod error;

@@ -138,7 +138,8 @@ impl Maintenance {
                 Ok(round) if round == MaintenanceRound::default() => {}
                 Ok(round) => tracing::debug!(table = %self.table.name, ?round, "maintained"),
                 Err(error) if error.is_transient() => {
-                    tracing::warn!(table = %self.table.name, %error, "maintenance failed, trying again")
+                    tracing::warn!(table = %self.table.name, %error, "maintenance failed, trying \
+                                                                      again")
                 }
                 Err(error) => return Err(error),
             }

@@ -84,7 +84,8 @@ impl WalletConfig {
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(format!(
-                "payments.wallet.url holds a login; put user:password into payments.wallet.login_file or {LOGIN_VARIABLE}"
+                "payments.wallet.url holds a login; put user:password into \
+                 payments.wallet.login_file or {LOGIN_VARIABLE}"
             ));
         }
         if !(1..=600).contains(&self.timeout_s) {
@@ -183,7 +184,8 @@ pub enum WalletError {
     },
     /// It does not take the login.
     #[error(
-        "the wallet at {url} does not take the login; check payments.wallet.login_file or HEADFRAME_WALLET_LOGIN"
+        "the wallet at {url} does not take the login; check payments.wallet.login_file or \
+         HEADFRAME_WALLET_LOGIN"
     )]
     Login {
         /// Where.

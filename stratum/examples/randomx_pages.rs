@@ -35,7 +35,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (built, took) = (cpu_s() - built, started.elapsed().as_secs_f64());
         let [clock, cpu] = hash(&Arc::new(memory), threads, Duration::from_secs(seconds))?;
         println!(
-            "{:<12} {clock:7.1} H/s, {cpu:7.1} H/s of processor time; memory in {took:.1} s, {built:.1} s of processor time",
+            "{:<12} {clock:7.1} H/s, {cpu:7.1} H/s of processor time; memory in {took:.1} s, \
+             {built:.1} s of processor time",
             if huge_pages {
                 "huge pages:"
             } else {

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_refused_shares_leaves_room_for_other_rows() {
+    fn a_flood_of_refused_shares_leaves_space_for_other_rows() {
         let (queue, mut rows) = mpsc::channel(QUEUE);
         let best_effort = BestEffortQueue {
             queue,

@@ -24,6 +24,27 @@ pub mod driver;
 pub mod failover;
 pub mod monero;
 
+/// What a pool's configuration says of its chain and daemons.
+#[derive(Debug, Clone)]
+pub struct ChainConfig {
+    /// The chain.
+    pub kind: driver::ChainKind,
+    /// The address that found blocks pay.
+    pub wallet: String,
+    /// The daemons' addresses, the preferred one first.
+    pub urls: Vec<String>,
+    /// How long a call to a daemon may take.
+    pub timeout: Duration,
+    /// The time between two polls of a daemon.
+    pub poll: Duration,
+    /// When a daemon counts as unfit.
+    pub daemons: failover::DaemonSettings,
+    /// What only OpenSY needs.
+    pub opensy: bitcoin::OpensySettings,
+    /// What the pool's coinbases are known by.
+    pub tag: coinbase_tag::CoinbaseTag,
+}
+
 /// The daemon's view of the chain's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tip {
@@ -140,7 +161,8 @@ pub enum ChainPosition {
 pub enum ChainError {
     /// No answer.
     #[error(
-        "{method} at {url} failed: {reason}; check that the daemon runs and its RPC port is reachable"
+        "{method} at {url} failed: {reason}; check that the daemon runs and its RPC port is \
+         reachable"
     )]
     Unreachable {
         url: String,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::chain::ChainConfig;
 use crate::chain::bitcoin::OpensySettings;
 use crate::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag};
 use crate::chain::driver::ChainKind;
@@ -31,7 +32,8 @@ pub struct StratumConfig {
     pub ports: Vec<PortConfig>,
     /// Balancers whose PROXY headers are believed: addresses or networks.
     pub trusted_proxies: Vec<String>,
-    /// Where miners are sent at shutdown, `host:port`.
+    /// Where miners are sent at shutdown, `host:port`. Miners over TLS only if it shows the same
+    /// certificate.
     pub successor: Option<String>,
     /// TLS, on the same ports.
     pub tls: TlsConfig,
@@ -92,11 +94,11 @@ pub struct StratumConfig {
     /// Limits against those who would harm the pool or other miners.
     pub defence: defence::config::DefenceConfig,
     /// On which terms found blocks are paid, written into their rows. Not a key of this section:
-    /// whoever wires the rooms gives them; without any nobody is paid.
+    /// whoever starts the pool gives them; without any nobody is paid.
     #[serde(skip)]
     pub terms: PayoutTerms,
     /// What found blocks are proven to be this pool's with. Not a key of this section: whoever
-    /// wires the crates reads it from a file; without it no block that lost its rows is credited
+    /// starts the pool reads it from a file; without it no block that lost its rows is credited
     /// before the operator confirms it.
     #[serde(skip)]
     pub coinbase_key: Option<CoinbaseKey>,
@@ -188,7 +190,8 @@ impl StratumConfig {
         Port::validate(self.all_ports())
     }
 
-    pub(crate) fn successor(&self) -> Result<Option<Successor>, ConfigError> {
+    /// Where miners are sent at shutdown, read from `successor`.
+    pub fn successor(&self) -> Result<Option<Successor>, ConfigError> {
         self.successor.as_deref().map(Successor::parse).transpose()
     }
 
@@ -291,6 +294,20 @@ impl StratumConfig {
             vec![self.daemon_url.clone()]
         } else {
             self.daemon_urls.clone()
+        }
+    }
+
+    /// What the driver of the chain needs to know.
+    pub fn chain_config(&self) -> ChainConfig {
+        ChainConfig {
+            kind: self.chain,
+            wallet: self.wallet.clone(),
+            urls: self.daemons_in_order(),
+            timeout: Duration::from_secs(self.daemon_timeout_s),
+            poll: Duration::from_millis(self.poll_ms),
+            daemons: self.daemons.clone(),
+            opensy: self.opensy.clone(),
+            tag: self.coinbase_tag(),
         }
     }
 

@@ -13,8 +13,8 @@ use crate::chain::Chain;
 use crate::config::StratumConfig;
 use crate::defence::Defence;
 use crate::facts::Facts;
+use crate::net::successor::Handover;
 use crate::net::transport::TransportNegotiator;
-use crate::protocol::reconnect::Successor;
 use crate::randomx::Verifier;
 use crate::stats::Counters;
 use crate::template_watcher::CurrentWork;
@@ -46,7 +46,7 @@ pub(crate) struct PoolContext {
     /// Miners that were sent to the successor.
     pub(crate) sent_to_successor: AtomicU64,
     /// Where miners are sent at shutdown.
-    pub(crate) successor: Option<Successor>,
+    pub(crate) handover: Option<Handover>,
     pub(crate) tips: Mutex<ChainTips>,
     pub(crate) started: Instant,
 }

@@ -2,10 +2,10 @@
 //! innocent.
 //!
 //! The rules are pure and each in its file: who may hold how many connections ([`limits`]), whose
-//! reputation is bad ([`reputation`]), who is banned until when ([`bans`]), how many names there may
-//! be ([`worker_names`]). [`Defence`] holds them behind one lock, with a clock, counters and rows, and
-//! [`admission`] is one connection's way through them. Who is verified first is decided by
-//! [`crate::randomx::fair_queue`].
+//! reputation is bad ([`reputation`]), who is banned until when ([`bans`]), how many names there
+//! may be ([`worker_names`]). [`Defence`] holds them behind one lock, with a clock, counters and
+//! rows, and [`admission`] is one connection's way through them. Who is verified first is decided
+//! by [`crate::randomx::fair_queue`].
 
 pub mod addresses;
 pub(crate) mod admission;
@@ -123,7 +123,9 @@ impl Defence {
             let (kept, bad) = ban_file::read(path)
                 .map_err(|reason| file("bans_file", &settings.bans_file, reason))?;
             if !bad.is_empty() {
-                tracing::warn!(path = %path.display(), lines = ?bad, "lines of the file of bans are no bans and are left out");
+                tracing::warn!(path = %path.display(), lines = ?bad, "lines of the file of bans \
+                                                                      are no bans and are left \
+                                                                      out");
             }
             bans.restore(kept, started_ms);
         }
@@ -298,8 +300,11 @@ impl Defence {
     /// Counts and records a ban, or its end.
     fn tell(&self, ban: &Ban, action: &'static str) {
         let by = if ban.manual { "manual" } else { "automatic" };
-        metrics::counter!("headframe_stratum_bans_total", "action" => action, "kind" => ban.subject.as_str(), "by" => by).increment(1);
-        tracing::debug!(action, by, kind = ban.subject.as_str(), reason = %ban.reason, score = ban.score, times = ban.times, "ban list changed");
+        metrics::counter!("headframe_stratum_bans_total", "action" => action,
+            "kind" => ban.subject.as_str(), "by" => by)
+        .increment(1);
+        tracing::debug!(action, by, kind = ban.subject.as_str(), reason = %ban.reason,
+            score = ban.score, times = ban.times, "ban list changed");
         self.best_effort
             .push(ban_row::row(&self.pool, &self.privacy, ban, action));
     }

@@ -11,7 +11,7 @@ pub struct LastingState {
     /// How long it must last before it is told.
     patience: Duration,
     since: Option<Duration>,
-    told: bool,
+    is_reported: bool,
 }
 
 /// What to tell.
@@ -29,22 +29,23 @@ impl LastingState {
         Self {
             patience,
             since: None,
-            told: false,
+            is_reported: false,
         }
     }
 
-    /// The state is on or off now; times are since any fixed moment. Says what to tell, if anything.
+    /// The state is on or off now; times are since any fixed moment. Says what to tell, if
+    /// anything.
     pub fn update(&mut self, is_on: bool, now: Duration) -> Option<LastingChange> {
         if !is_on {
             let since = self.since.take()?;
-            let told = std::mem::take(&mut self.told);
-            return told.then(|| LastingChange::Ended(now.saturating_sub(since)));
+            let is_reported = std::mem::take(&mut self.is_reported);
+            return is_reported.then(|| LastingChange::Ended(now.saturating_sub(since)));
         }
         let lasted = now.saturating_sub(*self.since.get_or_insert(now));
-        if self.told || lasted < self.patience {
+        if self.is_reported || lasted < self.patience {
             return None;
         }
-        self.told = true;
+        self.is_reported = true;
         Some(LastingChange::Lasts(lasted))
     }
 }

@@ -1,5 +1,5 @@
-//! The stratum crate: the mining protocol, block templates, RandomX checks and the facts that follow
-//! from them.
+//! The stratum crate: the mining protocol, block templates, RandomX checks and the facts that
+//! follow from them.
 //!
 //! A share's way: `server` reads a line, `protocol` makes a command of it, `share` refuses what can
 //! be refused for nothing, `randomx` computes the hash, `facts` makes the row durable, and only

@@ -55,7 +55,7 @@ impl<K: Clone + Eq + Hash, V> LruMap<K, V> {
         Some(value)
     }
 
-    /// The entry, made if it is not there; the oldest one makes room.
+    /// The entry, made if it is not there; the oldest one makes space.
     pub fn entry(&mut self, key: &K, make: impl FnOnce() -> V) -> &mut V {
         if !self.entries.contains_key(key) {
             if self.entries.len() >= self.most

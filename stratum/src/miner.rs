@@ -187,9 +187,9 @@ impl Miner {
 
     /// Tells what happens. Whoever listens must go on listening, or let the receiver go.
     pub fn with_events(mut self) -> (Self, mpsc::Receiver<MinerEvent>) {
-        let (events, told) = mpsc::channel(EVENTS);
+        let (events, received) = mpsc::channel(EVENTS);
         self.events = Some(events);
-        (self, told)
+        (self, received)
     }
 
     /// Mines until `stop`, reconnecting as often as needed, to a pool that is away less and less
@@ -318,7 +318,8 @@ impl PoolSession<'_> {
                 () = tokio::time::sleep_until(quiet_since + KEEPALIVE) => {
                     quiet_since = Instant::now();
                     let id = self.id();
-                    self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "keepalived", "params": {"id": self.session}})).await?;
+                    self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "keepalived",
+                        "params": {"id": self.session}})).await?;
                 }
             }
         }
@@ -327,7 +328,8 @@ impl PoolSession<'_> {
     async fn login(&mut self) -> Result<(), Broken> {
         let config = &self.miner.config;
         let agent = concat!("headframe-miner/", env!("CARGO_PKG_VERSION"));
-        let mut params = json!({"login": config.login, "pass": config.pass, "agent": agent, "algo": self.miner.algos});
+        let mut params = json!({"login": config.login, "pass": config.pass, "agent": agent,
+            "algo": self.miner.algos});
         if let Some(rigid) = &config.rigid {
             params["rigid"] = json!(rigid);
         }

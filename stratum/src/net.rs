@@ -9,5 +9,6 @@ pub mod port;
 pub mod proxy;
 pub(crate) mod socket;
 pub(crate) mod stream;
+pub mod successor;
 pub mod tls;
 pub(crate) mod transport;

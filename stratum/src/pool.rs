@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::best_effort::{BestEffortWorker, best_effort};
 use crate::blocks::ConfirmationRules;
 use crate::blocks::open_blocks::SharedOpenBlocks;
-use crate::blocks::operator::BlocksHandle;
+use crate::blocks::operator::{BlocksHandle, Decision};
 use crate::blocks::positions::BlockPositions;
 use crate::blocks::watcher::{BlockWatcher, RecoverySearch};
 use crate::broadcast_latency::BroadcastLatency;
@@ -27,6 +27,7 @@ use crate::defence::{Defence, DefenceError};
 use crate::facts::Facts;
 use crate::net::port::Port;
 use crate::net::proxy::TrustedProxies;
+use crate::net::successor::Handover;
 use crate::net::tls::{TlsError, TlsIdentity};
 use crate::net::transport::TransportNegotiator;
 use crate::randomx::{Seeds, Verifier};
@@ -71,10 +72,10 @@ pub struct Stratum;
 pub struct BoundPool {
     listeners: Vec<(TcpListener, Port)>,
     pool: Arc<PoolContext>,
-    feed: TemplateWatcher,
-    watcher: BlockWatcher,
+    template_watcher: TemplateWatcher,
+    block_watcher: BlockWatcher,
     operator: BlocksHandle,
-    drain: BestEffortWorker,
+    best_effort_worker: BestEffortWorker,
 }
 
 impl Stratum {
@@ -84,7 +85,7 @@ impl Stratum {
         facts: Arc<dyn Facts>,
     ) -> Result<BoundPool, StratumError> {
         config.validate()?;
-        let chain = driver::open(&config)?;
+        let chain = driver::open(&config.chain_config())?;
         Self::bind_on(config, facts, chain).await
     }
 
@@ -100,24 +101,17 @@ impl Stratum {
             TrustedProxies::parse(&config.trusted_proxies)?,
             TlsIdentity::load(&config.tls)?,
         );
-        let successor = config.successor()?;
-        let seeds = Arc::new(Seeds::with(&config.randomx));
-        let fair = config.defence.verify.clone();
-        let verifier = Verifier::start_with(
-            seeds.clone(),
-            config.verify_threads,
-            config.verify_queue,
-            fair,
-        )
-        .map_err(|reason| StratumError::Threads {
-            threads: config.verify_threads,
-            reason,
-        })?;
+        let fingerprint = transport
+            .identity
+            .as_ref()
+            .map(|own| own.fingerprint.clone());
+        let handover = config.successor()?.map(|to| Handover::new(to, fingerprint));
+        let (verifier, seeds) = start_verifier(&config)?;
         let counters = Arc::new(Counters::default());
         if let Some(spool) = facts.spool() {
             let _ = counters.spool.set(spool);
         }
-        let (best_effort, drain) = best_effort(facts.clone(), counters.clone());
+        let (best_effort, best_effort_worker) = best_effort(facts.clone(), counters.clone());
         let defence = Defence::new(
             &config.pool,
             config.max_sessions,
@@ -125,47 +119,9 @@ impl Stratum {
             best_effort.clone(),
         )?;
         let (work_sender, work) = watch::channel(CurrentWork::Nothing(NoWorkCause::DaemonSilent));
-        let bell = Arc::new(Notify::new());
-        let timing = WatchTiming {
-            poll: Duration::from_millis(config.poll_ms),
-            refresh: Duration::from_secs(config.template_refresh_s),
-            grace: Duration::from_secs(config.daemon_grace_s),
-        };
-        let (blocks, broadcast_latency) = (
-            SharedOpenBlocks::default(),
-            Arc::new(BroadcastLatency::default()),
-        );
-        let (operator, decisions) = BlocksHandle::new(blocks.clone());
-        let watcher = BlockWatcher {
-            pool: config.pool.clone(),
-            wallet: config.wallet.clone(),
-            terms: config.terms.clone(),
-            blocks: blocks.clone(),
-            chain: chain.clone(),
-            facts: facts.clone(),
-            work: work.clone(),
-            rules: ConfirmationRules {
-                confirmed_at: config.blocks.confirmed_at,
-                matured_at: chain.maturity(),
-            },
-            every: Duration::from_secs(config.blocks.look_s),
-            search: RecoverySearch::default(),
-            positions: BlockPositions::default(),
-            decisions,
-        };
-        let feed = TemplateWatcher {
-            chain: chain.clone(),
-            seeds,
-            counters: counters.clone(),
-            work: work_sender,
-            broadcast_latency: broadcast_latency.clone(),
-            bell: bell.clone(),
-            timing,
-        };
-        let (tasks, instance, started) = (TaskTracker::new(), rand::random(), Instant::now());
-        let tips = Mutex::new(ChainTips::new(config.late_grace_ms));
-        let pool = PoolContext {
+        let pool = Arc::new(PoolContext {
             name: config.pool.as_str().into(),
+            tips: Mutex::new(ChainTips::new(config.late_grace_ms)),
             config,
             chain,
             verifier,
@@ -174,25 +130,79 @@ impl Stratum {
             defence,
             counters,
             work,
-            blocks,
-            broadcast_latency,
-            bell,
-            tasks,
-            instance,
+            blocks: SharedOpenBlocks::default(),
+            broadcast_latency: Arc::new(BroadcastLatency::default()),
+            bell: Arc::new(Notify::new()),
+            tasks: TaskTracker::new(),
+            instance: rand::random(),
             transport,
             sent_to_successor: AtomicU64::new(0),
-            successor,
-            tips,
-            started,
-        };
+            handover,
+            started: Instant::now(),
+        });
+        let (operator, decisions) = BlocksHandle::new(pool.blocks.clone());
         Ok(BoundPool {
+            template_watcher: template_watcher(&pool, seeds, work_sender),
+            block_watcher: block_watcher(&pool, decisions),
             listeners,
-            pool: Arc::new(pool),
-            feed,
-            watcher,
+            pool,
             operator,
-            drain,
+            best_effort_worker,
         })
+    }
+}
+
+/// The hashing threads, and the seeds they hash with.
+fn start_verifier(config: &StratumConfig) -> Result<(Verifier, Arc<Seeds>), StratumError> {
+    let seeds = Arc::new(Seeds::with(&config.randomx));
+    let threads = config.verify_threads;
+    let fairness = config.defence.verify.clone();
+    let started = Verifier::start_with(seeds.clone(), threads, config.verify_queue, fairness);
+    let verifier = started.map_err(|reason| StratumError::Threads { threads, reason })?;
+    Ok((verifier, seeds))
+}
+
+/// Follows the chain's end and announces what to mine.
+fn template_watcher(
+    pool: &PoolContext,
+    seeds: Arc<Seeds>,
+    work: watch::Sender<CurrentWork>,
+) -> TemplateWatcher {
+    let config = &pool.config;
+    TemplateWatcher {
+        chain: pool.chain.clone(),
+        seeds,
+        counters: pool.counters.clone(),
+        work,
+        broadcast_latency: pool.broadcast_latency.clone(),
+        bell: pool.bell.clone(),
+        timing: WatchTiming {
+            poll: Duration::from_millis(config.poll_ms),
+            refresh: Duration::from_secs(config.template_refresh_s),
+            grace: Duration::from_secs(config.daemon_grace_s),
+        },
+    }
+}
+
+/// Follows found blocks until they mature or leave the chain.
+fn block_watcher(pool: &PoolContext, decisions: mpsc::Receiver<Decision>) -> BlockWatcher {
+    let config = &pool.config;
+    BlockWatcher {
+        pool: config.pool.clone(),
+        wallet: config.wallet.clone(),
+        terms: config.terms.clone(),
+        blocks: pool.blocks.clone(),
+        chain: pool.chain.clone(),
+        facts: pool.facts.clone(),
+        work: pool.work.clone(),
+        rules: ConfirmationRules {
+            confirmed_at: config.blocks.confirmed_at,
+            matured_at: pool.chain.maturity(),
+        },
+        every: Duration::from_secs(config.blocks.look_s),
+        search: RecoverySearch::default(),
+        positions: BlockPositions::default(),
+        decisions,
     }
 }
 
@@ -260,22 +270,22 @@ impl BoundPool {
         let BoundPool {
             listeners,
             pool,
-            feed,
-            watcher,
+            template_watcher,
+            block_watcher,
             operator: _,
-            drain,
+            best_effort_worker,
         } = self;
         let seeds = pool.verifier.seeds().clone();
         let drained = CancellationToken::new();
-        let (mut feeding, mut recording) = (JoinSet::new(), JoinSet::new());
-        feeding.spawn(feed.run(stop.clone()));
-        feeding.spawn(watcher.run(stop.clone()));
+        let (mut watchers, mut best_effort) = (JoinSet::new(), JoinSet::new());
+        watchers.spawn(template_watcher.run(stop.clone()));
+        watchers.spawn(block_watcher.run(stop.clone()));
         let (chain, bell, ended) = (pool.chain.clone(), pool.bell.clone(), stop.clone());
-        feeding.spawn(async move { chain.run_background(bell, ended).await });
+        watchers.spawn(async move { chain.run_background(bell, ended).await });
         let ended = stop.clone();
-        feeding.spawn(async move { seeds.build_datasets(ended).await });
-        feeding.spawn(pool.defence.clone().keep(stop.clone()));
-        recording.spawn(drain.run(drained.clone()));
+        watchers.spawn(async move { seeds.build_datasets(ended).await });
+        watchers.spawn(pool.defence.clone().keep(stop.clone()));
+        best_effort.spawn(best_effort_worker.run(drained.clone()));
         let patience = pool.config.drain();
         // Sessions get half of the stated time, shares in flight the third quarter, rows that
         // nobody waits for the last.
@@ -292,20 +302,21 @@ impl BoundPool {
             );
         }
         drained.cancel();
-        if tokio::time::timeout(remaining(patience), recording.join_next())
+        if tokio::time::timeout(remaining(patience), best_effort.join_next())
             .await
             .is_err()
         {
             tracing::warn!("rows were still queued at the end of the drain time");
         }
-        while feeding.join_next().await.is_some() {}
+        while watchers.join_next().await.is_some() {}
         tracing::info!("stratum stopped");
     }
     /// Says in the log what miners and their owners need to know.
     fn announce(&self) {
         for port in self.ports() {
             let start_difficulty = port.fixed_difficulty.unwrap_or(port.start_difficulty);
-            tracing::info!(address = %port.listen, start_difficulty, nicehash = port.nicehash, "stratum listens");
+            tracing::info!(address = %port.listen, start_difficulty, nicehash = port.nicehash,
+                "stratum listens");
         }
         match &self.pool.transport.identity {
             Some(TlsIdentity {
@@ -318,6 +329,7 @@ impl BoundPool {
             None => tracing::info!("tls is off"),
         }
         let seeds = self.pool.verifier.seeds();
-        tracing::info!(pool = %self.pool.config.pool, randomx = ?seeds.mode(), reason = seeds.choice().reason, "the pool begins");
+        tracing::info!(pool = %self.pool.config.pool, randomx = ?seeds.mode(),
+            reason = seeds.choice().reason, "the pool begins");
     }
 }

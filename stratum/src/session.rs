@@ -3,7 +3,7 @@
 //! One task owns the whole state and is the only writer to the socket, so there is no out-buffer to
 //! bound: a miner that does not read stops being served and is dropped after the write timeout.
 //! Nearly all sessions wait nearly all the time, so what a waiting one holds is kept small: no
-//! buffers, one timer, and no room for what may come.
+//! buffers, one timer, and no space for what may come.
 
 use serde_json::Value;
 use std::pin::pin;
@@ -32,7 +32,7 @@ use crate::stats::ActiveSession;
 use crate::template_watcher::CurrentWork;
 use crate::work::job::{self, JobRing};
 use account::Account;
-use check_share::{Checked, check};
+use check_share::{Checked, ShareCheck};
 use difficulty_policy::DifficultyPolicy;
 use inbox::Inbox;
 use read_throttle::ReadThrottle;
@@ -179,7 +179,7 @@ impl Session {
         let mut phase = ShutdownPhase::Not;
         loop {
             if phase == ShutdownPhase::Finishing && self.in_flight == 0 {
-                phase = ShutdownPhase::Told(self.send_off().await?);
+                phase = ShutdownPhase::SentOff(self.send_off().await?);
             }
             if phase == ShutdownPhase::Over && self.in_flight == 0 {
                 return Err(Disconnect::Shutdown);
@@ -206,10 +206,13 @@ impl Session {
                     // The feed ends only with the pool, and may be the first to hear of it.
                     Err(_) => phase = ShutdownPhase::Finishing,
                 },
-                () = &mut stopped, if phase == ShutdownPhase::Not => phase = ShutdownPhase::Finishing,
+                () = &mut stopped,
+                    if phase == ShutdownPhase::Not => phase = ShutdownPhase::Finishing,
                 share = self.checked.next() => self.finish(share).await?,
                 () = timer.as_mut() => match phase {
-                    ShutdownPhase::Told(until) if until <= Instant::now() => phase = ShutdownPhase::Over,
+                    ShutdownPhase::SentOff(until) if until <= Instant::now() => {
+                        phase = ShutdownPhase::Over;
+                    }
                     ShutdownPhase::Not if self.next_tick <= Instant::now() => self.tick().await?,
                     _ => {}
                 },
@@ -224,12 +227,16 @@ impl Session {
     }
 
     /// Sends the miner to the pool's successor, if there is one, and says until when it may take to
-    /// go. What it still submits until then is answered as ever.
+    /// go. What it still submits until then is answered as ever. A miner over TLS is only sent to
+    /// one that shows the same certificate.
     async fn send_off(&mut self) -> Result<Instant, Disconnect> {
-        let Some(successor) = &self.pool.successor else {
+        let Some(handover) = &self.pool.handover else {
             return Err(Disconnect::Shutdown);
         };
-        self.out.send(&successor.line()).await?;
+        if self.out.is_tls() && !Box::pin(handover.takes_tls_miners()).await {
+            return Err(Disconnect::Shutdown);
+        }
+        self.out.send(&handover.successor.line()).await?;
         self.pool.sent_to_successor.fetch_add(1, Relaxed);
         Ok(Instant::now() + LEAVE_TIME)
     }
@@ -285,12 +292,17 @@ impl Session {
         match verdict {
             Ok(share) => {
                 self.in_flight += 1;
-                let (pool, account, id) = (self.pool.clone(), self.account.clone(), id.clone());
-                let peer = self.peer.clone();
+                let check = ShareCheck {
+                    pool: self.pool.clone(),
+                    account: self.account.clone(),
+                    peer: self.peer.clone(),
+                    id: id.clone(),
+                    received_us,
+                };
                 let checked = self.checked.clone();
                 self.pool.tasks.spawn(async move {
                     // A connection that is gone needs no answer; the row is durable all the same.
-                    checked.put(check(pool, account, peer, id, received_us, share).await);
+                    checked.put(check.check(share).await);
                 });
                 None
             }

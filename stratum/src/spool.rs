@@ -1,10 +1,10 @@
 //! The spool: where rows wait on the disk while JetStream is away, so that a miner's work is not
 //! refused.
 //!
-//! `frame` and `record` say how rows lie in a file, `segments` handles the files, `durable_queue` decides
-//! which row goes where. What a row is called, its producer and number, is settled before JetStream
-//! is first offered it, so a row that JetStream had after all is the same row when it comes again,
-//! and the reader of the stream drops it.
+//! `frame` and `record` say how rows lie in a file, `segments` handles the files, `durable_queue`
+//! decides which row goes where. What a row is called, its producer and number, is settled before
+//! JetStream is first offered it, so a row that JetStream had after all is the same row when it
+//! comes again, and the reader of the stream drops it.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -60,13 +60,15 @@ impl SpoolConfig {
         if self.patience_ms == 0
             || self.patience_ms.saturating_mul(2) > durable_timeout_s.saturating_mul(1000)
         {
-            let reason = "must be at least 1 and at most half of durable_timeout_s, or nothing is left for the disk".to_owned();
+            let reason = "must be at least 1 and at most half of durable_timeout_s, or nothing is \
+                          left for the disk"
+                .to_owned();
             return Err(("spool.patience_ms", self.patience_ms.to_string(), reason));
         }
         Ok(())
     }
 
-    /// Bytes a file grows to: small enough that its end comes soon, for only then its room is free
+    /// Bytes a file grows to: small enough that its end comes soon, for only then its space is free
     /// again.
     pub(crate) fn segment_bytes(&self) -> u64 {
         (self.max_bytes / 16).clamp(64 * 1024, 8 * 1024 * 1024)

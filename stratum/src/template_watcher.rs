@@ -59,7 +59,7 @@ struct WatchState {
     next_height: Option<u64>,
     /// The reason told last without its figures, so that the log has one line a change, not one a
     /// poll.
-    told: String,
+    last_reason: String,
     /// Seeds being prepared for the next epoch.
     ahead: JoinSet<()>,
 }
@@ -71,16 +71,16 @@ impl TemplateWatcher {
             heard: Instant::now(),
             taken: None,
             next_height: None,
-            told: String::new(),
+            last_reason: String::new(),
             ahead: JoinSet::new(),
         };
         loop {
             let began = Instant::now();
-            let looked = tokio::select! {
+            let polled = tokio::select! {
                 () = stop.cancelled() => return,
-                looked = self.look(&mut known) => looked,
+                polled = self.poll(&mut known) => polled,
             };
-            self.react(looked, &mut known, began);
+            self.react(polled, &mut known, began);
             let age = known
                 .taken
                 .map_or(0.0, |(_, at)| at.elapsed().as_secs_f64());
@@ -95,7 +95,7 @@ impl TemplateWatcher {
 
     /// `Ok(None)`: nothing to do. `Err`: why there is no good template, and whether that can wait
     /// for the grace time.
-    async fn look(&self, known: &mut WatchState) -> Result<Option<Arc<dyn Template>>, NoTemplate> {
+    async fn poll(&self, known: &mut WatchState) -> Result<Option<Arc<dyn Template>>, NoTemplate> {
         let tip = self.tip(known).await.map_err(|error| NoTemplate {
             cause: NoWorkCause::DaemonSilent,
             reason: error.to_string(),
@@ -151,15 +151,15 @@ impl TemplateWatcher {
 
     fn react(
         &self,
-        looked: Result<Option<Arc<dyn Template>>, NoTemplate>,
+        polled: Result<Option<Arc<dyn Template>>, NoTemplate>,
         known: &mut WatchState,
         began: Instant,
     ) {
-        match looked {
+        match polled {
             Ok(template) => {
                 known.heard = Instant::now();
                 self.counters.daemon_silent(None);
-                known.told.clear();
+                known.last_reason.clear();
                 if let Some(template) = template {
                     if known.taken.is_none_or(|(prev, _)| prev != template.prev()) {
                         self.broadcast_latency.start(began);
@@ -177,9 +177,9 @@ impl TemplateWatcher {
                     .chars()
                     .filter(|letter| !letter.is_ascii_digit())
                     .collect();
-                if news != known.told {
+                if news != known.last_reason {
                     tracing::warn!(reason = %trouble.reason, "no new work from the daemon");
-                    known.told = news;
+                    known.last_reason = news;
                 }
                 if trouble.may_pass {
                     self.counters.daemon_silent(Some(known.heard));
@@ -214,7 +214,7 @@ impl TemplateWatcher {
     fn withdraw(&self, cause: NoWorkCause, reason: &str) {
         self.counters.unready(reason);
         self.work.send_if_modified(|work| match work {
-            CurrentWork::Nothing(told) if *told == cause => false,
+            CurrentWork::Nothing(last_reason) if *last_reason == cause => false,
             _ => {
                 if matches!(work, CurrentWork::Template(_)) {
                     let sessions = self.counters.open_sessions();
@@ -265,7 +265,7 @@ mod tests {
             heard: Instant::now(),
             taken: None,
             next_height: None,
-            told: String::new(),
+            last_reason: String::new(),
             ahead: JoinSet::new(),
         };
         for (height, fell) in [(100, 0), (101, 0), (101, 0), (30, 71), (31, 0)] {

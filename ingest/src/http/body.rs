@@ -92,7 +92,7 @@ pub async fn read<'a>(
     let limit = ingest.config.max_body_bytes;
     let mut chunks = encoding.unpack(body);
     let mut bytes = BytesMut::new();
-    let mut room: Option<SemaphorePermit<'a>> = None;
+    let mut permit: Option<SemaphorePermit<'a>> = None;
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| {
             ErrorResponse::new(
@@ -113,11 +113,11 @@ pub async fn read<'a>(
                 "the bodies being worked on fill the memory set aside for them",
             ));
         };
-        match &mut room {
-            Some(room) => room.merge(more),
-            None => room = Some(more),
+        match &mut permit {
+            Some(permit) => permit.merge(more),
+            None => permit = Some(more),
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok((bytes.freeze(), room))
+    Ok((bytes.freeze(), permit))
 }

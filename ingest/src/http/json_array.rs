@@ -93,12 +93,14 @@ mod tests {
             any::<(String, Vec<String>)>().prop_map(|(k, v)| serde_json::json!({ k: v })),
         ], 0..10)) {
             let body = serde_json::to_vec_pretty(&values).unwrap();
-            let found: Vec<serde_json::Value> = elements(&body).unwrap().into_iter().map(|e| serde_json::from_slice(e).unwrap()).collect();
+            let found: Vec<serde_json::Value> = elements(&body).unwrap().into_iter()
+                .map(|element| serde_json::from_slice(element).unwrap()).collect();
             prop_assert_eq!(found, values);
         }
 
         #[test]
-        fn never_panics(body in prop::collection::vec(prop_oneof![Just(b'['), Just(b']'), Just(b'{'), Just(b'}'), Just(b'"'), Just(b'\\'), Just(b','), Just(b'1')], 0..40)) {
+        fn never_panics(body in prop::collection::vec(prop_oneof![Just(b'['), Just(b']'),
+            Just(b'{'), Just(b'}'), Just(b'"'), Just(b'\\'), Just(b','), Just(b'1')], 0..40)) {
             let _ = elements(&body);
         }
     }

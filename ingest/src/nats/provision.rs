@@ -61,7 +61,8 @@ impl StreamSettings {
             .filter(|age| *age != 0 && *age < self.duplicate_window_s)
         {
             return Err(format!(
-                "streams.max_age_s is {age}; it must not be shorter than streams.duplicate_window_s; 0 means for ever"
+                "streams.max_age_s is {age}; it must not be shorter than \
+                 streams.duplicate_window_s; 0 means for ever"
             ));
         }
         if !matches!(self.replicas, 1 | 3 | 5) {
@@ -94,7 +95,8 @@ pub struct StreamIdentity {
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionError {
     /// It exists with settings that break the guarantees.
-    #[error("stream {stream} exists with settings that would lose or change rows: {}; correct them with `nats stream edit {stream}` or recreate it", .faults.join("; "))]
+    #[error("stream {stream} exists with settings that would lose or change rows: {}; correct them \
+             with `nats stream edit {stream}` or recreate it", .faults.join("; "))]
     Unfit {
         /// Its name.
         stream: String,
@@ -103,7 +105,7 @@ pub enum ProvisionError {
     },
     /// The wish itself is wrong.
     #[error("settings of stream {stream}: {fault}")]
-    Settings {
+    StreamSettings {
         /// Its name.
         stream: String,
         /// What is wrong.
@@ -111,7 +113,8 @@ pub enum ProvisionError {
     },
     /// JetStream cannot be asked; worth a retry.
     #[error(
-        "cannot {attempt} stream {stream}: {reason}; check that JetStream is enabled and this account may use it"
+        "cannot {attempt} stream {stream}: {reason}; check that JetStream is enabled and this \
+         account may use it"
     )]
     Nats {
         /// What was attempted.
@@ -206,96 +209,110 @@ pub async fn inspect_stream(
 
 /// Everything about a stream's settings that breaks the guarantees; empty when it is fit.
 pub fn faults(stream: &dyn Stream, config: &Config) -> Vec<String> {
-    let mut faults = Vec::new();
-    let mut need = |fine: bool, fault: String| {
-        if !fine {
-            faults.push(fault);
-        }
-    };
+    let storage = storage_requirements(stream, config);
+    let features = feature_requirements(config);
+    let broken = storage
+        .into_iter()
+        .chain(features)
+        .filter(|(is_met, _)| !is_met);
+    broken.map(|(_, fault)| fault).collect()
+}
+
+/// What is stored, for how long, and how it is confirmed: whether each setting is fit, and what is
+/// wrong if it is not.
+fn storage_requirements(stream: &dyn Stream, config: &Config) -> Vec<(bool, String)> {
     let subject = format!("{}.>", stream.name());
-    need(
-        config.subjects == [subject.clone()],
-        format!("subjects are {:?}, need [{subject:?}]", config.subjects),
-    );
-    need(
-        config.retention == RetentionPolicy::Limits,
-        format!("retention is {:?}, need Limits", config.retention),
-    );
-    need(
-        config.storage == StorageType::File,
-        format!("storage is {:?}, need File", config.storage),
-    );
-    need(
-        config.deny_delete,
-        "deny_delete is off: single messages could vanish".to_owned(),
-    );
-    need(
-        !config.allow_rollup,
-        "allow_rollup_hdrs is on: a message could erase older ones".to_owned(),
-    );
-    need(
-        !config.no_ack,
-        "no_ack is on: a publisher would never know".to_owned(),
-    );
-    need(
-        !config.sealed,
-        "sealed is on: nothing can be published".to_owned(),
-    );
     let limited = config.max_bytes > 0 || config.max_messages > 0;
-    need(
-        !limited || config.discard == DiscardPolicy::New,
-        "discard is Old with a size limit: unread messages would be dropped, need New".to_owned(),
-    );
-    need(
-        config.max_messages_per_subject <= 0,
-        format!(
-            "max_msgs_per_subject is {}, need none",
-            config.max_messages_per_subject
+    vec![
+        (
+            config.subjects == [subject.clone()],
+            format!("subjects are {:?}, need [{subject:?}]", config.subjects),
         ),
-    );
-    need(
-        config.subject_transform.is_none(),
-        "subject_transform is set: rows would change their subject".to_owned(),
-    );
-    need(
-        config.mirror.is_none(),
-        "it is a mirror: its sequences are not its own".to_owned(),
-    );
-    need(
-        config.sources.as_ref().is_none_or(Vec::is_empty),
-        "it has sources: rows would arrive past our message ids".to_owned(),
-    );
-    need(
-        !config.allow_message_ttl,
-        "allow_msg_ttl is on: single messages could expire early".to_owned(),
-    );
-    need(
-        !config.allow_message_counter,
-        "allow_msg_counter is on: bodies would be rewritten".to_owned(),
-    );
-    need(
-        !config.allow_message_schedules,
-        "allow_msg_schedules is on: messages could replace others".to_owned(),
-    );
-    need(
-        config.allow_direct,
-        "allow_direct is off: reading single messages back would burden the leader".to_owned(),
-    );
-    need(
-        config.duplicate_window >= MIN_DUPLICATE_WINDOW,
-        format!(
-            "duplicate_window is {} s, need at least {} s",
-            config.duplicate_window.as_secs(),
-            MIN_DUPLICATE_WINDOW.as_secs()
+        (
+            config.retention == RetentionPolicy::Limits,
+            format!("retention is {:?}, need Limits", config.retention),
         ),
-    );
-    faults
+        (
+            config.storage == StorageType::File,
+            format!("storage is {:?}, need File", config.storage),
+        ),
+        (
+            config.deny_delete,
+            "deny_delete is off: single messages could vanish".to_owned(),
+        ),
+        (
+            !config.allow_rollup,
+            "allow_rollup_hdrs is on: a message could erase older ones".to_owned(),
+        ),
+        (
+            !config.no_ack,
+            "no_ack is on: a publisher would never know".to_owned(),
+        ),
+        (
+            !config.sealed,
+            "sealed is on: nothing can be published".to_owned(),
+        ),
+        (
+            !limited || config.discard == DiscardPolicy::New,
+            "discard is Old with a size limit: unread messages would be dropped, need New"
+                .to_owned(),
+        ),
+        (
+            config.max_messages_per_subject <= 0,
+            format!(
+                "max_msgs_per_subject is {}, need none",
+                config.max_messages_per_subject
+            ),
+        ),
+    ]
+}
+
+/// Features by which rows would vanish, change or come from elsewhere.
+fn feature_requirements(config: &Config) -> Vec<(bool, String)> {
+    vec![
+        (
+            config.subject_transform.is_none(),
+            "subject_transform is set: rows would change their subject".to_owned(),
+        ),
+        (
+            config.mirror.is_none(),
+            "it is a mirror: its sequences are not its own".to_owned(),
+        ),
+        (
+            config.sources.as_ref().is_none_or(Vec::is_empty),
+            "it has sources: rows would arrive past our message ids".to_owned(),
+        ),
+        (
+            !config.allow_message_ttl,
+            "allow_msg_ttl is on: single messages could expire early".to_owned(),
+        ),
+        (
+            !config.allow_message_counter,
+            "allow_msg_counter is on: bodies would be rewritten".to_owned(),
+        ),
+        (
+            !config.allow_message_schedules,
+            "allow_msg_schedules is on: messages could replace others".to_owned(),
+        ),
+        (
+            config.allow_direct,
+            "allow_direct is off: reading single messages back would burden the leader".to_owned(),
+        ),
+        (
+            config.duplicate_window >= MIN_DUPLICATE_WINDOW,
+            format!(
+                "duplicate_window is {} s, need at least {} s",
+                config.duplicate_window.as_secs(),
+                MIN_DUPLICATE_WINDOW.as_secs()
+            ),
+        ),
+    ]
 }
 
 fn config(stream: &dyn Stream, settings: &StreamSettings) -> Result<Config, ProvisionError> {
     settings
         .validate()
-        .map_err(|fault| ProvisionError::Settings {
+        .map_err(|fault| ProvisionError::StreamSettings {
             stream: stream.name().to_owned(),
             fault,
         })?;

@@ -63,7 +63,8 @@ impl ServerConfig {
 pub enum ServerError {
     /// No binary was found.
     #[error(
-        "cannot find nats-server: set {BINARY_ENV}, put it at .parts/bin/nats-server, or install it on PATH"
+        "cannot find nats-server: set {BINARY_ENV}, put it at .parts/bin/nats-server, or install \
+         it on PATH"
     )]
     NoBinary,
     /// A file could not be handled.
@@ -78,7 +79,8 @@ pub enum ServerError {
     },
     /// A key file holds no key.
     #[error(
-        "{path} holds no key of a NATS user: {reason}; restore it, or remove it to have a new one made"
+        "{path} holds no key of a NATS user: {reason}; restore it, or remove it to have a new one \
+         made"
     )]
     Key {
         /// Which file.
@@ -88,7 +90,8 @@ pub enum ServerError {
     },
     /// An older version of this program ran in the folder after a newer one.
     #[error(
-        "there are streams in {named} and, from an older version of headframe, in {anonymous}; keep the folder whose streams the tables follow, and move the other one away"
+        "there are streams in {named} and, from an older version of headframe, in {anonymous}; \
+         keep the folder whose streams the tables follow, and move the other one away"
     )]
     TwoStores {
         /// The folder of the older version.

@@ -13,7 +13,8 @@ pub enum PublishError {
     Encode(String),
     /// Nothing was stored: the stream holds as much as it may.
     #[error(
-        "stream {stream} is full: {reason}; rows are accepted again when old ones age out or its limit is raised"
+        "stream {stream} is full: {reason}; rows are accepted again when old ones age out or its \
+         limit is raised"
     )]
     Full {
         /// Which stream.
@@ -23,7 +24,8 @@ pub enum PublishError {
     },
     /// Nothing was stored: one message is larger than the server takes.
     #[error(
-        "a message for stream {stream} is too large: {reason}; send smaller rows or raise max_payload"
+        "a message for stream {stream} is too large: {reason}; send smaller rows or raise \
+         max_payload"
     )]
     TooLarge {
         /// Which stream.
@@ -65,7 +67,8 @@ pub enum PublishError {
     },
     /// The rows may be stored or not: no answer came until the deadline.
     #[error(
-        "no acknowledgement from stream {stream} in {seconds} s (last: {reason}); the rows may or may not be stored"
+        "no acknowledgement from stream {stream} in {seconds} s (last: {reason}); the rows may or \
+         may not be stored"
     )]
     Unconfirmed {
         /// Which stream.

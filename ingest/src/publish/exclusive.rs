@@ -36,7 +36,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// Nothing was stored: the stream went on without this writer, or is not what it was.
-    #[error("cannot append to stream {stream} after sequence {expected}: {}", conflict_text(.stream, *.found, *.lost))]
+    #[error("cannot append to stream {stream} after sequence {expected}: {}", conflict_text(.stream,
+        *.found, *.lost))]
     Conflict {
         /// Which stream.
         stream: &'static str,
@@ -50,7 +51,8 @@ pub enum AppendError {
     },
     /// The rows may be stored or not.
     #[error(
-        "appending to stream {stream} after sequence {expected}: no answer ({reason}); the rows may or may not be stored, ask again before anything else"
+        "appending to stream {stream} after sequence {expected}: no answer ({reason}); the rows \
+         may or may not be stored, ask again before anything else"
     )]
     Unknown {
         /// Which stream.
@@ -222,9 +224,9 @@ impl ExclusiveAppender {
         Ok(self.settle().await?.unwrap_or(self.last))
     }
 
-    /// Finds out what became of the message whose outcome is open: its sequence once it is certainly
-    /// stored, `None` when there is no such message. It is sent again if need be, under the same id
-    /// and for the same place.
+    /// Finds out what became of the message whose outcome is open: its sequence once it is
+    /// certainly stored, `None` when there is no such message. It is sent again if need be, under
+    /// the same id and for the same place.
     pub async fn settle(&mut self) -> Result<Option<u64>, AppendError> {
         let stream = self.stream.name();
         let until = Instant::now() + self.settle_timeout;
@@ -342,10 +344,12 @@ fn encode<R: Record>(rows: &[R]) -> Result<Bytes, PublishError> {
 fn conflict_text(stream: &str, found: u64, lost: bool) -> String {
     match lost {
         true => format!(
-            "it was created anew or has lost messages that it had acknowledged, and ends at {found}; restore it, or decide with `headframe adopt {stream}`"
+            "it was created anew or has lost messages that it had acknowledged, and ends at \
+             {found}; restore it, or decide with `headframe adopt {stream}`"
         ),
         false => format!(
-            "it goes on to {found}, written by somebody else; read it again first, and let only one process write it"
+            "it goes on to {found}, written by somebody else; read it again first, and let only \
+             one process write it"
         ),
     }
 }
@@ -426,7 +430,8 @@ async fn find_in_stream(nats: &Nats, stream: &'static str, pending: &Pending) ->
         }
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {
             Outcome::Open(format!(
-                "message {wanted}, which would tell, has left the stream; start again from the table"
+                "message {wanted}, which would tell, has left the stream; start again from the \
+                 table"
             ))
         }
         Err(error) => Outcome::Open(error.to_string()),

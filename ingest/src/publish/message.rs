@@ -57,7 +57,7 @@ pub struct Job {
     /// Where the answer goes; the caller may be gone.
     pub reply: oneshot::Sender<Result<Receipt, PublishError>>,
     /// The share of the queue's bytes, held until the answer.
-    pub room: OwnedSemaphorePermit,
+    pub permit: OwnedSemaphorePermit,
 }
 
 /// The callers that wait for one message.
@@ -99,12 +99,12 @@ impl Open {
         text: &[u8],
         rows: usize,
         reply: oneshot::Sender<Result<Receipt, PublishError>>,
-        room: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
     ) {
         self.text.put_slice(text);
         self.text.put_u8(b'\n');
         self.rows += rows;
-        self.waiting.push((reply, room));
+        self.waiting.push((reply, permit));
     }
 }
 
@@ -164,7 +164,7 @@ impl Sealer {
 
     /// Seals a job that is a message of its own.
     pub fn alone(&mut self, job: Job, deadline: Instant) -> Sealed {
-        let waiting = vec![(job.reply, job.room)];
+        let waiting = vec![(job.reply, job.permit)];
         match job.body {
             Body::Lines { text, rows } => self.seal(
                 job.subject,
@@ -242,7 +242,7 @@ impl Sealer {
 impl Sealed {
     /// Answers everyone who waits.
     pub fn settle(self, result: &Result<Receipt, PublishError>) {
-        for (reply, _room) in self.waiting {
+        for (reply, _permit) in self.waiting {
             // The caller may have gone away, which is its right.
             reply.send(result.clone()).ok();
         }

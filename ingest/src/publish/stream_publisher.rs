@@ -27,7 +27,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
 type Ack = BoxFuture<'static, (u64, u32, Result<PublishAck, AckError>)>;
 
-struct Lane {
+struct StreamPublisher {
     nats: Nats,
     config: PublisherConfig,
     stream: &'static str,
@@ -53,7 +53,7 @@ pub async fn run(
 ) {
     let mut connected = nats.connected();
     let connects = nats.connects();
-    let mut lane = Lane {
+    let mut publisher = StreamPublisher {
         nats,
         config,
         stream,
@@ -69,30 +69,34 @@ pub async fn run(
     let mut incoming = Vec::new();
     let mut closed = false;
     let mut events = true;
-    while !closed || !lane.idle() {
-        let wake = lane.wake_at();
+    while !closed || !publisher.idle() {
+        let wake = publisher.wake_at();
         tokio::select! {
-            Some((order, attempt, result)) = lane.acks.next(), if !lane.acks.is_empty() => lane.settle(order, attempt, result),
+            Some((order, attempt, result)) = publisher.acks.next(),
+                if !publisher.acks.is_empty() => publisher.settle(order, attempt, result),
             change = connected.changed(), if events => events = change.is_ok(),
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
-            count = jobs.recv_many(&mut incoming, 1024), if !closed && lane.has_room() => closed = count == 0,
+            count = jobs.recv_many(&mut incoming, 1024),
+                if !closed && publisher.has_space() => closed = count == 0,
         }
         let now = Instant::now();
-        incoming.drain(..).for_each(|job| lane.absorb(job, now));
-        lane.expire(now);
-        lane.repeat(now).await;
-        lane.close_due(now, closed || jobs.is_empty());
-        lane.send_ready(now).await;
+        incoming
+            .drain(..)
+            .for_each(|job| publisher.absorb(job, now));
+        publisher.expire(now);
+        publisher.repeat(now).await;
+        publisher.close_due(now, closed || jobs.is_empty());
+        publisher.send_ready(now).await;
     }
 }
 
-impl Lane {
+impl StreamPublisher {
     fn idle(&self) -> bool {
         self.open.is_empty() && self.ready.is_empty() && self.flying.is_empty()
     }
 
     /// Rows are taken only while they can be sent soon; the rest waits with its callers.
-    fn has_room(&self) -> bool {
+    fn has_space(&self) -> bool {
         self.ready.len() < self.config.in_flight
             && self
                 .open
@@ -162,7 +166,7 @@ impl Lane {
                 .entry(job.subject)
                 .or_insert_with(|| Open::new(now)),
         };
-        open.add(&text, rows, job.reply, job.room);
+        open.add(&text, rows, job.reply, job.permit);
     }
 
     fn seal(&mut self, subject: &str, deadline: Instant) {
@@ -300,7 +304,9 @@ impl Lane {
         };
         if let Some(sealed) = self.flying.remove(&order) {
             let kind = if answer.is_ok() { "ok" } else { "failed" };
-            metrics::counter!("headframe_published_messages_total", "stream" => self.stream, "result" => kind).increment(1);
+            metrics::counter!("headframe_published_messages_total", "stream" => self.stream,
+                "result" => kind)
+            .increment(1);
             sealed.settle(&answer);
         }
     }

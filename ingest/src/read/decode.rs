@@ -17,7 +17,7 @@ use crate::read::state::{DecoderState, MessageFingerprint};
 mod columns;
 pub(crate) mod rows;
 
-use rows::{Origin, Rows};
+use rows::{RowValues, Rows};
 
 /// The rows of a closed range of messages.
 #[derive(Debug, Clone)]
@@ -122,7 +122,7 @@ impl Decoder {
     /// Drops duplicates and builds the columns.
     fn assemble(&mut self, messages: &[Message], rows: Rows, counts: &mut Counts) -> RecordBatch {
         let Rows { batch, mut entries } = rows;
-        let named = batch.as_ref().and_then(columns::Identities::of);
+        let named = batch.as_ref().and_then(columns::Identities::from_batch);
         let mut at = 0;
         while at < entries.len() {
             let index = entries[at].message;
@@ -140,7 +140,7 @@ impl Decoder {
         counts.duplicates += (before - entries.len()) as u64;
         counts.rejected += entries
             .iter()
-            .filter(|entry| matches!(entry.origin, Origin::Bad { .. }))
+            .filter(|entry| matches!(entry.values, RowValues::Bad { .. }))
             .count() as u64;
         columns::build(
             &self.schema,
@@ -162,9 +162,9 @@ impl Decoder {
         let seen = &mut self.state.seen;
         // The usual message: numbered by its headers, complete, and new as a whole.
         // Decided by this message alone: its neighbours in the call must not matter.
-        let own = |entry: &rows::Entry| match entry.origin {
-            Origin::Good { row } => named.and_then(|named| named.of_row(row)),
-            Origin::Bad { .. } => None,
+        let own = |entry: &rows::Entry| match entry.values {
+            RowValues::Good { row } => named.and_then(|named| named.of_row(row)),
+            RowValues::Bad { .. } => None,
         };
         if entries.iter().all(|entry| own(entry).is_none())
             && let (Some((producer, first)), true) = (message.identity(0), contiguous(entries))

@@ -199,7 +199,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_plain_set(steps in prop::collection::vec((0..3_u8, 0..60_i64, 1..8_usize), 0..200)) {
+        fn agrees_with_a_plain_set(steps in prop::collection::vec((0..3_u8, 0..60_i64, 1..8_usize),
+            0..200)) {
             let mut seen = DuplicateFilter::default();
             let mut plain = BTreeSet::new();
             for (producer, first, count) in steps {

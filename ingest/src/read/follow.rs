@@ -21,8 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Reads, decodes and pushes until cancelled (`Ok`) or until the stream has a fault nobody here can
 /// decide.
 ///
-/// `from.next` must be the sequence after `state`'s last message, and `base` the table's binding to the
-/// stream.
+/// `from.next` must be the sequence after `state`'s last message, and `base` the table's binding to
+/// the stream.
 pub async fn follow_stream(
     nats: Nats,
     stream: &'static dyn Stream,

@@ -234,12 +234,12 @@ impl Pull {
             "expires": EXPIRES.as_nanos() as u64,
             "idle_heartbeat": config.heartbeat.as_nanos() as u64,
         });
-        let asked = nats.client.publish_with_reply(
+        let request = nats.client.publish_with_reply(
             self.subject.clone(),
             self.inbox.clone(),
             body.to_string().into(),
         );
-        asked.await.map_err(|_| ())?;
+        request.await.map_err(|_| ())?;
         self.outstanding += count;
         Ok(())
     }

@@ -57,7 +57,8 @@ pub enum DecoderStateError {
     Broken(String),
     /// Another version of the program wrote them.
     #[error(
-        "decoder state has version {0}, this program reads {VERSION}; use an older state file or the program that wrote it"
+        "decoder state has version {0}, this program reads {VERSION}; use an older state file or \
+         the program that wrote it"
     )]
     Version(u32),
 }

@@ -35,8 +35,14 @@ async fn start(extra: &str) -> Foreign {
     let folder = TempDir::new().unwrap();
     let config = folder.path().join("server.conf");
     let run = folder.path();
-    std::fs::write(&config, format!("listen: \"127.0.0.1:-1\"\nports_file_dir: {run:?}\njetstream {{ store_dir: {run:?} }}\n{extra}\n"))
-        .unwrap();
+    std::fs::write(
+        &config,
+        format!(
+            "listen: \"127.0.0.1:-1\"\nports_file_dir: {run:?}\njetstream \
+                                     {{ store_dir: {run:?} }}\n{extra}\n"
+        ),
+    )
+    .unwrap();
     let child = Command::new(binary())
         .arg("-c")
         .arg(&config)
@@ -138,7 +144,8 @@ async fn tls_both_ways() {
 async fn passwords_and_permissions() {
     let users = r#"authorization { users = [
         { user: ops, password: "o-secret" },
-        { user: guest, password: "g-secret", permissions: { publish: { deny: "sensors.>" } } } ] }"#;
+        { user: limited, password: "l-secret",
+            permissions: { publish: { deny: "sensors.>" } } } ] }"#;
     let server = start(users).await;
     let login = |user: &str, password: &str| {
         let file = server.folder.path().join(format!("{user}.password"));
@@ -162,8 +169,8 @@ async fn passwords_and_permissions() {
         .record(&reading(1))
         .await
         .unwrap();
-    let guest = Nats::connect(&login("guest", "g-secret")).await.unwrap();
-    let error = Publisher::new(guest, "guest", PublisherConfig::default())
+    let limited = Nats::connect(&login("limited", "l-secret")).await.unwrap();
+    let error = Publisher::new(limited, "limited", PublisherConfig::default())
         .record(&reading(2))
         .await
         .unwrap_err();

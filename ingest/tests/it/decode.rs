@@ -256,7 +256,8 @@ fn rows_may_carry_their_own_identity() {
 fn any_message() -> impl Strategy<Value = Message> {
     let row = prop_oneof![
         4 => (0..50_i64).prop_map(line),
-        1 => (0..50_i64).prop_map(|n| line(n).replacen('{', &format!("{{\"producer\":\"m\",\"producer_seq\":{n},"), 1)),
+        1 => (0..50_i64).prop_map(|n| line(n).replacen('{',
+            &format!("{{\"producer\":\"m\",\"producer_seq\":{n},"), 1)),
         1 => Just("{\"site\":\"x\"}".to_owned()),
         1 => Just("{} {}".to_owned()),
         1 => Just("]".to_owned()),
@@ -288,7 +289,8 @@ fn any_message() -> impl Strategy<Value = Message> {
 
 proptest! {
     #[test]
-    fn the_cut_into_calls_does_not_matter(mut messages in prop::collection::vec(any_message(), 1..20), cuts in prop::collection::vec(0..20_usize, 0..6)) {
+    fn the_cut_into_calls_does_not_matter(mut messages in prop::collection::vec(any_message(),
+        1..20), cuts in prop::collection::vec(0..20_usize, 0..6)) {
         for (message, seq) in messages.iter_mut().zip(1_u64..) {
             message.seq = seq;
             message.time_ns = 1_700_000_000_000_000_000 + i64::try_from(seq).unwrap();
@@ -299,10 +301,13 @@ proptest! {
         cuts.extend([0, messages.len()]);
         cuts.sort_unstable();
         let mut parts = Decoder::new(SENSORS, 7, DecoderState::default());
-        let chunks: Vec<_> = cuts.windows(2).map(|cut| parts.decode(&messages[cut[0]..cut[1]])).collect();
-        let joined = concat_batches(&expected.batch.schema(), chunks.iter().map(|chunk| &chunk.batch)).unwrap();
+        let decode = |cut: &[usize]| parts.decode(&messages[cut[0]..cut[1]]);
+        let chunks: Vec<_> = cuts.windows(2).map(decode).collect();
+        let joined = concat_batches(&expected.batch.schema(),
+            chunks.iter().map(|chunk| &chunk.batch)).unwrap();
         prop_assert_eq!(&joined, &expected.batch);
-        prop_assert_eq!(chunks.iter().map(|chunk| chunk.duplicates).sum::<u64>(), expected.duplicates);
+        prop_assert_eq!(chunks.iter().map(|chunk| chunk.duplicates).sum::<u64>(),
+            expected.duplicates);
         prop_assert_eq!(chunks.iter().map(|chunk| chunk.rejected).sum::<u64>(), expected.rejected);
         prop_assert_eq!(parts.state(), whole.state());
         // No message vanishes: it has a row, or all of its rows were duplicates.

@@ -289,27 +289,28 @@ async fn a_stream_made_anew_is_not_taken_for_the_old_one() {
     for length in 1..=3 {
         // Shorter than the old one, as long, and longer.
         publisher(&nats).record(&reading(length)).await.unwrap();
-        for told in [appender.verify().await, appender.refresh().await] {
+        for answer in [appender.verify().await, appender.refresh().await] {
             let found = u64::try_from(length).unwrap();
-            let right = matches!(told, Err(AppendError::Conflict { expected: 2, found: now, lost: true, .. }) if now == found);
-            assert!(right, "{told:?}");
+            let right = matches!(answer, Err(AppendError::Conflict { expected: 2, found: now,
+                lost: true, .. }) if now == found);
+            assert!(right, "{answer:?}");
         }
         if length != 2 {
-            let told = appender.append(&rows(9, 1)).await.unwrap_err();
+            let answer = appender.append(&rows(9, 1)).await.unwrap_err();
             assert!(
                 matches!(
-                    told,
+                    answer,
                     AppendError::Conflict {
                         expected: 2,
                         lost: true,
                         ..
                     }
                 ),
-                "{told}"
+                "{answer}"
             );
             assert!(
-                told.to_string().contains("headframe adopt sensors"),
-                "{told}"
+                answer.to_string().contains("headframe adopt sensors"),
+                "{answer}"
             );
         }
     }

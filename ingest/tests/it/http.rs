@@ -214,10 +214,10 @@ async fn every_encoding_is_taken_and_every_row_accounted_for() {
             .all(|payload| payloads.contains(payload)),
         "{payloads:?}"
     );
-    let told = mixed.body["rejected"][0]["reason"].as_str().unwrap();
+    let said = mixed.body["rejected"][0]["reason"].as_str().unwrap();
     assert!(
         bad.iter()
-            .any(|(payload, reason)| payload == "broken" && reason == told),
+            .any(|(payload, reason)| payload == "broken" && reason == said),
         "the dead letter says what the client was told"
     );
 }

@@ -1,4 +1,4 @@
-//! The ingest room against a real `nats-server`.
+//! The ingest crate against a real `nats-server`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;

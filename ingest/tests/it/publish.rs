@@ -347,7 +347,7 @@ async fn provisioning_repeats_and_refuses_everything_wrong_at_once() {
     let ProvisionError::Unfit { faults, .. } = &error else {
         panic!("{error}")
     };
-    let told = error.to_string();
+    let message = error.to_string();
     for part in [
         "subjects",
         "retention",
@@ -360,7 +360,7 @@ async fn provisioning_repeats_and_refuses_everything_wrong_at_once() {
         "allow_direct",
         "duplicate_window",
     ] {
-        assert!(told.contains(part), "{part} is not in: {told}");
+        assert!(message.contains(part), "{part} is not in: {message}");
     }
     assert_eq!(faults.len(), 10, "{faults:#?}");
     let short = StreamSettings {
@@ -369,6 +369,6 @@ async fn provisioning_repeats_and_refuses_everything_wrong_at_once() {
     };
     assert!(matches!(
         provision_stream(&nats.js, SENSORS, &short).await,
-        Err(ProvisionError::Settings { .. })
+        Err(ProvisionError::StreamSettings { .. })
     ));
 }

@@ -68,7 +68,10 @@ async fn a_reader_resumes_where_it_stopped() {
     while seen < 225 {
         tokio::select! {
             biased;
-            messages = next.next() => for message in messages.unwrap() { seen += 1; assert_eq!(message.seq, seen); },
+            messages = next.next() => for message in messages.unwrap() {
+                seen += 1;
+                assert_eq!(message.seq, seen);
+            },
             () = tokio::task::yield_now() => {}
         }
     }

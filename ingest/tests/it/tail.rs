@@ -70,7 +70,7 @@ fn what_does_not_fit_is_not_claimed_and_commits_heal_it() {
         "the last chunk was not held"
     );
     assert_eq!(seqs(&view), (1..=view.through).collect::<Vec<_>>());
-    // Room appears while the hole is open: newer rows are held, but not claimed.
+    // Space appears while the hole is open: newer rows are held, but not claimed.
     tail.committed(view.through);
     tail.push(&chunk(last + 1, last + 10));
     let open = tail.view();

@@ -54,29 +54,39 @@ WITH both AS (
   SELECT site, meter, CAST(event_time AS BIGINT) AS t, power_w AS p, seq, row FROM rows
   UNION ALL SELECT site, meter, CAST(event_time AS BIGINT), power_w, seq, row FROM context),
 next_segments AS (
-  SELECT 1 AS sign, site, meter, t, p, lag(t) OVER w AS t0, lag(p) OVER w AS p0 FROM both WINDOW w AS (PARTITION BY site, meter ORDER BY t, seq, row)),
+  SELECT 1 AS sign, site, meter, t, p, lag(t) OVER w AS t0, lag(p) OVER w AS p0 FROM both
+  WINDOW w AS (PARTITION BY site, meter ORDER BY t, seq, row)),
 old_segments AS (
   SELECT -1 AS sign, site, meter, t, p, lag(t) OVER w AS t0, lag(p) OVER w AS p0
-  FROM (SELECT site, meter, CAST(event_time AS BIGINT) AS t, power_w AS p, seq, row FROM context) AS old
+  FROM (
+    SELECT site, meter, CAST(event_time AS BIGINT) AS t, power_w AS p, seq, row FROM context) AS old
   WINDOW w AS (PARTITION BY site, meter ORDER BY t, seq, row)),
 segments AS (
-  SELECT * FROM (SELECT * FROM next_segments UNION ALL SELECT * FROM old_segments) AS s WHERE t > t0 AND t - t0 <= 900000000),
+  SELECT * FROM (SELECT * FROM next_segments UNION ALL SELECT * FROM old_segments) AS s
+  WHERE t > t0 AND t - t0 <= 900000000),
 pieces AS (
-  SELECT sign, site, meter, t, p, t0, p0, unnest(generate_series(t0 - t0 % 10000000, t - 1, 10000000)) AS b FROM segments),
+  SELECT sign, site, meter, t, p, t0, p0,
+    unnest(generate_series(t0 - t0 % 10000000, t - 1, 10000000)) AS b FROM segments),
 ends AS (
-  SELECT sign, site, meter, t, p, t0, p0, b, greatest(b, t0) AS x0, least(b + 10000000, t) AS x1 FROM pieces),
+  SELECT sign, site, meter, t, p, t0, p0, b, greatest(b, t0) AS x0, least(b + 10000000, t) AS x1
+  FROM pieces),
 energy AS (
   SELECT b, site, meter, sum(sign * CAST(round(
-    ((p0 + (p - p0) * (CAST(x0 - t0 AS DOUBLE) / (t - t0))) + (p0 + (p - p0) * (CAST(x1 - t0 AS DOUBLE) / (t - t0)))) / 2
+    ((p0 + (p - p0) * (CAST(x0 - t0 AS DOUBLE) / (t - t0)))
+      + (p0 + (p - p0) * (CAST(x1 - t0 AS DOUBLE) / (t - t0)))) / 2
     * (CAST(x1 - x0 AS DOUBLE) / 3600)) AS BIGINT)) AS energy_uwh
   FROM ends GROUP BY 1, 2, 3),
 parts AS (
-  SELECT CAST(event_time AS BIGINT) - CAST(event_time AS BIGINT) % 10000000 AS b, site, meter, 1 AS samples,
-    CAST(round(power_w * 1000) AS BIGINT) AS power_sum_mw, power_w AS power_min_w, power_w AS power_max_w, 0 AS energy_uwh,
-    CASE WHEN ingest_time > event_time + INTERVAL '10 seconds' THEN 1 ELSE 0 END AS late_samples FROM rows
-  UNION ALL SELECT b, site, meter, 0, 0, NULL, NULL, energy_uwh, 0 FROM energy WHERE energy_uwh <> 0)
-SELECT arrow_cast(b, 'Timestamp(Microsecond, Some(\"UTC\"))') AS bin, site, meter, sum(samples) AS samples,
-  CAST(sum(power_sum_mw) AS DECIMAL(38,0)) AS power_sum_mw, min(power_min_w) AS power_min_w, max(power_max_w) AS power_max_w,
+  SELECT CAST(event_time AS BIGINT) - CAST(event_time AS BIGINT) % 10000000 AS b, site, meter,
+    1 AS samples, CAST(round(power_w * 1000) AS BIGINT) AS power_sum_mw,
+    power_w AS power_min_w, power_w AS power_max_w, 0 AS energy_uwh,
+    CASE WHEN ingest_time > event_time + INTERVAL '10 seconds' THEN 1 ELSE 0 END AS late_samples
+  FROM rows
+  UNION ALL
+  SELECT b, site, meter, 0, 0, NULL, NULL, energy_uwh, 0 FROM energy WHERE energy_uwh <> 0)
+SELECT arrow_cast(b, 'Timestamp(Microsecond, Some(\"UTC\"))') AS bin, site, meter,
+  sum(samples) AS samples, CAST(sum(power_sum_mw) AS DECIMAL(38,0)) AS power_sum_mw,
+  min(power_min_w) AS power_min_w, max(power_max_w) AS power_max_w,
   CAST(sum(energy_uwh) AS DECIMAL(38,0)) AS energy_uwh, sum(late_samples) AS late_samples
 FROM parts GROUP BY b, site, meter";
 
@@ -113,9 +123,11 @@ fn view(tier: Tier) -> View {
     let sums: Vec<String> = MEASURES.iter().map(Measure::merge_sql).collect();
     let sql = format!(
         "SELECT {window}, site, meter, samples, late_samples, power_min_w, power_max_w, \
-         CASE WHEN samples > 0 THEN CAST(power_sum_mw AS DOUBLE) / 1000 / samples END AS power_mean_w, \
+         CASE WHEN samples > 0 THEN CAST(power_sum_mw AS DOUBLE) / 1000 / samples END \
+         AS power_mean_w, \
          CAST(energy_uwh AS DOUBLE) / 1000000 AS energy_wh \
-         FROM (SELECT bin, site, meter, {sums} FROM partials WHERE tier = '{tier}' GROUP BY bin, site, meter) \
+         FROM (SELECT bin, site, meter, {sums} FROM partials WHERE tier = '{tier}' \
+         GROUP BY bin, site, meter) \
          WHERE samples > 0 OR energy_uwh <> 0",
         window = window_sql(tier),
         sums = sums.join(", "),

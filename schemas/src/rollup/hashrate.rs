@@ -57,12 +57,15 @@ const MEASURES: &[Measure] = &[
 ];
 
 const FINEST: &str = "\
-SELECT date_bin(INTERVAL '10 seconds', event_time, TIMESTAMP '1970-01-01T00:00:00Z') AS bin, pool, miner, worker,
+SELECT date_bin(INTERVAL '10 seconds', event_time, TIMESTAMP '1970-01-01T00:00:00Z') AS bin,
+  pool, miner, worker,
   sum(CASE WHEN outcome = 'accepted' THEN 1 ELSE 0 END) AS accepted_shares,
   sum(CASE WHEN outcome = 'stale' THEN 1 ELSE 0 END) AS stale_shares,
   sum(CASE WHEN outcome IN ('accepted', 'stale') THEN 0 ELSE 1 END) AS rejected_shares,
-  CAST(sum(CAST(CASE WHEN outcome = 'accepted' THEN difficulty ELSE 0 END AS DECIMAL(20,0))) AS DECIMAL(38,0)) AS accepted_difficulty,
-  CAST(sum(CAST(CASE WHEN outcome = 'accepted' THEN 0 ELSE difficulty END AS DECIMAL(20,0))) AS DECIMAL(38,0)) AS rejected_difficulty,
+  CAST(sum(CAST(CASE WHEN outcome = 'accepted' THEN difficulty ELSE 0 END AS DECIMAL(20,0)))
+    AS DECIMAL(38,0)) AS accepted_difficulty,
+  CAST(sum(CAST(CASE WHEN outcome = 'accepted' THEN 0 ELSE difficulty END AS DECIMAL(20,0)))
+    AS DECIMAL(38,0)) AS rejected_difficulty,
   sum(CASE WHEN ingest_time > event_time + INTERVAL '10 seconds' THEN 1 ELSE 0 END) AS late_shares
 FROM rows GROUP BY 1, 2, 3, 4";
 
@@ -71,7 +74,8 @@ impl Rollup for HashrateRollup {
         "hashrate"
     }
     fn doc(&self) -> &'static str {
-        "Partial sums of accepted and rejected work per worker and window; add them up by bin and key."
+        "Partial sums of accepted and rejected work per worker and window; add them up by bin and \
+         key."
     }
     fn stream(&self) -> &'static dyn Stream {
         &Shares
@@ -109,8 +113,10 @@ fn view(prefix: &str, keys: usize, level: &str, tier: Tier) -> View {
     let sql = format!(
         "SELECT {window}, {keys_sql}, {names}, \
          CAST(accepted_difficulty AS DOUBLE) / {seconds} AS hashrate_hs, \
-         CASE WHEN accepted_shares > 0 THEN CAST(accepted_difficulty AS DOUBLE) / {seconds} / sqrt(accepted_shares) END AS hashrate_stderr_hs \
-         FROM (SELECT bin, {keys_sql}, {sums} FROM partials WHERE tier = '{tier}' GROUP BY bin, {keys_sql})",
+         CASE WHEN accepted_shares > 0 THEN CAST(accepted_difficulty AS DOUBLE) / {seconds} \
+         / sqrt(accepted_shares) END AS hashrate_stderr_hs \
+         FROM (SELECT bin, {keys_sql}, {sums} FROM partials WHERE tier = '{tier}' \
+         GROUP BY bin, {keys_sql})",
         window = window_sql(tier),
         names = MEASURES
             .iter()

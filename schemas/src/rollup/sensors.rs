@@ -47,9 +47,11 @@ const MEASURES: &[Measure] = &[
 ];
 
 const FINEST: &str = "\
-SELECT date_bin(INTERVAL '10 seconds', event_time, TIMESTAMP '1970-01-01T00:00:00Z') AS bin, site, sensor, quantity,
+SELECT date_bin(INTERVAL '10 seconds', event_time, TIMESTAMP '1970-01-01T00:00:00Z') AS bin,
+  site, sensor, quantity,
   count(*) AS readings,
-  CAST(sum(CAST(CAST(round(value * 1000000) AS BIGINT) AS DECIMAL(20,0))) AS DECIMAL(38,0)) AS value_sum_micro,
+  CAST(sum(CAST(CAST(round(value * 1000000) AS BIGINT) AS DECIMAL(20,0))) AS DECIMAL(38,0))
+    AS value_sum_micro,
   min(value) AS value_min, max(value) AS value_max,
   sum(CASE WHEN ingest_time > event_time + INTERVAL '10 seconds' THEN 1 ELSE 0 END) AS late_readings
 FROM rows GROUP BY 1, 2, 3, 4";
@@ -82,8 +84,10 @@ fn view(tier: Tier) -> View {
     let sums: Vec<String> = MEASURES.iter().map(Measure::merge_sql).collect();
     let sql = format!(
         "SELECT {window}, site, sensor, quantity, readings, late_readings, value_min, value_max, \
-         CASE WHEN readings > 0 THEN CAST(value_sum_micro AS DOUBLE) / 1000000 / readings END AS value_mean \
-         FROM (SELECT bin, site, sensor, quantity, {sums} FROM partials WHERE tier = '{tier}' GROUP BY bin, site, sensor, quantity)",
+         CASE WHEN readings > 0 THEN CAST(value_sum_micro AS DOUBLE) / 1000000 / readings END \
+         AS value_mean \
+         FROM (SELECT bin, site, sensor, quantity, {sums} FROM partials WHERE tier = '{tier}' \
+         GROUP BY bin, site, sensor, quantity)",
         window = window_sql(tier),
         sums = sums.join(", "),
         tier = tier.name,

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::account;
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, WritePermission, payouts};
+use crate::stream::{GapPolicy, Record, Stream, WritePermission};
 
 /// The steps in a block's life.
 pub const STATUSES: &[&str] = &[
@@ -30,30 +31,65 @@ pub struct Blocks;
 const COLUMNS: &[Column] = &[
     Column::time("event_time", "When this step happened.").required(),
     Column::new("pool", Kind::Text, "The pool that found the block.").required(),
-    Column::new("hash", Kind::Text, "The block's identity: its hash, 64 hex digits.").required(),
-    Column::new("height", Kind::Int, "The block's height.").required().limits(Limits::Int(0, i64::MAX)),
-    Column::new("miner", Kind::Text, "The account whose share it is.").required().limits(Limits::NoneOf(payouts::RESERVED)),
+    Column::new(
+        "hash",
+        Kind::Text,
+        "The block's identity: its hash, 64 hex digits.",
+    )
+    .required(),
+    Column::new("height", Kind::Int, "The block's height.")
+        .required()
+        .limits(Limits::Int(0, i64::MAX)),
+    Column::new("miner", Kind::Text, "The account whose share it is.")
+        .required()
+        .limits(Limits::NoneOf(account::RESERVED)),
     Column::new("worker", Kind::Text, "The worker that found it.").required(),
     Column::new(
         "status",
         Kind::Text,
-        "The step: candidate (written before the daemon is told), accepted, refused, confirmed, orphaned or matured; unproven (found on the chain by the pool's public tag alone, held until the operator confirms it) or rejected (by the operator).",
+        "The step: candidate (written before the daemon is told), accepted, refused, confirmed, \
+         orphaned or matured; unproven (found on the chain by the pool's public tag alone, held \
+         until the operator confirms it) or rejected (by the operator).",
     )
     .required()
     .limits(Limits::OneOf(STATUSES)),
-    Column::new("network_difficulty", Kind::Decimal, "The network's difficulty at the block.").required().unit(Unit::Hashes),
-    Column::new("reward_atomic", Kind::Decimal, "The reward the template promised.").unit(Unit::AtomicUnits),
-    Column::new("reason", Kind::Text, "What the daemon said when it refused."),
-    Column::new("scheme", Kind::Text, "How the reward is shared out, frozen when the block was found: pplns, prop or solo.")
-        .limits(Limits::OneOf(SCHEMES)),
+    Column::new(
+        "network_difficulty",
+        Kind::Decimal,
+        "The network's difficulty at the block.",
+    )
+    .required()
+    .unit(Unit::Hashes),
+    Column::new(
+        "reward_atomic",
+        Kind::Decimal,
+        "The reward the template promised.",
+    )
+    .unit(Unit::AtomicUnits),
+    Column::new(
+        "reason",
+        Kind::Text,
+        "What the daemon said when it refused.",
+    ),
+    Column::new(
+        "scheme",
+        Kind::Text,
+        "How the reward is shared out, frozen when the block was found: pplns, prop or solo.",
+    )
+    .limits(Limits::OneOf(SCHEMES)),
     Column::new(
         "window_milli",
         Kind::Int,
-        "Work the PPLNS window reaches back, in thousandths of a block; frozen when the block was found.",
+        "Work the PPLNS window reaches back, in thousandths of a block; frozen when the block was \
+         found.",
     )
     .limits(Limits::Int(1, MAX_WINDOW_MILLI)),
-    Column::new("fee_bp", Kind::Int, "The pool's part in hundredths of a percent; frozen when the block was found.")
-        .limits(Limits::Int(0, MAX_FEE_BP)),
+    Column::new(
+        "fee_bp",
+        Kind::Int,
+        "The pool's part in hundredths of a percent; frozen when the block was found.",
+    )
+    .limits(Limits::Int(0, MAX_FEE_BP)),
 ];
 
 impl Stream for Blocks {

@@ -35,7 +35,8 @@ impl Stream for Hashrates {
         "hashrate"
     }
     fn doc(&self) -> &'static str {
-        "Hashrate as reported; the rollups hashrate_10s … hashrate_1d are computed from shares instead."
+        "Hashrate as reported; the rollups hashrate_10s … hashrate_1d are computed from shares \
+         instead."
     }
     fn columns(&self) -> &'static [Column] {
         COLUMNS

@@ -20,24 +20,51 @@ const COLUMNS: &[Column] = &[
     Column::new(
         "kind",
         Kind::Text,
-        "threshold (the least amount worth a payment to the account), hold (pay nothing to the account, or to nobody), resume, \
-         adjust (move money between the pool's reserve and the account, which may be fee), or resolve (end the review of a payment).",
+        "threshold (the least amount worth a payment to the account), hold (pay nothing to the \
+         account, or to nobody), resume, adjust (move money between the pool's reserve and the \
+         account, which may be fee), or resolve (end the review of a payment).",
     )
     .required()
     .limits(Limits::OneOf(KINDS)),
-    Column::new("account", Kind::Text, "The miner it is about, or fee; absent in a hold or resume of everybody."),
+    Column::new(
+        "account",
+        Kind::Text,
+        "The miner it is about, or fee; absent in a hold or resume of everybody.",
+    ),
     Column::new(
         "amount_atomic",
         Kind::Decimal,
-        "The threshold, 0 for the pool's own; or what the account gains by an adjustment, negative when it loses.",
+        "The threshold, 0 for the pool's own; or what the account gains by an adjustment, negative \
+         when it loses.",
     )
     .unit(Unit::AtomicUnits),
-    Column::new("payment", Kind::Text, "The payment that a resolve is about."),
-    Column::new("verdict", Kind::Text, "What the operator found about that payment: paid or unpaid.").limits(Limits::OneOf(VERDICTS)),
-    Column::new("tx_id", Kind::Text, "The transaction of a payment that was found to be paid."),
-    Column::new("reason", Kind::Text, "Why, in the operator's words; an adjust, hold or resolve without one is void."),
+    Column::new(
+        "payment",
+        Kind::Text,
+        "The payment that a resolve is about.",
+    ),
+    Column::new(
+        "verdict",
+        Kind::Text,
+        "What the operator found about that payment: paid or unpaid.",
+    )
+    .limits(Limits::OneOf(VERDICTS)),
+    Column::new(
+        "tx_id",
+        Kind::Text,
+        "The transaction of a payment that was found to be paid.",
+    ),
+    Column::new(
+        "reason",
+        Kind::Text,
+        "Why, in the operator's words; an adjust, hold or resolve without one is void.",
+    ),
     Column::new("actor", Kind::Text, "Who decided: operator or miner.").required(),
-    Column::new("proof", Kind::Text, "A miner's signature over the setting, which the pool has checked."),
+    Column::new(
+        "proof",
+        Kind::Text,
+        "A miner's signature over the setting, which the pool has checked.",
+    ),
 ];
 
 impl Stream for Instructions {
@@ -45,7 +72,8 @@ impl Stream for Instructions {
         "instructions"
     }
     fn doc(&self) -> &'static str {
-        "Decisions of operators and miners about payments: thresholds, holds, adjustments, ends of reviews."
+        "Decisions of operators and miners about payments: thresholds, holds, adjustments, ends of \
+         reviews."
     }
     fn columns(&self) -> &'static [Column] {
         COLUMNS

@@ -32,35 +32,61 @@ pub struct Payments;
 const COLUMNS: &[Column] = &[
     Column::time("event_time", "When this step was taken.").required(),
     Column::new("pool", Kind::Text, "The pool that pays.").required(),
-    Column::new("payment", Kind::Text, "The payment: destinations that go into one transaction.").required(),
+    Column::new(
+        "payment",
+        Kind::Text,
+        "The payment: destinations that go into one transaction.",
+    )
+    .required(),
     Column::new(
         "step",
         Kind::Text,
-        "reserved (taken from the balance), submitting (written before the wallet is asked to send), submitted, confirmed, \
-         released (back on the balance), or review (an operator decides).",
+        "reserved (taken from the balance), submitting (written before the wallet is asked to \
+         send), submitted, confirmed, released (back on the balance), or review (an operator \
+         decides).",
     )
     .required()
     .limits(Limits::OneOf(STEPS)),
     Column::new("account", Kind::Text, "The miner whose balance it is.").required(),
     Column::new("address", Kind::Text, "Where it is sent.").required(),
-    Column::new("amount_atomic", Kind::Decimal, "What leaves the account's balance.").required().unit(Unit::AtomicUnits),
-    Column::new("sent_atomic", Kind::Decimal, "What arrives: the amount without the part of the network's fee that the miner bears.")
-        .required()
-        .unit(Unit::AtomicUnits),
     Column::new(
-        "network_fee_atomic",
+        "amount_atomic",
         Kind::Decimal,
-        "This row's part of the transaction's network fee, known from submitting on; the parts add up to the fee.",
+        "What leaves the account's balance.",
     )
     .required()
     .unit(Unit::AtomicUnits),
-    Column::new("tx_id", Kind::Text, "The transaction, as soon as it is known."),
-    Column::new("reason", Kind::Text, "Why it was released or needs a review."),
+    Column::new(
+        "sent_atomic",
+        Kind::Decimal,
+        "What arrives: the amount without the part of the network's fee that the miner bears.",
+    )
+    .required()
+    .unit(Unit::AtomicUnits),
+    Column::new(
+        "network_fee_atomic",
+        Kind::Decimal,
+        "This row's part of the transaction's network fee, known from submitting on; the parts add \
+         up to the fee.",
+    )
+    .required()
+    .unit(Unit::AtomicUnits),
+    Column::new(
+        "tx_id",
+        Kind::Text,
+        "The transaction, as soon as it is known.",
+    ),
+    Column::new(
+        "reason",
+        Kind::Text,
+        "Why it was released or needs a review.",
+    ),
     Column::new(
         "release_cause",
         Kind::Text,
-        "On released: refused (not tried again before an operator resumes it), put_back (tried again at once), or next_interval. \
-         Absent in rows of before this column existed, whose reason begins with `refused: `, `later: `, or otherwise.",
+        "On released: refused (not tried again before an operator resumes it), put_back (tried \
+         again at once), or next_interval. Absent in rows of before this column existed, whose \
+         reason begins with `refused: `, `later: `, or otherwise.",
     )
     .limits(Limits::OneOf(RELEASE_CAUSES)),
 ];

@@ -2,53 +2,142 @@
 
 use serde::Serialize;
 
+pub use crate::account::FEE;
 use crate::column::{Column, Kind, Limits, Unit};
 use crate::stream::{GapPolicy, Record, Stream, WritePermission, blocks};
 
 /// The steps of a payout.
 pub const STEPS: &[&str] = &["frozen", "credited", "reversed", "matured"];
 
-/// The account of the pool's own part. No wallet address is spelled like this.
-pub const FEE: &str = "fee";
-/// Names that no miner may have, because accounts that are nobody's wallet bear them.
-pub const RESERVED: &[&str] = &[FEE];
-
 /// The stream of payouts.
 pub struct Payouts;
 
 const COLUMNS: &[Column] = &[
-    Column::time("event_time", "When the step of the block happened that this one follows from.").required(),
+    Column::time(
+        "event_time",
+        "When the step of the block happened that this one follows from.",
+    )
+    .required(),
     Column::new("pool", Kind::Text, "The pool that found the block.").required(),
     Column::new("block_hash", Kind::Text, "The block, 64 hex digits.").required(),
-    Column::new("height", Kind::Int, "The block's height.").required().limits(Limits::Int(0, i64::MAX)),
+    Column::new("height", Kind::Int, "The block's height.")
+        .required()
+        .limits(Limits::Int(0, i64::MAX)),
     Column::new(
         "step",
         Kind::Text,
-        "The step: frozen (the window is fixed), credited (on the best chain), matured (spendable) or reversed (credited before, now off the chain).",
+        "The step: frozen (the window is fixed), credited (on the best chain), matured (spendable) \
+         or reversed (credited before, now off the chain).",
     )
     .required()
     .limits(Limits::OneOf(STEPS)),
-    Column::new("account", Kind::Text, "The miner's address, or fee; null in the row of a frozen window."),
-    Column::new("amount_atomic", Kind::Decimal, "The account's part of the reward; null in the row of a frozen window.")
-        .unit(Unit::AtomicUnits),
-    Column::new("was_mature", Kind::Bool, "Of a reversal: whether the amount had matured before."),
-    Column::new("cause_seq", Kind::Int, "seq of the row in blocks that this step follows from.").required(),
-    Column::new("cause_row", Kind::Int, "row of the row in blocks that this step follows from.").required(),
-    Column::new("reason", Kind::Text, "Of a reversal: what the row in blocks says; of a frozen window: how its end was found."),
-    Column::new("scheme", Kind::Text, "Of a frozen window: how the reward is shared out.").limits(Limits::OneOf(blocks::SCHEMES)),
-    Column::new("window_milli", Kind::Int, "Of a frozen window: the work wanted, in thousandths of a block."),
-    Column::new("fee_bp", Kind::Int, "Of a frozen window: the pool's part in hundredths of a percent."),
-    Column::new("reward_atomic", Kind::Decimal, "Of a frozen window: the whole reward.").unit(Unit::AtomicUnits),
-    Column::new("total_weight", Kind::Decimal, "Of a frozen window: the work in it; 2^64 is what a block costs on average."),
-    Column::new("shares", Kind::Int, "Of a frozen window: accepted shares in it.").unit(Unit::Count),
-    Column::new("miners", Kind::Int, "Of a frozen window: its rows in windows.").unit(Unit::Count),
-    Column::new("winning_seq", Kind::Int, "Of a frozen window: seq in shares of its newest share."),
-    Column::new("winning_row", Kind::Int, "Of a frozen window: row in shares of its newest share."),
-    Column::new("edge_seq", Kind::Int, "Of a frozen window: seq in shares of its oldest share, which may be trimmed."),
-    Column::new("edge_row", Kind::Int, "Of a frozen window: row in shares of its oldest share."),
-    Column::new("merkle_root", Kind::Text, "Of a frozen window: the root over its rows in windows; null when it has none."),
-    Column::new("signature", Kind::Text, "Of a frozen window: the pool's Ed25519 signature of it, hex."),
-    Column::new("public_key", Kind::Text, "Of a frozen window: the key that proves the signature, hex."),
+    Column::new(
+        "account",
+        Kind::Text,
+        "The miner's address, or fee; null in the row of a frozen window.",
+    ),
+    Column::new(
+        "amount_atomic",
+        Kind::Decimal,
+        "The account's part of the reward; null in the row of a frozen window.",
+    )
+    .unit(Unit::AtomicUnits),
+    Column::new(
+        "was_mature",
+        Kind::Bool,
+        "Of a reversal: whether the amount had matured before.",
+    ),
+    Column::new(
+        "cause_seq",
+        Kind::Int,
+        "seq of the row in blocks that this step follows from.",
+    )
+    .required(),
+    Column::new(
+        "cause_row",
+        Kind::Int,
+        "row of the row in blocks that this step follows from.",
+    )
+    .required(),
+    Column::new(
+        "reason",
+        Kind::Text,
+        "Of a reversal: what the row in blocks says; of a frozen window: how its end was found.",
+    ),
+    Column::new(
+        "scheme",
+        Kind::Text,
+        "Of a frozen window: how the reward is shared out.",
+    )
+    .limits(Limits::OneOf(blocks::SCHEMES)),
+    Column::new(
+        "window_milli",
+        Kind::Int,
+        "Of a frozen window: the work wanted, in thousandths of a block.",
+    ),
+    Column::new(
+        "fee_bp",
+        Kind::Int,
+        "Of a frozen window: the pool's part in hundredths of a percent.",
+    ),
+    Column::new(
+        "reward_atomic",
+        Kind::Decimal,
+        "Of a frozen window: the whole reward.",
+    )
+    .unit(Unit::AtomicUnits),
+    Column::new(
+        "total_weight",
+        Kind::Decimal,
+        "Of a frozen window: the work in it; 2^64 is what a block costs on average.",
+    ),
+    Column::new(
+        "shares",
+        Kind::Int,
+        "Of a frozen window: accepted shares in it.",
+    )
+    .unit(Unit::Count),
+    Column::new(
+        "miners",
+        Kind::Int,
+        "Of a frozen window: its rows in windows.",
+    )
+    .unit(Unit::Count),
+    Column::new(
+        "winning_seq",
+        Kind::Int,
+        "Of a frozen window: seq in shares of its newest share.",
+    ),
+    Column::new(
+        "winning_row",
+        Kind::Int,
+        "Of a frozen window: row in shares of its newest share.",
+    ),
+    Column::new(
+        "edge_seq",
+        Kind::Int,
+        "Of a frozen window: seq in shares of its oldest share, which may be trimmed.",
+    ),
+    Column::new(
+        "edge_row",
+        Kind::Int,
+        "Of a frozen window: row in shares of its oldest share.",
+    ),
+    Column::new(
+        "merkle_root",
+        Kind::Text,
+        "Of a frozen window: the root over its rows in windows; null when it has none.",
+    ),
+    Column::new(
+        "signature",
+        Kind::Text,
+        "Of a frozen window: the pool's Ed25519 signature of it, hex.",
+    ),
+    Column::new(
+        "public_key",
+        Kind::Text,
+        "Of a frozen window: the key that proves the signature, hex.",
+    ),
 ];
 
 impl Stream for Payouts {
@@ -56,7 +145,8 @@ impl Stream for Payouts {
         "payouts"
     }
     fn doc(&self) -> &'static str {
-        "What each found block brings to each account: frozen, credited, matured or reversed, to the atomic unit."
+        "What each found block brings to each account: frozen, credited, matured or reversed, to \
+         the atomic unit."
     }
     fn columns(&self) -> &'static [Column] {
         COLUMNS

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::account;
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, WritePermission, payouts};
+use crate::stream::{GapPolicy, Record, Stream, WritePermission};
 
 /// The verdicts a share can get.
 pub const OUTCOMES: &[&str] = &[
@@ -27,7 +28,7 @@ const COLUMNS: &[Column] = &[
         "The account that is paid: a wallet address.",
     )
     .required()
-    .limits(Limits::NoneOf(payouts::RESERVED)),
+    .limits(Limits::NoneOf(account::RESERVED)),
     Column::new(
         "worker",
         Kind::Text,
@@ -77,7 +78,8 @@ impl Stream for Shares {
         "shares"
     }
     fn doc(&self) -> &'static str {
-        "Every share a miner submitted, verified, with its verdict and the difficulty it is credited at."
+        "Every share a miner submitted, verified, with its verdict and the difficulty it is \
+         credited at."
     }
     fn columns(&self) -> &'static [Column] {
         COLUMNS

@@ -12,19 +12,44 @@ const COLUMNS: &[Column] = &[
     Column::time("event_time", "When the block was found.").required(),
     Column::new("pool", Kind::Text, "The pool that found the block.").required(),
     Column::new("block_hash", Kind::Text, "The block, 64 hex digits.").required(),
-    Column::new("height", Kind::Int, "The block's height.").required().limits(Limits::Int(0, i64::MAX)),
-    Column::new("position", Kind::Int, "The row's place in the block's window, from 0: miners in the order of their addresses' bytes.")
+    Column::new("height", Kind::Int, "The block's height.")
         .required()
         .limits(Limits::Int(0, i64::MAX)),
-    Column::new("miner", Kind::Text, "The account that is paid: a wallet address.").required(),
-    Column::new("weight", Kind::Decimal, "The miner's work in the window; 2^64 is what a block costs on average.").required(),
-    Column::new("shares", Kind::Int, "Accepted shares of the miner in the window, a trimmed one included.")
-        .required()
-        .unit(Unit::Count)
-        .limits(Limits::Int(0, i64::MAX)),
-    Column::new("amount_atomic", Kind::Decimal, "The miner's part of the reward, should the block mature.")
-        .required()
-        .unit(Unit::AtomicUnits),
+    Column::new(
+        "position",
+        Kind::Int,
+        "The row's place in the block's window, from 0: miners in the order of their addresses' \
+         bytes.",
+    )
+    .required()
+    .limits(Limits::Int(0, i64::MAX)),
+    Column::new(
+        "miner",
+        Kind::Text,
+        "The account that is paid: a wallet address.",
+    )
+    .required(),
+    Column::new(
+        "weight",
+        Kind::Decimal,
+        "The miner's work in the window; 2^64 is what a block costs on average.",
+    )
+    .required(),
+    Column::new(
+        "shares",
+        Kind::Int,
+        "Accepted shares of the miner in the window, a trimmed one included.",
+    )
+    .required()
+    .unit(Unit::Count)
+    .limits(Limits::Int(0, i64::MAX)),
+    Column::new(
+        "amount_atomic",
+        Kind::Decimal,
+        "The miner's part of the reward, should the block mature.",
+    )
+    .required()
+    .unit(Unit::AtomicUnits),
 ];
 
 impl Stream for Windows {
@@ -32,7 +57,8 @@ impl Stream for Windows {
         "windows"
     }
     fn doc(&self) -> &'static str {
-        "The frozen window of each found block: every miner's work in it and its part of the reward."
+        "The frozen window of each found block: every miner's work in it and its part of the \
+         reward."
     }
     fn columns(&self) -> &'static [Column] {
         COLUMNS

@@ -35,7 +35,7 @@ use crate::error::SinkError;
 const ROW_GROUP_ROWS: usize = 1_000_000;
 
 /// Bytes of the distinct values of a column in a row group, beyond which they are written plainly:
-/// room for the addresses of some 40,000 miners, which as plain text would take ninety bytes a
+/// space for the addresses of some 40,000 miners, which as plain text would take ninety bytes a
 /// share.
 const DICTIONARY_BYTES: usize = 4 << 20;
 
@@ -321,7 +321,9 @@ impl<'a> FileEncoder<'a> {
                 highs.insert(column.name.to_owned(), stat(column.kind, high));
             }
         }
-        let stats = json!({"numRecords": rows, "minValues": lows, "maxValues": highs, "nullCount": null_counts}).to_string();
+        let stats = json!({"numRecords": rows, "minValues": lows, "maxValues": highs,
+            "nullCount": null_counts})
+        .to_string();
         let size = bytes.len() as i64;
         Ok(EncodedFile {
             add: Add {

@@ -42,7 +42,7 @@ pub struct LogState {
     pub protocol: Protocol,
     seen: ClockReading,
     /// The entry this state stands on is gone: trimmed, or dropped with its table.
-    adrift: bool,
+    is_stale: bool,
 }
 
 /// A moment, by two clocks.
@@ -74,7 +74,7 @@ pub enum PutOutcome {
     /// It is the newest version now.
     Done,
     /// Another writer took the version.
-    Taken,
+    LostRace,
 }
 
 /// Milliseconds since 1970, for log entries; never for rows.
@@ -198,7 +198,7 @@ impl LogState {
             meta_data: meta_data.map_err(SinkError::encode("reading the metadata", name))?,
             protocol: protocol.map_err(SinkError::encode("reading the protocol", name))?,
             seen,
-            adrift: false,
+            is_stale: false,
         })
     }
 
@@ -208,7 +208,7 @@ impl LogState {
         location: &TableLocation,
         apps: &[String],
     ) -> Result<(), SinkError> {
-        if self.adrift || self.seen.age() > TRUSTED_FOR {
+        if self.is_stale || self.seen.age() > TRUSTED_FOR {
             return self.reload(location, apps).await;
         }
         loop {
@@ -254,8 +254,8 @@ impl LogState {
         lines: &[LogLine],
     ) -> Result<PutOutcome, SinkError> {
         if !self.still_there(location).await? {
-            self.adrift = true;
-            return Ok(PutOutcome::Taken);
+            self.is_stale = true;
+            return Ok(PutOutcome::LostRace);
         }
         let mut body = Vec::new();
         for line in lines {
@@ -276,7 +276,7 @@ impl LogState {
         {
             Ok(_) => {}
             Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
-                return Ok(PutOutcome::Taken);
+                return Ok(PutOutcome::LostRace);
             }
             Err(error) => {
                 return Err(SinkError::store("putting a log entry", &location.name)(
@@ -287,7 +287,7 @@ impl LogState {
         if self.seen.age() > TRUSTED_FOR * 5 {
             // This process was stopped between looking and putting: the entry may lie behind a
             // checkpoint where nobody reads it.
-            return Ok(PutOutcome::Taken);
+            return Ok(PutOutcome::LostRace);
         }
         self.apply(&bytes, location)?;
         Ok(PutOutcome::Done)
@@ -382,7 +382,7 @@ pub async fn create(location: &TableLocation, lines: &[LogLine]) -> Result<PutOu
     {
         Ok(_) => Ok(PutOutcome::Done),
         Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
-            Ok(PutOutcome::Taken)
+            Ok(PutOutcome::LostRace)
         }
         Err(error) => Err(SinkError::store("making the table", &location.name)(error)),
     }

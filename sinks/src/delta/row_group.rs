@@ -239,8 +239,8 @@ impl RowGroup {
         let rows = builder
             .build()
             .map_err(|source| fault("reading a data file", &name, &path, source))?;
-        // The decoder panics over some bytes that somebody or something changed. That is an error of
-        // the file. Nothing reads on after it, so that no state of the decoder is seen again.
+        // The decoder panics over some bytes that somebody or something changed. That is an error
+        // of the file. Nothing reads on after it, so that no state of the decoder is seen again.
         let rows = AssertUnwindSafe(rows).catch_unwind();
         Ok(rows.map(move |read| match read {
             Ok(batch) => batch.map_err(|source| fault("reading a data file", &name, &path, source)),
@@ -275,7 +275,8 @@ fn check_places(footer: &ParquetMetaData, file_bytes: i64) -> Result<(), Parquet
         };
         if group.num_rows() < 0 || !group.columns().iter().all(fits) {
             return Err(ParquetError::General(format!(
-                "the footer says that row group {index} lies outside of the file's {file_bytes} bytes"
+                "the footer says that row group {index} lies outside of the file's {file_bytes} \
+                 bytes"
             )));
         }
     }

@@ -75,7 +75,7 @@ impl SnapshotTable {
         (chosen, straddles)
     }
 
-    /// Whether a file's partition leaves room for a filter of the form `column = 'text'`; the
+    /// Whether a file's partition leaves space for a filter of the form `column = 'text'`; the
     /// reader looks at everything else.
     fn may_hold(&self, file: &DataFile, filter: &Expr) -> bool {
         let Expr::BinaryExpr(BinaryExpr {

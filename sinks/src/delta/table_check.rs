@@ -1,4 +1,5 @@
-//! What a table must be like for the guarantees to hold: identity, protocol, properties and columns.
+//! What a table must be like for the guarantees to hold: identity, protocol, properties and
+//! columns.
 
 use headframe_schemas::Table;
 

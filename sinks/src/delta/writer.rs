@@ -315,7 +315,7 @@ impl TableWriter {
                     self.offset = self.state.txns.get(&self.apps[0]).copied();
                     return Ok(());
                 }
-                Ok(PutOutcome::Taken) => {}
+                Ok(PutOutcome::LostRace) => {}
                 Err(error) => pause.after(&error, "claiming a table").await?,
             }
             while let Err(error) = self.state.advance(&self.location, &self.apps).await {
@@ -346,7 +346,7 @@ impl TableWriter {
             ];
             match self.state.put(&self.location, &lines).await {
                 Ok(PutOutcome::Done) => return Ok(()),
-                Ok(PutOutcome::Taken) => {}
+                Ok(PutOutcome::LostRace) => {}
                 Err(error) => pause.after(&error, "adding columns").await?,
             }
             self.state.advance(&self.location, &self.apps).await?;
@@ -385,7 +385,7 @@ impl TableWriter {
                 self.offset = Some(through);
                 Ok(binding)
             }
-            PutOutcome::Taken => Err(SinkError::Fenced {
+            PutOutcome::LostRace => Err(SinkError::Fenced {
                 table: self.table.name.clone(),
                 ours: self.epoch,
                 theirs: self.epoch + 1,

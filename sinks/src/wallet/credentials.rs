@@ -28,8 +28,12 @@ pub fn read(file: Option<&Path>) -> Result<Option<Credentials>, String> {
     }
     let Some(path) = file else { return Ok(None) };
     let name = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("payments.wallet.login_file {name} cannot be read: {error}; its first line must be user:password"))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        format!(
+            "payments.wallet.login_file {name} cannot be read: {error}; its first line must be \
+             user:password"
+        )
+    })?;
     parse(&text).map(Some).ok_or_else(|| {
         format!("payments.wallet.login_file {name}: its first line must be user:password")
     })

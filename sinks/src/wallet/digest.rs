@@ -71,8 +71,8 @@ impl Challenge {
             .map(|opaque| format!(", opaque=\"{opaque}\""))
             .unwrap_or_default();
         format!(
-            "Digest username=\"{}\", realm=\"{}\", nonce=\"{}\", uri=\"{uri}\", algorithm=MD5, qop=auth, nc={count:08x}, \
-             cnonce=\"{cnonce}\", response=\"{response}\"{opaque}",
+            "Digest username=\"{}\", realm=\"{}\", nonce=\"{}\", uri=\"{uri}\", algorithm=MD5, \
+             qop=auth, nc={count:08x}, cnonce=\"{cnonce}\", response=\"{response}\"{opaque}",
             login.user, self.realm, self.nonce
         )
     }
@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn the_example_of_the_standard_comes_out() {
-        let header = "Digest realm=\"testrealm@host.com\", qop=\"auth,auth-int\", nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", \
+        let header = "Digest realm=\"testrealm@host.com\", qop=\"auth,auth-int\", \
+                      nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", \
                       opaque=\"5ccc069c403ebaf9f0171e9517f40e41\"";
         let login = Credentials {
             user: "Mufasa".to_owned(),
@@ -135,8 +136,10 @@ mod tests {
 
     #[test]
     fn of_several_challenges_the_one_we_know_is_taken() {
-        let both = "Digest qop=\"auth\",algorithm=MD5-sess,realm=\"monero-rpc\",nonce=\"second\",stale=false, \
-                    Digest qop=\"auth\",algorithm=MD5,realm=\"monero-rpc\",nonce=\"T/Q1==\",stale=false";
+        let both = "Digest \
+                    qop=\"auth\",algorithm=MD5-sess,realm=\"monero-rpc\",nonce=\"second\",stale=false, \
+                    Digest \
+                    qop=\"auth\",algorithm=MD5,realm=\"monero-rpc\",nonce=\"T/Q1==\",stale=false";
         assert_eq!(Challenge::parse(both).unwrap().nonce, "T/Q1==");
         assert_eq!(Challenge::parse("Basic realm=\"x\""), None);
         assert_eq!(

@@ -4,11 +4,11 @@
 //! * `transfer` with `do_not_relay` gives name, fee and `tx_metadata`, and leaves the wallet as it
 //!   was: inputs are not set aside.
 //! * `relay_tx` of the same metadata a second time succeeds and sends nothing new, also when the
-//!   transaction is in a block; of a
-//!   transaction whose inputs are spent elsewhere it says `Failed to commit tx`, and so it does for a daemon that is away.
+//!   transaction is in a block. Of a transaction whose inputs are spent elsewhere it says `Failed
+//!   to commit tx`, and so it does when the daemon is away.
 //! * A wallet killed after `relay_tx` has forgotten a transaction that is in no block yet. So "not
-//!   in the history" does not
-//!   mean "not sent": only sending the very same transaction again is safe.
+//!   in the history" does not mean "not sent": only sending the very same transaction again is
+//!   safe.
 //! * An integrated address goes alone: with another destination beside it `transfer` says
 //!   `transaction was not constructed`.
 
@@ -66,7 +66,8 @@ impl MoneroWallet {
             .map(|output| json!({"address": output.address, "amount": number(output.amount)}))
             .collect();
         let wanted = json!({
-            "destinations": destinations, "account_index": 0, "priority": 0, "do_not_relay": true, "get_tx_metadata": true,
+            "destinations": destinations, "account_index": 0, "priority": 0, "do_not_relay": true,
+            "get_tx_metadata": true,
         });
         match self.rpc.call("transfer", wanted).await? {
             Ok(answer) => Ok(answer),

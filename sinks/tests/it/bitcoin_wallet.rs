@@ -129,12 +129,12 @@ async fn talk(stream: &mut BufReader<TcpStream>, node: &Mutex<Node>) -> Option<(
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
-    let asked: Value = serde_json::from_slice(&body).unwrap();
+    let request: Value = serde_json::from_slice(&body).unwrap();
     let (answer, lost) = {
         let mut node = node.lock().unwrap();
         let lost = std::mem::take(&mut node.lose_answer);
         (
-            login.then(|| node.call(asked["method"].as_str().unwrap(), &asked["params"])),
+            login.then(|| node.call(request["method"].as_str().unwrap(), &request["params"])),
             lost,
         )
     };

@@ -7,7 +7,7 @@ use crate::failing_store::Fault;
 use crate::fixture::{Fixture, range, rows, table};
 
 #[tokio::test]
-async fn a_store_without_room_holds_the_batch_and_says_so() {
+async fn a_full_store_holds_the_batch_and_says_so() {
     // No data file can be put; no log entry can; each lands although it is called a failure.
     for (part, fault) in [
         (".parquet", Fault::Before),

@@ -1,7 +1,7 @@
 //! What is fuzzed: one function a target, which takes any bytes and panics when a promise is
 //! broken.
 //!
-//! The fuzzer calls them with what it invents, and the room's tests with every file of `corpus/`,
+//! The fuzzer calls them with what it invents, and the crate's tests with every file of `corpus/`,
 //! so that what was found once stays found. One more target is a file here, a line in [`ALL`], an
 //! entry in `src/bin` and a folder of seeds.
 

@@ -235,7 +235,13 @@ impl OpenBlocks {
             && let Some((lowest, _)) = self.open.pop_first()
         {
             metrics::counter!("headframe_stratum_blocks_given_up_total").increment(1);
-            tracing::error!(block = %hex::encode(lowest.hash), height = lowest.height, "too many open blocks; this one is no longer watched");
+            tracing::error!(block = %hex::encode(lowest.hash), height = lowest.height, "too many \
+                                                                                        open \
+                                                                                        blocks; \
+                                                                                        this one \
+                                                                                        is no \
+                                                                                        longer \
+                                                                                        watched");
         }
     }
 }

@@ -48,12 +48,12 @@ impl BlockPositions {
             }
             positions.insert(key, position);
         }
-        let asked = iter(unknown).map(|key| async move {
+        let answers = iter(unknown).map(|key| async move {
             let position = chain.position(key.hash, key.height).await?;
             Ok::<_, ChainError>((key, position))
         });
-        let asked: Vec<_> = asked.buffered(AT_ONCE).try_collect().await?;
-        positions.extend(asked);
+        let answers: Vec<_> = answers.buffered(AT_ONCE).try_collect().await?;
+        positions.extend(answers);
         // Only answers about one chain say that blocks are each other's ancestors.
         self.together = if chain.tip().await?.hash == before {
             let best = positions

@@ -1,7 +1,8 @@
 //! The search for blocks of this pool whose rows a crash cut off.
 //!
 //! A block with the pool's proof is the pool's. One with the pool's public name alone may be
-//! anybody's, or the pool's own of an earlier version or with a lost key: it waits for the operator.
+//! anybody's, or the pool's own of an earlier version or with a lost key: it waits for the
+//! operator.
 
 use headframe_schemas::stream::blocks::Block;
 use std::collections::BTreeSet;
@@ -108,7 +109,8 @@ impl BlockWatcher {
         }
         let height = block.height;
         if hold.is_none() {
-            tracing::warn!(block = %id, height, "a block of this pool had no row; it is written now");
+            tracing::warn!(block = %id, height, "a block of this pool had no row; it is written \
+                                                 now");
         } else {
             tracing::warn!(
                 block = %id, height,

@@ -64,7 +64,8 @@ impl BlockWatcher {
             self.recall().await;
             loop {
                 if let Err(error) = self.recover_blocks().await {
-                    tracing::warn!(%error, "the chain is not searched yet for blocks of earlier runs");
+                    tracing::warn!(%error, "the chain is not searched yet for blocks of earlier \
+                                            runs");
                 }
                 self.check_open_blocks().await;
                 self.measure();
@@ -151,7 +152,7 @@ impl BlockWatcher {
         {
             tracing::warn!(%error, "rows about found blocks are in doubt");
         }
-        let mut asked = Vec::new();
+        let mut unfinished = Vec::new();
         let watched = self.blocks.lock().watched();
         for (key, entry) in watched {
             match (entry.stage, &entry.pending_outcome, &entry.hold) {
@@ -164,10 +165,10 @@ impl BlockWatcher {
                     let reason = Some(reason.clone());
                     self.write(&key, &entry, BlockStage::Unproven, reason).await;
                 }
-                _ => asked.push((key, entry)),
+                _ => unfinished.push((key, entry)),
             }
         }
-        let keys: Vec<BlockKey> = asked.iter().map(|(key, _)| *key).collect();
+        let keys: Vec<BlockKey> = unfinished.iter().map(|(key, _)| *key).collect();
         let positions = match self.positions.ask(&*self.chain, &keys).await {
             Ok(positions) => positions,
             Err(error) => {
@@ -175,7 +176,7 @@ impl BlockWatcher {
                 return;
             }
         };
-        for (key, entry) in asked {
+        for (key, entry) in unfinished {
             if let Some(position) = positions.get(&key) {
                 self.follow(&key, &entry, *position).await;
             }
@@ -224,13 +225,15 @@ impl BlockWatcher {
             ..entry.row.clone()
         };
         if let Err(error) = self.facts.block(row).await {
-            tracing::warn!(block = %entry.row.hash, status, %error, "a step of a block is in doubt");
+            tracing::warn!(block = %entry.row.hash, status, %error, "a step of a block is in \
+                                                                     doubt");
             self.blocks.lock().mark_uncertain(key);
             return false;
         }
         self.blocks.lock().advance(key, stage);
         metrics::counter!("headframe_stratum_block_steps_total", "status" => status).increment(1);
-        tracing::info!(block = %entry.row.hash, height = key.height, worker = %entry.row.worker, status, reason, "block");
+        tracing::info!(block = %entry.row.hash, height = key.height, worker = %entry.row.worker,
+            status, reason, "block");
         true
     }
 }

@@ -17,10 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::coinbase_tag::{CoinbaseTag, Heights, TaggedBlock};
 use crate::chain::failover::{self, Daemon, FailoverChain};
 use crate::chain::{
-    AddressError, Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip,
-    Unready,
+    AddressError, Chain, ChainConfig, ChainError, ChainPosition, FoundBlock, Hash, Submitted,
+    Template, Tip, Unready,
 };
-use crate::config::StratumConfig;
 use address::{Destination, Network};
 use keys::KeySchedule;
 use rpc::Rpc;
@@ -87,21 +86,16 @@ struct LongPollAnswer {
 }
 
 /// The nodes of a configuration as one chain.
-pub fn open_daemons(config: &StratumConfig) -> Result<FailoverChain, ChainError> {
-    let timeout = Duration::from_secs(config.daemon_timeout_s);
+pub fn open_daemons(config: &ChainConfig) -> Result<FailoverChain, ChainError> {
     let mut daemons = Vec::new();
-    for url in config.opensy.nodes_in_order() {
-        let chain = BitcoinChain::new(&url, &config.wallet, &config.opensy, timeout)?;
+    for url in &config.urls {
+        let chain = BitcoinChain::new(url, &config.wallet, &config.opensy, config.timeout)?;
         daemons.push(Daemon {
-            name: failover::daemon_name(&url),
-            chain: Arc::new(chain.with_tag(config.coinbase_tag())),
+            name: failover::daemon_name(url),
+            chain: Arc::new(chain.with_tag(config.tag.clone())),
         });
     }
-    FailoverChain::new(
-        daemons,
-        config.daemons.clone(),
-        Duration::from_millis(config.poll_ms),
-    )
+    FailoverChain::new(daemons, config.daemons.clone(), config.poll)
 }
 
 impl BitcoinChain {
@@ -245,7 +239,7 @@ impl BitcoinChain {
                 Some(id) => json!([{"rules": ["segwit"], "longpollid": id}]),
                 None => json!([{"rules": ["segwit"]}]),
             };
-            let asked = tokio::time::Instant::now();
+            let sent_at = tokio::time::Instant::now();
             match self
                 .rpc
                 .call_within::<LongPollAnswer>(LONG_POLL, "getblocktemplate", wish)
@@ -255,7 +249,8 @@ impl BitcoinChain {
                     longpollid: Some(id),
                 }) => {
                     wakeup.notify_one();
-                    let is_held = known.as_ref() != Some(&id) || asked.elapsed() > LONG_POLL_PAUSE;
+                    let is_held =
+                        known.as_ref() != Some(&id) || sent_at.elapsed() > LONG_POLL_PAUSE;
                     known = Some(id);
                     if is_held {
                         continue;
@@ -281,8 +276,12 @@ impl BitcoinChain {
 
 fn before_fork(schedule: &KeySchedule, height: u64) -> Option<String> {
     let fork = schedule.fork_height;
-    (!schedule.is_randomx(height))
-        .then(|| format!("block {height} is still worked on with SHA-256; RandomX begins at block {fork} (stratum.opensy.fork_height)"))
+    (!schedule.is_randomx(height)).then(|| {
+        format!(
+            "block {height} is still worked on with SHA-256; RandomX begins at block {fork} \
+             (stratum.opensy.fork_height)"
+        )
+    })
 }
 
 impl Chain for BitcoinChain {
@@ -294,7 +293,10 @@ impl Chain for BitcoinChain {
     fn algo_refusal(&self, offered: &[String]) -> Option<String> {
         let algo = self.algo();
         (!offered.iter().any(|name| name == algo)).then(|| {
-            format!("This pool needs the algorithm {algo} (RandomX over an 80-byte header), which stock XMRig does not have; use headframe's own miner")
+            format!(
+                "This pool needs the algorithm {algo} (RandomX over an 80-byte header), which \
+                 stock XMRig does not have; use headframe's own miner"
+            )
         })
     }
     fn check_address(&self, address: &str) -> Result<(), AddressError> {

@@ -1,4 +1,5 @@
-//! The tag in the coinbase of a pool's blocks, by which it finds them again and proves them its own.
+//! The tag in the coinbase of a pool's blocks, by which it finds them again and proves them its
+//! own.
 //!
 //! A crash between the submission of a block and its durable row leaves nothing but the block. The
 //! address it pays proves nothing on a chain that hides addresses, so each coinbase carries a name

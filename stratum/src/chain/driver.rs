@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::bitcoin;
 use super::monero;
 use super::monero::address::{self, Form};
-use super::{AddressError, Chain, ChainError};
-use crate::config::StratumConfig;
+use super::{AddressError, Chain, ChainConfig, ChainError};
 
 /// The chains a pool can mine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -35,8 +34,8 @@ impl ChainKind {
 }
 
 /// The driver of the configured chain, over the daemons it names.
-pub fn open(config: &StratumConfig) -> Result<Arc<dyn Chain>, ChainError> {
-    Ok(match config.chain {
+pub fn open(config: &ChainConfig) -> Result<Arc<dyn Chain>, ChainError> {
+    Ok(match config.kind {
         ChainKind::Monero => Arc::new(monero::open_daemons(config)?),
         ChainKind::Opensy => Arc::new(bitcoin::open_daemons(config)?),
     })

@@ -86,10 +86,10 @@ impl FailoverChain {
         if !self.health().may_ask(who, self.now_ms()) {
             return false;
         }
-        let asked = Instant::now();
+        let sent_at = Instant::now();
         let answer = chain.tip().await;
         metrics::histogram!("headframe_stratum_daemon_seconds", "daemon" => name.clone())
-            .record(asked.elapsed().as_secs_f64());
+            .record(sent_at.elapsed().as_secs_f64());
         let now_ms = self.now_ms();
         let mut health = self.health();
         let (active, was_healthy) = (
@@ -106,7 +106,9 @@ impl FailoverChain {
         let moved = match answer {
             Ok(tip) => health.record_tip(who, tip, now_ms),
             Err(error) => {
-                metrics::counter!("headframe_stratum_daemon_errors_total", "daemon" => name.clone()).increment(1);
+                metrics::counter!("headframe_stratum_daemon_errors_total",
+                    "daemon" => name.clone())
+                .increment(1);
                 match error {
                     ChainError::Unreachable { .. } => {
                         health.record_failure(who, error.to_string(), now_ms)
@@ -213,7 +215,8 @@ impl FailoverChain {
                 Ok(template) => return Ok(template),
                 Err(error) => {
                     // Asked for every moment; whoever asks says it when no daemon has one.
-                    tracing::debug!(daemon = %self.daemons[who].name, %error, "a daemon gives no template");
+                    tracing::debug!(daemon = %self.daemons[who].name, %error, "a daemon gives no \
+                                                                               template");
                     if matches!(error, ChainError::Unreachable { .. }) {
                         self.health()
                             .record_failure(who, error.to_string(), self.now_ms());
@@ -229,7 +232,7 @@ impl FailoverChain {
     /// so both are asked twice.
     async fn template_of(&self, who: usize) -> Result<Arc<dyn Template>, ChainError> {
         let tip = |who: usize| self.health().daemons()[who].tip.clone();
-        let mut told = String::new();
+        let mut mismatch = String::new();
         for _ in 0..2 {
             let template = self.daemons[who].chain.template().await?;
             for attempt in 0..2 {
@@ -241,15 +244,15 @@ impl FailoverChain {
                 }
             }
             let tip = tip(who).map_or_else(|| "unknown".to_owned(), |tip| hex::encode(tip.hash));
-            told = format!(
+            mismatch = format!(
                 "it builds on {} while the tip is {tip}",
                 hex::encode(template.prev())
             );
         }
-        Err(ChainError::Template(told))
+        Err(ChainError::Template(mismatch))
     }
 
-    /// Every daemon that answers is told at once; the first that takes the block decides, and the
+    /// Every daemon that answers is asked at once; the first that takes the block decides, and the
     /// others go on alone.
     async fn submit_to_all(&self, block: &FoundBlock) -> Result<Submitted, ChainError> {
         let answering: Vec<usize> = {
@@ -267,21 +270,21 @@ impl FailoverChain {
             .into_iter()
             .map(|who| self.submit_to(who, block.clone()))
             .collect();
-        let mut told: Option<Submitted> = None;
+        let mut answer: Option<Submitted> = None;
         let mut unheard = ChainError::NoDaemon("nobody was asked".to_owned());
         while let Some(verdict) = verdicts.next().await {
-            match (verdict, &told) {
+            match (verdict, &answer) {
                 (Ok(Submitted::Accepted), _) => {
                     self.submissions
                         .spawn(async move { while verdicts.next().await.is_some() {} });
                     return Ok(Submitted::Accepted);
                 }
                 (Ok(Submitted::Refused(_)), Some(_)) => {}
-                (Ok(verdict), _) => told = Some(verdict),
+                (Ok(verdict), _) => answer = Some(verdict),
                 (Err(error), _) => unheard = error,
             }
         }
-        told.ok_or(unheard)
+        answer.ok_or(unheard)
     }
 
     fn submit_to(
@@ -301,7 +304,9 @@ impl FailoverChain {
                 Ok(Submitted::Refused(_)) => "refused",
                 Err(_) => "unreachable",
             };
-            metrics::counter!("headframe_stratum_daemon_submits_total", "daemon" => name.clone(), "result" => result).increment(1);
+            metrics::counter!("headframe_stratum_daemon_submits_total", "daemon" => name.clone(),
+                "result" => result)
+            .increment(1);
             let id = hex::encode(block.id);
             match &verdict {
                 Ok(Submitted::Accepted) => {
@@ -311,10 +316,12 @@ impl FailoverChain {
                     tracing::warn!(daemon = %name, block = %id, result, "block submitted");
                 }
                 Ok(Submitted::Refused(reason)) => {
-                    tracing::warn!(daemon = %name, block = %id, %reason, "the daemon refused a block");
+                    tracing::warn!(daemon = %name, block = %id, %reason, "the daemon refused a \
+                                                                          block");
                 }
                 Err(error) => {
-                    tracing::warn!(daemon = %name, block = %id, %error, "a block did not reach the daemon");
+                    tracing::warn!(daemon = %name, block = %id, %error, "a block did not reach the \
+                                                                         daemon");
                 }
             }
             verdict

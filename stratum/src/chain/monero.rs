@@ -12,10 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::coinbase_tag::{CoinbaseTag, Heights, TaggedBlock};
 use crate::chain::failover::{self, Daemon, FailoverChain};
 use crate::chain::{
-    AddressError, Chain, ChainError, ChainPosition, FoundBlock, Hash, Submitted, Template, Tip,
-    Unready,
+    AddressError, Chain, ChainConfig, ChainError, ChainPosition, FoundBlock, Hash, Submitted,
+    Template, Tip, Unready,
 };
-use crate::config::StratumConfig;
 use address::Network;
 use rpc::Rpc;
 use template::{MoneroTemplate, RESERVE, TemplateAnswer};
@@ -123,29 +122,22 @@ impl Header {
 }
 
 /// The daemons of a configuration as one chain.
-pub fn open_daemons(config: &StratumConfig) -> Result<FailoverChain, ChainError> {
-    let timeout = Duration::from_secs(config.daemon_timeout_s);
+pub fn open_daemons(config: &ChainConfig) -> Result<FailoverChain, ChainError> {
     let mut daemons = Vec::new();
-    for (number, url) in config.daemons_in_order().into_iter().enumerate() {
-        let chain = MoneroChain::new(&url, &config.wallet, timeout)?;
+    for (number, url) in config.urls.iter().enumerate() {
+        let chain = MoneroChain::new(url, &config.wallet, config.timeout)?;
         let publisher = config
             .daemons
             .zmq_urls
             .get(number)
             .and_then(|url| failover::zmq_address(url));
-        let chain = chain
-            .with_publisher(publisher)
-            .with_tag(config.coinbase_tag());
+        let chain = chain.with_publisher(publisher).with_tag(config.tag.clone());
         daemons.push(Daemon {
-            name: failover::daemon_name(&url),
+            name: failover::daemon_name(url),
             chain: Arc::new(chain),
         });
     }
-    FailoverChain::new(
-        daemons,
-        config.daemons.clone(),
-        Duration::from_millis(config.poll_ms),
-    )
+    FailoverChain::new(daemons, config.daemons.clone(), config.poll)
 }
 
 impl MoneroChain {
@@ -407,7 +399,7 @@ impl Chain for MoneroChain {
             let Some(publisher) = &self.publisher else {
                 return stop.cancelled().await;
             };
-            let told = |notice: zmq::Notice| {
+            let notify = |notice: zmq::Notice| {
                 let mut heard = self.heard();
                 // A daemon that was not fit must be asked again before its blocks are believed.
                 if heard.ready {
@@ -420,7 +412,7 @@ impl Chain for MoneroChain {
                 }
                 wakeup.notify_one();
             };
-            zmq::listen(publisher, told, stop).await;
+            zmq::listen(publisher, notify, stop).await;
         }
         .boxed()
     }

@@ -21,7 +21,8 @@ pub struct Cidr {
 /// A text that is no block of addresses.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[error(
-    "{0:?} is neither an address nor a block of addresses; write it as 203.0.113.7, 10.0.0.0/8 or 2001:db8::/32"
+    "{0:?} is neither an address nor a block of addresses; write it as 203.0.113.7, 10.0.0.0/8 or \
+     2001:db8::/32"
 )]
 pub struct CidrError(pub String);
 

@@ -21,7 +21,8 @@ pub enum BanStoreError {
     Full(#[from] BanListFull),
     /// The file. The ban is in force all the same.
     #[error(
-        "the ban is in force, but cannot be kept over a restart in {path}: {reason}; check the folder and the disk"
+        "the ban is in force, but cannot be kept over a restart in {path}: {reason}; check the \
+         folder and the disk"
     )]
     File {
         path: String,
@@ -81,7 +82,7 @@ impl BanStore {
 impl Defence {
     /// Ends and saves bans until `stop`, and once more after it.
     pub(crate) async fn keep(self: Arc<Self>, stop: CancellationToken) {
-        let mut told = false;
+        let mut is_logged = false;
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -90,9 +91,9 @@ impl Defence {
             self.sweep();
             self.tell_overdue_refusals();
             match self.save().await {
-                Ok(()) => told = false,
-                Err(error) if !told => {
-                    told = true;
+                Ok(()) => is_logged = false,
+                Err(error) if !is_logged => {
+                    is_logged = true;
                     tracing::error!(%error, "bans would be forgotten at a restart");
                 }
                 Err(_) => {}

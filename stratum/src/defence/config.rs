@@ -92,82 +92,7 @@ impl DefenceConfig {
                 "is of no use while defence.addresses_in_rows is plain; write hashed there";
             return Err(refuse("defence.address_key_file", "set", reason));
         }
-        let positive = [
-            ("defence.lines_per_s", u64::from(self.lines_per_s)),
-            ("defence.lines_burst", u64::from(self.lines_burst)),
-            (
-                "defence.limits.connections_per_address",
-                u64::from(self.limits.connections_per_address),
-            ),
-            (
-                "defence.limits.connections_per_network",
-                u64::from(self.limits.connections_per_network),
-            ),
-            (
-                "defence.limits.pre_login_per_address",
-                u64::from(self.limits.pre_login_per_address),
-            ),
-            (
-                "defence.limits.pre_login_per_network",
-                u64::from(self.limits.pre_login_per_network),
-            ),
-            (
-                "defence.limits.logins_per_minute_address",
-                u64::from(self.limits.logins_per_minute_address),
-            ),
-            (
-                "defence.limits.logins_per_minute_network",
-                u64::from(self.limits.logins_per_minute_network),
-            ),
-            (
-                "defence.limits.connections_per_site",
-                u64::from(self.limits.connections_per_site),
-            ),
-            (
-                "defence.limits.pre_login_per_site",
-                u64::from(self.limits.pre_login_per_site),
-            ),
-            (
-                "defence.limits.logins_per_minute_site",
-                u64::from(self.limits.logins_per_minute_site),
-            ),
-            ("defence.conduct.half_life_s", self.conduct.half_life_s),
-            (
-                "defence.conduct.bans_before_address",
-                u64::from(self.conduct.bans_before_address),
-            ),
-            ("defence.conduct.remembered", self.conduct.remembered as u64),
-            ("defence.bans.first_s", self.bans.first_s),
-            ("defence.bans.factor", u64::from(self.bans.factor)),
-            ("defence.bans.most", self.bans.most as u64),
-            (
-                "defence.names.workers_per_wallet",
-                self.names.workers_per_wallet as u64,
-            ),
-            ("defence.names.workers", self.names.workers as u64),
-            (
-                "defence.verify.in_flight_unproven",
-                self.verify.in_flight_unproven as u64,
-            ),
-            (
-                "defence.verify.in_flight_proven",
-                self.verify.in_flight_proven as u64,
-            ),
-            (
-                "defence.verify.queue_unproven",
-                self.verify.queue_unproven as u64,
-            ),
-            (
-                "defence.verify.budget_ms_per_s",
-                u64::from(self.verify.budget_ms_per_s),
-            ),
-            (
-                "defence.verify.budget_burst_ms",
-                u64::from(self.verify.budget_burst_ms),
-            ),
-            ("defence.verify.overload_ms", self.verify.overload_ms),
-        ];
-        if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+        if let Some((key, _)) = self.positive().into_iter().find(|(_, value)| *value == 0) {
             return Err(refuse(key, "0", "must be at least 1"));
         }
         if !(1..=100).contains(&self.limits.unproven_percent) {
@@ -203,6 +128,93 @@ impl DefenceConfig {
             ));
         }
         Ok(())
+    }
+
+    /// The keys that must not be zero, and their values.
+    fn positive(&self) -> Vec<(&'static str, u64)> {
+        let mut positive = self.positive_limits();
+        positive.extend([
+            ("defence.lines_per_s", u64::from(self.lines_per_s)),
+            ("defence.lines_burst", u64::from(self.lines_burst)),
+            ("defence.conduct.half_life_s", self.conduct.half_life_s),
+            (
+                "defence.conduct.bans_before_address",
+                u64::from(self.conduct.bans_before_address),
+            ),
+            ("defence.conduct.remembered", self.conduct.remembered as u64),
+            ("defence.bans.first_s", self.bans.first_s),
+            ("defence.bans.factor", u64::from(self.bans.factor)),
+            ("defence.bans.most", self.bans.most as u64),
+            (
+                "defence.names.workers_per_wallet",
+                self.names.workers_per_wallet as u64,
+            ),
+            ("defence.names.workers", self.names.workers as u64),
+            (
+                "defence.verify.in_flight_unproven",
+                self.verify.in_flight_unproven as u64,
+            ),
+            (
+                "defence.verify.in_flight_proven",
+                self.verify.in_flight_proven as u64,
+            ),
+            (
+                "defence.verify.queue_unproven",
+                self.verify.queue_unproven as u64,
+            ),
+            (
+                "defence.verify.budget_ms_per_s",
+                u64::from(self.verify.budget_ms_per_s),
+            ),
+            (
+                "defence.verify.budget_burst_ms",
+                u64::from(self.verify.budget_burst_ms),
+            ),
+            ("defence.verify.overload_ms", self.verify.overload_ms),
+        ]);
+        positive
+    }
+
+    fn positive_limits(&self) -> Vec<(&'static str, u64)> {
+        let limits = &self.limits;
+        vec![
+            (
+                "defence.limits.connections_per_address",
+                u64::from(limits.connections_per_address),
+            ),
+            (
+                "defence.limits.connections_per_network",
+                u64::from(limits.connections_per_network),
+            ),
+            (
+                "defence.limits.pre_login_per_address",
+                u64::from(limits.pre_login_per_address),
+            ),
+            (
+                "defence.limits.pre_login_per_network",
+                u64::from(limits.pre_login_per_network),
+            ),
+            (
+                "defence.limits.logins_per_minute_address",
+                u64::from(limits.logins_per_minute_address),
+            ),
+            (
+                "defence.limits.logins_per_minute_network",
+                u64::from(limits.logins_per_minute_network),
+            ),
+            (
+                "defence.limits.connections_per_site",
+                u64::from(limits.connections_per_site),
+            ),
+            (
+                "defence.limits.pre_login_per_site",
+                u64::from(limits.pre_login_per_site),
+            ),
+            (
+                "defence.limits.logins_per_minute_site",
+                u64::from(limits.logins_per_minute_site),
+            ),
+        ]
     }
 
     /// The blocks of `allow`.

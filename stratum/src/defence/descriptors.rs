@@ -1,6 +1,6 @@
 //! File descriptors: one a connection, and the process gets them at start or says why not.
 //!
-//! A pool that finds out under load that it has none left refuses miners it had room for, and
+//! A pool that finds out under load that it has none left refuses miners it had space for, and
 //! cannot open its own files.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -14,12 +14,14 @@ pub const RESERVE: u64 = 512;
 pub enum DescriptorError {
     /// The hard limit, which only root or the service manager can raise.
     #[error(
-        "stratum.max_sessions = {max_sessions} needs {need} file descriptors, of which {RESERVE} are for everything else, but this process \
-         may open {hard}; set max_sessions to {fits} or raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of docker)"
+        "stratum.max_sessions = {max_sessions} needs {required} file descriptors, of which \
+         {RESERVE} are for everything else, but this process may open {hard}; set max_sessions to \
+         {fits} or raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of \
+         docker)"
     )]
     TooFew {
         max_sessions: usize,
-        need: u64,
+        required: u64,
         hard: u64,
         fits: u64,
     },
@@ -34,11 +36,11 @@ pub enum DescriptorError {
 
 /// Checks that so many sessions fit under a hard limit; `None` is no limit.
 pub fn fits(max_sessions: usize, hard: Option<u64>) -> Result<(), DescriptorError> {
-    let need = (max_sessions as u64).saturating_add(RESERVE);
+    let required = (max_sessions as u64).saturating_add(RESERVE);
     match hard {
-        Some(hard) if need > hard => Err(DescriptorError::TooFew {
+        Some(hard) if required > hard => Err(DescriptorError::TooFew {
             max_sessions,
-            need,
+            required,
             hard,
             fits: hard.saturating_sub(RESERVE),
         }),

@@ -1,5 +1,5 @@
-//! How many connections an address, its neighbourhood and its IPv6 site may hold, and how often they
-//! may come. Whoever owns a /48 has 65,536 neighbourhoods, so these are counted together, too.
+//! How many connections an address, its neighbourhood and its IPv6 site may hold, and how often
+//! they may come. Whoever owns a /48 has 65,536 neighbourhoods, so these are counted together, too.
 //!
 //! Pure: told of every arrival, login and end, it knows what is open without asking a socket. What
 //! it holds is bounded by the connections that are open, plus a bounded memory of who came lately.
@@ -123,8 +123,11 @@ impl Limits {
         network: Cidr,
         site: Option<Cidr>,
     ) -> Result<(), Refusal> {
-        let (here, around) = (of(&self.addresses, &address), of(&self.networks, &network));
-        let wide = site.map_or(Open::default(), |site| of(&self.sites, &site));
+        let (here, around) = (
+            counts_of(&self.addresses, &address),
+            counts_of(&self.networks, &network),
+        );
+        let wide = site.map_or(Open::default(), |site| counts_of(&self.sites, &site));
         let most = &self.settings;
         let counts = [
             (
@@ -252,7 +255,7 @@ fn pace(per_minute: u32, burst: u32) -> Rate {
     }
 }
 
-fn of<K: Eq + Hash>(open: &HashMap<K, Open>, key: &K) -> Open {
+fn counts_of<K: Eq + Hash>(open: &HashMap<K, Open>, key: &K) -> Open {
     open.get(key).copied().unwrap_or_default()
 }
 

@@ -1,5 +1,5 @@
-//! Reputation: what connections, workers and addresses did lately, and when that is enough to close or
-//! ban them.
+//! Reputation: what connections, workers and addresses did lately, and when that is enough to close
+//! or ban them.
 //!
 //! Miners have bugs and hardware fails, so nobody is judged by a single event: points for offences
 //! fade with time, good shares weigh against them, and only a bad ratio is sentenced. First the

@@ -1,7 +1,7 @@
 //! The pool's places: how many connections there may be, and who gives way when they run out.
 //!
 //! Pure. A session that has not sent a good share yet is unproven, and costs its owner nothing but
-//! keepalives. While there is room, unproven sessions may hold any place. When the pool is nearly
+//! keepalives. While there is space, unproven sessions may hold any place. When the pool is nearly
 //! full and they hold more than their part, or when it is full, the oldest of them gives way to the
 //! newcomer, if it has had the time that an honest miner needs for a first share. A session with a
 //! good share never gives way.

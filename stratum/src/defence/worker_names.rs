@@ -80,7 +80,7 @@ impl WorkerNames {
             }
             return worker.to_owned();
         }
-        if !self.has_room(wallet, now_ms) {
+        if !self.has_space(wallet, now_ms) {
             return OTHERS.to_owned();
         }
         let wallet = self
@@ -139,7 +139,7 @@ impl WorkerNames {
         self.known == 0
     }
 
-    fn has_room(&mut self, wallet: &str, now_ms: u64) -> bool {
+    fn has_space(&mut self, wallet: &str, now_ms: u64) -> bool {
         let names = self.wallets.get(wallet);
         if names.map_or(0, HashMap::len) >= self.settings.workers_per_wallet {
             let left_before = now_ms.saturating_sub(self.settings.keep_s.saturating_mul(1000));

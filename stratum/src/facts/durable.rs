@@ -1,7 +1,8 @@
-//! Facts that are durable in JetStream or, while that is away, in the spool: the durable queue's hands.
+//! Facts that are durable in JetStream or, while that is away, in the spool: the durable queue's
+//! hands.
 //!
-//! One task owns the durable queue and carries out what it decides. Files are handled on blocking threads,
-//! one work at a time.
+//! One task owns the durable queue and carries out what it decides. Files are handled on blocking
+//! threads, one work at a time.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -79,7 +80,9 @@ impl DurableFacts {
         };
         let segments = Segments::open(folder, settings.segment_bytes())?;
         if segments.bytes() > 0 {
-            tracing::info!(bytes = segments.bytes(), folder = %folder.display(), "rows of an earlier run wait in the spool");
+            tracing::info!(bytes = segments.bytes(), folder = %folder.display(), "rows of an \
+                                                                                  earlier run wait \
+                                                                                  in the spool");
         }
         let producer = format!("{}.pool", publisher.producer());
         let durable_queue = DurableQueue::new(settings.limits(), producer.into(), segments.bytes());
@@ -155,7 +158,10 @@ impl Facts for DurableFacts {
         let read = async move {
             let state = self.watch.state();
             if state.spooling || state.bytes > 0 {
-                let reason = "older rows still wait in the spool, and the stream is read when they are in it".to_owned();
+                let reason =
+                    "older rows still wait in the spool, and the stream is read when they are in \
+                     it"
+                    .to_owned();
                 return Err(FactError {
                     stream: "blocks",
                     reason,
@@ -204,7 +210,8 @@ impl Spooler {
                     self.durable_queue.offered(self.started.elapsed(), number, answer);
                 }
                 done = work(&mut self.disk) => self.done(done),
-                count = self.rows.recv_many(&mut incoming, 1024), if !closed && self.durable_queue.has_room() => {
+                count = self.rows.recv_many(&mut incoming, 1024),
+                    if !closed && self.durable_queue.has_space() => {
                     incoming.drain(..).for_each(|row| self.durable_queue.row(row));
                     if count == 0 {
                         closed = true;
@@ -269,7 +276,7 @@ impl Spooler {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .bytes();
-        let told = |error: SpoolError| {
+        let logged = |error: SpoolError| {
             tracing::error!(%error, "the spool failed");
             error.to_string()
         };
@@ -278,14 +285,14 @@ impl Spooler {
                 if result.is_ok() {
                     self.watch.spooled(rows);
                 }
-                self.durable_queue.appended(result.map_err(told), used);
+                self.durable_queue.appended(result.map_err(logged), used);
             }
             Done::Read(result) => {
                 if let Ok(Some(segment)) = &result {
                     self.watch.damaged(segment.damaged);
                 }
                 self.durable_queue
-                    .read(self.started.elapsed(), result.map_err(told), used);
+                    .read(self.started.elapsed(), result.map_err(logged), used);
             }
             Done::Panic => self.durable_queue.broken(
                 self.started.elapsed(),

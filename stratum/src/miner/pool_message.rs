@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn work_of_both_kinds_of_chains_is_told_on() {
         let (seed, blob) = ("0f".repeat(32), "00".repeat(80));
-        let monero = json!({"blob": blob, "job_id": "1", "target": "285c8f02", "height": 9, "seed_hash": seed, "next_seed_hash": ""});
+        let monero = json!({"blob": blob, "job_id": "1", "target": "285c8f02", "height": 9,
+            "seed_hash": seed, "next_seed_hash": ""});
         let login = parse_line(
             &json!({"id": 1, "error": null, "result": {"id": "s", "job": monero, "status": "OK"}}),
         );
@@ -197,7 +198,8 @@ mod tests {
         };
         assert_eq!(job.summary(), expected);
         let opensy = json!({
-            "blob": blob, "job_id": "1", "target": "ffffffffffffff7f", "algo": "rx/opensy", "seed_hash": seed, "next_seed_hash": seed,
+            "blob": blob, "job_id": "1", "target": "ffffffffffffff7f", "algo": "rx/opensy",
+            "seed_hash": seed, "next_seed_hash": seed,
             "nonce_offset": 76, "height": "nine",
         });
         let pushed = parse_line(&json!({"jsonrpc": "2.0", "method": "job", "params": opensy}));
@@ -212,7 +214,8 @@ mod tests {
             next_seed: Some([15; 32]),
         };
         assert_eq!(job.summary(), expected);
-        let other = json!({"blob": blob, "job_id": "1", "target": "285c8f02", "algo": "kawpow", "seed_hash": seed});
+        let other = json!({"blob": blob, "job_id": "1", "target": "285c8f02", "algo": "kawpow",
+            "seed_hash": seed});
         let refused = parse_line(&json!({"jsonrpc": "2.0", "method": "job", "params": other}));
         assert!(
             matches!(&refused, Err(Broken::Algo(algo)) if algo == "kawpow"),
@@ -226,7 +229,8 @@ mod tests {
             parse_line(&json!({"id": id, "error": {"code": -1, "message": "no such wallet"}}))
         };
         assert!(
-            matches!(refusal(1), Ok(PoolMessage::LoginRefused(reason)) if reason == "no such wallet")
+            matches!(refusal(1), Ok(PoolMessage::LoginRefused(reason)) if reason == "no such \
+                                                                                     wallet")
         );
         assert!(
             matches!(

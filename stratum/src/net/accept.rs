@@ -66,7 +66,9 @@ impl Failures {
         }
         if self.warned.is_none_or(|at| at.elapsed() > QUIET) {
             self.warned = Some(std::time::Instant::now());
-            tracing::warn!(%error, cause = failure.as_str(), "connections cannot be accepted; if it is a lack of descriptors, lower max_sessions");
+            tracing::warn!(%error, cause = failure.as_str(), "connections cannot be accepted; if \
+                                                              it is a lack of descriptors, lower \
+                                                              max_sessions");
         }
         true
     }

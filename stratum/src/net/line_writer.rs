@@ -57,6 +57,11 @@ impl LineWriter {
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
+    /// Whether the miner came over TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.socket, StreamWriter::Tls(_))
+    }
+
     /// Says that nothing more will come. A connection that is gone already cannot be told.
     pub(crate) async fn close(&mut self) {
         let _ = tokio::time::timeout(CLOSE_TIME, self.socket.shutdown()).await;
@@ -71,7 +76,7 @@ pub(crate) enum ShutdownPhase {
     /// The pool stops: nothing new is heard, what is in flight is answered.
     Finishing,
     /// It was told where to go, and has until then.
-    Told(Instant),
+    SentOff(Instant),
     /// Its time is over: what is in flight is answered, and then it ends.
     Over,
 }
@@ -80,7 +85,7 @@ impl ShutdownPhase {
     /// When its time is over, once it has one.
     pub(crate) fn until(self) -> Option<Instant> {
         match self {
-            ShutdownPhase::Told(until) => Some(until),
+            ShutdownPhase::SentOff(until) => Some(until),
             ShutdownPhase::Not | ShutdownPhase::Finishing | ShutdownPhase::Over => None,
         }
     }

@@ -57,19 +57,22 @@ impl Port {
             };
             if port.listen.port() != 0 && !taken.insert(port.listen) {
                 return Err(refuse(
-                    "this address is there twice; each port needs its own, also beside stratum.listen",
+                    "this address is there twice; each port needs its own, also beside \
+                     stratum.listen",
                 ));
             }
             let (min, max) = (port.vardiff.min_difficulty, port.vardiff.max_difficulty);
             if min == 0 || max < min || i64::try_from(max).is_err() {
                 return Err(refuse(
-                    "min_difficulty must be at least 1 and max_difficulty between it and 9223372036854775807",
+                    "min_difficulty must be at least 1 and max_difficulty between it and \
+                     9223372036854775807",
                 ));
             }
             let within = |difficulty: u64| (min..=max).contains(&difficulty);
             if !port.fixed_difficulty.is_none_or(within) {
                 return Err(refuse(
-                    "fixed_difficulty must lie between the port's min_difficulty and max_difficulty",
+                    "fixed_difficulty must lie between the port's min_difficulty and \
+                     max_difficulty",
                 ));
             }
             if port.start_difficulty == 0 {

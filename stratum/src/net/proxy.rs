@@ -35,12 +35,14 @@ pub enum ProxySource {
 pub enum ProxyError {
     /// Something else came from a listed balancer.
     #[error(
-        "a PROXY protocol header was expected from this balancer; switch it on there (send-proxy-v2) or remove the address from stratum.trusted_proxies"
+        "a PROXY protocol header was expected from this balancer; switch it on there \
+         (send-proxy-v2) or remove the address from stratum.trusted_proxies"
     )]
     Missing,
     /// Version 1.
     #[error(
-        "PROXY protocol version 1 (text) is not supported; let the balancer send version 2 (send-proxy-v2)"
+        "PROXY protocol version 1 (text) is not supported; let the balancer send version 2 \
+         (send-proxy-v2)"
     )]
     Text,
     /// Neither 1 nor 2.
@@ -53,7 +55,8 @@ pub enum ProxyError {
     #[error("PROXY protocol family and transport {0:#04x} is not a TCP connection")]
     Transport(u8),
     /// More than a header needs.
-    #[error("PROXY protocol header of {0} bytes; at most {max} are read", max = FIXED_LEN + MAX_REST)]
+    #[error("PROXY protocol header of {0} bytes; at most {max} are read",
+        max = FIXED_LEN + MAX_REST)]
     TooLong(usize),
     /// Less than its family needs.
     #[error("PROXY protocol header ends within its addresses")]

@@ -65,7 +65,8 @@ pub enum TlsError {
     },
     /// Half of the pair is gone.
     #[error(
-        "{cert} is there but its key {key} is not; restore the key, or remove the certificate to have a new pair made"
+        "{cert} is there but its key {key} is not; restore the key, or remove the certificate to \
+         have a new pair made"
     )]
     KeyGone { cert: PathBuf, key: PathBuf },
     /// The pair does not go together.
@@ -137,25 +138,24 @@ impl TlsIdentity {
         Self::read(cert, key).map(Some)
     }
 
+    /// The fingerprint of the certificate that is there already; nothing is made. `None` when TLS
+    /// is off or nothing was made yet.
+    pub fn existing_fingerprint(settings: &TlsConfig) -> Result<Option<String>, TlsError> {
+        let made = self_signed::cert_file(&settings.folder);
+        let cert_file = settings.cert_file.as_ref().unwrap_or(&made);
+        let is_there = settings.cert_file.is_some() || cert_file.exists();
+        if !settings.enabled || !is_there {
+            return Ok(None);
+        }
+        let chain = certificates(cert_file)?;
+        Ok(chain.first().map(fingerprint))
+    }
+
     fn read(cert_file: PathBuf, key_file: PathBuf) -> Result<Self, TlsError> {
-        let content = |path: &Path, wanted, reason: String| TlsError::Content {
-            path: path.to_owned(),
-            wanted,
-            reason,
-        };
-        let pem = self_signed::read(&cert_file)?;
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let chain = chain.map_err(|error| content(&cert_file, "certificate", error.to_string()))?;
-        let Some(first) = chain.first() else {
-            return Err(content(
-                &cert_file,
-                "certificate",
-                "there is none".to_owned(),
-            ));
-        };
-        let fingerprint = hex::encode(Sha256::digest(first));
+        let chain = certificates(&cert_file)?;
+        let fingerprint = chain.first().map(fingerprint).unwrap_or_default();
         let key = PrivateKeyDer::from_pem_slice(&self_signed::read(&key_file)?);
-        let key = key.map_err(|error| content(&key_file, "private key", error.to_string()))?;
+        let key = key.map_err(|error| unusable(&key_file, "private key", error.to_string()))?;
         let config = server_config(chain, key).map_err(|reason| TlsError::Pair {
             cert: cert_file.clone(),
             key: key_file.clone(),
@@ -168,6 +168,31 @@ impl TlsIdentity {
             acceptor: TlsAcceptor::from(Arc::new(config)),
         })
     }
+}
+
+/// The certificates of a PEM file, of which there is at least one.
+fn certificates(cert_file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = self_signed::read(cert_file)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let chain = chain.map_err(|error| unusable(cert_file, "certificate", error.to_string()))?;
+    if chain.is_empty() {
+        let reason = "there is none".to_owned();
+        return Err(unusable(cert_file, "certificate", reason));
+    }
+    Ok(chain)
+}
+
+fn unusable(path: &Path, wanted: &'static str, reason: String) -> TlsError {
+    TlsError::Content {
+        path: path.to_owned(),
+        wanted,
+        reason,
+    }
+}
+
+/// What miners pin: SHA-256 of the certificate in lower-case hex.
+pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    hex::encode(Sha256::digest(certificate))
 }
 
 /// Miners stay connected for days and do not resume sessions, so nothing is kept to resume them by.

@@ -91,7 +91,8 @@ impl TransportNegotiator {
             (TLS_HANDSHAKE, Some(identity)) => handshake(&identity.acceptor, stream).await,
             (TLS_HANDSHAKE, None) => Err(Disconnect::refused(Refusal::TlsOff)),
             (HEADER, _) => {
-                let reason = "PROXY protocol headers are only taken from the addresses in stratum.trusted_proxies, and once a connection";
+                let reason = "PROXY protocol headers are only taken from the addresses in \
+                              stratum.trusted_proxies, and once a connection";
                 Err(self.refuse(&mut stream, peer, reason).await)
             }
             _ => Ok(stream::plain(stream)),
@@ -102,7 +103,8 @@ impl TransportNegotiator {
     async fn refuse(&self, stream: &mut TcpStream, peer: SocketAddr, reason: &str) -> Disconnect {
         metrics::counter!("headframe_stratum_proxy_headers_refused_total").increment(1);
         if !self.warned.swap(true, Relaxed) {
-            tracing::warn!(%peer, reason, "a connection was refused; further ones like it are only counted");
+            tracing::warn!(%peer, reason, "a connection was refused; further ones like it are only \
+                                           counted");
         }
         self.dismiss(stream, Refusal::ProxyHeader, reason).await
     }

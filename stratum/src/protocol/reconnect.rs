@@ -4,6 +4,7 @@
 //! XMRig obeys exactly one shape: two strings, host and port. Others ignore what they do not know.
 
 use serde_json::json;
+use std::fmt;
 
 use crate::config_error::ConfigError;
 
@@ -53,8 +54,16 @@ impl Successor {
 
     /// The line to push.
     pub fn line(&self) -> String {
-        let mut line = json!({"jsonrpc": "2.0", "method": "client.reconnect", "params": [self.host, self.port.to_string()]}).to_string();
+        let mut line = json!({"jsonrpc": "2.0", "method": "client.reconnect", "params": [self.host,
+            self.port.to_string()]})
+        .to_string();
         line.push('\n');
         line
+    }
+}
+
+impl fmt::Display for Successor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.host, self.port)
     }
 }

@@ -311,8 +311,8 @@ impl<T> FairQueue<T> {
     }
 }
 
-/// Unproven connections take turns by address, so that many connections are no more than one; where addresses
-/// say nothing, by connection.
+/// Unproven connections take turns by address, so that many connections are no more than one; where
+/// addresses say nothing, by connection.
 fn unproven_flow(caller: &Caller) -> Flow {
     caller
         .payer

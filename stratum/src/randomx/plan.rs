@@ -39,18 +39,18 @@ pub struct ModeChoice {
 
 /// Chooses the mode at start; `available` is what the system can give.
 pub fn choose_mode(wish: ModeSetting, available: Option<u64>) -> ModeChoice {
-    let need = DATASET + 2 * CACHE + MARGIN;
+    let required = DATASET + 2 * CACHE + MARGIN;
     let mib = |bytes: u64| bytes >> 20;
     match (wish, available) {
         (ModeSetting::Light, _) => ModeChoice {
             mode: Mode::Light,
             reason: "as configured".to_owned(),
         },
-        (ModeSetting::Full, Some(available)) if available < need => {
+        (ModeSetting::Full, Some(available)) if available < required => {
             let reason = format!(
                 "as configured, although only {} MiB of the {} MiB it needs are available",
                 mib(available),
-                mib(need)
+                mib(required)
             );
             ModeChoice {
                 mode: Mode::Full,
@@ -66,7 +66,7 @@ pub fn choose_mode(wish: ModeSetting, available: Option<u64>) -> ModeChoice {
             reason: "this system does not say how much memory is available".to_owned(),
         },
         (ModeSetting::Auto, Some(available)) => {
-            let mode = if available >= need {
+            let mode = if available >= required {
                 Mode::Full
             } else {
                 Mode::Light
@@ -76,7 +76,7 @@ pub fn choose_mode(wish: ModeSetting, available: Option<u64>) -> ModeChoice {
                 reason: format!(
                     "{} MiB are available, full mode needs {} MiB",
                     mib(available),
-                    mib(need)
+                    mib(required)
                 ),
             }
         }
@@ -115,7 +115,7 @@ pub enum Action {
 
 /// The next action.
 pub fn next_action(state: &DatasetState) -> Action {
-    let room = state
+    let has_memory = state
         .available
         .is_none_or(|available| available >= DATASET + MARGIN);
     let built = |seed: &Hash| state.built.contains(seed);
@@ -128,14 +128,14 @@ pub fn next_action(state: &DatasetState) -> Action {
         .find(|seed| **seed != current && Some(**seed) != state.next);
     if !built(&current) {
         return match unwanted.or_else(|| state.built.first()) {
-            _ if room => Action::Build(current),
+            _ if has_memory => Action::Build(current),
             Some(other) => Action::Release(*other),
             None => Action::Wait,
         };
     }
     match (unwanted, state.next.filter(|next| !built(next))) {
         (Some(seed), _) => Action::Release(*seed),
-        (None, Some(next)) if room => Action::BuildAhead(next),
+        (None, Some(next)) if has_memory => Action::BuildAhead(next),
         (None, Some(_)) => Action::Wait,
         (None, None) => Action::Rest,
     }

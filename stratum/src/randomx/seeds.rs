@@ -159,7 +159,8 @@ impl Seeds {
             .any(|entry| entry.seed == *seed && entry.full.is_some())
     }
 
-    /// Builds and releases datasets as requested until `stop`; in light mode there is nothing to do.
+    /// Builds and releases datasets as requested until `stop`; in light mode there is nothing to
+    /// do.
     pub async fn build_datasets(&self, stop: CancellationToken) {
         if self.mode() == Mode::Light {
             return stop.cancelled().await;
@@ -236,7 +237,8 @@ impl Seeds {
                 Duration::ZERO
             }
             Ok(Err(error)) => {
-                tracing::error!(%error, "the dataset could not be built; shares are verified in light mode");
+                tracing::error!(%error, "the dataset could not be built; shares are verified in \
+                                         light mode");
                 BUILD_RETRY
             }
             Err(_) => BUILD_RETRY,
@@ -300,6 +302,7 @@ fn prepared(seed: &Hash, mode: Mode, started: Instant) {
         seed = %hex::encode(seed), ?mode, took_ms = took.as_millis() as u64, %pages, "seed prepared"
     );
     if pages.is_slow() {
-        tracing::warn!(%pages, "RandomX loses about a third of its speed to 4 KiB pages; {}", PageReport::advice());
+        tracing::warn!(%pages, "RandomX loses about a third of its speed to 4 KiB pages; {}",
+            PageReport::advice());
     }
 }

@@ -50,7 +50,7 @@ const POOL_ITSELF: Caller = Caller {
 };
 
 impl Verifier {
-    /// Starts `threads` threads with room for `queue` waiting hashes of proven miners.
+    /// Starts `threads` threads with space for `queue` waiting hashes of proven miners.
     pub fn start(seeds: Arc<Seeds>, threads: usize, queue: usize) -> std::io::Result<Self> {
         Self::start_with(seeds, threads, queue, FairnessSettings::default())
     }

@@ -2,7 +2,7 @@
 //! has one and most are empty.
 //!
 //! How many may come is bounded by the shares in flight, which the session counts. A channel would
-//! keep room for 32 of them.
+//! keep space for 32 of them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,9 +1,9 @@
 //! How fast a connection is read: a burst is taken at once, what is more waits in its own socket.
 //!
-//! StreamReader and refusing a line costs little, but not nothing, and whoever sends without pause must
-//! not get more of the processor than the others. Whoever the pool is too busy for is heard less
-//! and less often until a share of it is good, so that strangers gain nothing by asking again at
-//! once.
+//! Reading and refusing a line costs little, but not nothing: a connection that sends without pause
+//! must not get more of the processor than the others. A connection whose shares find the verifier
+//! full is read less and less often until one of its shares is good, so that asking again at once
+//! gains nothing.
 
 use std::time::Duration;
 use tokio::time::Instant;

@@ -15,6 +15,7 @@ use crate::blocks::open_blocks::BlockKey;
 use crate::chain::{FoundBlock, Submitted};
 use crate::clock::unix_time_us;
 use crate::context::PoolContext;
+use crate::facts::FactError;
 use crate::share::AdmittedShare;
 
 /// How long the candidate row may hold the block up.
@@ -57,12 +58,14 @@ pub(crate) async fn submit(
     let (written, verdict) = match tokio::time::timeout(CANDIDATE_WAIT, &mut candidate).await {
         Ok(written) => (written, offer(&pool, &block).await),
         Err(_) => {
-            tracing::warn!(block = %id, "the candidate row is late; the block is submitted without waiting for it");
+            tracing::warn!(block = %id, "the candidate row is late; the block is submitted without \
+                                         waiting for it");
             tokio::join!(candidate, offer(&pool, &block))
         }
     };
     let Some(verdict) = verdict else {
-        tracing::error!(block = %id, "the pool stops before a daemon could be asked about this block; the next start looks for it on the chain");
+        tracing::error!(block = %id, "the pool stops before a daemon could be asked about this \
+                                      block; the next start looks for it on the chain");
         return;
     };
     let (stage, status, reason) = match verdict {
@@ -87,21 +90,29 @@ pub(crate) async fn submit(
             block = %id, height, worker = %account.worker(), status, reason, "block found"
         );
     }
-    let outcome = pool.facts.block(row(status, reason.clone())).await;
-    let doubts: Vec<_> = [written, outcome]
-        .into_iter()
-        .filter_map(Result::err)
-        .collect();
+    let recorded = pool.facts.block(row(status, reason.clone())).await;
+    let doubts = [written, recorded].into_iter().filter_map(Result::err);
+    record_outcome(&pool, &key, (stage, reason), doubts.collect());
+}
+
+/// Notes what became of the block. When a row about it may be missing, the watcher finds out and
+/// writes it.
+fn record_outcome(
+    pool: &PoolContext,
+    key: &BlockKey,
+    (stage, reason): (BlockStage, Option<String>),
+    doubts: Vec<FactError>,
+) {
+    let mut blocks = pool.blocks.lock();
     if doubts.is_empty() {
-        pool.blocks.lock().record_outcome(&key, stage);
+        blocks.record_outcome(key, stage);
     } else {
-        // The watcher finds out what is missing and writes it.
-        pool.blocks
-            .lock()
-            .record_uncertain_outcome(&key, (stage, reason));
+        blocks.record_uncertain_outcome(key, (stage, reason));
     }
+    drop(blocks);
+    let hash = hex::encode(key.hash);
     for error in doubts {
-        tracing::error!(block = %id, %error, "a row about a found block is late");
+        tracing::error!(block = %hash, %error, "a row about a found block is late");
     }
 }
 
@@ -110,7 +121,7 @@ pub(crate) async fn submit(
 /// that is a refusal which names the cause. `None` when the pool stops.
 async fn offer(pool: &PoolContext, block: &FoundBlock) -> Option<Submitted> {
     let until = Instant::now() + OFFERED_FOR;
-    let mut told = false;
+    let mut is_logged = false;
     loop {
         let error = match pool.chain.submit(block).await {
             Ok(verdict) => return Some(verdict),
@@ -122,8 +133,10 @@ async fn offer(pool: &PoolContext, block: &FoundBlock) -> Option<Submitted> {
         if pool.tasks.is_closed() {
             return None;
         }
-        if !std::mem::replace(&mut told, true) {
-            tracing::error!(block = %hex::encode(block.id), %error, "a found block cannot be submitted yet; it is offered again every second");
+        if !std::mem::replace(&mut is_logged, true) {
+            tracing::error!(block = %hex::encode(block.id), %error, "a found block cannot be \
+                                                                     submitted yet; it is offered \
+                                                                     again every second");
         }
         tokio::time::sleep(OFFER_AGAIN).await;
     }

@@ -1,5 +1,5 @@
-//! The durable queue: decides what goes to JetStream, what goes to the disk, and in which order. No clock,
-//! no socket, no file.
+//! The durable queue: decides what goes to JetStream, what goes to the disk, and in which order. No
+//! clock, no socket, no file.
 //!
 //! One message a stream is under way at any time, and rows that come meanwhile make the next one.
 //! So nothing overtakes, and one sync of a disk, JetStream's or ours, serves all rows that came
@@ -82,9 +82,10 @@ pub struct QueuedRow<W> {
 /// Why a row is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RowRefusal {
-    /// JetStream is away and the spool has no room for this priority of rows.
+    /// JetStream is away and the spool has no space for this priority of rows.
     #[error(
-        "JetStream does not confirm, and the spool is full with {bytes} bytes; bring NATS back, or raise stratum.spool.max_bytes"
+        "JetStream does not confirm, and the spool is full with {bytes} bytes; bring NATS back, or \
+         raise stratum.spool.max_bytes"
     )]
     Full {
         /// Bytes in the spool.
@@ -152,8 +153,8 @@ pub struct DurableQueue<W> {
 }
 
 impl<W> DurableQueue<W> {
-    /// A durable queue whose rows carry this producer id, which no other run has. `used` bytes are in the
-    /// spool already.
+    /// A durable queue whose rows carry this producer id, which no other run has. `used` bytes are
+    /// in the spool already.
     pub fn new(limits: QueueLimits, producer: Arc<str>, used: u64) -> Self {
         Self {
             limits,
@@ -308,7 +309,7 @@ impl<W> DurableQueue<W> {
     }
 
     /// Whether more rows may be held in memory.
-    pub fn has_room(&self) -> bool {
+    pub fn has_space(&self) -> bool {
         self.gathered() < MEMORY
     }
 
@@ -453,7 +454,7 @@ impl<W> DurableQueue<W> {
             for place in 0..self.lines.len() {
                 while let Some(priority) = self.lines[place].next_class() {
                     // Rows that came before JetStream was called away were let in without asking
-                    // for room.
+                    // for space.
                     let fits = self.used + bytes + self.lines[place].next_bytes() + OVERHEAD
                         <= priority.part_of(self.limits.spool);
                     let Some(DequeuedBatch {

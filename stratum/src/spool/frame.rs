@@ -45,14 +45,14 @@ pub fn scan(bytes: &[u8]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        let found = look(&bytes[at..]);
+        let found = piece_at(&bytes[at..]);
         if let Found::Whole(length) = found {
             pieces.push(Piece::Record(at + HEAD..at + HEAD + length));
             at += HEAD + length;
             continue;
         }
         let is_whole = |&next: &usize| {
-            bytes[next] == MARK[0] && matches!(look(&bytes[next..]), Found::Whole(_))
+            bytes[next] == MARK[0] && matches!(piece_at(&bytes[next..]), Found::Whole(_))
         };
         let next = (at + 1..bytes.len()).find(is_whole);
         match (next, found) {
@@ -72,10 +72,10 @@ enum Found {
 }
 
 /// What begins here.
-fn look(bytes: &[u8]) -> Found {
+fn piece_at(bytes: &[u8]) -> Found {
     let marked = bytes.len().min(MARK.len());
     if bytes[..marked] != MARK[..marked] {
-        // A file system may have made room for bytes that it never got.
+        // A file system may have made space for bytes that it never got.
         return if bytes.iter().all(|byte| *byte == 0) {
             Found::Cut
         } else {
@@ -141,7 +141,8 @@ mod tests {
         }
 
         #[test]
-        fn a_cut_costs_the_frame_that_was_cut_and_nothing_else(bodies in bodies(), cut in any::<prop::sample::Index>()) {
+        fn a_cut_costs_the_frame_that_was_cut_and_nothing_else(bodies in bodies(),
+            cut in any::<prop::sample::Index>()) {
             let (bytes, frames) = segment(&bodies);
             let cut = cut.index(bytes.len() + 1);
             let whole = frames.iter().filter(|frame| frame.end <= cut).count();
@@ -152,7 +153,8 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_is_told_and_costs_its_frame_only(bodies in bodies(), flip in any::<prop::sample::Index>(), bit in 0..8_u32) {
+        fn a_flipped_bit_is_told_and_costs_its_frame_only(bodies in bodies(),
+            flip in any::<prop::sample::Index>(), bit in 0..8_u32) {
             let (mut bytes, frames) = segment(&bodies);
             let flip = flip.index(bytes.len());
             bytes[flip] ^= 1 << bit;
@@ -164,7 +166,8 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in any::<prop::sample::Index>()) {
+        fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..300),
+            cut in any::<prop::sample::Index>()) {
             let mut strange = bytes.clone();
             encode(b"a record", &mut strange);
             strange.extend_from_slice(&bytes);
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn room_that_was_never_filled_is_a_torn_tail() {
+    fn space_that_was_never_filled_is_a_torn_tail() {
         let (mut bytes, _) = segment(&[b"one".to_vec()]);
         let end = bytes.len();
         bytes.extend_from_slice(&[0; 4096]);

@@ -198,7 +198,8 @@ mod tests {
     proptest! {
         #[test]
         fn joining_changes_no_row_no_number_and_no_order(
-            steps in prop::collection::vec((0..2_usize, 1..9_usize, any::<bool>(), 0..3_i64), 0..40), max_rows in 1..30_usize, max_bytes in 1..200_usize,
+            steps in prop::collection::vec((0..2_usize, 1..9_usize, any::<bool>(), 0..3_i64),
+                0..40), max_rows in 1..30_usize, max_bytes in 1..200_usize,
         ) {
             let streams: [&'static dyn headframe_schemas::Stream; 2] = [&Shares, &Blocks];
             let mut next = [1_i64; 2];
@@ -207,15 +208,18 @@ mod tests {
                 next[stream] = first + i64::try_from(rows).unwrap();
                 record(streams[stream], "p", first, rows, offered)
             }).collect();
-            let plain: Vec<SequencedBatch> = records.iter().map(|record| record.message.clone()).collect();
+            let plain: Vec<SequencedBatch> =
+                records.iter().map(|record| record.message.clone()).collect();
             let joined = messages(records.clone(), max_rows, max_bytes);
             prop_assert_eq!(rows(&joined), rows(&plain));
             for message in &joined {
                 let whole = plain.iter().any(|one| one.id() == message.id());
-                prop_assert!(whole || (message.rows <= max_rows && message.text.len() <= max_bytes));
+                let is_small = message.rows <= max_rows && message.text.len() <= max_bytes;
+                prop_assert!(whole || is_small);
             }
             for record in records.iter().filter(|record| record.offered) {
-                prop_assert!(joined.iter().any(|message| message.id() == record.message.id()), "what was offered keeps its id");
+                prop_assert!(joined.iter().any(|message| message.id() == record.message.id()),
+                    "what was offered keeps its id");
             }
         }
     }

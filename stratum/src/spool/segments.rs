@@ -20,7 +20,8 @@ use super::record::SpoolRecord;
 pub enum SpoolError {
     /// The disk.
     #[error(
-        "cannot {attempt} {path}: {source}; check that the disk has room and the folder may be written"
+        "cannot {attempt} {path}: {source}; check that the disk has room and the folder may be \
+         written"
     )]
     File {
         /// What was attempted.
@@ -172,7 +173,10 @@ impl Segments {
                     self.damage(&mut segment, &bytes, range, "its checksum is wrong")?
                 }
                 Piece::Torn(range) => {
-                    tracing::warn!(path = %path.display(), bytes = range.len(), "a record whose writing was cut short is left out");
+                    tracing::warn!(path = %path.display(), bytes = range.len(), "a record whose \
+                                                                                 writing was cut \
+                                                                                 short is left \
+                                                                                 out");
                 }
             }
         }
@@ -243,7 +247,9 @@ impl Segments {
             active.file.set_len(active.bytes)
         };
         if let Err(source) = &cut {
-            tracing::warn!(path = %active.path.display(), error = %source, "the spool may hold rows that were refused");
+            tracing::warn!(path = %active.path.display(), error = %source, "the spool may hold \
+                                                                            rows that were \
+                                                                            refused");
         }
         if active.bytes > 0 || cut.is_err() {
             self.close(Some(active));

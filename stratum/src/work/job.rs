@@ -151,14 +151,14 @@ fn fixed_byte(job: u32) -> u8 {
     u8::try_from(job % 255 + 1).unwrap_or(u8::MAX)
 }
 
-/// How long a miner of this hashrate may be left with a job before its nonces run out, with room to
-/// spare: the rate is an estimate, and a miner without nonces reconnects. Four bytes last for
+/// How long a miner of this hashrate may be left with a job before its nonces run out, with time
+/// to spare: the rate is an estimate, and a miner without nonces reconnects. Four bytes last for
 /// hours, in which the chain brings new jobs anyway.
 pub fn lifetime(job: Option<&Job>, hashrate_hs: f64) -> Duration {
     if job.is_none_or(|job| job.fixed_byte.is_none()) {
         return Duration::MAX;
     }
     const NONCES: f64 = (1u32 << 24) as f64;
-    const ROOM: f64 = 4.0;
-    Duration::from_secs_f64((NONCES / ROOM / hashrate_hs.max(1.0)).clamp(1.0, 3600.0))
+    const RESERVE: f64 = 4.0;
+    Duration::from_secs_f64((NONCES / RESERVE / hashrate_hs.max(1.0)).clamp(1.0, 3600.0))
 }

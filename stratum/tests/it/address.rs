@@ -65,7 +65,8 @@ fn what_is_no_address_is_refused() {
 
 proptest! {
     #[test]
-    fn every_form_of_every_network_is_read(spend: u8, view: u8, id in any::<[u8; 8]>(), which in 0..3usize) {
+    fn every_form_of_every_network_is_read(spend: u8, view: u8, id in any::<[u8; 8]>(),
+        which in 0..3usize) {
         let (oracle, network) = NETWORKS[which];
         let (spend, view) = (key(spend), key(view));
         let standard = Address::standard(oracle, spend, view).to_string();

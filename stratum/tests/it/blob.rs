@@ -160,23 +160,23 @@ fn a_tag_proves_its_own_block_alone() {
     };
     let bytes = template.block(extranonce, [9; 4]).bytes;
     assert_eq!(tag_proof(&bytes, &tag), Some(TagProof::Proven));
-    let told = |change: fn(&mut monero::Block)| {
+    let proof_after = |change: fn(&mut monero::Block)| {
         let mut block: monero::Block = deserialize(&bytes).unwrap();
         change(&mut block);
         tag_proof(&serialize(&block), &tag)
     };
     assert_eq!(
-        told(|block| block.header.nonce += 1),
+        proof_after(|block| block.header.nonce += 1),
         Some(TagProof::Proven)
     );
-    let other_parent = told(|block| block.header.prev_id = monero::Hash([5; 32]));
+    let other_parent = proof_after(|block| block.header.prev_id = monero::Hash([5; 32]));
     assert_eq!(other_parent, Some(TagProof::Unproven));
-    let other_value = told(|block| block.miner_tx.prefix.outputs[0].amount.0 += 1);
+    let other_value = proof_after(|block| block.miner_tx.prefix.outputs[0].amount.0 += 1);
     assert_eq!(other_value, Some(TagProof::Unproven));
-    let other_unlock = told(|block| block.miner_tx.prefix.unlock_time.0 += 1);
+    let other_unlock = proof_after(|block| block.miner_tx.prefix.unlock_time.0 += 1);
     assert_eq!(other_unlock, Some(TagProof::Unproven));
     // The transaction key, without which the wallet does not find its output, is proven, too.
-    let other_key = told(|block| block.miner_tx.prefix.extra.0[1] ^= 1);
+    let other_key = proof_after(|block| block.miner_tx.prefix.extra.0[1] ^= 1);
     assert_eq!(other_key, Some(TagProof::Unproven));
     let foreign = CoinbaseTag::new("main", "wallet", Some(CoinbaseKey::new([8; 32])));
     assert_eq!(tag_proof(&bytes, &foreign), Some(TagProof::Unproven));
@@ -197,7 +197,8 @@ proptest! {
         nonce in any::<[u8; 4]>(),
     ) {
         let template = MoneroTemplate::parse(&with_transactions(&hashes)).unwrap();
-        let extranonce = Extranonce { instance: numbers[0], connection: numbers[1], job: numbers[2] };
+        let extranonce = Extranonce { instance: numbers[0], connection: numbers[1],
+            job: numbers[2] };
         let found = template.block(extranonce, nonce);
         let oracle: monero::Block = deserialize(&found.bytes).unwrap();
         prop_assert_eq!(oracle.tx_hashes.len(), hashes.len());
@@ -207,12 +208,14 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), at in 0usize..400, cut in 0usize..188) {
+    fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..400),
+        at in 0usize..400, cut in 0usize..188) {
         let good = hex::decode(captured().blocktemplate_blob).unwrap();
         let mut mixed = good[..cut].to_vec();
         mixed.extend_from_slice(&bytes);
         for blob in [bytes, mixed] {
-            let answer = TemplateAnswer { blocktemplate_blob: hex::encode(blob), reserved_offset: at, ..captured() };
+            let answer = TemplateAnswer { blocktemplate_blob: hex::encode(blob),
+                reserved_offset: at, ..captured() };
             // Whatever it says, it must say it.
             let _ = MoneroTemplate::parse(&answer);
         }

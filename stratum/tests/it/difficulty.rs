@@ -118,17 +118,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn no_honest_share_is_refused(requested in difficulties(), below in any::<u64>(), low in any::<[u64; 3]>(), edge: bool) {
+    fn no_honest_share_is_refused(requested in difficulties(), below in any::<u64>(),
+        low in any::<[u64; 3]>(), edge: bool) {
         let assigned = Difficulty::assign(requested);
         let target = target_from_hex(&assigned.target_hex()).unwrap();
         // The highest hash that XMRig submits is where a mistake would show first.
-        let share = if edge { hash([u64::MAX, u64::MAX, u64::MAX, target - 1]) } else { hash([low[0], low[1], low[2], below % target]) };
+        let share = if edge { hash([u64::MAX, u64::MAX, u64::MAX,
+            target - 1]) } else { hash([low[0], low[1], low[2], below % target]) };
         prop_assert!(miner_submits(&share, target));
         prop_assert!(assigned.is_met_by(&share));
     }
 
     #[test]
-    fn no_share_is_credited_above_its_work(requested in difficulties(), low in any::<[u64; 3]>(), top in any::<u64>()) {
+    fn no_share_is_credited_above_its_work(requested in difficulties(), low in any::<[u64; 3]>(),
+        top in any::<u64>()) {
         let assigned = Difficulty::assign(requested);
         let share = hash([low[0], low[1], low[2], top]);
         // Credited implies that the hash is below 2²⁵⁶ / difficulty, checked by division instead of

@@ -3,6 +3,9 @@
 
 use headframe_stratum::StratumConfig;
 use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::Path;
+use tokio::net::TcpListener;
 
 use crate::facts::Gate;
 use crate::scripted::{Scene, Stage, config, submit_line};
@@ -13,17 +16,8 @@ use crate::xmrig::Xmrig;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn miners_are_sent_to_the_successor_after_their_answers() {
     let folder = tempfile::tempdir().unwrap();
-    let successor = Some("pool2.example.org:3334".to_owned());
-    let stage = Stage::open(
-        Scene::default(),
-        StratumConfig {
-            successor,
-            drain_s: 3600,
-            tls: tls::in_folder(folder.path()),
-            ..config()
-        },
-    )
-    .await;
+    let next = with_certificate(folder.path(), None).await;
+    let stage = with_certificate(folder.path(), Some(next.address)).await;
     let mut plain = Xmrig::login(stage.client().await, Value::Null, |_| {}).await;
     let pin = stage.fingerprint.clone().unwrap();
     let mut encrypted =
@@ -37,8 +31,8 @@ async fn miners_are_sent_to_the_successor_after_their_answers() {
     stage.facts.until_arrived(1).await;
     stage.stop();
     assert!(encrypted.read().await.is_none());
-    let told = Some(("pool2.example.org".to_owned(), "3334".to_owned()));
-    assert_eq!(encrypted.sent_to, told);
+    let successor = Some(("127.0.0.1".to_owned(), next.address.port().to_string()));
+    assert_eq!(encrypted.sent_to, successor);
     // Not before the answer: XMRig leaves at once when it is told. A share that was under way then
     // is still taken.
     plain
@@ -48,12 +42,53 @@ async fn miners_are_sent_to_the_successor_after_their_answers() {
     stage.facts.set(Gate::Open);
     assert_eq!(plain.read().await, Some((7.into(), Ok(()))));
     assert!(plain.read().await.is_none());
-    assert_eq!(plain.sent_to, told);
+    assert_eq!(plain.sent_to, successor);
     assert_eq!(plain.read().await, Some((8.into(), Ok(()))));
     drop(plain);
     drop(encrypted);
     // Both have left, so nothing waits for the drain's hour.
     stage.close().await;
+    next.close().await;
+}
+
+/// A pool whose certificate lies in `folder`, and whose miners go to `successor`.
+async fn with_certificate(folder: &Path, successor: Option<SocketAddr>) -> Stage {
+    let config = StratumConfig {
+        successor: successor.map(|address| address.to_string()),
+        drain_s: 3600,
+        tls: tls::in_folder(folder),
+        ..config()
+    };
+    Stage::open(Scene::default(), config).await
+}
+
+/// Its pin would keep it out there for ever; here it finds the pool again after the restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_miner_over_tls_is_not_sent_to_another_certificate_nor_to_nobody() {
+    let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let next = with_certificate(other.path(), None).await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = nobody.local_addr().unwrap();
+    drop(nobody);
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for successor in [next.address, closed, silent.local_addr().unwrap()] {
+        let stage = with_certificate(own.path(), Some(successor)).await;
+        let pin = stage.fingerprint.clone().unwrap();
+        assert_ne!(Some(&pin), next.fingerprint.as_ref());
+        let mut plain = Xmrig::login(stage.client().await, Value::Null, |_| {}).await;
+        let pinned = tls::client(stage.address, &pin).await;
+        let mut encrypted = Xmrig::login(pinned, Value::Null, |_| {}).await;
+        stage.stop();
+        let last = encrypted.client.hear().await;
+        assert_eq!(last, Value::Null, "it is disconnected, {successor}");
+        assert!(plain.read().await.is_none());
+        let sent_to = Some(("127.0.0.1".to_owned(), successor.port().to_string()));
+        assert_eq!(plain.sent_to, sent_to, "nothing is in its way");
+        drop((plain, encrypted));
+        stage.close().await;
+    }
+    next.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -210,7 +210,8 @@ async fn a_share_is_ok_from_the_spool_and_refused_when_that_is_full() {
         state.spooling && state.rows == 1 && state.bytes > 0,
         "{state:?}"
     );
-    // There is little room in this spool; a second session may send the same captured shares again.
+    // There is little space in this spool; a second session may send the same captured shares
+    // again.
     let refused = loop {
         let mut client = stage.miner().await;
         let answer = client.submit(NONCE, RESULT).await;

@@ -44,8 +44,8 @@ pub async fn shortly_before_the_switch(difficulty: u64) -> Monerod {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn miners_go_on_over_a_real_change_of_seed() {
-    // Every second share would be a block at a lower difficulty, and a busy daemon weighs them slower
-    // than the miner finds them.
+    // Every second share would be a block at a lower difficulty, and a busy daemon weighs them
+    // slower than the miner finds them.
     let monerod = shortly_before_the_switch(12).await;
     assert_eq!(monerod.call("get_info", json!({})).await["height"], 2110);
     let template = monerod

@@ -61,7 +61,7 @@ fn zmq_addresses_are_read_strictly() {
 struct Scripted {
     said: Mutex<Said>,
     submitted: Mutex<Vec<Hash>>,
-    asked: AtomicU64,
+    calls: AtomicU64,
     /// Submissions wait here until told to go on.
     gate: Option<Arc<Notify>>,
 }
@@ -93,7 +93,7 @@ impl Scripted {
         method: &'static str,
         answer: impl FnOnce(&Said) -> T,
     ) -> Result<T, ChainError> {
-        self.asked.fetch_add(1, SeqCst);
+        self.calls.fetch_add(1, SeqCst);
         let said = self.said.lock().unwrap();
         match said.dead {
             true => Err(ChainError::Unreachable {
@@ -298,11 +298,11 @@ async fn a_dead_daemon_is_left_alone() {
         async move { fleet.run_background(Arc::new(Notify::new()), stop).await }
     });
     until("many questions to the living", async || {
-        daemons[0].asked.load(SeqCst) > 20
+        daemons[0].calls.load(SeqCst) > 20
     })
     .await;
     assert_eq!(
-        daemons[1].asked.load(SeqCst),
+        daemons[1].calls.load(SeqCst),
         3,
         "three failures, then silence"
     );

@@ -105,7 +105,7 @@ async fn be_the_pool(role: &str) {
 
 /// What miners were told, by the worker's name.
 #[derive(Default)]
-struct Told {
+struct Answers {
     ok: BTreeSet<String>,
     refused: usize,
     /// The connection broke before the answer.
@@ -129,7 +129,8 @@ async fn ask(stream: &mut BufReader<TcpStream>, line: String) -> Option<Value> {
 /// Logs in as a worker; the connection and the job.
 async fn log_in(port: u16, worker: &str) -> Option<(BufReader<TcpStream>, String)> {
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.ok()?);
-    let params = json!({"login": format!("4AddrExample.{worker}"), "pass": "x", "agent": "test", "algo": ["rx/0"]});
+    let params = json!({"login": format!("4AddrExample.{worker}"), "pass": "x", "agent": "test",
+        "algo": ["rx/0"]});
     let answer = ask(
         &mut stream,
         json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params}).to_string(),
@@ -140,7 +141,7 @@ async fn log_in(port: u16, worker: &str) -> Option<(BufReader<TcpStream>, String
 }
 
 /// One share after another, each of a worker of its own, until told to stop.
-async fn mine(port: u16, miner: usize, told: Arc<Mutex<Told>>, stop: CancellationToken) {
+async fn mine(port: u16, miner: usize, answers: Arc<Mutex<Answers>>, stop: CancellationToken) {
     let mut number = 0;
     while !stop.is_cancelled() {
         number += 1;
@@ -155,11 +156,11 @@ async fn mine(port: u16, miner: usize, told: Arc<Mutex<Told>>, stop: Cancellatio
         let answer = ask(&mut stream, submit_line(2, &job, NONCE, RESULT)).await;
         match answer {
             Some(answer) if answer["result"]["status"] == "OK" => {
-                told.lock().unwrap().ok.insert(worker);
+                answers.lock().unwrap().ok.insert(worker);
             }
-            Some(_) => told.lock().unwrap().refused += 1,
+            Some(_) => answers.lock().unwrap().refused += 1,
             None => {
-                told.lock().unwrap().unheard += 1;
+                answers.lock().unwrap().unheard += 1;
                 // The row may be durable although OK was never heard. The same share on a new
                 // connection is worth nothing.
                 if let Some((mut stream, _)) = log_in(port, &worker).await
@@ -185,16 +186,16 @@ const BLOWS: [&str; 5] = [
 struct Siege {
     bed: Bed,
     pool: Pool,
-    told: Arc<Mutex<Told>>,
+    answers: Arc<Mutex<Answers>>,
     spool: PathBuf,
 }
 
 impl Siege {
     /// Waits until so many more shares were answered OK.
     async fn more(&self, count: usize) {
-        let goal = self.told.lock().unwrap().ok.len() + count;
+        let goal = self.answers.lock().unwrap().ok.len() + count;
         until("shares are answered OK", || {
-            self.told.lock().unwrap().ok.len() >= goal
+            self.answers.lock().unwrap().ok.len() >= goal
         })
         .await;
     }
@@ -260,16 +261,17 @@ async fn a_kill_costs_no_share_that_was_answered_ok() {
     let role =
         json!({"nats": bed.server.as_ref().unwrap().client_config(), "port": port, "spool": spool})
             .to_string();
-    let told = Arc::new(Mutex::new(Told::default()));
+    let answers = Arc::new(Mutex::new(Answers::default()));
     let mut siege = Siege {
         bed,
         pool: Pool::start(&role),
-        told: told.clone(),
+        answers: answers.clone(),
         spool,
     };
     let stop = CancellationToken::new();
     let mut miners = tokio::task::JoinSet::new();
-    (0..MINERS).for_each(|miner| drop(miners.spawn(mine(port, miner, told.clone(), stop.clone()))));
+    (0..MINERS)
+        .for_each(|miner| drop(miners.spawn(mine(port, miner, answers.clone(), stop.clone()))));
     let mut done = BTreeMap::new();
     for kill in 0..kills {
         siege.more(random.random_range(3..25)).await;
@@ -288,17 +290,17 @@ async fn a_kill_costs_no_share_that_was_answered_ok() {
         miner.unwrap();
     }
     until("the spool is empty", || siege.spooled() == 0).await;
-    let told = std::mem::take(&mut *told.lock().unwrap());
-    check(&siege.bed, &told, &done).await;
+    let answers = std::mem::take(&mut *answers.lock().unwrap());
+    check(&siege.bed, &answers, &done).await;
 }
 
-async fn check(bed: &Bed, told: &Told, done: &BTreeMap<&str, i32>) {
+async fn check(bed: &Bed, answers: &Answers, done: &BTreeMap<&str, i32>) {
     let rows = bed.rows().await;
     let mut accepted: BTreeMap<&str, usize> = BTreeMap::new();
     rows.iter()
         .filter(|row| row.outcome == "accepted")
         .for_each(|row| *accepted.entry(&row.worker).or_default() += 1);
-    let missing: Vec<_> = told
+    let missing: Vec<_> = answers
         .ok
         .iter()
         .filter(|worker| !accepted.contains_key(worker.as_str()))
@@ -307,15 +309,15 @@ async fn check(bed: &Bed, told: &Told, done: &BTreeMap<&str, i32>) {
     println!("{done:?}");
     println!(
         "{} shares answered OK, {} refused, {} answers unheard; {} rows",
-        told.ok.len(),
-        told.refused,
-        told.unheard,
+        answers.ok.len(),
+        answers.refused,
+        answers.unheard,
         accepted.len()
     );
     assert!(missing.is_empty(), "answered OK and missing: {missing:?}");
     assert!(twice.is_empty(), "there twice: {twice:?}");
     assert!(
-        accepted.len() <= told.ok.len() + told.unheard,
+        accepted.len() <= answers.ok.len() + answers.unheard,
         "a share that was refused is there as accepted"
     );
 }

@@ -76,7 +76,8 @@ proptest! {
     /// it was the newest before the last change and that change is less than the grace ago; it is a
     /// block only in the first case.
     #[test]
-    fn a_late_share_is_credited_within_the_grace_and_is_never_a_block(acts in acts(), grace_ms in 0..60_u64) {
+    fn a_late_share_is_credited_within_the_grace_and_is_never_a_block(acts in acts(),
+        grace_ms in 0..60_u64) {
         let (mut tips, mut jobs) = (ChainTips::new(grace_ms), JobRing::new(1, 2, 3));
         let (mut now, mut nonce) = (0, 0_u32);
         let mut history: Vec<(u8, u64)> = Vec::new();
@@ -89,24 +90,29 @@ proptest! {
                     if history.last().is_none_or(|(last, _)| *last != block) {
                         history.push((block, now));
                     }
-                    newest_job[usize::from(block)] = Some(jobs.issue(Arc::new(Easy(block)), 1).id());
+                    newest_job[usize::from(block)] = Some(jobs.issue(Arc::new(Easy(block)),
+                    1).id());
                     continue;
                 }
                 Act::Submit(block) => block,
             };
-            let Some(job_id) = newest_job[usize::from(block)].clone().filter(|id| jobs.find(id).is_some()) else { continue };
+            let newest = newest_job[usize::from(block)].clone();
+            let Some(job_id) = newest.filter(|id| jobs.find(id).is_some()) else { continue };
             nonce += 1;
             let result = [7; 32];
-            let verdict = admit(&mut jobs, &tips, now, &Submission { job_id: job_id.clone(), nonce: nonce.to_le_bytes(), result });
+            let verdict = admit(&mut jobs, &tips, now, &Submission { job_id: job_id.clone(),
+                nonce: nonce.to_le_bytes(), result });
             let changes = history.len();
             let is_newest = history[changes - 1].0 == block;
-            let is_previous = changes > 1 && history[changes - 2].0 == block && now - history[changes - 1].1 < grace_ms;
+            let is_previous = changes > 1 && history[changes - 2].0 == block
+                && now - history[changes - 1].1 < grace_ms;
             match verdict {
                 Ok(share) => {
                     prop_assert!(is_newest || is_previous);
                     prop_assert_eq!(judge(&share, &result), Ok(is_newest));
                     // The same share again is a duplicate, late or not.
-                    let again = admit(&mut jobs, &tips, now, &Submission { job_id, nonce: nonce.to_le_bytes(), result });
+                    let again = admit(&mut jobs, &tips, now, &Submission { job_id,
+                        nonce: nonce.to_le_bytes(), result });
                     prop_assert_eq!(again.unwrap_err().reason, Rejection::Duplicate);
                 }
                 Err(refused) => {

@@ -126,11 +126,13 @@ fn nicehash_and_proxies_are_known_by_what_they_say() {
 
 proptest! {
     #[test]
-    fn whatever_is_written_names_are_clean_and_wishes_sane(user in ".{0,60}", pass in ".{0,60}", rigid in ".{0,90}") {
+    fn whatever_is_written_names_are_clean_and_wishes_sane(user in ".{0,60}", pass in ".{0,60}",
+        rigid in ".{0,90}") {
         let login = read(json!({"login": user, "pass": pass, "rigid": rigid}));
         let count = login.worker.chars().count();
         prop_assert!((1..=MAX_WORKER_CHARS).contains(&count), "{login:?}");
-        prop_assert!(login.worker.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')), "{login:?}");
+        prop_assert!(login.worker.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c,
+            '.' | '-' | '_')), "{login:?}");
         prop_assert!(login.fixed_difficulty != Some(0));
     }
 }

@@ -1,8 +1,9 @@
-//! The tests of the stratum room: pure rules against vectors and oracles, the server against
+//! The tests of the stratum crate: pure rules against vectors and oracles, the server against
 //! captured lines, and the whole against a real monerod.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod accept;
 mod address;
 mod blob;
 mod blocks;
@@ -13,7 +14,6 @@ mod difficulty;
 mod drain;
 mod durable;
 mod durable_queue;
-mod entrance;
 mod epoch;
 mod facts;
 mod failover;

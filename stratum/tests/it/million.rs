@@ -75,17 +75,17 @@ fn honest(dice: &mut Dice, target: u64) -> Hash {
 fn what_xmrig_submits_is_credited() {
     let mut dice = Dice(1);
     for _ in 0..CASES {
-        let asked = difficulty(&mut dice);
-        let assigned = Difficulty::assign(asked);
+        let wish = difficulty(&mut dice);
+        let assigned = Difficulty::assign(wish);
         let target = target_from_hex(&assigned.target_hex()).expect("a target that crashes miners");
         let share = honest(&mut dice, target);
         assert!(
             miner_submits(&share, target) && assigned.is_met_by(&share),
-            "difficulty {asked}, {}",
+            "difficulty {wish}, {}",
             hex::encode(share)
         );
         // And the miner works at what it is credited.
-        assert_eq!(u64::MAX / target, assigned.hashes(), "difficulty {asked}");
+        assert_eq!(u64::MAX / target, assigned.hashes(), "difficulty {wish}");
     }
 }
 

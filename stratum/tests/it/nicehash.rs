@@ -146,7 +146,7 @@ async fn a_proxy_may_have_many_shares_in_flight_and_a_miner_few() {
     )
     .await;
     // Sent at once, each answered only when durable: as many reach the gate as may be in flight. A
-    // miner's ninth share waits in its socket until an answer makes room; a proxy's does not.
+    // miner's ninth share waits in its socket until an answer makes space; a proxy's does not.
     let mut arrived = 0;
     for (agent, sent, most) in [("XMRig/6.26.0", 9, 8), ("xmrig-proxy/6.26.0", 20, 20)] {
         stage.facts.set(Gate::Open);

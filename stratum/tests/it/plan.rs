@@ -17,7 +17,8 @@ const LITTLE: Option<u64> = Some(DATASET + MARGIN - 1);
 
 #[test]
 fn memory_is_read_as_linux_writes_it() {
-    let text = "MemTotal:       24683520 kB\nMemFree:          123456 kB\nMemAvailable:   21916672 kB\nBuffers: 1 kB\n";
+    let text = "MemTotal:       24683520 kB\nMemFree:          123456 kB\nMemAvailable:   21916672 \
+                kB\nBuffers: 1 kB\n";
     assert_eq!(available_of(text), Some(21_916_672 * 1024));
     assert_eq!(available_of("MemTotal: 1 kB\n"), None);
     assert_eq!(available_of("MemAvailable: much kB\n"), None);
@@ -29,10 +30,10 @@ fn memory_is_read_as_linux_writes_it() {
 
 #[test]
 fn the_mode_is_chosen_by_memory_and_says_why() {
-    let need = DATASET + 2 * CACHE + MARGIN;
+    let required = DATASET + 2 * CACHE + MARGIN;
     for (wish, available, mode) in [
-        (ModeSetting::Auto, Some(need), Mode::Full),
-        (ModeSetting::Auto, Some(need - 1), Mode::Light),
+        (ModeSetting::Auto, Some(required), Mode::Full),
+        (ModeSetting::Auto, Some(required - 1), Mode::Light),
         (ModeSetting::Auto, None, Mode::Light),
         (ModeSetting::Full, Some(0), Mode::Full),
         (ModeSetting::Light, Some(u64::MAX), Mode::Light),
@@ -64,10 +65,10 @@ fn datasets_are_built_kept_and_released_by_plan() {
         (scene(Some(A), None, &[], None), Action::Build(A)),
         (scene(Some(A), None, &[], LITTLE), Action::Wait),
         (scene(Some(A), None, &[A], ENOUGH), Action::Rest),
-        // The next epoch is known an hour or two ahead: with room both are alive at the switch.
+        // The next epoch is known an hour or two ahead: with space both are alive at the switch.
         (scene(Some(A), Some(B), &[A], ENOUGH), Action::BuildAhead(B)),
         (scene(Some(B), None, &[A, B], ENOUGH), Action::Release(A)),
-        // Without room the old one goes at the switch, and the new seed is verified in light mode
+        // Without space the old one goes at the switch, and the new seed is verified in light mode
         // meanwhile.
         (scene(Some(A), Some(B), &[A], LITTLE), Action::Wait),
         (scene(Some(B), None, &[A], LITTLE), Action::Release(A)),

@@ -82,7 +82,8 @@ fn only_exact_hex_is_a_share() {
     let good = "07000000";
     let result = "ab".repeat(32);
     let read = |nonce: &str, result: &str| {
-        let line = json!({"id": 2, "method": "submit", "params": {"job_id": "j", "nonce": nonce, "result": result}});
+        let line = json!({"id": 2, "method": "submit", "params": {"job_id": "j", "nonce": nonce,
+            "result": result}});
         match parse(line.to_string().as_bytes()).unwrap().command {
             Command::Submit(submit) => submit.bytes(),
             other => panic!("{other:?}"),
@@ -183,10 +184,12 @@ fn a_line_without_end_is_cut_off() {
 
 proptest! {
     #[test]
-    fn lines_survive_any_cut(lines in prop::collection::vec("[^\r\n\\s][^\r\n]{0,80}", 0..12), cuts in prop::collection::vec(1usize..40, 1..200), crlf: bool) {
+    fn lines_survive_any_cut(lines in prop::collection::vec("[^\r\n\\s][^\r\n]{0,80}", 0..12),
+        cuts in prop::collection::vec(1usize..40, 1..200), crlf: bool) {
         let end = if crlf { "\r\n" } else { "\n" };
         let stream: String = lines.iter().map(|line| format!("{line}{end}")).collect();
-        let (mut reader, mut read, mut rest) = (LineBuffer::default(), Vec::new(), stream.as_bytes());
+        let (mut reader, mut read, mut rest) = (LineBuffer::default(), Vec::new(),
+            stream.as_bytes());
         for cut in cuts.iter().cycle() {
             if rest.is_empty() {
                 break;
@@ -202,7 +205,8 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0usize..700) {
+    fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..300),
+        at in 0usize..700) {
         let _ = parse(&bytes);
         let good = CAPTURED.lines().next().unwrap().as_bytes();
         let mut spoiled = good.to_vec();

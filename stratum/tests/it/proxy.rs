@@ -154,8 +154,11 @@ fn only_listed_balancers_are_believed() {
 
 proptest! {
     #[test]
-    fn a_header_is_read_from_any_cuts_and_no_byte_beyond(port: u16, octets: [u8; 16], v4: bool, extensions in prop::collection::vec(any::<u8>(), 0..300), cuts in prop::collection::vec(1usize..50, 1..20)) {
-        let ip: IpAddr = if v4 { IpAddr::from([octets[0], octets[1], octets[2], octets[3]]) } else { IpAddr::from(octets) };
+    fn a_header_is_read_from_any_cuts_and_no_byte_beyond(port: u16, octets: [u8; 16], v4: bool,
+        extensions in prop::collection::vec(any::<u8>(), 0..300),
+            cuts in prop::collection::vec(1usize..50, 1..20)) {
+        let ip: IpAddr = if v4 { IpAddr::from([octets[0], octets[1], octets[2],
+            octets[3]]) } else { IpAddr::from(octets) };
         let source = SocketAddr::new(ip.to_canonical(), port);
         let bytes = from(SocketAddr::new(ip, port), &extensions);
         let mut read = 0;
@@ -173,7 +176,8 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), at in 0usize..40, keep in 0usize..40) {
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), at in 0usize..40,
+        keep in 0usize..40) {
         let _ = (bytes_missing(&bytes), parse(&bytes));
         let mut spoiled = from("203.0.113.7:51234".parse().unwrap(), &[]);
         spoiled.truncate(keep);

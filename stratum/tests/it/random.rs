@@ -5,7 +5,7 @@
 pub struct Random(pub u64);
 
 impl Random {
-    pub fn word(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -15,14 +15,19 @@ impl Random {
 
     /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.word() % end
+        self.next_u64() % end
     }
 
     pub fn hash(&mut self) -> [u8; 32] {
-        let words = [self.word(), self.word(), self.word(), self.word()];
+        let words = [
+            self.next_u64(),
+            self.next_u64(),
+            self.next_u64(),
+            self.next_u64(),
+        ];
         let mut hash = [0; 32];
-        for (bytes, word) in hash.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-            *bytes = word.to_le_bytes();
+        for (bytes, next_u64) in hash.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *bytes = next_u64.to_le_bytes();
         }
         hash
     }

@@ -80,17 +80,39 @@ impl Monerod {
         let (rpc, p2p) = (free_port(), free_port());
         let zmq = format!("tcp://127.0.0.1:{}", free_port());
         let child = Command::new(&binary)
-            .args(["--regtest", "--offline", "--no-igd", "--hide-my-port", "--non-interactive", "--keep-fakechain"])
-            .args(["--fixed-difficulty", &difficulty.to_string(), "--zmq-pub", &zmq])
+            .args([
+                "--regtest",
+                "--offline",
+                "--no-igd",
+                "--hide-my-port",
+                "--non-interactive",
+                "--keep-fakechain",
+            ])
+            .args([
+                "--fixed-difficulty",
+                &difficulty.to_string(),
+                "--zmq-pub",
+                &zmq,
+            ])
             .args(["--zmq-rpc-bind-port", &free_port().to_string()])
-            .args(["--rpc-bind-port", &rpc.to_string(), "--p2p-bind-port", &p2p.to_string()])
+            .args([
+                "--rpc-bind-port",
+                &rpc.to_string(),
+                "--p2p-bind-port",
+                &p2p.to_string(),
+            ])
             .args(["--log-level", "0", "--data-dir"])
             .arg(data.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {binary}: {error}; install Debian's package monero or set HEADFRAME_MONEROD"));
+            .unwrap_or_else(|error| {
+                panic!(
+                    "cannot start {binary}: {error}; install Debian's package monero or set \
+                     HEADFRAME_MONEROD"
+                )
+            });
         Self {
             child,
             url: format!("http://127.0.0.1:{rpc}"),

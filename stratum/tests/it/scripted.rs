@@ -74,7 +74,7 @@ pub struct ScriptedChain {
     /// Where blocks stand; one that is not here is absent.
     pub standings: Mutex<HashMap<Hash, ChainPosition>>,
     /// Which blocks were asked about, in order.
-    pub asked: Mutex<Vec<Hash>>,
+    pub positions_asked: Mutex<Vec<Hash>>,
     /// Blocks with the pool's tag.
     pub marked: Mutex<Vec<TaggedBlock>>,
 }
@@ -177,7 +177,7 @@ impl Chain for ScriptedChain {
         async move { verdict }.boxed()
     }
     fn position(&self, id: Hash, _: u64) -> BoxFuture<'_, Result<ChainPosition, ChainError>> {
-        self.asked.lock().unwrap().push(id);
+        self.positions_asked.lock().unwrap().push(id);
         let standing = self
             .standings
             .lock()
@@ -282,7 +282,7 @@ impl Stage {
             facts: facts.clone(),
             rows_at_submit: Mutex::default(),
             standings: Mutex::default(),
-            asked: Mutex::default(),
+            positions_asked: Mutex::default(),
             marked: Mutex::new(marked),
         });
         let bound: BoundPool = Stratum::bind_on(config, durable, chain.clone())

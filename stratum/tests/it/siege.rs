@@ -43,7 +43,9 @@ async fn dial(stage: &Stage, from: &str) -> Client {
 }
 
 fn login_line(worker: &str) -> String {
-    json!({"id": 1, "method": "login", "params": {"login": format!("4A+16.{worker}"), "pass": "x", "agent": "test/1"}}).to_string()
+    json!({"id": 1, "method": "login", "params": {"login": format!("4A+16.{worker}"), "pass": "x",
+        "agent": "test/1"}})
+    .to_string()
 }
 
 async fn login(stage: &Stage, from: &str, worker: &str) -> Result<Client, Value> {
@@ -247,8 +249,7 @@ fn real_shares(job: &Value, count: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stranger_for_whom_there_is_no_room_is_told_so_and_stays_and_nothing_is_held_against_it()
-{
+async fn a_newcomer_to_a_full_queue_hears_so_and_keeps_its_connection_and_reputation() {
     let mut config = strict();
     config.start_difficulty = 1;
     config.vardiff.max_difficulty = 1;

@@ -103,7 +103,10 @@ fn blobs_of_every_connection_are_the_oracles() {
     let reserve = templates[0].1.miner_tx.prefix.extra.0.len() - RESERVE;
     cases(|random, case| {
         let (template, block) = &templates[random.below(40) as usize];
-        let (words, nonce) = ([random.word(), random.word()], random.word() as u32);
+        let (words, nonce) = (
+            [random.next_u64(), random.next_u64()],
+            random.next_u64() as u32,
+        );
         let extranonce = Extranonce {
             instance: words[0] as u32,
             connection: (words[0] >> 32) as u32,

@@ -2,7 +2,7 @@
 //! follows other hardware.
 //!
 //! The runs are seeded, so every figure is the same on every machine. The bounds are what was
-//! measured, with some room; `cargo test -p headframe-stratum vardiff -- --nocapture` prints the
+//! measured, with some space; `cargo test -p headframe-stratum vardiff -- --nocapture` prints the
 //! figures themselves.
 
 use headframe_stratum::work::vardiff::{Vardiff, VardiffSettings};
@@ -31,7 +31,7 @@ struct Arrivals {
 }
 
 impl Arrivals {
-    fn of(traces: &[Trace], aim: f64, from_s: f64) -> Self {
+    fn simulate(traces: &[Trace], aim: f64, from_s: f64) -> Self {
         let arrivals: Vec<_> = traces
             .iter()
             .map(|trace| {
@@ -87,7 +87,7 @@ fn it_arrives_within_a_few_shares() {
     ];
     for (hashrate, shares, seconds) in table {
         let traces = runs(60, Miner::new(hashrate, 1), &settings);
-        Arrivals::of(&traces, hashrate * settings.target_s, 0.0).within(
+        Arrivals::simulate(&traces, hashrate * settings.target_s, 0.0).within(
             &format!("{hashrate} H/s"),
             shares,
             seconds,
@@ -131,7 +131,8 @@ fn it_does_not_hunt() {
         };
         let (close, far) = (near(1.5), near(2.0));
         println!(
-            "{hashrate} H/s: {steps:.2} steps an hour; within 1.5x {:.1} % and within 2x {:.1} % of the time",
+            "{hashrate} H/s: {steps:.2} steps an hour; within 1.5x {:.1} % and within 2x {:.1} % \
+             of the time",
             close * 100.0,
             far * 100.0
         );
@@ -176,11 +177,13 @@ fn a_donation_round_lowers_nothing() {
             lowered(miner),
         );
         println!(
-            "one share in {target_s} s: {silent} of 200 sessions fall around a minute of silence, {steady} without it"
+            "one share in {target_s} s: {silent} of 200 sessions fall around a minute of silence, \
+             {steady} without it"
         );
         assert!(
             silent <= steady + 6,
-            "one share in {target_s} s: {silent} of 200 sessions fall around a minute of silence, {steady} without it"
+            "one share in {target_s} s: {silent} of 200 sessions fall around a minute of silence, \
+             {steady} without it"
         );
     }
 }
@@ -201,7 +204,7 @@ fn other_hardware_is_followed() {
             ..Miner::new(50_000.0, 4)
         };
         let traces = runs(60, miner, &settings);
-        Arrivals::of(&traces, 50_000.0 * factor * settings.target_s, 7_200.0).within(
+        Arrivals::simulate(&traces, 50_000.0 * factor * settings.target_s, 7_200.0).within(
             &format!("{factor} times as fast"),
             shares,
             seconds,

@@ -113,9 +113,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn frames_survive_any_cut(bodies in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..400), any::<bool>(), any::<bool>()), 0..8), step in 1usize..50) {
-        let frames: Vec<Frame> = bodies.into_iter().map(|(body, more, command)| Frame { command, more: more && !command, body }).collect();
-        let wire: Vec<u8> = frames.iter().flat_map(|one| frame(u8::from(one.more) | if one.command { 4 } else { 0 }, &one.body)).collect();
+    fn frames_survive_any_cut(bodies in prop::collection::vec((prop::collection::vec(any::<u8>(),
+        0..400), any::<bool>(), any::<bool>()), 0..8), step in 1usize..50) {
+        let frames: Vec<Frame> = bodies.into_iter().map(|(body, more, command)| Frame { command,
+            more: more && !command, body }).collect();
+        let flags = |one: &Frame| u8::from(one.more) | if one.command { 4 } else { 0 };
+        let wire: Vec<u8> =
+            frames.iter().flat_map(|one| frame(flags(one), &one.body)).collect();
         let (mut cut, mut whole) = (Frames::default(), Vec::new());
         for piece in wire.chunks(step) {
             cut.push(piece);

@@ -65,7 +65,8 @@ impl Credentials {
             .collect();
         format!(
             "accounts {{\n    {ACCOUNT} {{\n        jetstream: enabled\n        \
-             users: [ {{ nkey: {own} }} ]\n        exports: [\n            {exports}\n        ]\n    }}\n    \
+             users: [ {{ nkey: {own} }} ]\n        \
+             exports: [\n            {exports}\n        ]\n    }}\n    \
              # Reads the streams below through ready-made durables, and can do nothing else.\n    \
              SUBSCRIBERS {{\n        users: [ {{ nkey: {subscriber}, permissions: {{\n            \
              publish: {{ allow: {subjects:?} }}\n            \

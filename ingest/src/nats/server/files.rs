@@ -103,7 +103,8 @@ impl Files {
              ports_file_dir: {}\n\
              log_file: {}\n\
              logfile_size_limit: 64MB\n\
-             jetstream {{\n    store_dir: {}\n    # An acknowledgement is a promise: each one waits for the disk.\n    sync_interval: always\n}}\n{}",
+             jetstream {{\n    store_dir: {}\n    # An acknowledgement is a promise: each one \
+             waits for the disk.\n    sync_interval: always\n}}\n{}",
             quoted(&self.pid),
             quoted(&self.run),
             quoted(&self.log),

@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::compute::take;
 use arrow::datatypes::{Int64Type, SchemaRef};
 
-use super::rows::{Entry, Origin};
+use super::rows::{Entry, RowValues};
 use crate::read::message::Message;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -26,7 +26,7 @@ pub struct Identities {
 
 impl Identities {
     /// `None` when no row names itself completely, which is the usual case.
-    pub fn of(batch: &RecordBatch) -> Option<Self> {
+    pub fn from_batch(batch: &RecordBatch) -> Option<Self> {
         let producer = batch
             .column_by_name("producer")?
             .as_string_view_opt()?
@@ -63,7 +63,7 @@ pub fn build(
     let (producer, producer_seq) = identities(messages, entries, named);
     let rejections = entries
         .iter()
-        .any(|entry| matches!(entry.origin, Origin::Bad { .. }))
+        .any(|entry| matches!(entry.values, RowValues::Bad { .. }))
         .then(|| rejections(entries));
     let picked = picks(batch, entries);
     let columns = schema.fields().iter().map(|field| -> ArrayRef {
@@ -114,9 +114,9 @@ pub fn build(
 /// Which rows of the batch to take, null for a rejected row; `None` when it is all of them in
 /// order.
 fn picks(batch: Option<&RecordBatch>, entries: &[Entry]) -> Option<UInt32Array> {
-    let source = |entry: &Entry| match entry.origin {
-        Origin::Good { row } => Some(row),
-        Origin::Bad { .. } => None,
+    let source = |entry: &Entry| match entry.values {
+        RowValues::Good { row } => Some(row),
+        RowValues::Bad { .. } => None,
     };
     let whole = batch.is_some_and(|batch| batch.num_rows() == entries.len())
         && entries
@@ -145,9 +145,9 @@ fn identities(
     let mut numbers = Int64Builder::with_capacity(entries.len());
     let mut blocks: HashMap<&str, u32> = HashMap::new();
     for entry in entries {
-        let own = match entry.origin {
-            Origin::Good { row } => named.and_then(|named| named.of_row(row)),
-            Origin::Bad { .. } => None,
+        let own = match entry.values {
+            RowValues::Good { row } => named.and_then(|named| named.of_row(row)),
+            RowValues::Bad { .. } => None,
         };
         match own.or_else(|| messages[entry.message].identity(entry.row)) {
             Some((producer, number)) => {
@@ -185,12 +185,12 @@ fn rejections(entries: &[Entry]) -> (ArrayRef, ArrayRef) {
     let mut reasons = StringViewBuilder::new();
     let mut payloads = BinaryViewBuilder::new();
     for entry in entries {
-        match &entry.origin {
-            Origin::Bad { reason, payload } => {
+        match &entry.values {
+            RowValues::Bad { reason, payload } => {
                 reasons.append_value(reason);
                 payloads.append_value(payload);
             }
-            Origin::Good { .. } => {
+            RowValues::Good { .. } => {
                 reasons.append_null();
                 payloads.append_null();
             }

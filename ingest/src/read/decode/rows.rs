@@ -13,7 +13,7 @@ const MAX_REASON_CHARS: usize = 500;
 
 /// Where a row's values are.
 #[derive(Debug, Clone)]
-pub enum Origin {
+pub enum RowValues {
     /// Row `row` of the decoded batch.
     Good {
         /// Index in the batch.
@@ -36,7 +36,7 @@ pub struct Entry {
     /// Index in its message.
     pub row: usize,
     /// Its values.
-    pub origin: Origin,
+    pub values: RowValues,
     /// Whether it was not taken before.
     pub fresh: bool,
 }
@@ -80,14 +80,14 @@ pub fn ndjson(stream: &dyn Stream, messages: &[Message]) -> Rows {
     }
     let decoded = codec::decode_ndjson(stream, &lines);
     for (row, &line) in (0_u32..).zip(&decoded.lines) {
-        entries[owners[line]].origin = Origin::Good { row };
+        entries[owners[line]].values = RowValues::Good { row };
     }
     for reject in decoded.rejects {
         let entry = &mut entries[owners[reject.line]];
         let payload = messages[entry.message]
             .payload
             .slice_ref(lines[reject.line]);
-        entry.origin = Origin::Bad {
+        entry.values = RowValues::Bad {
             reason: clip(reject.reason),
             payload,
         };
@@ -110,7 +110,7 @@ pub fn arrow(stream: &dyn Stream, message: &Message) -> Rows {
     }
     let mut entries: Vec<Entry> = (0..total).map(|row| good(0, row, 0)).collect();
     for (row, &line) in (0_u32..).zip(&decoded.lines) {
-        entries[line].origin = Origin::Good { row };
+        entries[line].values = RowValues::Good { row };
     }
     let original = if decoded.rejects.is_empty() {
         None
@@ -122,7 +122,7 @@ pub fn arrow(stream: &dyn Stream, message: &Message) -> Rows {
             .as_ref()
             .map(|batch| as_json(&batch.slice(reject.line, 1)))
             .unwrap_or_default();
-        entries[reject.line].origin = Origin::Bad {
+        entries[reject.line].values = RowValues::Bad {
             reason: clip(reject.reason),
             payload,
         };
@@ -154,7 +154,7 @@ fn good(message: usize, row: usize, at: u32) -> Entry {
     Entry {
         message,
         row,
-        origin: Origin::Good { row: at },
+        values: RowValues::Good { row: at },
         fresh: true,
     }
 }
@@ -163,7 +163,7 @@ fn bad(message: usize, row: usize, reason: String, payload: Bytes) -> Entry {
     Entry {
         message,
         row,
-        origin: Origin::Bad { reason, payload },
+        values: RowValues::Bad { reason, payload },
         fresh: true,
     }
 }

@@ -49,7 +49,8 @@ pub enum Destination {
 pub enum AddressError {
     /// Neither bech32 nor base58.
     #[error(
-        "address has a character or length that its encoding does not allow; copy it again from the wallet"
+        "address has a character or length that its encoding does not allow; copy it again from \
+         the wallet"
     )]
     Encoding,
     /// Right letters, wrong sum.

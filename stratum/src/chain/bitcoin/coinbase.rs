@@ -55,7 +55,8 @@ impl Coinbase {
         let script = height.len() + 1 + Extranonce::LEN + content.auxiliary.len();
         if script > MAX_SCRIPT {
             let reason = format!(
-                "coinbaseaux makes the coinbase's script {script} bytes long, {MAX_SCRIPT} are allowed"
+                "coinbaseaux makes the coinbase's script {script} bytes long, {MAX_SCRIPT} are \
+                 allowed"
             );
             return Err(ChainError::Template(reason));
         }

@@ -1,4 +1,5 @@
-//! What the node says of blocks: that it takes one, where it stands, and which carry the pool's tag.
+//! What the node says of blocks: that it takes one, where it stands, and which carry the pool's
+//! tag.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -138,8 +139,8 @@ impl BitcoinChain {
         Ok(found)
     }
 
-    /// The block, if it carries the tag and pays the pool's wallet. The coinbase alone is asked for:
-    /// a whole block can be megabytes.
+    /// The block, if it carries the tag and pays the pool's wallet. The coinbase alone is asked
+    /// for: a whole block can be megabytes.
     async fn tagged_block(
         &self,
         tag: &CoinbaseTag,

@@ -119,7 +119,8 @@ impl Rpc {
         }
         let status = response.status().as_u16();
         if status == UNAUTHORIZED {
-            let message = "it does not take the user and password; check stratum.opensy.rpc_user and its password, or rpc_cookie_file";
+            let message = "it does not take the user and password; check stratum.opensy.rpc_user \
+                           and its password, or rpc_cookie_file";
             return Err(ChainError::Refused {
                 method,
                 code: i64::from(status),
@@ -235,7 +236,8 @@ impl Source {
                     (Err(_), Some(path)) => read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
                     (Err(_), None) => {
                         return Err(format!(
-                            "rpc_user is set; put its password in rpc_password_file or {PASSWORD_VARIABLE}"
+                            "rpc_user is set; put its password in rpc_password_file or \
+                             {PASSWORD_VARIABLE}"
                         ));
                     }
                 };

@@ -105,7 +105,8 @@ impl OpensySettings {
             ));
         }
         if is_stock(&self.algo) {
-            let reason = "stock miners know this name and would write the nonce where it is worth nothing; use another, e.g. rx/opensy";
+            let reason = "stock miners know this name and would write the nonce where it is worth \
+                          nothing; use another, e.g. rx/opensy";
             return Err(refuse("opensy.algo", &self.algo, reason));
         }
         if self.key_interval == 0 {

@@ -280,7 +280,8 @@ fn check_key(answer: &TemplateAnswer, keys: &Keys) -> Result<(), ChainError> {
     {
         let height = answer.height;
         return Err(unusable(&format!(
-            "block {height} is worked on with {other}, not RandomX; check stratum.opensy.fork_height"
+            "block {height} is worked on with {other}, not RandomX; check \
+             stratum.opensy.fork_height"
         )));
     }
     let Some(said) = answer.randomx_key_block_hash.as_deref() else {
@@ -291,7 +292,8 @@ fn check_key(answer: &TemplateAnswer, keys: &Keys) -> Result<(), ChainError> {
     }
     let ours = printed(&keys.current);
     let reason = format!(
-        "the daemon's RandomX key is block {said}, ours is {ours}; check stratum.opensy.key_interval"
+        "the daemon's RandomX key is block {said}, ours is {ours}; check \
+         stratum.opensy.key_interval"
     );
     Err(unusable(&reason))
 }
@@ -333,7 +335,7 @@ fn commitment(answer: &TemplateAnswer, body: &Body) -> Result<Option<Vec<u8>>, C
     };
     let script =
         hex::decode(said).map_err(|_| unusable("default_witness_commitment is not hex"))?;
-    // More may follow the hash (BIP 141 leaves room); it is kept as it came.
+    // More may follow the hash (BIP 141 leaves space); it is kept as it came.
     match script
         .strip_prefix(&COMMITMENT_HEAD)
         .and_then(|rest| rest.first_chunk())

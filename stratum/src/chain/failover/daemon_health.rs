@@ -235,11 +235,11 @@ impl DaemonHealth {
     /// is what miners have.
     pub fn why_none(&self, now_ms: u64, names: &[&str]) -> Unhealthy {
         let unfit = |who: usize| self.check(who, now_ms).err();
-        let told = names
+        let reasons = names
             .iter()
             .enumerate()
             .filter_map(|(who, name)| Some(format!("{name}: {}", unfit(who)?.reason())));
-        let reasons = told.collect::<Vec<_>>().join("; ");
+        let reasons = reasons.collect::<Vec<_>>().join("; ");
         let cause = |who: usize| match unfit(who) {
             Some(Unhealthy::Unready(unready)) => Some(unready.cause),
             _ => None,

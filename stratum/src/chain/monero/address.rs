@@ -43,7 +43,8 @@ pub enum Form {
 pub enum AddressError {
     /// Not base58.
     #[error(
-        "address has a character or length that base58 does not allow; copy it again from the wallet"
+        "address has a character or length that base58 does not allow; copy it again from the \
+         wallet"
     )]
     Encoding,
     /// Right letters, wrong sum.
@@ -60,7 +61,8 @@ pub enum AddressError {
     OtherNetwork(Network, Network),
     /// Valid, but not for a wallet that blocks are to pay.
     #[error(
-        "a subaddress, which no block can pay: monerod makes no template for it; use the primary address of the wallet"
+        "a subaddress, which no block can pay: monerod makes no template for it; use the primary \
+         address of the wallet"
     )]
     Subaddress,
 }

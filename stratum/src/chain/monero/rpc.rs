@@ -10,11 +10,11 @@ use tokio::sync::Semaphore;
 
 use crate::chain::ChainError;
 
-/// Calls under way at once, for each of three kinds: work for the miners, found blocks, and looks at
-/// blocks. A pool whose every share is a block must hear of new work nevertheless, since it would go
-/// on finding blocks that are orphans. monerod resets every connection beyond 25 from one private
-/// address (`rpc-max-connections-per-private-ip`), and wallets and other tools connect from there
-/// as well.
+/// Calls under way at once, for each of three kinds: work for the miners, found blocks, and looks
+/// at blocks. A pool whose every share is a block must hear of new work nevertheless, since it
+/// would go on finding blocks that are orphans. monerod resets every connection beyond 25 from one
+/// private address (`rpc-max-connections-per-private-ip`), and wallets and other tools connect from
+/// there as well.
 const WORK_CALLS: usize = 2;
 const SUBMIT_CALLS: usize = 3;
 const LOOK_CALLS: usize = 3;
@@ -36,7 +36,7 @@ struct CallLimits {
 }
 
 impl CallLimits {
-    fn of(&self, method: &str) -> &Semaphore {
+    fn for_method(&self, method: &str) -> &Semaphore {
         match method {
             "get_info" | "get_block_template" => &self.work,
             "submit_block" => &self.submit,
@@ -94,7 +94,7 @@ impl Rpc {
             ChainError::unreachable(&self.url, method, error.without_url().to_string())
         };
         // The semaphore is never closed, and calls wait in the order they came.
-        let _call = self.calls.of(method).acquire().await;
+        let _call = self.calls.for_method(method).acquire().await;
         let response = self
             .http
             .post(&self.url)

@@ -12,7 +12,8 @@ use crate::chain::{ChainError, Extranonce, FoundBlock, Hash, Template};
 use crate::keccak::keccak256;
 use crate::work::difficulty::meets;
 
-/// Bytes asked for in the coinbase: the extranonce, the tag, and space for sub-workers of a coordinator.
+/// Bytes asked for in the coinbase: the extranonce, the tag, and space for sub-workers of a
+/// coordinator.
 pub const RESERVE: usize = 60;
 /// Where XMRig writes the nonce.
 pub const NONCE_OFFSET: usize = 39;
@@ -116,7 +117,8 @@ impl MoneroTemplate {
             != answer.blockhashing_blob.to_ascii_lowercase()
         {
             return Err(unusable(
-                "our hashing blob differs from the daemon's; this daemon's block format is not known here",
+                "our hashing blob differs from the daemon's; this daemon's block format is not \
+                 known here",
             ));
         }
         Ok(template)

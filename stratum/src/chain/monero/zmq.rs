@@ -60,18 +60,19 @@ pub fn notice(message: &[u8]) -> Option<Notice> {
     })
 }
 
-/// Hands every notice of the publisher at `address` (`host:port`) to `told` until `stop`;
+/// Hands every notice of the publisher at `address` (`host:port`) to `notify` until `stop`;
 /// reconnects for ever.
-pub async fn listen(address: &str, told: impl Fn(Notice), stop: CancellationToken) {
+pub async fn listen(address: &str, notify: impl Fn(Notice), stop: CancellationToken) {
     let mut pause = FIRST_PAUSE;
     loop {
         let broken = tokio::select! {
             () = stop.cancelled() => return,
-            broken = follow(address, &told, &mut pause) => broken,
+            broken = follow(address, &notify, &mut pause) => broken,
         };
         metrics::gauge!("headframe_stratum_zmq_connected", "publisher" => address.to_owned())
             .set(0.0);
-        tracing::warn!(publisher = address, reason = %broken, "no notices of blocks by ZMQ; polling goes on");
+        tracing::warn!(publisher = address, reason = %broken, "no notices of blocks by ZMQ; \
+                                                               polling goes on");
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
@@ -80,7 +81,7 @@ pub async fn listen(address: &str, told: impl Fn(Notice), stop: CancellationToke
 }
 
 /// One connection, to its end.
-async fn follow(address: &str, told: &impl Fn(Notice), pause: &mut Duration) -> Broken {
+async fn follow(address: &str, notify: &impl Fn(Notice), pause: &mut Duration) -> Broken {
     let mut stream = match tokio::time::timeout(HANDSHAKE, connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(broken)) => return broken,
@@ -103,8 +104,10 @@ async fn follow(address: &str, told: &impl Fn(Notice), pause: &mut Duration) -> 
             match messages.take() {
                 Ok(Some(message)) => {
                     if let Some(notice) = notice(&message) {
-                        metrics::counter!("headframe_stratum_zmq_blocks_total", "publisher" => address.to_owned()).increment(1);
-                        told(notice);
+                        metrics::counter!("headframe_stratum_zmq_blocks_total",
+                            "publisher" => address.to_owned())
+                        .increment(1);
+                        notify(notice);
                     }
                 }
                 Ok(None) => break,

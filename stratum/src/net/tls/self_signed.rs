@@ -47,6 +47,11 @@ pub(super) fn pair(folder: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
     Ok((cert, key))
 }
 
+/// Where the pool's own certificate is or will be.
+pub(super) fn cert_file(folder: &Path) -> PathBuf {
+    folder.join(CERT_FILE)
+}
+
 /// A file's bytes.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|reason| file("read", path, reason))
@@ -57,7 +62,8 @@ pub(super) fn warn_of_open_key(key: &Path) {
     let open =
         std::fs::metadata(key).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
     if open {
-        tracing::warn!(key = %key.display(), "the key can be read by other users of this machine; chmod 600 it");
+        tracing::warn!(key = %key.display(), "the key can be read by other users of this machine; \
+                                              chmod 600 it");
     }
 }
 

@@ -6,7 +6,8 @@ use headframe_stratum::blocks::operator::{DecisionError, Verdict};
 use headframe_stratum::chain::coinbase_tag::TagProof;
 use std::sync::Arc;
 
-use super::{Pool, beside, best, row, story, tagged, watching};
+use super::recovered::tagged;
+use super::{Pool, beside, best, row, story, watching};
 use crate::facts::Memory;
 use crate::scripted::Scene;
 
@@ -114,7 +115,7 @@ async fn a_block_that_nothing_proves_waits_for_the_operator() {
     pool.close().await;
     let pool = pool_with_unproven_blocks(&facts).await;
     pool.until("the chain was asked", |pool| {
-        !pool.chain.asked.lock().unwrap().is_empty()
+        !pool.chain.positions_asked.lock().unwrap().is_empty()
     })
     .await;
     assert_eq!((story(&facts, 8).len(), story(&facts, 9).len()), (3, 2));
@@ -148,11 +149,11 @@ async fn old_blocks_are_not_asked_about_while_a_newer_one_stands() {
     pool.change(|scene| scene.prev += 1);
     // Once a look asks about the newest alone, all of them are known to stand together.
     pool.until("one look asks once", |pool| {
-        let asked = pool.chain.asked.lock().unwrap();
-        asked.ends_with(&[[100; 32], [100; 32]])
+        let positions_asked = pool.chain.positions_asked.lock().unwrap();
+        positions_asked.ends_with(&[[100; 32], [100; 32]])
     })
     .await;
-    pool.chain.asked.lock().unwrap().clear();
+    pool.chain.positions_asked.lock().unwrap().clear();
     pool.chain
         .standings
         .lock()
@@ -169,8 +170,12 @@ async fn old_blocks_are_not_asked_about_while_a_newer_one_stands() {
         })
         .await;
     let older = |hash: &&[u8; 32]| hash[0] < 98;
-    let asked = pool.chain.asked.lock().unwrap().clone();
-    assert_eq!(asked.iter().find(older), None, "{asked:?}");
+    let positions_asked = pool.chain.positions_asked.lock().unwrap().clone();
+    assert_eq!(
+        positions_asked.iter().find(older),
+        None,
+        "{positions_asked:?}"
+    );
     // What the newest that stands says of the older ones is what they would have said themselves.
     assert_eq!(story(&facts, 60).last().unwrap(), "confirmed");
     pool.close().await;

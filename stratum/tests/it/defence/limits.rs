@@ -141,19 +141,23 @@ fn logins_come_at_a_pace_and_a_burst_of_all_rigs_at_once_is_fine() {
 proptest! {
     #[test]
     fn what_is_open_is_counted_right(steps in prop::collection::vec((0u8..6, 0u8..3), 1..400)) {
-        let settings = ConnectionLimits { logins_per_minute_address: 1_000_000, logins_per_minute_network: 1_000_000, ..small() };
+        let settings = ConnectionLimits { logins_per_minute_address: 1_000_000,
+            logins_per_minute_network: 1_000_000, ..small() };
         let mut limits = Limits::new(settings.clone());
         let mut open: Vec<(IpAddr, bool)> = Vec::new();
         for (number, (host, step)) in steps.into_iter().enumerate() {
             // Two neighbourhoods of three addresses.
             let address = ip(&format!("203.0.{}.{}", host / 3, host % 3));
-            let around = |open: &(IpAddr, bool)| open.0.to_string()[..8] == address.to_string()[..8];
+            let around = |open: &(IpAddr,
+                bool)| open.0.to_string()[..8] == address.to_string()[..8];
             match step {
                 0 => {
-                    let count = |wanted: &dyn Fn(&(IpAddr, bool)) -> bool| open.iter().filter(|open| wanted(open)).count() as u32;
+                    let count = |wanted: &dyn Fn(&(IpAddr,
+                        bool)) -> bool| open.iter().filter(|open| wanted(open)).count() as u32;
                     let fits = count(&|open| open.0 == address) < settings.connections_per_address
                         && count(&around) < settings.connections_per_network
-                        && count(&|open| open.0 == address && !open.1) < settings.pre_login_per_address
+                        && count(&|open| open.0 == address && !open.1)
+                            < settings.pre_login_per_address
                         && count(&|open| around(open) && !open.1) < settings.pre_login_per_network;
                     let arrived = limits.arrive(address, number as u64 * 1000);
                     prop_assert_eq!(arrived.is_ok(), fits, "{:?}", arrived);

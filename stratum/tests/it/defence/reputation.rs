@@ -137,9 +137,8 @@ fn one_bad_rig_never_bans_its_lan() {
         let mut bad = Rig::new("203.0.113.1", &format!("bad{round}"));
         for _ in 0..4 {
             let verdict = bad.does(&mut conduct, Offence::WrongResult, now_ms);
-            assert!(subjects(&verdict).iter().all(
-                |subject| matches!(subject, BanTarget::Session(worker_id) if worker_id.worker != "honest")
-            ));
+            assert!(subjects(&verdict).iter().all(|subject| matches!(subject,
+                    BanTarget::Session(worker_id) if worker_id.worker != "honest")));
         }
         assert_eq!(
             conduct.before_login(honest.worker_id.origin, Offence::PreLoginJunk, now_ms),
@@ -283,7 +282,8 @@ fn proof_comes_with_a_good_share_goes_with_a_wrong_one_and_survives_a_reconnect(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
-    fn a_sentence_needs_points_and_a_bad_ratio(steps in prop::collection::vec((0usize..14, 0u64..60_000), 1..120)) {
+    fn a_sentence_needs_points_and_a_bad_ratio(steps in prop::collection::vec((0usize..14,
+        0u64..60_000), 1..120)) {
         let settings = ReputationConfig::default();
         let mut conduct = ReputationTable::new(settings.clone());
         let mut rig = Rig::new("203.0.113.1", "a");

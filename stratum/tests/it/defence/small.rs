@@ -88,7 +88,8 @@ fn a_bucket_holds_its_burst_and_owes_no_more() {
 
 proptest! {
     #[test]
-    fn memory_is_bounded_and_forgets_the_oldest(most in 1usize..8, uses in prop::collection::vec((0u8..20, 0u8..4), 0..200)) {
+    fn memory_is_bounded_and_forgets_the_oldest(most in 1usize..8,
+        uses in prop::collection::vec((0u8..20, 0u8..4), 0..200)) {
         let mut recent = LruMap::new(most);
         let mut model: Vec<(u8, usize)> = Vec::new();
         for (at, (key, step)) in uses.into_iter().enumerate() {
@@ -99,7 +100,8 @@ proptest! {
                     known.map(|known| model.remove(known));
                 }
                 1 => {
-                    prop_assert_eq!(recent.get(&key).map(|value| *value), known.map(|known| model[known].1));
+                    prop_assert_eq!(recent.get(&key).map(|value| *value),
+                        known.map(|known| model[known].1));
                     if let Some(known) = known {
                         let entry = model.remove(known);
                         model.push(entry);
@@ -140,11 +142,11 @@ fn worker_names_are_capped_and_nobody_fills_a_strangers_list() {
     names.leave("4A", "b", false, 1);
     names.leave("4A", OTHERS, true, 1);
     assert_eq!(names.enter("4A", "c", 1), "c");
-    // A name with shares is kept for a while, and then makes room.
+    // A name with shares is kept for a while, and then makes space.
     names.leave("4A", "c", true, 1_000);
     assert_eq!(names.enter("4A", "d", 60_999), OTHERS);
     assert_eq!(names.enter("4A", "d", 61_000), "d");
-    // The cap over all wallets: only unused names make room.
+    // The cap over all wallets: only unused names make space.
     assert_eq!(
         [names.enter("4B", "x", 0), names.enter("4C", "y", 0)],
         ["x", OTHERS]

@@ -125,9 +125,8 @@ fn tip(block: u64, unready: bool) -> Tip {
 fn a_preferred_daemon_is_used_again_only_after_a_while() {
     let mut health = DaemonHealth::new(2, RULES, 0);
     assert_eq!(health.active(), None);
-    assert!(
-        matches!(health.why_none(0, &["a", "b"]), Unhealthy::Silent(reason) if reason.contains("a: it has not answered yet; b:"))
-    );
+    assert!(matches!(health.why_none(0, &["a", "b"]),
+            Unhealthy::Silent(reason) if reason.contains("a: it has not answered yet; b:")));
     health.record_tip(1, tip(5, false), 100);
     assert_eq!(health.active(), Some(1));
     health.record_tip(0, tip(5, false), 200);
@@ -149,9 +148,8 @@ fn a_preferred_daemon_is_used_again_only_after_a_while() {
         Some(1),
         "three failures in a row open the breaker"
     );
-    assert!(
-        matches!(health.check(0, 15_500), Err(Unhealthy::Silent(reason)) if reason.contains("refused"))
-    );
+    assert!(matches!(health.check(0, 15_500),
+            Err(Unhealthy::Silent(reason)) if reason.contains("refused")));
 }
 
 #[test]
@@ -166,9 +164,9 @@ fn stuck_silent_and_unsynchronised_daemons_are_not_used() {
         assert_eq!(health.active(), Some(0), "{now}");
     }
     health.record_tip(0, tip(5, false), 31_000);
-    assert!(
-        matches!(health.check(0, 31_000), Err(Unhealthy::Unready(reason)) if reason.reason == "stuck at height 6 for 30 s while another daemon is at 7")
-    );
+    assert!(matches!(health.check(0, 31_000),
+            Err(Unhealthy::Unready(reason)) if reason.reason == "stuck at height 6 for 30 s while \
+                                                                 another daemon is at 7"));
     assert_eq!(health.active(), Some(1));
     // A fork of the same height is no reason.
     let mut other = tip(6, false);
@@ -193,9 +191,9 @@ fn stuck_silent_and_unsynchronised_daemons_are_not_used() {
     health.limit_tip_age(Some(3_600_000));
     health.record_tip(0, tip(6, false), 50_000);
     health.record_tip(0, tip(6, false), 3_650_001);
-    assert!(
-        matches!(health.check(0, 3_650_001), Err(Unhealthy::Unready(reason)) if reason.reason.contains("no new block for 60 minutes"))
-    );
+    assert!(matches!(health.check(0, 3_650_001),
+            Err(Unhealthy::Unready(reason)) if reason.reason.contains("no new block for 60 \
+                                                                       minutes")));
     health.record_tip(0, tip(7, false), 3_650_002);
     assert_eq!(health.check(0, 3_650_002), Ok(()));
 }

@@ -154,9 +154,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn one_wrong_character_is_always_found(hash in any::<[u8; 20]>(), place in any::<prop::sample::Index>(), letter in "[0-9a-zA-Z]", legacy in any::<bool>()) {
+    fn one_wrong_character_is_always_found(hash in any::<[u8; 20]>(),
+        place in any::<prop::sample::Index>(), letter in "[0-9a-zA-Z]", legacy in any::<bool>()) {
         let text = if legacy { base58(35, &hash) } else { bech32("syl", 0, &hash) };
-        let expected = if legacy { Destination::PubkeyHash(hash) } else { Destination::WitnessPubkeyHash(hash) };
+        let expected = if legacy {
+            Destination::PubkeyHash(hash)
+        } else {
+            Destination::WitnessPubkeyHash(hash)
+        };
         prop_assert_eq!(parse(&text, Network::Mainnet), Ok(expected));
         let at = place.index(text.len());
         let mut damaged = text.clone();

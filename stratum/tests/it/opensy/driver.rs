@@ -42,9 +42,8 @@ async fn before_the_fork_nothing_is_mined() {
         said.contains("block 51 is still worked on with SHA-256; RandomX begins at block 60"),
         "{said}"
     );
-    assert!(
-        matches!(right.template().await, Err(ChainError::Template(reason)) if reason.contains("RandomX begins at block 60"))
-    );
+    assert!(matches!(right.template().await,
+            Err(ChainError::Template(reason)) if reason.contains("RandomX begins at block 60")));
     // One key over all the blocks looked at.
     let said = unready(&driver(&settings(&stand_in.url, 64, 1))).await;
     assert!(
@@ -163,7 +162,8 @@ async fn a_node_that_is_not_fit_to_mine_on_is_named_so() {
         ..Mood::default()
     };
     assert!(
-        matches!(chain.tip().await, Err(ChainError::Unreachable { reason, .. }) if reason.contains("HTTP status 503"))
+        matches!(chain.tip().await, Err(ChainError::Unreachable { reason,
+            .. }) if reason.contains("HTTP status 503"))
     );
     let syncing = StandIn::open(Rules {
         interval: 4,
@@ -381,8 +381,8 @@ async fn a_long_poll_rings_when_there_is_something_new() {
     .await;
     let chain = Arc::new(driver(&settings(&stand_in.url, 4, 1)));
     let (bell, stop) = (Arc::new(Notify::new()), CancellationToken::new());
-    let (rings, ends, asked) = (bell.clone(), stop.clone(), chain.clone());
-    let attending = tokio::spawn(async move { asked.run_background(rings, ends).await });
+    let (rings, ends, background) = (bell.clone(), stop.clone(), chain.clone());
+    let attending = tokio::spawn(async move { background.run_background(rings, ends).await });
     let rung = async || {
         tokio::time::timeout(Duration::from_secs(240), bell.notified())
             .await
@@ -446,7 +446,7 @@ async fn the_second_node_gives_the_work_when_the_first_does_not() {
         busy: true,
         ..Mood::default()
     };
-    let fleet = bitcoin::open_daemons(&config).unwrap();
+    let fleet = bitcoin::open_daemons(&config.chain_config()).unwrap();
     assert_eq!(fleet.tip().await.unwrap().next_height, 2);
     assert_eq!(fleet.template().await.unwrap().height(), 2);
     assert!(

@@ -198,39 +198,73 @@ async fn call(node: &mut Node, method: &str, params: &Value) -> Result<Value, (i
         "getblockchaininfo" => {
             let (height, hash) = node.tip();
             Ok(json!({
-                "chain": node.mood.chain.unwrap_or("regtest"), "blocks": height, "headers": height + node.mood.headers_ahead,
-                "bestblockhash": hash.to_string(), "initialblockdownload": node.mood.initial_download,
+                "chain": node.mood.chain.unwrap_or("regtest"), "blocks": height,
+                "headers": height + node.mood.headers_ahead,
+                "bestblockhash": hash.to_string(),
+                "initialblockdownload": node.mood.initial_download,
             }))
         }
         "getblocktemplate" => match params[0]["rules"].as_array() {
             Some(rules) if rules.contains(&json!("segwit")) => Ok(node.template()),
-            _ => Err((-8, "getblocktemplate must be called with the segwit rule set (call with {\"rules\": [\"segwit\"]})".to_owned())),
+            _ => Err((
+                -8,
+                "getblocktemplate must be called with the segwit rule set (call with {\"rules\": \
+                 [\"segwit\"]})"
+                    .to_owned(),
+            )),
         },
         "getblockhash" => {
-            let hash = params[0].as_u64().and_then(|height| node.chain.get(&height));
-            hash.map(|hash| json!(hash.to_string())).ok_or((-8, "Block height out of range".to_owned()))
+            let hash = params[0]
+                .as_u64()
+                .and_then(|height| node.chain.get(&height));
+            hash.map(|hash| json!(hash.to_string()))
+                .ok_or((-8, "Block height out of range".to_owned()))
         }
         "getblockheader" => {
-            let known = params[0].as_str().and_then(|hash| hash.parse().ok()).and_then(|hash| node.header(hash));
-            let (height, header, confirmations) = known.ok_or((-5, "Block not found".to_owned()))?;
+            let known = params[0]
+                .as_str()
+                .and_then(|hash| hash.parse().ok())
+                .and_then(|hash| node.header(hash));
+            let (height, header, confirmations) =
+                known.ok_or((-5, "Block not found".to_owned()))?;
             Ok(match params[1] {
                 Value::Bool(false) => json!(header.map(|header| hex::encode(serialize(&header)))),
                 _ => json!({"height": height, "confirmations": confirmations}),
             })
         }
         "getblock" => {
-            let block = params[0].as_str().and_then(|hash| hash.parse().ok()).and_then(|hash: BlockHash| node.blocks.get(&hash));
+            let block = params[0]
+                .as_str()
+                .and_then(|hash| hash.parse().ok())
+                .and_then(|hash: BlockHash| node.blocks.get(&hash));
             let block = block.ok_or((-5, "Block not found".to_owned()))?;
-            let ids: Vec<String> = block.txdata.iter().map(|transaction| transaction.compute_txid().to_string()).collect();
-            Ok(json!({"tx": ids, "previousblockhash": block.header.prev_blockhash.to_string(), "bits": format!("{:08x}", block.header.bits.to_consensus())}))
+            let ids: Vec<String> = block
+                .txdata
+                .iter()
+                .map(|transaction| transaction.compute_txid().to_string())
+                .collect();
+            Ok(
+                json!({"tx": ids, "previousblockhash": block.header.prev_blockhash.to_string(),
+                "bits": format!("{:08x}", block.header.bits.to_consensus())}),
+            )
         }
         "getrawtransaction" => {
-            let block = params[2].as_str().and_then(|hash| hash.parse().ok()).and_then(|hash: BlockHash| node.blocks.get(&hash));
-            let wanted = |transaction: &&Transaction| json!(transaction.compute_txid().to_string()) == params[0];
+            let block = params[2]
+                .as_str()
+                .and_then(|hash| hash.parse().ok())
+                .and_then(|hash: BlockHash| node.blocks.get(&hash));
+            let wanted = |transaction: &&Transaction| {
+                json!(transaction.compute_txid().to_string()) == params[0]
+            };
             let found = block.and_then(|block| block.txdata.iter().find(wanted));
-            found.map(|transaction| json!(hex::encode(serialize(transaction)))).ok_or((-5, "No such transaction found".to_owned()))
+            found
+                .map(|transaction| json!(hex::encode(serialize(transaction))))
+                .ok_or((-5, "No such transaction found".to_owned()))
         }
-        "submitblock" => node.submit(params[0].as_str().unwrap()).await.map(|verdict| json!(verdict)),
+        "submitblock" => node
+            .submit(params[0].as_str().unwrap())
+            .await
+            .map(|verdict| json!(verdict)),
         _ => Err((-32601, "Method not found".to_owned())),
     }
 }

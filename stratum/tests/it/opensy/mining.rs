@@ -230,7 +230,8 @@ async fn ask(stream: &mut BufReader<TcpStream>, request: &Value) -> Value {
 }
 
 fn login(algos: Value) -> Value {
-    json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": {"login": WALLET, "pass": "x", "agent": "test", "algo": algos}})
+    json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": {"login": WALLET, "pass": "x",
+        "agent": "test", "algo": algos}})
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -309,7 +310,8 @@ async fn stock_miners_are_told_at_login_and_wrong_shares_are_refused() {
     });
     let [wrong_key, wrong_root, good] = shares.await.unwrap();
     let mut submit = async |(nonce, hash): (u32, [u8; 32])| {
-        let params = json!({"id": "x", "job_id": job["job_id"], "nonce": hex::encode(nonce.to_le_bytes()), "result": hex::encode(hash)});
+        let params = json!({"id": "x", "job_id": job["job_id"],
+            "nonce": hex::encode(nonce.to_le_bytes()), "result": hex::encode(hash)});
         loop {
             let answer = ask(
                 &mut client,

@@ -22,6 +22,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+#[path = "node/block_rules.rs"]
+mod block_rules;
+
+use block_rules::{content_in_place, in_itself};
+
 /// Script tag of a witness commitment.
 const COMMITMENT: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 const FUTURE_S: u32 = 2 * 60 * 60;
@@ -229,14 +234,18 @@ impl Node {
             .collect();
         let height = tip + 1;
         let mut template = json!({
-            "capabilities": ["proposal"], "version": 0x2000_0000, "rules": ["csv", "!segwit", "taproot"],
+            "capabilities": ["proposal"], "version": 0x2000_0000, "rules": ["csv", "!segwit",
+            "taproot"],
             "vbavailable": {}, "vbrequired": 0, "previousblockhash": prev.to_string(),
-            "transactions": transactions, "coinbaseaux": {}, "coinbasevalue": self.subsidy(height) + fees,
+            "transactions": transactions, "coinbaseaux": {},
+            "coinbasevalue": self.subsidy(height) + fees,
             "longpollid": format!("{prev}{}", self.made),
             "target": hex::encode(self.target().to_be_bytes()),
             "mintime": self.median_time(prev) + 1, "mutable": ["time", "transactions", "prevblock"],
-            "noncerange": "00000000ffffffff", "sigoplimit": 80_000, "sizelimit": 4_000_000, "weightlimit": MAX_WEIGHT,
-            "curtime": now().max(self.median_time(prev) + 1), "bits": format!("{:08x}", self.rules.bits), "height": height,
+            "noncerange": "00000000ffffffff", "sigoplimit": 80_000, "sizelimit": 4_000_000,
+            "weightlimit": MAX_WEIGHT,
+            "curtime": now().max(self.median_time(prev) + 1), "bits": format!("{:08x}",
+            self.rules.bits), "height": height,
             "default_witness_commitment": hex::encode(self.commitment_script()),
         });
         if self.mood.names_key && height >= self.rules.fork_height {
@@ -462,68 +471,6 @@ impl Node {
 
 fn verifier(seeds: Arc<Seeds>) -> Verifier {
     Verifier::start(seeds, 1, 8).unwrap()
-}
-
-fn in_itself(block: &Block) -> Result<(), &'static str> {
-    if !block.check_merkle_root() {
-        return Err("bad-txnmrklroot");
-    }
-    let Some((coinbase, others)) = block.txdata.split_first() else {
-        return Err("bad-blk-length");
-    };
-    if !coinbase.is_coinbase() {
-        return Err("bad-cb-missing");
-    }
-    if others.iter().any(Transaction::is_coinbase) {
-        return Err("bad-cb-multiple");
-    }
-    if !(2..=100).contains(&coinbase.input[0].script_sig.len()) {
-        Err("bad-cb-length")
-    } else {
-        Ok(())
-    }
-}
-
-fn content_in_place(block: &Block, height: u64) -> Result<(), &'static str> {
-    let coinbase = &block.txdata[0];
-    let final_at_last = coinbase.input[0].sequence == Sequence::MAX
-        || u64::from(coinbase.lock_time.to_consensus_u32()) < height;
-    if !final_at_last {
-        return Err("bad-txns-nonfinal");
-    }
-    let expected = Builder::new().push_int(height as i64).into_script();
-    if !coinbase.input[0]
-        .script_sig
-        .as_bytes()
-        .starts_with(expected.as_bytes())
-    {
-        return Err("bad-cb-height");
-    }
-    let committed = coinbase
-        .output
-        .iter()
-        .any(|output| output.script_pubkey.as_bytes().starts_with(&COMMITMENT));
-    let witness = &coinbase.input[0].witness;
-    if committed {
-        if witness.len() != 1 || witness[0].len() != 32 {
-            return Err("bad-witness-nonce-size");
-        }
-        if !block.check_witness_commitment() {
-            return Err("bad-witness-merkle-match");
-        }
-    } else if block.txdata.iter().any(|transaction| {
-        transaction
-            .input
-            .iter()
-            .any(|input| !input.witness.is_empty())
-    }) {
-        return Err("unexpected-witness");
-    }
-    if block.weight().to_wu() > MAX_WEIGHT {
-        Err("bad-blk-weight")
-    } else {
-        Ok(())
-    }
 }
 
 fn entry(transaction: &Transaction, fee: u64) -> Value {

@@ -145,17 +145,21 @@ proptest! {
         prop_assert_eq!(Target::from_printed(&hex::encode(oracle.to_be_bytes())), Some(target));
         prop_assert_eq!(target.to_compact(), oracle.to_compact_lossy().to_consensus());
         let work = oracle.to_work().to_be_bytes();
-        let expected = if work[..16] == [0; 16] { u128::from_be_bytes(work[16..].try_into().unwrap()) } else { u128::MAX };
+        let fits = work[..16] == [0; 16];
+        let low = u128::from_be_bytes(work[16..].try_into().unwrap());
+        let expected = if fits { low } else { u128::MAX };
         prop_assert_eq!(target.difficulty(), expected);
     }
 
     #[test]
-    fn no_block_is_lost_between_a_jobs_target_and_the_networks(size in 20u32..33, word in 0x8000u32..0x0080_0000, asked in any::<u64>(), low in any::<[u8; 24]>()) {
+    fn no_block_is_lost_between_a_jobs_target_and_the_networks(size in 20u32..33,
+        word in 0x8000u32..0x0080_0000, wish in any::<u64>(), low in any::<[u8; 24]>()) {
         let bits = size << 24 | word;
         let Some(target) = Target::from_compact(bits) else { return Ok(()) };
         let answer = super::template::with_bits(bits);
-        let template = BitcoinTemplate::parse(&answer, &[0x51], Keys { current: [0; 32], next: None }).unwrap();
-        let job = template.assign(asked);
+        let template = BitcoinTemplate::parse(&answer, &[0x51], Keys { current: [0; 32],
+            next: None }).unwrap();
+        let job = template.assign(wish);
         let wire = headframe_stratum::work::difficulty::target_from_hex(&job.target_hex()).unwrap();
         prop_assert_eq!(job.target_hex().len(), 16);
         // The largest hash that makes a block, and one with the same top bits.
@@ -164,24 +168,27 @@ proptest! {
         near[..24].copy_from_slice(&low);
         for hash in [oracle, near] {
             if target.is_met_by(&hash) {
-                prop_assert!(template.is_block(&hash) && miner_submits(&hash, wire) && job.is_met_by(&hash));
+                prop_assert!(template.is_block(&hash) && miner_submits(&hash,
+                    wire) && job.is_met_by(&hash));
             }
         }
         prop_assert!(template.is_block(&oracle));
         // The miner works at what it is credited, at least at what was asked for unless a block
         // costs less.
-        prop_assert!(job.hashes() >= asked.max(1).min(u64::MAX / (target.top_limb() + 1)));
+        prop_assert!(job.hashes() >= wish.max(1).min(u64::MAX / (target.top_limb() + 1)));
     }
 
     #[test]
-    fn sizes_and_heights_are_written_as_the_oracle_writes_them(size in any::<u64>(), shift in 0u32..64, height in any::<u32>()) {
+    fn sizes_and_heights_are_written_as_the_oracle_writes_them(size in any::<u64>(),
+        shift in 0u32..64, height in any::<u32>()) {
         let size = size >> shift;
         let mut written = Vec::new();
         push_size(&mut written, size);
         prop_assert_eq!(&written, &serialize(&bitcoin::VarInt(size)));
         prop_assert_eq!(Cursor::new(&written).size(), usize::try_from(size).ok());
         for height in [height, height >> 8, height >> 16, height % 40] {
-            prop_assert_eq!(height_push(height), Builder::new().push_int(i64::from(height)).into_script().into_bytes());
+            prop_assert_eq!(height_push(height),
+                Builder::new().push_int(i64::from(height)).into_script().into_bytes());
         }
     }
 
@@ -195,11 +202,14 @@ proptest! {
         segwit in any::<bool>(),
         pool in prop::option::of("[a-z]{1,8}"),
     ) {
-        let tag = pool.map(|pool| CoinbaseTag::new(&pool, "wallet", Some(CoinbaseKey::new([7; 32]))));
+        let tag = pool.map(|pool| CoinbaseTag::new(&pool, "wallet",
+            Some(CoinbaseKey::new([7; 32]))));
         let commitment = [&[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed], [9; 32].as_slice()].concat();
         let witness_commitment = segwit.then_some(commitment.as_slice());
-        let content = Content { height, value, reward_script: &reward, witness_commitment, auxiliary: &auxiliary, parent: [5; 32], tag: tag.as_ref() };
-        let extranonce = Extranonce { instance: numbers[0], connection: numbers[1], job: numbers[2] };
+        let content = Content { height, value, reward_script: &reward, witness_commitment,
+            auxiliary: &auxiliary, parent: [5; 32], tag: tag.as_ref() };
+        let extranonce = Extranonce { instance: numbers[0], connection: numbers[1],
+            job: numbers[2] };
         let coinbase = Coinbase::new(&content).unwrap();
         let bytes = coinbase.bytes(extranonce);
         let oracle: bitcoin::Transaction = deserialize(&bytes).unwrap();
@@ -228,7 +238,8 @@ proptest! {
             prop_assert_eq!(tag.find(&script, &[6; 32], payments), Some(TagProof::Unproven));
         }
         prop_assert_eq!(oracle.output.len(), 1 + usize::from(segwit));
-        prop_assert_eq!((oracle.output[0].value.to_sat(), oracle.output[0].script_pubkey.as_bytes()), (value, reward.as_slice()));
+        prop_assert_eq!((oracle.output[0].value.to_sat(),
+            oracle.output[0].script_pubkey.as_bytes()), (value, reward.as_slice()));
         prop_assert_eq!(oracle.input[0].witness.len(), usize::from(segwit));
     }
 
@@ -237,7 +248,8 @@ proptest! {
         let mut node = Node::new(RULES);
         node.fill(2);
         let template = node.template();
-        let good = hex::decode(template["transactions"][cut % 2]["data"].as_str().unwrap()).unwrap();
+        let data = template["transactions"][cut % 2]["data"].as_str().unwrap();
+        let good = hex::decode(data).unwrap();
         let mut mixed = good[..cut.min(good.len())].to_vec();
         mixed.extend_from_slice(&bytes);
         for bytes in [bytes, mixed, good] {

@@ -222,7 +222,8 @@ proptest! {
 
     #[test]
     fn no_json_at_all_makes_the_parser_panic(value in any_json(), text in "\\PC{0,64}") {
-        for answer in [serde_json::from_value::<TemplateAnswer>(value), serde_json::from_str(&text)].into_iter().flatten() {
+        for answer in [serde_json::from_value::<TemplateAnswer>(value),
+            serde_json::from_str(&text)].into_iter().flatten() {
             let _ = BitcoinTemplate::parse(&answer, &[0x51], KEYS);
         }
     }

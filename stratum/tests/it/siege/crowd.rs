@@ -74,7 +74,8 @@ impl Peer {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(from, 0)).unwrap();
         let mut client = Client::over(socket.connect(pool).await.ok()?);
-        let login = json!({"id": 1, "method": "login", "params": {"login": format!("4A+1.{worker}"), "pass": "x"}});
+        let login = json!({"id": 1, "method": "login", "params": {"login": format!("4A+1.{worker}"),
+            "pass": "x"}});
         if !client.try_send(format!("{login}\n").as_bytes()).await {
             return None;
         }
@@ -351,7 +352,8 @@ fn report(size: Size, stage: &Stage, mut took: [Vec<Duration>; 2], lies: u64, ba
         );
     }
     println!(
-        "     lies: {lies} answered, {} hashed or refused for nothing, {} not looked at; {banned} workers banned, no honest one",
+        "     lies: {lies} answered, {} hashed or refused for nothing, {} not looked at; {banned} \
+         workers banned, no honest one",
         stats.invalid, stats.busy
     );
     let (quiet, attacked) = (percentile(&mut took[0], 99), percentile(&mut took[1], 99));

@@ -89,8 +89,8 @@ async fn those_who_do_not_read_are_dropped() {
         .until("the login", |stage| stage.stats.snapshot().sessions == 1)
         .await;
     let asking = tokio::spawn(async move {
-        let asked = format!("{}\n", json!({"id": 2, "method": "getjob"})).repeat(100);
-        while stream.write_all(asked.as_bytes()).await.is_ok() {}
+        let requests = format!("{}\n", json!({"id": 2, "method": "getjob"})).repeat(100);
+        while stream.write_all(requests.as_bytes()).await.is_ok() {}
     });
     stage
         .until("the end of a deaf connection", |stage| {

@@ -37,17 +37,20 @@ pub struct Sample {
 pub enum ScheduleMismatch {
     /// RandomX by our rules, SHA-256 in fact.
     #[error(
-        "block {height} of the node was worked on with SHA-256, not RandomX; stratum.opensy.fork_height = {fork_height} is too low"
+        "block {height} of the node was worked on with SHA-256, not RandomX; \
+         stratum.opensy.fork_height = {fork_height} is too low"
     )]
     ForkTooLow { height: u64, fork_height: u64 },
     /// SHA-256 by our rules, something else in fact.
     #[error(
-        "block {height} of the node was not worked on with SHA-256; stratum.opensy.fork_height = {fork_height} is too high"
+        "block {height} of the node was not worked on with SHA-256; stratum.opensy.fork_height = \
+         {fork_height} is too high"
     )]
     ForkTooHigh { height: u64, fork_height: u64 },
     /// RandomX under another key.
     #[error(
-        "block {height} of the node has no RandomX work under our key, block {key_height}; stratum.opensy.key_interval = {interval} is wrong"
+        "block {height} of the node has no RandomX work under our key, block {key_height}; \
+         stratum.opensy.key_interval = {interval} is wrong"
     )]
     Key {
         height: u64,
@@ -132,11 +135,11 @@ fn explain(
         .iter()
         .filter(|sample| (fork_height..=last).contains(&sample.height))
         .collect();
-    let told: u32 = before
+    let found_bits: u32 = before
         .iter()
         .map(|sample| bits_told(Header::parse(&sample.header).bits))
         .sum();
-    if told >= CAUSE_BITS && before.iter().all(|sample| met_by_sha256(sample)) {
+    if found_bits >= CAUSE_BITS && before.iter().all(|sample| met_by_sha256(sample)) {
         return Err(ScheduleMismatch::ForkTooLow {
             height,
             fork_height,

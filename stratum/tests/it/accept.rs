@@ -69,7 +69,7 @@ async fn a_trusted_balancer_speaks_for_its_miners() {
             .submit(NONCE, RESULT)
             .await
     ));
-    // To everything behind the entrance the connection is the miner's, not the balancer's.
+    // To everything behind the listener the connection is the miner's, not the balancer's.
     let came_from = |facts: &Memory| {
         facts
             .sessions
