@@ -86,15 +86,6 @@ pub fn find(name: &str) -> Option<&'static dyn Scheme> {
     ALL.iter().copied().find(|scheme| scheme.name() == name)
 }
 
-/// The terms a block is paid on, frozen with its window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
-    /// Work wanted, [`ONE`] being a block's.
-    pub window: u128,
-    /// The pool's part in hundredths of a percent of the reward, rounded down.
-    pub fee_bp: u16,
-}
-
 /// A block's window: each miner's weight, in the order of the addresses' bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Window {

@@ -32,8 +32,8 @@ pub trait Journal: Send {
     /// those payments rest on.
     async fn catch_up(&mut self, ledger: &mut Ledger) -> Result<(), JournalError>;
 
-    /// Writes one step of a payment durably, if nothing was written to `payments` that the ledger does
-    /// not know. The rows are not handed over again.
+    /// Writes one step of a payment durably, if nothing was written to `payments` that the ledger
+    /// does not know. The rows are not handed over again.
     async fn append(&mut self, rows: &[Payment]) -> Result<(), JournalError>;
 
     /// How many messages `payments` had so far: a number that no two payments share.

@@ -24,7 +24,7 @@ use crate::payment::table_pages::{PAGE_ROWS, TablePages};
 
 /// Tables and stream.
 pub struct LakeJournal {
-    chronicle: ExclusiveAppender,
+    appender: ExclusiveAppender,
     /// Which stream the table `payments` goes on from, and what is added to its sequences to get
     /// the table's.
     binding: StreamBinding,
@@ -83,31 +83,31 @@ impl LakeJournal {
         // The table before the stream: what it has committed, a sound stream holds or has held.
         let snapshot = payments.refresh().await?;
         let binding = table_binding(&snapshot)?;
-        let chronicle = ExclusiveAppender::open(nats, &Payments, settings)
+        let appender = ExclusiveAppender::open(nats, &Payments, settings)
             .await
             .map_err(unavailable)?;
         let journal = Self {
-            chronicle,
+            appender,
             binding,
             replacement_marked: false,
             payouts,
             payments,
             instructions,
         };
-        journal.check_binding(&snapshot, journal.chronicle.last_seq())?;
+        journal.check_binding(&snapshot, journal.appender.last_seq())?;
         Ok(journal)
     }
 
     /// The last message of `payments`, as the table counts.
     fn last(&self) -> i64 {
-        self.binding.base + i64::try_from(self.chronicle.last_seq()).unwrap_or(i64::MAX)
+        self.binding.base + i64::try_from(self.appender.last_seq()).unwrap_or(i64::MAX)
     }
 
     /// Whether the table goes on from the stream that was opened, which ends at `last`.
     fn check_binding(&self, snapshot: &Snapshot, last: u64) -> Result<(), JournalError> {
         let (found, created) = (
             table_binding(snapshot)?,
-            self.chronicle.identity().created_ns,
+            self.appender.identity().created_ns,
         );
         let through = snapshot.offset.map_or(0, |offset| offset - found.base);
         let why = if found.created_ns != created {
@@ -189,17 +189,17 @@ impl LakeJournal {
 impl Journal for LakeJournal {
     async fn catch_up(&mut self, ledger: &mut Ledger) -> Result<(), JournalError> {
         // What became of a message whose answer was lost, before anything else.
-        match self.chronicle.settle().await {
+        match self.appender.settle().await {
             Ok(_) => {}
             Err(AppendError::Conflict { lost: false, .. }) => {
-                self.chronicle.refresh().await.map_err(journal_error)?;
+                self.appender.refresh().await.map_err(journal_error)?;
             }
             Err(error) => return Err(journal_error(error)),
         }
         // Each time, since a stream may be replaced under a running process: the table first, for
         // the reason given above.
         let snapshot = self.payments.refresh().await?;
-        let last = self.chronicle.verify().await.map_err(journal_error)?;
+        let last = self.appender.verify().await.map_err(journal_error)?;
         self.check_binding(&snapshot, last)?;
         // Payments first: those that are read rest on payouts that are then committed, too.
         self.read_payments(&snapshot, ledger).await?;
@@ -218,13 +218,13 @@ impl Journal for LakeJournal {
     }
 
     async fn append(&mut self, rows: &[Payment]) -> Result<(), JournalError> {
-        match self.chronicle.append(rows).await {
+        match self.appender.append(rows).await {
             Ok(_) => {
                 self.payments.skip_through(self.last());
                 Ok(())
             }
             Err(error @ AppendError::Conflict { lost: false, .. }) => {
-                self.chronicle.refresh().await.map_err(journal_error)?;
+                self.appender.refresh().await.map_err(journal_error)?;
                 Err(journal_error(error))
             }
             Err(error) => Err(journal_error(error)),

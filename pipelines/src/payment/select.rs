@@ -94,7 +94,8 @@ pub fn candidates(ledger: &Ledger, config: &PaymentConfig, now: i64) -> Vec<Cand
 }
 
 /// One transaction's worth of candidates, within what the wallet can spend. `fitness` knows every
-/// candidate; those it refuses are left out. `max_outputs` is the most destinations the wallet takes.
+/// candidate; those it refuses are left out. `max_outputs` is the most destinations the wallet
+/// takes.
 pub fn choose(
     candidates: &[Candidate],
     fitness: &BTreeMap<String, AddressCheck>,

@@ -79,8 +79,8 @@ struct BlockRows {
     payouts: Vec<Payout>,
 }
 
-/// Audits one block. `trusted` is the pool's public key as the auditor knows it, in hex; without it
-/// the key in the rows is taken.
+/// Audits one block. `trusted` is the pool's public key as whoever audits knows it, in hex; without
+/// it the key in the rows is taken.
 ///
 /// The error says that the tables cannot be read at all; a file of them that cannot be read is a
 /// difference.

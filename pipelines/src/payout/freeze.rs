@@ -99,7 +99,8 @@ pub fn statement(pool: &str, block_hash: &str, height: i64, frozen: &FrozenWindo
     let root = merkle_root.as_deref().unwrap_or("none");
     format!(
         "headframe window \
-        1,{pool},{block_hash},{height},{scheme},{window_milli},{fee_bp},{reward_atomic},{total_weight},{shares},{miners},{root}"
+        1,{pool},{block_hash},{height},{scheme},{window_milli},{fee_bp},{reward_atomic},\
+        {total_weight},{shares},{miners},{root}"
     )
 }
 

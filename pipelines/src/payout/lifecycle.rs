@@ -227,8 +227,8 @@ impl BlockLifecycles {
                 Some("accepted" | "confirmed" | "matured")
             );
             if row.paid().is_none() {
-                let asked = row.scheme.is_some() || lifecycle.block.scheme.is_some();
-                match asked && on_chain {
+                let has_scheme = row.scheme.is_some() || lifecycle.block.scheme.is_some();
+                match has_scheme && on_chain {
                     true => self.unpaid.insert(key),
                     false => self.unpaid.remove(&key),
                 };

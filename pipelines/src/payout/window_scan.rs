@@ -2,8 +2,8 @@
 //! first, until it is full.
 //!
 //! Sums of integers do not depend on the order, so a row group that is taken whole is only added
-//! up, by dictionary. Only where the window begins and where it ends are shares walked one by one in
-//! the order of their places, a few of a row group that may have a million. A [`WindowScanner`]
+//! up, by dictionary. Only where the window begins and where it ends are shares walked one by one
+//! in the order of their places, a few of a row group that may have a million. A [`WindowScanner`]
 //! remembers the sums for the next block, and reads ahead what that block will want.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -224,7 +224,8 @@ fn may_have_blocks(file: &DataFile) -> bool {
     nulls.map_or(file.nulls.is_empty(), |nulls| *nulls != file.rows)
 }
 
-/// The segments of row groups in a segment of files, newest first, without what is newer than the end.
+/// The segments of row groups in a segment of files, newest first, without what is newer than the
+/// end.
 async fn open_segments(
     cache: &ScanCache,
     shares: &Snapshot,
@@ -380,7 +381,7 @@ impl Weights {
         Self(vec![(0, 0, 0); 1 << 10])
     }
 
-    fn of(&mut self, difficulty: i64, network: i128) -> u128 {
+    fn weight(&mut self, difficulty: i64, network: i128) -> u128 {
         // The middle bits of the product spread the difficulties that vardiff makes.
         let slot = ((difficulty as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 54) as usize;
         let known = &mut self.0[slot];

@@ -162,24 +162,24 @@ async fn read_ahead_of(
 /// The sequence of the stream through which its table is complete; `None` while the table is of
 /// another stream.
 async fn committed_through(
-    chronicle: &ExclusiveAppender,
+    appender: &ExclusiveAppender,
     table: &SnapshotReader,
 ) -> Result<Option<i64>, PipelineFault> {
     let snapshot = table.refresh().await?;
     let same = snapshot
         .binding
         .as_ref()
-        .filter(|binding| binding.created_ns == chronicle.identity().created_ns);
+        .filter(|binding| binding.created_ns == appender.identity().created_ns);
     Ok(same.map(|binding| snapshot.offset.unwrap_or(binding.base) - binding.base))
 }
 
 /// Waits until the table of a stream holds everything that this writer knows of.
 async fn wait_until_committed(
-    chronicle: &ExclusiveAppender,
+    appender: &ExclusiveAppender,
     table: &SnapshotReader,
 ) -> Result<(), PipelineFault> {
-    let wanted = i64::try_from(chronicle.last_seq()).unwrap_or(i64::MAX);
-    while committed_through(chronicle, table).await? < Some(wanted) {
+    let wanted = i64::try_from(appender.last_seq()).unwrap_or(i64::MAX);
+    while committed_through(appender, table).await? < Some(wanted) {
         tokio::time::sleep(POLL_PAUSE / 5).await;
     }
     Ok(())
@@ -187,13 +187,13 @@ async fn wait_until_committed(
 
 /// Waits until the table of a stream holds everything the stream held when it was opened.
 async fn wait_until_recovered(
-    chronicle: &ExclusiveAppender,
+    appender: &ExclusiveAppender,
     table: &SnapshotReader,
 ) -> Result<(), PipelineFault> {
     let name = table.table().name.clone();
-    let wanted = i64::try_from(chronicle.last_seq()).unwrap_or(i64::MAX);
+    let wanted = i64::try_from(appender.last_seq()).unwrap_or(i64::MAX);
     loop {
-        match committed_through(chronicle, table).await? {
+        match committed_through(appender, table).await? {
             Some(through) if through == wanted => return Ok(()),
             Some(through) if through > wanted => {
                 let why = format!(

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use async_trait::async_trait;
-use datafusion::common::ScalarValue;
+use datafusion::common::{DataFusionError, ScalarValue};
 use headframe_ingest::{
     DecodedRows, Decoder, DecoderState, ExpectedStream, ReadFault, ReadFrom, Reader,
     provision_stream,
@@ -169,7 +169,10 @@ impl Source {
             );
             let fault = tokio::select! {
                 reader = reader => match reader {
-                    Ok(mut reader) => self.follow(&mut reader, &mut decoder, &mut open, &batches, &stop).await,
+                    Ok(mut reader) => {
+                        let (decoder, open) = (&mut decoder, &mut open);
+                        self.follow(&mut reader, decoder, open, &batches, &stop).await
+                    }
                     Err(fault) => Some(fault),
                 },
                 () = stop.cancelled() => None,
@@ -225,6 +228,7 @@ impl Source {
             let due = open.since.map(|since| since + config.commit_age());
             let overdue = due.is_some_and(|due| due <= Instant::now());
             let full = open.rows >= config.commit_rows || open.bytes >= config.commit_bytes;
+            let wakeup = tokio::time::sleep_until(due.unwrap_or_else(Instant::now));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return None,
@@ -236,7 +240,7 @@ impl Source {
                         place.send(batch);
                     }
                 }
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && !overdue => {}
+                () = wakeup, if due.is_some() && !overdue => {}
                 messages = reader.next(), if !full => match messages {
                     Ok(messages) => {
                         let chunk = decoder.decode(&messages);
@@ -270,7 +274,7 @@ impl Source {
         let place = |seq: u64| {
             self.binding.base + i64::try_from(seq).unwrap_or(i64::MAX - self.binding.base.max(0))
         };
-        let column = |field: &arrow::datatypes::FieldRef| -> Result<ArrayRef, datafusion::common::DataFusionError> {
+        let column = |field: &FieldRef| -> Result<ArrayRef, DataFusionError> {
             match field.name().as_str() {
                 "seq" => ScalarValue::Int64(Some(place(to))).to_array(),
                 "row" => ScalarValue::Int32(Some(0)).to_array(),

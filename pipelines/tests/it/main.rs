@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod audit;
+mod cases;
 mod conformance;
 #[path = "../../../sinks/tests/it/failing_store.rs"]
 mod failing_store;

@@ -233,29 +233,39 @@ proptest! {
         fee_bp in 0u16..=10_000,
     ) {
         let names: Vec<String> = (0..20).map(|number| format!("miner-{number}")).collect();
-        let history: Vec<_> = shares.iter().map(|(miner, own, network)| share(&names[usize::from(*miner)], *own, *network)).collect();
+        let one = |(miner, own, network): &(u8, u64, u128)| {
+            share(&names[usize::from(*miner)], *own, *network)
+        };
+        let history: Vec<_> = shares.iter().map(one).collect();
         let wanted = ONE * halves / 2;
         let found = pplns(wanted, history.iter().rev().copied());
         let gathered: u128 = found.weights.values().sum();
         prop_assert!(gathered <= wanted);
         let ours = split(&found, u128::from(reward), fee_bp);
-        prop_assert_eq!(ours.fee + ours.amounts.iter().map(|(_, amount)| amount).sum::<u128>(), u128::from(reward));
+        let amounts: u128 = ours.amounts.iter().map(|(_, amount)| amount).sum();
+        prop_assert_eq!(ours.fee + amounts, u128::from(reward));
         if gathered > 0 {
             let (fee, amounts) = second_opinion(wanted, &history, u128::from(reward), fee_bp);
             prop_assert_eq!(BigUint::from(ours.fee), fee);
-            let ours: BTreeMap<String, BigUint> = ours.amounts.into_iter().map(|(miner, amount)| (miner, BigUint::from(amount))).collect();
+            let ours = ours.amounts.into_iter();
+            let ours: BTreeMap<String, BigUint> =
+                ours.map(|(miner, amount)| (miner, BigUint::from(amount))).collect();
             prop_assert_eq!(ours, amounts);
         }
     }
 
     #[test]
-    fn parts_are_within_a_unit_of_the_exact_quotient(amount in any::<u128>(), weights in proptest::collection::vec(0u128..1 << 120, 1..40)) {
+    fn parts_are_within_a_unit_of_the_exact_quotient(
+        amount in any::<u128>(),
+        weights in proptest::collection::vec(0u128..1 << 120, 1..40),
+    ) {
         let parts = divide(amount, &weights);
         let whole: u128 = weights.iter().sum();
         if whole == 0 {
             prop_assert!(parts.is_empty());
         } else {
-            prop_assert_eq!(parts.iter().map(|part| BigUint::from(*part)).sum::<BigUint>(), BigUint::from(amount));
+            let sum: BigUint = parts.iter().map(|part| BigUint::from(*part)).sum();
+            prop_assert_eq!(sum, BigUint::from(amount));
             for (part, weight) in parts.iter().zip(&weights) {
                 let due = BigUint::from(amount) * BigUint::from(*weight) / BigUint::from(whole);
                 prop_assert!(BigUint::from(*part) >= due && BigUint::from(*part) <= due + 1u8);
@@ -271,7 +281,10 @@ proptest! {
     }
 
     #[test]
-    fn every_row_has_a_proof_and_a_changed_one_has_none(rows in proptest::collection::vec("[a-z0-9|]{0,20}", 1..40), pick in any::<usize>()) {
+    fn every_row_has_a_proof_and_a_changed_one_has_none(
+        rows in proptest::collection::vec("[a-z0-9|]{0,20}", 1..40),
+        pick in any::<usize>(),
+    ) {
         let leaves: Vec<String> = rows.iter().map(|row| leaf(row)).collect();
         let top = root(&leaves).unwrap();
         let index = pick % rows.len();

@@ -3,6 +3,18 @@
 //! The newest commits are read and written here directly, one small file each, so that a commit
 //! costs the same however long the table lives. The Delta library reads what lies behind the last
 //! checkpoint.
+//!
+//! The commits are ours and not the library's (deltalake-core 1.1) for what a commit must not do:
+//! * after an error of the store the library tries again by itself, up to 15 times, and takes its
+//!   own commit that had landed for somebody else's; here any error means to read the offsets
+//!   again;
+//! * it accepts an offset lower than the one before, and its `optimize` drops the offsets, retries
+//!   and clean-up settings it was given;
+//! * it does not see that the entry it stands on was trimmed or dropped while the process slept.
+//!
+//! It also asks more: for one commit after 60 others there are a get and a put here, and three
+//! listings, three gets and the put there (`request_count` in the tests). All of this goes when a
+//! commit of the library can be told the offsets it must find and leaves each retry to its caller.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -365,7 +377,8 @@ impl LogState {
     }
 }
 
-/// Puts version 0 of a new table. [`PutOutcome::Taken`] means that another process made it first.
+/// Puts version 0 of a new table. [`PutOutcome::LostRace`] means that another process made it
+/// first.
 pub async fn create(location: &TableLocation, lines: &[LogLine]) -> Result<PutOutcome, SinkError> {
     let body: Result<Vec<String>, _> = lines.iter().map(serde_json::to_string).collect();
     let body = body

@@ -63,8 +63,8 @@ impl Pause {
         error: &SinkError,
         doing: &'static str,
     ) -> Result<(), SinkError> {
-        tracing::warn!(%error, doing, pause_ms = self.next.as_millis() as u64, "storage failed, \
-                                                                                trying again");
+        let pause_ms = self.next.as_millis() as u64;
+        tracing::warn!(%error, doing, pause_ms, "storage failed, trying again");
         metrics::counter!("headframe_sink_retries_total").increment(1);
         let since = *self.since.get_or_insert_with(Instant::now);
         self.held.send_replace(Some(HeldBatch {

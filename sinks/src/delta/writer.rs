@@ -4,7 +4,8 @@
 //! range's last sequence) and the writer's fence epoch. Before every attempt the newest log is
 //! read: the offset must be where this writer left it and the fence must still be its own. Whatever
 //! error a put returns is answered by reading the log again, because a put that failed may have
-//! landed. A writer that lost the table to another learns it from the fence and stops.
+//! landed. A writer that lost the table to another learns it from the fence and stops. Why these
+//! commits are not the Delta library's stands at `delta::log`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

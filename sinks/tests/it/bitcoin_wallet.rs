@@ -30,8 +30,9 @@ impl Node {
         let entry = |(tx, comment, to): &Transaction| -> Vec<String> {
             let one = |(address, amount): &(String, String)| {
                 format!(
-                    "{{\"category\":\"send\",\"address\":\"{address}\",\"amount\":-{amount},\"fee\":-0.00001230,\"txid\":\"{tx}\",\
-                     \"comment\":\"{comment}\",\"confirmations\":{}}}",
+                    "{{\"category\":\"send\",\"address\":\"{address}\",\"amount\":-{amount},\
+                     \"fee\":-0.00001230,\"txid\":\"{tx}\",\"comment\":\"{comment}\",\
+                     \"confirmations\":{}}}",
                     self.confirmations
                 )
             };

@@ -34,6 +34,26 @@ pub enum Fault {
     Sometimes,
 }
 
+/// Requests of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Of a file or of what is known about it.
+    pub gets: u64,
+    pub puts: u64,
+    pub lists: u64,
+}
+
+impl Requests {
+    /// What came to them since an earlier moment.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            gets: self.gets - earlier.gets,
+            puts: self.puts - earlier.puts,
+            lists: self.lists - earlier.lists,
+        }
+    }
+}
+
 /// Fails puts whose path contains a text: the next one, or all until it is healed.
 #[derive(Debug)]
 pub struct FailingStore {
@@ -46,6 +66,7 @@ pub struct FailingStore {
     failed: AtomicU64,
     /// Puts of [`Fault::Sometimes`].
     chances: AtomicU64,
+    requests: Mutex<Requests>,
 }
 
 impl FailingStore {
@@ -59,6 +80,7 @@ impl FailingStore {
             waiting,
             failed: AtomicU64::new(0),
             chances: AtomicU64::new(0),
+            requests: Mutex::default(),
         }
     }
 
@@ -83,6 +105,11 @@ impl FailingStore {
     pub fn heal(&self) {
         *self.lasting.lock().unwrap() = None;
         self.healed.send_replace(true);
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Requests {
+        *self.requests.lock().unwrap()
     }
 
     /// Puts that failed or waited so far.
@@ -142,6 +169,7 @@ impl ObjectStore for FailingStore {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
+        self.requests.lock().unwrap().puts += 1;
         let fault = match self.take(location) {
             Some(Fault::Sometimes) => {
                 let chance = self
@@ -184,9 +212,11 @@ impl ObjectStore for FailingStore {
         self.inner.put_multipart_opts(location, opts).await
     }
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.requests.lock().unwrap().gets += 1;
         self.inner.get_opts(location, options).await
     }
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.requests.lock().unwrap().gets += 1;
         self.inner.get_ranges(location, ranges).await
     }
     fn delete_stream(
@@ -196,9 +226,11 @@ impl ObjectStore for FailingStore {
         self.inner.delete_stream(locations)
     }
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.requests.lock().unwrap().lists += 1;
         self.inner.list(prefix)
     }
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.requests.lock().unwrap().lists += 1;
         self.inner.list_with_delimiter(prefix).await
     }
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {

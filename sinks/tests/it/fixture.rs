@@ -132,9 +132,10 @@ pub fn rows_on(day: &str, time_us: i64, first: i64, last: i64) -> Vec<RecordBatc
     let schema = table().schema();
     let lines: Vec<String> = (first..=last)
         .map(|seq| {
+            let time = time_us + seq;
             format!(
-                r#"{{"seq":{seq},"row":0,"ingest_time":{time},"event_time":{time},"site":"a","sensor":"s","quantity":"temperature_c","value":{seq}.5,"ingest_date":"{day}"}}"#,
-                time = time_us + seq
+                r#"{{"seq":{seq},"row":0,"ingest_time":{time},"event_time":{time},"site":"a",
+                "sensor":"s","quantity":"temperature_c","value":{seq}.5,"ingest_date":"{day}"}}"#
             )
         })
         .collect();

@@ -66,13 +66,13 @@ impl<J: Journal> Payer<J> {
     fn forget_old_refusals(&mut self, now: i64) {
         // The fault may have been the wallet's, such as one of another network: an operator's word,
         // or some time, has it asked again.
-        let stale = |account: &str, asked: i64| {
-            asked <= self.ledger.resumed(account) || now.saturating_sub(asked) >= ASK_AGAIN_US
+        let stale = |account: &str, asked_at: i64| {
+            asked_at <= self.ledger.resumed(account) || now.saturating_sub(asked_at) >= ASK_AGAIN_US
         };
         let again: Vec<String> = self
             .refused_at
             .iter()
-            .filter(|(account, asked)| stale(account, **asked))
+            .filter(|(account, asked_at)| stale(account, **asked_at))
             .map(|(account, _)| account.clone())
             .collect();
         for account in again {
@@ -81,8 +81,8 @@ impl<J: Journal> Payer<J> {
         }
     }
 
-    /// Asks the wallet about candidates that it was not asked about yet, until more than `enough`
-    /// can be paid.
+    /// Asks the wallet about candidates that it was not asked about yet, until more than
+    /// `enough` can be paid.
     async fn examine_addresses(
         &mut self,
         candidates: &[Candidate],

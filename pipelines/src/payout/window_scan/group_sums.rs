@@ -162,7 +162,7 @@ impl SumBuilder<'_> {
                 continue;
             }
             let network = networks.map_or(self.network.unwrap_or(0), |networks| networks[row]);
-            let weight = self.weights.of(difficulties[row], network);
+            let weight = self.weights.weight(difficulties[row], network);
             total.add(Total {
                 weight,
                 shares: 1,

@@ -1,5 +1,5 @@
-//! Numbers for miners' names: every row group has a dictionary of its own, and one number stands for
-//! a name in all of them.
+//! Numbers for miners' names: every row group has a dictionary of its own, and one number stands
+//! for a name in all of them.
 
 use std::collections::HashMap;
 

@@ -73,8 +73,8 @@ impl<'a> PayoutWriter<'a> {
         })
     }
 
-    /// After the last row of `blocks`: the newest row that an earlier start wrote must have been met
-    /// on the way.
+    /// After the last row of `blocks`: the newest row that an earlier start wrote must have been
+    /// met on the way.
     pub(super) fn check_complete(&self) -> Result<(), PipelineFault> {
         match &self.last_payout {
             Some(last) => Err(PipelineFault::inconsistent(
@@ -303,13 +303,13 @@ fn position(rows: &[Payout], last: &Payout) -> Option<usize> {
 
 /// Appends rows in as many messages as they need.
 async fn append<R: Record>(
-    chronicle: &mut ExclusiveAppender,
+    appender: &mut ExclusiveAppender,
     mut rows: &[R],
 ) -> Result<(), PipelineFault> {
     check_acceptable(rows)?;
     while !rows.is_empty() {
-        let (now, later) = rows.split_at(chronicle.rows_that_fit(rows)?);
-        chronicle.append(now).await?;
+        let (now, later) = rows.split_at(appender.rows_that_fit(rows)?);
+        appender.append(now).await?;
         rows = later;
     }
     Ok(())

@@ -57,8 +57,8 @@ pub async fn state(
         "replaying the raw table to rebuild the decoder's state"
     );
     replay(lake, stream, from, offset, &mut state).await?;
-    // The last message of an older state is an older message; it still proves that the stream is the
-    // one that was read.
+    // The last message of an older state is an older message; it still proves that the stream is
+    // the one that was read.
     Ok(state)
 }
 

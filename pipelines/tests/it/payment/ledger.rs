@@ -53,7 +53,7 @@ fn balances(ledger: &Ledger) -> Vec<(String, i128)> {
         .collect()
 }
 
-fn of(pairs: &[(&str, i128)]) -> Vec<(String, i128)> {
+fn named(pairs: &[(&str, i128)]) -> Vec<(String, i128)> {
     pairs
         .iter()
         .map(|(name, balance)| ((*name).to_owned(), *balance))
@@ -96,7 +96,7 @@ fn a_block_becomes_balances_and_balances_become_payments() {
     let mut ledger = credited_and_matured();
     assert_eq!(
         balances(&ledger),
-        of(&[
+        named(&[
             ("coinbase", -1_000),
             ("fee", 10),
             ("miner:a", 700),
@@ -106,7 +106,7 @@ fn a_block_becomes_balances_and_balances_become_payments() {
     ledger.apply_payment(&[payment("reserved", "a", 700), payment("reserved", "b", 290)]);
     assert_eq!(
         balances(&ledger),
-        of(&[("coinbase", -1_000), ("fee", 10), ("in_transit", 990)])
+        named(&[("coinbase", -1_000), ("fee", 10), ("in_transit", 990)])
     );
     // One address is refused; the other bears the network's fee.
     ledger.apply_payment(&[Payment {
@@ -124,7 +124,7 @@ fn a_block_becomes_balances_and_balances_become_payments() {
     }
     assert_eq!(
         balances(&ledger),
-        of(&[
+        named(&[
             ("coinbase", -1_000),
             ("reserve", -2),
             ("fee", 10),
@@ -140,9 +140,10 @@ fn a_block_becomes_balances_and_balances_become_payments() {
         least_threshold_atomic: 1,
         ..PaymentConfig::default()
     };
-    assert!(
-        matches!(select::candidate(&ledger, &config, "b", now), Err(NotPayable::Held(reason)) if reason.contains("wrong network"))
-    );
+    assert!(matches!(
+        select::candidate(&ledger, &config, "b", now),
+        Err(NotPayable::Held(reason)) if reason.contains("wrong network")
+    ));
     assert_eq!(
         select::candidate(&ledger, &config, "a", now),
         Err(NotPayable::Empty)
@@ -175,7 +176,10 @@ fn what_was_paid_and_then_orphaned_is_owed_back() {
     ];
     ledger.apply_payouts(&rows);
     ledger.check().unwrap();
-    assert_eq!(balances(&ledger), of(&[("paid", 700), ("miner:a", -700)]));
+    assert_eq!(
+        balances(&ledger),
+        named(&[("paid", 700), ("miner:a", -700)])
+    );
 }
 
 #[test]
@@ -225,7 +229,7 @@ fn a_block_that_matured_long_ago_is_still_known() {
     // Reversed, credited and matured again: as if nothing had been.
     let mut ledger = matured();
     ledger.apply_payouts(&all("reversed", true));
-    assert_eq!(balances(&ledger), of(&[]));
+    assert_eq!(balances(&ledger), named(&[]));
     ledger.apply_payouts(&all("credited", false));
     ledger.apply_payouts(&all("matured", false));
     ledger.check().unwrap();

@@ -108,7 +108,7 @@ fn what_the_history_does_not_show_is_never_sent_anew_and_never_given_back() {
         assert_eq!(
             next(SUBMITTED, None, false, true, second),
             "submit",
-            "a wallet that forgot it is told again"
+            "a wallet that forgot it is decision again"
         );
     }
     // A minute after the first look, not after the step: the wallet may have been away as long as
@@ -174,10 +174,13 @@ fn an_operator_decides_about_reviews_and_nothing_else() {
         );
     }
     for (paid, wanted) in [(true, "confirmed"), (false, "released")] {
-        let told = plan::operator_decision(&batch(REVIEW), paid, Some("tx"), "r");
+        let decision = plan::operator_decision(&batch(REVIEW), paid, Some("tx"), "r");
         assert!(
-            matches!(&told, Some(NextAction::Write { step, tx_id: Some(_), .. }) if *step == wanted),
-            "{told:?}"
+            matches!(
+                &decision,
+                Some(NextAction::Write { step, tx_id: Some(_), .. }) if *step == wanted
+            ),
+            "{decision:?}"
         );
     }
 }

@@ -18,7 +18,12 @@ fn candidates(amounts: &[(&str, i128)]) -> Vec<Candidate> {
 }
 
 /// The names that are chosen; those that begin with `alone` or `refused` are so.
-fn chosen(amounts: &[(&str, i128)], batch_size: usize, unlocked: u128, room: usize) -> Vec<String> {
+fn chosen(
+    amounts: &[(&str, i128)],
+    batch_size: usize,
+    unlocked: u128,
+    max_outputs: usize,
+) -> Vec<String> {
     let candidates = candidates(amounts);
     let fitness = |name: &str| match name {
         _ if name.starts_with("alone") => AddressCheck::Alone,
@@ -33,7 +38,7 @@ fn chosen(amounts: &[(&str, i128)], batch_size: usize, unlocked: u128, room: usi
         batch_size,
         ..PaymentConfig::default()
     };
-    select::choose(&candidates, &fitness, &config, unlocked, room)
+    select::choose(&candidates, &fitness, &config, unlocked, max_outputs)
         .into_iter()
         .map(|one| one.account)
         .collect()
@@ -42,11 +47,13 @@ fn chosen(amounts: &[(&str, i128)], batch_size: usize, unlocked: u128, room: usi
 #[test]
 fn a_transaction_takes_as_many_as_fit_and_not_one_more() {
     let five = [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 1)];
-    for (batch_size, room, count) in [(3, 10, 3), (10, 3, 3), (5, 5, 5), (10, 10, 5), (1, 10, 1)] {
+    for (batch_size, max_outputs, count) in
+        [(3, 10, 3), (10, 3, 3), (5, 5, 5), (10, 10, 5), (1, 10, 1)]
+    {
         assert_eq!(
-            chosen(&five, batch_size, 1_000, room).len(),
+            chosen(&five, batch_size, 1_000, max_outputs).len(),
             count,
-            "batch_size {batch_size}, the wallet takes {room}"
+            "batch_size {batch_size}, the wallet takes {max_outputs}"
         );
     }
 }

@@ -20,6 +20,10 @@ use rand::{Rng, SeedableRng};
 
 use super::invariants::{self, Facts, Moment};
 
+mod journal;
+
+pub use journal::SimJournal;
+
 /// What the network got for each transaction.
 pub const FEE: u128 = 7;
 
@@ -209,121 +213,6 @@ impl World {
         };
         give_way().await;
         done
-    }
-}
-
-/// A payer's view of the streams.
-pub struct SimJournal {
-    world: World,
-    payouts: usize,
-    payments: usize,
-    instructions: usize,
-    born: i64,
-    /// The transactions that lay in the vault then.
-    kept: BTreeSet<String>,
-}
-
-impl SimJournal {
-    pub fn new(world: &World) -> Self {
-        let kept = world
-            .inside()
-            .vault
-            .keys()
-            .map(|(_, tx_id)| tx_id.clone())
-            .filter(|name| !name.contains('-'))
-            .collect();
-        Self {
-            world: world.clone(),
-            payouts: 0,
-            payments: 0,
-            instructions: 0,
-            born: world.inside().now,
-            kept,
-        }
-    }
-
-    /// Stores a step, which must be right by what was read so far.
-    fn store(&self, inside: &mut Inside, rows: &[Payment]) {
-        let read = Facts {
-            payouts: &inside.payouts[..self.payouts],
-            payments: &inside.payments,
-            instructions: &inside.instructions[..self.instructions],
-        };
-        let Inside {
-            kind,
-            now,
-            sent,
-            vault,
-            lost,
-            ..
-        } = &*inside;
-        let moment = Moment {
-            kind: *kind,
-            now: *now,
-            born: self.born,
-            kept: &self.kept,
-            sent,
-            vault,
-            lost: *lost,
-        };
-        invariants::uphold(&read, &moment, &inside.config, rows);
-        inside.payments.push(rows.to_vec());
-    }
-}
-
-#[async_trait]
-impl Journal for SimJournal {
-    async fn catch_up(&mut self, ledger: &mut Ledger) -> Result<(), JournalError> {
-        give_way().await;
-        {
-            let inside = self.world.inside();
-            let former = inside.former.max(self.payments);
-            inside.payments[self.payments..former]
-                .iter()
-                .for_each(|rows| ledger.apply_payment(rows));
-            if self.payments == 0 {
-                ledger.mark_stream_replaced();
-            }
-            inside.payments[former..]
-                .iter()
-                .for_each(|rows| ledger.apply_payment(rows));
-            self.payments = inside.payments.len();
-            inside.instructions[self.instructions..]
-                .iter()
-                .for_each(|row| ledger.apply_instruction(row));
-            self.instructions = inside.instructions.len();
-            ledger.apply_payouts(&inside.payouts[self.payouts..]);
-            self.payouts = inside.payouts.len();
-        }
-        give_way().await;
-        Ok(())
-    }
-
-    async fn append(&mut self, rows: &[Payment]) -> Result<(), JournalError> {
-        give_way().await;
-        let answer = {
-            let mut inside = self.world.inside();
-            let known = inside.payments.len() == self.payments;
-            match inside.luck() {
-                _ if !known => Err(JournalError::Conflict("somebody was faster".to_owned())),
-                Luck::Before => Err(JournalError::Unknown("no answer".to_owned())),
-                Luck::Good => {
-                    self.store(&mut inside, rows);
-                    self.payments += 1;
-                    Ok(())
-                }
-                Luck::After => {
-                    self.store(&mut inside, rows);
-                    Err(JournalError::Unknown("no answer".to_owned()))
-                }
-            }
-        };
-        give_way().await;
-        answer
-    }
-
-    fn position(&self) -> i64 {
-        self.payments as i64
     }
 }
 

@@ -164,9 +164,10 @@ fn a_broken_ledger_pays_nobody() {
                 .inside()
                 .payouts
                 .push(row("block", "credited", Some("a"), 700));
-            assert!(
-                matches!(round(&world), Err(PauseReason::BrokenRule(broken)) if broken.rule == "reward")
-            );
+            assert!(matches!(
+                round(&world),
+                Err(PauseReason::BrokenRule(broken)) if broken.rule == "reward"
+            ));
             assert_eq!((steps(&world), world.inside().sent.len()), (before, 0));
         }
     }

@@ -59,8 +59,9 @@ impl Stored {
         let schema = Table::raw(&Payouts).schema();
         let line = |(seq, rows): &Message| -> String {
             let one = |(row, values): (usize, &Value)| {
-                let mut line = json!({"seq": seq, "row": row, "ingest_time": 1_767_312_000_000_000_i64 + seq,
-                    "event_time": 1_767_312_000_000_000_i64, "pool": "main", "cause_seq": 1, "cause_row": 0,
+                let mut line = json!({"seq": seq, "row": row, "pool": "main",
+                    "ingest_time": 1_767_312_000_000_000_i64 + seq,
+                    "event_time": 1_767_312_000_000_000_i64, "cause_seq": 1, "cause_row": 0,
                     "ingest_date": if seq % 3 == 0 { "2026-01-02" } else { "2026-01-03" }});
                 line.as_object_mut()
                     .unwrap()
@@ -144,7 +145,9 @@ fn places(batch: &RecordBatch) -> Vec<(i64, i32)> {
 
 /// A message of so many rows.
 fn message(seq: i64, count: usize) -> Message {
-    (seq, (0..count).map(|_| json!({"block_hash": "b", "step": "credited", "account": "a", "amount_atomic": 1, "height": seq})).collect())
+    let row = json!({"block_hash": "b", "step": "credited", "account": "a", "amount_atomic": 1,
+        "height": seq});
+    (seq, vec![row; count])
 }
 
 /// Messages of one row and of many, a gap, and commits that hold nothing.
@@ -255,7 +258,10 @@ async fn after_an_error_the_rest_follows_once() {
 /// A block that was found by ten miners and matured, in two messages.
 fn block(number: i64) -> [Message; 2] {
     let hash = format!("{number:064x}");
-    let row = |step: &str, account: &str, amount: i64| json!({"block_hash": hash, "step": step, "account": account, "amount_atomic": amount, "height": number});
+    let row = |step: &str, account: &str, amount: i64| {
+        json!({"block_hash": hash, "step": step, "account": account, "amount_atomic": amount,
+            "height": number})
+    };
     let rows = |step: &str| -> Vec<Value> {
         let miners = (0..10).map(|miner| row(step, &format!("miner-{miner}"), number + miner));
         miners.chain([row(step, "fee", 5)]).collect()
