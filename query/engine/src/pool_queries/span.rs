@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use chrono::{DateTime, SecondsFormat};
+
 /// From the start of a window until now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Span {
@@ -16,16 +18,16 @@ pub struct Span {
 impl Span {
     /// The last hour, in windows of a minute.
     pub fn hour(now_s: f64) -> Self {
-        Self::of("1m", 60, 60, now_s)
+        Self::last_windows("1m", 60, 60, now_s)
     }
 
     /// The last day, in windows of an hour.
     pub fn day(now_s: f64) -> Self {
-        Self::of("1h", 3_600, 24, now_s)
+        Self::last_windows("1h", 3_600, 24, now_s)
     }
 
     /// The last `windows` windows of `window_s` seconds, the present one included.
-    fn of(tier: &'static str, window_s: i64, windows: i64, now_s: f64) -> Self {
+    fn last_windows(tier: &'static str, window_s: i64, windows: i64, now_s: f64) -> Self {
         let from = (now_s as i64).div_euclid(window_s) * window_s - (windows - 1) * window_s;
         Self {
             tier,
@@ -43,28 +45,10 @@ pub fn now_s() -> f64 {
         .as_secs_f64()
 }
 
-/// A time as RFC 3339 writes it, in UTC. The calendar is Howard Hinnant's `civil_from_days`.
+/// A time as RFC 3339 writes it, in UTC.
 pub fn rfc3339(second: i64) -> String {
-    let (days, rest) = (second.div_euclid(86_400), second.rem_euclid(86_400));
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-        rest / 3_600,
-        rest / 60 % 60,
-        rest % 60
-    )
+    let time = DateTime::from_timestamp(second, 0).unwrap_or_default();
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]

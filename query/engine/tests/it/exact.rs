@@ -6,6 +6,7 @@ use headframe_schemas::stream::shares::Shares;
 use proptest::prelude::*;
 use serde_json::json;
 
+use crate::cases::cases;
 use crate::scripted::{
     DAY, Script, Scripted, Version, bad_row, older_than, raw_batch, raw_row, share, split,
     ten_shares, whole,
@@ -106,7 +107,7 @@ async fn only_tables_that_are_named_are_opened() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(cases(8)))]
     /// Rows of one message share a sequence; the tail may begin before the border, as it does while
     /// a commit is being noticed.
     #[test]

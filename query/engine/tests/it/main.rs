@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+#[path = "../../../../pipelines/tests/it/cases.rs"]
+mod cases;
 mod completeness;
 mod dictionary;
 mod exact;

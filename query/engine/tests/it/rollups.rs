@@ -15,6 +15,7 @@ use headframe_schemas::{Rollup, Stream, Table, codec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::cases::cases;
 use crate::scripted::{
     DAY, Script, Scripted, Version, bad_row, older_than, raw_batch, raw_row, whole,
 };
@@ -203,7 +204,7 @@ fn raw(stream: &dyn Stream, own: Vec<(i64, Value)>) -> RecordBatch {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(cases(3)))]
 
     #[test]
     fn hashrate_is_the_same_for_any_split(

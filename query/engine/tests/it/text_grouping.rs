@@ -13,6 +13,8 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use headframe_query_engine::datafusion::text_grouping;
 use proptest::prelude::*;
 
+use crate::cases::cases;
+
 /// Short, long, nearly the same, empty: what can be confused if looked at by its place alone.
 const NAMES: &[&str] = &[
     "",
@@ -94,7 +96,7 @@ fn unbounded() -> Arc<dyn MemoryPool> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(cases(6)))]
     #[test]
     fn numbers_group_as_names_do(
         rows in prop::collection::vec((prop::option::of(0..NAMES.len()), prop::option::of(0..NAMES.len()), 0..9_i64), 1..120),
