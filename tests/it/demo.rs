@@ -104,7 +104,7 @@ impl Demo {
             .find_map(|line| line.strip_prefix("daemon-address="))
             .unwrap();
         let order = json!({"jsonrpc": "2.0", "id": "0", "method": "generateblocks",
-            "params": {"amount_of_blocks": 2, "wallet_address": OTHERS, "starting_nonce": 0}});
+            "params": {"amount_of_blocks": 10, "wallet_address": OTHERS, "starting_nonce": 0}});
         let deadline = Instant::now() + 2 * PATIENCE;
         while !self
             .sql("SELECT count(*) AS n FROM payments WHERE step = 'confirmed'")
@@ -115,9 +115,9 @@ impl Demo {
                 "nobody was paid; it said {}",
                 self.said()
             );
-            // One that comes too late for its height is refused, and the next order is for another
-            // height; a connection that a busy daemon drops is followed by another one. Whether
-            // enough blocks were made is what the deadline judges.
+            // One that comes too late for its height is refused with the rest of its order, and the
+            // next order is for another height; a connection that a busy daemon drops is followed by
+            // another one. Whether enough blocks were made is what the deadline judges.
             reqwest::Client::new()
                 .post(format!("http://{daemon}/json_rpc"))
                 .json(&order)
