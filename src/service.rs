@@ -15,6 +15,7 @@ use crate::config::{Config, Role};
 mod acknowledged;
 pub mod bans;
 mod components;
+mod data_folder;
 mod descriptors;
 mod faults;
 mod follower;

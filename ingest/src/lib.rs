@@ -7,6 +7,7 @@
 //! that no committed snapshot has yet.
 
 pub mod http;
+pub mod lasting_state;
 pub mod nats;
 pub mod publish;
 pub mod read;

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::context::{ContextBuilder, PublishError};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::publish::PublishAck;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -233,6 +235,25 @@ impl Nats {
     /// Changes after every connect; for waking up, while [`Nats::connects`] is for deciding.
     pub fn connected(&self) -> watch::Receiver<u64> {
         self.connected.clone()
+    }
+
+    /// Bytes of rows that one message takes.
+    pub fn max_message_bytes(&self) -> usize {
+        // Before the first connection the client does not know the limit; ours and the server's
+        // headers need some of it.
+        match self.client.max_payload() {
+            0 => 1024 * 1024 - 4096,
+            bytes => bytes.saturating_sub(4096).max(1024),
+        }
+    }
+
+    /// Sends a message once and waits for JetStream's answer.
+    pub(crate) async fn publish_once(
+        &self,
+        subject: String,
+        message: PublishMessage,
+    ) -> Result<PublishAck, PublishError> {
+        self.js.send_publish(subject, message).await?.await
     }
 
     /// The server's last complaint about missing permissions, taken away by the call.

@@ -4,6 +4,13 @@
 //! in flight, and repeats a message under the same id after any failure that leaves its fate open.
 //! A caller that goes away takes nothing with it: its rows are already part of a message whose
 //! composition never changes.
+//!
+//! Four parts batch, retry and confirm: this publisher, [`exclusive`], the pool's spool with
+//! [`sequenced`], and the payouts' writer. What they share is one attempt and the size of a
+//! message, and both are methods of [`Nats`]. A core for all four would be more code, since they
+//! differ in what a lost answer means: the publisher sends on and repeats under the same id, the
+//! spool moves the rows to the disk, the appender asks the stream who was first and stops, and the
+//! payouts' writer is a caller of the appender.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -242,7 +249,7 @@ impl Publisher {
         if batch.num_rows() == 0 {
             return Err(PublishError::Encode("the batch has no rows".to_owned()));
         }
-        let hard = self.max_payload();
+        let hard = self.inner.nats.max_message_bytes();
         let parts = batch::split(stream, batch, self.inner.config.max_bytes.min(hard), hard)?;
         let sends = parts.into_iter().map(|part| {
             let body = Body::Arrow {
@@ -305,7 +312,7 @@ impl Publisher {
         reason: &str,
         identity: Option<(String, i64)>,
     ) -> Result<Receipt, PublishError> {
-        let limit = self.max_payload().saturating_sub(8 * 1024);
+        let limit = self.inner.nats.max_message_bytes().saturating_sub(8 * 1024);
         let mut reason: String = reason
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
@@ -326,14 +333,6 @@ impl Publisher {
             identity,
         )
         .await
-    }
-
-    fn max_payload(&self) -> usize {
-        // Space for our headers; before the first connection the client does not know the limit.
-        match self.inner.nats.client.max_payload() {
-            0 => 1024 * 1024 - 4096,
-            bytes => bytes.saturating_sub(4096).max(1024),
-        }
     }
 
     async fn enqueue(

@@ -5,10 +5,11 @@
 //! anything more is handed out, the stream must prove that it still is the one that was read:
 //! created at the same time, not shorter, the same message at the last place.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headframe_schemas::Stream;
 
+use crate::lasting_state::{LastingChange, LastingState};
 use crate::nats::Nats;
 
 mod check;
@@ -180,6 +181,8 @@ pub struct Reader {
     backoff: Duration,
     /// A jump was seen here; if a new consumer shows it again it is real.
     suspect: Option<u64>,
+    /// Consumers are made anew and no message comes.
+    interruption: LastingState,
 }
 
 impl std::fmt::Debug for Reader {
@@ -228,6 +231,7 @@ impl Reader {
             pull: None,
             backoff: Duration::ZERO,
             suspect: None,
+            interruption: LastingState::default(),
         })
     }
 
@@ -262,6 +266,9 @@ impl Reader {
             };
             let delivery = pull.take(&self.nats, &self.config).await;
             let current = pull.connects() == self.nats.connects();
+            if let Some(at) = pull.first_sign() {
+                self.log_interruption(None, at.into_std());
+            }
             match delivery {
                 Delivery::Messages(messages) if current => {
                     let answer = self.accept(messages)?;
@@ -277,15 +284,32 @@ impl Reader {
                     metrics::counter!("headframe_reader_restarts_total",
                         "stream" => self.stream.name())
                     .increment(1);
-                    tracing::info!(
-                        stream = self.stream.name(),
-                        next = self.next,
-                        reason,
-                        "consumer restarts"
-                    );
+                    self.log_interruption(Some(reason), Instant::now());
                     self.pull = None;
                 }
             }
+        }
+    }
+
+    /// One consumer that restarts says nothing to an operator; that none delivers for a while does.
+    fn log_interruption(&mut self, reason: Option<&'static str>, now: Instant) {
+        let stream = self.stream.name();
+        match self.interruption.update(reason.is_some(), now) {
+            Some(LastingChange::Lasts(lasted)) => tracing::warn!(
+                stream,
+                next = self.next,
+                reason,
+                lasted_s = lasted.as_secs_f64(),
+                "no consumer delivers; new ones are made"
+            ),
+            Some(LastingChange::Ended(lasted)) => {
+                let lasted_s = lasted.as_secs_f64();
+                tracing::info!(stream, lasted_s, "a consumer delivers again");
+            }
+            None => {}
+        }
+        if let Some(reason) = reason {
+            tracing::debug!(stream, next = self.next, reason, "consumer restarts");
         }
     }
 

@@ -3,12 +3,13 @@
 use anyhow::Context as _;
 use headframe_ingest::{ManagedServer, NatsConfig, ServerConfig, find_nats_server};
 
+use super::data_folder;
 use crate::config::Config;
 
 /// Starts nats-server when this process is to supervise it, and writes its address into the
 /// configuration.
 pub async fn start_nats_server(config: &mut Config) -> anyhow::Result<Option<ManagedServer>> {
-    std::fs::create_dir_all(&config.data_dir)
+    data_folder::make_private(&config.data_dir)
         .with_context(|| format!("cannot make data_dir {}", config.data_dir.display()))?;
     if !config.managed_nats {
         return Ok(None);

@@ -6,12 +6,14 @@
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use headframe_ingest::lasting_state::{LastingChange, LastingState};
 use headframe_schemas::column::Column;
 use headframe_schemas::stream::bans::Ban;
 use headframe_schemas::stream::hashrate::Hashrate;
 use headframe_schemas::stream::sessions::Session;
 use headframe_schemas::stream::shares::Share;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +54,15 @@ pub(crate) struct BestEffortWorker {
     queue: mpsc::Receiver<BestEffortRow>,
     facts: Arc<dyn Facts>,
     counters: Arc<Counters>,
+    losses: Losses,
+}
+
+/// Rows that are lost one after another.
+#[derive(Default)]
+struct Losses {
+    state: LastingState,
+    /// How many since the state began.
+    rows: u64,
 }
 
 /// A queue with both ends.
@@ -69,6 +80,7 @@ pub(crate) fn best_effort(
             queue: receiver,
             facts,
             counters,
+            losses: Losses::default(),
         },
     )
 }
@@ -118,17 +130,62 @@ impl BestEffortWorker {
         }
     }
 
-    fn note(&self, result: &Result<(), FactError>) {
-        if let Err(error) = result {
+    /// Counts every loss and logs losses that last.
+    fn note(&mut self, result: &Result<(), FactError>) {
+        if result.is_err() {
             self.counters.fact_lost();
-            tracing::warn!(%error, "a row that nobody waited for is lost");
         }
+        let change = self.losses.note(result.is_ok(), Instant::now());
+        match (change, result) {
+            (Some((LastingChange::Lasts(_), rows)), Err(error)) => {
+                tracing::warn!(%error, rows, "rows that nobody waited for are lost");
+            }
+            (Some((LastingChange::Ended(lasted), rows)), _) => {
+                let lasted_s = lasted.as_secs_f64();
+                tracing::info!(rows, lasted_s, "rows that nobody waited for are kept again");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Losses {
+    /// A row was kept or lost now. What to log, if anything, and how many were lost.
+    fn note(&mut self, is_kept: bool, now: Instant) -> Option<(LastingChange, u64)> {
+        self.rows += u64::from(!is_kept);
+        let change = self.state.update(!is_kept, now);
+        let rows = self.rows;
+        if is_kept {
+            self.rows = 0;
+        }
+        change.map(|change| (change, rows))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn lost_rows_are_logged_once_they_last_and_counted_to_the_end() {
+        let (mut losses, start) = (Losses::default(), Instant::now());
+        let mut at = |second, is_kept| losses.note(is_kept, start + Duration::from_secs(second));
+        // A row lost now and then is counted and not logged.
+        for second in 0..40 {
+            assert_eq!(at(second, second % 2 == 0), None);
+        }
+        assert_eq!(
+            (at(50, true), at(51, false), at(52, false)),
+            (None, None, None)
+        );
+        let lasts = LastingChange::Lasts(Duration::from_secs(5));
+        assert_eq!(at(56, false), Some((lasts, 3)));
+        assert_eq!(at(57, false), None);
+        let ended = LastingChange::Ended(Duration::from_secs(9));
+        assert_eq!(at(60, true), Some((ended, 4)));
+        assert_eq!(at(61, true), None);
+    }
 
     #[test]
     fn a_flood_of_refused_shares_leaves_space_for_other_rows() {

@@ -18,7 +18,6 @@ pub mod defence;
 pub mod facts;
 mod handshake;
 pub mod keccak;
-mod lasting_state;
 pub mod lru_map;
 pub mod miner;
 pub mod net;

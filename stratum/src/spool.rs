@@ -6,12 +6,11 @@
 //! JetStream is first offered it, so a row that JetStream had after all is the same row when it
 //! comes again, and the reader of the stream drops it.
 
+use headframe_ingest::lasting_state::{LastingChange, LastingState};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use crate::lasting_state::{LastingChange, LastingState};
 
 pub mod durable_queue;
 pub mod frame;
@@ -105,24 +104,13 @@ pub struct SpoolState {
 #[derive(Debug, Clone, Default)]
 pub struct SpoolWatch(Arc<Mutex<Watched>>);
 
-/// How long rows go to the disk before the log says so: a moment's hiccup of JetStream is no news.
-const SPOOLING_LASTS: Duration = Duration::from_secs(5);
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Watched {
     state: SpoolState,
+    /// Rows go to the disk.
     spooling: LastingState,
-    started: Instant,
-}
-
-impl Default for Watched {
-    fn default() -> Self {
-        Self {
-            state: SpoolState::default(),
-            spooling: LastingState::new(SPOOLING_LASTS),
-            started: Instant::now(),
-        }
-    }
+    /// Good shares are refused.
+    refusing: LastingState,
 }
 
 impl SpoolWatch {
@@ -134,7 +122,7 @@ impl SpoolWatch {
     /// Takes over what the durable queue says, and tells when something begins or ends.
     pub(crate) fn note<W>(&self, durable_queue: &DurableQueue<W>) {
         let mut watched = self.watched();
-        let now = watched.started.elapsed();
+        let now = Instant::now();
         let is_spooling = durable_queue.is_spooling();
         match watched.spooling.update(is_spooling, now) {
             Some(LastingChange::Lasts(_)) => tracing::warn!(
@@ -157,11 +145,16 @@ impl SpoolWatch {
         }
         let refuses = durable_queue.refuses();
         if refuses.is_some() != state.refuses.is_some() {
-            match &refuses {
-                Some(reason) => tracing::error!(%reason, "good shares are refused"),
-                None => tracing::info!("good shares are taken again"),
-            }
             state.refuses = refuses.map(|reason| reason.to_string());
+        }
+        let reason = state.refuses.clone();
+        match watched.refusing.update(reason.is_some(), now) {
+            Some(LastingChange::Lasts(_)) => tracing::error!(reason, "good shares are refused"),
+            Some(LastingChange::Ended(lasted)) => tracing::info!(
+                lasted_s = lasted.as_secs_f64(),
+                "good shares are taken again"
+            ),
+            None => {}
         }
     }
 

@@ -163,12 +163,7 @@ impl ExclusiveAppender {
 
     /// Bytes of rows that one message takes.
     pub fn max_message_bytes(&self) -> usize {
-        // Before the first connection the client does not know the limit; ours and the server's
-        // headers need some of it.
-        match self.nats.client.max_payload() {
-            0 => 1024 * 1024 - 4096,
-            bytes => bytes.saturating_sub(4096).max(1024),
-        }
+        self.nats.max_message_bytes()
     }
 
     /// How many of the first rows fit into one message together: as many as there are, or fewer,
@@ -362,11 +357,7 @@ async fn publish_pending(nats: &Nats, stream: &'static str, pending: &Pending) -
         .payload(pending.payload.clone())
         .headers(headers)
         .expected_last_sequence(pending.follows);
-    let answer = match nats.js.send_publish(pending.subject.clone(), message).await {
-        Ok(ack) => ack.await,
-        Err(error) => Err(error),
-    };
-    let error = match answer {
+    let error = match nats.publish_once(pending.subject.clone(), message).await {
         // A repeated id is answered with the sequence of the first one, and nobody else has our
         // ids.
         Ok(ack) => return Outcome::Stored(ack.sequence),

@@ -75,27 +75,17 @@ impl Publisher {
         if !nats.is_connected() {
             return Err(PublishError::Busy { stream });
         }
-        if message.text.len() > self.max_payload() {
-            let reason = format!(
-                "{} bytes, the limit is {}",
-                message.text.len(),
-                self.max_payload()
-            );
+        let (bytes, limit) = (message.text.len(), nats.max_message_bytes());
+        if bytes > limit {
+            let reason = format!("{bytes} bytes, the limit is {limit}");
             return Err(PublishError::TooLarge { stream, reason });
         }
         let started = Instant::now();
         let publish = PublishMessage::build()
             .payload(message.text.clone())
             .headers(message.headers());
-        let answer = match nats
-            .js
-            .send_publish(subject(message.stream, &message.key), publish)
-            .await
-        {
-            Ok(ack) => ack.await,
-            Err(error) => Err(error),
-        };
-        let error = match answer {
+        let subject = subject(message.stream, &message.key);
+        let error = match nats.publish_once(subject, publish).await {
             Ok(ack) => {
                 return Ok(Receipt {
                     seq: ack.sequence,

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::error::{Verdict, judge};
 use super::message::{Body, Job, Open, Sealed, Sealer};
 use super::{PublishError, PublisherConfig, Receipt};
+use crate::lasting_state::{LastingChange, LastingState};
 use crate::nats::Nats;
 
 /// How long nobody may answer for a subject before that is called a missing stream: a server that
@@ -41,6 +42,8 @@ struct StreamPublisher {
     connects: u64,
     retry_at: Option<Instant>,
     backoff: Duration,
+    /// JetStream does not confirm.
+    unconfirmed: LastingState,
 }
 
 /// Runs until every sender is dropped and every message is settled.
@@ -65,6 +68,7 @@ pub async fn run(
         connects,
         retry_at: None,
         backoff: MIN_BACKOFF,
+        unconfirmed: LastingState::default(),
     };
     let mut incoming = Vec::new();
     let mut closed = false;
@@ -269,7 +273,7 @@ impl StreamPublisher {
         };
         let answer = match result {
             Ok(ack) => {
-                self.backoff = MIN_BACKOFF;
+                self.confirmed();
                 Ok(Receipt {
                     seq: ack.sequence,
                     duplicate: ack.duplicate,
@@ -312,17 +316,30 @@ impl StreamPublisher {
     }
 
     fn retry_later(&mut self, order: u64, reason: &str) {
+        let now = Instant::now();
+        // What is not confirmed has been waited for since it was first sent.
+        let mut since = now;
         if let Some(sealed) = self.flying.get_mut(&order) {
             reason.clone_into(&mut sealed.last_error);
+            since = sealed.first_sent.unwrap_or(now).min(now);
+        }
+        let changes = [since, now].map(|at| self.unconfirmed.update(true, at.into_std()));
+        if changes.iter().any(Option::is_some) {
+            let stream = self.stream;
+            tracing::warn!(stream, reason, "publish not acknowledged; repeating");
         }
         if self.retry_at.is_none() {
-            tracing::warn!(
-                stream = self.stream,
-                reason,
-                "publish not acknowledged; repeating"
-            );
-            self.retry_at = Some(Instant::now() + self.backoff);
+            self.retry_at = Some(now + self.backoff);
             self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
+        }
+    }
+
+    fn confirmed(&mut self) {
+        self.backoff = MIN_BACKOFF;
+        let now = Instant::now().into_std();
+        if let Some(LastingChange::Ended(lasted)) = self.unconfirmed.update(false, now) {
+            let (stream, lasted_s) = (self.stream, lasted.as_secs_f64());
+            tracing::info!(stream, lasted_s, "publishes are acknowledged again");
         }
     }
 

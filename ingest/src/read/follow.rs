@@ -4,11 +4,12 @@
 //! the very rows the pipeline will commit.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headframe_schemas::Stream;
 use tokio_util::sync::CancellationToken;
 
+use crate::lasting_state::{LastingChange, LastingState};
 use crate::nats::Nats;
 use crate::read::decode::Decoder;
 use crate::read::state::DecoderState;
@@ -32,12 +33,12 @@ pub async fn follow_stream(
     tail: Arc<Tail>,
     stop: CancellationToken,
 ) -> Result<(), ReadFault> {
-    let mut pause = Pause(FIRST_PAUSE);
+    let mut retry = Retry::new(stream.name());
     let work = async {
         let mut reader = loop {
             match Reader::open(nats.clone(), stream, from.clone()).await {
                 Ok(reader) => break reader,
-                Err(fault) => pause.after(stream, fault).await?,
+                Err(fault) => retry.after(fault).await?,
             }
         };
         let mut decoder = Decoder::new(stream, base, state);
@@ -45,9 +46,9 @@ pub async fn follow_stream(
             match reader.next().await {
                 Ok(messages) => {
                     tail.push(&decoder.decode(&messages));
-                    pause = Pause(FIRST_PAUSE);
+                    retry.succeeded(Instant::now());
                 }
-                Err(fault) => pause.after(stream, fault).await?,
+                Err(fault) => retry.after(fault).await?,
             }
         }
     };
@@ -57,17 +58,39 @@ pub async fn follow_stream(
     }
 }
 
-/// Pauses that grow: an outage of NATS is long for a program.
-struct Pause(Duration);
+/// Pauses that grow, since an outage of NATS is long for a program; and what the log says of it.
+struct Retry {
+    stream: &'static str,
+    pause: Duration,
+    unreadable: LastingState,
+}
 
-impl Pause {
-    async fn after(&mut self, stream: &dyn Stream, fault: ReadFault) -> Result<(), ReadFault> {
+impl Retry {
+    fn new(stream: &'static str) -> Self {
+        Self {
+            stream,
+            pause: FIRST_PAUSE,
+            unreadable: LastingState::default(),
+        }
+    }
+
+    async fn after(&mut self, fault: ReadFault) -> Result<(), ReadFault> {
         if !fault.retryable() {
             return Err(fault);
         }
-        tracing::warn!(stream = stream.name(), %fault, "tail cannot read; trying again");
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+        if self.unreadable.update(true, Instant::now()).is_some() {
+            tracing::warn!(stream = self.stream, %fault, "tail cannot read; trying again");
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
+    }
+
+    fn succeeded(&mut self, now: Instant) {
+        self.pause = FIRST_PAUSE;
+        if let Some(LastingChange::Ended(lasted)) = self.unreadable.update(false, now) {
+            let lasted_s = lasted.as_secs_f64();
+            tracing::info!(stream = self.stream, lasted_s, "tail reads again");
+        }
     }
 }

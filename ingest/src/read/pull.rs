@@ -44,6 +44,8 @@ pub struct Pull {
     outstanding: usize,
     /// The last thing the server sent.
     sign: Instant,
+    /// The first sign of a consumer that is well.
+    first_sign: Option<Instant>,
     /// The last message, or the last time silence was questioned.
     progress: Instant,
 }
@@ -109,6 +111,7 @@ impl Pull {
             connected,
             outstanding: 0,
             sign: now,
+            first_sign: None,
             progress: now,
         })
     }
@@ -116,6 +119,11 @@ impl Pull {
     /// The connection it was made on.
     pub fn connects(&self) -> u64 {
         self.connects
+    }
+
+    /// When the server first said something that a consumer which is well says.
+    pub fn first_sign(&self) -> Option<Instant> {
+        self.first_sign
     }
 
     /// Whatever is there, waiting for the first message. Its state stays sound when the future is
@@ -186,6 +194,14 @@ impl Pull {
 
     fn read(&mut self, delivery: async_nats::Message) -> Sign {
         let now = Instant::now();
+        let sign = self.classify(delivery, now);
+        if !matches!(sign, Sign::Stalled(_)) {
+            self.first_sign.get_or_insert(now);
+        }
+        sign
+    }
+
+    fn classify(&mut self, delivery: async_nats::Message, now: Instant) -> Sign {
         self.sign = now;
         let Some(status) = delivery.status.filter(|status| *status != StatusCode::OK) else {
             self.outstanding = self.outstanding.saturating_sub(1);

@@ -7,6 +7,7 @@ mod exclusive;
 mod fixture;
 mod http;
 mod http_bodies;
+mod logs;
 mod publish;
 mod read;
 mod sequenced;

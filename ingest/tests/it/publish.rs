@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{Bed, SENSORS, line, publisher, read_through, reading, signal, stop};
+use crate::logs::Logs;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_come_back_as_they_went_in() {
@@ -285,13 +286,20 @@ async fn hopeless_publishes_say_why() {
     publisher.record(&reading(1)).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_missing_stream_and_a_missing_server_are_told_apart() {
     let mut bed = Bed::start().await;
     let nats = bed.nats().await;
     let lonely = publisher(&nats);
+    let (logs, _guard) = Logs::capture();
     let error = lonely.record(&reading(1)).await.unwrap_err();
     assert!(matches!(error, PublishError::NoStream { .. }), "{error}");
+    // It tried for ten seconds, and said so once.
+    let warnings = logs.with("publish not acknowledged");
+    assert!(
+        warnings.len() == 1 && warnings[0].starts_with("WARN"),
+        "{warnings:?}"
+    );
     provision_stream(&nats.js, SENSORS, &StreamSettings::default())
         .await
         .unwrap();
@@ -304,6 +312,11 @@ async fn a_missing_stream_and_a_missing_server_are_told_apart() {
         },
     );
     lonely.record(&reading(1)).await.unwrap();
+    let ended = logs.with("publishes are acknowledged again");
+    assert!(
+        ended.len() == 1 && ended[0].contains("lasted_s: "),
+        "{ended:?}"
+    );
     bed.down().await;
     let error = hasty.record(&reading(2)).await.unwrap_err();
     assert!(

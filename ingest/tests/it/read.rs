@@ -1,16 +1,18 @@
 //! Every way a stream can betray its reader ends in a named fault, and every passing trouble in
 //! going on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use headframe_ingest::inspect_stream;
+use headframe_ingest::lasting_state::PATIENCE;
 use headframe_ingest::{
     ExpectedStream, Message, MessageFingerprint, Nats, ReadFault, ReadFrom, Reader, ReaderConfig,
     StreamSettings, provision_stream,
 };
 
 use crate::fixture::{Bed, SENSORS, copy_folder, fault_of, line, read_through, signal, stop};
+use crate::logs::Logs;
 
 async fn publish(nats: &Nats, from: i64, count: i64) {
     for n in from..from + count {
@@ -295,12 +297,13 @@ async fn changed_settings_are_named() {
     assert_eq!(faults.len(), 2, "{faults:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_deleted_consumer_is_replaced() {
     let bed = Bed::start().await;
     let nats = bed.sensors().await;
     publish(&nats, 0, 3).await;
     let (mut reader, _) = took(&nats, 3).await;
+    let ((logs, _guard), began) = (Logs::capture(), Instant::now());
     for round in 0..3_u64 {
         let stream = nats.js.get_stream("sensors").await.unwrap();
         let names: Vec<String> = futures::TryStreamExt::try_collect(stream.consumer_names())
@@ -312,6 +315,9 @@ async fn a_deleted_consumer_is_replaced() {
         publish(&nats, 3, 1).await;
         assert_eq!(read_through(&mut reader, 4 + round).await.unwrap().len(), 1);
     }
+    // A consumer that restarts is no news, unless it takes long.
+    let lines = logs.with("consumer");
+    assert!(lines.is_empty() || began.elapsed() > PATIENCE, "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,9 +3,10 @@
 //!
 //! An IPv6 customer owns at least a /64, so limits by single IPv6 addresses would limit nobody.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -13,10 +14,7 @@ use thiserror::Error;
 /// address is a block of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Cidr {
-    base: IpAddr,
-    bits: u8,
-}
+pub struct Cidr(IpNet);
 
 /// A text that is no block of addresses.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -35,24 +33,10 @@ impl Cidr {
     /// The block of so many leading bits around an address. Bits beyond the address's length are
     /// its length.
     pub fn around(address: IpAddr, bits: u8) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => {
-                let bits = bits.min(32);
-                let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
-                Self {
-                    base: IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask)),
-                    bits,
-                }
-            }
-            IpAddr::V6(v6) => {
-                let bits = bits.min(128);
-                let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
-                Self {
-                    base: IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask)),
-                    bits,
-                }
-            }
-        }
+        let address = address.to_canonical();
+        let whole = IpNet::from(address);
+        let bits = bits.min(whole.max_prefix_len());
+        Self(IpNet::new(address, bits).unwrap_or(whole).trunc())
     }
 
     /// The neighbourhood whose connections are counted together: /24, or /64 of IPv6.
@@ -76,8 +60,7 @@ impl Cidr {
 
     /// Whether the address lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.base.is_ipv4() && Self::around(address, self.bits) == *self
+        self.0.contains(&address.to_canonical())
     }
 }
 
@@ -86,7 +69,7 @@ impl ClientAddress {
     pub fn new(address: IpAddr) -> Self {
         match address.to_canonical() {
             v4 @ IpAddr::V4(_) => Self(v4),
-            v6 @ IpAddr::V6(_) => Self(Cidr::around(v6, 64).base),
+            v6 @ IpAddr::V6(_) => Self(Cidr::around(v6, 64).0.addr()),
         }
     }
 
@@ -107,7 +90,7 @@ impl fmt::Display for ClientAddress {
 
 impl fmt::Display for Cidr {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.base, self.bits)
+        self.0.fmt(out)
     }
 }
 

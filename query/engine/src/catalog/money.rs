@@ -110,20 +110,23 @@ fn part(
     )
 }
 
+/// Every entry of the ledger: what blocks, payments and adjustments move from account to account.
 fn ledger() -> String {
+    let parts = [block_entries(), payment_entries(), adjustment_entries()].concat();
+    parts.join(" UNION ALL ")
+}
+
+/// The account of what can be spent: a miner's, or that of the pool's part.
+const MATURE: &str = "CASE WHEN account = 'fee' THEN 'fee' ELSE concat('miner:', account) END";
+
+fn block_entries() -> Vec<String> {
     let time = "event_time";
-    let mature = "CASE WHEN account = 'fee' THEN 'fee' ELSE concat('miner:', account) END";
     let immature = "concat('immature:', account)";
-    let held = format!("CASE WHEN was_mature THEN {mature} ELSE {immature} END");
-    let miner = "concat('miner:', account)";
+    let held = format!("CASE WHEN was_mature THEN {MATURE} ELSE {immature} END");
     let block = |step: &str| {
         format!("payouts WHERE account IS NOT NULL AND amount_atomic <> 0 AND step = '{step}'")
     };
-    let paid = |what: &str| format!("payments WHERE step = 'confirmed' AND {what}");
-    let kept = "(amount_atomic - sent_atomic)";
-    let adjusted = "instructions WHERE kind = 'adjust' AND account IS NOT NULL AND trim(coalesce(reason, '')) <> ''";
-    let (kind, name) = ("'payment'", "payment");
-    [
+    vec![
         part(
             time,
             "'coinbase'",
@@ -136,7 +139,7 @@ fn ledger() -> String {
         part(
             time,
             immature,
-            mature,
+            MATURE,
             "amount_atomic",
             "'block'",
             "block_hash",
@@ -151,6 +154,16 @@ fn ledger() -> String {
             "block_hash",
             &block("reversed"),
         ),
+    ]
+}
+
+fn payment_entries() -> Vec<String> {
+    let time = "event_time";
+    let miner = "concat('miner:', account)";
+    let paid = |what: &str| format!("payments WHERE step = 'confirmed' AND {what}");
+    let kept = "(amount_atomic - sent_atomic)";
+    let (kind, name) = ("'payment'", "payment");
+    vec![
         part(
             time,
             miner,
@@ -205,10 +218,18 @@ fn ledger() -> String {
             name,
             &paid(&format!("network_fee_atomic > {kept}")),
         ),
+    ]
+}
+
+fn adjustment_entries() -> Vec<String> {
+    let time = "event_time";
+    let adjusted = "instructions WHERE kind = 'adjust' AND account IS NOT NULL AND \
+                    trim(coalesce(reason, '')) <> ''";
+    vec![
         part(
             time,
             "'reserve'",
-            mature,
+            MATURE,
             "amount_atomic",
             "'adjustment'",
             "account",
@@ -216,7 +237,7 @@ fn ledger() -> String {
         ),
         part(
             time,
-            mature,
+            MATURE,
             "'reserve'",
             "-amount_atomic",
             "'adjustment'",
@@ -224,7 +245,6 @@ fn ledger() -> String {
             &format!("{adjusted} AND amount_atomic < 0"),
         ),
     ]
-    .join(" UNION ALL ")
 }
 
 fn balances() -> String {

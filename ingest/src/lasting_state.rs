@@ -1,30 +1,39 @@
 //! A state that is worth a line in the log only when it lasts.
 //!
 //! Pure. A state that comes and goes within a moment says nothing to an operator and fills the log;
-//! one that lasts is told once, and its end with how long it lasted.
+//! one that lasts is logged once, and its end with how long it lasted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a trouble that mostly ends by itself must last before the log says so.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A state that may last.
 #[derive(Debug, Clone)]
 pub struct LastingState {
-    /// How long it must last before it is told.
+    /// How long it must last before it is logged.
     patience: Duration,
-    since: Option<Duration>,
+    since: Option<Instant>,
     is_reported: bool,
 }
 
-/// What to tell.
+/// What to log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastingChange {
     /// The state has lasted for this long, and lasts on.
     Lasts(Duration),
-    /// The state was told, and ended after this long.
+    /// The state was logged, and ended after this long.
     Ended(Duration),
 }
 
+impl Default for LastingState {
+    fn default() -> Self {
+        Self::new(PATIENCE)
+    }
+}
+
 impl LastingState {
-    /// The state is off; it is told once it has lasted for `patience`.
+    /// The state is off; it is logged once it has lasted for `patience`.
     pub fn new(patience: Duration) -> Self {
         Self {
             patience,
@@ -33,15 +42,15 @@ impl LastingState {
         }
     }
 
-    /// The state is on or off now; times are since any fixed moment. Says what to tell, if
-    /// anything.
-    pub fn update(&mut self, is_on: bool, now: Duration) -> Option<LastingChange> {
+    /// The state is on or off now. Says what to log, if anything.
+    pub fn update(&mut self, is_on: bool, now: Instant) -> Option<LastingChange> {
         if !is_on {
             let since = self.since.take()?;
             let is_reported = std::mem::take(&mut self.is_reported);
-            return is_reported.then(|| LastingChange::Ended(now.saturating_sub(since)));
+            let lasted = now.saturating_duration_since(since);
+            return is_reported.then_some(LastingChange::Ended(lasted));
         }
-        let lasted = now.saturating_sub(*self.since.get_or_insert(now));
+        let lasted = now.saturating_duration_since(*self.since.get_or_insert(now));
         if self.is_reported || lasted < self.patience {
             return None;
         }
@@ -55,9 +64,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_state_that_lasts_is_told_once_and_its_end_with_its_duration() {
-        let mut state = LastingState::new(Duration::from_secs(5));
-        let mut at = |second, is_on| state.update(is_on, Duration::from_secs(second));
+    fn only_a_state_that_lasts_is_logged_once_and_its_end_with_its_duration() {
+        let (mut state, start) = (LastingState::default(), Instant::now());
+        let mut at = |second, is_on| state.update(is_on, start + Duration::from_secs(second));
         // Thirty-one flickers of a second are no news.
         for second in 0..62 {
             assert_eq!(at(second, second % 2 == 0), None);
