@@ -28,6 +28,7 @@ use headframe_query_front::{At, Coverage, QueryError};
 
 pub mod described;
 pub mod dictionary;
+pub mod good_rows;
 pub mod money;
 pub mod raw;
 pub mod rollups;
@@ -119,8 +120,8 @@ impl Catalog {
         for (source, taken) in used.iter().zip(&taken) {
             let need = &needs[source.stream().name()];
             if need.rows {
-                let table =
-                    raw::good_rows(source.stream(), taken.rows_after(None)?, taken.all_good())?;
+                let (rows, all_good) = (taken.rows_after(None)?, taken.all_good());
+                let table = raw::good_rows(source.stream(), rows, all_good, taken.good_rows())?;
                 schema.register_table(source.stream().name().to_owned(), table)?;
             }
             if need.rejects {

@@ -6,8 +6,9 @@ use crate::stream_source::Tables;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use headframe_query_front::At;
+use headframe_schemas::table::REJECT_REASON;
 use headframe_schemas::{Rollup, Stream, Table, rollup};
-use headframe_sinks::{Lake, SinkError, Snapshot, SnapshotReader, SnapshotTable};
+use headframe_sinks::{DataFile, Lake, SinkError, Snapshot, SnapshotReader, SnapshotTable};
 use std::sync::Arc;
 
 pub struct DeltaTables {
@@ -72,10 +73,15 @@ fn stored(snapshot: Arc<Snapshot>) -> Stored {
         .iter()
         .filter_map(|file| file.ranges.get("ingest_time").map(|range| range.1))
         .max();
+    let good = |file: &Arc<DataFile>| {
+        let good = *file.nulls.get(REJECT_REASON.name)?;
+        usize::try_from(good).ok()
+    };
+    let good_rows: Option<usize> = snapshot.files.iter().map(good).sum();
     let all_good = snapshot
         .files
         .iter()
-        .all(|file| file.nulls.get("reject_reason") == Some(&file.rows));
+        .all(|file| file.nulls.get(REJECT_REASON.name) == Some(&file.rows));
     Stored {
         version: snapshot.version,
         committed_us: snapshot.timestamp_ms * 1_000,
@@ -84,6 +90,7 @@ fn stored(snapshot: Arc<Snapshot>) -> Stored {
             .or(snapshot.binding.as_ref().map(|binding| binding.base)),
         newest_us: newest,
         all_good,
+        good_rows,
         rows: Arc::new(Rows(snapshot)),
     }
 }

@@ -27,6 +27,8 @@ pub struct Stored {
     pub newest_us: Option<i64>,
     /// Whether it is known that a raw table holds no refused row, so that nothing need be filtered.
     pub all_good: bool,
+    /// How many of a raw table's rows were not refused, where that is known.
+    pub good_rows: Option<usize>,
     /// Its rows.
     pub rows: Arc<dyn StoredRows>,
 }

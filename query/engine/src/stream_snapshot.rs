@@ -205,6 +205,19 @@ impl StreamSnapshot {
         (self.raw.all_good || self.raw.offset.is_none()) && self.tail.iter().all(good)
     }
 
+    /// How many rows were not refused, stored and in memory, where that is known.
+    pub fn good_rows(&self) -> Option<usize> {
+        let good = |batch: &RecordBatch| {
+            let reasons = batch.column_by_name(REJECT_REASON.name);
+            reasons.map(|reasons| reasons.null_count())
+        };
+        let tail: Option<usize> = self.tail.iter().map(good).sum();
+        match self.raw.offset {
+            None => tail,
+            Some(_) => Some(self.raw.good_rows? + tail?),
+        }
+    }
+
     /// Windows that end before this time, in microseconds since 1970, have all their rows, given
     /// the time now.
     ///

@@ -17,6 +17,8 @@ use headframe_schemas::codec::PRODUCER_COLUMNS;
 use headframe_schemas::table::{INGEST_TIME, PAYLOAD, REJECT_REASON, ROW, SEQ};
 use headframe_schemas::{Column, Kind, Stream};
 
+use crate::catalog::good_rows::GoodRows;
+
 /// The name of the table of refused rows.
 pub const DEAD_LETTERS: &str = "dead_letters";
 
@@ -45,24 +47,29 @@ pub fn dead_letter_columns() -> Vec<Column> {
     ]
 }
 
-/// The good rows of a raw table.
+/// The good rows of a raw table, of which there are `count` where that is known. Where `all_good` is
+/// known nothing is filtered.
 pub fn good_rows(
     stream: &dyn Stream,
     physical: Arc<dyn TableProvider>,
     all_good: bool,
+    count: Option<usize>,
 ) -> Result<Arc<dyn TableProvider>> {
     let columns: Vec<Expr> = columns(stream)
         .iter()
         .map(|column| col(column.name))
         .collect();
-    let plan = good(stream.name(), physical, all_good)?
+    let rows = match all_good {
+        true => physical,
+        false => Arc::new(GoodRows::new(physical, count)),
+    };
+    let plan = LogicalPlanBuilder::scan(stream.name(), provider_as_source(rows), None)?
         .project(columns)?
         .build()?;
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
-/// The good rows with all physical columns. Where `all_good` is known nothing is filtered, so that
-/// a count can come from statistics.
+/// The good rows with all physical columns. Where `all_good` is known nothing is filtered.
 pub fn good(
     name: &str,
     physical: Arc<dyn TableProvider>,

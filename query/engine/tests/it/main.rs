@@ -19,5 +19,6 @@ mod rest;
 mod rollups;
 mod scripted;
 mod server;
+mod small_files;
 mod tail;
 mod text_grouping;

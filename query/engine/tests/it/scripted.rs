@@ -106,6 +106,7 @@ impl Scripted {
             committed_us: version.committed_us,
             offset: version.offset,
             newest_us: version.newest_us,
+            good_rows: version.batches.iter().map(good_rows).sum(),
             all_good: version.batches.iter().all(|batch| {
                 use arrow::array::Array;
                 batch
@@ -118,6 +119,13 @@ impl Scripted {
             }),
         })
     }
+}
+
+/// How many rows of a batch were not refused.
+fn good_rows(batch: &RecordBatch) -> Option<usize> {
+    use arrow::array::Array;
+    let reasons = batch.column_by_name("reject_reason")?;
+    Some(reasons.null_count())
 }
 
 #[async_trait]
