@@ -14,11 +14,6 @@ pub struct Exception {
 pub const EXCEPTIONS: &[Exception] = &[
     excuse("names", "query/", "it is being renamed"),
     excuse("function length", "query/", "it is being split"),
-    excuse(
-        "file length",
-        "pipelines/tests/it/audit.rs",
-        "it is being split",
-    ),
     excuse("file length", "query/", "it is being split"),
     excuse("columns", "query/", "it is being wrapped"),
 ];
