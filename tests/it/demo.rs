@@ -116,8 +116,8 @@ impl Demo {
                 self.said()
             );
             // One that comes too late for its height is refused with the rest of its order, and the
-            // next order is for another height; a connection that a busy daemon drops is followed by
-            // another one. Whether enough blocks were made is what the deadline judges.
+            // next order is for another height; a connection that a busy daemon drops is followed
+            // by another one. Whether enough blocks were made is what the deadline judges.
             reqwest::Client::new()
                 .post(format!("http://{daemon}/json_rpc"))
                 .json(&order)

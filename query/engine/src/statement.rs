@@ -39,7 +39,8 @@ pub fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryError> {
         );
         return Err(QueryError::bad_request(
             message,
-            "write a long OR as IN (...), and a long chain of joins or unions as several statements",
+            "write a long OR as IN (...), and a long chain of joins or unions as several \
+             statements",
         ));
     }
     let dialect = state.config().options().sql_parser.dialect;
@@ -68,7 +69,8 @@ pub fn read_only(what: impl std::fmt::Display) -> QueryError {
     QueryError::new(
         ErrorCode::ReadOnly,
         message,
-        "SELECT, SHOW TABLES, SHOW COLUMNS, DESCRIBE and EXPLAIN are allowed; rows come in by /api/v1/ingest/{stream}",
+        "SELECT, SHOW TABLES, SHOW COLUMNS, DESCRIBE and EXPLAIN are allowed; rows come in by \
+         /api/v1/ingest/{stream}",
     )
 }
 

@@ -1,7 +1,7 @@
 //! A format: how an answer becomes bytes, a piece at a time.
 //!
 //! An error after the first piece was sent must not look like the end of the rows: formats with
-//! room for it say so in their last line, the others let the connection break.
+//! space for it say so in their last line, the others let the connection break.
 
 use std::sync::Arc;
 
@@ -142,7 +142,7 @@ fn quality(entry: &str) -> (f32, &str) {
 
 impl Head {
     /// The head of an answer.
-    pub fn of(answer: &Answer, memory: &AnswerMemory) -> Self {
+    pub fn from_answer(answer: &Answer, memory: &AnswerMemory) -> Self {
         Self {
             query_id: answer.id.clone(),
             schema: answer.schema.clone(),
@@ -163,11 +163,14 @@ impl Head {
     pub fn meta(&self) -> Value {
         let stream = |stream: &Coverage| {
             json!({
-                "stream": stream.stream, "version": stream.version, "complete_through": stream.through,
-                "acknowledged": stream.acknowledged, "complete": stream.complete, "reason": stream.reason,
+                "stream": stream.stream, "version": stream.version,
+                "complete_through": stream.through,
+                "acknowledged": stream.acknowledged, "complete": stream.complete,
+                "reason": stream.reason,
             })
         };
-        json!({"complete": self.complete(), "streams": self.coverage.iter().map(stream).collect::<Vec<_>>()})
+        json!({"complete": self.complete(),
+            "streams": self.coverage.iter().map(stream).collect::<Vec<_>>()})
     }
 }
 

@@ -74,7 +74,8 @@ impl PoolMetrics {
                     metrics::counter!("headframe_figures_failed_total").increment(1);
                     tracing::debug!(%error, "the figures of pools and miners could not be made");
                     if failures == MAX_FAILURES {
-                        tracing::warn!(%error, "the figures of pools and miners are off the metrics page");
+                        tracing::warn!(%error, "the figures of pools and miners are off the \
+                                                metrics page");
                         self.set(String::new());
                     }
                 }
@@ -239,9 +240,12 @@ mod tests {
 
     #[test]
     fn every_promised_name_is_there_once_with_its_kind() {
-        let pools = json!({"pools": [{"pool": "main", "miners": 2, "hashrate_hs": 1.5e6, "shares_per_s": 0.25, "blocks": {"found": 7}}]});
-        let row = json!({"pool": "main", "miner": "4A\"\n\\", "accepted": 9, "refused": 1, "hashrate_hs": 120.5});
-        let gone = json!({"pool": "main", "miner": "4B", "accepted": 3, "refused": 0, "hashrate_hs": null});
+        let pools = json!({"pools": [{"pool": "main", "miners": 2, "hashrate_hs": 1.5e6,
+            "shares_per_s": 0.25, "blocks": {"found": 7}}]});
+        let row = json!({"pool": "main", "miner": "4A\"\n\\", "accepted": 9, "refused": 1,
+            "hashrate_hs": 120.5});
+        let gone = json!({"pool": "main", "miner": "4B", "accepted": 3, "refused": 0,
+            "hashrate_hs": null});
         let rows: Vec<Row> = [row, gone]
             .iter()
             .filter_map(|row| row.as_object().cloned())

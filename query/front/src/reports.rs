@@ -66,8 +66,8 @@ pub trait Reports: Send + Sync {
     /// frozen window.
     async fn payouts_of_block(&self, hash: &str, page: &PayoutsPage) -> Result<Value, QueryError>;
 
-    /// `{public_key, algorithm}`: this process's own key, else that of the newest window; 404 before
-    /// there is any.
+    /// `{public_key, algorithm}`: this process's own key, else that of the newest window; 404
+    /// before there is any.
     async fn payout_key(&self, own: Option<&str>) -> Result<Value, QueryError>;
 
     /// The newest payments of a pool, of one step if wanted.

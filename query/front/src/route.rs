@@ -62,7 +62,8 @@ pub(crate) enum Handler {
     Front(fn() -> MethodRouter<Arc<AppState>>),
     /// The same for a function that reads tables and needs a slot of its caller's class.
     Page(fn() -> MethodRouter<Arc<AppState>>),
-    /// What [`crate::Services::handlers`] has for this method and path; 404 in a process without it.
+    /// What [`crate::Services::handlers`] has for this method and path; 404 in a process without
+    /// it.
     Service,
 }
 

@@ -86,7 +86,7 @@ impl QueryService {
         let slot = self.slot(principal)?;
         let timeout = request
             .timeout
-            .map_or(self.timeout, |asked| asked.min(self.timeout));
+            .map_or(self.timeout, |wanted| wanted.min(self.timeout));
         let deadline = Instant::now() + timeout;
         let ticket = self
             .running

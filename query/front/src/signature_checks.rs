@@ -1,7 +1,7 @@
 //! The signatures that miners send with a threshold, before the wallet is asked about them.
 //!
-//! Anybody may send one, and the wallet that checks it is the one that pays. So only what looks like
-//! a signature goes there, few at once, and seldom from one address or for one miner.
+//! Anybody may send one, and the wallet that checks it is the one that pays. So only what looks
+//! like a signature goes there, few at once, and seldom from one address or for one miner.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -73,8 +73,8 @@ fn too_often(by: &str) -> QueryError {
     )
 }
 
-/// Whether a text has the form of a signature that a wallet writes: Monero's `SigV1` or `SigV2` with
-/// base58, or the base64 of Bitcoin's `signmessage`.
+/// Whether a text has the form of a signature that a wallet writes: Monero's `SigV1` or `SigV2`
+/// with base58, or the base64 of Bitcoin's `signmessage`.
 pub(crate) fn is_well_formed(signature: &str) -> bool {
     if signature.len() > MAX_SIGNATURE_BYTES {
         return false;

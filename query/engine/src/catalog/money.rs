@@ -26,7 +26,8 @@ const STREAMS: &[&str] = &["payouts", "payments", "instructions"];
 pub const ALL: &[MoneyView] = &[
     MoneyView {
         name: "ledger",
-        doc: "Double entry: each row takes an amount from the debit account and gives it to the credit account.",
+        doc: "Double entry: each row takes an amount from the debit account and gives it to the \
+              credit account.",
         streams: STREAMS,
         columns: ledger_columns,
         sql: ledger,
@@ -52,7 +53,8 @@ fn ledger_columns() -> Vec<Column> {
         Column::new(
             "debit_account",
             Kind::Text,
-            "Where the amount is taken: coinbase, immature:<miner>, immature:fee, miner:<miner>, fee, reserve, in_transit.",
+            "Where the amount is taken: coinbase, immature:<miner>, immature:fee, miner:<miner>, \
+             fee, reserve, in_transit.",
         ),
         Column::new(
             "credit_account",
@@ -104,9 +106,10 @@ fn part(
     from: &str,
 ) -> String {
     format!(
-        "SELECT {time} AS entry_time, pool, arrow_cast({debit}, 'Utf8View') AS debit_account, arrow_cast({credit}, 'Utf8View') AS credit_account, \
-         CAST({amount} AS DECIMAL(38,0)) AS amount_atomic, arrow_cast({kind}, 'Utf8View') AS cause_kind, \
-         arrow_cast({cause}, 'Utf8View') AS cause, reason FROM {from}"
+        "SELECT {time} AS entry_time, pool, arrow_cast({debit}, 'Utf8View') AS debit_account, \
+         arrow_cast({credit}, 'Utf8View') AS credit_account, CAST({amount} AS DECIMAL(38,0)) AS \
+         amount_atomic, arrow_cast({kind}, 'Utf8View') AS cause_kind, arrow_cast({cause}, \
+         'Utf8View') AS cause, reason FROM {from}"
     )
 }
 
@@ -251,12 +254,14 @@ fn balances() -> String {
     let ledger = ledger();
     let side = |account: &str, sign: &str| {
         format!(
-            "SELECT pool, {account} AS account, {sign}amount_atomic AS amount, entry_time FROM entries"
+            "SELECT pool, {account} AS account, {sign}amount_atomic AS amount, entry_time FROM \
+             entries"
         )
     };
     format!(
-        "WITH entries AS ({ledger}) SELECT pool, account, CAST(sum(amount) AS DECIMAL(38,0)) AS balance_atomic, \
-         max(entry_time) AS last_entry_time FROM ({} UNION ALL {}) GROUP BY pool, account",
+        "WITH entries AS ({ledger}) SELECT pool, account, CAST(sum(amount) AS DECIMAL(38,0)) AS \
+         balance_atomic, max(entry_time) AS last_entry_time FROM ({} UNION ALL {}) GROUP BY pool, \
+         account",
         side("credit_account", ""),
         side("debit_account", "-")
     )

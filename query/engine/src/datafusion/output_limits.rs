@@ -6,8 +6,8 @@
 //! ones say first what they would make, and batches are the shorter the longer constants are. What
 //! they then make is paid for as long as it is held.
 //!
-//! Upstream: apache/datafusion#5415 (`rpad` takes all memory) and #12919 (`generate_series` heeds no
-//! limit). It goes when DataFusion's functions allocate from the memory pool.
+//! Upstream: apache/datafusion#5415 (`rpad` takes all memory) and #12919 (`generate_series` heeds
+//! no limit). It goes when DataFusion's functions allocate from the memory pool.
 
 use std::sync::Arc;
 

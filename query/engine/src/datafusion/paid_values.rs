@@ -2,8 +2,8 @@
 //! of them is dropped.
 //!
 //! Forty columns that each stay below the limit of one function are forty times as much together,
-//! and aggregates and windows that keep them count only what they point with. The buffers of such an
-//! array carry its reservation along, wherever they go.
+//! and aggregates and windows that keep them count only what they point with. The buffers of such
+//! an array carry its reservation along, wherever they go.
 //!
 //! Upstream: apache/datafusion#5415 and #12919 (memory of functions counts nowhere), #16517
 //! (`array_agg` counts shared buffers wrongly). It goes when DataFusion's evaluation of expressions

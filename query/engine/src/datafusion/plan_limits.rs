@@ -1,9 +1,9 @@
-//! Limits of a plan: how many nodes it has, how deep they stand upon each other, and how long it may
-//! be planned.
+//! Limits of a plan: how many nodes it has, how deep they stand upon each other, and how long it
+//! may be planned.
 //!
-//! DataFusion walks plans by recursion, again and again, and nothing ends it: a statement is planned
-//! for minutes after its client has gone. The limits are checked before the optimizer begins and
-//! between any two of its rules. The nodes are counted with a list instead of the stack.
+//! DataFusion walks plans by recursion, again and again, and nothing ends it: a statement is
+//! planned for minutes after its client has gone. The limits are checked before the optimizer
+//! begins and between any two of its rules. The nodes are counted with a list instead of the stack.
 //!
 //! Upstream: apache/datafusion#8900 and #22936 (recursion without a limit). It goes when DataFusion
 //! limits what it plans and can be told to stop.

@@ -6,7 +6,8 @@
 //! projection that hides a column behind its own name therefore reads from an input with a name of
 //! its own, after which no two are alike.
 //!
-//! Upstream: apache/datafusion#24686, merged after 55.2. It goes with the first release that has it.
+//! Upstream: apache/datafusion#24686, merged after 55.2. It goes with the first release that has
+//! it.
 
 use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 //! The planner puts a copy of a WITH clause wherever it is named. Sixty clauses that each name the
 //! one before twice are four lines of text and 2⁶⁰ copies, and planning them cannot be interrupted.
 //! The optimizer writes stacked projections into one expression, so that twenty clauses of 190
-//! additions are one of 3,800, for whose names alone it takes gigabytes. CUBE over twenty columns is
-//! a million groupings.
+//! additions are one of 3,800, for whose names alone it takes gigabytes. CUBE over twenty columns
+//! is a million groupings.
 //!
 //! Upstream: apache/datafusion#22936 and #22229 (expressions without a limit of depth), #8900. It
 //! goes when DataFusion limits the size of a plan while it makes it.

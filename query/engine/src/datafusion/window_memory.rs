@@ -1,8 +1,9 @@
 //! Memory of window functions, paid from the pool of the query.
 //!
-//! DataFusion's window operators keep all rows that come in, or those of open frames, and count them
-//! nowhere: `count(*) OVER ()` over long strings took gigabytes beside a limit of megabytes. Here an
-//! operator's input is counted on its way in, and paid for until as many rows have come out.
+//! DataFusion's window operators keep all rows that come in, or those of open frames, and count
+//! them nowhere: `count(*) OVER ()` over long strings took gigabytes beside a limit of megabytes.
+//! Here an operator's input is counted on its way in, and paid for until as many rows have come
+//! out.
 //!
 //! Upstream: apache/datafusion#23207 (accounting, closed unmerged) and #22946 (spilling, open). It
 //! goes when window operators hold a `MemoryReservation`.

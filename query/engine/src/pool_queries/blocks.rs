@@ -17,14 +17,13 @@ const TAKEN: &str = "'accepted', 'confirmed', 'orphaned', 'matured'";
 fn blocks_sql() -> String {
     format!(
         "SELECT hash, min(seq) AS cursor, first_value(pool ORDER BY seq, \"row\") AS pool, \
-           first_value(miner ORDER BY seq, \"row\") AS miner, first_value(worker ORDER BY seq, \"row\") AS worker, \
-           max(height) AS height, last_value(status ORDER BY seq, \"row\") AS status, \
-           min(event_time) AS found_at, max(event_time) AS updated_at, \
-           max(CASE WHEN status IN ({TAKEN}) THEN 1 ELSE 0 END) AS taken, \
-           last_value(network_difficulty ORDER BY seq, \"row\") AS network_difficulty, \
-           last_value(reward_atomic ORDER BY seq, \"row\") AS reward_atomic, \
-           last_value(reason ORDER BY seq, \"row\") AS reason \
-         FROM blocks WHERE ($1 IS NULL OR pool = $1) AND ($2 IS NULL OR miner = $2) GROUP BY hash"
+         first_value(miner ORDER BY seq, \"row\") AS miner, first_value(worker ORDER BY seq, \
+         \"row\") AS worker, max(height) AS height, last_value(status ORDER BY seq, \"row\") AS \
+         status, min(event_time) AS found_at, max(event_time) AS updated_at, max(CASE WHEN status \
+         IN ({TAKEN}) THEN 1 ELSE 0 END) AS taken, last_value(network_difficulty ORDER BY seq, \
+         \"row\") AS network_difficulty, last_value(reward_atomic ORDER BY seq, \"row\") AS \
+         reward_atomic, last_value(reason ORDER BY seq, \"row\") AS reason FROM blocks WHERE ($1 \
+         IS NULL OR pool = $1) AND ($2 IS NULL OR miner = $2) GROUP BY hash"
     )
 }
 
@@ -32,8 +31,8 @@ fn blocks_sql() -> String {
 pub async fn answer(service: &QueryService, page: &BlocksPage) -> Result<Value, QueryError> {
     let sql = format!(
         "SELECT cursor, pool, hash, height, status, found_at, updated_at, miner, worker, \
-           CAST(network_difficulty AS VARCHAR) AS network_difficulty, CAST(reward_atomic AS VARCHAR) AS reward_atomic, reason \
-         FROM ({}) WHERE cursor < $3 ORDER BY cursor DESC LIMIT {}",
+         CAST(network_difficulty AS VARCHAR) AS network_difficulty, CAST(reward_atomic AS VARCHAR) \
+         AS reward_atomic, reason FROM ({}) WHERE cursor < $3 ORDER BY cursor DESC LIMIT {}",
         blocks_sql(),
         page.limit + 1
     );
@@ -59,9 +58,9 @@ pub async fn by_pool(
     miner: Option<&str>,
 ) -> Result<BTreeMap<String, Vec<Row>>, QueryError> {
     let sql = format!(
-        "SELECT pool, status, count(*) AS blocks, sum(taken) AS found, \
-           max(CASE WHEN taken = 1 THEN height END) AS height, max(CASE WHEN taken = 1 THEN found_at END) AS found_at \
-         FROM ({}) GROUP BY pool, status ORDER BY pool, status LIMIT 1000",
+        "SELECT pool, status, count(*) AS blocks, sum(taken) AS found, max(CASE WHEN taken = 1 \
+         THEN height END) AS height, max(CASE WHEN taken = 1 THEN found_at END) AS found_at FROM \
+         ({}) GROUP BY pool, status ORDER BY pool, status LIMIT 1000",
         blocks_sql()
     );
     let mut pools: BTreeMap<String, Vec<Row>> = BTreeMap::new();

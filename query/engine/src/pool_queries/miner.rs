@@ -58,12 +58,14 @@ pub async fn answer(service: &QueryService, miner: &str) -> Result<Value, QueryE
 /// What is kept of a miner, in days; 404 when nothing is.
 pub async fn known(service: &QueryService, miner: &str) -> Result<Row, QueryError> {
     let sql = format!(
-        "SELECT count(*) AS days, min(window_start) AS first_day, max(window_start) AS last_day, {} FROM miner_hashrate_1d WHERE miner = $1",
+        "SELECT count(*) AS days, min(window_start) AS first_day, max(window_start) AS last_day, \
+         {} FROM miner_hashrate_1d WHERE miner = $1",
         window_sums()
     );
     let row = one(service, sql, miner).await?;
     row.filter(|row| count(Some(row), "days") > 0).ok_or_else(|| {
-        let hint = "names are compared exactly; a miner is known from its first share on, for as long as shares are kept";
+        let hint = "names are compared exactly; a miner is known from its first share on, for as \
+                    long as shares are kept";
         QueryError::new(ErrorCode::NotFound, format!("no share of the miner {miner} is kept"), hint)
     })
 }

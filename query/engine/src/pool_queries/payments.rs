@@ -16,11 +16,13 @@ use why::{Facts, why};
 /// Rows of payments: one a payment and destination, with its last step.
 fn payments_sql(condition: &str) -> String {
     format!(
-        "SELECT payment, account, address, last_value(step ORDER BY seq) AS step, min(event_time) AS reserved_at, max(event_time) AS updated_at, \
-           CAST(last_value(amount_atomic ORDER BY seq) AS VARCHAR) AS amount_atomic, CAST(last_value(sent_atomic ORDER BY seq) AS VARCHAR) AS sent_atomic, \
-           CAST(last_value(network_fee_atomic ORDER BY seq) AS VARCHAR) AS network_fee_atomic, last_value(tx_id ORDER BY seq) AS tx_id, \
-           last_value(reason ORDER BY seq) AS reason, max(seq) AS cursor \
-         FROM payments WHERE {condition} GROUP BY payment, account, address ORDER BY cursor DESC, account"
+        "SELECT payment, account, address, last_value(step ORDER BY seq) AS step, min(event_time) \
+         AS reserved_at, max(event_time) AS updated_at, CAST(last_value(amount_atomic ORDER BY \
+         seq) AS VARCHAR) AS amount_atomic, CAST(last_value(sent_atomic ORDER BY seq) AS VARCHAR) \
+         AS sent_atomic, CAST(last_value(network_fee_atomic ORDER BY seq) AS VARCHAR) AS \
+         network_fee_atomic, last_value(tx_id ORDER BY seq) AS tx_id, last_value(reason ORDER BY \
+         seq) AS reason, max(seq) AS cursor FROM payments WHERE {condition} GROUP BY payment, \
+         account, address ORDER BY cursor DESC, account"
     )
 }
 
@@ -32,7 +34,8 @@ pub async fn list(
     limit: usize,
 ) -> Result<Value, QueryError> {
     let sql = format!(
-        "SELECT * FROM ({}) WHERE $2 IS NULL OR step = $2 ORDER BY cursor DESC, account LIMIT {limit}",
+        "SELECT * FROM ({}) WHERE $2 IS NULL OR step = $2 ORDER BY cursor DESC, account LIMIT \
+         {limit}",
         payments_sql("pool = $1")
     );
     Ok(json!({"pool": pool, "payments": rows(service, sql, json!([pool, step])).await?}))
@@ -46,13 +49,15 @@ pub async fn ledger(
     limit: usize,
 ) -> Result<Value, QueryError> {
     let sql = format!(
-        "SELECT entry_time, debit_account, credit_account, CAST(amount_atomic AS VARCHAR) AS amount_atomic, cause_kind, cause, reason \
-         FROM ledger WHERE pool = $1 AND ($2 IS NULL OR debit_account = $2 OR credit_account = $2) \
-         ORDER BY entry_time DESC, debit_account, credit_account LIMIT {limit}"
+        "SELECT entry_time, debit_account, credit_account, CAST(amount_atomic AS VARCHAR) AS \
+         amount_atomic, cause_kind, cause, reason FROM ledger WHERE pool = $1 AND ($2 IS NULL OR \
+         debit_account = $2 OR credit_account = $2) ORDER BY entry_time DESC, debit_account, \
+         credit_account LIMIT {limit}"
     );
     let entries = rows(service, sql, json!([pool, account])).await?;
     let sql = "SELECT account, CAST(balance_atomic AS VARCHAR) AS balance_atomic FROM balances \
-               WHERE pool = $1 AND ($2 IS NULL OR account = $2) AND ($2 IS NOT NULL OR account NOT LIKE '%:%' OR account = 'immature:fee') ORDER BY account";
+               WHERE pool = $1 AND ($2 IS NULL OR account = $2) AND ($2 IS NOT NULL OR account NOT \
+               LIKE '%:%' OR account = 'immature:fee') ORDER BY account";
     let balances = rows(service, sql.to_owned(), json!([pool, account])).await?;
     Ok(json!({"pool": pool, "balances": balances, "entries": entries}))
 }
@@ -87,15 +92,18 @@ pub async fn miner(
         json!([pool, miner]),
     )
     .await?;
-    let sql = "SELECT kind, account, CAST(amount_atomic AS VARCHAR) AS amount_atomic, reason, event_time FROM instructions \
-               WHERE pool = $1 AND (account = $2 OR account IS NULL) AND kind IN ('threshold', 'hold', 'resume') ORDER BY seq, \"row\"";
+    let sql = "SELECT kind, account, CAST(amount_atomic AS VARCHAR) AS amount_atomic, reason, \
+               event_time FROM instructions \
+               WHERE pool = $1 AND (account = $2 OR account IS NULL) AND kind IN ('threshold', \
+               'hold', 'resume') ORDER BY seq, \"row\"";
     let said = rows(service, sql.to_owned(), json!([pool, miner])).await?;
     let own = said
         .iter()
         .rfind(|row| row["kind"] == "threshold")
         .and_then(|row| row["amount_atomic"].as_str()?.parse::<i128>().ok());
     let threshold = rules.threshold(own);
-    let sql = "SELECT CAST(sum(sent_atomic) AS VARCHAR) AS paid FROM payments WHERE pool = $1 AND account = $2 AND step = 'confirmed'";
+    let sql = "SELECT CAST(sum(sent_atomic) AS VARCHAR) AS paid FROM payments WHERE pool = $1 AND \
+               account = $2 AND step = 'confirmed'";
     let paid = rows(service, sql.to_owned(), json!([pool, miner]))
         .await?
         .pop();
@@ -125,7 +133,7 @@ pub async fn miner(
         "balance_atomic": payable.to_string(),
         "immature_atomic": immature.to_string(),
         "threshold_atomic": threshold.to_string(),
-        "paid_atomic": paid.and_then(|row| row["paid"].as_str().map(str::to_owned)).unwrap_or_else(|| "0".to_owned()),
+        "paid_atomic": paid.as_ref().and_then(|row| row["paid"].as_str()).unwrap_or("0"),
         "why": why,
         "payments": list,
     }))
@@ -149,7 +157,8 @@ pub async fn balance(
     pool: &str,
     account: &str,
 ) -> Result<Option<i128>, QueryError> {
-    let sql = "SELECT CAST(balance_atomic AS VARCHAR) AS balance FROM balances WHERE pool = $1 AND account = $2";
+    let sql = "SELECT CAST(balance_atomic AS VARCHAR) AS balance FROM balances WHERE pool = $1 AND \
+               account = $2";
     let found = rows(service, sql.to_owned(), json!([pool, account])).await?;
     Ok(found
         .first()
@@ -189,8 +198,10 @@ pub async fn adjusted(
     account: &str,
     since: i64,
 ) -> Result<Vec<(i64, i128)>, QueryError> {
-    let sql = "SELECT CAST(event_time AS BIGINT) AS at, CAST(amount_atomic AS VARCHAR) AS amount FROM instructions \
-               WHERE pool = $1 AND account = $2 AND kind = 'adjust' AND CAST(event_time AS BIGINT) >= $3";
+    let sql = "SELECT CAST(event_time AS BIGINT) AS at, CAST(amount_atomic AS VARCHAR) AS amount \
+               FROM instructions \
+               WHERE pool = $1 AND account = $2 AND kind = 'adjust' AND CAST(event_time AS BIGINT) \
+               >= $3";
     let found = rows(service, sql.to_owned(), json!([pool, account, since])).await?;
     Ok(found
         .iter()
@@ -205,7 +216,8 @@ async fn elsewhere(
     miner: &str,
 ) -> Result<Vec<String>, QueryError> {
     let sql = "SELECT pool, CAST(sum(balance_atomic) AS VARCHAR) AS owed FROM balances \
-               WHERE pool <> $1 AND account IN ($2, $3) GROUP BY pool HAVING sum(balance_atomic) > 0 ORDER BY pool";
+               WHERE pool <> $1 AND account IN ($2, $3) GROUP BY pool HAVING sum(balance_atomic) > \
+               0 ORDER BY pool";
     let found = rows(
         service,
         sql.to_owned(),
@@ -218,7 +230,8 @@ async fn elsewhere(
             row["owed"].as_str().unwrap_or_default(),
         );
         format!(
-            "pool {other} owes it {owed} atomic units, and here only pool {pool} is paid for; is payments.pool right?"
+            "pool {other} owes it {owed} atomic units, and here only pool {pool} is paid for; is \
+             payments.pool right?"
         )
     };
     Ok(found.iter().map(text).collect())

@@ -65,13 +65,13 @@ fn by_pool(rows: Vec<Row>) -> BTreeMap<String, Row> {
 /// are counted once each.
 async fn recent_rows(service: &QueryService) -> Result<Vec<Row>, QueryError> {
     let sql = format!(
-        "WITH workers AS (SELECT pool, miner, worker, {sums}, max(height) AS height, max(seq) AS last_seq, \
-           last_value(network_difficulty ORDER BY seq) AS network_difficulty FROM {recent} GROUP BY pool, miner, worker) \
-         SELECT pool, count(DISTINCT CASE WHEN accepted > 0 THEN miner END) AS miners, \
-           sum(CASE WHEN accepted > 0 THEN 1 ELSE 0 END) AS workers, \
-           sum(accepted) AS accepted, sum(stale) AS stale, sum(rejected) AS rejected, sum(work) AS work, \
-           max(last_share_at) AS last_share_at, max(height) AS height, \
-           CAST(last_value(network_difficulty ORDER BY last_seq) AS VARCHAR) AS network_difficulty \
+        "WITH workers AS (SELECT pool, miner, worker, {sums}, max(height) AS height, max(seq) AS \
+         last_seq, last_value(network_difficulty ORDER BY seq) AS network_difficulty FROM {recent} \
+         GROUP BY pool, miner, worker) SELECT pool, count(DISTINCT CASE WHEN accepted > 0 THEN \
+         miner END) AS miners, sum(CASE WHEN accepted > 0 THEN 1 ELSE 0 END) AS workers, \
+         sum(accepted) AS accepted, sum(stale) AS stale, sum(rejected) AS rejected, sum(work) AS \
+         work, max(last_share_at) AS last_share_at, max(height) AS height, \
+         CAST(last_value(network_difficulty ORDER BY last_seq) AS VARCHAR) AS network_difficulty \
          FROM workers GROUP BY pool ORDER BY pool LIMIT {MAX_POOLS}",
         sums = share_sums(),
         recent = recent(),
@@ -81,7 +81,8 @@ async fn recent_rows(service: &QueryService) -> Result<Vec<Row>, QueryError> {
 
 async fn windows(service: &QueryService, span: &Span) -> Result<Vec<Row>, QueryError> {
     let sql = format!(
-        "SELECT pool, {} FROM pool_hashrate_{} WHERE window_start >= $1 GROUP BY pool ORDER BY pool LIMIT {MAX_POOLS}",
+        "SELECT pool, {} FROM pool_hashrate_{} WHERE window_start >= $1 GROUP BY pool ORDER BY \
+         pool LIMIT {MAX_POOLS}",
         window_sums(),
         span.tier
     );

@@ -14,16 +14,15 @@ use headframe_query_front::reports::Row;
 pub async fn miners(service: &QueryService, limit: usize) -> Result<Vec<Row>, QueryError> {
     let day = Span::day(now_s());
     let sql = format!(
-        "WITH day AS (SELECT pool, miner, sum(CAST(accepted_difficulty AS DOUBLE)) AS work FROM miner_hashrate_{tier} \
-             WHERE window_start >= $1 GROUP BY pool, miner ORDER BY work DESC, pool, miner LIMIT {limit}), \
-           kept AS (SELECT pool, miner, sum(accepted_shares) AS accepted, sum(stale_shares + rejected_shares) AS refused \
-             FROM miner_hashrate_1d GROUP BY pool, miner), \
-           recent AS (SELECT pool, miner, sum(CAST(difficulty AS DOUBLE)) / {NOW_S} AS hashrate_hs FROM {recent} \
-             AND outcome = 'accepted' GROUP BY pool, miner) \
-         SELECT day.pool, day.miner, kept.accepted, kept.refused, recent.hashrate_hs FROM day \
-         JOIN kept ON kept.pool = day.pool AND kept.miner = day.miner \
-         LEFT JOIN recent ON recent.pool = day.pool AND recent.miner = day.miner \
-         ORDER BY day.work DESC, day.pool, day.miner",
+        "WITH day AS (SELECT pool, miner, sum(CAST(accepted_difficulty AS DOUBLE)) AS work FROM \
+         miner_hashrate_{tier} WHERE window_start >= $1 GROUP BY pool, miner ORDER BY work DESC, \
+         pool, miner LIMIT {limit}), kept AS (SELECT pool, miner, sum(accepted_shares) AS \
+         accepted, sum(stale_shares + rejected_shares) AS refused FROM miner_hashrate_1d GROUP BY \
+         pool, miner), recent AS (SELECT pool, miner, sum(CAST(difficulty AS DOUBLE)) / {NOW_S} AS \
+         hashrate_hs FROM {recent} AND outcome = 'accepted' GROUP BY pool, miner) SELECT day.pool, \
+         day.miner, kept.accepted, kept.refused, recent.hashrate_hs FROM day JOIN kept ON \
+         kept.pool = day.pool AND kept.miner = day.miner LEFT JOIN recent ON recent.pool = \
+         day.pool AND recent.miner = day.miner ORDER BY day.work DESC, day.pool, day.miner",
         tier = day.tier,
         recent = recent(),
     );

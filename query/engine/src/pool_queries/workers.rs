@@ -24,8 +24,8 @@ pub async fn answer(
     miner::known(service, miner).await?;
     let day = Span::day(now);
     let sql = format!(
-        "SELECT worker, max(window_start) AS last_hour, {} FROM hashrate_{} \
-         WHERE miner = $1 AND window_start >= $2 AND worker > $3 GROUP BY worker ORDER BY worker LIMIT {}",
+        "SELECT worker, max(window_start) AS last_hour, {} FROM hashrate_{} WHERE miner = $1 AND \
+         window_start >= $2 AND worker > $3 GROUP BY worker ORDER BY worker LIMIT {}",
         window_sums(),
         day.tier,
         page.limit + 1
@@ -50,7 +50,8 @@ pub async fn answer(
     };
     let workers: Vec<Value> = listed.iter().map(worker).collect();
     Ok(
-        json!({"at": rfc3339(now as i64), "miner": miner, "workers": workers, "next": more.then_some(last)}),
+        json!({"at": rfc3339(now as i64), "miner": miner, "workers": workers,
+            "next": more.then_some(last)}),
     )
 }
 
@@ -65,7 +66,8 @@ async fn recent_rows(
     last: &str,
 ) -> Result<HashMap<String, Row>, QueryError> {
     let sql = format!(
-        "SELECT worker, {} FROM {} AND miner = $1 AND worker > $2 AND worker <= $3 GROUP BY worker LIMIT {}",
+        "SELECT worker, {} FROM {} AND miner = $1 AND worker > $2 AND worker <= $3 GROUP BY worker \
+         LIMIT {}",
         share_sums(),
         recent(),
         page.limit

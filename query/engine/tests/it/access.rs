@@ -151,10 +151,10 @@ async fn a_reader_may_not_give_orders() {
         .header("authorization", format!("Bearer {READER}"))
         .body(Body::empty())
         .unwrap();
-    let told = send(&router, request).await.text();
+    let answer = send(&router, request).await.text();
     assert!(
-        told.contains("query.operator_token_file") && told.contains("HEADFRAME_OPERATOR_TOKEN"),
-        "{told}"
+        answer.contains("query.operator_token_file") && answer.contains("HEADFRAME_OPERATOR_TOKEN"),
+        "{answer}"
     );
 
     let both = QueryConfig {

@@ -37,12 +37,12 @@ async fn every_description_is_true() {
             .iter()
             .map(|field| (field.name().clone(), field.data_type().clone()))
             .collect();
-        let told: Vec<_> = table
+        let described: Vec<_> = table
             .columns
             .iter()
             .map(|column| (column.name.to_owned(), column.kind.arrow()))
             .collect();
-        assert_eq!(actual, told, "{}", table.name);
+        assert_eq!(actual, described, "{}", table.name);
         assert!(!table.doc.is_empty());
         drop(answer);
         let all = batches(
@@ -82,9 +82,12 @@ async fn tables_and_columns_can_be_shown() {
     let shown = rows(&router, "SHOW COLUMNS FROM shares").await;
     assert_eq!(
         shown[0],
-        json!({"table_catalog": "headframe", "table_schema": "public", "table_name": "shares", "column_name": "event_time", "data_type": "TIMESTAMP WITH TIME ZONE", "is_nullable": "NO"})
+        json!({"table_catalog": "headframe", "table_schema": "public", "table_name": "shares",
+            "column_name": "event_time", "data_type": "TIMESTAMP WITH TIME ZONE",
+            "is_nullable": "NO"})
     );
-    let units = "SELECT column_name, unit FROM information_schema.columns WHERE table_name = 'energy' AND column_name LIKE '%\\_w' ORDER BY 1";
+    let units = "SELECT column_name, unit FROM information_schema.columns WHERE table_name = \
+                 'energy' AND column_name LIKE '%\\_w' ORDER BY 1";
     assert_eq!(
         rows(&router, units).await,
         vec![json!({"column_name": "power_w", "unit": "W"})]

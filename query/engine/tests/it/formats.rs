@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use crate::scripted::whole;
 use crate::server::{Answer, get, post, rows, send, small};
 
-const SQL: &str = "SELECT worker, count(*) AS n, CAST(sum(difficulty) AS DECIMAL(38,0)) AS d, min(event_time) AS first, \
+const SQL: &str = "SELECT worker, count(*) AS n, CAST(sum(difficulty) AS DECIMAL(38,0)) AS d, \
+                   min(event_time) AS first, \
     CASE WHEN worker = 'a' THEN 'x\"y,\nz' END AS odd FROM shares GROUP BY worker ORDER BY worker";
 
 async fn accept(media: &str) -> Answer {
@@ -49,7 +50,8 @@ async fn json_names_types_and_keeps_digits() {
     assert_eq!(body["row_count"], 2);
     assert_eq!(
         body["rows"][0],
-        json!({"worker": "a", "n": 5, "d": 30000, "first": "2026-01-05T00:00:02Z", "odd": "x\"y,\nz"})
+        json!({"worker": "a", "n": 5, "d": 30000, "first": "2026-01-05T00:00:02Z",
+            "odd": "x\"y,\nz"})
     );
     assert_eq!(body["rows"][1]["odd"], Value::Null);
     assert_eq!(
@@ -186,11 +188,15 @@ async fn accept_and_format_choose() {
 async fn parameters_come_by_number_or_name() {
     let router = small().await;
     let ask = |body: Value| send(&router, post(body.to_string()));
-    let by_number =
-        ask(json!({"sql": "SELECT seq FROM shares WHERE worker = $1 AND difficulty > $2 ORDER BY 1", "params": ["a", 7000]})).await;
+    let by_number = ask(
+        json!({"sql": "SELECT seq FROM shares WHERE worker = $1 AND difficulty > $2 ORDER BY \
+                           1", "params": ["a", 7000]}),
+    )
+    .await;
     assert_eq!(by_number.json()["rows"], json!([{"seq": 8}, {"seq": 10}]));
     let by_name = ask(
-        json!({"sql": "SELECT seq FROM shares WHERE event_time >= $from LIMIT $n", "params": {"from": "2026-01-05T00:00:10Z", "n": 5}}),
+        json!({"sql": "SELECT seq FROM shares WHERE event_time >= $from LIMIT $n",
+            "params": {"from": "2026-01-05T00:00:10Z", "n": 5}}),
     )
     .await;
     assert_eq!(
@@ -199,10 +205,17 @@ async fn parameters_come_by_number_or_name() {
         "{}",
         by_name.text()
     );
-    let quoted = ask(json!({"sql": "SELECT count(*) AS n FROM shares WHERE worker = $1", "params": ["a' OR '1'='1"]})).await;
+    let quoted = ask(
+        json!({"sql": "SELECT count(*) AS n FROM shares WHERE worker = $1",
+        "params": ["a' OR '1'='1"]}),
+    )
+    .await;
     assert_eq!(quoted.json()["rows"], json!([{"n": 0}]));
-    let kinds =
-        ask(json!({"sql": "SELECT $1 AS a, $2 AS b, $3 AS c, $4 AS d", "params": [true, 1.5, null, 18446744073709551615u64]})).await;
+    let kinds = ask(
+        json!({"sql": "SELECT $1 AS a, $2 AS b, $3 AS c, $4 AS d", "params": [true, 1.5, null,
+            18446744073709551615u64]}),
+    )
+    .await;
     assert_eq!(
         kinds.json()["rows"],
         json!([{"a": true, "b": 1.5, "c": null, "d": 18446744073709551615u64}]),
@@ -229,7 +242,8 @@ async fn parameters_come_by_number_or_name() {
 #[tokio::test]
 async fn get_asks_too() {
     let router = small().await;
-    let answer = send(&router, get("/api/v1/sql?q=SELECT%20seq%20FROM%20shares%20WHERE%20seq%3D%241&params=%5B4%5D&format=csv")).await;
+    let answer = send(&router,
+        get("/api/v1/sql?q=SELECT%20seq%20FROM%20shares%20WHERE%20seq%3D%241&params=%5B4%5D&format=csv")).await;
     assert_eq!(
         (answer.status, answer.text().as_str()),
         (StatusCode::OK, "seq\n4\n")

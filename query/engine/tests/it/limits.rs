@@ -18,7 +18,8 @@ use crate::server::{
 };
 
 /// A query that gives rows for as long as anyone takes them.
-const ENDLESS: &str = "SELECT a.value AS n, 'some text to fill the pipe with' AS filler FROM generate_series(1, 1000000000000) AS a";
+const ENDLESS: &str = "SELECT a.value AS n, 'some text to fill the pipe with' AS filler FROM \
+                       generate_series(1, 1000000000000) AS a";
 /// A query that works for ever and gives nothing.
 const SILENT: &str =
     "SELECT count(*) AS n FROM generate_series(1, 1000000000000) AS a WHERE a.value % 7 = 3";
@@ -109,7 +110,7 @@ async fn time_is_up_after_rows_were_sent() {
 }
 
 #[tokio::test]
-async fn formats_without_room_for_words_break_the_connection() {
+async fn formats_without_a_last_line_break_the_connection() {
     let router = small().await;
     for format in ["arrow", "parquet", "csv"] {
         let response = begun(&router, format).await;
@@ -226,7 +227,7 @@ async fn one_query_too_many_is_told_to_come_back() {
 #[tokio::test]
 async fn a_query_is_cancelled_by_its_id() {
     let router = small().await;
-    let asked = tokio::spawn({
+    let asking = tokio::spawn({
         let router = router.clone();
         async move {
             send(
@@ -263,7 +264,7 @@ async fn a_query_is_cancelled_by_its_id() {
         cancelled.json(),
         json!({"query_id": "slow-1", "cancelled": true})
     );
-    let answer = asked.await.unwrap();
+    let answer = asking.await.unwrap();
     assert_eq!(
         (answer.status.as_u16(), answer.code().as_str()),
         (499, "cancelled")
@@ -306,7 +307,8 @@ async fn listening() -> (
 async fn request(address: std::net::SocketAddr, body: &str) -> TcpStream {
     let mut socket = TcpStream::connect(address).await.unwrap();
     let head = format!(
-        "POST /api/v1/sql?format=ndjson HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /api/v1/sql?format=ndjson HTTP/1.1\r\nhost: {address}\r\ncontent-length: \
+         {}\r\n\r\n{body}",
         body.len()
     );
     socket.write_all(head.as_bytes()).await.unwrap();

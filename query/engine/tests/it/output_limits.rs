@@ -56,9 +56,14 @@ async fn what_would_fill_memory_is_refused() {
 async fn long_constants_make_short_batches() {
     let router = small().await;
     let long = "x".repeat(900_000);
-    let answer =
-        sql(&router, &format!("SELECT count(*) AS n, max(length(t)) AS l FROM (SELECT '{long}' AS t, a.seq FROM shares a, shares b)"))
-            .await;
+    let answer = sql(
+        &router,
+        &format!(
+            "SELECT count(*) AS n, max(length(t)) AS l FROM (SELECT '{long}' AS t, a.seq FROM \
+             shares a, shares b)"
+        ),
+    )
+    .await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     assert!(answer.text().contains("900000"), "{}", answer.text());
 }
@@ -76,7 +81,8 @@ async fn honest_text_and_lists_are_as_before() {
         ("array_to_string(range(0, 10, 3), ',')", "0,3,6,9"),
         ("array_to_string(generate_series(3, 1, -1), ',')", "3,2,1"),
         (
-            "CAST(cardinality(range(TIMESTAMP '2026-01-01', TIMESTAMP '2026-01-02', INTERVAL '1 hour')) AS VARCHAR)",
+            "CAST(cardinality(range(TIMESTAMP '2026-01-01', TIMESTAMP '2026-01-02', INTERVAL '1 \
+             hour')) AS VARCHAR)",
             "24",
         ),
         ("array_to_string(array_repeat('x', 3), ',')", "x,x,x"),
@@ -100,8 +106,12 @@ async fn honest_text_and_lists_are_as_before() {
     }
     let names = sql(&router, "SELECT worker || '-' || pool FROM shares LIMIT 1").await;
     assert_eq!(names.status, StatusCode::OK, "{}", names.text());
-    let grouped =
-        sql(&router, "SELECT pool || '/' || worker AS who, count(*) FROM shares WHERE miner || '' = miner GROUP BY 1 ORDER BY 1").await;
+    let grouped = sql(
+        &router,
+        "SELECT pool || '/' || worker AS who, count(*) FROM shares WHERE miner || '' = miner GROUP \
+         BY 1 ORDER BY 1",
+    )
+    .await;
     assert_eq!(grouped.status, StatusCode::OK, "{}", grouped.text());
 }
 
@@ -147,9 +157,19 @@ async fn a_step_that_looks_like_the_one_before_is_still_a_step() {
             answer.text()
         );
     }
-    let hidden = sql(&router, "SELECT lower(s.worker) AS worker, a.pool FROM shares s JOIN shares a ON a.seq = s.seq LIMIT 1").await;
+    let hidden = sql(
+        &router,
+        "SELECT lower(s.worker) AS worker, a.pool FROM shares s JOIN shares a ON a.seq = s.seq \
+         LIMIT 1",
+    )
+    .await;
     assert_eq!(hidden.status, StatusCode::OK, "{}", hidden.text());
-    let ordered = sql(&router, "SELECT upper(worker) AS worker, count(*) AS n FROM shares GROUP BY worker ORDER BY worker, n").await;
+    let ordered = sql(
+        &router,
+        "SELECT upper(worker) AS worker, count(*) AS n FROM shares GROUP BY worker ORDER BY \
+         worker, n",
+    )
+    .await;
     assert_eq!(ordered.status, StatusCode::OK, "{}", ordered.text());
 }
 
@@ -189,8 +209,8 @@ async fn windows_pay_for_the_rows_they_hold() {
     let router = router(memory(16), vec![shares()]).await;
     let statement = |window: &str| {
         format!(
-            "SELECT max(s) AS m, count(*) AS n FROM (SELECT sum(a.value) OVER ({window}) AS s \
-             FROM generate_series(1, 1500000) AS a)"
+            "SELECT max(s) AS m, count(*) AS n FROM (SELECT sum(a.value) OVER ({window}) AS s FROM \
+             generate_series(1, 1500000) AS a)"
         )
     };
     let all = sql(&router, &statement("")).await;

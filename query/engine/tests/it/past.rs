@@ -97,7 +97,8 @@ async fn a_rollup_ahead_of_its_raw_table_is_not_used() {
         batches: vec![],
     });
     let router = router(config(), vec![Scripted::new(&Shares, script)]).await;
-    let body = json!({"sql": "SELECT CAST(sum(accepted_shares) AS BIGINT) AS n FROM hashrate_1d", "as_of": 1});
+    let body = json!({"sql": "SELECT CAST(sum(accepted_shares) AS BIGINT) AS n FROM hashrate_1d",
+        "as_of": 1});
     let answer = send(&router, post(body.to_string())).await;
     assert_eq!(
         answer.json()["rows"],

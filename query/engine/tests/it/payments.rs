@@ -1,5 +1,5 @@
-//! Orders about payments and what is told of them, with a desk that writes no table: what it took
-//! stays unseen.
+//! Orders about payments and what is told of them, with a service that writes no table: what it
+//! took stays unseen.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -83,10 +83,12 @@ fn source(stream: &'static dyn Stream, rows: Vec<Value>) -> Arc<dyn Source> {
 async fn server(config: QueryConfig) -> (Router, Arc<Notebook>) {
     let said = |kind: &str, account: &str, amount: Option<i64>| {
         let reason = if kind == "hold" { "SECRET" } else { "a gift" };
-        json!({"event_time": DAY, "pool": "main", "kind": kind, "account": account, "amount_atomic": amount, "reason": reason, "actor": "operator"})
+        json!({"event_time": DAY, "pool": "main", "kind": kind, "account": account,
+            "amount_atomic": amount, "reason": reason, "actor": "operator"})
     };
     let step = |payment: &str, step: &str, reason: Option<&str>| {
-        json!({"event_time": DAY, "pool": "main", "payment": payment, "step": step, "account": "4Ann", "address": "4Ann",
+        json!({"event_time": DAY, "pool": "main", "payment": payment, "step": step,
+            "account": "4Ann", "address": "4Ann",
             "amount_atomic": 1, "sent_atomic": 1, "network_fee_atomic": 0, "reason": reason})
     };
     let words = vec![
@@ -102,18 +104,21 @@ async fn server(config: QueryConfig) -> (Router, Arc<Notebook>) {
         step("back", "reserved", None),
         step("back", "released", Some("SECRET")),
     ];
-    let desk = Arc::new(Notebook::default());
+    let notebook = Arc::new(Notebook::default());
     let sources = vec![
         source(&Payouts, Vec::new()),
         source(&Payments, steps),
         source(&Instructions, words),
     ];
-    let wiring = Services {
+    let services = Services {
         engines: engines(&config, sources),
-        payment_service: Some(desk.clone()),
+        payment_service: Some(notebook.clone()),
         ..Services::default()
     };
-    (Server::bind(config, wiring).await.unwrap().router(), desk)
+    (
+        Server::bind(config, services).await.unwrap().router(),
+        notebook,
+    )
 }
 
 async fn post(router: &Router, path: &str, body: Value) -> Answer {
@@ -130,11 +135,12 @@ async fn order(router: &Router, body: Value) -> (u16, String) {
 
 #[tokio::test]
 async fn the_fee_is_taken_once_by_orders_that_come_together() {
-    let (router, desk) = server(config()).await;
+    let (router, notebook) = server(config()).await;
     let take = |amount: &str| {
         order(
             &router,
-            json!({"kind": "adjust", "account": "fee", "amount_atomic": amount, "reason": "withdrawn"}),
+            json!({"kind": "adjust", "account": "fee", "amount_atomic": amount,
+                "reason": "withdrawn"}),
         )
     };
     let (one, two, three) = tokio::join!(take("-5"), take("-5"), take("-5"));
@@ -152,12 +158,16 @@ async fn the_fee_is_taken_once_by_orders_that_come_together() {
         "{all:?}"
     );
     assert_eq!(take("-1").await.0, 400, "the tables still show 5");
-    assert_eq!(desk.0.lock().unwrap().len(), 1);
+    assert_eq!(notebook.0.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn orders_in_the_tables_are_known_by_time_and_amount() {
-    let adjust = |time: i64, account: &str, amount: &str| json!({"event_time": time, "pool": "main", "kind": "adjust", "account": account, "amount_atomic": amount, "reason": "r", "actor": "operator"});
+    let adjust = |time: i64, account: &str, amount: &str| {
+        json!({"event_time": time, "pool": "main",
+        "kind": "adjust", "account": account, "amount_atomic": amount, "reason": "r",
+        "actor": "operator"})
+    };
     let most = 10_i128.pow(30);
     let rows = vec![
         adjust(DAY, "fee", "-1"),
@@ -175,7 +185,7 @@ async fn orders_in_the_tables_are_known_by_time_and_amount() {
 
 #[tokio::test]
 async fn orders_beyond_all_money_and_times_beyond_all_clocks_are_refused() {
-    let (router, desk) = server(config()).await;
+    let (router, notebook) = server(config()).await;
     let most = 10_i128.pow(30);
     for amount in [
         most + 1,
@@ -185,11 +195,12 @@ async fn orders_beyond_all_money_and_times_beyond_all_clocks_are_refused() {
         i128::MIN,
     ] {
         for kind in ["adjust", "threshold"] {
-            let body = json!({"kind": kind, "account": "4Ann", "amount_atomic": amount.to_string(), "reason": "r"});
-            let (status, told) = order(&router, body).await;
+            let body = json!({"kind": kind, "account": "4Ann", "amount_atomic": amount.to_string(),
+                "reason": "r"});
+            let (status, refusal) = order(&router, body).await;
             assert!(
-                status == 400 && told.contains("10^30"),
-                "{kind} {amount}: {told}"
+                status == 400 && refusal.contains("10^30"),
+                "{kind} {amount}: {refusal}"
             );
         }
     }
@@ -202,14 +213,15 @@ async fn orders_beyond_all_money_and_times_beyond_all_clocks_are_refused() {
             answer.text()
         );
     }
-    assert!(desk.0.lock().unwrap().is_empty());
-    let body = json!({"kind": "adjust", "account": "4Ann", "amount_atomic": most.to_string(), "reason": "r"});
+    assert!(notebook.0.lock().unwrap().is_empty());
+    let body = json!({"kind": "adjust", "account": "4Ann", "amount_atomic": most.to_string(),
+        "reason": "r"});
     assert_eq!(order(&router, body).await.0, 200);
 }
 
 #[tokio::test]
 async fn only_a_payment_under_review_is_resolved() {
-    let (router, desk) = server(config()).await;
+    let (router, notebook) = server(config()).await;
     let resolve = |payment: &str| {
         order(
             &router,
@@ -221,10 +233,13 @@ async fn only_a_payment_under_review_is_resolved() {
         ("back", "it is released"),
         ("nosuch", "no payment"),
     ] {
-        let (status, told) = resolve(payment).await;
-        assert!(status == 400 && told.contains(why), "{payment}: {told}");
+        let (status, refusal) = resolve(payment).await;
+        assert!(
+            status == 400 && refusal.contains(why),
+            "{payment}: {refusal}"
+        );
     }
-    assert!(desk.0.lock().unwrap().is_empty());
+    assert!(notebook.0.lock().unwrap().is_empty());
     assert_eq!(resolve("unclear").await.0, 200);
 }
 
@@ -255,12 +270,12 @@ async fn strangers_get_no_words_of_the_operators_or_the_wallets() {
         ..config()
     };
     let (router, _) = server(guarded).await;
-    let (codes, told) = page(&router, Some(READER)).await;
+    let (codes, text) = page(&router, Some(READER)).await;
     assert!(
         codes.contains(&json!("held")) && codes.contains(&json!("wallet_short")),
         "{codes:?}"
     );
-    assert!(told.matches("SECRET").count() >= 4, "{told}");
+    assert!(text.matches("SECRET").count() >= 4, "{text}");
     for token in [None, Some("a-token-of-20-letterz")] {
         let (same, plain) = page(&router, token).await;
         assert_eq!(same, codes);

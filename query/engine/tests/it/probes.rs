@@ -126,9 +126,9 @@ async fn without_streams_only_health_is_told() {
             "{path}"
         );
     }
-    let asked = send(&router, get("/api/v1/sql?q=SELECT%201")).await;
-    assert_eq!(asked.status, StatusCode::NOT_FOUND);
-    assert!(asked.text().contains("role query"), "{}", asked.text());
+    let answer = send(&router, get("/api/v1/sql?q=SELECT%201")).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert!(answer.text().contains("role query"), "{}", answer.text());
     let whole = bind(config(), services()).await;
     assert_eq!(
         send(&whole, get("/api/v1/sql?q=SELECT%201")).await.status,

@@ -98,8 +98,10 @@ fn blocks() -> Arc<dyn Source> {
             let time = now - 3_600_000_000 + seq * 1_000_000;
             let reason = (*status == "refused").then_some("Block not accepted");
             let own = json!({
-                "event_time": time, "pool": pool, "hash": hash.repeat(32), "height": height, "miner": "4Ann", "worker": "b",
-                "status": status, "network_difficulty": 300_000, "reward_atomic": "600000000000000000001", "reason": reason,
+                "event_time": time, "pool": pool, "hash": hash.repeat(32), "height": height,
+                "miner": "4Ann", "worker": "b",
+                "status": status, "network_difficulty": 300_000,
+                "reward_atomic": "600000000000000000001", "reason": reason,
             });
             rows.push(raw_row(seq, 0, time, own));
         }
@@ -108,11 +110,11 @@ fn blocks() -> Arc<dyn Source> {
 }
 
 async fn router() -> Router {
-    let wiring = Services {
+    let services = Services {
         engines: engines(&config(), vec![shares(), blocks()]),
         ..Services::default()
     };
-    Server::bind(config(), wiring).await.unwrap().router()
+    Server::bind(config(), services).await.unwrap().router()
 }
 
 async fn ask(router: &Router, path: &str) -> Answer {
@@ -166,7 +168,8 @@ async fn a_pool_is_told_from_its_shares_and_blocks() {
         (&main["height"], &main["network_difficulty"]),
         (&json!(107), &json!("300007"))
     );
-    let counts = json!({"found": 4, "matured": 1, "confirmed": 1, "orphaned": 1, "accepted": 1, "candidate": 1});
+    let counts = json!({"found": 4, "matured": 1, "confirmed": 1, "orphaned": 1, "accepted": 1,
+        "candidate": 1});
     assert_eq!(
         (&main["blocks"], &main["last_block"]["height"]),
         (&counts, &json!(13))
@@ -176,7 +179,12 @@ async fn a_pool_is_told_from_its_shares_and_blocks() {
         (&json!({"found": 0, "refused": 1}), &Value::Null)
     );
     // SQL says the same.
-    let said = rows(&router, "SELECT sum(difficulty) AS work FROM shares WHERE pool = 'main' AND outcome = 'accepted' AND event_time > now() - INTERVAL '10 minutes'").await;
+    let said = rows(
+        &router,
+        "SELECT sum(difficulty) AS work FROM shares WHERE pool = 'main' AND outcome = 'accepted' \
+         AND event_time > now() - INTERVAL '10 minutes'",
+    )
+    .await;
     assert_eq!(
         said[0]["work"].as_f64().unwrap() / 600.0,
         main["hashrate_hs"].as_f64().unwrap()
@@ -447,7 +455,7 @@ async fn until(address: std::net::SocketAddr, line: &str) -> String {
 #[tokio::test]
 async fn the_metrics_page_has_the_figures_of_the_same_facts() {
     let metrics = Some(PrometheusBuilder::new().build_recorder().handle());
-    let wiring = Services {
+    let services = Services {
         engines: engines(&config(), vec![shares(), blocks()]),
         metrics,
         host_monitor: Some(Arc::new(Busy)),
@@ -458,7 +466,7 @@ async fn the_metrics_page_has_the_figures_of_the_same_facts() {
         figures_miners: 2,
         ..config()
     };
-    let bound = Server::bind(config, wiring).await.unwrap();
+    let bound = Server::bind(config, services).await.unwrap();
     let (address, stop) = (bound.address(), CancellationToken::new());
     let running = tokio::spawn(bound.run(stop.clone()));
     let page = until(address, "pool_total_hashrate{pool=\"main\"} 1100\n").await;

@@ -82,11 +82,11 @@ pub fn sql_request(sql: &str, at: At) -> SqlRequest {
 }
 
 pub async fn router(config: QueryConfig, sources: Vec<Arc<dyn Source>>) -> Router {
-    let wiring = Services {
+    let services = Services {
         engines: engines(&config, sources),
         ..Services::default()
     };
-    Server::bind(config, wiring).await.unwrap().router()
+    Server::bind(config, services).await.unwrap().router()
 }
 
 /// A server over the ten shares.

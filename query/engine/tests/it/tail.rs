@@ -95,7 +95,7 @@ async fn seqs(engine: &QueryService) -> Vec<i64> {
 async fn a_query_waits_for_rows_that_are_acknowledged() {
     let (rows, tail, _lake, engine) = made(1 << 20, 60_000);
     tail.push(&chunk(&rows, 1, 4));
-    let asked = tokio::spawn({
+    let asking = tokio::spawn({
         let engine = engine.clone();
         async move { seqs(&engine).await }
     });
@@ -105,7 +105,7 @@ async fn a_query_waits_for_rows_that_are_acknowledged() {
         tokio::task::yield_now().await;
     }
     tail.push(&chunk(&rows, 5, 10));
-    assert_eq!(asked.await.unwrap(), (1..=10).collect::<Vec<_>>());
+    assert_eq!(asking.await.unwrap(), (1..=10).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_connection_makes_room_for_another() {
+    fn a_closed_connection_makes_way_for_another() {
         let limits = ConnectionLimits::new(3, 2);
         let [one, other, third]: [IpAddr; 3] =
             ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|text| text.parse().unwrap());

@@ -74,7 +74,8 @@ mod tests {
         page.line("b", &[], 3.0);
         let cut = "y".repeat(160);
         let wanted = format!(
-            "# HELP a Help.\n# TYPE a gauge\na{{m=\"x\\\"}} 1\\nevil 2\\\\_\"}} 0.5\na{{m=\"{cut}\"}} 1\n# HELP b Help.\n# TYPE b gauge\nb 3\n"
+            "# HELP a Help.\n# TYPE a gauge\na{{m=\"x\\\"}} 1\\nevil 2\\\\_\"}} \
+             0.5\na{{m=\"{cut}\"}} 1\n# HELP b Help.\n# TYPE b gauge\nb 3\n"
         );
         assert_eq!(page.finish(), wanted);
     }

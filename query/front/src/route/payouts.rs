@@ -64,11 +64,11 @@ pub(crate) static KEY: Route = Route {
 async fn miner(
     State(app): State<Arc<AppState>>,
     Path(address): Path<String>,
-    QueryParams(asked): QueryParams<OfMiner>,
+    QueryParams(params): QueryParams<OfMiner>,
 ) -> Result<Response, QueryError> {
     let page = PayoutsPage {
-        limit: query_params::page_limit(asked.limit, DEFAULT_LIMIT)?,
-        before: asked.before,
+        limit: query_params::page_limit(params.limit, DEFAULT_LIMIT)?,
+        before: params.before,
     };
     Ok(Json(
         app.reports()?
@@ -81,7 +81,7 @@ async fn miner(
 async fn block(
     State(app): State<Arc<AppState>>,
     Path(hash): Path<String>,
-    QueryParams(asked): QueryParams<OfBlock>,
+    QueryParams(params): QueryParams<OfBlock>,
 ) -> Result<Response, QueryError> {
     if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(QueryError::bad_request(
@@ -90,8 +90,8 @@ async fn block(
         ));
     }
     let page = PayoutsPage {
-        limit: query_params::page_limit(asked.limit, DEFAULT_LIMIT)?,
-        before: asked.from,
+        limit: query_params::page_limit(params.limit, DEFAULT_LIMIT)?,
+        before: params.from,
     };
     Ok(Json(
         app.reports()?

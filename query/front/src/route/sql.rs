@@ -150,7 +150,7 @@ async fn answer(
     let format = format::choose(request.format.as_deref(), accept)?;
     let ask = ask(app, format, request)?;
     let answer = app.queries()?.ask_as(principal, ask).await?;
-    let head = Head::of(&answer, &app.answers);
+    let head = Head::from_answer(&answer, &app.answers);
     let mut body = AnswerBody {
         encoder: format.encoder(&head)?,
         rows: answer.rows,
@@ -171,8 +171,8 @@ async fn answer(
 fn ask(app: &AppState, format: &dyn Format, request: Request) -> Result<SqlRequest, QueryError> {
     let limit = format.is_for_people().then_some(app.config.max_rows);
     let max_rows = match (request.max_rows, limit) {
-        (Some(asked), Some(limit)) => Some(asked.min(limit)),
-        (asked, limit) => asked.or(limit),
+        (Some(wanted), Some(limit)) => Some(wanted.min(limit)),
+        (wanted, limit) => wanted.or(limit),
     };
     let params = match request.params {
         // In a query string the parameters are JSON in a string.

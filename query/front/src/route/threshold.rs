@@ -1,5 +1,5 @@
-//! `POST /api/v1/miners/{address}/threshold`: a miner sets the balance from which it is paid, with a
-//! signature by its address instead of a token.
+//! `POST /api/v1/miners/{address}/threshold`: a miner sets the balance from which it is paid, with
+//! a signature by its address instead of a token.
 
 use std::sync::Arc;
 

@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Runs statements in child processes.
 pub struct SqlWorkers {
     pool: Arc<Pool>,
-    keeper: JoinHandle<()>,
+    supervisor: JoinHandle<()>,
     _folder: SocketFolder,
 }
 
@@ -61,10 +61,10 @@ impl SqlWorkers {
             let folder = folder.socket("");
             move |number| folder.join(format!("worker-{number}.sock"))
         });
-        let keeper = tokio::spawn(pool.clone().keep(sockets));
+        let supervisor = tokio::spawn(pool.clone().keep(sockets));
         Self {
             pool,
-            keeper,
+            supervisor,
             _folder: folder,
         }
     }
@@ -88,7 +88,7 @@ impl Drop for SqlWorkers {
     fn drop(&mut self) {
         // Their tasks own the children, which are killed when they are dropped.
         self.pool.stop.cancel();
-        self.keeper.abort();
+        self.supervisor.abort();
     }
 }
 

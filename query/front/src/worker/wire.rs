@@ -2,8 +2,8 @@
 //!
 //! A connection carries one request and its answer; closing it cancels the statement. Each message
 //! is a frame: one byte that says what it is, its length in four bytes, and its bytes, which are
-//! JSON or a part of an Arrow IPC stream. Arrow Flight would be the field's own protocol for it; its
-//! crates (arrow-flight, tonic, prost) switch on features of tower, below which the whole query
+//! JSON or a part of an Arrow IPC stream. Arrow Flight would be the field's own protocol for it;
+//! its crates (arrow-flight, tonic, prost) switch on features of tower, below which the whole query
 //! engine is built, and are left to the day when Flight SQL needs them anyway. Only this file and
 //! its two users, `client.rs` here and `serve.rs` in the engine, know the difference.
 

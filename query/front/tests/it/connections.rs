@@ -51,7 +51,7 @@ impl Running {
 }
 
 /// Limits that nothing reaches, to be replaced one at a time.
-fn patient() -> QueryConfig {
+fn unhurried() -> QueryConfig {
     QueryConfig {
         header_timeout_ms: NEVER_MS,
         idle_timeout_ms: NEVER_MS,
@@ -90,7 +90,7 @@ const LIVE: &[u8] = b"GET /live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
 async fn a_connection_that_never_asks_is_closed() {
     let config = QueryConfig {
         header_timeout_ms: 50,
-        ..patient()
+        ..unhurried()
     };
     let server = Running::start(config, services()).await;
     let mut silent = server.connect().await;
@@ -120,7 +120,7 @@ async fn a_connection_that_never_asks_is_closed() {
 async fn a_connection_that_stays_open_after_an_answer_is_closed() {
     let config = QueryConfig {
         idle_timeout_ms: 50,
-        ..patient()
+        ..unhurried()
     };
     let server = Running::start(config, services()).await;
     let mut idle = server.connect().await;
@@ -134,7 +134,7 @@ async fn a_connection_that_stays_open_after_an_answer_is_closed() {
 async fn the_head_of_a_second_request_has_its_own_time() {
     let config = QueryConfig {
         header_timeout_ms: 3_000,
-        ..patient()
+        ..unhurried()
     };
     let server = Running::start(config, services()).await;
     let mut stream = server.connect().await;
@@ -149,7 +149,7 @@ async fn the_head_of_a_second_request_has_its_own_time() {
 async fn a_body_that_comes_too_slowly_is_refused() {
     let config = QueryConfig {
         body_timeout_ms: 50,
-        ..patient()
+        ..unhurried()
     };
     let server = Running::start(config, services()).await;
     let slow = server.connect().await;
@@ -190,7 +190,7 @@ async fn an_answer_that_nobody_takes_is_given_up() {
     let config = QueryConfig {
         write_timeout_ms: 50,
         max_connections: 1,
-        ..patient()
+        ..unhurried()
     };
     let server = Running::start(config, services).await;
     let mut deaf = server.connect().await;
@@ -232,7 +232,7 @@ async fn connections_are_limited_by_address_and_in_all() {
         let config = QueryConfig {
             max_connections: max,
             max_connections_per_address: per_address,
-            ..patient()
+            ..unhurried()
         };
         let server = Running::start(config, services()).await;
         let mut open = Vec::new();
@@ -254,7 +254,7 @@ async fn connections_are_limited_by_address_and_in_all() {
             answer.contains(code) && answer.contains("retry-after: 1"),
             "{answer}"
         );
-        // Those that are open go on, and one that closes makes room.
+        // Those that are open go on, and one that closes makes way.
         open[0].write_all(LIVE).await.unwrap();
         read_answer(&mut open[0]).await;
         drop(open.pop());
@@ -286,7 +286,7 @@ async fn a_request_that_is_answered_has_no_idle_limit() {
     let config = QueryConfig {
         header_timeout_ms: 2_000,
         idle_timeout_ms: 20,
-        ..patient()
+        ..unhurried()
     };
     let server = Running::start(config, services).await;
     let mut stream = server.connect().await;

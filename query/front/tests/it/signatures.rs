@@ -16,7 +16,7 @@ use crate::server::{Answer, config, router, send};
 
 /// A wallet that finds every signature wrong, and waits for `go_on` first.
 pub struct Wallet {
-    asked: AtomicUsize,
+    calls: AtomicUsize,
     pub started: Semaphore,
     pub go_on: Semaphore,
 }
@@ -41,7 +41,7 @@ impl PaymentService for Wallet {
         format!("{address} {threshold_atomic} {time_s}")
     }
     async fn verify(&self, _: &str, _: &str, _: &str) -> Result<bool, PaymentServiceError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.calls.fetch_add(1, Ordering::SeqCst);
         self.started.add_permits(1);
         self.go_on.acquire().await.unwrap().forget();
         Ok(false)
@@ -50,7 +50,7 @@ impl PaymentService for Wallet {
 
 pub async fn pool(free: usize, config: QueryConfig) -> (Router, Arc<Wallet>) {
     let wallet = Arc::new(Wallet {
-        asked: AtomicUsize::new(0),
+        calls: AtomicUsize::new(0),
         started: Semaphore::new(0),
         go_on: Semaphore::new(free),
     });
@@ -115,10 +115,10 @@ async fn only_what_looks_like_a_signature_reaches_the_wallet() {
     }
     let large = sign(&router, "192.0.2.1", "4Ann", &"A".repeat(10_000)).await;
     assert_eq!(large.status_and_code(), (413, "body_too_large".to_owned()));
-    assert_eq!(wallet.asked.load(Ordering::SeqCst), 0);
-    let asked = sign(&router, "192.0.2.1", "4Ann", &well_formed()).await;
-    assert_eq!(asked.status_and_code(), (401, "unauthorized".to_owned()));
-    assert_eq!(wallet.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(wallet.calls.load(Ordering::SeqCst), 0);
+    let answer = sign(&router, "192.0.2.1", "4Ann", &well_formed()).await;
+    assert_eq!(answer.status_and_code(), (401, "unauthorized".to_owned()));
+    assert_eq!(wallet.calls.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -135,14 +135,14 @@ async fn one_address_asks_seldom_and_for_one_miner_it_is_asked_seldom() {
         (1..=10).contains(&refused),
         "{refused} of 20 from one address"
     );
-    let before = wallet.asked.load(Ordering::SeqCst);
+    let before = wallet.calls.load(Ordering::SeqCst);
     let mut refused = 0;
     for n in 0..20 {
         let answer = sign(&router, &format!("198.51.100.{n}"), "4Ann", &well_formed()).await;
         refused += usize::from(answer.status_and_code() == limited);
     }
     assert!((1..=15).contains(&refused), "{refused} of 20 for one miner");
-    assert_eq!(wallet.asked.load(Ordering::SeqCst) - before, 20 - refused);
+    assert_eq!(wallet.calls.load(Ordering::SeqCst) - before, 20 - refused);
     let other = sign(&router, "203.0.113.9", "4Bob", &well_formed()).await;
     assert_eq!(other.status.as_u16(), 401, "others are not concerned");
 }
@@ -173,7 +173,7 @@ async fn few_signatures_are_before_the_wallet_at_once() {
         fifth.status_and_code(),
         (429, "concurrency_limit".to_owned())
     );
-    assert_eq!(wallet.asked.load(Ordering::SeqCst), 4);
+    assert_eq!(wallet.calls.load(Ordering::SeqCst), 4);
     wallet.go_on.add_permits(5);
     for answer in waiting {
         assert_eq!(answer.await.unwrap().status.as_u16(), 401);

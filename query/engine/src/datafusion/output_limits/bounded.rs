@@ -56,7 +56,8 @@ pub fn check(name: &str, bound: Bound, args: &[ColumnarValue], rows: usize) -> R
         "a batch of rows"
     };
     Err(resources_datafusion_err!(
-        "{name} may make {bytes} bytes of {what}, more than {limit}: give it smaller numbers or shorter text"
+        "{name} may make {bytes} bytes of {what}, more than {limit}: give it smaller numbers or \
+         shorter text"
     ))
 }
 
