@@ -104,7 +104,7 @@ async fn killed_workers_are_replaced_and_the_server_goes_on() {
     for pid in workers(server.pid()) {
         let threads = niceness(pid);
         assert!(!threads.is_empty(), "no thread runs statements");
-        assert!(threads.iter().all(|nice| *nice == 19), "{threads:?}");
+        assert!(threads.iter().all(|nice| *nice == 10), "{threads:?}");
     }
     for round in 0..8 {
         let before = workers(server.pid());

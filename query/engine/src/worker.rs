@@ -30,8 +30,9 @@ use crate::source::Source;
 
 /// Address space for stacks of threads, which is reserved and never used up, in MiB.
 const STACKS_MIB: u64 = 256;
-/// How far statements give way to the process that serves miners and pages: as far as there is.
-const NICENESS: i32 = 19;
+/// How far statements give way to the process that serves miners and pages: a tenth of an equal
+/// share, so that somebody who mines on every core of this machine still gets answers.
+const NICENESS: i32 = 10;
 /// Stack of each thread that runs statements, as deep as in the process that serves.
 const STACK_BYTES: usize = 8 << 20;
 /// The name of those threads.

@@ -109,7 +109,7 @@ impl SqlEngine for SqlWorkers {
                     return Ok(execution);
                 }
                 Err(Failure::Told(error)) => return Err(error),
-                Err(Failure::Lost) => worker.loss().await,
+                Err(Failure::Lost) => worker.loss(statement::id_of(request)).await,
             };
             let (error, may_repeat) = error;
             if tried || !may_repeat {
@@ -129,7 +129,9 @@ impl Pool {
             let least = {
                 let workers = self.lock();
                 let used = workers.iter().take(self.used);
-                used.min_by_key(|worker| worker.load()).cloned()
+                // One that has ended stands in the list until it is gone.
+                let alive = used.filter(|worker| !worker.has_ended());
+                alive.min_by_key(|worker| worker.load()).cloned()
             };
             if let Some(worker) = least {
                 return Ok(worker);

@@ -72,8 +72,8 @@ pub struct Worker {
     statements: Mutex<HashSet<String>>,
     kill: mpsc::Sender<EndReason>,
     end: watch::Receiver<Option<EndReason>>,
-    /// Whether only one statement ran when it ended.
-    alone: OnceLock<bool>,
+    /// The one statement that ran when it ended; `None` when there were several or none.
+    last_alone: OnceLock<Option<String>>,
 }
 
 /// Keeps a statement among those of its worker. Dropped before it is done, it sees to it that the
@@ -132,7 +132,7 @@ pub async fn start(program: &WorkerProgram, settings: &WorkerSettings) -> io::Re
         statements: Mutex::default(),
         kill,
         end: ended,
-        alone: OnceLock::new(),
+        last_alone: OnceLock::new(),
     });
     Ok(Started {
         worker,
@@ -161,8 +161,7 @@ impl Started {
                 }
             }
         };
-        let alone = self.worker.lock().len() <= 1;
-        self.worker.alone.get_or_init(|| alone);
+        self.worker.note_last_statement();
         self.end.send_replace(Some(reason));
         drop(self.stdin);
         self.child.kill().await.ok();
@@ -187,6 +186,11 @@ impl Worker {
         &self.client
     }
 
+    /// Whether it has ended: it takes no further statement.
+    pub fn has_ended(&self) -> bool {
+        self.end.borrow().is_some()
+    }
+
     /// How many statements run on it.
     pub fn load(&self) -> usize {
         self.lock().len()
@@ -209,12 +213,21 @@ impl Worker {
         ended.ok().and_then(Result::ok).and_then(|reason| *reason)
     }
 
-    /// The error of a statement whose worker went away under it, and whether another worker may try
-    /// it: not when it was the only one on a worker that ran out of memory.
-    pub async fn loss(&self) -> (QueryError, bool) {
+    /// Remembers which statement ended it, if that can be told.
+    fn note_last_statement(&self) {
+        let statements = self.lock();
+        let mut ids = statements.iter();
+        let alone = ids.next().filter(|_| ids.next().is_none()).cloned();
+        self.last_alone.get_or_init(|| alone);
+    }
+
+    /// The error of this statement, whose worker went away under it, and whether another worker may
+    /// try it: not when it was the only one on a worker that ran out of memory. One that came when
+    /// the worker was gone already has nothing to do with its end.
+    pub async fn loss(&self, id: &str) -> (QueryError, bool) {
         let reason = self.end_reason().await;
-        let alone = self.alone.get().copied().unwrap_or(false);
-        if reason == Some(EndReason::Memory) && alone {
+        let last_alone = self.last_alone.get().and_then(Option::as_deref);
+        if reason == Some(EndReason::Memory) && last_alone == Some(id) {
             let message = format!(
                 "the query needs more memory than it may use: its worker reached {} MiB, which is \
                  the limit",
@@ -265,15 +278,15 @@ impl StatementGuard {
         self.done = true;
     }
 
-    /// The error of a statement whose worker went away under it.
+    /// The error of the statement when its worker went away under it.
     pub async fn loss(&self) -> QueryError {
-        self.worker.loss().await.0
+        self.worker.loss(&self.id).await.0
     }
 }
 
 impl Drop for StatementGuard {
     fn drop(&mut self) {
-        if self.done || self.worker.end.borrow().is_some() {
+        if self.done || self.worker.has_ended() {
             self.worker.lock().remove(&self.id);
             return;
         }
@@ -282,5 +295,43 @@ impl Drop for StatementGuard {
             let (worker, id) = (self.worker.clone(), std::mem::take(&mut self.id));
             runtime.spawn(worker.release(id));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn ended_worker(reason: EndReason, running: &[&str]) -> Arc<Worker> {
+        let (end, ended) = watch::channel(None);
+        let worker = Arc::new(Worker {
+            pid: 0,
+            client: WorkerClient::new(PathBuf::new()),
+            memory_mib: 1536,
+            statements: Mutex::default(),
+            kill: mpsc::channel(1).0,
+            end: ended,
+            last_alone: OnceLock::new(),
+        });
+        worker
+            .lock()
+            .extend(running.iter().map(|id| (*id).to_owned()));
+        worker.note_last_statement();
+        end.send_replace(Some(reason));
+        worker
+    }
+
+    #[tokio::test]
+    async fn only_the_statement_that_ran_alone_is_told_that_it_took_the_memory() {
+        let worker = ended_worker(EndReason::Memory, &["greedy"]);
+        let (error, may_repeat) = worker.loss("greedy").await;
+        assert_eq!((error.code, may_repeat), (ErrorCode::MemoryLimit, false));
+        // Sent to the worker after its end, before another took its place.
+        worker.lock().insert("late".to_owned());
+        let (error, may_repeat) = worker.loss("late").await;
+        assert_eq!((error.code, may_repeat), (ErrorCode::WorkerLost, true));
+        let two = ended_worker(EndReason::Memory, &["one", "two"]);
+        assert!(two.loss("one").await.1 && two.loss("two").await.1);
     }
 }

@@ -8,9 +8,14 @@ use crate::sql::{Execution, SqlRequest};
 use crate::worker::client::Failure;
 use crate::worker::process::Worker;
 
+/// What the statement is known by.
+pub fn id_of(request: &SqlRequest) -> &str {
+    request.query_id.as_deref().unwrap_or_default()
+}
+
 /// Runs a statement on a worker. A failure before its first rows leaves it to be tried elsewhere.
 pub async fn execute(worker: &Arc<Worker>, request: &SqlRequest) -> Result<Execution, Failure> {
-    let guard = worker.enter(request.query_id.as_deref().unwrap_or_default());
+    let guard = worker.enter(id_of(request));
     let (head, answer) = match worker.client().begin(request).await {
         Ok(begun) => begun,
         Err(failure) => {
