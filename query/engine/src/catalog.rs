@@ -96,7 +96,8 @@ impl Catalog {
             .collect();
         if let (At::Version(_), [first, second, ..]) = (moment.at, used.as_slice()) {
             let message = format!(
-                "as_of names a version, but the statement reads {} and {}, whose versions are not the same",
+                "as_of names a version, but the statement reads {} and {}, whose versions are not \
+                 the same",
                 first.stream().name(),
                 second.stream().name()
             );
@@ -118,16 +119,16 @@ impl Catalog {
         let schema = Arc::new(MemorySchemaProvider::new());
         let mut rejects = Vec::new();
         for (source, taken) in used.iter().zip(&taken) {
-            let need = &needs[source.stream().name()];
-            if need.rows {
+            let required = &needs[source.stream().name()];
+            if required.rows {
                 let (rows, all_good) = (taken.rows_after(None)?, taken.all_good());
                 let table = raw::good_rows(source.stream(), rows, all_good, taken.good_rows())?;
                 schema.register_table(source.stream().name().to_owned(), table)?;
             }
-            if need.rejects {
+            if required.rejects {
                 rejects.push((source.stream(), taken.rows_after(None)?));
             }
-            for (name, view) in rollups::views(base, taken, &need.views, moment.now_us).await? {
+            for (name, view) in rollups::views(base, taken, &required.views, moment.now_us).await? {
                 schema.register_table(name, view)?;
             }
         }
@@ -230,13 +231,13 @@ fn needs(references: &[TableReference]) -> BTreeMap<&'static str, Need> {
     needs
 }
 
-fn rollups_of(need: &Need, stream: &str) -> Vec<&'static dyn Rollup> {
+fn rollups_of(required: &Need, stream: &str) -> Vec<&'static dyn Rollup> {
     rollup::for_stream(stream)
         .filter(|rollup| {
             rollup
                 .views()
                 .iter()
-                .any(|view| need.views.contains(&view.name))
+                .any(|view| required.views.contains(&view.name))
         })
         .collect()
 }

@@ -1,4 +1,4 @@
-//! Files that do not keep a rule yet, because the rule is newer than they are.
+//! Files that do not keep a rule, each with its reason.
 //!
 //! `HEADFRAME_TIDY=all cargo test --test it tidy` shows what they still break, and which entries
 //! excuse nothing any more. The list only shrinks.
@@ -11,12 +11,11 @@ pub struct Exception {
 }
 
 /// Every excuse there is.
-pub const EXCEPTIONS: &[Exception] = &[
-    excuse("names", "query/", "it is being renamed"),
-    excuse("function length", "query/", "it is being split"),
-    excuse("file length", "query/", "it is being split"),
-    excuse("columns", "query/", "it is being wrapped"),
-];
+pub const EXCEPTIONS: &[Exception] = &[excuse(
+    "names",
+    "query/engine/src/datafusion/statement_size.rs",
+    "`Visit` is the name of a trait of sqlparser",
+)];
 
 const fn excuse(rule: &'static str, path: &'static str, reason: &'static str) -> Exception {
     Exception { rule, path, reason }

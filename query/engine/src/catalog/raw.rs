@@ -47,8 +47,8 @@ pub fn dead_letter_columns() -> Vec<Column> {
     ]
 }
 
-/// The good rows of a raw table, of which there are `count` where that is known. Where `all_good` is
-/// known nothing is filtered.
+/// The good rows of a raw table, of which there are `count` where that is known. Where `all_good`
+/// is known nothing is filtered.
 pub fn good_rows(
     stream: &dyn Stream,
     physical: Arc<dyn TableProvider>,

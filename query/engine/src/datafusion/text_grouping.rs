@@ -100,27 +100,11 @@ fn rewritten(
     if names.iter().all(Option::is_none) {
         return Ok(None);
     }
-    let schema = bottom.input().schema();
     let interners: Vec<Option<Arc<Interner>>> = names
         .iter()
         .map(|name| name.map(|_| Arc::new(Interner::new(pool))))
         .collect();
-    let numbered = schema.fields().iter().enumerate().map(|(index, field)| {
-        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
-        let interner = names
-            .iter()
-            .position(|name| *name == Some(index))
-            .and_then(|group| interners[group].clone());
-        let expr = match interner {
-            Some(interner) => Arc::new(Number { column, interner }) as Arc<dyn PhysicalExpr>,
-            None => column,
-        };
-        (expr, field.name().clone())
-    });
-    let input: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(
-        numbered.collect::<Vec<_>>(),
-        bottom.input().clone(),
-    )?);
+    let input = with_numbers(bottom.input(), &names, &interners)?;
     let over = |half: &AggregateExec, child: Arc<dyn ExecutionPlan>| {
         let (groups, aggregates, filters) = (
             half.group_expr().clone(),
@@ -146,8 +130,39 @@ fn rewritten(
         }
         plan = Arc::new(over(top, plan)?);
     }
-    let fields = node.schema();
-    let named = fields.fields().iter().enumerate().map(|(index, field)| {
+    Ok(Some(with_names(plan, &node.schema(), &interners)?))
+}
+
+/// The input with the numbers of the names instead of the text columns that are grouped by.
+fn with_numbers(
+    input: &Arc<dyn ExecutionPlan>,
+    names: &[Option<usize>],
+    interners: &[Option<Arc<Interner>>],
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = input.schema();
+    let numbered = schema.fields().iter().enumerate().map(|(index, field)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
+        let interner = names
+            .iter()
+            .position(|name| *name == Some(index))
+            .and_then(|group| interners[group].clone());
+        let expr = match interner {
+            Some(interner) => Arc::new(Number { column, interner }) as Arc<dyn PhysicalExpr>,
+            None => column,
+        };
+        (expr, field.name().clone())
+    });
+    let numbered = ProjectionExec::try_new(numbered.collect::<Vec<_>>(), input.clone())?;
+    Ok(Arc::new(numbered))
+}
+
+/// The groups with their names again instead of the numbers.
+fn with_names(
+    plan: Arc<dyn ExecutionPlan>,
+    schema: &Schema,
+    interners: &[Option<Arc<Interner>>],
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let named = schema.fields().iter().enumerate().map(|(index, field)| {
         let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
         let expr = match interners.get(index).cloned().flatten() {
             Some(interner) => Arc::new(Name {
@@ -159,10 +174,8 @@ fn rewritten(
         };
         (expr, field.name().clone())
     });
-    Ok(Some(Arc::new(ProjectionExec::try_new(
-        named.collect::<Vec<_>>(),
-        plan,
-    )?)))
+    let named = ProjectionExec::try_new(named.collect::<Vec<_>>(), plan)?;
+    Ok(Arc::new(named))
 }
 
 /// For each group expression, the text column of the input that it is; `None` where it is anything

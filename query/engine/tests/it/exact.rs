@@ -76,7 +76,11 @@ async fn refused_rows_are_dead_letters_and_nowhere_else() {
             "SELECT stream, seq, row, reason, payload FROM dead_letters ORDER BY seq, row",
         )
         .await;
-        let letter = |seq: i64, row: i64, reason: &str| json!({"stream": "shares", "seq": seq, "row": row, "reason": reason, "payload": format!("{reason}\u{fffd}")});
+        let letter = |seq: i64, row: i64, reason: &str| {
+            let payload = format!("{reason}\u{fffd}");
+            json!({"stream": "shares", "seq": seq, "row": row, "reason": reason,
+                "payload": payload})
+        };
         assert_eq!(
             letters,
             vec![
@@ -122,7 +126,8 @@ proptest! {
             for row in 0..*size {
                 let seq = message as i64 + 1;
                 let time = DAY + seq;
-                all.push(raw_row(seq, row as i64, time, share(time, "w", "accepted", seq * 10 + row as i64)));
+                let share = share(time, "w", "accepted", seq * 10 + row as i64);
+                all.push(raw_row(seq, row as i64, time, share));
             }
         }
         let last = sizes.len() as i64;
@@ -133,18 +138,32 @@ proptest! {
         let cut = cut.min(batch.num_rows());
         let pieces = [batch.slice(0, cut), batch.slice(cut, batch.num_rows() - cut)];
         let script = Script {
-            raw: vec![Version { offset: (stored > 0).then_some(stored), committed_us: DAY, newest_us: Some(DAY), batches: older_than(std::slice::from_ref(&batch), stored) }],
+            raw: vec![Version {
+                offset: (stored > 0).then_some(stored),
+                committed_us: DAY,
+                newest_us: Some(DAY),
+                batches: older_than(std::slice::from_ref(&batch), stored),
+            }],
             rollup: vec![],
-            tails: vec![Tail { batches: headframe_query_engine::union::newer_than(&pieces, after).unwrap(), after, through: last, truncated: false }],
+            tails: vec![Tail {
+                batches: headframe_query_engine::union::newer_than(&pieces, after).unwrap(),
+                after,
+                through: last,
+                truncated: false,
+            }],
             last_seq: Ok(last),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let seen = runtime.block_on(async {
             let engine = service(&config(), vec![Scripted::new(&Shares, script)]);
-            let got = batches(&engine, "SELECT seq, row, difficulty FROM shares ORDER BY seq, row", At::Latest).await;
+            let sql = "SELECT seq, row, difficulty FROM shares ORDER BY seq, row";
+            let got = batches(&engine, sql, At::Latest).await;
             arrow::util::pretty::pretty_format_batches(&[whole(&got)]).unwrap().to_string()
         });
-        let expected = batch.project(&["seq", "row", "difficulty"].map(|name| batch.schema().index_of(name).unwrap())).unwrap();
-        prop_assert_eq!(seen, arrow::util::pretty::pretty_format_batches(&[expected]).unwrap().to_string());
+        let columns = ["seq", "row", "difficulty"];
+        let columns = columns.map(|name| batch.schema().index_of(name).unwrap());
+        let expected = batch.project(&columns).unwrap();
+        let expected = arrow::util::pretty::pretty_format_batches(&[expected]).unwrap();
+        prop_assert_eq!(seen, expected.to_string());
     }
 }

@@ -1,5 +1,5 @@
-//! Tests of the query engine behind its front: the answers, their limits, and that they are exact wherever rows happen
-//! to lie.
+//! Tests of the query engine behind its front: the answers, their limits, and that they are exact
+//! wherever rows happen to lie.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
