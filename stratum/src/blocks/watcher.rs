@@ -169,13 +169,10 @@ impl BlockWatcher {
             }
         }
         let keys: Vec<BlockKey> = unfinished.iter().map(|(key, _)| *key).collect();
-        let positions = match self.positions.ask(&*self.chain, &keys).await {
-            Ok(positions) => positions,
-            Err(error) => {
-                tracing::debug!(%error, "the chain cannot be asked about found blocks now");
-                return;
-            }
-        };
+        let (positions, failed) = self.positions.ask(&*self.chain, &keys).await;
+        if let Some(error) = failed {
+            tracing::debug!(%error, "the chain cannot be asked about every found block now");
+        }
         for (key, entry) in unfinished {
             if let Some(position) = positions.get(&key) {
                 self.follow(&key, &entry, *position).await;

@@ -321,6 +321,44 @@ fn story(facts: &Memory, hash: u8) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_about_one_block_does_not_hide_the_others() {
+    let scene = Scene {
+        network_difficulty: 16,
+        ..Scene::default()
+    };
+    let pool = Pool::open(scene, watching()).await;
+    let mut client = pool.miner().await;
+    assert!(is_ok(&client.submit(NONCE, RESULT).await));
+    assert!(is_ok(&client.submit(OTHER_NONCE, OTHER_RESULT).await));
+    pool.facts
+        .until("both are accepted", |facts| facts.statuses().len() == 4)
+        .await;
+    let (first, second) = ([0x0c; 32], [0x5b; 32]);
+    pool.chain.unanswered.lock().unwrap().push(first);
+    let standings = [(first, best(60)), (second, beside(2))];
+    pool.chain.standings.lock().unwrap().extend(standings);
+    pool.change(|scene| scene.prev += 1);
+    let ends_with = |facts: &Memory, block: u8, step: &str| {
+        story(facts, block).last().is_some_and(|last| last == step)
+    };
+    pool.facts
+        .until("the second is an orphan", |facts| {
+            ends_with(facts, 0x5b, "orphaned")
+        })
+        .await;
+    assert_eq!(story(&pool.facts, 0x0c), ["candidate", "accepted"]);
+    // The next look gets the answer.
+    pool.chain.unanswered.lock().unwrap().clear();
+    pool.change(|scene| scene.prev += 1);
+    pool.facts
+        .until("the first has matured", |facts| {
+            ends_with(facts, 0x0c, "matured")
+        })
+        .await;
+    pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pool_writes_what_becomes_of_its_blocks() {
     let scene = Scene {
         network_difficulty: 16,

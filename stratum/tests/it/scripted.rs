@@ -73,6 +73,8 @@ pub struct ScriptedChain {
     pub rows_at_submit: Mutex<Vec<String>>,
     /// Where blocks stand; one that is not here is absent.
     pub standings: Mutex<HashMap<Hash, ChainPosition>>,
+    /// Blocks about which the daemon's answers are lost.
+    pub unanswered: Mutex<Vec<Hash>>,
     /// Which blocks were asked about, in order.
     pub positions_asked: Mutex<Vec<Hash>>,
     /// Blocks with the pool's tag.
@@ -185,7 +187,14 @@ impl Chain for ScriptedChain {
             .get(&id)
             .copied()
             .unwrap_or(ChainPosition::Absent);
-        async move { Ok(standing) }.boxed()
+        let is_lost = self.unanswered.lock().unwrap().contains(&id);
+        async move {
+            match is_lost {
+                true => Err(ChainError::NoDaemon("the answer is lost".to_owned())),
+                false => Ok(standing),
+            }
+        }
+        .boxed()
     }
     fn tagged_blocks(
         &self,
@@ -282,6 +291,7 @@ impl Stage {
             facts: facts.clone(),
             rows_at_submit: Mutex::default(),
             standings: Mutex::default(),
+            unanswered: Mutex::default(),
             positions_asked: Mutex::default(),
             marked: Mutex::new(marked),
         });
