@@ -72,7 +72,7 @@ impl Drop for Monerod {
     }
 }
 
-/// What miners were answers.
+/// What miners were answered.
 #[derive(Default)]
 struct Answers {
     ok: BTreeSet<String>,
@@ -80,18 +80,27 @@ struct Answers {
     unanswered: usize,
 }
 
-/// One line there, one line back; `None` when the connection is gone.
+/// One line there and its answer back, whatever job comes in between; `None` when the connection is
+/// gone.
 async fn ask(stream: &mut BufReader<TcpStream>, message: Value) -> Option<Value> {
     stream
         .get_mut()
         .write_all(format!("{message}\n").as_bytes())
         .await
         .ok()?;
-    let mut answer = String::new();
-    let read = tokio::time::timeout(PATIENCE, stream.read_line(&mut answer))
-        .await
-        .expect("neither an answer nor an end");
-    (read.ok()? > 0).then(|| serde_json::from_str(&answer).unwrap())
+    loop {
+        let mut line = String::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_line(&mut line))
+            .await
+            .expect("neither an answer nor an end");
+        if read.ok()? == 0 {
+            return None;
+        }
+        let said: Value = serde_json::from_str(&line).unwrap();
+        if said["id"] == message["id"] {
+            return Some(said);
+        }
+    }
 }
 
 /// One share of a worker of that name; `None` when it was not sent or nobody answered.

@@ -4,6 +4,8 @@ use headframe_stratum::StratumConfig;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::scripted::{Client, Scene, Stage, config};
 
@@ -44,16 +46,35 @@ async fn until(stream: &mut TcpStream) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_connection_is_closed_within_its_second_and_keeps_no_place() {
     let stage = narrow().await;
-    let (first, second) = (stage.client().await, stage.client().await);
+    // The pool lets two of fourteen in, whichever it sees first. Those hear nothing.
+    let (address, twelve_refused) = (stage.address, CancellationToken::new());
+    let mut clients = JoinSet::new();
+    for _ in 0..14 {
+        let twelve_refused = twelve_refused.clone();
+        clients.spawn(async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            tokio::select! {
+                said = last_words(&mut stream) => (stream, Some(said)),
+                () = twelve_refused.cancelled() => (stream, None),
+            }
+        });
+    }
     let mut refused = Vec::new();
-    for _ in 0..12 {
-        let mut stream = TcpStream::connect(stage.address).await.unwrap();
-        let said = last_words(&mut stream).await;
+    while refused.len() < 12 {
+        let (stream, said) = clients.join_next().await.unwrap().unwrap();
+        let said = said.unwrap();
         assert!(
             said.is_empty() || said.contains("error"),
             "it is told why: {said}"
         );
         refused.push((stream, said));
+    }
+    twelve_refused.cancel();
+    let mut silent = Vec::new();
+    while let Some(client) = clients.join_next().await {
+        let (stream, said) = client.unwrap();
+        assert_eq!(said, None, "two are let in");
+        silent.push(Client::over(stream));
     }
     assert!(refused.iter().any(|(_, said)| said.contains("error")));
     // They hold on, and the pool lets go of each.
@@ -61,6 +82,7 @@ async fn a_refused_connection_is_closed_within_its_second_and_keeps_no_place() {
         until(stream).await;
     }
     // Their places are free again: of four, two are still taken by the silent ones.
+    let [first, second] = silent.try_into().ok().unwrap();
     let places = [first.logged_in().await, second.logged_in().await];
     let more = [
         Client::connect(stage.address).await.logged_in().await,
