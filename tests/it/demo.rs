@@ -66,6 +66,14 @@ impl Demo {
         std::fs::read_to_string(&self.said).unwrap()
     }
 
+    /// What it printed and the end of its log, for a test that fails.
+    fn said_and_logged(&self) -> String {
+        let log = std::fs::read_to_string(self.said.with_file_name("demo.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let end = lines[lines.len().saturating_sub(40)..].join("\n");
+        format!("{}\nand its log ends with\n{end}", self.said())
+    }
+
     /// The first number that an SQL statement answers, asked as the newcomer is told to.
     fn sql(&self, statement: &str) -> Result<i64, String> {
         let output = Command::new(env!("CARGO_BIN_EXE_headframe"))
@@ -89,7 +97,7 @@ impl Demo {
             assert!(
                 Instant::now() < deadline,
                 "{statement}: still {number:?}; it said {}",
-                self.said()
+                self.said_and_logged()
             );
             // Each question is a process; asking without a pause would take the processor from the
             // miner.
@@ -118,7 +126,7 @@ impl Demo {
             assert!(
                 Instant::now() < deadline,
                 "nobody was paid; it said {}",
-                self.said()
+                self.said_and_logged()
             );
             looks += 1;
             let height = i64::try_from(height(&self.said())).unwrap();

@@ -62,7 +62,8 @@ pub struct QueryConfig {
     pub memory_mib: usize,
     /// Memory of one query, in MiB.
     pub query_memory_mib: usize,
-    /// Disk that sorts and groupings may spill to, of all queries together, in MiB.
+    /// Disk that sorts and groupings may spill to, of all queries together, in MiB; 0 for none.
+    /// Spilling to the disk that JetStream syncs makes acknowledgements wait.
     pub spill_mib: u64,
     /// Memory for the metadata of files read before, in MiB.
     pub metadata_cache_mib: usize,
@@ -101,7 +102,7 @@ impl Default for QueryConfig {
             worker_memory_mib: 0,
             memory_mib: 1024,
             query_memory_mib: 512,
-            spill_mib: 4096,
+            spill_mib: 0,
             metadata_cache_mib: 64,
             max_rows: 1_000_000,
             freshness_wait_ms: 1_000,
