@@ -209,7 +209,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=120)
     parser.add_argument("--quiet-seconds", type=int, default=60)
     parser.add_argument("--worker-memory-mib", type=int, default=1536)
-    parser.add_argument("--spill-mib", type=int, default=4096, help="what sorts and groupings may spill to disk")
+    parser.add_argument("--spill-mib", type=int, default=0, help="what sorts and groupings may spill to disk; 0 as in the product")
     options = parser.parse_args()
     stratum.MODE = "light"
     binary = pathlib.Path(options.binary).resolve()

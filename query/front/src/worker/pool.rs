@@ -128,10 +128,11 @@ impl Pool {
             up.borrow_and_update();
             let least = {
                 let workers = self.lock();
-                let used = workers.iter().take(self.used);
-                // One that has ended stands in the list until it is gone.
-                let alive = used.filter(|worker| !worker.has_ended());
-                alive.min_by_key(|worker| worker.load()).cloned()
+                // One that has ended stands in the list until it is gone; the spare one replaces it
+                // at once.
+                let alive = workers.iter().filter(|worker| !worker.has_ended());
+                let used = alive.take(self.used);
+                used.min_by_key(|worker| worker.load()).cloned()
             };
             if let Some(worker) = least {
                 return Ok(worker);
