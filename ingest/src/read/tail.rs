@@ -5,6 +5,7 @@
 //! complete. Once commits have passed what is missing, the view is whole again.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -15,6 +16,8 @@ use tokio::time::Instant;
 
 use crate::read::decode::DecodedRows;
 
+/// The generation that the next tail, or the next reset, begins.
+static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 /// Neighbours are merged up to this many rows, so that a view has few batches.
 const MERGE_ROWS: usize = 32_768;
 
@@ -30,6 +33,9 @@ pub struct TailView {
     pub through: i64,
     /// Whether rows beyond `through` are known to exist that are not held.
     pub truncated: bool,
+    /// Views of one generation count the same sequences; each reset begins one of its own, which no
+    /// tail of this process had before.
+    pub generation: u64,
 }
 
 /// The rows of one stream. Shared by reference; every method takes a moment.
@@ -53,6 +59,7 @@ struct Held {
     /// The last sequence that was pushed, whether commits were ahead of it or not.
     pushed: i64,
     bytes: usize,
+    generation: u64,
 }
 
 #[derive(Debug)]
@@ -147,6 +154,7 @@ impl Tail {
             after: held.after,
             through,
             truncated: held.newest > through,
+            generation: held.generation,
         }
     }
 
@@ -183,6 +191,7 @@ impl Held {
             newest: after,
             pushed: after,
             bytes: 0,
+            generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
         }
     }
 

@@ -14,6 +14,7 @@ mod live_rows;
 pub mod memory;
 pub mod params;
 pub mod pool_queries;
+mod remote_source;
 mod serve;
 pub mod source;
 pub mod statement;

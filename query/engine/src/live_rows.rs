@@ -1,45 +1,69 @@
 //! Rows that no table holds yet, given by the front to its workers.
 //!
 //! A worker opens tables itself, but only the front reads JetStream: the rows behind the newest
-//! commit are in its memory. A worker asks for those of the streams that a statement reads, each
-//! time anew, so that it keeps nothing that could grow old and needs no access to NATS.
+//! commit are in its memory. For each statement a worker asks for those of the streams that are
+//! read, so that it needs no access to NATS. It says which rows it got before, and only newer ones
+//! are sent.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use headframe_query_front::worker::client::{Answer, Failure};
+use headframe_query_front::QueryError;
 use headframe_query_front::worker::wire::{self, Kind};
-use headframe_query_front::{At, QueryError};
-use headframe_schemas::{Rollup, Stream, Table};
+use headframe_schemas::Table;
 use serde::{Deserialize, Serialize};
-use tokio::io::BufReader;
-use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::from_datafusion;
 use crate::serve::{self, Answers, FrameSender, RowFrames, WireRequest};
-use crate::source::{Live, Source, SourceError, Stored, Tail};
-use crate::stream_source::Tables;
+use crate::source::{Source, Tail};
 use crate::union::newer_than;
 
+/// What a worker asks.
 #[derive(Debug, Serialize, Deserialize)]
-struct LiveRequest {
-    stream: String,
-    wait_ms: u64,
+pub struct LiveRequest {
+    pub stream: String,
+    pub wait_ms: u64,
+    /// The rows that the worker has.
+    pub kept: Option<KeptRows>,
+}
+
+/// Rows that a worker got before.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct KeptRows {
+    /// The generation of their sequences.
+    pub generation: u64,
+    /// The last sequence among them.
+    pub through: i64,
 }
 
 impl WireRequest for LiveRequest {}
 
+/// What is said before the rows of an answer.
 #[derive(Debug, Serialize, Deserialize)]
-struct LiveHead {
+pub struct LiveHead {
     /// The last sequence, or why it is not known.
-    acknowledged: Result<i64, String>,
-    after: i64,
-    through: i64,
-    truncated: bool,
+    pub acknowledged: Result<i64, String>,
+    pub generation: u64,
+    /// The rows with `after < seq` are in no commit.
+    pub after: i64,
+    /// The answer holds the rows with `from < seq <= through`; what lies between `after` and `from`
+    /// the worker has.
+    pub from: i64,
+    pub through: i64,
+    pub truncated: bool,
+}
+
+impl KeptRows {
+    /// The sequence after which rows of this tail are new to the worker.
+    fn newer_from(kept: Option<Self>, tail: &Tail) -> i64 {
+        match kept {
+            Some(kept) if kept.generation == tail.generation => kept.through.max(tail.after),
+            _ => tail.after,
+        }
+    }
 }
 
 /// The front's side.
@@ -84,101 +108,22 @@ impl Answers<LiveRequest> for LiveRows {
                 QueryError::internal(format!("there is no stream {}", request.stream))
             })?;
         let live = source.live(Duration::from_millis(request.wait_ms)).await;
+        let from = KeptRows::newer_from(request.kept, &live.tail);
         let head = LiveHead {
             acknowledged: live.acknowledged.map_err(|error| error.to_string()),
+            generation: live.tail.generation,
             after: live.tail.after,
+            from,
             through: live.tail.through,
             truncated: live.tail.truncated,
         };
         frames.send((Kind::Head, wire::to_json(&head)?)).await.ok();
         let schema = Table::raw(source.stream()).schema();
         let mut rows = RowFrames::start(&schema, frames).await?;
-        let newer = newer_than(&live.tail.batches, live.tail.after).map_err(from_datafusion)?;
+        let newer = newer_than(&live.tail.batches, from).map_err(from_datafusion)?;
         for batch in newer {
             rows.rows(batch).await?;
         }
         rows.finish().await
-    }
-}
-
-/// A worker's side: one stream, whose tables it opens itself.
-pub struct RemoteSource {
-    stream: &'static dyn Stream,
-    tables: Arc<dyn Tables>,
-    front: PathBuf,
-}
-
-impl RemoteSource {
-    /// A stream whose newest rows come from this socket.
-    pub fn new(stream: &'static dyn Stream, tables: Arc<dyn Tables>, front: PathBuf) -> Self {
-        Self {
-            stream,
-            tables,
-            front,
-        }
-    }
-
-    async fn fetch(&self, wait: Duration) -> Result<(LiveHead, Vec<RecordBatch>), Failure> {
-        let request = LiveRequest {
-            stream: self.stream.name().to_owned(),
-            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-        };
-        let mut socket = UnixStream::connect(&self.front).await?;
-        wire::write_frame(&mut socket, Kind::Request, &wire::to_json(&request)?).await?;
-        let mut answer = Answer::new(BufReader::new(socket));
-        let head = answer.head().await?;
-        let mut batches = Vec::new();
-        while let Some(batch) = answer.next().await? {
-            batches.push(batch);
-        }
-        Ok((head, batches))
-    }
-
-    fn unavailable(&self, why: String) -> SourceError {
-        SourceError::Unavailable {
-            action: "reading the newest rows",
-            stream: self.stream.name().to_owned(),
-            why,
-        }
-    }
-}
-
-#[async_trait]
-impl Source for RemoteSource {
-    fn stream(&self) -> &'static dyn Stream {
-        self.stream
-    }
-
-    async fn live(&self, wait: Duration) -> Live {
-        match self.fetch(wait).await {
-            Ok((head, batches)) => Live {
-                acknowledged: head.acknowledged.map_err(|why| self.unavailable(why)),
-                tail: Tail {
-                    batches,
-                    after: head.after,
-                    through: head.through,
-                    truncated: head.truncated,
-                },
-            },
-            // Without the front's rows the answer is what the tables hold, and says so.
-            Err(failure) => {
-                let why = match failure {
-                    Failure::Told(error) => error.message,
-                    Failure::Lost => "the connection to the front broke".to_owned(),
-                };
-                Live {
-                    acknowledged: Err(self.unavailable(why)),
-                    tail: Tail::empty(),
-                }
-            }
-        }
-    }
-
-    async fn raw(&self, at: At) -> Result<Stored, SourceError> {
-        self.tables.raw(at).await
-    }
-
-    async fn rollup(&self, rollup: &'static dyn Rollup, at: At) -> Result<Stored, SourceError> {
-        self.tables.rollup(rollup, at).await
     }
 }

@@ -52,6 +52,8 @@ pub struct Tail {
     pub through: i64,
     /// Whether newer rows were left out because the memory for them is used up.
     pub truncated: bool,
+    /// Sequences of different generations count in different streams.
+    pub generation: u64,
 }
 
 impl Tail {
@@ -62,6 +64,7 @@ impl Tail {
             after: 0,
             through: 0,
             truncated: false,
+            generation: 0,
         }
     }
 }

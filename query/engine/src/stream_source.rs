@@ -92,6 +92,7 @@ impl From<TailView> for Tail {
             after: view.after,
             through: view.through,
             truncated: view.truncated,
+            generation: view.generation,
         }
     }
 }

@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{filter_record_batch, max, min};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -40,27 +39,28 @@ impl UnionTable {
     }
 }
 
-/// The rows whose `seq` is greater than `after`. A batch that is wholly newer is not copied.
+/// The rows whose `seq` is greater than `after`, of batches in the order of `seq`. Nothing is
+/// copied.
 pub fn newer_than(batches: &[RecordBatch], after: i64) -> Result<Vec<RecordBatch>> {
     let mut kept = Vec::with_capacity(batches.len());
     for batch in batches {
-        let column = batch
-            .column_by_name("seq")
-            .ok_or_else(|| DataFusionError::Internal("a tail batch has no seq".to_owned()))?;
-        let seqs = column.as_primitive_opt::<Int64Type>().ok_or_else(|| {
-            DataFusionError::Internal(format!("a tail batch has {} as seq", column.data_type()))
-        })?;
-        let (Some(first), Some(last)) = (min(seqs), max(seqs)) else {
-            continue;
-        };
-        if first > after {
-            kept.push(batch.clone());
-        } else if last > after {
-            let mask: BooleanArray = seqs.iter().map(|seq| seq.map(|seq| seq > after)).collect();
-            kept.push(filter_record_batch(batch, &mask)?);
+        let first = seqs(batch)?.partition_point(|seq| *seq <= after);
+        if first < batch.num_rows() {
+            kept.push(batch.slice(first, batch.num_rows() - first));
         }
     }
     Ok(kept)
+}
+
+/// The sequences of the rows of a raw table's batch.
+pub fn seqs(batch: &RecordBatch) -> Result<&[i64]> {
+    let column = batch
+        .column_by_name("seq")
+        .ok_or_else(|| DataFusionError::Internal("a tail batch has no seq".to_owned()))?;
+    let seqs = column.as_primitive_opt::<Int64Type>().ok_or_else(|| {
+        DataFusionError::Internal(format!("a tail batch has {} as seq", column.data_type()))
+    })?;
+    Ok(seqs.values())
 }
 
 #[async_trait]

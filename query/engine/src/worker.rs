@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::delta::DeltaTables;
 use crate::engine::Engine;
-use crate::live_rows::RemoteSource;
+use crate::remote_source::{KeptTails, RemoteSource};
 use crate::serve::{self, Answers, FrameSender, RowFrames};
 use crate::source::Source;
 
@@ -151,12 +151,14 @@ fn bound_memory(mib: u64) -> Result<(), WorkerError> {
 
 fn engine(settings: &WorkerSettings) -> Result<Engine, WorkerError> {
     let lake = Lake::open(&settings.lake_url, &settings.lake_options)?;
+    let kept = Arc::new(KeptTails::default());
     let source = |stream: &&'static dyn headframe_schemas::Stream| -> Arc<dyn Source> {
         let tables = Arc::new(DeltaTables::open(&lake, *stream));
         Arc::new(RemoteSource::new(
             *stream,
             tables,
             settings.live_rows.clone(),
+            kept.clone(),
         ))
     };
     let sources = streams::ALL.iter().map(source).collect();

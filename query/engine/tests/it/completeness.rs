@@ -40,6 +40,7 @@ async fn a_truncated_tail_says_so() {
         after: 6,
         through: 8,
         truncated: true,
+        generation: 1,
     }];
     let answer = count(script).await;
     assert_eq!(n(&answer), 8);
@@ -77,6 +78,7 @@ async fn a_gap_between_storage_and_memory_is_never_bridged() {
         after: 8,
         through: 10,
         truncated: false,
+        generation: 1,
     }];
     let answer = count(script).await;
     // Rows 9 and 10 are there, but 7 and 8 are not: the answer ends at 6.
@@ -94,6 +96,7 @@ async fn a_gap_that_closes_when_looked_at_again_is_none() {
         after: 8,
         through: 10,
         truncated: false,
+        generation: 1,
     };
     script.tails.insert(0, gap);
     let answer = count(script).await;

@@ -150,6 +150,7 @@ proptest! {
                 after,
                 through: last,
                 truncated: false,
+                generation: 1,
             }],
             last_seq: Ok(last),
         };

@@ -131,6 +131,7 @@ async fn source(
             after: stored,
             through: last,
             truncated: false,
+            generation: 1,
         }],
         last_seq: Ok(last),
     };

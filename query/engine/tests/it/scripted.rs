@@ -264,6 +264,7 @@ pub fn split(rows: &RecordBatch, stored: i64, last: i64) -> Script {
             after: stored,
             through: last,
             truncated: false,
+            generation: 1,
         }],
         last_seq: Ok(last),
     }
