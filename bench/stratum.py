@@ -49,7 +49,7 @@ class Pool:
             with open(place / "data.mdb", "wb") as out:
                 subprocess.run(["zstd", "-dc", str(chain)], stdout=out, check=True)
         try:
-            self.spawn([MONEROD, "--regtest", "--offline", "--no-igd", "--hide-my-port", "--non-interactive", "--keep-fakechain",
+            self.spawn([MONEROD, "--regtest", "--offline", "--rpc-ssl", "disabled", "--no-igd", "--hide-my-port", "--non-interactive", "--keep-fakechain",
                         "--fixed-difficulty", str(difficulty), "--zmq-pub", f"tcp://127.0.0.1:{zmq}", "--zmq-rpc-bind-port", str(free_port()),
                         "--rpc-bind-port", str(rpc), "--p2p-bind-port", str(free_port()), "--log-level", "0", "--data-dir", str(folder / "chain")])
             conf = folder / "nats.conf"

@@ -147,14 +147,15 @@ fn login(file: &Path) -> anyhow::Result<String> {
 }
 
 /// The program's settings as a file: a login on its command line could be read by every user of the
-/// machine.
+/// machine. Everything is on loopback, and making a key for TLS would take seconds at every start.
 fn settings(folder: &Path, login: &str, daemon: &str, port: u16) -> anyhow::Result<PathBuf> {
     let file = folder.join("wallet.conf");
     let folder = folder.display();
     let text = format!(
         "rpc-login={login}\nrpc-bind-port={port}\ndaemon-address={daemon}\ntrusted-daemon=1\n\
          wallet-dir={folder}\n\
-         shared-ringdb-dir={folder}/rings\nlog-file={folder}/wallet.log\nlog-level=0\n"
+         shared-ringdb-dir={folder}/rings\nlog-file={folder}/wallet.log\nlog-level=0\n\
+         rpc-ssl=disabled\ndaemon-ssl=disabled\n"
     );
     write_private(&file, &text)?;
     Ok(file)

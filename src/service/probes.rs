@@ -287,6 +287,7 @@ mod tests {
             after,
             through,
             truncated: false,
+            generation: 1,
         }
     }
 

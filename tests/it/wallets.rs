@@ -41,6 +41,8 @@ impl Chain {
             "--fixed-difficulty",
             "1",
         ])
+        // Nobody listens in on loopback; making a key for TLS takes seconds at every start.
+        .args(["--rpc-ssl", "disabled"])
         .args([
             "--rpc-bind-port",
             &port.to_string(),
@@ -290,6 +292,7 @@ fn spawn(folder: &Path, daemon: u16, port: u16, arguments: &[&str], last: &Path)
         "--log-file",
     ])
     .arg(folder.join("wallet.log"))
+    .args(["--rpc-ssl", "disabled", "--daemon-ssl", "disabled"])
     .arg("--shared-ringdb-dir")
     .arg(folder.join("rings"))
     .args([

@@ -88,6 +88,8 @@ impl Monerod {
                 "--non-interactive",
                 "--keep-fakechain",
             ])
+            // Nobody listens in on loopback; making a key for TLS takes seconds at every start.
+            .args(["--rpc-ssl", "disabled"])
             .args([
                 "--fixed-difficulty",
                 &difficulty.to_string(),
