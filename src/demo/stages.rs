@@ -2,6 +2,7 @@
 //! would.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -152,7 +153,9 @@ pub async fn query_row(http: SocketAddr, statement: &str) -> anyhow::Result<Valu
 
 async fn query(http: SocketAddr, statement: &str) -> anyhow::Result<Value> {
     let body = serde_json::json!({"sql": statement, "format": "json"});
-    let answer = reqwest::Client::new()
+    // Making a client reads certificates, and this is asked each second.
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
+    let answer = CLIENT
         .post(format!("http://{http}/api/v1/sql"))
         .json(&body)
         .send()

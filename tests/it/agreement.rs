@@ -14,7 +14,7 @@ use crate::server::{Headframe, free_port};
 const START_US: i64 = 1_772_362_800_000_000;
 
 async fn post(url: &str, stream: &str, rows: &[String]) -> Value {
-    let request = reqwest::Client::new()
+    let request = crate::server::http()
         .post(format!("{url}/api/v1/ingest/{stream}"))
         .header("Content-Type", "application/x-ndjson");
     let answer = request.body(rows.join("\n")).send().await.unwrap();

@@ -93,7 +93,7 @@ async fn an_operator_bans_and_lifts_and_a_restart_forgets_nothing() {
     assert!(!let_in(&banned), "{banned:?}");
 
     // What cannot be meant is refused with a hint, and changes nothing.
-    let client = reqwest::Client::new();
+    let client = crate::server::http();
     for (body, word) in [
         (
             json!({"wallet": WALLET, "worker": "w", "reason": "r"}),

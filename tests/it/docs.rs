@@ -57,7 +57,7 @@ async fn every_statement_in_the_documents_runs() {
     ] {
         for statement in statements(&read(path)) {
             found += 1;
-            let request = reqwest::Client::new().post(format!("{}/api/v1/sql", running.url));
+            let request = crate::server::http().post(format!("{}/api/v1/sql", running.url));
             let answer = request
                 .json(&json!({"sql": statement, "format": "json"}))
                 .send()
@@ -79,7 +79,7 @@ async fn every_statement_in_the_documents_runs() {
         .nth(1)
         .and_then(|rest| rest.split('\'').next())
         .unwrap();
-    let posted = reqwest::Client::new()
+    let posted = crate::server::http()
         .post(format!("{}/api/v1/ingest/energy", running.url))
         .body(row.to_owned());
     let answer = posted

@@ -93,7 +93,7 @@ fn reading(value: i64) -> Value {
 /// first row.
 async fn post(url: &str, stream: &str, rows: &[Value], numbers: Option<(&str, i64)>) {
     let body: Vec<String> = rows.iter().map(Value::to_string).collect();
-    let mut request = reqwest::Client::new()
+    let mut request = crate::server::http()
         .post(format!("{url}/api/v1/ingest/{stream}"))
         .body(body.join("\n"));
     if let Some((producer, first)) = numbers {

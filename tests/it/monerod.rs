@@ -85,7 +85,7 @@ impl Monerod {
     /// Asks until the daemon answers (true) or has ended (false).
     async fn until(&mut self, deadline: Instant) -> bool {
         while self.child.try_wait().unwrap().is_none() {
-            let request = reqwest::Client::new()
+            let request = crate::server::http()
                 .post(format!("{}/json_rpc", self.url))
                 .json(&json!({"jsonrpc": "2.0", "id": "0", "method": "get_info"}));
             if let Ok(answer) = request.send().await

@@ -150,7 +150,7 @@ impl Money {
     }
 
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        let answer = reqwest::Client::new()
+        let answer = crate::server::http()
             .post(format!("{}{path}", self.running().url))
             .bearer_auth(OPERATOR)
             .json(&body)
@@ -166,7 +166,7 @@ impl Money {
         let mut lines = Vec::new();
         // A server that was just started, or is busy, may answer with an error first.
         until(sql, async || {
-            let sent = reqwest::Client::new()
+            let sent = crate::server::http()
                 .post(format!("{}/api/v1/sql", self.running().url))
                 .json(&body)
                 .send()

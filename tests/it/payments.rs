@@ -372,7 +372,7 @@ async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str
     the_fee_is_booked_out(pool).await;
     // Nobody writes money's facts over HTTP: not without the operator's token, and not with it.
     let post = || {
-        reqwest::Client::new()
+        crate::server::http()
             .post(format!("{}/api/v1/ingest/payments", pool.running().url))
             .header("Content-Type", "application/x-ndjson")
             .body("{}")

@@ -16,7 +16,7 @@ const REWARD: u128 = 600_000_000_123;
 
 async fn post(url: &str, stream: &str, rows: &[Value]) -> (u16, String) {
     let text: Vec<String> = rows.iter().map(Value::to_string).collect();
-    let request = reqwest::Client::new()
+    let request = crate::server::http()
         .post(format!("{url}/api/v1/ingest/{stream}"))
         .header("Content-Type", "application/x-ndjson");
     let answer = request.body(text.join("\n")).send().await.unwrap();

@@ -9,7 +9,7 @@ use headframe_ingest::{ManagedServer, Nats, ServerConfig, find_nats_server, prov
 use headframe_schemas::stream::shares::Shares;
 use serde_json::{Value, json};
 
-use crate::server::{Headframe, PATIENCE, free_port};
+use crate::server::{Headframe, PATIENCE, free_port, until};
 
 async fn nats_server(folder: &Path) -> ManagedServer {
     ManagedServer::start(ServerConfig::new(
@@ -33,7 +33,7 @@ pub async fn publish(url: &str, first: i64, count: i64) {
         .collect();
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let request = reqwest::Client::new().post(format!("{url}/api/v1/ingest/shares"));
+        let request = crate::server::http().post(format!("{url}/api/v1/ingest/shares"));
         // A row that was sent twice has the same number of the same producer, so that repeating is
         // harmless.
         let request = request
@@ -53,7 +53,7 @@ pub async fn complete(url: &str, rows: i64) -> Value {
                               FROM shares", "format": "json"});
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let request = reqwest::Client::new()
+        let request = crate::server::http()
             .post(format!("{url}/api/v1/sql"))
             .json(&body);
         let said = match request.send().await {
@@ -79,14 +79,11 @@ async fn get(url: &str, path: &str) -> Option<(u16, String)> {
 
 /// Asks a path until the answer is as wanted.
 pub async fn until_answer(url: &str, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let said = get(url, path).await;
-        match said {
-            Some((status, text)) if wanted(status, &text) => return text,
-            said => assert!(Instant::now() < deadline, "{path}: still {said:?}"),
-        }
-    }
+    until(path, async || match get(url, path).await {
+        Some((status, text)) if wanted(status, &text) => Ok(text),
+        said => Err(format!("still {said:?}")),
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,7 +178,7 @@ async fn made_anew(folder: &Path, nats: &ManagedServer, query: &Headframe, rows:
         ready.contains("made anew") && ready.contains("headframe adopt shares"),
         "{ready}"
     );
-    let said = reqwest::Client::new()
+    let said = crate::server::http()
         .post(format!("{url}/api/v1/sql"))
         .json(&json!({"sql": "SELECT count(*) FROM shares", "format": "json"}));
     let said: Value = said.send().await.unwrap().json().await.unwrap();

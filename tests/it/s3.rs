@@ -52,7 +52,7 @@ impl S3 {
         };
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match reqwest::Client::new()
+            match crate::server::http()
                 .put(format!("{}/mine", s3.endpoint))
                 .send()
                 .await

@@ -103,7 +103,7 @@ impl Pool {
         let (user, password) = Node::login().split_once(':').unwrap();
         // A node that has just been started says so, and takes nothing else.
         until("the node takes the passphrase", async || {
-            let call = reqwest::Client::new()
+            let call = crate::server::http()
                 .post(&self.node.url)
                 .basic_auth(user, Some(password))
                 .json(&body)

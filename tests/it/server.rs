@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -113,39 +114,58 @@ impl Headframe {
     /// The first row of an answer, once there is one; errors are asked again until the patience
     /// ends.
     pub async fn row(&self, sql: &str) -> Value {
-        let client = reqwest::Client::new();
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let request = client
-                .post(format!("{}/api/v1/sql", self.url))
-                .json(&json!({"sql": sql, "format": "ndjson"}));
-            let said = match request.send().await {
-                Ok(answer) if answer.status().is_success() => {
-                    let text = answer.text().await.unwrap_or_default();
-                    match serde_json::from_str::<Value>(text.lines().next().unwrap_or_default()) {
-                        Ok(row) if row.get("error").is_none() => return row,
-                        _ => text,
-                    }
-                }
-                Ok(answer) => answer.text().await.unwrap_or_default(),
-                Err(error) => error.to_string(),
-            };
-            assert!(Instant::now() < deadline, "{sql}: {said}");
-            tokio::task::yield_now().await;
+        until(sql, async || self.first_row(sql).await).await
+    }
+
+    async fn first_row(&self, sql: &str) -> Result<Value, String> {
+        let request = http()
+            .post(format!("{}/api/v1/sql", self.url))
+            .json(&json!({"sql": sql, "format": "ndjson"}));
+        let answer = request.send().await.map_err(|error| error.to_string())?;
+        let succeeded = answer.status().is_success();
+        let text = answer.text().await.unwrap_or_default();
+        match serde_json::from_str::<Value>(text.lines().next().unwrap_or_default()) {
+            Ok(row) if succeeded && row.get("error").is_none() => Ok(row),
+            _ => Err(text),
         }
     }
 
     /// Asks until the row satisfies the condition.
     pub async fn until(&self, sql: &str, what: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let row = self.row(sql).await;
-            if what(&row) {
-                return row;
+        until(sql, async || {
+            let row = self.first_row(sql).await?;
+            match what(&row) {
+                true => Ok(row),
+                false => Err(format!("still {row}")),
             }
-            assert!(Instant::now() < deadline, "{sql}: still {row}");
-        }
+        })
+        .await
     }
+}
+
+/// Asks more and more seldom until there is an answer; when there is none in time, the last refusal
+/// is shown.
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(said) => assert!(Instant::now() < deadline, "{what}: {said}"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(Duration::from_millis(200));
+    }
+}
+
+/// A client for one request each time. Making a client reads certificates, which takes long without
+/// optimisation; a connection kept for later would belong to one test's runtime.
+pub fn http() -> &'static reqwest::Client {
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0);
+        client.build().unwrap()
+    });
+    &CLIENT
 }
 
 impl Drop for Headframe {

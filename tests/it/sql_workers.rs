@@ -51,7 +51,7 @@ async fn until(what: &str, mut fact: impl FnMut() -> bool) {
 }
 
 async fn ask(url: &str, body: Value) -> (u16, String) {
-    let request = reqwest::Client::new().post(format!("{url}/api/v1/sql"));
+    let request = crate::server::http().post(format!("{url}/api/v1/sql"));
     let answer = request.json(&body).send().await.unwrap();
     (
         answer.status().as_u16(),

@@ -72,7 +72,7 @@ impl Chain {
 
     async fn call(&self, method: &str, params: Value) -> Option<Value> {
         let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
-        let answer = reqwest::Client::new()
+        let answer = crate::server::http()
             .post(format!("http://127.0.0.1:{}/json_rpc", self.port))
             .json(&body)
             .send()

@@ -71,11 +71,11 @@ async fn a_full_disk_holds_the_batch_and_loses_nothing() {
     fixture.until_complete(&Shares, seq).await;
     fixture.store.always("", Fault::Full);
     let last = publish(&fixture, 20..60).await;
-    until("the store was asked again and again", || {
+    until("the store was asked again and again", async || {
         fixture.store.failed() >= 3
     })
     .await;
-    until("every row is visible to live queries", || {
+    until("every row is visible to live queries", async || {
         running.handle.tail.view().through == last as i64
     })
     .await;
@@ -102,8 +102,8 @@ async fn a_slow_put_that_lands_after_a_takeover_counts_for_nothing() {
     fixture.store.always("", Fault::Wait);
     let before = fixture.store.failed();
     let last = publish(&fixture, 10..30).await;
-    until("a put hangs", || fixture.store.failed() > before).await;
-    until("rows are visible meanwhile", || {
+    until("a put hangs", async || fixture.store.failed() > before).await;
+    until("rows are visible meanwhile", async || {
         slow.handle.tail.view().through == last as i64
     })
     .await;
@@ -143,7 +143,7 @@ async fn failed_puts_and_killed_processes_change_nothing() {
             fixture.until_complete(&Shares, last).await;
         } else {
             let handle = running.handle.clone();
-            until("rows are read", || {
+            until("rows are read", async || {
                 handle.tail.view().through == last as i64
             })
             .await;

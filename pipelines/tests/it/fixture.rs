@@ -143,32 +143,20 @@ impl Fixture {
 
     /// Waits until one table is complete through `seq`.
     pub async fn until_through(&self, table: Table, seq: u64) {
-        let deadline = Instant::now() + Duration::from_secs(240);
         let reader = SnapshotReader::open(&self.context.lake, table);
-        while reader.refresh().await.unwrap().offset < Some(seq as i64) {
-            assert!(
-                Instant::now() < deadline,
-                "{} is not complete through {seq}",
-                reader.table().name
-            );
-            tokio::task::yield_now().await;
-        }
+        until(&format!("a table complete through {seq}"), async || {
+            reader.refresh().await.unwrap().offset >= Some(seq as i64)
+        })
+        .await;
     }
 
     /// Waits until raw table and rollups are complete through `seq`.
     pub async fn until_complete(&self, stream: &'static dyn Stream, seq: u64) {
-        let deadline = Instant::now() + Duration::from_secs(240);
-        loop {
+        until(&format!("every table complete through {seq}"), async || {
             let offsets = self.offsets(stream).await;
-            if offsets.iter().all(|offset| *offset >= Some(seq as i64)) {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "complete through {offsets:?}, not {seq}"
-            );
-            tokio::task::yield_now().await;
-        }
+            offsets.iter().all(|offset| *offset >= Some(seq as i64))
+        })
+        .await;
     }
 
     /// A connection to its server.
@@ -201,11 +189,13 @@ impl Running {
     }
 }
 
-/// Waits for a fact.
-pub async fn until(what: &str, fact: impl Fn() -> bool) {
+/// Waits for a fact, and looks more and more seldom.
+pub async fn until(what: &str, mut fact: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(240);
-    while !fact() {
+    let mut pause = Duration::from_millis(2);
+    while !fact().await {
         assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(Duration::from_millis(50));
     }
 }

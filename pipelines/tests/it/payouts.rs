@@ -12,7 +12,7 @@ use headframe_schemas::{Stream, Table};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::fixture::{Fixture, Running};
+use crate::fixture::{Fixture, Running, until};
 
 mod steps;
 
@@ -91,19 +91,14 @@ impl Everything {
 /// Waits until the table of payouts holds this many rows, then until that stays so after a look at
 /// everything.
 pub async fn until_paid(fixture: &Fixture, rows: usize) -> Vec<String> {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(240);
-    loop {
-        let said = said(fixture).await;
-        if said.len() >= rows {
-            assert_eq!(said.len(), rows, "{said:#?}");
-            return said;
-        }
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{rows} rows wanted: {said:#?}"
-        );
-        tokio::task::yield_now().await;
-    }
+    let mut rows_said = Vec::new();
+    until(&format!("{rows} rows of payouts"), async || {
+        rows_said = said(fixture).await;
+        rows_said.len() >= rows
+    })
+    .await;
+    assert_eq!(rows_said.len(), rows, "{rows_said:#?}");
+    rows_said
 }
 
 /// The rows of `payouts` in short.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -125,7 +126,7 @@ impl Monerod {
 
     async fn try_call(&self, method: &str, params: Value) -> Option<Value> {
         let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
-        let response = reqwest::Client::new()
+        let response = http()
             .post(format!("{}/json_rpc", self.url))
             .json(&body)
             .send()
@@ -380,4 +381,14 @@ async fn of_two_blocks_at_one_height_the_second_is_an_orphan() {
         chain.submit(&garbled).await.unwrap(),
         Submitted::Refused(_)
     ));
+}
+
+/// A client for one request each time: making one reads certificates, which takes long without
+/// optimisation.
+pub fn http() -> &'static reqwest::Client {
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0);
+        client.build().unwrap()
+    });
+    &CLIENT
 }

@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::address::MAINNET;
 use crate::facts::Memory;
-use crate::regtest::{Monerod, generate, mined};
+use crate::regtest::{Monerod, generate, http, mined};
 use crate::scripted::config;
 use headframe_schemas::stream::blocks::{Block, PayoutTerms};
 
 async fn pop(monerod: &Monerod, count: u64) {
-    let answer = reqwest::Client::new()
+    let answer = http()
         .post(format!("{}/pop_blocks", monerod.url))
         .json(&json!({"nblocks": count}))
         .send()
