@@ -37,7 +37,7 @@ use crate::peer::PeerAddress;
 
 mod activity;
 mod deadline_body;
-mod limits;
+pub(crate) mod limits;
 mod refusal;
 mod watched_stream;
 
@@ -59,7 +59,11 @@ pub(crate) async fn serve(
         timeouts: Timeouts::from_config(config),
         stop: stop.clone(),
     });
-    let limits = ConnectionLimits::new(config.max_connections, config.max_connections_per_address);
+    let limits = ConnectionLimits::new(
+        config.max_connections,
+        config.max_connections_per_address,
+        "headframe_http_connections",
+    );
     let refusals = Refusals::default();
     let mut tasks = JoinSet::new();
     loop {

@@ -18,6 +18,7 @@ mod error_body;
 mod fee_adjustments;
 pub mod format;
 mod held_body;
+mod held_refusals;
 pub mod host_usage;
 pub mod payment_service;
 mod peer;

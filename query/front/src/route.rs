@@ -54,6 +54,11 @@ impl Route {
     pub(crate) fn needs_slot(&self) -> bool {
         matches!(self.handler, Handler::Page(_))
     }
+
+    /// Whether an address that is only refused here waits for its refusals.
+    pub(crate) fn holds_refusals(&self) -> bool {
+        matches!(self.handler, Handler::Statement(_))
+    }
 }
 
 /// What answers a route.
@@ -62,6 +67,9 @@ pub(crate) enum Handler {
     Front(fn() -> MethodRouter<Arc<AppState>>),
     /// The same for a function that reads tables and needs a slot of its caller's class.
     Page(fn() -> MethodRouter<Arc<AppState>>),
+    /// The same for a function that runs what somebody typed: it has slots of its own, and its
+    /// refusals are held back.
+    Statement(fn() -> MethodRouter<Arc<AppState>>),
     /// What [`crate::Services::handlers`] has for this method and path; 404 in a process without
     /// it.
     Service,

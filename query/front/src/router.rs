@@ -20,6 +20,8 @@ use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::error_body;
 use crate::held_body::HeldBody;
+use crate::held_refusals::HeldRefusals;
+use crate::peer::{LimitedAddress, PeerAddress};
 use crate::route::{self, Handler, Route};
 use crate::services::RouteHandler;
 use crate::slots::Slots;
@@ -27,12 +29,14 @@ use crate::slots::Slots;
 /// Every route of the server. `handlers` answer the routes of other crates.
 pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler]) -> Router {
     let slots = Slots::new(&app.config);
+    let refusals = Arc::new(HeldRefusals::new(&app.config));
     let mut paths: BTreeMap<&'static str, MethodRouter> = BTreeMap::new();
     for route in route::ALL {
         let gate = Gate {
             guard: guard.clone(),
             permission: route.permission,
             slots: route.needs_slot().then(|| slots.clone()),
+            refusals: route.holds_refusals().then(|| refusals.clone()),
         };
         let guarded =
             handler_of(route, app, handlers).route_layer(from_fn_with_state(gate, guard_route));
@@ -57,7 +61,9 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
 
 fn handler_of(route: &Route, app: &Arc<AppState>, handlers: &[RouteHandler]) -> MethodRouter {
     match route.handler {
-        Handler::Front(handler) | Handler::Page(handler) => handler().with_state(app.clone()),
+        Handler::Front(handler) | Handler::Page(handler) | Handler::Statement(handler) => {
+            handler().with_state(app.clone())
+        }
         Handler::Service => handlers
             .iter()
             .find(|handler| handler.method == route.method && handler.path == route.path)
@@ -81,10 +87,26 @@ struct Gate {
     permission: Permission,
     /// Where the route reads tables.
     slots: Option<Slots>,
+    /// Where the route runs what somebody typed.
+    refusals: Option<Arc<HeldRefusals>>,
+}
+
+/// Guards a route, and holds the answer where it is a refusal that has to wait.
+async fn guard_route(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<PeerAddress>().copied();
+    // Without a socket this process asks itself.
+    let (Some(refusals), Some(PeerAddress(peer))) = (gate.refusals.clone(), peer) else {
+        return admit(gate, request, next).await;
+    };
+    let (mut parts, body) = request.into_parts();
+    let Ok(LimitedAddress(address)) = LimitedAddress::from_request_parts(&mut parts, &()).await;
+    let response = admit(gate, Request::from_parts(parts, body), next).await;
+    refusals.hold(address, peer, response.status()).await;
+    response
 }
 
 /// Lets a request through to its handler, with its principal, when it has the route's permission.
-async fn guard_route(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+async fn admit(gate: Gate, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let permission = match gate.permission {
         Permission::WriteStream => match RawPathParams::from_request_parts(&mut parts, &()).await {

@@ -122,23 +122,36 @@ impl QueryService {
 }
 
 impl QueryService {
+    /// The refusal of a statement that would find no slot now.
+    pub fn check_slot(&self, principal: Principal) -> Result<(), QueryError> {
+        let operators =
+            principal == Principal::Operator && self.operator_slots.available_permits() > 0;
+        match operators || self.slots.available_permits() > 0 {
+            true => Ok(()),
+            false => Err(self.full()),
+        }
+    }
+
     fn slot(&self, principal: Principal) -> Result<OwnedSemaphorePermit, QueryError> {
         if principal == Principal::Operator
             && let Ok(slot) = self.operator_slots.clone().try_acquire_owned()
         {
             return Ok(slot);
         }
-        self.slots.clone().try_acquire_owned().map_err(|_| {
-            let message = format!(
-                "{} queries run already, which is the limit",
-                self.max_concurrent
-            );
-            QueryError::new(
-                ErrorCode::ConcurrencyLimit,
-                message,
-                "try again in a second, or raise query.max_concurrent",
-            )
-        })
+        let slot = self.slots.clone().try_acquire_owned();
+        slot.map_err(|_| self.full())
+    }
+
+    fn full(&self) -> QueryError {
+        let message = format!(
+            "{} queries run already, which is the limit",
+            self.max_concurrent
+        );
+        QueryError::new(
+            ErrorCode::ConcurrencyLimit,
+            message,
+            "try again in a second, or raise query.max_concurrent",
+        )
     }
 }
 

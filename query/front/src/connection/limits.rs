@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and from one address.
+//! How many connections there may be, in all and from one address, and how many of them may be held.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::peer::network_of;
 
-/// Counts the open connections.
-pub(super) struct ConnectionLimits {
+/// Counts open connections, or some of them.
+pub(crate) struct ConnectionLimits {
     max: usize,
     max_per_address: usize,
+    gauge: &'static str,
     open: Arc<Mutex<Open>>,
 }
 
@@ -21,7 +22,7 @@ struct Open {
 
 /// The limit that a further connection would break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limit {
+pub(crate) enum Limit {
     /// So many connections are open.
     All(usize),
     /// So many connections from this address are open.
@@ -29,17 +30,18 @@ pub(super) enum Limit {
 }
 
 impl ConnectionLimits {
-    /// No connection is open.
-    pub(super) fn new(max: usize, max_per_address: usize) -> Self {
+    /// No connection is open. The metric of this name shows how many are.
+    pub(crate) fn new(max: usize, max_per_address: usize, gauge: &'static str) -> Self {
         Self {
             max,
             max_per_address,
+            gauge,
             open: Arc::default(),
         }
     }
 
     /// Counts a connection until its permit is dropped.
-    pub(super) fn admit(&self, address: IpAddr) -> Result<Permit, Limit> {
+    pub(crate) fn admit(&self, address: IpAddr) -> Result<Permit, Limit> {
         let network = network_of(address);
         let mut open = lock(&self.open);
         if open.all >= self.max {
@@ -51,17 +53,19 @@ impl ConnectionLimits {
         }
         *of_network += 1;
         open.all += 1;
-        metrics::gauge!("headframe_http_connections").set(open.all as f64);
+        metrics::gauge!(self.gauge).set(open.all as f64);
         Ok(Permit {
             network,
+            gauge: self.gauge,
             open: self.open.clone(),
         })
     }
 }
 
 /// An open connection.
-pub(super) struct Permit {
+pub(crate) struct Permit {
     network: IpAddr,
+    gauge: &'static str,
     open: Arc<Mutex<Open>>,
 }
 
@@ -69,7 +73,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
         open.all -= 1;
-        metrics::gauge!("headframe_http_connections").set(open.all as f64);
+        metrics::gauge!(self.gauge).set(open.all as f64);
         if let Some(count) = open.by_network.get_mut(&self.network) {
             *count -= 1;
             if *count == 0 {
@@ -91,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_closed_connection_makes_way_for_another() {
-        let limits = ConnectionLimits::new(3, 2);
+        let limits = ConnectionLimits::new(3, 2, "test");
         let [one, other, third]: [IpAddr; 3] =
             ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|text| text.parse().unwrap());
         let first = limits.admit(one).unwrap();

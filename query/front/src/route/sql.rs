@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -48,7 +48,7 @@ pub(crate) static GET: Route = Route {
     path: "/api/v1/sql",
     permission: Permission::Read,
     doc: "Runs the statement `?q=` and answers its rows; without `q` lists the queries that run.",
-    handler: Handler::Front(|| get(by_get)),
+    handler: Handler::Statement(|| get(by_get)),
 };
 
 pub(crate) static POST: Route = Route {
@@ -56,7 +56,7 @@ pub(crate) static POST: Route = Route {
     path: "/api/v1/sql",
     permission: Permission::Read,
     doc: "Runs one statement that reads and answers its rows in the wanted format.",
-    handler: Handler::Front(|| post(by_post).layer(DefaultBodyLimit::max(2 * MAX_SQL_BYTES))),
+    handler: Handler::Statement(|| post(by_post).layer(DefaultBodyLimit::max(2 * MAX_SQL_BYTES))),
 };
 
 /// A request, from the body or from the query string, where everything is text.
@@ -100,8 +100,13 @@ async fn by_post(
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     query: Result<Query<Request>, axum::extract::rejection::QueryRejection>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    request: axum::extract::Request,
 ) -> Response {
+    if let Err(error) = check_slot(&app, principal) {
+        discard(request.into_body()).await;
+        return error.into_response();
+    }
+    let body = Bytes::from_request(request, &()).await;
     let request = match (query, body) {
         (Ok(Query(options)), Ok(body)) => from_body(options, &body),
         (Err(error), _) => Err(misread(error)),
@@ -116,6 +121,25 @@ async fn by_post(
             .await
             .unwrap_or_else(IntoResponse::into_response),
         Err(error) => error.into_response(),
+    }
+}
+
+/// Refuses a statement for which there is no slot before its body is kept or understood.
+fn check_slot(app: &AppState, principal: Principal) -> Result<(), QueryError> {
+    match &app.queries {
+        Some(queries) => queries.check_slot(principal),
+        None => Ok(()),
+    }
+}
+
+/// Takes a body and keeps nothing of it: many clients read no answer before theirs is sent.
+async fn discard(body: Body) {
+    let (mut pieces, mut bytes) = (body.into_data_stream(), 0);
+    while let Some(Ok(piece)) = pieces.next().await {
+        bytes += piece.len();
+        if bytes > 2 * MAX_SQL_BYTES {
+            return;
+        }
     }
 }
 

@@ -1,11 +1,13 @@
-//! Tests of the front: who may ask, what every answer has, and what a connection may cost. No
-//! engine runs behind it.
+//! Tests of the front: who may ask, what every answer has, and what a connection may cost. Behind
+//! it runs no engine, or one that is scripted.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
 mod connections;
 mod documents;
+mod engine;
 mod errors;
+mod held_refusals;
 mod server;
 mod signatures;
 mod slots;

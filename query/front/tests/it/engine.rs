@@ -1,0 +1,147 @@
+//! An engine that knows three statements, and pages that know nothing.
+
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch};
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use headframe_query_front::access::Principal;
+use headframe_query_front::reports::{BlocksPage, PayoutsPage, Row, WorkersPage};
+use headframe_query_front::{
+    Engines, ErrorCode, Execution, QueryError, Reports, SqlEngine, SqlRequest,
+};
+use headframe_schemas::payment::{PayerStatus, PaymentRules};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+/// One row at once.
+pub const GOOD: &str = "SELECT 1";
+/// A row that is made only when [`Scripted::go_on`] has a permit.
+pub const SLOW: &str = "SELECT slow";
+
+/// What answers [`GOOD`] and [`SLOW`], and refuses everything else.
+pub struct Scripted {
+    /// A permit for each [`SLOW`] that has begun.
+    pub started: Semaphore,
+    pub go_on: Semaphore,
+}
+
+impl Scripted {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            started: Semaphore::new(0),
+            go_on: Semaphore::new(0),
+        })
+    }
+
+    pub fn engines(self: &Arc<Self>) -> Engines {
+        Engines {
+            sql: self.clone(),
+            reports: Arc::new(NoReports),
+        }
+    }
+}
+
+#[async_trait]
+impl SqlEngine for Scripted {
+    async fn execute(&self, request: &SqlRequest) -> Result<Execution, QueryError> {
+        match request.sql.as_str() {
+            GOOD => {}
+            SLOW => {
+                self.started.add_permits(1);
+                self.go_on.acquire().await.unwrap().forget();
+            }
+            _ => {
+                let message = "there is no such table";
+                return Err(QueryError::new(ErrorCode::SqlPlan, message, "SHOW TABLES"));
+            }
+        }
+        let column: arrow::array::ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        Ok(Execution {
+            schema: batch.schema(),
+            coverage: Vec::new(),
+            batches: stream::iter([Ok(batch)]).boxed(),
+        })
+    }
+}
+
+struct NoReports;
+
+fn none<T>() -> Result<T, QueryError> {
+    Err(QueryError::new(ErrorCode::NotFound, "no page", "ask SQL"))
+}
+
+#[async_trait]
+impl Reports for NoReports {
+    async fn pools(&self) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn top_miners(&self, _: usize) -> Result<Vec<Row>, QueryError> {
+        none()
+    }
+
+    async fn miner(&self, _: &str) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn workers(&self, _: &str, _: &WorkersPage) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn blocks(&self, _: &BlocksPage) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn payouts_of_miner(&self, _: &str, _: &PayoutsPage) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn payouts_of_block(&self, _: &str, _: &PayoutsPage) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn payout_key(&self, _: Option<&str>) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn payments(&self, _: &str, _: Option<&str>, _: usize) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn ledger(&self, _: &str, _: Option<&str>, _: usize) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn payments_of_miner(
+        &self,
+        _: &PaymentRules,
+        _: Option<&PayerStatus>,
+        _: &str,
+        _: usize,
+        _: Principal,
+    ) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn balance(&self, _: &str, _: &str) -> Result<Option<i128>, QueryError> {
+        none()
+    }
+
+    async fn has_account(&self, _: &str, _: &str) -> Result<bool, QueryError> {
+        none()
+    }
+
+    async fn payment_steps(&self, _: &str, _: &str) -> Result<Vec<String>, QueryError> {
+        none()
+    }
+
+    async fn adjustments(&self, _: &str, _: &str, _: i64) -> Result<Vec<(i64, i128)>, QueryError> {
+        none()
+    }
+
+    async fn has_proof(&self, _: &str) -> Result<bool, QueryError> {
+        none()
+    }
+}
