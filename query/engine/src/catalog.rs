@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{
@@ -50,6 +50,10 @@ pub struct Prepared {
     pub state: SessionState,
     /// One entry a stream the statement reads, in the order of [`stream::ALL`].
     pub coverage: Vec<Coverage>,
+    /// How long the newest rows were waited for.
+    pub tail_wait: Duration,
+    /// How long opening the tables took after that.
+    pub opening: Duration,
 }
 
 /// When and how long: everything about a query's tables that is not in its SQL.
@@ -115,7 +119,12 @@ impl Catalog {
                     StreamSnapshot::read(source.as_ref(), &rollups, moment.at, moment.wait).await
                 }
             });
+        let begun = Instant::now();
         let taken = try_join_all(takes).await?;
+        // They are read at the same time, so that the longest wait is everybody's.
+        let tail_wait = taken.iter().map(|taken| taken.tail_wait).max();
+        let tail_wait = tail_wait.unwrap_or_default();
+        let opening = begun.elapsed().saturating_sub(tail_wait);
         let schema = Arc::new(MemorySchemaProvider::new());
         let mut rejects = Vec::new();
         for (source, taken) in used.iter().zip(&taken) {
@@ -147,6 +156,8 @@ impl Catalog {
         Ok(Prepared {
             state,
             coverage: taken.into_iter().map(|taken| taken.coverage).collect(),
+            tail_wait,
+            opening,
         })
     }
 }

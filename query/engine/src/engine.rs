@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::physical_plan::{FileGroup, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
@@ -11,10 +14,12 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
-use headframe_query_front::{ErrorCode, Execution, QueryConfig, QueryError, SqlEngine, SqlRequest};
+use headframe_query_front::{
+    ErrorCode, Execution, QueryConfig, QueryError, SqlEngine, SqlRequest, StartTimes,
+};
 use object_store::ObjectStore;
 
 use crate::catalog::{CATALOG, Catalog, Moment, SCHEMA};
@@ -113,11 +118,20 @@ impl Engine {
             .create_physical_plan(&plan, &state)
             .await?;
         let physical = text_grouping::by_number(physical, &base.runtime_env().memory_pool)?;
+        let files = files_of(&physical)?;
         let stream = execute_stream(window_memory::account(physical)?, state.task_ctx())?;
         metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
+        let (tail, tables) = (prepared.tail_wait, prepared.opening);
         Ok(Execution {
             schema: stream.schema(),
             coverage: prepared.coverage,
+            times: StartTimes {
+                tail,
+                tables,
+                plan: begun.elapsed().saturating_sub(tail + tables),
+                files,
+                ..StartTimes::default()
+            },
             batches: Box::pin(stream.map_err(from_datafusion)),
         })
     }
@@ -144,6 +158,21 @@ impl Engine {
             .build();
         Ok((session, limits))
     }
+}
+
+/// How many files a plan reads.
+fn files_of(plan: &Arc<dyn ExecutionPlan>) -> Result<usize, EngineError> {
+    let mut files = 0;
+    plan.apply(|node| {
+        let scan = node.downcast_ref::<DataSourceExec>();
+        let scan = scan.and_then(|scan| scan.downcast_to_file_source::<ParquetSource>());
+        if let Some((scan, _)) = scan {
+            let groups = scan.file_groups.iter();
+            files += groups.map(FileGroup::len).sum::<usize>();
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(files)
 }
 
 /// The plan with its placeholders filled in.

@@ -7,7 +7,7 @@
 //! never ahead of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::max;
@@ -38,6 +38,8 @@ pub struct StreamSnapshot {
     pub rollups: Vec<(&'static dyn Rollup, Option<Stored>)>,
     /// What to tell the user.
     pub coverage: Coverage,
+    /// How long the newest rows were waited for.
+    pub tail_wait: Duration,
     table: Table,
     tail: Vec<RecordBatch>,
     past: bool,
@@ -63,10 +65,12 @@ impl StreamSnapshot {
         rollups: &[&'static dyn Rollup],
         wait: Duration,
     ) -> Result<Self, EngineError> {
+        let asked = Instant::now();
         let Live {
             acknowledged,
             mut tail,
         } = source.live(wait).await;
+        let tail_wait = asked.elapsed();
         let mut attempt = 1;
         loop {
             let mut stored = Vec::with_capacity(rollups.len());
@@ -76,7 +80,12 @@ impl StreamSnapshot {
             let raw = source.raw(At::Latest).await?;
             let meets = tail.after <= raw.offset.unwrap_or(0);
             if meets || attempt == ATTEMPTS {
-                return Self::join(source, raw, stored, meets.then_some(tail), acknowledged);
+                let tail = meets.then_some(tail);
+                let snapshot = Self::join(source, raw, stored, tail, acknowledged)?;
+                return Ok(Self {
+                    tail_wait,
+                    ..snapshot
+                });
             }
             attempt += 1;
             tokio::time::sleep(PAUSE).await;
@@ -126,6 +135,7 @@ impl StreamSnapshot {
             raw,
             rollups,
             coverage,
+            tail_wait: Duration::ZERO,
             table,
             tail: rows,
             past: false,
@@ -155,6 +165,7 @@ impl StreamSnapshot {
             raw,
             rollups: stored,
             coverage,
+            tail_wait: Duration::ZERO,
             table,
             tail: Vec::new(),
             past: true,

@@ -223,9 +223,10 @@ async fn answer(
     let Execution {
         schema,
         coverage,
+        times,
         mut batches,
     } = engine.execute(request).await?;
-    let head = wire::to_json(&AnswerHead::new(&coverage))?;
+    let head = wire::to_json(&AnswerHead::new(&coverage, times))?;
     frames.send((Kind::Head, head)).await.ok();
     let mut rows = RowFrames::start(&schema, frames).await?;
     while let Some(batch) = batches.next().await {

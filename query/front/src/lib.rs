@@ -37,6 +37,7 @@ pub mod services;
 mod signature_checks;
 mod slots;
 pub mod sql;
+pub mod start_times;
 pub mod text_table;
 pub mod worker;
 
@@ -51,3 +52,4 @@ pub use server::{BindError, BoundServer, Server};
 pub use service::{Answer, QueryService};
 pub use services::{Engines, RouteHandler, Services};
 pub use sql::{At, Coverage, Execution, SqlEngine, SqlRequest};
+pub use start_times::StartTimes;

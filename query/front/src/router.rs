@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -25,6 +26,10 @@ use crate::peer::{LimitedAddress, PeerAddress};
 use crate::route::{self, Handler, Route};
 use crate::services::RouteHandler;
 use crate::slots::Slots;
+use crate::start_times::{self, SERVER_TIMING};
+
+/// A wait for a slot that an answer names.
+const WORTH_NAMING: Duration = Duration::from_millis(1);
 
 /// Every route of the server. `handlers` answer the routes of other crates.
 pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler]) -> Router {
@@ -124,9 +129,15 @@ async fn admit(gate: Gate, request: Request, next: Next) -> Response {
     let Some(slots) = &gate.slots else {
         return next.run(request).await;
     };
+    let asked = Instant::now();
     match slots.acquire(principal).await {
         Ok(slot) => {
-            let response = next.run(request).await;
+            let waited = asked.elapsed();
+            let mut response = next.run(request).await;
+            let timing = start_times::waited_for_slot(waited);
+            if let Some(timing) = timing.filter(|_| waited >= WORTH_NAMING) {
+                response.headers_mut().insert(SERVER_TIMING, timing);
+            }
             response.map(|body| Body::new(HeldBody::new(body, slot)))
         }
         Err(error) => error.into_response(),

@@ -21,6 +21,7 @@ use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
 use crate::running::{Registry, Ticket};
 use crate::sql::{BatchStream, Coverage, SqlEngine, SqlRequest};
+use crate::start_times::StartTimes;
 
 /// An engine with its limits.
 pub struct QueryService {
@@ -41,6 +42,10 @@ pub struct Answer {
     pub schema: SchemaRef,
     /// What was read.
     pub coverage: Vec<Coverage>,
+    /// When it was asked for.
+    pub asked: Instant,
+    /// What it waited for until it ran.
+    pub times: StartTimes,
     /// The rows.
     pub rows: Rows,
 }
@@ -87,7 +92,8 @@ impl QueryService {
         let timeout = request
             .timeout
             .map_or(self.timeout, |wanted| wanted.min(self.timeout));
-        let deadline = Instant::now() + timeout;
+        let asked = Instant::now();
+        let deadline = asked + timeout;
         let ticket = self
             .running
             .enter(request.query_id.as_deref(), &request.sql, slot)?;
@@ -97,10 +103,12 @@ impl QueryService {
         let started = tokio::select! {
             biased;
             () = cancelled => Err(cancel_error(ticket.id())),
-            () = sleep_until(deadline) => Err(time_error(timeout)),
+            () = sleep_until(deadline) => Err(self.late_start(ticket.id(), timeout)),
             started = self.engine.execute(&request) => started,
         };
         let execution = started.inspect_err(|error| ticket.failed(error.code))?;
+        execution.times.log_slow_start(ticket.id());
+        metrics::counter!("headframe_query_files_total").increment(execution.times.files as u64);
         let schema = unique_names(&execution.schema);
         let rows = Rows {
             batches: Some(execution.batches),
@@ -116,8 +124,26 @@ impl QueryService {
             id: rows.ticket.id().to_owned(),
             schema,
             coverage: execution.coverage,
+            asked,
+            times: execution.times,
             rows,
         })
+    }
+
+    /// The error of a statement whose time ended before it ran.
+    fn late_start(&self, query_id: &str, timeout: Duration) -> QueryError {
+        let mut error = time_error(timeout);
+        let waits_for = self.engine.waits_for();
+        if let Some(waits_for) = waits_for {
+            error.message.push_str("; it waited for ");
+            error.message.push_str(waits_for);
+            tracing::warn!(
+                query_id,
+                waits_for,
+                "the time of a statement ended before it ran"
+            );
+        }
+        error
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::QueryError;
+use crate::start_times::StartTimes;
 
 /// The longest statement accepted, in bytes.
 pub const MAX_SQL_BYTES: usize = 1 << 20;
@@ -71,6 +72,8 @@ pub struct Execution {
     pub schema: SchemaRef,
     /// What is read: one entry a stream.
     pub coverage: Vec<Coverage>,
+    /// What it waited for until it ran.
+    pub times: StartTimes,
     /// The rows.
     pub batches: BatchStream,
 }
@@ -83,4 +86,9 @@ pub struct Execution {
 pub trait SqlEngine: Send + Sync {
     /// Starts a statement. `timeout` is what is left of its time, and `query_id` is always set.
     async fn execute(&self, request: &SqlRequest) -> Result<Execution, QueryError>;
+
+    /// What statements wait for now that nothing but time may bring, where that is known.
+    fn waits_for(&self) -> Option<&'static str> {
+        None
+    }
 }

@@ -1,12 +1,14 @@
 //! An answer says through where it is complete, and never claims more than it has.
 
+use std::sync::atomic::Ordering;
+
 use axum::http::StatusCode;
 use headframe_query_engine::Tail;
 use headframe_schemas::stream::shares::Shares;
 use serde_json::json;
 
 use crate::scripted::{Script, Scripted, split, ten_shares};
-use crate::server::{Answer, config, router, sql};
+use crate::server::{Answer, config, post, router, send, sql};
 
 async fn count(script: Script) -> Answer {
     let router = router(config(), vec![Scripted::new(&Shares, script)]).await;
@@ -141,4 +143,30 @@ async fn the_text_table_says_what_is_missing() {
         "{}",
         answer.text()
     );
+}
+
+#[tokio::test]
+async fn an_answer_names_what_it_waited_for() {
+    let source = Scripted::new(&Shares, split(&ten_shares(), 6, 10));
+    source.tail_ms.store(60, Ordering::Relaxed);
+    let router = router(config(), vec![source]).await;
+    let body = r#"{"sql": "SELECT count(*) AS n FROM shares", "format": "FORMAT"}"#;
+    for format in headframe_query_front::format::ALL {
+        let answer = send(&router, post(body.replace("FORMAT", format.name()))).await;
+        let timing = answer.header("server-timing").to_owned();
+        let millis = |step: &str| -> f64 {
+            let named = timing
+                .split(", ")
+                .find_map(|entry| entry.strip_prefix(&format!("{step};dur=")));
+            named
+                .unwrap_or_else(|| panic!("{step}: {timing}"))
+                .parse()
+                .unwrap()
+        };
+        assert!(millis("tail") >= 60.0, "{timing}");
+        assert_eq!(millis("worker"), 0.0, "{timing}");
+        for step in ["tables", "plan", "run"] {
+            assert!(millis(step) >= 0.0, "{timing}");
+        }
+    }
 }

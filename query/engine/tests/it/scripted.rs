@@ -46,6 +46,8 @@ pub struct Script {
 pub struct Scripted {
     stream: &'static dyn Stream,
     script: Mutex<Script>,
+    /// How long it takes to say what is in memory, in milliseconds.
+    pub tail_ms: AtomicU64,
     /// How often the raw table was opened.
     pub opened: AtomicU64,
 }
@@ -80,6 +82,7 @@ impl Scripted {
         Arc::new(Self {
             stream,
             script: Mutex::new(script),
+            tail_ms: AtomicU64::new(0),
             opened: AtomicU64::new(0),
         })
     }
@@ -135,6 +138,7 @@ impl Source for Scripted {
     }
 
     async fn live(&self, _wait: Duration) -> Live {
+        tokio::time::sleep(Duration::from_millis(self.tail_ms.load(Ordering::Relaxed))).await;
         let mut script = self.script.lock().unwrap();
         let acknowledged = script.last_seq.clone();
         let acknowledged = acknowledged.map_err(|why| SourceError::Unavailable {

@@ -121,6 +121,14 @@ async fn a_count_of_all_rows_opens_no_file() {
         let letters = "SELECT count(*) AS n FROM dead_letters";
         let refused = i64::from(bad.is_some());
         assert_eq!(rows(&router, letters).await, vec![json!({"n": refused})]);
+        for (statement, files) in [
+            (count, "files;desc=\"0\""),
+            ("SELECT DISTINCT outcome FROM shares", "files;desc=\"40\""),
+        ] {
+            let answer = sql(&router, statement).await;
+            let timing = answer.header("server-timing");
+            assert!(timing.ends_with(files), "{statement}: {timing}");
+        }
         assert_eq!(remove_data_files(&folder.path().join("shares")), 40);
         assert_eq!(
             rows(&router, count).await,

@@ -25,6 +25,7 @@ use crate::format::{self, Encoder, Format, Head};
 use crate::route::{Handler, Route};
 use crate::service::Rows;
 use crate::sql::{At, Coverage, MAX_SQL_BYTES, SqlRequest};
+use crate::start_times::SERVER_TIMING;
 
 /// Header of an answer: the query's id.
 pub const QUERY_ID: HeaderName = HeaderName::from_static("headframe-query-id");
@@ -175,6 +176,7 @@ async fn answer(
     let ask = ask(app, format, request)?;
     let answer = app.queries()?.ask_as(principal, ask).await?;
     let head = Head::from_answer(&answer, &app.answers);
+    let (asked, times) = (answer.asked, answer.times);
     let mut body = AnswerBody {
         encoder: format.encoder(&head)?,
         rows: answer.rows,
@@ -189,6 +191,9 @@ async fn answer(
         Body::from_stream(stream::once(async { Ok::<_, std::io::Error>(first) }).chain(rest));
     let mut response = Response::new(body);
     describe(response.headers_mut(), &head, format);
+    if let Some(timing) = times.server_timing(asked.elapsed()) {
+        response.headers_mut().insert(SERVER_TIMING, timing);
+    }
     Ok(response)
 }
 

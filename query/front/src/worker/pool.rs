@@ -99,13 +99,15 @@ impl SqlEngine for SqlWorkers {
         let mut tried = false;
         loop {
             let worker = self.pool.take().await?;
+            let waited = begun.elapsed();
             let mut left = request.clone();
             left.timeout = request
                 .timeout
                 .map(|timeout| timeout.saturating_sub(begun.elapsed()));
             let error = match statement::execute(&worker, &left).await {
-                Ok(execution) => {
+                Ok(mut execution) => {
                     metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
+                    execution.times.worker = waited;
                     return Ok(execution);
                 }
                 Err(Failure::Told(error)) => return Err(error),
@@ -117,6 +119,11 @@ impl SqlEngine for SqlWorkers {
             }
             tried = true;
         }
+    }
+
+    fn waits_for(&self) -> Option<&'static str> {
+        let up = self.pool.lock().iter().any(|worker| !worker.has_ended());
+        (!up).then_some("an SQL worker, none of which is up")
     }
 }
 

@@ -43,6 +43,7 @@ pub async fn execute(worker: &Arc<Worker>, request: &SqlRequest) -> Result<Execu
     });
     Ok(Execution {
         schema,
+        times: head.times(),
         coverage: head.into_coverage(),
         batches: Box::pin(batches),
     })

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::{ErrorCode, QueryError};
 use crate::sql::{At, Coverage, SqlRequest};
+use crate::start_times::StartTimes;
 
 /// The largest frame either side takes: a row of an answer must fit into one.
 pub const MAX_FRAME_BYTES: usize = 64 << 20;
@@ -150,6 +151,7 @@ impl StatementRequest {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct AnswerHead {
     coverage: Vec<StreamCoverage>,
+    times: StartTimes,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -163,8 +165,8 @@ struct StreamCoverage {
 }
 
 impl AnswerHead {
-    /// The head of an answer that reads this.
-    pub fn new(coverage: &[Coverage]) -> Self {
+    /// The head of an answer that reads this, after these times.
+    pub fn new(coverage: &[Coverage], times: StartTimes) -> Self {
         let one = |read: &Coverage| StreamCoverage {
             stream: read.stream.to_owned(),
             version: read.version,
@@ -175,7 +177,13 @@ impl AnswerHead {
         };
         Self {
             coverage: coverage.iter().map(one).collect(),
+            times,
         }
+    }
+
+    /// What the statement waited for on the worker.
+    pub fn times(&self) -> StartTimes {
+        self.times
     }
 
     /// What is read; a stream that this program does not know is left out.
@@ -246,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn coverage_of_known_streams_arrives() {
+    fn coverage_of_known_streams_and_times_arrive() {
         let sent = vec![Coverage {
             stream: "shares",
             version: 7,
@@ -255,8 +263,14 @@ mod tests {
             complete: Some(false),
             reason: Some("late".to_owned()),
         }];
-        let head = to_json(&AnswerHead::new(&sent)).unwrap();
+        let times = StartTimes {
+            tail: Duration::from_micros(1_234_567),
+            files: 40,
+            ..StartTimes::default()
+        };
+        let head = to_json(&AnswerHead::new(&sent, times)).unwrap();
         let head: AnswerHead = from_json(&head).unwrap();
+        assert_eq!(head.times(), times);
         assert_eq!(head.into_coverage(), sent);
     }
 

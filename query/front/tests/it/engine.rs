@@ -1,4 +1,4 @@
-//! An engine that knows three statements, and pages that know nothing.
+//! An engine that knows a few statements, and pages that know nothing.
 
 use std::sync::Arc;
 
@@ -18,6 +18,9 @@ use tokio::sync::Semaphore;
 pub const GOOD: &str = "SELECT 1";
 /// A row that is made only when [`Scripted::go_on`] has a permit.
 pub const SLOW: &str = "SELECT slow";
+
+/// A statement that waits for ever.
+pub const STUCK: &str = "SELECT stuck";
 
 /// What answers [`GOOD`] and [`SLOW`], and refuses everything else.
 pub struct Scripted {
@@ -51,6 +54,7 @@ impl SqlEngine for Scripted {
                 self.started.add_permits(1);
                 self.go_on.acquire().await.unwrap().forget();
             }
+            STUCK => std::future::pending().await,
             _ => {
                 let message = "there is no such table";
                 return Err(QueryError::new(ErrorCode::SqlPlan, message, "SHOW TABLES"));
@@ -61,8 +65,13 @@ impl SqlEngine for Scripted {
         Ok(Execution {
             schema: batch.schema(),
             coverage: Vec::new(),
+            times: Default::default(),
             batches: stream::iter([Ok(batch)]).boxed(),
         })
+    }
+
+    fn waits_for(&self) -> Option<&'static str> {
+        Some("somebody who never comes")
     }
 }
 

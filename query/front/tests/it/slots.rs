@@ -1,10 +1,15 @@
-//! Public pages, readers and operators have slots of their own.
+//! Public pages, readers and operators have slots of their own, and who waited is told so.
+
+use std::time::Duration;
 
 use axum::Router;
-use axum::http::Method;
-use headframe_query_front::QueryConfig;
+use axum::body::Body;
+use axum::http::{Method, Request};
+use futures::FutureExt;
+use headframe_query_front::{QueryConfig, Services};
 
-use crate::server::{OPERATOR, READER, ask, config, token_file};
+use crate::engine::{STUCK, Scripted};
+use crate::server::{OPERATOR, READER, ask, config, router, send, token_file};
 use crate::signatures::{pool, sign_as, well_formed};
 
 /// The status of a page that reads tables: 404 once it has a slot, since there is no engine.
@@ -63,4 +68,47 @@ async fn no_class_of_callers_takes_the_slots_of_another() {
     for token in classes {
         assert_eq!(page(&router, token).await, answered, "{token:?}");
     }
+}
+
+#[tokio::test]
+async fn a_page_that_waited_for_a_slot_says_so() {
+    let (router, wallet) = pool(
+        0,
+        QueryConfig {
+            public_pages: true,
+            public_slots: 1,
+            ..config()
+        },
+    )
+    .await;
+    let taken = router.clone();
+    let held =
+        tokio::spawn(async move { sign_as(None, &taken, "192.0.2.1", "4m", &well_formed()).await });
+    wallet.started.acquire().await.unwrap().forget();
+    let mut waiting = std::pin::pin!(ask(&router, &Method::GET, "/api/v1/pool", &[]));
+    assert!(waiting.as_mut().now_or_never().is_none(), "it waits");
+    // A wait below a millisecond is not worth naming.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    wallet.go_on.add_permits(1);
+    held.await.unwrap();
+    let answer = waiting.await;
+    let timing = answer.headers["server-timing"].to_str().unwrap();
+    assert!(timing.starts_with("slot;dur="), "{timing}");
+    let next = ask(&router, &Method::GET, "/api/v1/pool", &[]).await;
+    assert_eq!(next.headers.get("server-timing"), None);
+}
+
+#[tokio::test]
+async fn a_statement_whose_time_ended_before_it_ran_is_told_what_it_waited_for() {
+    let services = Services {
+        engines: Some(Scripted::new().engines()),
+        ..Services::default()
+    };
+    let router = router(config(), services).await;
+    let body = format!("{{\"sql\": \"{STUCK}\", \"timeout_ms\": 20}}");
+    let request = Request::post("/api/v1/sql").header("host", "127.0.0.1");
+    let answer = send(&router, request.body(Body::from(body)).unwrap()).await;
+    assert_eq!(answer.status_and_code(), (504, "time_limit".to_owned()));
+    let waited = "which is the limit; it waited for somebody who never comes";
+    assert!(answer.text.contains(waited), "{}", answer.text);
 }
