@@ -3,7 +3,7 @@
 #
 #   deploy/setup.sh run     what `make run` needs: cmake, g++, monerod, nats-server
 #   deploy/setup.sh lint    the same, clippy and rustfmt, and cargo-deny
-#   deploy/setup.sh test    what run needs, clippy and rustfmt, and the Python readers of the tests
+#   deploy/setup.sh test    what run needs, clippy and rustfmt, psql, and the Python readers of the tests
 #   deploy/setup.sh bench   what test needs, and PostgreSQL and Pathway to compare with
 #
 # Made for Debian 12 with git, curl, python3, a C compiler and rustup's Rust. It may be run as root or as
@@ -77,6 +77,9 @@ need_debian_packages() {
     [ -n "${HEADFRAME_MONEROD:-}" ] || has monerod || missing+=(monero)
     if [ "$1" = test ] || [ "$1" = bench ] || ! has_pip; then
         has_venv || missing+=(python3-venv)
+    fi
+    if [ "$1" = test ] || [ "$1" = bench ]; then
+        has psql || missing+=("postgresql-client-$POSTGRES_MAJOR")
     fi
     if [ "$1" = bench ] && ! has_postgres; then
         missing+=("postgresql-$POSTGRES_MAJOR")

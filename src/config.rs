@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use headframe_ingest::{HttpIngestConfig, NatsConfig, PublisherConfig, StreamSettings};
 use headframe_pipelines::{PaymentConfig, PipelineConfig};
-use headframe_query_front::QueryConfig;
+use headframe_query_front::{PostgresConfig, QueryConfig};
 use headframe_stratum::StratumConfig;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,7 @@ mod nats;
 mod payments;
 mod payouts;
 mod pipelines;
+mod postgres;
 mod publisher;
 mod query;
 mod section;
@@ -111,6 +112,7 @@ sections! {
     pipelines: PipelineConfig,
     maintenance: MaintenanceSection,
     query: QueryConfig,
+    postgres: PostgresConfig,
     ingest: HttpIngestConfig,
     stratum: StratumConfig,
     payouts: PayoutsSection,

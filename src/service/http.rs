@@ -36,6 +36,7 @@ pub fn services(
     let mut services = Services {
         metrics,
         host_monitor: Some(host_monitor),
+        postgres: components.config.postgres.clone(),
         ..Services::default()
     };
     let nats = NatsProbe(components.nats.clone());

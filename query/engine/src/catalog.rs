@@ -15,16 +15,16 @@ use datafusion::catalog::{
     MemorySchemaProvider, SchemaProvider, TableProvider,
 };
 use datafusion::common::TableReference;
-use datafusion::error::Result as EngineResult;
+use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use futures::future::try_join_all;
 use headframe_schemas::{Rollup, rollup, stream};
 
-use crate::error::EngineError;
+use crate::error::{EngineError, from_datafusion};
 use crate::source::Source;
 use crate::stream_snapshot::StreamSnapshot;
-use headframe_query_front::{At, Coverage, QueryError};
+use headframe_query_front::{At, Coverage, ErrorCode, QueryError, SqlState};
 
 pub mod described;
 pub mod dictionary;
@@ -37,6 +37,12 @@ pub mod rollups;
 pub const CATALOG: &str = "headframe";
 /// The name of the schema all tables lie in.
 pub const SCHEMA: &str = "public";
+
+/// The name of the schema that describes the others.
+pub const INFORMATION_SCHEMA: &str = "information_schema";
+
+/// Schemas that describe the others, with their names.
+pub type DescribingSchemas = [(&'static str, Arc<dyn SchemaProvider>); 2];
 
 /// Makes the tables of a statement.
 pub struct Catalog {
@@ -85,12 +91,13 @@ impl Catalog {
     }
 
     /// Sets up the tables that `references` name. Names that are not ours are left for the planner
-    /// to complain about.
+    /// to complain about. `describing` stands in place of our own `information_schema`.
     pub async fn prepare(
         &self,
         base: &SessionState,
         references: &[TableReference],
         moment: Moment,
+        describing: Option<&DescribingSchemas>,
     ) -> Result<Prepared, EngineError> {
         let needs = needs(references);
         let used: Vec<&Arc<dyn Source>> = self
@@ -98,19 +105,7 @@ impl Catalog {
             .iter()
             .filter(|source| needs.contains_key(source.stream().name()))
             .collect();
-        if let (At::Version(_), [first, second, ..]) = (moment.at, used.as_slice()) {
-            let message = format!(
-                "as_of names a version, but the statement reads {} and {}, whose versions are not \
-                 the same",
-                first.stream().name(),
-                second.stream().name()
-            );
-            return Err(QueryError::bad_request(
-                message,
-                "name a time instead, such as 2026-01-31T12:00:00Z",
-            )
-            .into());
-        }
+        check_one_version(moment.at, &used)?;
         let takes =
             used.iter().map(|source| {
                 let rollups: Vec<&'static dyn Rollup> =
@@ -144,7 +139,7 @@ impl Catalog {
         for view in money_views(references) {
             // The view is planned over the very tables of this statement, so that all of it is one
             // moment.
-            let plan = session(base, schema.clone(), None)?
+            let plan = session(base, schema.clone())?
                 .create_logical_plan(&(view.sql)())
                 .await?;
             schema.register_table(view.name.to_owned(), Arc::new(ViewTable::new(plan, None)))?;
@@ -152,7 +147,8 @@ impl Catalog {
         if !rejects.is_empty() {
             schema.register_table(raw::DEAD_LETTERS.to_owned(), raw::dead_letters(&rejects)?)?;
         }
-        let state = session(base, schema, Some(self.dictionary.clone()))?;
+        let own = [(INFORMATION_SCHEMA, self.dictionary.clone())];
+        let state = session_with(base, schema, describing.map_or(&own[..], |all| &all[..]))?;
         Ok(Prepared {
             state,
             coverage: taken.into_iter().map(|taken| taken.coverage).collect(),
@@ -162,16 +158,53 @@ impl Catalog {
     }
 }
 
+/// Refuses one version for several streams.
+fn check_one_version(at: At, used: &[&Arc<dyn Source>]) -> Result<(), QueryError> {
+    let (At::Version(_), [first, second, ..]) = (at, used) else {
+        return Ok(());
+    };
+    let message = format!(
+        "as_of names a version, but the statement reads {} and {}, whose versions are not the same",
+        first.stream().name(),
+        second.stream().name()
+    );
+    let hint = "name a time instead, such as 2026-01-31T12:00:00Z";
+    Err(QueryError::bad_request(message, hint))
+}
+
+/// The error of a statement that cannot be planned: it says when one of its tables is not there.
+pub fn planning_error(
+    error: DataFusionError,
+    state: &SessionState,
+    references: &[TableReference],
+) -> QueryError {
+    let absent = |reference: &&TableReference| {
+        let schema = state.schema_for_ref((*reference).clone());
+        !schema.is_ok_and(|schema| schema.table_exist(reference.table()))
+    };
+    let absent = references.iter().any(|reference| absent(&reference));
+    let error = from_datafusion(error);
+    match absent && error.code == ErrorCode::SqlPlan && error.sqlstate.is_none() {
+        true => error.with_sqlstate(SqlState::UndefinedTable),
+        false => error,
+    }
+}
+
 /// A session with the functions and settings of `base` and these tables alone.
-fn session(
+fn session(base: &SessionState, tables: Arc<dyn SchemaProvider>) -> EngineResult<SessionState> {
+    session_with(base, tables, &[])
+}
+
+/// The same with further schemas.
+fn session_with(
     base: &SessionState,
     tables: Arc<dyn SchemaProvider>,
-    dictionary: Option<Arc<dyn SchemaProvider>>,
+    more: &[(&str, Arc<dyn SchemaProvider>)],
 ) -> EngineResult<SessionState> {
     let catalog = Arc::new(MemoryCatalogProvider::new());
     catalog.register_schema(SCHEMA, tables)?;
-    if let Some(dictionary) = dictionary {
-        catalog.register_schema("information_schema", dictionary)?;
+    for (name, schema) in more {
+        catalog.register_schema(name, schema.clone())?;
     }
     let list = Arc::new(MemoryCatalogProviderList::new());
     list.register_catalog(CATALOG.to_owned(), catalog);
@@ -194,7 +227,7 @@ async fn plan(
     for (name, table) in relations {
         schema.register_table(name.to_owned(), table)?;
     }
-    session(base, schema, None)?.create_logical_plan(sql).await
+    session(base, schema)?.create_logical_plan(sql).await
 }
 
 /// The views about money that these name.

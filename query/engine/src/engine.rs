@@ -1,7 +1,7 @@
 //! Plans one statement and runs it within the memory it may use.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -18,11 +18,13 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
 use headframe_query_front::{
-    ErrorCode, Execution, QueryConfig, QueryError, SqlEngine, SqlRequest, StartTimes,
+    Coverage, Description, ErrorCode, Execution, QueryConfig, QueryError, SqlEngine, SqlRequest,
+    StartTimes,
 };
 use object_store::ObjectStore;
+use tokio::sync::OnceCell;
 
-use crate::catalog::{CATALOG, Catalog, Moment, SCHEMA};
+use crate::catalog::{self, CATALOG, Catalog, Moment, SCHEMA};
 use crate::datafusion::statement_limits::StatementLimits;
 use crate::datafusion::{
     output_limits, plan_limits, session as engine_session, text_grouping, window_memory,
@@ -30,6 +32,7 @@ use crate::datafusion::{
 use crate::error::{EngineError, from_datafusion};
 use crate::memory::QueryPool;
 use crate::params;
+use crate::pg_catalog::{PgCatalog, parameters};
 use crate::source::Source;
 use crate::statement;
 
@@ -42,6 +45,8 @@ pub struct Engine {
     runtime: Arc<RuntimeEnv>,
     pool: Arc<dyn MemoryPool>,
     catalog: Catalog,
+    /// Made when the first statement of a PostgreSQL session comes.
+    pg_catalog: OnceCell<PgCatalog>,
 }
 
 impl Engine {
@@ -79,22 +84,37 @@ impl Engine {
             runtime,
             pool,
             catalog,
+            pg_catalog: OnceCell::new(),
         })
     }
 
-    async fn start(&self, request: &SqlRequest) -> Result<Execution, EngineError> {
-        let begun = Instant::now();
-        let statement = statement::parse(&self.base, &request.sql)?;
-        let references = self.base.resolve_table_references(&statement)?;
-        let (base, limits) = self.session_of(request, begun)?;
+    /// Plans a statement over its tables, its placeholders not filled in yet.
+    async fn plan(&self, request: &SqlRequest, begun: Instant) -> Result<Planned, EngineError> {
+        let mut statement = statement::parse(&self.base, request)?;
+        let mut references = self.base.resolve_table_references(&statement)?;
+        let mut of_wire = None;
+        if let Some(postgres) = &request.postgres {
+            let pg_catalog = self.pg_catalog().await?;
+            statement = pg_catalog.rewritten(statement, &references);
+            references = self.base.resolve_table_references(&statement)?;
+            of_wire = Some((pg_catalog, pg_catalog.session(postgres)?));
+        }
+        let session = of_wire.as_ref().map_or(&self.base, |(_, session)| session);
+        let (base, limits) = self.session_of(session, request, begun)?;
         let moment = Moment {
             at: request.at,
             now_us: now_us(),
             wait: self.config.freshness_wait(),
         };
-        let prepared = self.catalog.prepare(&base, &references, moment).await?;
+        let describing = of_wire.as_ref().map(|(pg_catalog, _)| pg_catalog.schemas());
+        let prepared = self
+            .catalog
+            .prepare(&base, &references, moment, describing)
+            .await?;
         limits.check_deadline()?;
-        let plan = prepared.state.statement_to_plan(statement).await?;
+        let state = prepared.state;
+        let planned = state.statement_to_plan(statement).await;
+        let plan = planned.map_err(|error| catalog::planning_error(error, &state, &references))?;
         plan_limits::check(&plan)?;
         limits.check_deadline()?;
         let read_only = SQLOptions::new()
@@ -104,8 +124,27 @@ impl Engine {
         read_only
             .verify_plan(&plan)
             .map_err(|error| statement::read_only(error.strip_backtrace()))?;
-        let plan = with_parameters(plan, &request.params)?;
-        let mut state = prepared.state;
+        Ok(Planned {
+            plan,
+            state,
+            pool: base.runtime_env().memory_pool.clone(),
+            limits,
+            coverage: prepared.coverage,
+            waits: (prepared.tail_wait, prepared.opening),
+        })
+    }
+
+    async fn start(&self, request: &SqlRequest) -> Result<Execution, EngineError> {
+        let begun = Instant::now();
+        let Planned {
+            plan,
+            mut state,
+            pool,
+            limits,
+            coverage,
+            waits: (tail, tables),
+        } = self.plan(request, begun).await?;
+        let plan = filled(plan, request)?;
         let plan = state.optimize(&plan)?;
         if let Some(rows) = output_limits::batch_rows(&plan, state.config().batch_size())? {
             state = SessionStateBuilder::new_from_existing(state.clone())
@@ -117,14 +156,13 @@ impl Engine {
             .query_planner()
             .create_physical_plan(&plan, &state)
             .await?;
-        let physical = text_grouping::by_number(physical, &base.runtime_env().memory_pool)?;
+        let physical = text_grouping::by_number(physical, &pool)?;
         let files = files_of(&physical)?;
         let stream = execute_stream(window_memory::account(physical)?, state.task_ctx())?;
         metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
-        let (tail, tables) = (prepared.tail_wait, prepared.opening);
         Ok(Execution {
             schema: stream.schema(),
-            coverage: prepared.coverage,
+            coverage,
             times: StartTimes {
                 tail,
                 tables,
@@ -136,9 +174,32 @@ impl Engine {
         })
     }
 
+    /// What a statement takes and gives. The values of its parameters are not looked at, only their
+    /// types.
+    async fn describe_statement(&self, request: &SqlRequest) -> Result<Description, EngineError> {
+        let planned = self.plan(request, Instant::now()).await?;
+        let given = request.postgres.as_ref().map(|of| of.parameters.as_slice());
+        let parameters = parameters::kinds(&planned.plan, given.unwrap_or_default())?;
+        let plan = filled(planned.plan, request)?;
+        let plan = planned.state.optimize(&plan)?;
+        planned.limits.check_deadline()?;
+        Ok(Description {
+            schema: plan.schema().inner().clone(),
+            parameters,
+        })
+    }
+
+    async fn pg_catalog(&self) -> Result<&PgCatalog, EngineError> {
+        let made = self
+            .pg_catalog
+            .get_or_try_init(|| PgCatalog::new(&self.base));
+        Ok(made.await?)
+    }
+
     /// A session whose memory and time are those of one statement.
     fn session_of(
         &self,
+        session: &SessionState,
         request: &SqlRequest,
         begun: Instant,
     ) -> Result<(SessionState, StatementLimits), EngineError> {
@@ -150,9 +211,9 @@ impl Engine {
         let timeout = self.config.timeout();
         let timeout = request.timeout.unwrap_or(timeout).min(timeout);
         let limits = StatementLimits::new(&pool, begun.checked_add(timeout));
-        let mut config = self.base.config().clone();
+        let mut config = session.config().clone();
         config.options_mut().extensions.insert(limits.clone());
-        let session = SessionStateBuilder::new_from_existing(self.base.clone())
+        let session = SessionStateBuilder::new_from_existing(session.clone())
             .with_config(config)
             .with_runtime_env(runtime)
             .build();
@@ -175,7 +236,26 @@ fn files_of(plan: &Arc<dyn ExecutionPlan>) -> Result<usize, EngineError> {
     Ok(files)
 }
 
+/// A statement that was planned.
+struct Planned {
+    plan: LogicalPlan,
+    state: SessionState,
+    pool: Arc<dyn MemoryPool>,
+    limits: StatementLimits,
+    coverage: Vec<Coverage>,
+    /// How long it waited for the newest rows, and for the tables.
+    waits: (Duration, Duration),
+}
+
 /// The plan with its placeholders filled in.
+fn filled(plan: LogicalPlan, request: &SqlRequest) -> Result<LogicalPlan, EngineError> {
+    match &request.postgres {
+        Some(postgres) => parameters::fill(plan, &postgres.parameters),
+        None => with_parameters(plan, &request.params),
+    }
+}
+
+/// The same with parameters as JSON.
 fn with_parameters(
     plan: LogicalPlan,
     given: &serde_json::Value,
@@ -199,6 +279,10 @@ fn with_parameters(
 impl SqlEngine for Engine {
     async fn execute(&self, request: &SqlRequest) -> Result<Execution, QueryError> {
         Ok(self.start(request).await?)
+    }
+
+    async fn describe(&self, request: &SqlRequest) -> Result<Description, QueryError> {
+        Ok(self.describe_statement(request).await?)
     }
 }
 

@@ -1,9 +1,10 @@
 //! What went wrong inside DataFusion or a source, as the user is told it.
 
 use arrow::error::ArrowError;
+use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
-use headframe_query_front::{ErrorCode, QueryError};
+use headframe_query_front::{ErrorCode, QueryError, SqlState};
 
 use crate::source::SourceError;
 
@@ -38,6 +39,34 @@ impl From<EngineError> for QueryError {
 
 /// Sorts an error of DataFusion by who has to do something about it.
 pub fn from_datafusion(error: DataFusionError) -> QueryError {
+    let sqlstate = sqlstate_of(error.find_root());
+    let sorted = sorted(error);
+    QueryError {
+        sqlstate: sorted.sqlstate.or(sqlstate),
+        ..sorted
+    }
+}
+
+/// What the type of an error says more than its code.
+fn sqlstate_of(error: &DataFusionError) -> Option<SqlState> {
+    Some(match error {
+        DataFusionError::SchemaError(error, _) => match error.as_ref() {
+            SchemaError::AmbiguousReference { .. } => SqlState::AmbiguousColumn,
+            SchemaError::FieldNotFound { .. } => SqlState::UndefinedColumn,
+            _ => return None,
+        },
+        DataFusionError::NotImplemented(_) => SqlState::FeatureNotSupported,
+        DataFusionError::ArrowError(error, _) => match error.as_ref() {
+            ArrowError::DivideByZero => SqlState::DivisionByZero,
+            ArrowError::ArithmeticOverflow(_) => SqlState::NumericOutOfRange,
+            ArrowError::CastError(_) | ArrowError::ParseError(_) => SqlState::InvalidText,
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+fn sorted(error: DataFusionError) -> QueryError {
     let text = error.strip_backtrace();
     match error.find_root() {
         // The engine tells of a full spill area in words only.

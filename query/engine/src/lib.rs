@@ -13,6 +13,7 @@ pub mod error;
 mod live_rows;
 pub mod memory;
 pub mod params;
+pub mod pg_catalog;
 pub mod pool_queries;
 mod remote_source;
 mod serve;

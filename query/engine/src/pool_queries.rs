@@ -148,6 +148,7 @@ async fn rows(service: &QueryService, sql: String, params: Value) -> Result<Vec<
         timeout: Some(TIMEOUT),
         max_rows: Some(MAX_ROWS),
         query_id: None,
+        postgres: None,
     };
     let mut answer = service.ask(request).await?;
     let mut rows = Vec::new();

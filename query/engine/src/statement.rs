@@ -3,6 +3,7 @@
 //! The plan is checked once more later; this check comes first so that the error names what was
 //! written, not what the planner made of it.
 
+use datafusion::config::Dialect;
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
@@ -11,10 +12,11 @@ use crate::datafusion::depth_limits;
 use crate::datafusion::statement_size;
 use crate::error::from_datafusion;
 use headframe_query_front::sql::MAX_SQL_BYTES;
-use headframe_query_front::{ErrorCode, QueryError};
+use headframe_query_front::{ErrorCode, QueryError, SqlRequest};
 
 /// Parses exactly one statement that reads.
-pub fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryError> {
+pub fn parse(state: &SessionState, request: &SqlRequest) -> Result<Statement, QueryError> {
+    let sql = request.sql.as_str();
     if sql.trim().is_empty() {
         return Err(QueryError::bad_request(
             "the statement is empty",
@@ -43,7 +45,10 @@ pub fn parse(state: &SessionState, sql: &str) -> Result<Statement, QueryError> {
              statements",
         ));
     }
-    let dialect = state.config().options().sql_parser.dialect;
+    let dialect = match request.postgres {
+        Some(_) => Dialect::PostgreSQL,
+        None => state.config().options().sql_parser.dialect,
+    };
     let statement =
         state
             .sql_to_statement(sql, &dialect)

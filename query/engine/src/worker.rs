@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures::StreamExt;
 use headframe_query_front::worker::WorkerSettings;
-use headframe_query_front::worker::wire::{self, AnswerHead, Kind, Request};
+use headframe_query_front::worker::wire::{self, AnswerHead, DescriptionHead, Kind, Request};
 use headframe_query_front::{Execution, QueryError, SqlEngine, SqlRequest};
 use headframe_schemas::stream as streams;
 use headframe_sinks::Lake;
@@ -188,7 +188,7 @@ struct WorkerService {
 #[async_trait]
 impl Answers<Request> for WorkerService {
     async fn answer(&self, request: Request, frames: FrameSender) -> Result<(), QueryError> {
-        let request = match request {
+        let (request, only_described) = match request {
             Request::Running => {
                 let ids = {
                     let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,13 +197,17 @@ impl Answers<Request> for WorkerService {
                 frames.send((Kind::Head, ids)).await.ok();
                 return Ok(());
             }
-            Request::Statement(statement) => statement.into_request(),
+            Request::Statement(statement) => (statement.into_request(), false),
+            Request::Describe(statement) => (statement.into_request(), true),
         };
         let running = Running::enter(&self.running, request.query_id.as_deref());
         let engine = self.engine.clone();
         let mut statement = AbortOnDrop(self.runtime.spawn(async move {
             let _running = running;
-            answer(&engine, &request, frames).await
+            match only_described {
+                true => describe(&engine, &request, frames).await,
+                false => answer(&engine, &request, frames).await,
+            }
         }));
         match (&mut statement.0).await {
             Ok(answered) => answered,
@@ -233,6 +237,23 @@ async fn answer(
         rows.rows(batch?).await?;
     }
     rows.finish().await
+}
+
+/// Plans a statement and sends what it takes and gives.
+async fn describe(
+    engine: &Engine,
+    request: &SqlRequest,
+    frames: FrameSender,
+) -> Result<(), QueryError> {
+    let described = engine.describe(request).await?;
+    let head = DescriptionHead {
+        parameters: described.parameters,
+    };
+    frames.send((Kind::Head, wire::to_json(&head)?)).await.ok();
+    RowFrames::start(&described.schema, frames)
+        .await?
+        .finish()
+        .await
 }
 
 /// Ends a statement whose client is gone.

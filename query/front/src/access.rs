@@ -56,6 +56,16 @@ pub enum Principal {
     Operator,
 }
 
+/// How a user of a wire that has users comes in.
+pub(crate) enum WireLogin {
+    /// Without a password, since the server answers its own machine only.
+    Open(Principal),
+    /// With this token as the password.
+    Token(Principal, String),
+    /// Not at all.
+    Nobody,
+}
+
 /// Compares what a request carries with what its route needs.
 #[derive(Clone, Default)]
 pub struct Guard {
@@ -120,6 +130,21 @@ impl Guard {
             _ if held != Principal::Anonymous => Ok(held),
             _ => Err(self.tokens.reader_missing(headers)),
         }
+    }
+
+    /// How a user of a wire that has users comes in: `reader` and `operator` with their tokens, and
+    /// every other as a reader where reading needs none.
+    pub(crate) fn wire_login(&self, user: &str) -> WireLogin {
+        match (self.tokens.of_user(user), self.tokens.need_none_to_read()) {
+            (Some((principal, token)), _) => WireLogin::Token(principal, token),
+            (None, true) => WireLogin::Open(Principal::Reader),
+            (None, false) => WireLogin::Nobody,
+        }
+    }
+
+    /// Whether readers need a token.
+    pub(crate) fn has_reader_token(&self) -> bool {
+        !self.tokens.need_none_to_read()
     }
 
     fn authorize_operator(

@@ -10,6 +10,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod postgres;
+
+pub use postgres::{PostgresConfig, PostgresConfigError};
+
 /// What a worker takes beside the memory of its operators: code, caches and rows in flight.
 const WORKER_MARGIN_MIB: usize = 512;
 /// The least of that.

@@ -8,6 +8,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::sqlstate::SqlState;
+
 /// An error as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -18,6 +20,8 @@ pub struct QueryError {
     pub message: String,
     /// What to do about it.
     pub hint: String,
+    /// The SQLSTATE where it says more than the code does.
+    pub sqlstate: Option<SqlState>,
 }
 
 /// The kinds of error. The name in snake case is `error.code`.
@@ -161,6 +165,15 @@ impl QueryError {
             code,
             message: message.into(),
             hint: hint.into(),
+            sqlstate: None,
+        }
+    }
+
+    /// The same error with a SQLSTATE that says more than its code does.
+    pub fn with_sqlstate(self, sqlstate: SqlState) -> Self {
+        Self {
+            sqlstate: Some(sqlstate),
+            ..self
         }
     }
 
@@ -200,6 +213,30 @@ impl QueryError {
             message,
             "this is a defect of Headframe; please report the statement",
         )
+    }
+}
+
+impl QueryError {
+    /// The state that an engine gave it, else that of its code.
+    pub fn sqlstate(&self) -> SqlState {
+        self.sqlstate.unwrap_or(match self.code {
+            ErrorCode::BadRequest | ErrorCode::SqlSyntax => SqlState::Syntax,
+            ErrorCode::SqlPlan => SqlState::SyntaxOrAccess,
+            ErrorCode::SqlExecution => SqlState::DataException,
+            ErrorCode::Parameters => SqlState::InvalidText,
+            ErrorCode::Unauthorized => SqlState::InvalidPassword,
+            ErrorCode::NoOperator | ErrorCode::ReadOnly | ErrorCode::ForeignOrigin => {
+                SqlState::InsufficientPrivilege
+            }
+            ErrorCode::ConcurrencyLimit | ErrorCode::ConnectionLimit | ErrorCode::RateLimit => {
+                SqlState::TooManyConnections
+            }
+            ErrorCode::Cancelled | ErrorCode::TimeLimit => SqlState::QueryCanceled,
+            ErrorCode::MemoryLimit => SqlState::OutOfMemory,
+            ErrorCode::RowLimit | ErrorCode::BodyTooLarge => SqlState::ProgramLimit,
+            ErrorCode::WorkerLost | ErrorCode::Storage => SqlState::SystemError,
+            _ => SqlState::Internal,
+        })
     }
 }
 

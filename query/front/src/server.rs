@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Guard;
 use crate::access::token::TokenError;
 use crate::app_state::AppState;
-use crate::config::{ConfigError, QueryConfig};
+use crate::config::{ConfigError, PostgresConfigError, QueryConfig};
 use crate::connection;
 use crate::route;
 use crate::router;
 use crate::services::{RouteHandler, Services};
+use crate::wire::postgres::PostgresWire;
 
 /// How long requests may go on after the server was asked to stop.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -31,12 +32,17 @@ pub enum BindError {
     /// The token cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The configuration of the PostgreSQL wire is refused.
+    #[error(transparent)]
+    Postgres(#[from] PostgresConfigError),
     /// The address cannot be listened on.
     #[error(
-        "cannot listen on {address}: {source}; set query.listen to another address, or stop what \
+        "cannot listen on {address}: {source}; set {key} to another address, or stop what \
          listens there"
     )]
     Listen {
+        /// The configuration's key.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// The system's error.
@@ -61,6 +67,7 @@ pub struct BoundServer {
     address: SocketAddr,
     router: Router,
     app: Arc<AppState>,
+    postgres: Option<(TcpListener, PostgresWire)>,
 }
 
 impl Server {
@@ -73,19 +80,40 @@ impl Server {
         let guard = Guard::from_config(&config)?.with_payments(services.moves_money);
         let handlers = std::mem::take(&mut services.handlers);
         check_listed(&handlers)?;
-        let address = config.listen;
-        let listen = |source| BindError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let postgres = services.postgres.clone();
+        postgres.validate(guard.has_reader_token())?;
+        let (listener, address) = listen("query.listen", config.listen).await?;
         let app = Arc::new(AppState::new(config, services));
         let router = router::build(&app, &guard, &handlers);
+        let postgres = match postgres.listen {
+            Some(address) => {
+                let (listener, _) = listen("postgres.listen", address).await?;
+                Some((listener, PostgresWire::new(app.clone(), postgres, guard)))
+            }
+            None => None,
+        };
         Ok(BoundServer {
             listener,
             address,
             router,
             app,
+            postgres,
         })
     }
+}
+
+async fn listen(
+    key: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), BindError> {
+    let failed = |source| BindError::Listen {
+        key,
+        address,
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 fn check_listed(handlers: &[RouteHandler]) -> Result<(), BindError> {
@@ -111,6 +139,12 @@ impl BoundServer {
         self.address
     }
 
+    /// Where the PostgreSQL wire listens, when it does.
+    pub fn postgres_address(&self) -> Option<SocketAddr> {
+        let (listener, _) = self.postgres.as_ref()?;
+        listener.local_addr().ok()
+    }
+
     /// All routes, for calling without a socket.
     pub fn router(&self) -> Router {
         self.router.clone()
@@ -132,7 +166,15 @@ impl BoundServer {
                 _ => std::future::pending().await,
             }
         };
-        let serve = connection::serve(self.listener, self.router, &app.config, stop.clone());
+        let serve = async {
+            let http = connection::serve(self.listener, self.router, &app.config, stop.clone());
+            let postgres = async {
+                if let Some((listener, wire)) = self.postgres {
+                    wire.serve(listener, stop.clone()).await;
+                }
+            };
+            tokio::join!(http, postgres);
+        };
         let drained = async {
             stop.cancelled().await;
             tokio::time::sleep(DRAIN / 2).await;

@@ -20,7 +20,7 @@ use crate::access::Principal;
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
 use crate::running::{Registry, Ticket};
-use crate::sql::{BatchStream, Coverage, SqlEngine, SqlRequest};
+use crate::sql::{BatchStream, Coverage, Description, SqlEngine, SqlRequest};
 use crate::start_times::StartTimes;
 
 /// An engine with its limits.
@@ -88,28 +88,19 @@ impl QueryService {
         principal: Principal,
         mut request: SqlRequest,
     ) -> Result<Answer, QueryError> {
-        let slot = self.slot(principal)?;
-        let timeout = request
-            .timeout
-            .map_or(self.timeout, |wanted| wanted.min(self.timeout));
-        let asked = Instant::now();
-        let deadline = asked + timeout;
-        let ticket = self
-            .running
-            .enter(request.query_id.as_deref(), &request.sql, slot)?;
-        request.query_id = Some(ticket.id().to_owned());
-        request.timeout = Some(timeout);
-        let cancelled = ticket.cancelled();
-        let started = tokio::select! {
-            biased;
-            () = cancelled => Err(cancel_error(ticket.id())),
-            () = sleep_until(deadline) => Err(self.late_start(ticket.id(), timeout)),
-            started = self.engine.execute(&request) => started,
-        };
-        let execution = started.inspect_err(|error| ticket.failed(error.code))?;
-        execution.times.log_slow_start(ticket.id());
+        let admitted = self.admit(principal, &mut request)?;
+        let execution = admitted
+            .wait_for(self.engine.as_ref(), self.engine.execute(&request))
+            .await?;
+        execution.times.log_slow_start(admitted.ticket.id());
         metrics::counter!("headframe_query_files_total").increment(execution.times.files as u64);
         let schema = unique_names(&execution.schema);
+        let Admitted {
+            asked,
+            ticket,
+            timeout,
+            deadline,
+        } = admitted;
         let rows = Rows {
             batches: Some(execution.batches),
             schema: schema.clone(),
@@ -130,24 +121,47 @@ impl QueryService {
         })
     }
 
-    /// The error of a statement whose time ended before it ran.
-    fn late_start(&self, query_id: &str, timeout: Duration) -> QueryError {
-        let mut error = time_error(timeout);
-        let waits_for = self.engine.waits_for();
-        if let Some(waits_for) = waits_for {
-            error.message.push_str("; it waited for ");
-            error.message.push_str(waits_for);
-            tracing::warn!(
-                query_id,
-                waits_for,
-                "the time of a statement ended before it ran"
-            );
-        }
-        error
+    /// Plans a statement for this caller without running it, within the limits of one that runs.
+    pub async fn describe_as(
+        &self,
+        principal: Principal,
+        mut request: SqlRequest,
+    ) -> Result<Description, QueryError> {
+        let admitted = self.admit(principal, &mut request)?;
+        let described = admitted
+            .wait_for(self.engine.as_ref(), self.engine.describe(&request))
+            .await?;
+        Ok(Description {
+            schema: unique_names(&described.schema),
+            ..described
+        })
     }
-}
 
-impl QueryService {
+    /// Takes a slot and a ticket; the request is given its id and its time.
+    fn admit(
+        &self,
+        principal: Principal,
+        request: &mut SqlRequest,
+    ) -> Result<Admitted, QueryError> {
+        let slot = self.slot(principal)?;
+        let timeout = request
+            .timeout
+            .map_or(self.timeout, |wanted| wanted.min(self.timeout));
+        let asked = Instant::now();
+        let deadline = asked + timeout;
+        let ticket = self
+            .running
+            .enter(request.query_id.as_deref(), &request.sql, slot)?;
+        request.query_id = Some(ticket.id().to_owned());
+        request.timeout = Some(timeout);
+        Ok(Admitted {
+            asked,
+            ticket,
+            timeout,
+            deadline,
+        })
+    }
+
     /// The refusal of a statement that would find no slot now.
     pub fn check_slot(&self, principal: Principal) -> Result<(), QueryError> {
         let operators =
@@ -181,6 +195,46 @@ impl QueryService {
     }
 }
 
+/// A statement with a slot, before it has an answer.
+struct Admitted {
+    asked: Instant,
+    ticket: Ticket,
+    timeout: Duration,
+    deadline: Instant,
+}
+
+impl Admitted {
+    /// The error of a statement whose time ended before it ran.
+    fn late_start(&self, engine: &dyn SqlEngine) -> QueryError {
+        let mut error = time_error(self.timeout);
+        if let Some(waits_for) = engine.waits_for() {
+            error.message.push_str("; it waited for ");
+            error.message.push_str(waits_for);
+            tracing::warn!(
+                query_id = self.ticket.id(),
+                waits_for,
+                "the time of a statement ended before it ran"
+            );
+        }
+        error
+    }
+
+    /// What the engine answers, unless the statement is cancelled or its time ends before.
+    async fn wait_for<T>(
+        &self,
+        engine: &dyn SqlEngine,
+        answer: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
+        let answered = tokio::select! {
+            biased;
+            () = self.ticket.cancelled() => Err(cancel_error(self.ticket.id())),
+            () = sleep_until(self.deadline) => Err(self.late_start(engine)),
+            answered = answer => answered,
+        };
+        answered.inspect_err(|error| self.ticket.failed(error.code))
+    }
+}
+
 /// The rows of a running query.
 pub struct Rows {
     batches: Option<BatchStream>,
@@ -194,6 +248,11 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// When the time of the query ends.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline.deadline()
+    }
+
     fn end(&mut self, error: QueryError) -> Poll<Option<Result<RecordBatch, QueryError>>> {
         self.batches = None;
         self.ticket.failed(error.code);

@@ -7,6 +7,7 @@ use axum::http::Method;
 use axum::routing::MethodRouter;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::config::PostgresConfig;
 use crate::host_usage::HostMonitor;
 use crate::payment_service::PaymentService;
 use crate::probe::Probe;
@@ -35,6 +36,8 @@ pub struct Services {
     pub payout_key: Option<String>,
     /// What answers the routes that other crates own. Their own body limits hold.
     pub handlers: Vec<RouteHandler>,
+    /// Where the PostgreSQL wire listens, and what its sessions may take.
+    pub postgres: PostgresConfig,
 }
 
 /// What answers questions: statements that somebody typed, and the fixed ones of the pages.

@@ -13,6 +13,10 @@ use serde_json::Value;
 use crate::error::QueryError;
 use crate::start_times::StartTimes;
 
+pub mod postgres;
+
+pub use postgres::{Description, Parameter, ParameterKind, ParameterValue, PostgresStatement};
+
 /// The longest statement accepted, in bytes.
 pub const MAX_SQL_BYTES: usize = 1 << 20;
 
@@ -31,6 +35,8 @@ pub struct SqlRequest {
     pub max_rows: Option<usize>,
     /// The client's own name for the query.
     pub query_id: Option<String>,
+    /// What a statement of a PostgreSQL session carries besides; its parameters go before `params`.
+    pub postgres: Option<PostgresStatement>,
 }
 
 /// Which state of the tables is asked for.
@@ -91,4 +97,7 @@ pub trait SqlEngine: Send + Sync {
     fn waits_for(&self) -> Option<&'static str> {
         None
     }
+
+    /// Plans a statement without running it.
+    async fn describe(&self, request: &SqlRequest) -> Result<Description, QueryError>;
 }

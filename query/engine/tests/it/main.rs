@@ -13,6 +13,7 @@ mod limits;
 mod output_limits;
 mod past;
 mod payments;
+mod pg_catalog;
 mod probes;
 mod read_only;
 mod rest;

@@ -78,6 +78,7 @@ pub fn sql_request(sql: &str, at: At) -> SqlRequest {
         timeout: None,
         max_rows: None,
         query_id: None,
+        postgres: None,
     }
 }
 

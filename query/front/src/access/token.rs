@@ -85,6 +85,16 @@ impl Tokens {
         self.operator.is_some()
     }
 
+    /// The token of a user, where there is one.
+    pub(super) fn of_user(&self, user: &str) -> Option<(Principal, String)> {
+        let (principal, token) = match user {
+            "reader" => (Principal::Reader, &self.reader),
+            "operator" => (Principal::Operator, &self.operator),
+            _ => return None,
+        };
+        Some((principal, token.clone()?))
+    }
+
     /// Whose token the request carries.
     pub(super) fn principal(&self, headers: &HeaderMap) -> Principal {
         let carries = |token: &Option<String>| match (token, bearer(headers)) {

@@ -217,6 +217,7 @@ fn ask(app: &AppState, format: &dyn Format, request: Request) -> Result<SqlReque
         timeout,
         max_rows,
         query_id: request.query_id,
+        postgres: None,
     })
 }
 

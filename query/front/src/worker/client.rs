@@ -15,8 +15,8 @@ use tokio::io::BufReader;
 use tokio::net::UnixStream;
 
 use crate::error::QueryError;
-use crate::sql::SqlRequest;
-use crate::worker::wire::{self, AnswerHead, Kind, Request, StatementRequest};
+use crate::sql::{Description, SqlRequest};
+use crate::worker::wire::{self, AnswerHead, DescriptionHead, Kind, Request, StatementRequest};
 
 /// How a statement failed.
 pub enum Failure {
@@ -65,6 +65,18 @@ impl WorkerClient {
         let head = answer.head().await?;
         answer.fill().await?;
         Ok((head, answer))
+    }
+
+    /// Has a statement planned.
+    pub async fn describe(&self, request: &SqlRequest) -> Result<Description, Failure> {
+        let statement = Request::Describe(StatementRequest::new(request));
+        let mut answer = Answer::new(self.send(&statement).await?);
+        let head: DescriptionHead = answer.head().await?;
+        answer.fill().await?;
+        Ok(Description {
+            schema: answer.schema().ok_or(Failure::Lost)?,
+            parameters: head.parameters,
+        })
     }
 
     async fn send(&self, request: &Request) -> Result<BufReader<UnixStream>, Failure> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{ErrorCode, QueryError};
 use crate::probe::Probe;
-use crate::sql::{Execution, SqlEngine, SqlRequest};
+use crate::sql::{Description, Execution, SqlEngine, SqlRequest};
 use crate::worker::client::Failure;
 use crate::worker::folder::SocketFolder;
 use crate::worker::process::{self, EndReason, Worker};
@@ -96,6 +97,43 @@ impl Drop for SqlWorkers {
 impl SqlEngine for SqlWorkers {
     async fn execute(&self, request: &SqlRequest) -> Result<Execution, QueryError> {
         let begun = Instant::now();
+        let (mut execution, waited) = self
+            .on_a_worker(request, |worker, left| {
+                Box::pin(async move { statement::execute(&worker, &left).await })
+            })
+            .await?;
+        metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
+        execution.times.worker = waited;
+        Ok(execution)
+    }
+
+    async fn describe(&self, request: &SqlRequest) -> Result<Description, QueryError> {
+        let described = self
+            .on_a_worker(request, |worker, left| {
+                Box::pin(async move { statement::describe(&worker, &left).await })
+            })
+            .await?;
+        Ok(described.0)
+    }
+
+    fn waits_for(&self) -> Option<&'static str> {
+        let up = self.pool.lock().iter().any(|worker| !worker.has_ended());
+        (!up).then_some("an SQL worker, none of which is up")
+    }
+}
+
+/// One try of a statement on a worker.
+type Attempt<T> = BoxFuture<'static, Result<T, Failure>>;
+
+impl SqlWorkers {
+    /// Sends a statement to a worker, and to another when that one is lost under it. Tells how
+    /// long it waited for the worker, too.
+    async fn on_a_worker<T>(
+        &self,
+        request: &SqlRequest,
+        attempt: fn(Arc<Worker>, SqlRequest) -> Attempt<T>,
+    ) -> Result<(T, Duration), QueryError> {
+        let begun = Instant::now();
         let mut tried = false;
         loop {
             let worker = self.pool.take().await?;
@@ -104,12 +142,8 @@ impl SqlEngine for SqlWorkers {
             left.timeout = request
                 .timeout
                 .map(|timeout| timeout.saturating_sub(begun.elapsed()));
-            let error = match statement::execute(&worker, &left).await {
-                Ok(mut execution) => {
-                    metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
-                    execution.times.worker = waited;
-                    return Ok(execution);
-                }
+            let error = match attempt(worker.clone(), left).await {
+                Ok(answer) => return Ok((answer, waited)),
                 Err(Failure::Told(error)) => return Err(error),
                 Err(Failure::Lost) => worker.loss(statement::id_of(request)).await,
             };
@@ -119,11 +153,6 @@ impl SqlEngine for SqlWorkers {
             }
             tried = true;
         }
-    }
-
-    fn waits_for(&self) -> Option<&'static str> {
-        let up = self.pool.lock().iter().any(|worker| !worker.has_ended());
-        (!up).then_some("an SQL worker, none of which is up")
     }
 }
 

@@ -4,13 +4,23 @@ use std::sync::Arc;
 
 use futures::stream;
 
-use crate::sql::{Execution, SqlRequest};
+use crate::sql::{Description, Execution, SqlRequest};
 use crate::worker::client::Failure;
 use crate::worker::process::Worker;
 
 /// What the statement is known by.
 pub fn id_of(request: &SqlRequest) -> &str {
     request.query_id.as_deref().unwrap_or_default()
+}
+
+/// Has a statement planned by a worker.
+pub async fn describe(worker: &Arc<Worker>, request: &SqlRequest) -> Result<Description, Failure> {
+    let guard = worker.enter(id_of(request));
+    let described = worker.client().describe(request).await;
+    if !matches!(described, Err(Failure::Lost)) {
+        guard.done();
+    }
+    described
 }
 
 /// Runs a statement on a worker. A failure before its first rows leaves it to be tried elsewhere.

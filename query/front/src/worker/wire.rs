@@ -17,7 +17,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::{ErrorCode, QueryError};
-use crate::sql::{At, Coverage, SqlRequest};
+use crate::sql::{At, Coverage, ParameterKind, PostgresStatement, SqlRequest};
+use crate::sqlstate::SqlState;
 use crate::start_times::StartTimes;
 
 /// The largest frame either side takes: a row of an answer must fit into one.
@@ -107,6 +108,8 @@ fn too_long(length: usize) -> io::Error {
 pub enum Request {
     /// To run a statement: a head, rows, and an end.
     Statement(StatementRequest),
+    /// To plan a statement: a head, the columns without rows, and an end.
+    Describe(StatementRequest),
     /// Which statements run: a head with their ids, and an end.
     Running,
 }
@@ -119,6 +122,8 @@ pub struct StatementRequest {
     at: At,
     timeout_ms: Option<u64>,
     query_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    postgres: Option<PostgresStatement>,
 }
 
 impl StatementRequest {
@@ -131,6 +136,7 @@ impl StatementRequest {
             at: request.at,
             timeout_ms: request.timeout.map(timeout_ms),
             query_id: request.query_id.clone().unwrap_or_default(),
+            postgres: request.postgres.clone(),
         }
     }
 
@@ -143,8 +149,16 @@ impl StatementRequest {
             timeout: self.timeout_ms.map(Duration::from_millis),
             max_rows: None,
             query_id: Some(self.query_id),
+            postgres: self.postgres,
         }
     }
+}
+
+/// What a statement takes, which goes before its columns.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct DescriptionHead {
+    /// The types of `$1`, `$2`, ….
+    pub parameters: Vec<ParameterKind>,
 }
 
 /// What is known of an answer before its first row.
@@ -207,6 +221,8 @@ struct ErrorMessage {
     code: String,
     message: String,
     hint: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sqlstate: Option<String>,
 }
 
 /// A typed error as a frame.
@@ -215,8 +231,9 @@ pub fn error_frame(error: &QueryError) -> Frame {
         code: error.code.parts().0.to_owned(),
         message: error.message.clone(),
         hint: error.hint.clone(),
+        sqlstate: error.sqlstate.map(|state| state.as_str().to_owned()),
     };
-    // Three strings always become JSON.
+    // Strings always become JSON.
     (
         Kind::Error,
         serde_json::to_vec(&message).unwrap_or_default(),
@@ -231,11 +248,12 @@ pub fn read_error(body: &[u8]) -> QueryError {
     };
     let code = ErrorCode::ALL.iter().copied();
     let code = code.into_iter().find(|code| code.parts().0 == message.code);
-    QueryError::new(
-        code.unwrap_or(ErrorCode::Internal),
-        message.message,
-        message.hint,
-    )
+    QueryError {
+        code: code.unwrap_or(ErrorCode::Internal),
+        message: message.message,
+        hint: message.hint,
+        sqlstate: message.sqlstate.as_deref().and_then(SqlState::find),
+    }
 }
 
 #[cfg(test)]
@@ -250,6 +268,8 @@ mod tests {
             let (kind, body) = error_frame(&sent);
             assert_eq!((kind, read_error(&body)), (Kind::Error, sent));
         }
+        let sent = QueryError::internal("what").with_sqlstate(SqlState::UndefinedTable);
+        assert_eq!(read_error(&error_frame(&sent).1), sent);
         assert_eq!(read_error(b"no JSON").code, ErrorCode::Internal);
     }
 

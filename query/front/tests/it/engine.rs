@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use headframe_query_front::access::Principal;
 use headframe_query_front::reports::{BlocksPage, PayoutsPage, Row, WorkersPage};
 use headframe_query_front::{
-    Engines, ErrorCode, Execution, QueryError, Reports, SqlEngine, SqlRequest,
+    Description, Engines, ErrorCode, Execution, QueryError, Reports, SqlEngine, SqlRequest,
 };
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
 use serde_json::Value;
@@ -70,12 +70,21 @@ impl SqlEngine for Scripted {
         })
     }
 
+    async fn describe(&self, request: &SqlRequest) -> Result<Description, QueryError> {
+        let schema = self.execute(request).await?.schema;
+        Ok(Description {
+            schema,
+            parameters: Vec::new(),
+        })
+    }
+
     fn waits_for(&self) -> Option<&'static str> {
         Some("somebody who never comes")
     }
 }
 
-struct NoReports;
+/// Pages that know nothing.
+pub struct NoReports;
 
 fn none<T>() -> Result<T, QueryError> {
     Err(QueryError::new(ErrorCode::NotFound, "no page", "ask SQL"))

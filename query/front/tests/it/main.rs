@@ -8,6 +8,7 @@ mod documents;
 mod engine;
 mod errors;
 mod held_refusals;
+mod postgres;
 mod server;
 mod signatures;
 mod slots;

@@ -1,0 +1,263 @@
+//! The PostgreSQL wire: what psql, Grafana and every driver of PostgreSQL speak.
+//!
+//! `pgwire` gives the types, SCRAM and what a message is called. Its own server reads messages of a
+//! gigabyte, panics at short ones, keeps whole answers in memory and does not notice a client that
+//! hangs up, so that connections, messages and statements are handled here. A statement goes the
+//! way of every other: the same engine, slots, limits, list of running queries, and live rows.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Guard;
+use crate::app_state::AppState;
+use crate::config::PostgresConfig;
+use crate::connection::limits::ConnectionLimits;
+use crate::sqlstate::SqlState;
+use crate::wire::postgres::backends::Backends;
+use crate::wire::postgres::login::Login;
+use crate::wire::postgres::message::Startup;
+use crate::wire::postgres::outcome::{Ended, Input, Output};
+use crate::wire::postgres::reader::MessageReader;
+use crate::wire::postgres::reply::{Replies, Severity};
+use crate::wire::postgres::session::{Entered, Session};
+use crate::wire::postgres::settings::SessionSettings;
+
+mod backends;
+mod command;
+mod copy;
+mod encode;
+mod lexer;
+mod login;
+pub mod message;
+mod outcome;
+mod parameter;
+mod reader;
+mod reply;
+mod running;
+mod session;
+pub mod settings;
+mod types;
+mod words;
+
+/// Pause after the system refused a connection, as it does when descriptors are used up.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a connection over a limit may take to hear of it.
+const REFUSAL: Duration = Duration::from_secs(1);
+/// Packets before a session's own: for TLS, for GSSAPI, and each once more.
+const MAX_STARTUP_PACKETS: usize = 4;
+
+/// The wire of one server.
+pub(crate) struct PostgresWire {
+    app: Arc<AppState>,
+    config: PostgresConfig,
+    login: Login,
+    backends: Arc<Backends>,
+}
+
+impl PostgresWire {
+    /// Over the statements of this server.
+    pub(crate) fn new(app: Arc<AppState>, config: PostgresConfig, guard: Guard) -> Self {
+        Self {
+            app,
+            config,
+            login: Login::new(guard),
+            backends: Arc::default(),
+        }
+    }
+
+    /// Accepts connections until `stop`, then waits until all have ended.
+    pub(crate) async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let wire = Arc::new(self);
+        let limits = ConnectionLimits::new(
+            wire.config.max_connections,
+            wire.config.max_connections_per_address,
+            "headframe_postgres_connections",
+        );
+        let mut tasks = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                Some(_) = tasks.join_next() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let (wire, stop) = (wire.clone(), stop.clone());
+            match limits.admit(peer.ip()) {
+                Ok(permit) => tasks.spawn(async move {
+                    let _permit = permit;
+                    wire.handle(stream, peer, &stop).await;
+                }),
+                Err(_) => {
+                    metrics::counter!("headframe_postgres_connections_refused_total").increment(1);
+                    tasks.spawn(async move {
+                        let refused = refuse_connection(stream);
+                        let _ = tokio::time::timeout(REFUSAL, refused).await;
+                    })
+                }
+            };
+        }
+        drop(listener);
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn handle(&self, stream: TcpStream, peer: SocketAddr, stop: &CancellationToken) {
+        // A small answer must not wait for the acknowledgement of the one before.
+        let _ = stream.set_nodelay(true);
+        let (read, write) = stream.into_split();
+        let read: Box<dyn AsyncRead + Send + Unpin> = Box::new(read);
+        let write: Box<dyn AsyncWrite + Send + Unpin> = Box::new(write);
+        let max_bytes = self.config.max_message_kib << 10;
+        let body_timeout = Duration::from_millis(self.app.config.body_timeout_ms);
+        let mut input = MessageReader::new(read, max_bytes, body_timeout);
+        let write_timeout = Duration::from_millis(self.app.config.write_timeout_ms);
+        let mut output = Replies::new(write, write_timeout);
+        let deadline = Instant::now() + Duration::from_millis(self.config.login_timeout_ms);
+        let entered = tokio::select! {
+            entered = self.enter(peer, &mut input, &mut output, deadline) => entered,
+            () = stop.cancelled() => Err(Ended::Gone),
+        };
+        match entered {
+            Ok(Some(entered)) => {
+                let idle = Duration::from_secs(self.config.idle_timeout_s);
+                let (app, backend) = (self.app.clone(), self.backends.register());
+                let session = Session::new(app, (input, output), entered, backend, idle);
+                // A session is large, and most connections are none yet.
+                Box::pin(session.run(stop)).await;
+            }
+            Err(Ended::Refused(state, message)) => {
+                output.error(Severity::Fatal, state, &message, "");
+                // The client may be gone as well.
+                let _ = output.shutdown().await;
+            }
+            Ok(None) | Err(Ended::Gone | Ended::Silent) => {}
+        }
+    }
+
+    /// From the first packet to the end of the log-in; `None` where no session was asked for.
+    async fn enter(
+        &self,
+        peer: SocketAddr,
+        input: &mut Input,
+        output: &mut Output,
+        deadline: Instant,
+    ) -> Result<Option<Entered>, Ended> {
+        for _ in 0..MAX_STARTUP_PACKETS {
+            match input.startup(deadline).await? {
+                Startup::Tls | Startup::Gss => {
+                    output.byte(b'N');
+                    output.flush().await?;
+                }
+                Startup::Cancel { backend, key } => {
+                    self.cancel(backend, &key);
+                    return Ok(None);
+                }
+                Startup::Session { minor, parameters } => {
+                    return self
+                        .log_in(peer, input, output, deadline, minor, parameters)
+                        .await
+                        .map(Some);
+                }
+            }
+        }
+        let message = "a session begins with a start-up packet".to_owned();
+        Err(Ended::Refused(SqlState::ProtocolViolation, message))
+    }
+
+    /// Ends what a session does, for whoever knows its key. The answer is the same either way.
+    fn cancel(&self, backend: i32, key: &[u8]) {
+        if let (Some(id), Ok(queries)) = (self.backends.query_of(backend, key), self.app.queries())
+        {
+            queries.running().cancel(&id);
+        }
+    }
+
+    async fn log_in(
+        &self,
+        peer: SocketAddr,
+        input: &mut Input,
+        output: &mut Output,
+        deadline: Instant,
+        minor: u16,
+        parameters: Vec<(String, String)>,
+    ) -> Result<Entered, Ended> {
+        let extensions = parameters.iter().map(|(name, _)| name.as_str());
+        let extensions: Vec<&str> = extensions
+            .filter(|name| name.starts_with("_pq_."))
+            .collect();
+        if minor > 0 || !extensions.is_empty() {
+            output.negotiate_version(&extensions);
+        }
+        let value = |wanted: &str| {
+            let mut parameters = parameters.iter();
+            parameters
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.as_str())
+        };
+        let Some(user) = value("user").filter(|user| !user.is_empty()) else {
+            let message = "the start-up packet names no user".to_owned();
+            return Err(Ended::Refused(SqlState::InvalidAuthorization, message));
+        };
+        if value("replication").is_some_and(|value| !matches!(value, "false" | "off" | "no" | "0"))
+        {
+            let message = "this server has no replication".to_owned();
+            return Err(Ended::Refused(SqlState::FeatureNotSupported, message));
+        }
+        let principal = self
+            .login
+            .admit(user, peer.ip(), input, output, deadline)
+            .await?;
+        let mut settings = SessionSettings::new(user);
+        for (name, value) in settings_of(&parameters) {
+            settings
+                .set(&name.to_lowercase(), Some(value.to_owned()))
+                .map_err(|error| Ended::Refused(error.sqlstate(), error.message))?;
+        }
+        Ok(Entered {
+            principal,
+            settings,
+            user: user.to_owned(),
+        })
+    }
+}
+
+/// The settings in a start-up packet: every name that is none of the protocol's, and those in
+/// `options`, written as `-c name=value`.
+fn settings_of(parameters: &[(String, String)]) -> Vec<(&str, &str)> {
+    let mut settings = Vec::new();
+    for (name, value) in parameters {
+        match name.as_str() {
+            "user" | "database" | "replication" => {}
+            "options" => {
+                let words = value.split_whitespace();
+                let words =
+                    words.map(|word| word.trim_start_matches("-c").trim_start_matches("--"));
+                settings.extend(words.filter_map(|word| word.split_once('=')));
+            }
+            name if name.starts_with("_pq_.") => {}
+            name => settings.push((name, value.as_str())),
+        }
+    }
+    settings
+}
+
+async fn refuse_connection(stream: TcpStream) -> std::io::Result<()> {
+    let mut output = Replies::new(stream, REFUSAL);
+    let hint = "close some, or raise postgres.max_connections";
+    let message = "sorry, too many clients already";
+    output.error(Severity::Fatal, SqlState::TooManyConnections, message, hint);
+    output.shutdown().await
+}

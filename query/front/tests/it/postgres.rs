@@ -1,0 +1,193 @@
+//! The PostgreSQL wire before an engine whose answers are known: sessions, both protocols, limits,
+//! and clients that do not follow the protocol.
+
+mod client;
+mod engine;
+mod extended;
+mod hostile;
+mod login;
+
+use std::time::Duration;
+
+use headframe_query_front::QueryConfig;
+
+use self::client::{Wire, kinds, rows, sqlstate, tag, texts};
+use crate::server::config;
+
+#[tokio::test]
+async fn values_of_every_type_are_written_as_text() {
+    let wire = Wire::start().await;
+    let mut client = wire.connect().await;
+    let replies = client.query("types").await;
+    assert_eq!(kinds(&replies), "TDDCZ");
+    let expected = [
+        "t",
+        "99999999999999999999999999999999999999",
+        "0.25",
+        "矿\t\"a\",b",
+        "\\x00ff",
+        "2026-01-05 00:00:00.12+00",
+        "{1,NULL}",
+        "-",
+    ];
+    assert_eq!(texts(&replies), [expected.to_vec(), vec!["-"; 8]]);
+    assert_eq!(tag(&replies), "SELECT 2");
+}
+
+#[tokio::test]
+async fn a_text_with_several_statements_is_answered_up_to_its_first_error() {
+    let wire = Wire::start().await;
+    let mut client = wire.connect().await;
+    let replies = client.query("rows 1; BEGIN; missing; rows 1").await;
+    assert_eq!(kinds(&replies), "TDCCEZ");
+    assert_eq!(sqlstate(&replies).as_deref(), Some("42P01"));
+    assert_eq!(
+        replies.last().unwrap().1,
+        b"E",
+        "the transaction has failed"
+    );
+    assert_eq!(
+        sqlstate(&client.query("rows 1").await).as_deref(),
+        Some("25P02")
+    );
+    let replies = client.query("COMMIT").await;
+    assert_eq!(
+        (tag(&replies).as_str(), replies[1].1.as_slice()),
+        ("ROLLBACK", &b"I"[..])
+    );
+    assert_eq!(kinds(&client.query("  -- nothing\n;").await), "IZ");
+    let late = client.query("late error").await;
+    assert_eq!(sqlstate(&late).as_deref(), Some("53200"));
+    assert_eq!(rows(&late).len(), 10);
+}
+
+#[tokio::test]
+async fn sessions_keep_their_settings_to_themselves() {
+    let wire = Wire::start().await;
+    let (mut one, mut other) = (wire.connect().await, wire.connect().await);
+    let replies = one
+        .query("SET application_name = 'x'; SHOW application_name")
+        .await;
+    assert_eq!(kinds(&replies), "SCTDCZ");
+    assert_eq!(texts(&replies), [["x"]]);
+    assert_eq!(texts(&other.query("SHOW application_name").await), [[""]]);
+    assert_eq!(texts(&other.query("SHOW server_version").await), [["16.6"]]);
+    assert_eq!(
+        sqlstate(&one.query("SHOW nonsense").await).as_deref(),
+        Some("42704")
+    );
+    let refused = one.query("SET datafusion.execution.batch_size = 1").await;
+    assert_eq!(sqlstate(&refused).as_deref(), Some("42501"));
+    assert_eq!(
+        sqlstate(&one.query("COPY t TO '/tmp/x'").await).as_deref(),
+        Some("42501")
+    );
+    assert_eq!(
+        wire.seen.requests.lock().unwrap().len(),
+        0,
+        "the engine was asked nothing"
+    );
+    one.query("SET statement_timeout = '2s'; rows 1").await;
+    let asked = wire.seen.requests.lock().unwrap()[0].clone();
+    assert_eq!(asked.timeout, Some(Duration::from_secs(2)));
+    assert_eq!(asked.postgres.unwrap().user, "somebody");
+}
+
+#[tokio::test]
+async fn a_statement_is_cancelled_by_its_key_and_by_nothing_else() {
+    let wire = Wire::start().await;
+    for sql in ["silent", "no planning", "endless"] {
+        let mut client = wire.connect().await;
+        let body = [sql.as_bytes(), b"\0"].concat();
+        client.send(b'Q', &body).await;
+        wire.until_working(1).await;
+        let mut wrong = client.backend.clone();
+        wrong[7] ^= 1;
+        for key in [wrong, client.backend.clone()] {
+            let mut canceller = wire.raw().await;
+            let request = [&80_877_102_u32.to_be_bytes()[..], &key].concat();
+            canceller.packet(&request).await;
+            assert!(canceller.reply().await.is_none(), "nothing is said");
+        }
+        let replies = client.until_ready().await;
+        assert_eq!(sqlstate(&replies).as_deref(), Some("57014"), "{sql}");
+        wire.until_working(0).await;
+        assert_eq!(
+            tag(&client.query("rows 3").await),
+            "SELECT 3",
+            "the session goes on"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_ends_its_statement() {
+    let wire = Wire::start().await;
+    for sql in ["silent", "no planning", "endless"] {
+        let mut client = wire.connect().await;
+        client.send(b'Q', &[sql.as_bytes(), b"\0"].concat()).await;
+        wire.until_working(1).await;
+        drop(client);
+        wire.until_working(0).await;
+    }
+}
+
+#[tokio::test]
+async fn statements_over_the_limits_are_refused_with_a_state_of_their_own() {
+    let query = QueryConfig {
+        max_concurrent: 1,
+        timeout_s: 1,
+        ..config()
+    };
+    let wire = Wire::start_with(query, Default::default()).await;
+    let (mut one, mut other) = (wire.connect().await, wire.connect().await);
+    one.send(b'Q', b"silent\0").await;
+    wire.until_working(1).await;
+    assert_eq!(
+        sqlstate(&other.query("rows 1").await).as_deref(),
+        Some("53300")
+    );
+    assert_eq!(
+        sqlstate(&one.until_ready().await).as_deref(),
+        Some("57014"),
+        "out of time"
+    );
+    assert_eq!(tag(&other.query("rows 1").await), "SELECT 1");
+}
+
+#[tokio::test]
+async fn a_copy_is_written_in_each_format() {
+    let wire = Wire::start().await;
+    let mut client = wire.connect().await;
+    let data = |replies: &[client::Reply]| -> String {
+        let parts = replies.iter().filter(|(kind, _)| *kind == b'd');
+        parts
+            .map(|(_, body)| String::from_utf8_lossy(body).into_owned())
+            .collect()
+    };
+    let replies = client.query("COPY (types) TO STDOUT").await;
+    assert_eq!(kinds(&replies), "HddcCZ");
+    assert_eq!(tag(&replies), "COPY 2");
+    let text = data(&replies);
+    let first = text.lines().next().unwrap();
+    assert!(first.contains("\t矿\\t\"a\",b\t\\\\x00ff\t"), "{first}");
+    assert!(first.ends_with("\t\\N"), "{first}");
+    let replies = client
+        .query("COPY (types) TO STDOUT WITH (FORMAT csv, HEADER)")
+        .await;
+    let csv = data(&replies);
+    assert!(
+        csv.starts_with("yes,amount,ratio,name,raw,time,list,nothing\n"),
+        "{csv}"
+    );
+    assert!(csv.contains(",\"矿\t\"\"a\"\",b\",\\x00ff,"), "{csv}");
+    assert!(csv.ends_with(",,,,,,,\n"), "{csv}");
+    let replies = client
+        .query("COPY (rows 2) TO STDOUT (FORMAT binary)")
+        .await;
+    let parts = replies.iter().filter(|(kind, _)| *kind == b'd');
+    let bytes: Vec<u8> = parts.flat_map(|(_, body)| body.clone()).collect();
+    let row = |n: u8| [&[0, 1, 0, 0, 0, 8][..], &[0, 0, 0, 0, 0, 0, 0, n]].concat();
+    let head = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    assert_eq!(bytes, [head, row(0), row(1), vec![0xff, 0xff]].concat());
+}
