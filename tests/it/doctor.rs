@@ -7,6 +7,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use headframe_stratum::net::tls::{TlsConfig, TlsIdentity};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
 use crate::config::SUBADDRESS;
 use crate::monerod::{Monerod, WALLET};
 use crate::server::free_port;
@@ -199,4 +205,70 @@ fn a_bad_configuration_is_a_finding_and_the_machine_is_looked_at_all_the_same() 
         !output.status.success() && text.contains("there is no check \"colour\"; there are"),
         "{text}"
     );
+}
+
+/// A server that shows the certificate in this folder, which is made if it is not there; its
+/// address.
+async fn shows_certificate(folder: &Path) -> String {
+    TlsIdentity::load(&TlsConfig::default().in_folder(folder)).unwrap();
+    let chain = CertificateDer::pem_file_iter(folder.join("stratum-cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.join("stratum-key.pem")).unwrap();
+    let provider = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider();
+    let config = ServerConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.map(Result::unwrap).collect(), key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that only looks at the certificate hangs up.
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_successor_that_shows_another_certificate_is_named() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let own = folder.path().join("data/tls");
+    let file = configure(folder.path(), "http://127.0.0.1:1", WALLET, free_port());
+    let text = std::fs::read_to_string(folder.path().join(&file)).unwrap();
+    let look = |successor: &str| {
+        let more = format!("{text}successor = \"{successor}\"\n");
+        std::fs::write(folder.path().join(&file), more).unwrap();
+        let (code, findings, _) =
+            doctor(folder.path(), &["--config", &file, "--only", "successor"]);
+        let (judged, words) = verdict(&findings, "successor");
+        (code, judged.to_owned(), words.to_owned())
+    };
+    let stranger = shows_certificate(other.path()).await;
+    let (code, judged, words) = look(&stranger);
+    assert_eq!((code, judged.as_str()), (0, "warn"), "{words}");
+    assert!(words.contains("has no certificate yet"), "{words}");
+    let same = shows_certificate(&own).await;
+    let (_, judged, words) = look(&same);
+    assert_eq!(judged, "ok", "{words}");
+    assert!(words.contains(&same), "{words}");
+    let fingerprint = |folder: &Path| {
+        let found = TlsIdentity::existing_fingerprint(&TlsConfig::default().in_folder(folder));
+        found.unwrap().unwrap()
+    };
+    let (_, judged, words) = look(&stranger);
+    assert_eq!(judged, "warn", "{words}");
+    for named in [fingerprint(&own), fingerprint(other.path()), stranger] {
+        assert!(words.contains(&named), "{named}: {words}");
+    }
+    assert!(words.contains("cert_file and key_file"), "{words}");
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let (_, judged, words) = look(&nobody);
+    assert_eq!(judged, "warn", "{words}");
+    assert!(words.contains("shows no certificate"), "{words}");
+    std::fs::write(own.join("stratum-cert.pem"), "no certificate").unwrap();
+    let (code, judged, words) = look(&same);
+    assert_eq!((code, judged.as_str()), (1, "fail"), "{words}");
 }

@@ -392,3 +392,38 @@ async fn shares_beyond_all_measure_are_frozen_before_they_are_paid() {
     running.stop().await;
     fixture.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shares_are_read_ahead_before_the_first_block_after_a_start() {
+    let fixture = Fixture::new(&Shares).await;
+    let running = Everything::run(&fixture).await;
+    for n in 0..12 {
+        let found = (n == 9).then(|| hash(1));
+        let share = share(n, "a", 100, 1_000, found.as_deref());
+        fixture.publisher.record(&share).await.unwrap();
+    }
+    for status in ["candidate", "accepted"] {
+        let row = block(&hash(1), 10, status, ("pplns", 2_000, 0));
+        fixture.publisher.record(&row).await.unwrap();
+    }
+    until_paid(&fixture, 3).await;
+    running.kill().await;
+    // Nobody else reads the files of shares now, and nothing is due.
+    fixture.store.forget_read();
+    let blocks = fixture.run(&Blocks).await;
+    let is_share_file = |path: &String| {
+        path.starts_with("shares/") && path.ends_with(".parquet") && !path.contains("_delta_log")
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while !fixture.store.read().iter().any(is_share_file) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "no shares are read ahead: {:?}",
+            fixture.store.read()
+        );
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(said(&fixture).await.len(), 3, "nothing was stated anew");
+    blocks.stop().await;
+    fixture.end().await;
+}

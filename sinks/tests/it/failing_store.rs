@@ -3,6 +3,7 @@
 // Neither crate's tests need all of it.
 #![allow(dead_code)]
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -67,6 +68,8 @@ pub struct FailingStore {
     /// Puts of [`Fault::Sometimes`].
     chances: AtomicU64,
     requests: Mutex<Requests>,
+    /// Paths of which something was read.
+    read: Mutex<BTreeSet<String>>,
 }
 
 impl FailingStore {
@@ -81,6 +84,7 @@ impl FailingStore {
             failed: AtomicU64::new(0),
             chances: AtomicU64::new(0),
             requests: Mutex::default(),
+            read: Mutex::default(),
         }
     }
 
@@ -110,6 +114,21 @@ impl FailingStore {
     /// All requests so far.
     pub fn requests(&self) -> Requests {
         *self.requests.lock().unwrap()
+    }
+
+    /// Paths of which something was read since [`FailingStore::forget_read`].
+    pub fn read(&self) -> BTreeSet<String> {
+        self.read.lock().unwrap().clone()
+    }
+
+    /// Begins anew with what was read.
+    pub fn forget_read(&self) {
+        self.read.lock().unwrap().clear();
+    }
+
+    fn note_get(&self, location: &Path) {
+        self.requests.lock().unwrap().gets += 1;
+        self.read.lock().unwrap().insert(location.to_string());
     }
 
     /// Puts that failed or waited so far.
@@ -212,11 +231,11 @@ impl ObjectStore for FailingStore {
         self.inner.put_multipart_opts(location, opts).await
     }
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.requests.lock().unwrap().gets += 1;
+        self.note_get(location);
         self.inner.get_opts(location, options).await
     }
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.requests.lock().unwrap().gets += 1;
+        self.note_get(location);
         self.inner.get_ranges(location, ranges).await
     }
     fn delete_stream(

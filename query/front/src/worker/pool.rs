@@ -269,3 +269,82 @@ impl Probe for WorkersProbe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::config::QueryConfig;
+
+    type End = watch::Sender<Option<EndReason>>;
+
+    /// A pool that uses two workers and keeps a spare one; each runs so many statements.
+    fn pool(statements: [usize; 3]) -> (Pool, [End; 3]) {
+        let ids = ["a", "b", "c", "d"];
+        let workers = [1, 2, 3].map(|pid| {
+            let running = statements[pid - 1];
+            Worker::without_process(pid as u32, &ids[..running])
+        });
+        let settings = WorkerSettings {
+            query: QueryConfig::default(),
+            lake_url: String::new(),
+            lake_options: Default::default(),
+            socket: Default::default(),
+            live_rows: Default::default(),
+        };
+        let pool = Pool {
+            program: WorkerProgram {
+                path: Default::default(),
+                arguments: Vec::new(),
+            },
+            used: settings.query.sql_workers,
+            settings,
+            workers: Mutex::new(workers.iter().map(|(worker, _)| worker.clone()).collect()),
+            up: watch::channel(3).0,
+            lost: Notify::new(),
+            stop: CancellationToken::new(),
+            watched: TaskTracker::new(),
+        };
+        (pool, workers.map(|(_, end)| end))
+    }
+
+    /// The worker that the next statement goes to; `None` when it waits for one.
+    fn next(pool: &Pool) -> Option<u32> {
+        let taken = pool.take().now_or_never()?;
+        taken.ok().map(|worker| worker.pid)
+    }
+
+    #[test]
+    fn the_spare_worker_gets_statements_only_when_one_in_use_has_ended() {
+        let (pool, ends) = pool([3, 1, 0]);
+        assert_eq!(next(&pool), Some(2), "the less busy one of the two in use");
+        ends[1].send_replace(Some(EndReason::Memory));
+        assert_eq!(next(&pool), Some(3), "the spare one steps in at once");
+        ends[2].send_replace(Some(EndReason::Ended));
+        assert_eq!(next(&pool), Some(1), "busy as it is");
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_has_ended_gets_no_statement_before_another_is_up() {
+        let (pool, ends) = pool([0, 0, 0]);
+        for end in &ends {
+            end.send_replace(Some(EndReason::Ended));
+        }
+        assert_eq!(next(&pool), None, "all of them have ended");
+        let mut waiting = std::pin::pin!(pool.take());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let (fresh, _end) = Worker::without_process(4, &[]);
+        pool.lock().push(fresh);
+        pool.tell();
+        assert_eq!(waiting.await.unwrap().pid, 4);
+        let gone = pool.lock()[0].clone();
+        pool.remove(&gone, EndReason::Ended);
+        assert_eq!(next(&pool), Some(4));
+        assert!(
+            pool.lost.notified().now_or_never().is_some(),
+            "another one is started in its place"
+        );
+    }
+}

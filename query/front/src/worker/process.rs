@@ -299,24 +299,33 @@ impl Drop for StatementGuard {
 }
 
 #[cfg(test)]
+impl Worker {
+    /// A worker without a process that runs these statements, and what ends it.
+    pub(super) fn without_process(
+        pid: u32,
+        running: &[&str],
+    ) -> (Arc<Self>, watch::Sender<Option<EndReason>>) {
+        let (end, ended) = watch::channel(None);
+        let worker = Self {
+            pid,
+            client: WorkerClient::new(PathBuf::new()),
+            memory_mib: 1536,
+            statements: Mutex::new(running.iter().map(|id| (*id).to_owned()).collect()),
+            kill: mpsc::channel(1).0,
+            end: ended,
+            last_alone: OnceLock::new(),
+        };
+        (Arc::new(worker), end)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn ended_worker(reason: EndReason, running: &[&str]) -> Arc<Worker> {
-        let (end, ended) = watch::channel(None);
-        let worker = Arc::new(Worker {
-            pid: 0,
-            client: WorkerClient::new(PathBuf::new()),
-            memory_mib: 1536,
-            statements: Mutex::default(),
-            kill: mpsc::channel(1).0,
-            end: ended,
-            last_alone: OnceLock::new(),
-        });
-        worker
-            .lock()
-            .extend(running.iter().map(|id| (*id).to_owned()));
+        let (worker, end) = Worker::without_process(0, running);
         worker.note_last_statement();
         end.send_replace(Some(reason));
         worker
