@@ -2,8 +2,9 @@
 //! pipeline processes compete.
 //!
 //! At every restart and at the end: what was acknowledged is in the table exactly once, and rollups
-//! equal the same sums over raw rows. `HEADFRAME_KILLS` sets the number of kills. The report is
-//! printed and kept as `kill-report.txt` in the target folder.
+//! equal the same sums over raw rows; one of the SQL workers is killed under these questions.
+//! `HEADFRAME_KILLS` sets the number of kills. The report is printed and kept as `kill-report.txt`
+//! in the target folder.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -167,6 +168,7 @@ async fn kill_loses_nothing_and_doubles_nothing() {
     };
     let mut running = start();
     let mut done = [0_usize; BLOWS.len()];
+    let mut workers_killed = 0;
     for kill in 0..kills {
         let acknowledged = producers.acknowledged.load(Ordering::Relaxed);
         producers.permits.add_permits(BETWEEN);
@@ -177,8 +179,12 @@ async fn kill_loses_nothing_and_doubles_nothing() {
                 number(row, "n") >= due
             })
             .await;
-        check_unique(&running).await;
-        check_rollups(&running).await;
+        let checks = async {
+            check_unique(&running).await;
+            check_rollups(&running).await;
+        };
+        let killed = running.kill_an_sql_worker_during(&mut random, checks).await;
+        workers_killed += usize::from(killed);
         let what = random.random_range(0..BLOWS.len());
         done[what] += 1;
         report.say(&format!(
@@ -212,6 +218,10 @@ async fn kill_loses_nothing_and_doubles_nothing() {
     for (what, times) in BLOWS.iter().zip(done) {
         report.say(&format!("{times:>4} x {what}"));
     }
+    report.say(&format!(
+        "{workers_killed:>4} x kill -9 of an SQL worker under the questions"
+    ));
+    assert!(workers_killed > 0, "no SQL worker was killed");
     running.kill();
     nats.shutdown().await;
 }

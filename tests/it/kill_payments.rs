@@ -1,9 +1,9 @@
 //! Kills of the payer, `kill -9` at random moments against a real wallet, which is killed now and
 //! then itself.
 //!
-//! After every kill: no payment has two transactions, the ledger is balanced. At the end the
-//! wallet's own history and the confirmed payments are the same, to the atomic unit.
-//! `HEADFRAME_PAY_KILLS` sets the number of kills.
+//! After every kill: no payment has two transactions, the ledger is balanced; an SQL worker is
+//! killed under these questions. At the end the wallet's own history and the confirmed payments are
+//! the same, to the atomic unit. `HEADFRAME_PAY_KILLS` sets the number of kills.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -39,6 +39,7 @@ async fn kill_of_the_payer_pays_nothing_twice_and_loses_nothing() {
         .to_owned();
     let mut credited = 0;
     let mut steps = BTreeSet::new();
+    let mut workers_killed = 0;
     for kill in 0..kills {
         let first = random.random_range(1..1_000);
         credited += pool.found(&[(&main, first), (&sub, 1_000 - first)]).await;
@@ -59,9 +60,15 @@ async fn kill_of_the_payer_pays_nothing_twice_and_loses_nothing() {
         steps.extend(pool.lines(open).await);
         let double = "SELECT payment AS line FROM payments WHERE tx_id IS NOT NULL GROUP BY \
                       payment HAVING count(DISTINCT tx_id) > 1";
-        assert_eq!(pool.lines(double).await, Vec::<String>::new());
-        pool.ledger_is_balanced().await;
+        let checks = async {
+            assert_eq!(pool.lines(double).await, Vec::<String>::new());
+            pool.ledger_is_balanced().await;
+        };
+        let server = pool.running();
+        let killed = server.kill_an_sql_worker_during(&mut random, checks).await;
+        workers_killed += usize::from(killed);
     }
+    assert!(workers_killed > 0, "no SQL worker was killed");
     let rest = "SELECT CAST(coalesce(sum(balance_atomic), 0) AS BIGINT) AS n FROM balances \
                 WHERE account = 'in_transit' OR account LIKE 'miner:%' OR account LIKE \
                 'immature:%'";
@@ -71,7 +78,10 @@ async fn kill_of_the_payer_pays_nothing_twice_and_loses_nothing() {
     let balances = pool.ledger_is_balanced().await;
     assert_eq!(-balances["coinbase"], credited, "no credit was lost");
     assert_eq!(balances["paid"] + balances["fee"], credited);
-    println!("{transactions} transactions, each payment one; after kills payments were {steps:?}");
+    println!(
+        "{transactions} transactions, each payment one; after kills payments were {steps:?}; \
+         {workers_killed} SQL workers killed as well"
+    );
     assert!(
         transactions >= kills as usize / 2,
         "only {transactions} transactions"

@@ -2,8 +2,9 @@
 //! random.
 //!
 //! After each blow and at the end: a share whose miner was told OK is in the table `shares`, and no
-//! share is there twice. A share's worker name is its own, so each is found. `HEADFRAME_POOL_KILLS`
-//! sets the number of kills; the report is kept as `pool-kill-report.txt` in the target folder.
+//! share is there twice. A share's worker name is its own, so each is found. One of the SQL workers
+//! is killed under that question. `HEADFRAME_POOL_KILLS` sets the number of kills; the report is
+//! kept as `pool-kill-report.txt` in the target folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -364,6 +365,7 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
         });
     }
     let mut done = [0_usize; BLOWS.len()];
+    let mut workers_killed = 0;
     for kill in 0..kills {
         siege.more(random.random_range(2..15)).await;
         // Each kind in turn first, so that even a short siege has all of them.
@@ -374,7 +376,10 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
         };
         done[what] += 1;
         siege.blow(what).await;
-        let rows = check(&tables, &answers).await;
+        let mut rows = 0;
+        let checked = async { rows = check(&tables, &answers).await };
+        let killed = tables.kill_an_sql_worker_during(&mut random, checked).await;
+        workers_killed += usize::from(killed);
         siege.say(&format!(
             "{:>4}: {}; {rows} shares in the table, each once, none missing",
             kill + 1,
@@ -407,6 +412,10 @@ async fn a_kill_costs_no_share_that_a_miner_was_told_is_ok() {
     for (what, times) in BLOWS.iter().zip(done) {
         siege.say(&format!("{times:>4} x {what}"));
     }
+    siege.say(&format!(
+        "{workers_killed:>4} x kill -9 of an SQL worker under the question"
+    ));
+    assert!(workers_killed > 0, "no SQL worker was killed");
     drop(siege.pool.take());
     tables.kill();
     siege.nats.shutdown().await;

@@ -1,10 +1,13 @@
 //! `headframe up` as a child process beside a nats-server of the test's own, asked over HTTP.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use rand::Rng;
+use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 /// How long anything may take before the test gives up on it.
@@ -102,6 +105,46 @@ impl Headframe {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The ids of its SQL workers.
+    pub fn sql_workers(&self) -> BTreeSet<u32> {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let pid = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
+        let is_worker = |pid: &u32| {
+            let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
+            let parent_of = |stat: String| {
+                let rest = stat.rsplit_once(") ")?.1.to_owned();
+                rest.split(' ').nth(1)?.parse::<u32>().ok()
+            };
+            read("stat").and_then(parent_of) == Some(self.pid())
+                && read("cmdline").is_some_and(|line| line.contains("sql-worker"))
+        };
+        processes.filter_map(pid).filter(is_worker).collect()
+    }
+
+    /// Sends statements and kills one of the SQL workers at a random moment of them; answers
+    /// whether there was one.
+    pub async fn kill_an_sql_worker_during(
+        &self,
+        random: &mut StdRng,
+        statements: impl Future<Output = ()>,
+    ) -> bool {
+        let moment = Instant::now() + Duration::from_millis(random.random_range(0..40));
+        let kill = async {
+            // The statements go on meanwhile.
+            let mut looks = tokio::time::interval(Duration::from_millis(1));
+            while Instant::now() < moment {
+                looks.tick().await;
+            }
+            let workers: Vec<u32> = self.sql_workers().into_iter().collect();
+            let Some(last) = workers.len().checked_sub(1) else {
+                return false;
+            };
+            signal(workers[random.random_range(0..=last)], "KILL");
+            true
+        };
+        tokio::join!(statements, kill).1
     }
 
     /// `kill -9`, and waits for the end.
