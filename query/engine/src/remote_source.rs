@@ -29,13 +29,13 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 /// newer ones. As many bytes as the front holds of the streams asked about lately.
 #[derive(Default)]
 pub struct KeptTails {
-    tails: Mutex<HashMap<&'static str, Kept>>,
+    tails: Mutex<HashMap<&'static str, StreamTail>>,
 }
 
-struct Kept {
+struct StreamTail {
     generation: u64,
     tail: Arc<KeptTail>,
-    asked: Instant,
+    used_at: Instant,
 }
 
 /// One stream, whose tables the worker opens itself.
@@ -63,7 +63,7 @@ impl RemoteSource {
     }
 
     async fn fetch(&self, wait: Duration) -> Result<Live, Failure> {
-        let kept = self.kept.of(self.stream.name());
+        let kept = self.kept.rows_of(self.stream.name());
         let (head, batches) = self.receive(wait, kept).await?;
         let live = match self.kept.add(self.stream.name(), &head, &batches)? {
             Some(tail) => (head, tail),
@@ -123,7 +123,7 @@ impl RemoteSource {
 
 impl KeptTails {
     /// What is kept of a stream.
-    fn of(&self, stream: &str) -> Option<KeptRows> {
+    fn rows_of(&self, stream: &str) -> Option<KeptRows> {
         let tails = self.lock();
         let kept = tails.get(stream)?;
         Some(KeptRows {
@@ -140,12 +140,12 @@ impl KeptTails {
         batches: &[RecordBatch],
     ) -> Result<Option<Arc<KeptTail>>, QueryError> {
         let mut tails = self.lock();
-        tails.retain(|name, kept| *name == stream || kept.asked.elapsed() < KEPT_FOR);
+        tails.retain(|name, kept| *name == stream || kept.used_at.elapsed() < KEPT_FOR);
         if let Some(kept) = tails.get_mut(stream)
             && kept.generation == head.generation
             && kept.tail.view().through >= head.from
         {
-            kept.asked = Instant::now();
+            kept.used_at = Instant::now();
             kept.tail.committed(head.after);
             push(&kept.tail, head, batches)?;
             return Ok(Some(kept.tail.clone()));
@@ -154,10 +154,10 @@ impl KeptTails {
             return Ok(None);
         }
         let tail = whole(head, batches)?;
-        let kept = Kept {
+        let kept = StreamTail {
             generation: head.generation,
             tail: tail.clone(),
-            asked: Instant::now(),
+            used_at: Instant::now(),
         };
         tails.insert(stream, kept);
         Ok(Some(tail))
@@ -165,7 +165,7 @@ impl KeptTails {
 
     /// A tail is whole between any two statements, so that a panic elsewhere cannot have left it
     /// half changed.
-    fn lock(&self) -> MutexGuard<'_, HashMap<&'static str, Kept>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<&'static str, StreamTail>> {
         self.tails.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -453,7 +453,7 @@ mod tests {
         both.push(100, 2);
         both.check().await;
         both.push(3, 2);
-        let kept = both.worker.kept.of("shares");
+        let kept = both.worker.kept.rows_of("shares");
         assert_eq!(kept.map(|kept| kept.through), Some(100));
         let received = both.worker.receive(Duration::ZERO, kept).await;
         let Ok((head, batches)) = received else {

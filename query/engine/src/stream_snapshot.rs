@@ -65,12 +65,12 @@ impl StreamSnapshot {
         rollups: &[&'static dyn Rollup],
         wait: Duration,
     ) -> Result<Self, EngineError> {
-        let asked = Instant::now();
+        let begun = Instant::now();
         let Live {
             acknowledged,
             mut tail,
         } = source.live(wait).await;
-        let tail_wait = asked.elapsed();
+        let tail_wait = begun.elapsed();
         let mut attempt = 1;
         loop {
             let mut stored = Vec::with_capacity(rollups.len());

@@ -54,7 +54,7 @@ impl HeldRefusals {
         let delay = {
             // The maps are whole between any two statements.
             let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-            match Outcome::of(status) {
+            match Outcome::from_status(status) {
                 Outcome::Success => {
                     history.forget(address);
                     return;
@@ -87,7 +87,7 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn of(status: StatusCode) -> Self {
+    fn from_status(status: StatusCode) -> Self {
         match status.as_u16() {
             200..=299 => Self::Success,
             499 => Self::Neither,
@@ -208,7 +208,7 @@ mod tests {
             (507, Outcome::Refusal),
         ] {
             let status = StatusCode::from_u16(status).unwrap_or_default();
-            assert_eq!(Outcome::of(status), outcome, "{status}");
+            assert_eq!(Outcome::from_status(status), outcome, "{status}");
         }
     }
 

@@ -129,10 +129,10 @@ async fn admit(gate: Gate, request: Request, next: Next) -> Response {
     let Some(slots) = &gate.slots else {
         return next.run(request).await;
     };
-    let asked = Instant::now();
+    let begun = Instant::now();
     match slots.acquire(principal).await {
         Ok(slot) => {
-            let waited = asked.elapsed();
+            let waited = begun.elapsed();
             let mut response = next.run(request).await;
             let timing = start_times::waited_for_slot(waited);
             if let Some(timing) = timing.filter(|_| waited >= WORTH_NAMING) {

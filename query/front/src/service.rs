@@ -42,8 +42,8 @@ pub struct Answer {
     pub schema: SchemaRef,
     /// What was read.
     pub coverage: Vec<Coverage>,
-    /// When it was asked for.
-    pub asked: Instant,
+    /// When its request came.
+    pub received_at: Instant,
     /// What it waited for until it ran.
     pub times: StartTimes,
     /// The rows.
@@ -96,7 +96,7 @@ impl QueryService {
         metrics::counter!("headframe_query_files_total").increment(execution.times.files as u64);
         let schema = unique_names(&execution.schema);
         let Admitted {
-            asked,
+            received_at,
             ticket,
             timeout,
             deadline,
@@ -115,7 +115,7 @@ impl QueryService {
             id: rows.ticket.id().to_owned(),
             schema,
             coverage: execution.coverage,
-            asked,
+            received_at,
             times: execution.times,
             rows,
         })
@@ -147,15 +147,15 @@ impl QueryService {
         let timeout = request
             .timeout
             .map_or(self.timeout, |wanted| wanted.min(self.timeout));
-        let asked = Instant::now();
-        let deadline = asked + timeout;
+        let received_at = Instant::now();
+        let deadline = received_at + timeout;
         let ticket = self
             .running
             .enter(request.query_id.as_deref(), &request.sql, slot)?;
         request.query_id = Some(ticket.id().to_owned());
         request.timeout = Some(timeout);
         Ok(Admitted {
-            asked,
+            received_at,
             ticket,
             timeout,
             deadline,
@@ -197,7 +197,7 @@ impl QueryService {
 
 /// A statement with a slot, before it has an answer.
 struct Admitted {
-    asked: Instant,
+    received_at: Instant,
     ticket: Ticket,
     timeout: Duration,
     deadline: Instant,

@@ -138,7 +138,8 @@ impl Source for Scripted {
     }
 
     async fn live(&self, _wait: Duration) -> Live {
-        tokio::time::sleep(Duration::from_millis(self.tail_ms.load(Ordering::Relaxed))).await;
+        let wait = Duration::from_millis(self.tail_ms.load(Ordering::Relaxed));
+        let _ = tokio::time::timeout(wait, std::future::pending::<()>()).await;
         let mut script = self.script.lock().unwrap();
         let acknowledged = script.last_seq.clone();
         let acknowledged = acknowledged.map_err(|why| SourceError::Unavailable {

@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and from one address, and how many of them may be held.
+//! How many connections there may be, in all and from one address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

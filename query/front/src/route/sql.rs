@@ -176,7 +176,7 @@ async fn answer(
     let ask = ask(app, format, request)?;
     let answer = app.queries()?.ask_as(principal, ask).await?;
     let head = Head::from_answer(&answer, &app.answers);
-    let (asked, times) = (answer.asked, answer.times);
+    let (received_at, times) = (answer.received_at, answer.times);
     let mut body = AnswerBody {
         encoder: format.encoder(&head)?,
         rows: answer.rows,
@@ -191,7 +191,7 @@ async fn answer(
         Body::from_stream(stream::once(async { Ok::<_, std::io::Error>(first) }).chain(rest));
     let mut response = Response::new(body);
     describe(response.headers_mut(), &head, format);
-    if let Some(timing) = times.server_timing(asked.elapsed()) {
+    if let Some(timing) = times.server_timing(received_at.elapsed()) {
         response.headers_mut().insert(SERVER_TIMING, timing);
     }
     Ok(response)

@@ -88,7 +88,10 @@ async fn a_page_that_waited_for_a_slot_says_so() {
     let mut waiting = std::pin::pin!(ask(&router, &Method::GET, "/api/v1/pool", &[]));
     assert!(waiting.as_mut().now_or_never().is_none(), "it waits");
     // A wait below a millisecond is not worth naming.
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    let mut millis = tokio::time::interval(Duration::from_millis(2));
+    for _ in 0..2 {
+        millis.tick().await;
+    }
     wallet.go_on.add_permits(1);
     held.await.unwrap();
     let answer = waiting.await;
