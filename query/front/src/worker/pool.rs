@@ -284,8 +284,9 @@ mod tests {
     fn pool(statements: [usize; 3]) -> (Pool, [End; 3]) {
         let ids = ["a", "b", "c", "d"];
         let workers = [1, 2, 3].map(|pid| {
-            let running = statements[pid - 1];
-            Worker::without_process(pid as u32, &ids[..running])
+            let running = &ids[..statements[pid - 1]];
+            let (worker, end, _) = Worker::without_process(pid as u32, running);
+            (worker, end)
         });
         let settings = WorkerSettings {
             query: QueryConfig::default(),
@@ -335,7 +336,7 @@ mod tests {
         assert_eq!(next(&pool), None, "all of them have ended");
         let mut waiting = std::pin::pin!(pool.take());
         assert!(waiting.as_mut().now_or_never().is_none());
-        let (fresh, _end) = Worker::without_process(4, &[]);
+        let (fresh, _end, _) = Worker::without_process(4, &[]);
         pool.lock().push(fresh);
         pool.tell();
         assert_eq!(waiting.await.unwrap().pid, 4);

@@ -14,7 +14,7 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{ErrorCode, QueryError};
-use crate::worker::client::WorkerClient;
+use crate::worker::client::{Failure, WorkerClient};
 use crate::worker::memory::resident_bytes;
 use crate::worker::settings::WorkerSettings;
 
@@ -256,9 +256,14 @@ impl Worker {
     async fn release(self: Arc<Self>, id: String) {
         sleep(GRACE).await;
         let running = timeout(ANSWER, self.client.running()).await;
-        let let_go = matches!(&running, Ok(Ok(ids)) if !ids.contains(&id));
-        if !let_go {
-            self.kill.try_send(EndReason::Deadline).ok();
+        let reason = match running {
+            Ok(Ok(ids)) if !ids.contains(&id) => None,
+            // It does not listen any more: the process ends already, however slowly.
+            Ok(Err(Failure::Lost)) => Some(EndReason::Ended),
+            _ => Some(EndReason::Deadline),
+        };
+        if let Some(reason) = reason {
+            self.kill.try_send(reason).ok();
         }
         self.lock().remove(&id);
     }
@@ -300,22 +305,27 @@ impl Drop for StatementGuard {
 
 #[cfg(test)]
 impl Worker {
-    /// A worker without a process that runs these statements, and what ends it.
+    /// A worker without a process that runs these statements, what ends it, and what kills it.
     pub(super) fn without_process(
         pid: u32,
         running: &[&str],
-    ) -> (Arc<Self>, watch::Sender<Option<EndReason>>) {
+    ) -> (
+        Arc<Self>,
+        watch::Sender<Option<EndReason>>,
+        mpsc::Receiver<EndReason>,
+    ) {
         let (end, ended) = watch::channel(None);
+        let (kill, kills) = mpsc::channel(1);
         let worker = Self {
             pid,
             client: WorkerClient::new(PathBuf::new()),
             memory_mib: 1536,
             statements: Mutex::new(running.iter().map(|id| (*id).to_owned()).collect()),
-            kill: mpsc::channel(1).0,
+            kill,
             end: ended,
             last_alone: OnceLock::new(),
         };
-        (Arc::new(worker), end)
+        (Arc::new(worker), end, kills)
     }
 }
 
@@ -325,7 +335,7 @@ mod tests {
     use super::*;
 
     fn ended_worker(reason: EndReason, running: &[&str]) -> Arc<Worker> {
-        let (worker, end) = Worker::without_process(0, running);
+        let (worker, end, _) = Worker::without_process(0, running);
         worker.note_last_statement();
         end.send_replace(Some(reason));
         worker
@@ -342,5 +352,12 @@ mod tests {
         assert_eq!((error.code, may_repeat), (ErrorCode::WorkerLost, true));
         let two = ended_worker(EndReason::Memory, &["one", "two"]);
         assert!(two.loss("one").await.1 && two.loss("two").await.1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_died_under_a_statement_was_not_killed_for_being_late() {
+        let (worker, _end, mut kills) = Worker::without_process(0, &[]);
+        drop(worker.enter("lost with it"));
+        assert_eq!(kills.recv().await, Some(EndReason::Ended));
     }
 }
