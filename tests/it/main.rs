@@ -19,6 +19,7 @@ mod money;
 mod payments;
 mod payouts;
 mod promises;
+mod psql;
 mod roles;
 mod s3;
 mod sendmany;

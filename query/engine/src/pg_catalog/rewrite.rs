@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArguments, Statement as Sql, VisitMut, VisitorMut,
+    Expr, FunctionArguments, Statement as Sql, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -84,6 +84,20 @@ impl VisitorMut for ArraysOfSubqueries {
             && let Some(empty) = empty_list()
         {
             *expr = empty;
+        }
+        // A subquery that needs its row has no row here, and is not planned inside of CASE.
+        if let Expr::Case {
+            conditions,
+            else_result,
+            ..
+        } = expr
+        {
+            let results = conditions.iter_mut().map(|when| &mut when.result);
+            for result in results.chain(else_result.as_deref_mut()) {
+                if matches!(result, Expr::Subquery(_)) {
+                    *result = Expr::Value(Value::Null.with_empty_span());
+                }
+            }
         }
         ControlFlow::Continue(())
     }

@@ -53,7 +53,7 @@ pub async fn schema(context: &SessionContext) -> Result<Tables> {
                 let attributes = rows(context, &stock, name).await?;
                 memory(with_modifiers(&attributes, &relations, &described)?)?
             }
-            "pg_index" | "pg_constraint" => {
+            "pg_index" | "pg_constraint" | "pg_statistic_ext" => {
                 memory(without_rows(&rows(context, &stock, name).await?))?
             }
             "pg_description" => memory(descriptions(&relations)?)?,
@@ -255,6 +255,7 @@ fn with_modifiers(
 /// them apart.
 fn without_rows(batch: &RecordBatch) -> RecordBatch {
     let numbers = DataType::new_list(DataType::Int16, true);
+    let texts = DataType::new_list(DataType::Utf8, true);
     let lists = [
         "indkey",
         "indclass",
@@ -269,6 +270,7 @@ fn without_rows(batch: &RecordBatch) -> RecordBatch {
         .iter()
         .map(|field| match field.name() {
             name if lists.contains(&name.as_str()) => Field::new(name, numbers.clone(), true),
+            name if name == "stxkind" => Field::new(name, texts.clone(), true),
             _ => field.as_ref().clone(),
         });
     RecordBatch::new_empty(Arc::new(Schema::new(fields.collect::<Vec<_>>())))

@@ -30,6 +30,7 @@ use crate::wire::postgres::session::{Entered, Session};
 use crate::wire::postgres::settings::SessionSettings;
 
 mod backends;
+mod column_types;
 mod command;
 mod copy;
 mod encode;
@@ -43,7 +44,6 @@ mod reply;
 mod running;
 mod session;
 pub mod settings;
-mod types;
 mod words;
 
 /// Pause after the system refused a connection, as it does when descriptors are used up.

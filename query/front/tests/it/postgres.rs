@@ -88,9 +88,9 @@ async fn sessions_keep_their_settings_to_themselves() {
         "the engine was asked nothing"
     );
     one.query("SET statement_timeout = '2s'; rows 1").await;
-    let asked = wire.seen.requests.lock().unwrap()[0].clone();
-    assert_eq!(asked.timeout, Some(Duration::from_secs(2)));
-    assert_eq!(asked.postgres.unwrap().user, "somebody");
+    let request = wire.seen.requests.lock().unwrap()[0].clone();
+    assert_eq!(request.timeout, Some(Duration::from_secs(2)));
+    assert_eq!(request.postgres.unwrap().user, "somebody");
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_statement_is_cancelled_by_its_key_and_by_nothing_else() {
         let mut client = wire.connect().await;
         let body = [sql.as_bytes(), b"\0"].concat();
         client.send(b'Q', &body).await;
-        wire.until_working(1).await;
+        wire.until(1).await;
         let mut wrong = client.backend.clone();
         wrong[7] ^= 1;
         for key in [wrong, client.backend.clone()] {
@@ -111,7 +111,7 @@ async fn a_statement_is_cancelled_by_its_key_and_by_nothing_else() {
         }
         let replies = client.until_ready().await;
         assert_eq!(sqlstate(&replies).as_deref(), Some("57014"), "{sql}");
-        wire.until_working(0).await;
+        wire.until(0).await;
         assert_eq!(
             tag(&client.query("rows 3").await),
             "SELECT 3",
@@ -126,9 +126,9 @@ async fn a_client_that_hangs_up_ends_its_statement() {
     for sql in ["silent", "no planning", "endless"] {
         let mut client = wire.connect().await;
         client.send(b'Q', &[sql.as_bytes(), b"\0"].concat()).await;
-        wire.until_working(1).await;
+        wire.until(1).await;
         drop(client);
-        wire.until_working(0).await;
+        wire.until(0).await;
     }
 }
 
@@ -142,7 +142,7 @@ async fn statements_over_the_limits_are_refused_with_a_state_of_their_own() {
     let wire = Wire::start_with(query, Default::default()).await;
     let (mut one, mut other) = (wire.connect().await, wire.connect().await);
     one.send(b'Q', b"silent\0").await;
-    wire.until_working(1).await;
+    wire.until(1).await;
     assert_eq!(
         sqlstate(&other.query("rows 1").await).as_deref(),
         Some("53300")

@@ -17,7 +17,7 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use crate::wire::postgres::types;
+use crate::wire::postgres::column_types;
 
 mod list;
 pub(super) mod number;
@@ -247,9 +247,10 @@ fn decimals_of(array: &ArrayRef) -> Result<Values, ArrowError> {
     })
 }
 
-/// A list of lists is text, as [`types::type_of`] says.
+/// A list of lists is text, as [`column_types::type_of`] says.
 fn list_values(lists: ListArray, item: &Field) -> Result<Values, ArrowError> {
-    let binary = types::type_of(item) != types::type_of(&Field::new_list("", item.clone(), true));
+    let binary = column_types::type_of(item)
+        != column_types::type_of(&Field::new_list("", item.clone(), true));
     Ok(Values::List(Box::new(list::List::new(
         lists, item, binary,
     )?)))

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 use crate::error::QueryError;
 use crate::service::{Answer, Rows};
+use crate::wire::postgres::column_types;
 use crate::wire::postgres::copy::CopyForm;
 use crate::wire::postgres::encode::{Column, Format};
 use crate::wire::postgres::outcome::{Ended, Failure, Input, Output};
 use crate::wire::postgres::reply::{ColumnHead, Replies, count_of};
-use crate::wire::postgres::types;
 
 /// Rows that are encoded before the client is looked at again.
 const ROWS_AT_ONCE: usize = 1_024;
@@ -215,12 +215,12 @@ pub(super) fn describe<W: tokio::io::AsyncWrite + Unpin>(
 ) {
     let columns = schema.fields().iter().enumerate();
     output.row_description(columns.map(|(index, field)| {
-        let of = types::type_of(field);
+        let of = column_types::type_of(field);
         ColumnHead {
             name: field.name(),
             oid: of.oid(),
-            length: types::length_of(&of),
-            modifier: types::modifier_of(field.data_type()),
+            length: column_types::length_of(&of),
+            modifier: column_types::modifier_of(field.data_type()),
             format: i16::from(format_of(formats, index) == Format::Binary),
         }
     }));

@@ -66,14 +66,15 @@ impl Wire {
     }
 
     /// Waits until the engine works on as many statements.
-    pub async fn until_working(&self, count: usize) {
-        let working = || self.seen.working.load(std::sync::atomic::Ordering::SeqCst);
-        let reached = async {
-            while working() != count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(PATIENCE, reached).await.unwrap();
+    pub async fn until(&self, count: usize) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while self.seen.working.load(std::sync::atomic::Ordering::SeqCst) != count {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "not {count} statements"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 

@@ -43,13 +43,13 @@ async fn parameters_arrive_with_their_types() {
         [[Some(vec![0, 0, 0, 0, 0, 0, 0, 7])]],
         "in binary"
     );
-    let asked = wire.seen.requests.lock().unwrap()[0]
+    let request = wire.seen.requests.lock().unwrap()[0]
         .postgres
         .clone()
         .unwrap();
     let parameter = |kind, value| Parameter { kind, value };
     assert_eq!(
-        asked.parameters,
+        request.parameters,
         [
             parameter(Some(ParameterKind::Int), ParameterValue::Int(5)),
             parameter(
@@ -94,12 +94,12 @@ async fn a_statement_is_described_before_it_runs() {
     )
     .await;
     assert_eq!(texts(&bound), [["7"]]);
-    let asked = wire.seen.requests.lock().unwrap()[0]
+    let request = wire.seen.requests.lock().unwrap()[0]
         .postgres
         .clone()
         .unwrap();
     assert_eq!(
-        asked.parameters[1].value,
+        request.parameters[1].value,
         ParameterValue::Text("7".to_owned())
     );
 }
@@ -139,7 +139,7 @@ async fn a_portal_gives_its_rows_in_portions_however_many_are_asked_for() {
         .await;
         assert_eq!(kinds(&replies), "12DDDCZ", "{max_rows}");
     }
-    wire.until_working(0).await;
+    wire.until(0).await;
 }
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn a_cursor_gives_its_rows_in_portions() {
         sqlstate(&client.query("FETCH c").await).as_deref(),
         Some("34000")
     );
-    wire.until_working(0).await;
+    wire.until(0).await;
 }
 
 #[tokio::test]
@@ -255,7 +255,7 @@ async fn a_portal_whose_rows_nobody_takes_gives_its_slot_back() {
     client
         .query("BEGIN; DECLARE c CURSOR FOR rows 2500; FETCH 1 FROM c")
         .await;
-    wire.until_working(0).await;
+    wire.until(0).await;
     assert_eq!(
         sqlstate(&client.query("FETCH 1 FROM c").await).as_deref(),
         Some("57014")

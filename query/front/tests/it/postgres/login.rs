@@ -125,7 +125,7 @@ async fn a_session_begins_with_what_clients_must_know() {
     client.startup(&options).await;
     let replies = client.until_ready().await;
     assert_eq!(kinds(&replies), format!("R{}KZ", "S".repeat(13)));
-    let told = |name: &str| {
+    let status = |name: &str| {
         let wanted = [name.as_bytes(), b"\0"].concat();
         let body = replies
             .iter()
@@ -139,7 +139,7 @@ async fn a_session_begins_with_what_clients_must_know() {
         ("session_authorization", "me\0"),
         ("TimeZone", "UTC\0"),
     ] {
-        assert_eq!(told(name), value);
+        assert_eq!(status(name), value);
     }
     let timeout = client.query("SHOW statement_timeout").await;
     assert_eq!(super::client::texts(&timeout), [["5s"]]);

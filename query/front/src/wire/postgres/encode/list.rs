@@ -4,8 +4,8 @@ use arrow::array::ListArray;
 use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 
+use crate::wire::postgres::column_types;
 use crate::wire::postgres::encode::{Column, Format};
-use crate::wire::postgres::types;
 
 /// A column of lists.
 pub(super) struct List {
@@ -21,7 +21,7 @@ impl List {
     pub(super) fn new(lists: ListArray, item: &Field, has_type: bool) -> Result<Self, ArrowError> {
         Ok(Self {
             items: Column::new(lists.values(), item, Format::Binary)?,
-            item_oid: types::type_of(item).oid(),
+            item_oid: column_types::type_of(item).oid(),
             lists,
             has_type,
         })

@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use crate::error::{ErrorCode, QueryError};
 use crate::sql::{Description, Parameter, ParameterKind, ParameterValue};
 use crate::sqlstate::SqlState;
+use crate::wire::postgres::column_types;
 use crate::wire::postgres::command::{self, Command};
 use crate::wire::postgres::lexer;
 use crate::wire::postgres::message::{Bind, Target};
@@ -22,7 +23,6 @@ use crate::wire::postgres::session::local::LocalAnswer;
 use crate::wire::postgres::session::portal::{
     Portal, PortalState, Prepared, no_cursor, no_statement,
 };
-use crate::wire::postgres::types;
 use crate::wire::postgres::words;
 
 /// Prepared statements that a session may have.
@@ -124,7 +124,7 @@ impl Session {
         binary: bool,
     ) -> Result<Parameter, Failure> {
         let oid = statement.oids[index];
-        let mut kind = types::kind_of(oid);
+        let mut kind = column_types::kind_of(oid);
         // Bytes mean nothing without a type, so that the engine must say which it is.
         if kind.is_none() && (binary || statement.description.initialized()) {
             let description = self.description(statement).await?;
@@ -147,7 +147,7 @@ impl Session {
             return Ok(description);
         }
         let parameter = |oid: &u32| Parameter {
-            kind: types::kind_of(*oid),
+            kind: column_types::kind_of(*oid),
             value: ParameterValue::Null,
         };
         let sql = match &statement.command {
@@ -188,7 +188,7 @@ impl Session {
                 .iter()
                 .enumerate()
                 .map(|(index, oid)| match (oid, kinds.get(index)) {
-                    (0, Some(kind)) => types::type_of_kind(kind).oid(),
+                    (0, Some(kind)) => column_types::type_of_kind(kind).oid(),
                     (0, None) => pgwire::api::Type::TEXT.oid(),
                     (oid, _) => *oid,
                 });
