@@ -211,14 +211,16 @@ impl LoggedIn<'_> {
     /// Sends the shares and waits for so many verdicts, which all must be good.
     async fn submit_all(&mut self, text: String, count: u32) -> anyhow::Result<()> {
         let Self { connection, lines } = self;
+        let mut newest = None;
         let read_verdicts = async {
             let (mut line, mut left) = (Vec::new(), count);
             while left > 0 {
                 line.clear();
                 read_line(lines, &mut line).await?;
-                let answer: Value =
+                let mut answer: Value =
                     serde_json::from_slice(&line).context("the pool sent what is not JSON")?;
                 if answer["method"] == "job" {
+                    newest = Some(answer["params"].take());
                     continue;
                 }
                 if answer["result"]["status"] != "OK" {
@@ -228,6 +230,11 @@ impl LoggedIn<'_> {
             }
             Ok(())
         };
-        tokio::try_join!(read_verdicts, connection.send_text(&text)).map(|_| ())
+        tokio::try_join!(read_verdicts, connection.send_text(&text))?;
+        // The next round's shares are for the newest block.
+        match newest {
+            Some(job) => connection.take_job(&job, Instant::now()).await,
+            None => Ok(()),
+        }
     }
 }

@@ -290,7 +290,7 @@ impl MinerConnection<'_> {
         }) == self.height
     }
 
-    async fn take_job(&mut self, job: &Value, at: Instant) -> anyhow::Result<()> {
+    pub(super) async fn take_job(&mut self, job: &Value, at: Instant) -> anyhow::Result<()> {
         let height = job["height"].as_u64().context("a job has no height")?;
         let before = std::mem::replace(&mut self.height, height);
         // The first job comes with the login and is news to nobody.
