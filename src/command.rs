@@ -20,6 +20,7 @@ mod payments;
 mod sql;
 mod sql_worker;
 mod up;
+mod users;
 mod whatif;
 
 /// Every command, in the order of the help text.
@@ -28,6 +29,7 @@ pub const ALL: &[Entry] = &[
     Entry::new::<up::Up>(),
     Entry::new::<sql::Sql>(),
     Entry::new::<mine::Mine>(),
+    Entry::new::<users::Users>(),
     Entry::new::<bans::Bans>(),
     Entry::new::<blocks::Blocks>(),
     Entry::new::<payments::Payments>(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use headframe_ingest::ManagedServer;
 use headframe_query_front::Server;
+use headframe_query_front::access::accounts::Accounts;
 use headframe_query_front::worker::SqlWorkers;
 use headframe_stratum::StatsHandle;
 use tokio::task::JoinSet;
@@ -12,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Role};
 
+pub mod accounts;
 mod acknowledged;
 pub mod bans;
 mod components;
 mod data_folder;
 mod descriptors;
 mod faults;
+mod first_admin;
 mod follower;
 pub mod host_usage;
 mod http;
@@ -49,6 +52,8 @@ pub struct Service {
     nats_server: Option<ManagedServer>,
     /// What runs typed SQL, in the role query.
     sql_workers: Option<Arc<SqlWorkers>>,
+    /// Users and service tokens.
+    accounts: Option<Accounts>,
     /// Ends what takes in miners and requests.
     stop_accepting: CancellationToken,
     /// Ends pipelines, maintenance, payments and followers.
@@ -73,6 +78,7 @@ pub async fn run_until_stopped(config: Config) -> anyhow::Result<()> {
     let roles = config.role_list();
     let mut service = Box::pin(Service::start(config)).await?;
     tracing::info!(address = %service.http, roles, "up");
+    service.offer_first_admin().await;
     let ended = tokio::select! {
         signal = stop_signal() => {
             tracing::info!(signal, "a signal was received; stopping");
@@ -110,6 +116,7 @@ impl Service {
             tasks: JoinSet::new(),
             nats_server,
             sql_workers: None,
+            accounts: None,
             stop_accepting: CancellationToken::new(),
             stop_working: CancellationToken::new(),
             drain: components.config.drain(),
@@ -126,6 +133,7 @@ impl Service {
         });
         let stats = service.pool.as_ref().map(|pool| &pool.stats);
         let mut services = http::services(&components, stats, metrics)?;
+        services.accounts = Some(service.open_accounts(&components).await?);
         if let Some((bound, _)) = &pool {
             services.handlers.extend(bans::handlers(bound.bans()));
             services

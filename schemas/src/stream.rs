@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::column::Column;
 
+pub mod access;
 pub mod bans;
 pub mod blocks;
 pub mod energy;
@@ -92,6 +93,7 @@ pub const ALL: &[&dyn Stream] = &[
     &energy::Energies,
     &sensors::Sensors,
     &sessions::Sessions,
+    &access::Access,
     &bans::Bans,
 ];
 

@@ -14,6 +14,7 @@ use headframe_stratum::StatsHandle;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::config::Role;
+use crate::service::accounts::AccountsProbe;
 use crate::service::components::Components;
 use crate::service::faults::{TaskFilter, TaskKind};
 use crate::service::host_usage::ProcfsMonitor;
@@ -39,8 +40,9 @@ pub fn services(
         postgres: components.config.postgres.clone(),
         ..Services::default()
     };
-    let nats = NatsProbe(components.nats.clone());
-    services.health.push(Arc::new(nats));
+    let nats = components.nats.clone();
+    services.health.push(Arc::new(NatsProbe(nats.clone())));
+    services.ready.push(Arc::new(AccountsProbe(nats)));
     if let Some(pool) = pool {
         services.ready.push(Arc::new(PoolProbe(pool.clone())));
     }

@@ -1,8 +1,11 @@
 //! The tasks of a process: pipelines, followers, maintenance, payments, the HTTP server, the pool.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use headframe_pipelines::{Context, pipeline};
 use headframe_query_front::BoundServer;
+use headframe_query_front::access::accounts::Accounts;
 use headframe_schemas::{Table, table};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
 use headframe_sinks::{Lake, SinkError};
@@ -10,6 +13,7 @@ use headframe_stratum::Spooler;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Role;
+use crate::service::accounts::{RegistryStore, write_notes};
 use crate::service::components::Components;
 use crate::service::faults::TaskKind;
 use crate::service::follower::Follower;
@@ -105,6 +109,33 @@ impl Service {
                 Ok(())
             });
         }
+    }
+
+    /// Reads users and tokens, and follows their changes.
+    pub(super) async fn open_accounts(
+        &mut self,
+        components: &Components,
+    ) -> anyhow::Result<Accounts> {
+        let (publisher, replicas) = (
+            components.publisher.clone(),
+            components.config.streams.replicas,
+        );
+        let (store, notes) =
+            RegistryStore::open(&components.nats, publisher.clone(), replicas).await?;
+        let (accounts, follower) = Accounts::open(Arc::new(store)).await?;
+        let stop = self.stop_working.clone();
+        self.tasks.spawn(async move {
+            let follow = async { tokio::join!(follower.run(), write_notes(publisher, notes)) };
+            tokio::select! {
+                _ = follow => {}
+                () = stop.cancelled() => {}
+            }
+            Ok(())
+        });
+        if components.runs(Role::Query) {
+            self.accounts = Some(accounts.clone());
+        }
+        Ok(accounts)
     }
 
     /// Starts answering requests.

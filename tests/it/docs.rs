@@ -49,6 +49,7 @@ async fn every_statement_in_the_documents_runs() {
     for path in [
         "README.md",
         "docs/sql.md",
+        "docs/accounts.md",
         "docs/ingest.md",
         "docs/exactly-once.md",
         "docs/configuration.md",

@@ -28,4 +28,5 @@ mod sql_workers;
 mod stratum_load;
 mod tidy;
 mod unproven_blocks;
+mod users;
 mod wallets;

@@ -206,6 +206,25 @@ impl ManagedServer {
         }
     }
 
+    /// How to connect to the server of a folder that another process of ours runs: the address that
+    /// it wrote down, and its key.
+    pub fn client_config_of(data_dir: &Path) -> Result<NatsConfig, ServerError> {
+        let config = data_dir.join("nats.conf");
+        let failed = |source| ServerError::File {
+            attempt: "read (is a `headframe up` with this data folder running?)",
+            path: config.clone(),
+            source,
+        };
+        let text = std::fs::read_to_string(&config).map_err(failed)?;
+        let missing = || failed(std::io::ErrorKind::InvalidData.into());
+        let listen = files::listen_address(&text).ok_or_else(missing)?;
+        Ok(NatsConfig {
+            url: format!("nats://{listen}"),
+            nkey_file: Some(data_dir.join(credentials::OWN_SEED)),
+            ..NatsConfig::default()
+        })
+    }
+
     /// The child's process id; `None` while it is being restarted.
     pub fn pid(&self) -> Option<u32> {
         *self.pid.borrow()

@@ -10,6 +10,7 @@ mod http_bodies;
 mod logs;
 mod publish;
 mod read;
+mod registry;
 mod sequenced;
 mod server;
 mod subscriber;

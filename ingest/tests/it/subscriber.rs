@@ -156,11 +156,15 @@ async fn a_subscriber_can_do_nothing_else() {
         "$JS.API.CONSUMER.DELETE.payouts.subscriber",
         "$JS.API.CONSUMER.MSG.NEXT.instructions.subscriber",
         "$JS.ACK.instructions.subscriber.1.1.1.1.1",
+        "$KV.headframe_accounts.user.me",
+        "$JS.API.STREAM.MSG.GET.KV_headframe_accounts",
+        "$JS.API.DIRECT.GET.KV_headframe_accounts",
+        "$JS.API.CONSUMER.CREATE.KV_headframe_accounts",
     ] {
         subscriber.client.publish(subject, "".into()).await.unwrap();
         subscriber.refused(&format!("\"{subject}\"")).await;
     }
-    for subject in [">", "payouts.>", "instructions.main", "_INBOX.>"] {
+    for subject in [">", "payouts.>", "instructions.main", "_INBOX.>", "$KV.>"] {
         let _subscription = subscriber.client.subscribe(subject).await.unwrap();
         subscriber.refused(&format!("\"{subject}\"")).await;
     }

@@ -107,7 +107,7 @@ impl Reports for SqlReports {
         payer: Option<&PayerStatus>,
         miner: &str,
         limit: usize,
-        principal: Principal,
+        principal: &Principal,
     ) -> Result<Value, QueryError> {
         payments::miner(&self.service, rules, payer, miner, limit, principal).await
     }

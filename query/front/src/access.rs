@@ -4,57 +4,36 @@
 //! Without a token the server listens on loopback only and trusts the programs of its machine. Even
 //! there a web page that the user happens to visit could send requests, so whatever a browser sends
 //! for another site is refused. Reading and operating have a token each: whoever may see the data
-//! may not move money.
+//! may not move money. Beside the two tokens there are users and service tokens of the account
+//! store, each with a role.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
+use crate::access::accounts::secret::looks_like_token;
+use crate::access::accounts::{Accounts, TokenRefusal};
 use crate::access::browser::{check_local_program, check_same_site};
 use crate::access::token::{TokenError, Tokens};
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
+use crate::peer::LimitedAddress;
+use crate::rate_limit::RateLimit;
 
+pub mod accounts;
 mod browser;
+pub(crate) mod cookie;
+mod permission;
+mod principal;
+mod role;
 pub mod token;
 
-/// What a caller must be allowed to do before a route answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Permission {
-    /// Nothing: probes, which tell nothing about the data.
-    Probe,
-    /// Nothing where the pool's pages are public, else to read.
-    PublicPage,
-    /// To read everything.
-    Read,
-    /// What the stream named in the path asks for.
-    WriteStream,
-    /// To change something, such as payments and bans.
-    Operate,
-}
-
-impl Permission {
-    /// As the documents write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Permission::Probe => "anybody",
-            Permission::PublicPage => "anybody where `query.public_pages` is on, else readers",
-            Permission::Read => "readers",
-            Permission::WriteStream => "readers, and operators for streams that money follows from",
-            Permission::Operate => "operators",
-        }
-    }
-}
-
-/// Who sent a request, for answers that do not tell everybody the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Principal {
-    /// Somebody without a token, to whom the pool's pages or the probes are open.
-    Anonymous,
-    /// Whoever may read everything.
-    Reader,
-    /// Whoever may change something as well.
-    Operator,
-}
+pub use permission::{Permission, allows};
+pub use principal::{Principal, Proof, Scope, is_for_producers};
+pub use role::{Role, RoleError};
 
 /// How a user of a wire that has users comes in.
 pub(crate) enum WireLogin {
@@ -74,6 +53,19 @@ pub struct Guard {
     public_pages: bool,
     /// Whether this server hands in instructions that move money.
     moves_money: bool,
+    /// Users and service tokens, where this process has them.
+    accounts: Option<Accounts>,
+    /// Wrong tokens by address.
+    wrong_tokens: Arc<WrongTokens>,
+}
+
+/// How many wrong tokens an address may send.
+struct WrongTokens(RateLimit<IpAddr>);
+
+impl Default for WrongTokens {
+    fn default() -> Self {
+        Self(RateLimit::new(20, Duration::from_secs(3)))
+    }
 }
 
 impl Guard {
@@ -90,7 +82,7 @@ impl Guard {
         Ok(Self {
             tokens: Tokens::load(config, operator)?,
             public_pages: config.public_pages,
-            moves_money: false,
+            ..Self::default()
         })
     }
 
@@ -103,31 +95,68 @@ impl Guard {
         }
     }
 
-    /// Whose request it is, when that one has the permission of its route.
+    /// The same guard with the accounts of this process.
+    pub fn with_accounts(self, accounts: Option<Accounts>) -> Self {
+        Self { accounts, ..self }
+    }
+
+    /// Whose request it is, when that one has the permission of its route. `subject` is what the
+    /// path names: a miner's address or a stream.
     pub fn authorize(
         &self,
         permission: Permission,
+        subject: Option<&str>,
         request: &Parts,
     ) -> Result<Principal, QueryError> {
         let headers = &request.headers;
-        let held = self.tokens.principal(headers);
-        if permission == Permission::PublicPage && self.public_pages {
+        if permission.is_page() && self.public_pages {
             // A page for everybody may be linked and shown anywhere, behind any proxy.
             if !request.method.is_safe() {
                 check_same_site(headers)?;
             }
-            return Ok(held);
+            let held = self
+                .tokens
+                .principal(headers)
+                .or_else(|| self.account(request)?.ok());
+            return Ok(held.unwrap_or_else(Principal::anonymous));
         }
         check_same_site(headers)?;
-        if self.tokens.need_none_to_read() {
+        let held = match (self.tokens.principal(headers), self.account(request)) {
+            (Some(held), _) | (None, Some(Ok(held))) => Some(held),
+            (None, Some(Err(refusal))) if permission != Permission::Probe => {
+                return Err(self.refuse(refusal, request));
+            }
+            _ => None,
+        };
+        let is_account = held.as_ref().is_some_and(Principal::is_account);
+        let is_open_here = self.tokens.need_none_to_read();
+        let is_local = || check_local_program(headers, &request.uri).is_ok();
+        let principal = match held {
+            Some(held) => held,
+            None if permission == Permission::Anybody && !is_local() => Principal::anonymous(),
+            None if is_open_here => Principal::local(),
+            None => Principal::anonymous(),
+        };
+        let needs_origin = permission == Permission::Anybody || principal.proof == Proof::Session;
+        if needs_origin && !request.method.is_safe() {
+            browser::check_own_origin(headers, &request.uri)?;
+        }
+        // Who proves that he is somebody of the account store may come through any proxy.
+        let is_trusted = is_account || permission == Permission::Anybody;
+        if is_open_here && !is_trusted {
             check_local_program(headers, &request.uri)?;
-        } else if permission == Permission::Probe {
-            return Ok(Principal::Anonymous);
+        }
+        if principal.allows(permission, subject) {
+            return Ok(principal);
+        }
+        if is_account {
+            return Err(forbidden(&principal));
         }
         match permission {
-            Permission::Operate => self.authorize_operator(held, headers),
-            _ if self.tokens.need_none_to_read() => Ok(held.max_reader()),
-            _ if held != Principal::Anonymous => Ok(held),
+            Permission::Operate => self.authorize_order(&principal, headers),
+            Permission::WriteStream if !subject.is_some_and(is_for_producers) => {
+                self.authorize_order(&principal, headers)
+            }
             _ => Err(self.tokens.reader_missing(headers)),
         }
     }
@@ -137,7 +166,7 @@ impl Guard {
     pub(crate) fn wire_login(&self, user: &str) -> WireLogin {
         match (self.tokens.of_user(user), self.tokens.need_none_to_read()) {
             (Some((principal, token)), _) => WireLogin::Token(principal, token),
-            (None, true) => WireLogin::Open(Principal::Reader),
+            (None, true) => WireLogin::Open(Principal::local()),
             (None, false) => WireLogin::Nobody,
         }
     }
@@ -147,22 +176,54 @@ impl Guard {
         !self.tokens.need_none_to_read()
     }
 
-    fn authorize_operator(
+    /// Whose service token or session the request carries.
+    fn account(&self, request: &Parts) -> Option<Result<Principal, TokenRefusal>> {
+        let accounts = self.accounts.as_ref()?;
+        if let Some(given) = token::bearer(&request.headers) {
+            return looks_like_token(given).then(|| accounts.bearer(given));
+        }
+        // A session that is over is none: whoever may ask without one still may.
+        let id = cookie::session_id(&request.headers, &request.uri)?;
+        accounts.session(id).map(Ok)
+    }
+
+    /// The error of a token that is not taken. Who sends many is not even told that.
+    fn refuse(&self, refusal: TokenRefusal, request: &Parts) -> QueryError {
+        let LimitedAddress(peer) = LimitedAddress::from_request(request);
+        metrics::counter!("headframe_http_tokens_refused_total").increment(1);
+        if !self.wrong_tokens.0.allow(peer, Instant::now()) {
+            return QueryError::new(
+                ErrorCode::RateLimit,
+                "too many wrong tokens came from this address",
+                "send the right one, or wait a minute",
+            );
+        }
+        if let Some(accounts) = &self.accounts {
+            accounts.note_refused_token(&refusal, peer);
+        }
+        QueryError::new(
+            ErrorCode::Unauthorized,
+            refusal.to_string(),
+            "an admin makes a new one with `headframe users token`",
+        )
+    }
+
+    /// Lets a program of this machine give orders where nobody has a token for them.
+    fn authorize_order(
         &self,
-        held: Principal,
+        principal: &Principal,
         headers: &HeaderMap,
     ) -> Result<Principal, QueryError> {
-        if held == Principal::Operator {
-            return Ok(held);
-        }
-        if self.tokens.has_operator() {
+        let has_operator = self.accounts.as_ref().is_some_and(Accounts::has_operator);
+        if has_operator || self.tokens.has_operator() {
             return Err(QueryError::new(
                 ErrorCode::Unauthorized,
                 "the operator's bearer token is needed",
-                "send Authorization: Bearer <token>, the first line of query.operator_token_file",
+                "send Authorization: Bearer <token>, the first line of query.operator_token_file \
+                 or an operator's token of `headframe users token`",
             ));
         }
-        if self.moves_money || !self.tokens.need_none_to_read() {
+        if self.moves_money || principal.proof != Proof::LocalProgram {
             return Err(QueryError::new(
                 ErrorCode::NoOperator,
                 "this server takes no orders: it has no operator's token",
@@ -171,16 +232,19 @@ impl Guard {
             ));
         }
         browser::check_no_origin(headers)?;
-        Ok(Principal::Operator)
+        Ok(Principal::local_operator())
     }
 }
 
-impl Principal {
-    /// This machine's own programs read without a token.
-    fn max_reader(self) -> Self {
-        match self {
-            Principal::Anonymous => Principal::Reader,
-            other => other,
-        }
-    }
+/// Somebody is known, and may not do it.
+fn forbidden(principal: &Principal) -> QueryError {
+    let role = principal.role.as_ref().map_or("no role", Role::as_str);
+    QueryError::new(
+        ErrorCode::Forbidden,
+        format!(
+            "{} is {role} here, which does not allow this",
+            principal.name
+        ),
+        "docs/accounts.md says what each role may do; an admin gives roles",
+    )
 }

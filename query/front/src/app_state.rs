@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::access::accounts::Accounts;
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
 use crate::fee_adjustments::FeeAdjustments;
@@ -34,6 +35,7 @@ pub(crate) struct AppState {
     pub(crate) payment_service: Option<Arc<dyn PaymentService>>,
     pub(crate) fee_adjustments: FeeAdjustments,
     pub(crate) signature_checks: SignatureChecks,
+    accounts: Option<Accounts>,
 }
 
 impl AppState {
@@ -61,12 +63,24 @@ impl AppState {
             payment_service: services.payment_service,
             fee_adjustments: FeeAdjustments::default(),
             signature_checks: SignatureChecks::default(),
+            accounts: services.accounts,
         }
     }
 
     /// What runs typed statements.
     pub(crate) fn queries(&self) -> Result<&QueryService, QueryError> {
         self.queries.as_ref().ok_or_else(no_engine)
+    }
+
+    /// The users.
+    pub(crate) fn accounts(&self) -> Result<&Accounts, QueryError> {
+        self.accounts.as_ref().ok_or_else(|| {
+            QueryError::new(
+                ErrorCode::NotFound,
+                "this process knows no users",
+                "ask one that `headframe up` started",
+            )
+        })
     }
 
     /// What answers the pages.

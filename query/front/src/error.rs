@@ -39,6 +39,8 @@ pub enum ErrorCode {
     Parameters,
     /// 401: no or a wrong bearer token.
     Unauthorized,
+    /// 403: somebody is known, and his role does not allow it.
+    Forbidden,
     /// 403: an order, and the server has no operator's token that it could ask for.
     NoOperator,
     /// 403: the statement would change something, or the request comes from a foreign web page.
@@ -94,6 +96,7 @@ impl ErrorCode {
         ErrorCode::SqlExecution,
         ErrorCode::Parameters,
         ErrorCode::Unauthorized,
+        ErrorCode::Forbidden,
         ErrorCode::NoOperator,
         ErrorCode::ReadOnly,
         ErrorCode::ForeignOrigin,
@@ -120,6 +123,7 @@ impl ErrorCode {
             ErrorCode::SqlExecution => ("sql_execution", 400),
             ErrorCode::Parameters => ("parameters", 400),
             ErrorCode::Unauthorized => ("unauthorized", 401),
+            ErrorCode::Forbidden => ("forbidden", 403),
             ErrorCode::NoOperator => ("no_operator_token", 403),
             ErrorCode::ReadOnly => ("read_only", 403),
             ErrorCode::ForeignOrigin => ("foreign_origin", 403),

@@ -19,6 +19,13 @@ impl<S: Send + Sync> FromRequestParts<S> for LimitedAddress {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self::from_request(parts))
+    }
+}
+
+impl LimitedAddress {
+    /// The address of a request.
+    pub(crate) fn from_request(parts: &Parts) -> Self {
         let peer = parts
             .extensions
             .get::<PeerAddress>()
@@ -33,7 +40,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LimitedAddress {
             Some(client) if peer.is_loopback() => client,
             _ => peer,
         };
-        Ok(Self(network_of(address)))
+        Self(network_of(address))
     }
 }
 

@@ -94,7 +94,7 @@ pub trait Reports: Send + Sync {
         payer: Option<&PayerStatus>,
         miner: &str,
         limit: usize,
-        principal: Principal,
+        principal: &Principal,
     ) -> Result<Value, QueryError>;
 
     /// What an account holds now, atomic units; `None` when it was never used.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::http::Method;
 use axum::routing::MethodRouter;
 
-use crate::access::Permission;
+use crate::access::{Permission, Role, allows};
 use crate::app_state::AppState;
 
 pub mod bans;
@@ -18,6 +18,8 @@ mod health;
 mod ingest;
 mod instructions;
 mod live;
+mod login;
+mod me;
 mod metrics_page;
 mod miner;
 mod payments;
@@ -25,6 +27,7 @@ mod payouts;
 mod pool;
 mod ready;
 mod running_queries;
+mod setup;
 mod sql;
 mod threshold;
 pub mod unproven_blocks;
@@ -81,6 +84,10 @@ pub static ALL: &[&Route] = &[
     &health::ROUTE,
     &ready::ROUTE,
     &metrics_page::ROUTE,
+    &login::LOGIN,
+    &login::LOGOUT,
+    &me::ROUTE,
+    &setup::ROUTE,
     &sql::POST,
     &sql::GET,
     &running_queries::CANCEL,
@@ -116,6 +123,42 @@ pub fn markdown_table() -> String {
             route.permission.as_str(),
             route.doc
         ));
+    }
+    text
+}
+
+/// The columns of [`access_table`]: a caller, the role it has, and whether a page that names a
+/// miner is its own.
+const CALLERS: &[(&str, Option<&str>, bool)] = &[
+    ("nobody", None, false),
+    ("viewer", Some("viewer"), false),
+    ("miner, its own", Some("miner"), true),
+    ("miner, others", Some("miner"), false),
+    ("operator", Some("operator"), false),
+    ("auditor", Some("auditor"), false),
+    ("admin", Some("admin"), false),
+];
+
+/// Which role gets which route, for the documents. The pool's pages are not public in it.
+pub fn access_table() -> String {
+    let names: Vec<&str> = CALLERS.iter().map(|(name, ..)| *name).collect();
+    let mut text = format!("| route | {} |\n", names.join(" | "));
+    text.push_str(&format!("|{}\n", "---|".repeat(names.len() + 1)));
+    for route in ALL {
+        let cells: Vec<&str> = CALLERS
+            .iter()
+            .map(|(_, role, is_own)| {
+                let role = role
+                    .and_then(|name| Role::parse(name, (name == "miner").then_some("own")).ok());
+                let subject = if *is_own { "own" } else { "other" };
+                match allows(role.as_ref(), route.permission, Some(subject)) {
+                    true => "yes",
+                    false => "no",
+                }
+            })
+            .collect();
+        let (method, path) = (&route.method, route.path);
+        text.push_str(&format!("| `{method} {path}` | {} |\n", cells.join(" | ")));
     }
     text
 }

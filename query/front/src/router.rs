@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, on};
-use headframe_schemas::stream::{self, WritePermission};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
@@ -113,24 +113,24 @@ async fn guard_route(State(gate): State<Gate>, request: Request, next: Next) -> 
 /// Lets a request through to its handler, with its principal, when it has the route's permission.
 async fn admit(gate: Gate, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let permission = match gate.permission {
-        Permission::WriteStream => match RawPathParams::from_request_parts(&mut parts, &()).await {
-            Ok(params) => permission_to_write(params.iter().map(|(_, name)| name).next()),
-            Err(_) => Permission::Operate,
-        },
-        permission => permission,
+    let subject = match gate.permission {
+        Permission::WriteStream | Permission::MinerPage => first_param(&mut parts).await,
+        _ => None,
     };
-    let principal = match gate.guard.authorize(permission, &parts) {
+    let authorized = gate
+        .guard
+        .authorize(gate.permission, subject.as_deref(), &parts);
+    let principal = match authorized {
         Ok(principal) => principal,
         Err(error) => return error.into_response(),
     };
-    parts.extensions.insert(principal);
+    parts.extensions.insert(principal.clone());
     let request = Request::from_parts(parts, body);
     let Some(slots) = &gate.slots else {
         return next.run(request).await;
     };
     let begun = Instant::now();
-    match slots.acquire(principal).await {
+    match slots.acquire(&principal).await {
         Ok(slot) => {
             let waited = begun.elapsed();
             let mut response = next.run(request).await;
@@ -144,16 +144,10 @@ async fn admit(gate: Gate, request: Request, next: Next) -> Response {
     }
 }
 
-/// The permission to send rows of a stream, by its decoded name, as the stream itself decides it.
-/// What is no stream needs the most.
-fn permission_to_write(name: Option<&str>) -> Permission {
-    match name
-        .and_then(stream::find)
-        .map(|stream| stream.write_permission())
-    {
-        Some(WritePermission::Producer) => Permission::Read,
-        Some(WritePermission::Operator | WritePermission::Internal) | None => Permission::Operate,
-    }
+/// What the path names first, decoded: a stream or an address. `None` where it cannot be decoded.
+async fn first_param(parts: &mut Parts) -> Option<String> {
+    let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
+    params.iter().next().map(|(_, value)| value.to_owned())
 }
 
 /// The permission to learn that there is nothing at a path: what does not read needs the most.
@@ -167,7 +161,7 @@ fn permission_of_unknown(method: &Method) -> Permission {
 async fn wrong_method(State(guard): State<Guard>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let (method, uri) = (&parts.method, &parts.uri);
-    if let Err(error) = guard.authorize(permission_of_unknown(method), &parts) {
+    if let Err(error) = guard.authorize(permission_of_unknown(method), None, &parts) {
         return error.into_response();
     }
     QueryError::new(
@@ -180,7 +174,7 @@ async fn wrong_method(State(guard): State<Guard>, request: Request) -> Response 
 
 async fn no_such_path(State(guard): State<Guard>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    match guard.authorize(permission_of_unknown(&parts.method), &parts) {
+    match guard.authorize(permission_of_unknown(&parts.method), None, &parts) {
         Ok(_) => not_found(&parts.method, &parts.uri).into_response(),
         Err(error) => error.into_response(),
     }
@@ -215,42 +209,4 @@ async fn add_security_headers(mut response: Response) -> Response {
         HeaderValue::from_static("same-origin"),
     );
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_stream_says_itself_who_may_send_its_rows() {
-        for stream in stream::ALL {
-            let expected = match stream.write_permission() {
-                WritePermission::Producer => Permission::Read,
-                WritePermission::Operator | WritePermission::Internal => Permission::Operate,
-            };
-            assert_eq!(
-                permission_to_write(Some(stream.name())),
-                expected,
-                "{}",
-                stream.name()
-            );
-        }
-    }
-
-    #[test]
-    fn only_listed_streams_that_no_money_follows_from_are_for_readers() {
-        for (name, permission) in [
-            ("sensors", Permission::Read),
-            ("energy", Permission::Read),
-            ("shares", Permission::Operate),
-            ("blocks", Permission::Operate),
-            ("Shares", Permission::Operate),
-            ("%73hares", Permission::Operate),
-            ("", Permission::Operate),
-            ("nothing", Permission::Operate),
-        ] {
-            assert_eq!(permission_to_write(Some(name)), permission, "{name:?}");
-        }
-        assert_eq!(permission_to_write(None), Permission::Operate);
-    }
 }

@@ -77,7 +77,9 @@ impl Server {
         mut services: Services,
     ) -> Result<BoundServer, BindError> {
         config.validate()?;
-        let guard = Guard::from_config(&config)?.with_payments(services.moves_money);
+        let guard = Guard::from_config(&config)?
+            .with_payments(services.moves_money)
+            .with_accounts(services.accounts.clone());
         let handlers = std::mem::take(&mut services.handlers);
         check_listed(&handlers)?;
         let postgres = services.postgres.clone();

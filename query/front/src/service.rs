@@ -79,13 +79,13 @@ impl QueryService {
 
     /// Starts a statement. Dropping the future or the answer ends it.
     pub async fn ask(&self, request: SqlRequest) -> Result<Answer, QueryError> {
-        self.ask_as(Principal::Reader, request).await
+        self.ask_as(&Principal::reader(), request).await
     }
 
     /// The same for this caller: operators have slots of their own.
     pub async fn ask_as(
         &self,
-        principal: Principal,
+        principal: &Principal,
         mut request: SqlRequest,
     ) -> Result<Answer, QueryError> {
         let admitted = self.admit(principal, &mut request)?;
@@ -124,7 +124,7 @@ impl QueryService {
     /// Plans a statement for this caller without running it, within the limits of one that runs.
     pub async fn describe_as(
         &self,
-        principal: Principal,
+        principal: &Principal,
         mut request: SqlRequest,
     ) -> Result<Description, QueryError> {
         let admitted = self.admit(principal, &mut request)?;
@@ -140,7 +140,7 @@ impl QueryService {
     /// Takes a slot and a ticket; the request is given its id and its time.
     fn admit(
         &self,
-        principal: Principal,
+        principal: &Principal,
         request: &mut SqlRequest,
     ) -> Result<Admitted, QueryError> {
         let slot = self.slot(principal)?;
@@ -163,17 +163,16 @@ impl QueryService {
     }
 
     /// The refusal of a statement that would find no slot now.
-    pub fn check_slot(&self, principal: Principal) -> Result<(), QueryError> {
-        let operators =
-            principal == Principal::Operator && self.operator_slots.available_permits() > 0;
+    pub fn check_slot(&self, principal: &Principal) -> Result<(), QueryError> {
+        let operators = principal.is_operator() && self.operator_slots.available_permits() > 0;
         match operators || self.slots.available_permits() > 0 {
             true => Ok(()),
             false => Err(self.full()),
         }
     }
 
-    fn slot(&self, principal: Principal) -> Result<OwnedSemaphorePermit, QueryError> {
-        if principal == Principal::Operator
+    fn slot(&self, principal: &Principal) -> Result<OwnedSemaphorePermit, QueryError> {
+        if principal.is_operator()
             && let Ok(slot) = self.operator_slots.clone().try_acquire_owned()
         {
             return Ok(slot);

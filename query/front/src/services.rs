@@ -7,6 +7,7 @@ use axum::http::Method;
 use axum::routing::MethodRouter;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::access::accounts::Accounts;
 use crate::config::PostgresConfig;
 use crate::host_usage::HostMonitor;
 use crate::payment_service::PaymentService;
@@ -30,6 +31,8 @@ pub struct Services {
     pub payment_service: Option<Arc<dyn PaymentService>>,
     /// Whether payments are made, so that operators need their token even from this machine.
     pub moves_money: bool,
+    /// Users and service tokens; without them there are the two token files alone.
+    pub accounts: Option<Accounts>,
     /// Who tells how busy the machine is, for `/metrics`.
     pub host_monitor: Option<Arc<dyn HostMonitor>>,
     /// The public half of the key that signs payouts, where this process has it.

@@ -14,7 +14,7 @@ use crate::error::{ErrorCode, QueryError};
 /// How long a request waits for a slot of its class.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The slots of one server.
+/// The slots of one server. Miners have those of the public.
 #[derive(Clone)]
 pub(crate) struct Slots {
     public: Class,
@@ -48,12 +48,14 @@ impl Slots {
     /// A slot of the caller's class, which it holds until its answer is sent.
     pub(crate) async fn acquire(
         &self,
-        principal: Principal,
+        principal: &Principal,
     ) -> Result<OwnedSemaphorePermit, QueryError> {
-        let class = match principal {
-            Principal::Anonymous => &self.public,
-            Principal::Reader => &self.readers,
-            Principal::Operator => &self.operators,
+        let class = if principal.is_operator() {
+            &self.operators
+        } else if principal.is_reader() {
+            &self.readers
+        } else {
+            &self.public
         };
         match timeout(PATIENCE, class.free.clone().acquire_owned()).await {
             Ok(Ok(slot)) => Ok(slot),

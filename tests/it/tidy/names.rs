@@ -28,7 +28,6 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("pat", "ient", "CheckContext"),
     ("wir", "ing", "Services"),
     ("entr", "ance", "handshake"),
-    ("audi", "tor", "seed-schedule check"),
 ];
 
 /// Names that no item has, alone; as parts of other names, and as words of a comment, they are

@@ -18,6 +18,8 @@ use crate::nats::provision::SUBSCRIBER_DURABLE;
 
 /// The account with the streams.
 pub const ACCOUNT: &str = "HEADFRAME";
+/// The file with the seed of the user who may do everything.
+pub const OWN_SEED: &str = "headframe.nk";
 /// What the inbox subjects of the subscriber's user must begin with, so that it cannot read the
 /// answers that others get.
 pub const SUBSCRIBER_INBOX: &str = "_INBOX_subscriber";
@@ -34,7 +36,7 @@ pub struct Credentials {
 impl Credentials {
     /// Reads the keys, or makes random ones in a folder that has none yet.
     pub fn load_or_create(folder: &Path) -> Result<Self, ServerError> {
-        let own_seed = folder.join("headframe.nk");
+        let own_seed = folder.join(OWN_SEED);
         let own_key = load_or_create_key(&own_seed)?;
         let subscriber_key = load_or_create_key(&folder.join("subscriber.nk"))?;
         Ok(Self {

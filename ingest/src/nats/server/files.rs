@@ -1,6 +1,7 @@
 //! The files of a managed server: where they lie and what is in them.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -143,6 +144,14 @@ impl Files {
             .any(|word| word == config.as_bytes())
             .then_some(pid)
     }
+}
+
+/// Where a server listens, as its configuration says; `None` while it has not chosen a port.
+pub fn listen_address(config: &str) -> Option<SocketAddr> {
+    let line = config
+        .lines()
+        .find_map(|line| line.strip_prefix("listen: "))?;
+    line.trim_matches('"').parse().ok()
 }
 
 fn quoted(path: &Path) -> String {

@@ -70,7 +70,7 @@ pub async fn miner(
     payer: Option<&PayerStatus>,
     miner: &str,
     limit: usize,
-    principal: Principal,
+    principal: &Principal,
 ) -> Result<Value, QueryError> {
     let pool = &rules.pool;
     let found = balances_of(service, pool, miner).await?;
@@ -122,7 +122,7 @@ pub async fn miner(
     };
     let why = why(&facts, payer, miner, elsewhere, principal);
     let (payable, immature) = (facts.payable, facts.immature);
-    if principal == Principal::Anonymous {
+    if !principal.is_reader() {
         for row in &mut list {
             row.insert("reason".to_owned(), Value::Null);
         }

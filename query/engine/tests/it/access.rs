@@ -255,7 +255,7 @@ async fn a_reader_may_not_give_orders() {
         let request =
             Request::post("/api/v1/bans").header("authorization", format!("Bearer {token}"));
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        guard.authorize(Permission::Operate, &parts)
+        guard.authorize(Permission::Operate, None, &parts)
     };
     assert!(check("a-third-token-of-26-letters").is_ok() && check(OPERATOR).is_err());
 }

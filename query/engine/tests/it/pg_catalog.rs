@@ -222,7 +222,7 @@ async fn a_statement_is_described_without_its_values() {
         given(Some(ParameterKind::Int), ParameterValue::Null),
     ];
     let described = service
-        .describe_as(Principal::Reader, of_session(sql, parameters))
+        .describe_as(&Principal::reader(), of_session(sql, parameters))
         .await
         .unwrap();
     let names: Vec<&str> = described

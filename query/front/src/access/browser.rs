@@ -25,6 +25,28 @@ pub(super) fn check_same_site(headers: &HeaderMap) -> Result<(), QueryError> {
     Ok(())
 }
 
+/// Refuses what a browser sends for a page of another origin, when it does not say
+/// `Sec-Fetch-Site`. A program sends neither.
+pub(super) fn check_own_origin(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Ok(());
+    };
+    if headers.contains_key(SEC_FETCH_SITE) {
+        return Ok(());
+    }
+    let origin = origin.to_str().unwrap_or("an unreadable origin");
+    let named = origin.split_once("://").map(|(_, authority)| authority);
+    let host = text(headers, header::HOST).or_else(|| uri.authority().map(|name| name.as_str()));
+    match named.is_some() && named == host {
+        true => Ok(()),
+        false => Err(QueryError::new(
+            ErrorCode::ForeignOrigin,
+            format!("a web page of {origin} sent this request"),
+            "send it from a page of this server, or with a program",
+        )),
+    }
+}
+
 /// Refuses what does not come straight from a program of this machine: a foreign host or origin in
 /// the headers, or the mark of a proxy, behind which anybody may be.
 pub(super) fn check_local_program(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::http::{HeaderMap, header};
 
 use crate::access::Principal;
@@ -88,27 +89,26 @@ impl Tokens {
     /// The token of a user, where there is one.
     pub(super) fn of_user(&self, user: &str) -> Option<(Principal, String)> {
         let (principal, token) = match user {
-            "reader" => (Principal::Reader, &self.reader),
-            "operator" => (Principal::Operator, &self.operator),
+            "reader" => (Principal::reader(), &self.reader),
+            "operator" => (Principal::operator(), &self.operator),
             _ => return None,
         };
         Some((principal, token.clone()?))
     }
 
-    /// Whose token the request carries.
-    pub(super) fn principal(&self, headers: &HeaderMap) -> Principal {
-        let carries = |token: &Option<String>| match (token, bearer(headers)) {
-            (Some(token), Some(given)) => {
-                equal_in_constant_time(given.as_bytes(), token.as_bytes())
-            }
-            _ => false,
+    /// Whose token the request carries, if it is one of the two.
+    pub(super) fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
+        let given = bearer(headers)?.as_bytes();
+        let is_given = |token: &Option<String>| {
+            let token = token.as_ref().map(String::as_bytes);
+            token.is_some_and(|token| equal_in_constant_time(given, token))
         };
-        if carries(&self.operator) {
-            Principal::Operator
-        } else if carries(&self.reader) {
-            Principal::Reader
+        if is_given(&self.operator) {
+            Some(Principal::operator())
+        } else if is_given(&self.reader) {
+            Some(Principal::reader())
         } else {
-            Principal::Anonymous
+            None
         }
     }
 
@@ -121,7 +121,8 @@ impl Tokens {
         QueryError::new(
             ErrorCode::Unauthorized,
             message,
-            "send Authorization: Bearer <token>, the first line of query.token_file",
+            "send Authorization: Bearer <token>, the first line of query.token_file or a token of \
+             `headframe users token`",
         )
     }
 }
@@ -146,7 +147,8 @@ fn check_strength(key: &'static str, token: &str) -> Result<String, TokenError> 
     Ok(token.to_owned())
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The bearer token of a request.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -154,12 +156,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// Compares in a time that depends on the lengths only.
 fn equal_in_constant_time(given: &[u8], token: &[u8]) -> bool {
-    let mut differ = u8::from(given.len() != token.len());
-    for (index, byte) in token.iter().enumerate() {
-        differ |= byte ^ given.get(index).copied().unwrap_or(0);
-        differ = std::hint::black_box(differ);
-    }
-    differ == 0
+    verify_slices_are_equal(given, token).is_ok()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::route::{Handler, Route};
 pub(crate) static ROUTE: Route = Route {
     method: Method::GET,
     path: "/api/v1/miners/{address}",
-    permission: Permission::PublicPage,
+    permission: Permission::MinerPage,
     doc: "One miner over all pools: the same, all shares that are kept, its blocks.",
     handler: Handler::Page(|| get(about)),
 };

@@ -47,7 +47,7 @@ pub(crate) static LEDGER: Route = Route {
 pub(crate) static OF_MINER: Route = Route {
     method: Method::GET,
     path: "/api/v1/miners/{address}/payments",
-    permission: Permission::PublicPage,
+    permission: Permission::MinerPage,
     doc: "One miner: balances, payments, and `why` the rest is not paid, with codes that \
           docs/payments.md lists.",
     handler: Handler::Page(|| get(miner)),
@@ -186,7 +186,7 @@ async fn miner(
                 service.payer().as_ref(),
                 address,
                 limit,
-                principal,
+                &principal,
             )
             .await?,
     )

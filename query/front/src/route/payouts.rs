@@ -38,7 +38,7 @@ struct OfBlock {
 pub(crate) static OF_MINER: Route = Route {
     method: Method::GET,
     path: "/api/v1/miners/{address}/payouts",
-    permission: Permission::PublicPage,
+    permission: Permission::MinerPage,
     doc: "What blocks bring to one miner: sums immature and matured, and each block newest first \
           with its last step; `?limit=` (100, at most 1000) and `?before=` a cursor.",
     handler: Handler::Page(|| get(miner)),

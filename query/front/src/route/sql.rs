@@ -91,7 +91,7 @@ async fn by_get(
     if request.sql.is_none() {
         return Json(json!({"running": queries.running().list()})).into_response();
     }
-    answer(&app, principal, &headers, request)
+    answer(&app, &principal, &headers, request)
         .await
         .unwrap_or_else(IntoResponse::into_response)
 }
@@ -103,7 +103,7 @@ async fn by_post(
     query: Result<Query<Request>, axum::extract::rejection::QueryRejection>,
     request: axum::extract::Request,
 ) -> Response {
-    if let Err(error) = check_slot(&app, principal) {
+    if let Err(error) = check_slot(&app, &principal) {
         discard(request.into_body()).await;
         return error.into_response();
     }
@@ -118,7 +118,7 @@ async fn by_post(
         )),
     };
     match request {
-        Ok(request) => answer(&app, principal, &headers, request)
+        Ok(request) => answer(&app, &principal, &headers, request)
             .await
             .unwrap_or_else(IntoResponse::into_response),
         Err(error) => error.into_response(),
@@ -126,7 +126,7 @@ async fn by_post(
 }
 
 /// Refuses a statement for which there is no slot before its body is kept or understood.
-fn check_slot(app: &AppState, principal: Principal) -> Result<(), QueryError> {
+fn check_slot(app: &AppState, principal: &Principal) -> Result<(), QueryError> {
     match &app.queries {
         Some(queries) => queries.check_slot(principal),
         None => Ok(()),
@@ -165,7 +165,7 @@ fn misread(error: impl std::fmt::Display) -> QueryError {
 
 async fn answer(
     app: &AppState,
-    principal: Principal,
+    principal: &Principal,
     headers: &HeaderMap,
     request: Request,
 ) -> Result<Response, QueryError> {

@@ -46,7 +46,7 @@ struct ThresholdRequest {
 pub(crate) static ROUTE: Route = Route {
     method: Method::POST,
     path: "/api/v1/miners/{address}/threshold",
-    permission: Permission::PublicPage,
+    permission: Permission::MinerPage,
     doc: "A miner's own threshold: `{\"threshold_atomic\", \"time\"}` answers the text to sign, \
           with `\"signature\"` it is set.",
     handler: Handler::Page(|| post(set).layer(DefaultBodyLimit::max(MAX_BODY_BYTES))),

@@ -28,7 +28,7 @@ struct Request {
 pub(crate) static ROUTE: Route = Route {
     method: Method::GET,
     path: "/api/v1/miners/{address}/workers",
-    permission: Permission::PublicPage,
+    permission: Permission::MinerPage,
     doc: "The workers of one miner of a day, by name; `?limit=` (100, at most 1000) and \
           `?after=` a name.",
     handler: Handler::Page(|| get(list)),

@@ -4,21 +4,27 @@ use std::path::Path;
 
 use headframe_query_front::route;
 
-/// Set `HEADFRAME_BLESS=1` to write what the program says into the document.
+/// Set `HEADFRAME_BLESS=1` to write what the program says into the documents.
 #[test]
-fn the_table_of_routes_is_that_of_the_program() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/http.md");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (open, close) = ("<!-- generated: routes -->\n", "<!-- end -->");
-    let (before, rest) = text.split_once(open).expect("the region begins");
-    let (found, after) = rest.split_once(close).expect("the region ends");
-    let wanted = route::markdown_table();
-    if found == wanted {
-        return;
+fn the_tables_of_routes_are_those_of_the_program() {
+    for (page, name, wanted) in [
+        ("http.md", "routes", route::markdown_table()),
+        ("accounts.md", "access", route::access_table()),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../docs")
+            .join(page);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (open, close) = (format!("<!-- generated: {name} -->\n"), "<!-- end -->");
+        let (before, rest) = text.split_once(&open).expect("the region begins");
+        let (found, after) = rest.split_once(close).expect("the region ends");
+        if found == wanted {
+            continue;
+        }
+        assert!(
+            std::env::var_os("HEADFRAME_BLESS").is_some(),
+            "docs/{page}: the table {name} is old; HEADFRAME_BLESS=1 rewrites it"
+        );
+        std::fs::write(&path, format!("{before}{open}{wanted}{close}{after}")).unwrap();
     }
-    assert!(
-        std::env::var_os("HEADFRAME_BLESS").is_some(),
-        "docs/http.md: the table of routes is old; HEADFRAME_BLESS=1 rewrites it"
-    );
-    std::fs::write(&path, format!("{before}{open}{wanted}{close}{after}")).unwrap();
 }

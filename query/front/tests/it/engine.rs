@@ -138,7 +138,7 @@ impl Reports for NoReports {
         _: Option<&PayerStatus>,
         _: &str,
         _: usize,
-        _: Principal,
+        _: &Principal,
     ) -> Result<Value, QueryError> {
         none()
     }

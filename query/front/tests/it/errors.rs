@@ -35,7 +35,8 @@ async fn every_route_refuses_in_the_same_shape() {
             .unwrap()
     };
     for route in route::ALL {
-        let probe = ["/live", "/health", "/ready"].contains(&route.path);
+        // These answer without anything of the process.
+        let probe = ["/live", "/health", "/ready", "/api/v1/me"].contains(&route.path);
         let path = route.path.replace(['{', '}'], "x");
         let name = format!("{} {}", route.method, route.path);
         if !probe {

@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+mod account_store;
+mod accounts;
 mod connections;
 mod documents;
 mod engine;
 mod errors;
 mod held_refusals;
+mod logins;
+mod matrix;
 mod postgres;
 mod server;
 mod signatures;

@@ -23,7 +23,7 @@ pub(super) fn why(
     payer: Option<&PayerStatus>,
     miner: &str,
     elsewhere: Vec<String>,
-    principal: Principal,
+    principal: &Principal,
 ) -> Vec<Value> {
     let mut reasons: Vec<(&str, String)> = elsewhere
         .into_iter()
@@ -47,7 +47,7 @@ pub(super) fn why(
         reasons.push(("nothing", "there is nothing to pay".to_owned()));
     }
     let shown = |code, text| {
-        if principal == Principal::Anonymous {
+        if !principal.is_reader() {
             text_for_anonymous(code).map_or(text, str::to_owned)
         } else {
             text
@@ -217,7 +217,7 @@ mod tests {
                 due: vec![("a".to_owned(), 10)],
                 ..PayerStatus::default()
             };
-            let reasons = why(&facts, Some(&payer), "a", Vec::new(), Principal::Reader);
+            let reasons = why(&facts, Some(&payer), "a", Vec::new(), &Principal::reader());
             reasons
                 .iter()
                 .filter_map(|reason| reason["code"].as_str().map(str::to_owned))
@@ -267,13 +267,13 @@ mod tests {
                 cause,
                 reason: secret(),
             });
-            let ask = |principal| {
+            let ask = |principal: Principal| {
                 why(
                     &facts,
                     Some(&payer),
                     "a",
                     vec!["SECRET".to_owned()],
-                    principal,
+                    &principal,
                 )
             };
             let codes = |reasons: &[Value]| {
@@ -282,7 +282,7 @@ mod tests {
                     .map(|reason| reason["code"].clone())
                     .collect::<Vec<_>>()
             };
-            let (stranger, reader) = (ask(Principal::Anonymous), ask(Principal::Reader));
+            let (stranger, reader) = (ask(Principal::anonymous()), ask(Principal::reader()));
             let all = [
                 "other_pool",
                 "held",

@@ -231,7 +231,7 @@ impl Session {
         let id = request.query_id.clone().unwrap_or_default();
         let _mark = self.backend.query.mark(&id);
         let answer: Answer = tokio::select! {
-            answer = queries.ask_as(self.principal, request) => answer?,
+            answer = queries.ask_as(&self.principal, request) => answer?,
             () = self.input.hung_up() => return Err(Failure::Session(Ended::Gone)),
         };
         Ok(Running::new(answer))

@@ -159,7 +159,7 @@ impl Session {
         let id = request.query_id.clone().unwrap_or_default();
         let _mark = self.backend.query.mark(&id);
         let described = tokio::select! {
-            described = queries.describe_as(self.principal, request) => described?,
+            described = queries.describe_as(&self.principal, request) => described?,
             () = self.input.hung_up() => return Err(Failure::Session(Ended::Gone)),
         };
         Ok(statement.description.get_or_init(async || described).await)

@@ -1,0 +1,116 @@
+//! What a route asks of its caller, and which role has it.
+
+use crate::access::Role;
+
+/// What a caller must be allowed to do before a route answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Nothing: probes, which tell nothing about the data.
+    Probe,
+    /// Nothing: the request itself proves who sends it, as a login does.
+    Anybody,
+    /// Nothing where the pool's pages are public, else to read.
+    PublicPage,
+    /// The same, and the miner whose address the path names may see it as well.
+    MinerPage,
+    /// To read everything.
+    Read,
+    /// To send rows of the stream that the path names; the stream says whose rows it takes.
+    WriteStream,
+    /// To change something, such as payments and bans.
+    Operate,
+}
+
+impl Permission {
+    /// Every permission.
+    pub const ALL: &[Permission] = &[
+        Permission::Probe,
+        Permission::Anybody,
+        Permission::PublicPage,
+        Permission::MinerPage,
+        Permission::Read,
+        Permission::WriteStream,
+        Permission::Operate,
+    ];
+
+    /// As the documents write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Permission::Probe | Permission::Anybody => "anybody",
+            Permission::PublicPage => "anybody where `query.public_pages` is on, else readers",
+            Permission::MinerPage => {
+                "anybody where `query.public_pages` is on, else readers and the miner itself"
+            }
+            Permission::Read => "readers",
+            Permission::WriteStream => {
+                "operators, and who was given the stream unless money follows from it"
+            }
+            Permission::Operate => "operators",
+        }
+    }
+
+    /// Whether `query.public_pages` opens it to everybody.
+    pub fn is_page(self) -> bool {
+        matches!(self, Permission::PublicPage | Permission::MinerPage)
+    }
+}
+
+/// Whether a role has a permission. `subject` is what the path names: a miner's address or a
+/// stream. Without a role there are the probes and the logins.
+pub fn allows(role: Option<&Role>, permission: Permission, subject: Option<&str>) -> bool {
+    let Some(role) = role else {
+        return matches!(permission, Permission::Probe | Permission::Anybody);
+    };
+    match (role, permission) {
+        (_, Permission::Probe | Permission::Anybody) => true,
+        (Role::Miner(own), Permission::MinerPage) => subject == Some(own),
+        (Role::Miner(_), _) => false,
+        (_, Permission::PublicPage | Permission::MinerPage | Permission::Read) => true,
+        (Role::Operator | Role::Admin, Permission::WriteStream | Permission::Operate) => true,
+        (Role::Viewer | Role::Auditor, Permission::WriteStream | Permission::Operate) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One line a permission: no role, viewer, miner at its own page, miner at another's,
+    /// operator, auditor, admin.
+    const EXPECTED: &[(Permission, &str)] = &[
+        (Permission::Probe, "yyyyyyy"),
+        (Permission::Anybody, "yyyyyyy"),
+        (Permission::PublicPage, "ny-nyyy"),
+        (Permission::MinerPage, "nyynyyy"),
+        (Permission::Read, "ny-nyyy"),
+        (Permission::WriteStream, "nn-nyny"),
+        (Permission::Operate, "nn-nyny"),
+    ];
+
+    #[test]
+    fn each_role_has_the_permissions_of_the_table_and_no_other() {
+        let miner = Role::Miner("4Own".into());
+        let columns = [
+            (None, "4Own"),
+            (Some(&Role::Viewer), "4Own"),
+            (Some(&miner), "4Own"),
+            (Some(&miner), "4Other"),
+            (Some(&Role::Operator), "4Own"),
+            (Some(&Role::Auditor), "4Own"),
+            (Some(&Role::Admin), "4Own"),
+        ];
+        let listed: Vec<Permission> = EXPECTED.iter().map(|(one, _)| *one).collect();
+        assert_eq!(listed, Permission::ALL);
+        for (permission, cells) in EXPECTED {
+            for ((role, subject), cell) in columns.iter().zip(cells.chars()) {
+                let expected = cell == 'y';
+                if cell != '-' {
+                    let found = allows(*role, *permission, Some(subject));
+                    assert_eq!(found, expected, "{permission:?} {role:?} {subject}");
+                }
+            }
+        }
+        assert!(!allows(Some(&miner), Permission::MinerPage, None));
+        assert!(!allows(Some(&miner), Permission::MinerPage, Some("4own")));
+    }
+}
