@@ -21,7 +21,8 @@ async fn many_miners_are_measured_on_a_real_pool() {
     let port = free_port();
     let pool = format!(
         "[stratum]\nlisten = \"127.0.0.1:{port}\"\nwallet = \"{WALLET}\"\ndaemon_url = \
-         \"{}\"\nvardiff = {{ min_difficulty = 1 }}\nlate_grace_ms = 30000\nrandomx = {{ mode = \"light\" }}\n",
+         \"{}\"\nvardiff = {{ min_difficulty = 1 }}\n\
+         late_grace_ms = 30000\nrandomx = {{ mode = \"light\" }}\n",
         daemon.url
     );
     let running = Headframe::start_with(
