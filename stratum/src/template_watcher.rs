@@ -196,7 +196,6 @@ impl TemplateWatcher {
     }
 
     fn announce(&self, template: Arc<dyn Template>, ahead: &mut JoinSet<()>) {
-        self.counters.mining(&*template);
         self.seeds.request(template.seed(), template.next_seed());
         while ahead.try_join_next().is_some() {}
         if let Some(next) = template.next_seed() {
@@ -207,7 +206,10 @@ impl TemplateWatcher {
                 }
             });
         }
-        self.work.send_replace(CurrentWork::Template(template));
+        self.work
+            .send_replace(CurrentWork::Template(template.clone()));
+        // Only now: whoever sees that the pool is ready can log in.
+        self.counters.mining(&*template);
     }
 
     /// There is nothing to mine: miners hear the cause, the operator the reason.

@@ -156,23 +156,38 @@ async fn an_expiring_offset_and_another_stream_are_refused() {
 }
 
 /// A large batch is encoded for a second. Who waits for its commit must not keep a thread of the
-/// runtime busy with that: after the first look at it nothing was put yet.
-#[tokio::test]
-async fn a_batch_is_encoded_while_other_tasks_of_the_runtime_go_on() {
-    let fixture = Fixture::in_memory();
-    let mut writer = fixture.writer().await;
-    fixture.store.always(".parquet", Fault::Wait);
-    let batch = rows(1, 500);
-    let mut commit = std::pin::pin!(writer.commit(range(1, 500), &batch));
-    assert!(futures::poll!(commit.as_mut()).is_pending());
-    assert_eq!(fixture.store.waiting(), 0, "it was encoded in between");
-    let ((), done) = tokio::join!(
-        async {
-            fixture.store.one_waits().await;
-            fixture.store.heal();
-        },
-        commit
-    );
-    done.unwrap();
-    assert_eq!(fixture.sequences().await.len(), 500);
+/// runtime busy with that: while the only thread for blocking work is taken, nothing is put.
+#[test]
+fn a_batch_is_encoded_while_other_tasks_of_the_runtime_go_on() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let fixture = Fixture::in_memory();
+        let mut writer = fixture.writer().await;
+        let (release, released) = std::sync::mpsc::sync_channel(1);
+        let taken = tokio::task::spawn_blocking(move || released.recv().unwrap());
+        fixture.store.always(".parquet", Fault::Wait);
+        let batch = rows(1, 500);
+        let mut commit = std::pin::pin!(writer.commit(range(1, 500), &batch));
+        // More turns than what comes before the encoding has awaits.
+        for _ in 0..1_000 {
+            assert!(futures::poll!(commit.as_mut()).is_pending());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(fixture.store.waiting(), 0, "it was encoded in between");
+        release.send(()).unwrap();
+        let ((), done) = tokio::join!(
+            async {
+                fixture.store.one_waits().await;
+                fixture.store.heal();
+            },
+            commit
+        );
+        done.unwrap();
+        taken.await.unwrap();
+        assert_eq!(fixture.sequences().await.len(), 500);
+    });
 }
