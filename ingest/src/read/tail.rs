@@ -135,6 +135,11 @@ impl Tail {
         self.lock().pushed
     }
 
+    /// How far the view reaches: [`TailView::through`] without the rows.
+    pub fn through(&self) -> i64 {
+        self.lock().through()
+    }
+
     /// The rows held, contiguous from the committed sequence on.
     pub fn view(&self) -> TailView {
         let held = self.lock();

@@ -64,24 +64,22 @@ impl RemoteSource {
 
     async fn fetch(&self, wait: Duration) -> Result<Live, Failure> {
         let kept = self.kept.rows_of(self.stream.name());
-        let (head, batches) = self.receive(wait, kept).await?;
-        let live = match self.kept.add(self.stream.name(), &head, &batches)? {
-            Some(tail) => (head, tail),
+        let (mut head, batches) = self.receive(wait, kept).await?;
+        let tail = match self.kept.add(self.stream.name(), &head, &batches)? {
+            Some(tail) => tail,
             // What these rows follow was let go or replaced meanwhile.
             None => {
-                let (head, batches) = self.receive(wait, None).await?;
-                let tail = whole(&head, &batches)?;
-                (head, tail)
+                let batches;
+                (head, batches) = self.receive(wait, None).await?;
+                whole(&head, &batches)?
             }
         };
-        let (head, tail) = live;
-        let view = tail.view();
         Ok(Live {
             acknowledged: head.acknowledged.map_err(|why| self.unavailable(why)),
             tail: Tail {
                 truncated: head.truncated,
                 generation: head.generation,
-                ..view.into()
+                ..tail.view().into()
             },
         })
     }
@@ -128,7 +126,7 @@ impl KeptTails {
         let kept = tails.get(stream)?;
         Some(KeptRows {
             generation: kept.generation,
-            through: kept.tail.view().through,
+            through: kept.tail.through(),
         })
     }
 
@@ -143,7 +141,7 @@ impl KeptTails {
         tails.retain(|name, kept| *name == stream || kept.used_at.elapsed() < KEPT_FOR);
         if let Some(kept) = tails.get_mut(stream)
             && kept.generation == head.generation
-            && kept.tail.view().through >= head.from
+            && kept.tail.through() >= head.from
         {
             kept.used_at = Instant::now();
             kept.tail.committed(head.after);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::facts::Memory;
 use crate::random::Random;
-use crate::scripted::{Scene, Stage as Pool, config};
+use crate::scripted::{Client, Scene, Stage as Pool, config};
 use crate::server::{NONCE, OTHER_NONCE, OTHER_RESULT, RESULT, is_ok};
 
 mod recovered;
@@ -320,8 +320,11 @@ fn story(facts: &Memory, hash: u8) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_answer_about_one_block_does_not_hide_the_others() {
+/// The hashes of the blocks that [`pool_with_two_blocks`] has found.
+const TWO_BLOCKS: ([u8; 32], [u8; 32]) = ([0x0c; 32], [0x5b; 32]);
+
+/// A pool that has found two blocks, which are accepted, and the miner of both.
+async fn pool_with_two_blocks() -> (Pool, Client) {
     let scene = Scene {
         network_difficulty: 16,
         ..Scene::default()
@@ -333,7 +336,13 @@ async fn a_lost_answer_about_one_block_does_not_hide_the_others() {
     pool.facts
         .until("both are accepted", |facts| facts.statuses().len() == 4)
         .await;
-    let (first, second) = ([0x0c; 32], [0x5b; 32]);
+    (pool, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_about_one_block_does_not_hide_the_others() {
+    let (pool, _client) = pool_with_two_blocks().await;
+    let (first, second) = TWO_BLOCKS;
     pool.chain.unanswered.lock().unwrap().push(first);
     let standings = [(first, best(60)), (second, beside(2))];
     pool.chain.standings.lock().unwrap().extend(standings);
@@ -360,18 +369,8 @@ async fn a_lost_answer_about_one_block_does_not_hide_the_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pool_writes_what_becomes_of_its_blocks() {
-    let scene = Scene {
-        network_difficulty: 16,
-        ..Scene::default()
-    };
-    let pool = Pool::open(scene, watching()).await;
-    let mut client = pool.miner().await;
-    assert!(is_ok(&client.submit(NONCE, RESULT).await));
-    assert!(is_ok(&client.submit(OTHER_NONCE, OTHER_RESULT).await));
-    pool.facts
-        .until("both are accepted", |facts| facts.statuses().len() == 4)
-        .await;
-    let (first, second) = ([0x0c; 32], [0x5b; 32]);
+    let (pool, _client) = pool_with_two_blocks().await;
+    let (first, second) = TWO_BLOCKS;
     // A new template, as a new block brings it, is a reason to look.
     let stand = |one: ChainPosition, other: ChainPosition| {
         pool.chain

@@ -357,15 +357,7 @@ impl Accounts {
             .store
             .put(bucket, key, value.clone(), seen)
             .await?;
-        let (key, value) = (key.to_owned(), Some(value));
-        self.apply(
-            bucket,
-            Entry {
-                key,
-                revision,
-                value,
-            },
-        );
+        self.apply_written(bucket, key, revision, Some(value));
         Ok(())
     }
 
@@ -373,7 +365,13 @@ impl Accounts {
     pub(super) async fn delete(&self, bucket: Bucket, key: &str) -> Result<(), StoreError> {
         let seen = self.read(|directory| directory.revision(bucket, key));
         let revision = self.inner.store.delete(bucket, key, seen).await?;
-        let (key, value) = (key.to_owned(), None);
+        self.apply_written(bucket, key, revision, None);
+        Ok(())
+    }
+
+    /// Puts what was just written into the copy, without waiting for the watch to tell it.
+    fn apply_written(&self, bucket: Bucket, key: &str, revision: u64, value: Option<Vec<u8>>) {
+        let key = key.to_owned();
         self.apply(
             bucket,
             Entry {
@@ -382,7 +380,6 @@ impl Accounts {
                 value,
             },
         );
-        Ok(())
     }
 }
 
