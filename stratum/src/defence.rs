@@ -132,7 +132,7 @@ impl Defence {
         metrics::gauge!("headframe_stratum_bans").set(bans.len() as f64);
         let state = State {
             limits: Limits::new(settings.limits.clone()),
-            reputation: ReputationTable::new(settings.conduct.clone()),
+            reputation: ReputationTable::new(settings.reputation.clone()),
             bans,
             names: WorkerNames::new(settings.names.clone()),
             refusals: RefusalLog::new(started_ms),

@@ -34,7 +34,8 @@ pub struct DefenceConfig {
     /// Connections by address and neighbourhood.
     pub limits: limits::ConnectionLimits,
     /// When a reputation is bad.
-    pub conduct: reputation::ReputationConfig,
+    #[serde(rename = "conduct")]
+    pub reputation: reputation::ReputationConfig,
     /// How long bans last.
     pub bans: bans::BanConfig,
     /// Worker names.
@@ -75,7 +76,7 @@ impl Default for DefenceConfig {
             lines_burst: 200,
             send_buffer_bytes: 65_536,
             limits: limits::ConnectionLimits::default(),
-            conduct: reputation::ReputationConfig::default(),
+            reputation: reputation::ReputationConfig::default(),
             bans: bans::BanConfig::default(),
             names: worker_names::WorkerNamesConfig::default(),
             verify: fair_queue::FairnessSettings::default(),
@@ -136,12 +137,15 @@ impl DefenceConfig {
         positive.extend([
             ("defence.lines_per_s", u64::from(self.lines_per_s)),
             ("defence.lines_burst", u64::from(self.lines_burst)),
-            ("defence.conduct.half_life_s", self.conduct.half_life_s),
+            ("defence.conduct.half_life_s", self.reputation.half_life_s),
             (
                 "defence.conduct.bans_before_address",
-                u64::from(self.conduct.bans_before_address),
+                u64::from(self.reputation.bans_before_address),
             ),
-            ("defence.conduct.remembered", self.conduct.remembered as u64),
+            (
+                "defence.conduct.remembered",
+                self.reputation.remembered as u64,
+            ),
             ("defence.bans.first_s", self.bans.first_s),
             ("defence.bans.factor", u64::from(self.bans.factor)),
             ("defence.bans.most", self.bans.most as u64),

@@ -1,4 +1,4 @@
-//! The defence's pure rules: limits, conduct, bans, names and addresses, without a socket or a
+//! The defence's pure rules: limits, reputation, bans, names and addresses, without a socket or a
 //! clock.
 
 mod bans;

@@ -107,7 +107,7 @@ async fn scripted_miners_cross_blocks_and_a_seed_of_a_real_chain_undisturbed() {
         ..config()
     };
     // The script forges more than an honest miner would.
-    config.defence.conduct.ban_points = 0;
+    config.defence.reputation.ban_points = 0;
     let bound = Stratum::bind(config, facts.clone()).await.unwrap();
     let (address, stats, seeds) = (bound.local_addr(), bound.stats(), bound.seeds());
     let fingerprint = bound.tls_fingerprint().unwrap().to_owned();

@@ -19,7 +19,7 @@ async fn both() -> (tempfile::TempDir, Stage) {
         late_grace_ms: 0,
         ..config()
     };
-    config.defence.conduct.ban_points = 0;
+    config.defence.reputation.ban_points = 0;
     (folder, Stage::open(Scene::default(), config).await)
 }
 
