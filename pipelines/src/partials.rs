@@ -45,7 +45,7 @@ pub async fn compute(
         SessionContext::new_with_config_rt(session.copied_config(), session.runtime_env());
     scratch.register_table("rows", rows.into_view())?;
     scratch.register_table("context", context.into_view())?;
-    let mut finer = scratch.sql(rollup.finest_sql()).await?.collect().await?;
+    let mut finer = scratch.sql(&rollup.finest_sql()).await?.collect().await?;
     let mut answer = Vec::new();
     for (index, tier) in TIERS.iter().enumerate() {
         if index > 0 {

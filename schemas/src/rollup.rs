@@ -107,6 +107,8 @@ pub struct View {
     pub sql: String,
     /// Meaning and units of its columns.
     pub columns: Vec<Column>,
+    /// How many of the rollup's keys, from the first on, it groups by.
+    pub keys: usize,
 }
 
 /// A family of windows over one stream.
@@ -124,7 +126,25 @@ pub trait Rollup: Sync {
     /// SQL for the finest partial rows (`bin`, keys, measures) over the relations `rows`, good raw
     /// rows that are new, and `context`, good raw rows already counted that lie within
     /// [`Rollup::reach_us`] of a new one.
-    fn finest_sql(&self) -> &'static str;
+    fn finest_sql(&self) -> String;
+    /// The measures as SQL aggregates over `rows`, where each row stands alone; `None` where its
+    /// neighbours count.
+    fn sums_sql(&self) -> Option<&'static str> {
+        None
+    }
+    /// SQL for partial rows of this tier straight from `rows`, one a window and value of the first
+    /// `grouped` keys, the other keys null. `sums` is what [`Rollup::sums_sql`] says.
+    fn grouped_sql(&self, tier: Tier, grouped: usize, sums: &str) -> String {
+        let (grouped, left_out) = self.keys().split_at(grouped);
+        let names: Vec<&str> = grouped.iter().map(|key| key.name).collect();
+        let names = names.join(", ");
+        let null = |key: &Column| format!(", CAST(NULL AS VARCHAR) AS {}", key.name);
+        let nulls: String = left_out.iter().map(null).collect();
+        format!(
+            "SELECT {} AS bin, {names}{nulls},\n{sums}\nFROM rows GROUP BY 1, {names}",
+            bin_sql("event_time", tier)
+        )
+    }
     /// How far, in event time, a row can change what its neighbours contribute; `None` when each
     /// row stands alone.
     fn reach_us(&self) -> Option<i64> {

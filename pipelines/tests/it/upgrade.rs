@@ -1,8 +1,6 @@
 //! A new version of the program adds up windows in another way: its rollup is filled from the raw
 //! table, the old one stays as it was.
 
-use std::sync::LazyLock;
-
 use headframe_schemas::column::Column;
 use headframe_schemas::rollup::{Measure, Rollup, View, hashrate::HashrateRollup};
 use headframe_schemas::stream::shares::Shares;
@@ -13,16 +11,6 @@ use crate::fixture::Fixture;
 
 /// The rollup of hashrates in its next version, in which an accepted share counts a hundredfold.
 struct Next;
-
-static NEXT_SQL: LazyLock<String> = LazyLock::new(|| {
-    let sql = HashrateRollup.finest_sql();
-    let next = sql.replace(
-        "THEN 1 ELSE 0 END) AS accepted_shares",
-        "THEN 100 ELSE 0 END) AS accepted_shares",
-    );
-    assert_ne!(sql, next);
-    next
-});
 
 impl Rollup for Next {
     fn family(&self) -> &'static str {
@@ -40,8 +28,14 @@ impl Rollup for Next {
     fn measures(&self) -> &'static [Measure] {
         HashrateRollup.measures()
     }
-    fn finest_sql(&self) -> &'static str {
-        &NEXT_SQL
+    fn finest_sql(&self) -> String {
+        let sql = HashrateRollup.finest_sql();
+        let next = sql.replace(
+            "THEN 1 ELSE 0 END) AS accepted_shares",
+            "THEN 100 ELSE 0 END) AS accepted_shares",
+        );
+        assert_ne!(sql, next);
+        next
     }
     fn views(&self) -> Vec<View> {
         HashrateRollup.views()

@@ -106,8 +106,8 @@ impl Rollup for EnergyRollup {
     fn measures(&self) -> &'static [Measure] {
         MEASURES
     }
-    fn finest_sql(&self) -> &'static str {
-        FINEST
+    fn finest_sql(&self) -> String {
+        FINEST.to_owned()
     }
     fn reach_us(&self) -> Option<i64> {
         Some(MAX_GAP_US)
@@ -156,5 +156,6 @@ fn view(tier: Tier) -> View {
         doc: format!("Power and energy per meter in windows of {}.", tier.name),
         sql,
         columns,
+        keys: KEYS.len(),
     }
 }

@@ -56,9 +56,7 @@ const MEASURES: &[Measure] = &[
     ),
 ];
 
-const FINEST: &str = "\
-SELECT date_bin(INTERVAL '10 seconds', event_time, TIMESTAMP '1970-01-01T00:00:00Z') AS bin,
-  pool, miner, worker,
+const SUMS: &str = "\
   sum(CASE WHEN outcome = 'accepted' THEN 1 ELSE 0 END) AS accepted_shares,
   sum(CASE WHEN outcome = 'stale' THEN 1 ELSE 0 END) AS stale_shares,
   sum(CASE WHEN outcome IN ('accepted', 'stale') THEN 0 ELSE 1 END) AS rejected_shares,
@@ -66,8 +64,7 @@ SELECT date_bin(INTERVAL '10 seconds', event_time, TIMESTAMP '1970-01-01T00:00:0
     AS DECIMAL(38,0)) AS accepted_difficulty,
   CAST(sum(CAST(CASE WHEN outcome = 'accepted' THEN 0 ELSE difficulty END AS DECIMAL(20,0)))
     AS DECIMAL(38,0)) AS rejected_difficulty,
-  sum(CASE WHEN ingest_time > event_time + INTERVAL '10 seconds' THEN 1 ELSE 0 END) AS late_shares
-FROM rows GROUP BY 1, 2, 3, 4";
+  sum(CASE WHEN ingest_time > event_time + INTERVAL '10 seconds' THEN 1 ELSE 0 END) AS late_shares";
 
 impl Rollup for HashrateRollup {
     fn family(&self) -> &'static str {
@@ -86,8 +83,11 @@ impl Rollup for HashrateRollup {
     fn measures(&self) -> &'static [Measure] {
         MEASURES
     }
-    fn finest_sql(&self) -> &'static str {
-        FINEST
+    fn finest_sql(&self) -> String {
+        self.grouped_sql(TIERS[0], KEYS.len(), SUMS)
+    }
+    fn sums_sql(&self) -> Option<&'static str> {
+        Some(SUMS)
     }
     fn views(&self) -> Vec<View> {
         let levels = [
@@ -154,5 +154,6 @@ fn view(prefix: &str, keys: usize, level: &str, tier: Tier) -> View {
         ),
         sql,
         columns,
+        keys,
     }
 }

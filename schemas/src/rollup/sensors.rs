@@ -46,15 +46,12 @@ const MEASURES: &[Measure] = &[
     ),
 ];
 
-const FINEST: &str = "\
-SELECT date_bin(INTERVAL '10 seconds', event_time, TIMESTAMP '1970-01-01T00:00:00Z') AS bin,
-  site, sensor, quantity,
+const SUMS: &str = "\
   count(*) AS readings,
   CAST(sum(CAST(CAST(round(value * 1000000) AS BIGINT) AS DECIMAL(20,0))) AS DECIMAL(38,0))
     AS value_sum_micro,
   min(value) AS value_min, max(value) AS value_max,
-  sum(CASE WHEN ingest_time > event_time + INTERVAL '10 seconds' THEN 1 ELSE 0 END) AS late_readings
-FROM rows GROUP BY 1, 2, 3, 4";
+  sum(CASE WHEN ingest_time > event_time + INTERVAL '10 seconds' THEN 1 ELSE 0 END) AS late_readings";
 
 impl Rollup for SensorsRollup {
     fn family(&self) -> &'static str {
@@ -72,8 +69,11 @@ impl Rollup for SensorsRollup {
     fn measures(&self) -> &'static [Measure] {
         MEASURES
     }
-    fn finest_sql(&self) -> &'static str {
-        FINEST
+    fn finest_sql(&self) -> String {
+        self.grouped_sql(TIERS[0], KEYS.len(), SUMS)
+    }
+    fn sums_sql(&self) -> Option<&'static str> {
+        Some(SUMS)
     }
     fn views(&self) -> Vec<View> {
         TIERS.iter().map(|tier| view(*tier)).collect()
@@ -108,5 +108,6 @@ fn view(tier: Tier) -> View {
         doc: format!("Readings per sensor in windows of {}.", tier.name),
         sql,
         columns,
+        keys: KEYS.len(),
     }
 }

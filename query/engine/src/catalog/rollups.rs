@@ -54,45 +54,42 @@ pub async fn views(
         let live = if taken.nothing_after(through) {
             None
         } else {
-            Some(live_finest(base, taken, *rollup, through).await?)
+            Some(LiveRows::after(base, taken, *rollup, through).await?)
         };
         let stored = stored
             .as_ref()
             .filter(|stored| stored.offset.is_some())
             .map(|stored| stored.rows.between(None, None));
-        let partials = partials(base, *rollup, stored, live, &tiers_of(&wanted)).await?;
         for view in wanted {
+            let live = match &live {
+                Some(live) => live.partials(base, *rollup, &view).await?,
+                None => Vec::new(),
+            };
+            let partials = partials(base, *rollup, stored.clone(), live)?;
             let sql = view.sql.replace("{complete_to}", &complete_to);
-            let plan = plan(base, vec![("partials", partials.clone())], &sql).await?;
+            let plan = plan(base, vec![("partials", partials)], &sql).await?;
             views.push((view.name, Arc::new(ViewTable::new(plan, None))));
         }
     }
     Ok(views)
 }
 
-/// The tiers that these views read. A view is named after its tier; one that is not reads all of
+/// The tiers that this view reads. A view is named after its tier; one that is not reads all of
 /// them, to be safe.
-fn tiers_of(views: &[View]) -> Vec<Tier> {
-    let tier = |view: &View| {
-        TIERS
-            .iter()
-            .find(|tier| view.name.ends_with(&format!("_{}", tier.name)))
-    };
-    let named: Option<Vec<&Tier>> = views.iter().map(tier).collect();
-    TIERS
-        .iter()
-        .copied()
-        .filter(|tier| named.as_ref().is_none_or(|named| named.contains(&tier)))
-        .collect()
+fn tiers_of(view: &View) -> Vec<Tier> {
+    let named = |tier: &&Tier| view.name.ends_with(&format!("_{}", tier.name));
+    match TIERS.iter().find(named) {
+        Some(tier) => vec![*tier],
+        None => TIERS.to_vec(),
+    }
 }
 
-/// Every partial row of these tiers, with the columns of the rollup's table.
-async fn partials(
+/// Every partial row that a view reads, with the columns of the rollup's table.
+fn partials(
     base: &SessionState,
     rollup: &dyn Rollup,
     stored: Option<Arc<dyn TableProvider>>,
-    finest: Option<LogicalPlan>,
-    tiers: &[Tier],
+    live: Vec<(Tier, LogicalPlan)>,
 ) -> Result<Arc<dyn TableProvider>> {
     let table = Table::rollup(rollup);
     let mut all: Option<LogicalPlanBuilder> = None;
@@ -107,19 +104,8 @@ async fn partials(
                 .project(columns)?,
         );
     }
-    let finer =
-        finest.map(|finest| -> Arc<dyn TableProvider> { Arc::new(ViewTable::new(finest, None)) });
-    for (tier, finer) in tiers
-        .iter()
-        .filter_map(|tier| Some((tier, finer.as_ref()?)))
-    {
-        let sql = if *tier == TIERS[0] {
-            "SELECT * FROM finer".to_owned()
-        } else {
-            rollup.coarser_sql(*tier)
-        };
-        let rows = plan(base, vec![("finer", finer.clone())], &sql).await?;
-        let part = LogicalPlanBuilder::from(rows).project(table_columns(base, &table, *tier)?)?;
+    for (tier, rows) in live {
+        let part = LogicalPlanBuilder::from(rows).project(table_columns(base, &table, tier)?)?;
         all = Some(match all {
             None => part,
             Some(before) => before.union(part.build()?)?,
@@ -153,23 +139,62 @@ fn table_columns(base: &SessionState, table: &Table, tier: Tier) -> Result<Vec<E
     table.columns.iter().map(column).collect()
 }
 
-/// The plan of the finest partial rows of every raw row after `through`.
-async fn live_finest(
-    base: &SessionState,
-    taken: &StreamSnapshot,
-    rollup: &dyn Rollup,
-    through: Option<i64>,
-) -> std::result::Result<LogicalPlan, EngineError> {
-    let mut rows = good("raw", taken.rows_after(through)?, taken.all_good())?;
-    if let Some(through) = through {
-        rows = rows.filter(col("seq").gt(lit(through)))?;
+/// The raw rows that no stored partial row counts yet.
+enum LiveRows {
+    /// Each row stands alone: these aggregates over the rows themselves give partial rows.
+    Alone(Arc<dyn TableProvider>, &'static str),
+    /// The finest partial rows, made with their neighbours.
+    Finest(Arc<dyn TableProvider>),
+}
+
+impl LiveRows {
+    /// The rows after `through`.
+    async fn after(
+        base: &SessionState,
+        taken: &StreamSnapshot,
+        rollup: &dyn Rollup,
+        through: Option<i64>,
+    ) -> std::result::Result<Self, EngineError> {
+        let mut rows = good("raw", taken.rows_after(through)?, taken.all_good())?;
+        if let Some(through) = through {
+            rows = rows.filter(col("seq").gt(lit(through)))?;
+        }
+        let rows: Arc<dyn TableProvider> = Arc::new(ViewTable::new(rows.build()?, None));
+        if let Some(sums) = rollup.sums_sql() {
+            return Ok(Self::Alone(rows, sums));
+        }
+        let mut relations = vec![("rows", rows.clone())];
+        if let Some(reach) = rollup.reach_us() {
+            relations.push(("context", context(base, taken, rows, reach, through).await?));
+        }
+        let finest = plan(base, relations, &rollup.finest_sql()).await?;
+        Ok(Self::Finest(Arc::new(ViewTable::new(finest, None))))
     }
-    let rows: Arc<dyn TableProvider> = Arc::new(ViewTable::new(rows.build()?, None));
-    let mut relations = vec![("rows", rows.clone())];
-    if let Some(reach) = rollup.reach_us() {
-        relations.push(("context", context(base, taken, rows, reach, through).await?));
+
+    /// Partial rows of the tiers that a view reads. Those straight from the rows are grouped as the
+    /// view groups them: a pool's hashrate of a day is one group, however many workers it has.
+    async fn partials(
+        &self,
+        base: &SessionState,
+        rollup: &dyn Rollup,
+        view: &View,
+    ) -> Result<Vec<(Tier, LogicalPlan)>> {
+        let mut plans = Vec::new();
+        for tier in tiers_of(view) {
+            let (relation, sql) = match self {
+                Self::Alone(rows, sums) => {
+                    (("rows", rows), rollup.grouped_sql(tier, view.keys, sums))
+                }
+                Self::Finest(finest) if tier == TIERS[0] => {
+                    (("finer", finest), "SELECT * FROM finer".to_owned())
+                }
+                Self::Finest(finest) => (("finer", finest), rollup.coarser_sql(tier)),
+            };
+            let relation = (relation.0, relation.1.clone());
+            plans.push((tier, plan(base, vec![relation], &sql).await?));
+        }
+        Ok(plans)
     }
-    Ok(plan(base, relations, rollup.finest_sql()).await?)
 }
 
 /// The rows through `through` that lie near a new one in time.
@@ -258,7 +283,7 @@ mod tests {
                 .filter(|tier| view.sql.contains(&format!("tier = '{}'", tier.name)))
                 .copied()
                 .collect();
-            assert_eq!(tiers_of(std::slice::from_ref(&view)), read, "{}", view.name);
+            assert_eq!(tiers_of(&view), read, "{}", view.name);
             assert_eq!(read.len(), 1, "{}", view.name);
         }
     }

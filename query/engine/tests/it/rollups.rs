@@ -52,7 +52,7 @@ async fn good(batch: &RecordBatch) -> RecordBatch {
 /// The partial rows that a pipeline stores for new rows when it has stored those for the context.
 async fn step(rollup: &dyn Rollup, new: &RecordBatch, context: &RecordBatch) -> RecordBatch {
     let finest = run(
-        rollup.finest_sql(),
+        &rollup.finest_sql(),
         &[("rows", good(new).await), ("context", good(context).await)],
     )
     .await;
@@ -226,8 +226,8 @@ proptest! {
         let rollup = &rollup::hashrate::HashrateRollup;
         let outcomes = headframe_schemas::stream::shares::OUTCOMES;
         let own = shares.iter().map(|(ms, worker, outcome, difficulty)| {
-            let worker = ["a", "b", "c"][*worker];
-            let share = json!({"pool": "p", "miner": "m", "worker": worker,
+            let (miner, worker) = [("m", "a"), ("m", "b"), ("n", "a")][*worker];
+            let share = json!({"pool": "p", "miner": miner, "worker": worker,
                 "outcome": outcomes[*outcome], "difficulty": difficulty,
                 "network_difficulty": 1, "height": 1});
             (DAY + ms * 1000, share)
@@ -290,6 +290,33 @@ proptest! {
              value_max, value_mean FROM {view} ORDER BY window_start, sensor"
         );
         block_on(check(rollup, &view, &sql, &all, &steps, stored, last));
+    }
+}
+
+/// Thousands of workers of one pool are one group, so that a sum over millions of rows which wait
+/// for their windows takes no memory for each.
+#[tokio::test]
+async fn new_rows_are_grouped_as_the_view_groups_them() {
+    let rollup = &rollup::hashrate::HashrateRollup;
+    let share = json!({"pool": "p", "miner": "m", "worker": "w", "outcome": "accepted",
+        "difficulty": 2, "network_difficulty": 1, "height": 1});
+    let all = raw(rollup.stream(), vec![(DAY, share)]);
+    let source = source(rollup, &all, &[], 0, 1).await;
+    let engine = service(&config(), vec![source]);
+    for (view, keys) in [
+        ("pool_hashrate_10s", ["pool"].as_slice()),
+        ("pool_hashrate_1d", &["pool"]),
+        ("miner_hashrate_1h", &["pool", "miner"]),
+        ("hashrate_1d", &["pool", "miner", "worker"]),
+    ] {
+        let sql = format!("EXPLAIN SELECT sum(accepted_shares) FROM {view}");
+        let plan = whole(&batches(&engine, &sql, At::Latest).await);
+        let plan = pretty_format_batches(&[plan]).unwrap().to_string();
+        let scan = plan.lines().find(|line| line.contains("TableScan: raw"));
+        for key in ["pool", "miner", "worker"] {
+            let read = scan.unwrap().contains(key);
+            assert_eq!(read, keys.contains(&key), "{view}, {key}:\n{plan}");
+        }
     }
 }
 
