@@ -46,6 +46,8 @@ pub const DEFAULT_LOG: &str = "info,async_nats=warn,buoyant_kernel=warn,deltalak
 pub struct Service {
     /// Where the HTTP server listens: health always, SQL when this process answers it.
     pub http: std::net::SocketAddr,
+    /// The same as programs write it.
+    pub http_url: String,
     /// When this process runs one.
     pub pool: Option<RunningPool>,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -112,6 +114,7 @@ impl Service {
         let components = Components::open(config).await?;
         let mut service = Self {
             http: components.config.query.listen,
+            http_url: String::new(),
             pool: None,
             tasks: JoinSet::new(),
             nats_server,
@@ -152,6 +155,7 @@ impl Service {
         query.max_connections = descriptors::http_connections(query.max_connections, miners);
         let bound = Server::bind(query, services).await?;
         service.http = bound.address();
+        service.http_url = bound.url();
         service.spawn_workers(&components)?;
         service.spawn_http(bound);
         if let Some((bound, spooler)) = pool {

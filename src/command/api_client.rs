@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 
 /// Where the server is and who asks.
@@ -16,6 +16,10 @@ pub struct ApiClient {
     /// A file with the bearer token.
     #[arg(long, env = "HEADFRAME_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
+    /// A PEM file with the authority of the server's certificate, or the certificate itself, where
+    /// A PEM file with the authority of the server's certificate; no other is trusted then.
+    #[arg(long, env = "HEADFRAME_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
 impl ApiClient {
@@ -35,14 +39,26 @@ impl ApiClient {
     }
 
     fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
-        let mut request = reqwest::Client::new()
-            .request(method, format!("{}{path}", self.url.trim_end_matches('/')));
+        let url = format!("{}{path}", self.url.trim_end_matches('/'));
+        let mut request = self.client()?.request(method, url);
         if let Some(file) = &self.token_file {
             let token = std::fs::read_to_string(file)
                 .with_context(|| format!("cannot read the token file {}", file.display()))?;
             request = request.bearer_auth(token.lines().next().unwrap_or_default());
         }
         Ok(request)
+    }
+
+    fn client(&self) -> anyhow::Result<Client> {
+        let mut builder = Client::builder();
+        if let Some(file) = &self.ca_file {
+            let pem = std::fs::read(file)
+                .with_context(|| format!("cannot read the certificate {}", file.display()))?;
+            let authorities = Certificate::from_pem_bundle(&pem)
+                .with_context(|| format!("{} holds no certificate", file.display()))?;
+            builder = builder.tls_certs_only(authorities);
+        }
+        Ok(builder.build()?)
     }
 
     /// Sends; a refusal of the server is an error with its words.

@@ -17,9 +17,9 @@ impl Service {
             Ok(Some(token)) => println!(
                 "There is no user yet. Whoever sends this within an hour becomes the first \
                  admin; it works once:\n  \
-                 curl http://{}/api/v1/setup -H 'Content-Type: application/json' -d \
+                 curl {}/api/v1/setup -H 'Content-Type: application/json' -d \
                  '{{\"token\": \"{token}\", \"name\": \"NAME\", \"password\": \"PASSWORD\"}}'",
-                self.http
+                self.http_url
             ),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "no first admin can be offered"),

@@ -17,6 +17,7 @@ use axum::http::request::Parts;
 use crate::access::accounts::secret::looks_like_token;
 use crate::access::accounts::{Accounts, TokenRefusal};
 use crate::access::browser::{check_local_program, check_same_site};
+use crate::access::cookie::SessionCookie;
 use crate::access::token::{TokenError, Tokens};
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
@@ -183,7 +184,8 @@ impl Guard {
             return looks_like_token(given).then(|| accounts.bearer(given));
         }
         // A session that is over is none: whoever may ask without one still may.
-        let id = cookie::session_id(&request.headers, &request.uri)?;
+        let cookie = SessionCookie::from_request(request);
+        let id = cookie.session_id(&request.headers)?;
         accounts.session(id).map(Ok)
     }
 

@@ -11,8 +11,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod postgres;
+mod tls;
 
 pub use postgres::{PostgresConfig, PostgresConfigError};
+pub use tls::TlsConfig;
 
 /// What a worker takes beside the memory of its operators: code, caches and rows in flight.
 const WORKER_MARGIN_MIB: usize = 512;
@@ -47,6 +49,11 @@ pub struct QueryConfig {
     pub body_timeout_ms: u64,
     /// How long an answer may wait for a client that takes nothing of it, in milliseconds.
     pub write_timeout_ms: u64,
+    /// Requests a second that one caller may send, by name where it has proved one and by address,
+    /// or /64 of IPv6, where it has not; 0 for any number. Typed statements are not counted.
+    pub requests_per_s: u32,
+    /// Requests that it may send at once.
+    pub request_burst: u32,
     /// Requests for the pool's pages without a token that may be answered at the same time.
     pub public_slots: usize,
     /// The same for requests of readers, statements and rows apart.
@@ -82,6 +89,8 @@ pub struct QueryConfig {
     pub figures_s: u64,
     /// Miners that have lines of their own on `/metrics`: those with the most work of a day.
     pub figures_miners: usize,
+    /// The section `[query.tls]`.
+    pub tls: TlsConfig,
 }
 
 impl Default for QueryConfig {
@@ -97,6 +106,8 @@ impl Default for QueryConfig {
             idle_timeout_ms: 75_000,
             body_timeout_ms: 60_000,
             write_timeout_ms: 30_000,
+            requests_per_s: 200,
+            request_burst: 1_000,
             public_slots: 4,
             reader_slots: 8,
             operator_slots: 4,
@@ -112,6 +123,7 @@ impl Default for QueryConfig {
             freshness_wait_ms: 1_000,
             figures_s: 15,
             figures_miners: 50,
+            tls: TlsConfig::default(),
         }
     }
 }
@@ -153,6 +165,7 @@ impl QueryConfig {
             ("idle_timeout_ms", self.idle_timeout_ms),
             ("body_timeout_ms", self.body_timeout_ms),
             ("write_timeout_ms", self.write_timeout_ms),
+            ("request_burst", u64::from(self.request_burst)),
             ("public_slots", self.public_slots as u64),
             ("reader_slots", self.reader_slots as u64),
             ("operator_slots", self.operator_slots as u64),

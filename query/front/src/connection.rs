@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, header};
+use axum::http::{HeaderValue, Request, Version, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -27,36 +27,46 @@ use tower::ServiceExt;
 
 use crate::config::QueryConfig;
 use crate::connection::activity::{Activity, Timeouts};
+use crate::connection::answer_body::AnswerBody;
 use crate::connection::deadline_body::DeadlineBody;
+use crate::connection::http_stream::HttpStream;
 use crate::connection::limits::{ConnectionLimits, Permit};
 use crate::connection::refusal::Refusals;
 use crate::connection::watched_stream::WatchedStream;
 use crate::error::{ErrorCode, QueryError};
-use crate::held_body::HeldBody;
-use crate::peer::PeerAddress;
+use crate::peer::{OverTls, PeerAddress};
+use crate::tls::TlsCertificate;
 
 mod activity;
+mod answer_body;
 mod deadline_body;
+mod http_stream;
 pub(crate) mod limits;
 mod refusal;
 mod watched_stream;
 
 /// Bytes that the head of a request may have.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Requests that an HTTP/2 connection may have open at once.
+const MAX_STREAMS: u32 = 100;
+/// The first byte of a TLS connection, which no request of HTTP begins with.
+const TLS_HANDSHAKE: u8 = 0x16;
 /// Pause after the system refused a connection, as it does when descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until `stop`, then lets open requests end. The limits are those of the
-/// configuration.
+/// configuration. With a certificate only TLS is spoken.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     config: &QueryConfig,
+    tls: Option<Arc<TlsCertificate>>,
     stop: CancellationToken,
 ) {
     let server = Arc::new(Connections {
         router,
         timeouts: Timeouts::from_config(config),
+        tls,
         stop: stop.clone(),
     });
     let limits = ConnectionLimits::new(
@@ -83,8 +93,9 @@ pub(crate) async fn serve(
         match limits.admit(peer.ip()) {
             Ok(permit) => {
                 let server = server.clone();
-                tasks.spawn(async move { server.handle(stream, peer, permit).await });
+                tasks.spawn(server.handle(stream, peer, permit));
             }
+            Err(limit) if server.tls.is_some() => refusals.close(limit),
             Err(limit) => refusals.answer(&mut tasks, stream, limit),
         }
     }
@@ -96,36 +107,35 @@ pub(crate) async fn serve(
 struct Connections {
     router: Router,
     timeouts: Timeouts,
+    tls: Option<Arc<TlsCertificate>>,
     stop: CancellationToken,
 }
 
 impl Connections {
     /// Answers the requests of one connection until it ends or takes too long.
-    async fn handle(&self, stream: TcpStream, peer: SocketAddr, _permit: Permit) {
+    async fn handle(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _permit: Permit) {
         // A small answer must not wait for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
         let activity = Arc::new(Activity::default());
-        let io = TokioIo::new(WatchedStream::new(
-            stream,
-            activity.clone(),
-            self.timeouts.write,
-        ));
-        let service = service_fn(|request| self.answer(request, peer, &activity));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            // The longest of all waits for a request; `Activity` ends most of them earlier.
-            .header_read_timeout(self.timeouts.idle.max(self.timeouts.header))
-            .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(io, service);
-        let mut connection = pin!(connection);
+        let opened = tokio::select! {
+            opened = self.open(stream, &activity) => opened,
+            () = activity.overdue(&self.timeouts) => return note_timeout(),
+            () = self.stop.cancelled() => return,
+        };
+        let Some(stream) = opened else { return };
+        let is_tls = stream.is_tls();
+        let (server, watched) = (self.clone(), activity.clone());
+        let service = service_fn(move |request| {
+            let (server, activity) = (server.clone(), watched.clone());
+            async move { server.answer(request, peer, is_tls, &activity).await }
+        });
+        let builder = self.http_builder();
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut stopping = false;
         loop {
             tokio::select! {
                 _ = connection.as_mut() => return,
-                () = activity.overdue(&self.timeouts) => {
-                    metrics::counter!("headframe_http_connections_timed_out_total").increment(1);
-                    return;
-                }
+                () = activity.overdue(&self.timeouts) => return note_timeout(),
                 () = self.stop.cancelled(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
@@ -134,28 +144,79 @@ impl Connections {
         }
     }
 
+    /// What HTTP is spoken over, after the handshake where TLS is on.
+    async fn open(&self, stream: TcpStream, activity: &Arc<Activity>) -> Option<HttpStream> {
+        let watch = |stream| WatchedStream::new(stream, activity.clone(), self.timeouts.write);
+        let Some(tls) = &self.tls else {
+            return Some(HttpStream::Plain(watch(stream)));
+        };
+        let mut first = [0];
+        if stream.peek(&mut first).await.ok()? == 0 {
+            return None;
+        }
+        if first != [TLS_HANDSHAKE] {
+            refusal::answer_plain_http(stream).await;
+            return None;
+        }
+        match tls.acceptor().accept(watch(stream)).await {
+            Ok(stream) => Some(HttpStream::Tls(Box::new(stream))),
+            Err(error) => {
+                tracing::debug!(%error, "a TLS handshake failed");
+                metrics::counter!("headframe_http_handshakes_failed_total").increment(1);
+                None
+            }
+        }
+    }
+
+    /// HTTP/1.1 and HTTP/2, as the first bytes tell.
+    fn http_builder(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            // The longest of all waits for a request; `Activity` ends most of them earlier.
+            .header_read_timeout(self.timeouts.idle.max(self.timeouts.header))
+            .max_buf_size(MAX_HEAD_BYTES);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEAD_BYTES as u32);
+        builder
+    }
+
     async fn answer(
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
+        is_tls: bool,
         activity: &Arc<Activity>,
     ) -> Result<Response, Infallible> {
-        let in_request = Activity::begin_request(activity);
+        let version = request.version();
+        let in_request = Activity::begin_request(activity, version);
         let late = Arc::new(AtomicBool::new(false));
         let deadline = Instant::now() + self.timeouts.body;
         let mut request =
             request.map(|body| Body::new(DeadlineBody::new(body, deadline, late.clone())));
         request.extensions_mut().insert(PeerAddress(peer.ip()));
+        if is_tls {
+            request.extensions_mut().insert(OverTls);
+        }
         // The router's error has no values.
         let Ok(mut response) = self.router.clone().oneshot(request).await;
         if late.load(Ordering::Relaxed) {
             response = body_came_too_slowly(self.timeouts.body).into_response();
-            response
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            if version != Version::HTTP_2 {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
         }
-        Ok(response.map(|body| Body::new(HeldBody::new(body, in_request))))
+        Ok(response.map(|body| Body::new(AnswerBody::new(body, in_request))))
     }
+}
+
+fn note_timeout() {
+    metrics::counter!("headframe_http_connections_timed_out_total").increment(1);
 }
 
 fn body_came_too_slowly(limit: Duration) -> QueryError {

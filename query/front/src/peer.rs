@@ -10,6 +10,10 @@ use axum::http::request::Parts;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PeerAddress(pub(crate) IpAddr);
 
+/// Marks a request that came over TLS of this server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OverTls;
+
 /// The address that limits count by: the peer's, or what a proxy of this machine says about its
 /// own peer. Nobody else's word is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -23,6 +23,7 @@ use crate::error_body;
 use crate::held_body::HeldBody;
 use crate::held_refusals::HeldRefusals;
 use crate::peer::{LimitedAddress, PeerAddress};
+use crate::request_limits::RequestLimits;
 use crate::route::{self, Handler, Route};
 use crate::services::RouteHandler;
 use crate::slots::Slots;
@@ -35,6 +36,7 @@ const WORTH_NAMING: Duration = Duration::from_millis(1);
 pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler]) -> Router {
     let slots = Slots::new(&app.config);
     let refusals = Arc::new(HeldRefusals::new(&app.config));
+    let limits = RequestLimits::new(&app.config);
     let mut paths: BTreeMap<&'static str, MethodRouter> = BTreeMap::new();
     for route in route::ALL {
         let gate = Gate {
@@ -42,15 +44,23 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
             permission: route.permission,
             slots: route.needs_slot().then(|| slots.clone()),
             refusals: route.holds_refusals().then(|| refusals.clone()),
+            limits: limits.clone().filter(|_| !route.holds_refusals()),
         };
-        let guarded =
+        let mut guarded =
             handler_of(route, app, handlers).route_layer(from_fn_with_state(gate, guard_route));
+        if app.config.public_pages && route.permission.is_page() && route.method.is_safe() {
+            guarded = guarded.route_layer(map_response(mark_public));
+        }
         let methods = paths.remove(route.path).unwrap_or_default();
         paths.insert(route.path, methods.merge(guarded));
     }
     let mut router = Router::new();
+    let elsewhere = Elsewhere {
+        guard: guard.clone(),
+        limits,
+    };
     for (path, methods) in paths {
-        let methods = methods.fallback_service(any(wrong_method).with_state(guard.clone()));
+        let methods = methods.fallback_service(any(wrong_method).with_state(elsewhere.clone()));
         router = router.route(path, methods);
     }
     // Compressed formats gain nothing by being compressed again.
@@ -58,7 +68,7 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
         "application/vnd.apache.parquet",
     ));
     router
-        .fallback_service(any(no_such_path).with_state(guard.clone()))
+        .fallback_service(any(no_such_path).with_state(elsewhere))
         .layer(from_fn(error_body::unify))
         .layer(CompressionLayer::new().compress_when(compressible))
         .layer(map_response(add_security_headers))
@@ -94,6 +104,8 @@ struct Gate {
     slots: Option<Slots>,
     /// Where the route runs what somebody typed.
     refusals: Option<Arc<HeldRefusals>>,
+    /// Where the route runs nothing that somebody typed.
+    limits: Option<Arc<RequestLimits>>,
 }
 
 /// Guards a route, and holds the answer where it is a refusal that has to wait.
@@ -120,6 +132,10 @@ async fn admit(gate: Gate, request: Request, next: Next) -> Response {
     let authorized = gate
         .guard
         .authorize(gate.permission, subject.as_deref(), &parts);
+    let limits = gate.limits.as_ref();
+    if let Some(refusal) = limits.and_then(|limits| limits.refuse(authorized.as_ref(), &parts)) {
+        return refusal;
+    }
     let principal = match authorized {
         Ok(principal) => principal,
         Err(error) => return error.into_response(),
@@ -158,25 +174,43 @@ fn permission_of_unknown(method: &Method) -> Permission {
     }
 }
 
-async fn wrong_method(State(guard): State<Guard>, request: Request) -> Response {
+/// What answers where no route is.
+#[derive(Clone)]
+struct Elsewhere {
+    guard: Guard,
+    limits: Option<Arc<RequestLimits>>,
+}
+
+impl Elsewhere {
+    /// The refusal of a caller who may not even learn that there is nothing.
+    fn refuse(&self, request: &Parts) -> Option<Response> {
+        let permission = permission_of_unknown(&request.method);
+        let authorized = self.guard.authorize(permission, None, request);
+        let limits = self.limits.as_ref();
+        limits
+            .and_then(|limits| limits.refuse(authorized.as_ref(), request))
+            .or_else(|| Some(authorized.err()?.into_response()))
+    }
+}
+
+async fn wrong_method(State(elsewhere): State<Elsewhere>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    let (method, uri) = (&parts.method, &parts.uri);
-    if let Err(error) = guard.authorize(permission_of_unknown(method), None, &parts) {
-        return error.into_response();
+    if let Some(refusal) = elsewhere.refuse(&parts) {
+        return refusal;
     }
     QueryError::new(
         ErrorCode::MethodNotAllowed,
-        format!("{} does not take {method}", uri.path()),
+        format!("{} does not take {}", parts.uri.path(), parts.method),
         "docs/http.md lists every path with its methods",
     )
     .into_response()
 }
 
-async fn no_such_path(State(guard): State<Guard>, request: Request) -> Response {
+async fn no_such_path(State(elsewhere): State<Elsewhere>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    match guard.authorize(permission_of_unknown(&parts.method), None, &parts) {
-        Ok(_) => not_found(&parts.method, &parts.uri).into_response(),
-        Err(error) => error.into_response(),
+    match elsewhere.refuse(&parts) {
+        Some(refusal) => refusal,
+        None => not_found(&parts.method, &parts.uri).into_response(),
     }
 }
 
@@ -196,17 +230,32 @@ async fn not_in_this_process(method: Method, uri: Uri) -> QueryError {
     )
 }
 
+/// Marks an answer that pages of every site may read.
+#[derive(Clone, Copy)]
+struct PublicAnswer;
+
+async fn mark_public(mut response: Response) -> Response {
+    response.extensions_mut().insert(PublicAnswer);
+    response
+}
+
+/// Headers of an answer that a page of another site may read, beside those that it always may.
+const EXPOSED: &str = "ETag, Link, Retry-After";
+
 /// Browsers must not guess a type that makes an answer a script, nor hand an answer to a page of
-/// another site.
+/// another site, unless it is public. No answer is for a page that sends a visitor's cookies along.
 async fn add_security_headers(mut response: Response) -> Response {
+    let is_public = response.extensions().get::<PublicAnswer>().is_some();
     let headers = response.headers_mut();
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert(
-        HeaderName::from_static("cross-origin-resource-policy"),
-        HeaderValue::from_static("same-origin"),
-    );
+    let mut insert = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    insert(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    let resource_policy = HeaderName::from_static("cross-origin-resource-policy");
+    if is_public {
+        insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+        insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        insert(resource_policy, "cross-origin");
+    } else {
+        insert(resource_policy, "same-origin");
+    }
     response
 }

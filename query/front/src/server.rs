@@ -18,6 +18,7 @@ use crate::connection;
 use crate::route;
 use crate::router;
 use crate::services::{RouteHandler, Services};
+use crate::tls::{TlsCertificate, TlsError};
 use crate::wire::postgres::PostgresWire;
 
 /// How long requests may go on after the server was asked to stop.
@@ -35,6 +36,9 @@ pub enum BindError {
     /// The configuration of the PostgreSQL wire is refused.
     #[error(transparent)]
     Postgres(#[from] PostgresConfigError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error(
         "cannot listen on {address}: {source}; set {key} to another address, or stop what \
@@ -67,6 +71,7 @@ pub struct BoundServer {
     address: SocketAddr,
     router: Router,
     app: Arc<AppState>,
+    tls: Option<Arc<TlsCertificate>>,
     postgres: Option<(TcpListener, PostgresWire)>,
 }
 
@@ -84,6 +89,7 @@ impl Server {
         check_listed(&handlers)?;
         let postgres = services.postgres.clone();
         postgres.validate(guard.has_reader_token())?;
+        let tls = load_certificate(&config)?;
         let (listener, address) = listen("query.listen", config.listen).await?;
         let app = Arc::new(AppState::new(config, services));
         let router = router::build(&app, &guard, &handlers);
@@ -99,9 +105,15 @@ impl Server {
             address,
             router,
             app,
+            tls,
             postgres,
         })
     }
+}
+
+/// The certificate of `query.tls`, where it names one.
+pub fn load_certificate(config: &QueryConfig) -> Result<Option<Arc<TlsCertificate>>, TlsError> {
+    TlsCertificate::load("query.tls", &config.tls, &[b"h2", b"http/1.1"])
 }
 
 async fn listen(
@@ -141,6 +153,12 @@ impl BoundServer {
         self.address
     }
 
+    /// The same as programs write it.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
     /// Where the PostgreSQL wire listens, when it does.
     pub fn postgres_address(&self) -> Option<SocketAddr> {
         let (listener, _) = self.postgres.as_ref()?;
@@ -155,8 +173,15 @@ impl BoundServer {
     /// Answers until `stop`, then lets requests end, cancels the queries that still run, and
     /// returns.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
-        tracing::info!(address = %self.address, "sql server listens");
+        let tls = self.tls;
+        tracing::info!(address = %self.address, tls = tls.is_some(), "sql server listens");
         let app = self.app;
+        let certificate = async {
+            match &tls {
+                Some(tls) => tls.follow().await,
+                None => std::future::pending().await,
+            }
+        };
         let pool_metrics = async {
             match (&app.reports, &app.metrics) {
                 (Some(reports), Some(_)) => {
@@ -169,7 +194,8 @@ impl BoundServer {
             }
         };
         let serve = async {
-            let http = connection::serve(self.listener, self.router, &app.config, stop.clone());
+            let (listener, router) = (self.listener, self.router);
+            let http = connection::serve(listener, router, &app.config, tls.clone(), stop.clone());
             let postgres = async {
                 if let Some((listener, wire)) = self.postgres {
                     wire.serve(listener, stop.clone()).await;
@@ -189,6 +215,7 @@ impl BoundServer {
             () = serve => Ok(()),
             () = drained => Ok(()),
             () = pool_metrics => Ok(()),
+            () = certificate => Ok(()),
         }
     }
 }

@@ -3,47 +3,79 @@
 //! Browsers send a `__Host-` cookie over HTTPS only and take it from this host alone. A program of
 //! this machine that is asked over plain HTTP has another name for it, which counts nowhere else.
 
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
 
 use crate::access::accounts::session::LIFE_US;
 use crate::access::browser::check_local_program;
+use crate::peer::OverTls;
 
-const SECURE: &str = "__Host-headframe_session";
-const PLAIN: &str = "headframe_session";
-
-/// The session's id that a request carries.
-pub(crate) fn session_id<'a>(headers: &'a HeaderMap, uri: &Uri) -> Option<&'a str> {
-    let name = name(headers, uri);
-    let cookies = headers.get_all(header::COOKIE).iter();
-    cookies
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|cookie| cookie.trim().split_once('='))
-        .find(|(given, _)| *given == name)
-        .map(|(_, id)| id)
+/// Which of the two names of the cookie counts for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionCookie {
+    /// Over HTTPS, of this server or of a proxy before it.
+    Secure,
+    /// Straight from a program of this machine, over plain HTTP.
+    Plain,
 }
 
-/// The header that gives a browser a session.
-pub(crate) fn set(id: &str, headers: &HeaderMap, uri: &Uri) -> Option<HeaderValue> {
-    value(id, LIFE_US / 1_000_000, headers, uri)
+impl<S: Send + Sync> FromRequestParts<S> for SessionCookie {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self::from_request(parts))
+    }
 }
 
-/// The header that takes it away.
-pub(crate) fn clear(headers: &HeaderMap, uri: &Uri) -> Option<HeaderValue> {
-    value("", 0, headers, uri)
-}
+impl SessionCookie {
+    /// The cookie of this request.
+    pub(crate) fn from_request(parts: &Parts) -> Self {
+        let is_tls = parts.extensions.get::<OverTls>().is_some();
+        match !is_tls && check_local_program(&parts.headers, &parts.uri).is_ok() {
+            true => SessionCookie::Plain,
+            false => SessionCookie::Secure,
+        }
+    }
 
-fn value(id: &str, max_age_s: i64, headers: &HeaderMap, uri: &Uri) -> Option<HeaderValue> {
-    let name = name(headers, uri);
-    let secure = if name == SECURE { "; Secure" } else { "" };
-    let text = format!("{name}={id}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Lax{secure}");
-    HeaderValue::try_from(text).ok()
-}
+    /// The session's id that a request carries.
+    pub(crate) fn session_id(self, headers: &HeaderMap) -> Option<&str> {
+        let cookies = headers.get_all(header::COOKIE).iter();
+        cookies
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|cookie| cookie.trim().split_once('='))
+            .find(|(given, _)| *given == self.name())
+            .map(|(_, id)| id)
+    }
 
-/// Which of the two names counts for this request.
-fn name(headers: &HeaderMap, uri: &Uri) -> &'static str {
-    match check_local_program(headers, uri) {
-        Ok(()) => PLAIN,
-        Err(_) => SECURE,
+    /// The header that gives a browser a session.
+    pub(crate) fn set(self, id: &str) -> Option<HeaderValue> {
+        self.value(id, LIFE_US / 1_000_000)
+    }
+
+    /// The header that takes it away.
+    pub(crate) fn clear(self) -> Option<HeaderValue> {
+        self.value("", 0)
+    }
+
+    fn value(self, id: &str, max_age_s: i64) -> Option<HeaderValue> {
+        let name = self.name();
+        let secure = match self {
+            SessionCookie::Secure => "; Secure",
+            SessionCookie::Plain => "",
+        };
+        let text =
+            format!("{name}={id}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Lax{secure}");
+        HeaderValue::try_from(text).ok()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            SessionCookie::Secure => "__Host-headframe_session",
+            SessionCookie::Plain => "headframe_session",
+        }
     }
 }

@@ -27,25 +27,43 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Says which limit it was and closes.
-    pub(super) fn answer(&self, tasks: &mut JoinSet<()>, stream: TcpStream, limit: Limit) {
+    /// Counts a connection that closes without an answer, which over TLS would cost a handshake.
+    pub(super) fn close(&self, limit: Limit) {
         let name = match limit {
             Limit::All(_) => "all",
             Limit::PerAddress(_) => "address",
         };
         metrics::counter!("headframe_http_connections_refused_total", "limit" => name).increment(1);
+    }
+
+    /// Says which limit it was and closes.
+    pub(super) fn answer(&self, tasks: &mut JoinSet<()>, stream: TcpStream, limit: Limit) {
+        self.close(limit);
         let Ok(permit) = self.0.clone().try_acquire_owned() else {
             return;
         };
         tasks.spawn(async move {
             let _permit = permit;
-            let _ = timeout(PATIENCE, write_refusal(stream, limit)).await;
+            let (status, error) = describe(limit);
+            let _ = timeout(PATIENCE, write_refusal(stream, status, error)).await;
         });
     }
 }
 
-async fn write_refusal(mut stream: TcpStream, limit: Limit) -> std::io::Result<()> {
-    let (status, error) = describe(limit);
+/// Tells a client that speaks plain HTTP to a port with TLS what to do, and closes.
+pub(super) async fn answer_plain_http(stream: TcpStream) {
+    let error = QueryError::bad_request(
+        "this port speaks HTTPS, and the request came as plain HTTP",
+        "ask https:// instead of http://",
+    );
+    let _ = timeout(PATIENCE, write_refusal(stream, "400 Bad Request", error)).await;
+}
+
+async fn write_refusal(
+    mut stream: TcpStream,
+    status: &'static str,
+    error: QueryError,
+) -> std::io::Result<()> {
     let body = error.to_json().to_string();
     let answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::access::Permission;
 use crate::access::accounts::store::StoreError;
 use crate::access::accounts::{LoginError, Wire};
-use crate::access::{Permission, cookie};
+use crate::access::cookie::SessionCookie;
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::peer::LimitedAddress;
@@ -52,8 +53,7 @@ pub(crate) static LOGOUT: Route = Route {
 async fn login(
     State(app): State<Arc<AppState>>,
     LimitedAddress(peer): LimitedAddress,
-    headers: HeaderMap,
-    uri: Uri,
+    cookie: SessionCookie,
     body: Result<Json<LoginRequest>, JsonRejection>,
 ) -> Result<Response, QueryError> {
     let accounts = app.accounts()?;
@@ -78,7 +78,7 @@ async fn login(
         .await
         .map_err(unavailable)?;
     let mut response = Json(me::to_json(&principal)).into_response();
-    set_cookie(&mut response, cookie::set(&id, &headers, &uri));
+    set_cookie(&mut response, cookie.set(&id));
     Ok(response)
 }
 
@@ -93,15 +93,15 @@ fn refuse(error: LoginError) -> Response {
 
 async fn logout(
     State(app): State<Arc<AppState>>,
+    cookie: SessionCookie,
     headers: HeaderMap,
-    uri: Uri,
 ) -> Result<Response, QueryError> {
     let accounts = app.accounts()?;
-    if let Some(id) = cookie::session_id(&headers, &uri) {
+    if let Some(id) = cookie.session_id(&headers) {
         accounts.log_out(id).await.map_err(unavailable)?;
     }
     let mut response = Json(json!({"done": true})).into_response();
-    set_cookie(&mut response, cookie::clear(&headers, &uri));
+    set_cookie(&mut response, cookie.clear());
     Ok(response)
 }
 
