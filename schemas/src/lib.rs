@@ -17,5 +17,5 @@ pub mod validate;
 
 pub use column::{Column, Kind, Unit};
 pub use rollup::{Measure, Merge, Rollup, Tier};
-pub use stream::{GapPolicy, Record, Stream, WritePermission};
+pub use stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 pub use table::Table;

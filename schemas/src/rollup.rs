@@ -119,6 +119,13 @@ pub trait Rollup: Sync {
     fn doc(&self) -> &'static str;
     /// The stream it is computed from.
     fn stream(&self) -> &'static dyn Stream;
+    /// The column that names the miner whose window it is; `None` where the rollup and its views do
+    /// not exist for miners. A window is shown to whoever may read the rows it is computed from.
+    fn miner_column(&self) -> Option<&'static str> {
+        let own = self.stream().miner_rows()?.column;
+        let is_key = self.keys().iter().any(|key| key.name == own);
+        is_key.then_some(own)
+    }
     /// The columns that say whose window it is.
     fn keys(&self) -> &'static [Column];
     /// What a window holds.

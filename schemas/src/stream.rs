@@ -42,6 +42,40 @@ pub enum WritePermission {
     Producer,
 }
 
+/// Who may read the rows of a stream, stored or live, on every wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadPermission {
+    /// Whoever reads the data of this system.
+    Reader,
+    /// Operators, auditors and admins: the rows say from which address somebody came, or who was
+    /// given which rights.
+    Personal,
+}
+
+/// Which rows of a stream are a miner's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinerRows {
+    /// The column that names the miner.
+    pub column: &'static str,
+    /// Columns that even its own rows do not show it: they tell of others.
+    pub hidden: &'static [&'static str],
+}
+
+impl MinerRows {
+    /// The rows that name the miner in this column.
+    pub const fn by(column: &'static str) -> Self {
+        Self {
+            column,
+            hidden: &[],
+        }
+    }
+
+    /// The same without these columns.
+    pub const fn without(self, hidden: &'static [&'static str]) -> Self {
+        Self { hidden, ..self }
+    }
+}
+
 /// A kind of raw fact.
 pub trait Stream: Sync {
     /// Plural noun; the name of the JetStream stream, of its subject's first token and of its raw
@@ -58,6 +92,12 @@ pub trait Stream: Sync {
     /// Who may write its rows. It has no default, so that a new stream is closed until somebody
     /// decided.
     fn write_permission(&self) -> WritePermission;
+    /// Who may read its rows. It has no default, so that a new stream is closed until somebody
+    /// decided.
+    fn read_permission(&self) -> ReadPermission;
+    /// Which of its rows a miner may read, whatever [`Stream::read_permission`] asks of others;
+    /// `None` where the stream does not exist for miners.
+    fn miner_rows(&self) -> Option<MinerRows>;
     /// Whether its table keeps every row: money can be asked about for ever, so no retention drops
     /// it.
     fn keeps_all_rows(&self) -> bool;
@@ -136,6 +176,22 @@ mod tests {
             let columns: Vec<&str> = stream.columns().iter().map(|c| c.name).collect();
             assert_eq!(columns[0], "event_time", "{name}");
             assert!(columns.contains(&stream.key()), "{name} has no key column");
+            if let Some(own) = stream.miner_rows() {
+                assert!(columns.contains(&own.column), "{name}");
+                assert!(!own.hidden.contains(&own.column), "{name}");
+                for hidden in own.hidden {
+                    assert!(columns.contains(hidden), "{name} has no {hidden}");
+                }
+            }
+            for column in stream.columns() {
+                // Where somebody came from is not for everybody who reads, nor for a miner whose
+                // name somebody else may have given.
+                if column.doc.contains("personal data") {
+                    assert_eq!(stream.read_permission(), ReadPermission::Personal, "{name}");
+                    let own = stream.miner_rows();
+                    assert!(own.is_none_or(|own| own.hidden.contains(&column.name)));
+                }
+            }
             // What is kept for ever is what money follows from.
             if stream.keeps_all_rows() {
                 assert_ne!(

@@ -19,11 +19,13 @@ use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use futures::future::try_join_all;
-use headframe_schemas::{Rollup, rollup, stream};
+use headframe_schemas::{Rollup, Stream, rollup, stream};
 
+use crate::catalog::visible::ByTables;
 use crate::error::{EngineError, from_datafusion};
 use crate::source::Source;
 use crate::stream_snapshot::StreamSnapshot;
+use headframe_query_front::access::{OwnRows, ReadScope, RowAccess};
 use headframe_query_front::{At, Coverage, ErrorCode, QueryError, SqlState};
 
 pub mod described;
@@ -32,6 +34,7 @@ pub mod good_rows;
 pub mod money;
 pub mod raw;
 pub mod rollups;
+pub mod visible;
 
 /// The name of the catalog.
 pub const CATALOG: &str = "headframe";
@@ -47,7 +50,7 @@ pub type DescribingSchemas = [(&'static str, Arc<dyn SchemaProvider>); 2];
 /// Makes the tables of a statement.
 pub struct Catalog {
     sources: Vec<Arc<dyn Source>>,
-    dictionary: Arc<dyn SchemaProvider>,
+    dictionary: ByTables<Arc<dyn SchemaProvider>>,
 }
 
 /// A session in which one statement can be planned, and what it will have read.
@@ -86,34 +89,43 @@ impl Catalog {
     pub fn new(sources: Vec<Arc<dyn Source>>) -> EngineResult<Self> {
         Ok(Self {
             sources,
-            dictionary: dictionary::schema()?,
+            dictionary: ByTables::make(dictionary::schema)?,
         })
     }
 
-    /// Sets up the tables that `references` name. Names that are not ours are left for the planner
-    /// to complain about. `describing` stands in place of our own `information_schema`.
+    /// Sets up the tables that `references` name and that exist for whoever reads, with the rows that
+    /// he may read. Other names are left for the planner to complain about. `describing` stands in
+    /// place of our own `information_schema`.
     pub async fn prepare(
         &self,
         base: &SessionState,
         references: &[TableReference],
         moment: Moment,
+        reads: &ReadScope,
         describing: Option<&DescribingSchemas>,
     ) -> Result<Prepared, EngineError> {
-        let needs = needs(references);
+        let references: Vec<&TableReference> = references
+            .iter()
+            .filter(|reference| ours(reference) && visible::exists(reads, reference.table()))
+            .collect();
+        check_version(moment.at, reads)?;
+        let needs = needs(&references);
         let used: Vec<&Arc<dyn Source>> = self
             .sources
             .iter()
             .filter(|source| needs.contains_key(source.stream().name()))
             .collect();
         check_one_version(moment.at, &used)?;
-        let takes =
-            used.iter().map(|source| {
-                let rollups: Vec<&'static dyn Rollup> =
-                    rollups_of(&needs[source.stream().name()], source.stream().name());
-                async move {
-                    StreamSnapshot::read(source.as_ref(), &rollups, moment.at, moment.wait).await
-                }
-            });
+        let takes = used.iter().map(|source| {
+            let rollups: Vec<&'static dyn Rollup> =
+                rollups_of(&needs[source.stream().name()], source.stream().name());
+            let own = own_rows(reads, source.stream());
+            async move {
+                let own = own?;
+                let read = StreamSnapshot::read(source.as_ref(), &rollups, moment.at, moment.wait);
+                Ok::<_, EngineError>(read.await?.restricted_to(own))
+            }
+        });
         let begun = Instant::now();
         let taken = try_join_all(takes).await?;
         // They are read at the same time, so that the longest wait is everybody's.
@@ -126,7 +138,13 @@ impl Catalog {
             let required = &needs[source.stream().name()];
             if required.rows {
                 let (rows, all_good) = (taken.rows_after(None)?, taken.all_good());
-                let table = raw::good_rows(source.stream(), rows, all_good, taken.good_rows())?;
+                let table = raw::good_rows(
+                    source.stream(),
+                    &reads.of_stream(source.stream()),
+                    rows,
+                    all_good,
+                    taken.good_rows(),
+                )?;
                 schema.register_table(source.stream().name().to_owned(), table)?;
             }
             if required.rejects {
@@ -136,7 +154,7 @@ impl Catalog {
                 schema.register_table(name, view)?;
             }
         }
-        for view in money_views(references) {
+        for view in money_views(&references) {
             // The view is planned over the very tables of this statement, so that all of it is one
             // moment.
             let plan = session(base, schema.clone())?
@@ -147,14 +165,55 @@ impl Catalog {
         if !rejects.is_empty() {
             schema.register_table(raw::DEAD_LETTERS.to_owned(), raw::dead_letters(&rejects)?)?;
         }
-        let own = [(INFORMATION_SCHEMA, self.dictionary.clone())];
+        let own = [(INFORMATION_SCHEMA, self.dictionary.of(reads).clone())];
         let state = session_with(base, schema, describing.map_or(&own[..], |all| &all[..]))?;
         Ok(Prepared {
             state,
-            coverage: taken.into_iter().map(|taken| taken.coverage).collect(),
+            coverage: taken
+                .into_iter()
+                .map(|taken| shown(taken.coverage, reads))
+                .collect(),
             tail_wait,
             opening,
         })
+    }
+}
+
+/// The rows of a stream that somebody may read where he may not read all; an error where he may read
+/// none, which no statement gets to.
+fn own_rows(reads: &ReadScope, stream: &dyn Stream) -> Result<Option<OwnRows>, QueryError> {
+    match reads.of_stream(stream) {
+        RowAccess::All => Ok(None),
+        RowAccess::Own(own) => Ok(Some(own)),
+        RowAccess::Nothing => Err(QueryError::internal(format!(
+            "{} was opened for somebody for whom it does not exist",
+            stream.name()
+        ))),
+    }
+}
+
+/// What is told of a stream that was read: versions and sequences count everybody's rows.
+fn shown(coverage: Coverage, reads: &ReadScope) -> Coverage {
+    match reads {
+        ReadScope::Everything | ReadScope::Readers => coverage,
+        ReadScope::Miner(_) | ReadScope::Nothing => Coverage {
+            version: None,
+            through: None,
+            acknowledged: None,
+            reason: None,
+            ..coverage
+        },
+    }
+}
+
+/// Refuses to tell a miner which versions a table of everybody's has.
+fn check_version(at: At, reads: &ReadScope) -> Result<(), QueryError> {
+    match (at, reads) {
+        (At::Version(_), ReadScope::Miner(_)) => Err(QueryError::bad_request(
+            "as_of names a version, which only who reads whole tables may do",
+            "name a time instead, such as 2026-01-31T12:00:00Z",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -231,11 +290,11 @@ async fn plan(
 }
 
 /// The views about money that these name.
-fn money_views(references: &[TableReference]) -> impl Iterator<Item = &'static money::MoneyView> {
+fn money_views(references: &[&TableReference]) -> impl Iterator<Item = &'static money::MoneyView> {
     money::ALL.iter().filter(|view| {
         references
             .iter()
-            .any(|reference| ours(reference) && reference.table() == view.name)
+            .any(|reference| reference.table() == view.name)
     })
 }
 
@@ -244,12 +303,10 @@ fn ours(reference: &TableReference) -> bool {
         && reference.schema().is_none_or(|schema| schema == SCHEMA)
 }
 
-fn needs(references: &[TableReference]) -> BTreeMap<&'static str, Need> {
+/// What the tables that are ours need of each stream.
+fn needs(references: &[&TableReference]) -> BTreeMap<&'static str, Need> {
     let mut needs: BTreeMap<&'static str, Need> = BTreeMap::new();
     for reference in references {
-        if !ours(reference) {
-            continue;
-        }
         let name = reference.table();
         if name == raw::DEAD_LETTERS {
             for stream in stream::ALL {

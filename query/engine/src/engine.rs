@@ -17,6 +17,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
+use headframe_query_front::access::ReadScope;
 use headframe_query_front::{
     Coverage, Description, ErrorCode, Execution, QueryConfig, QueryError, SqlEngine, SqlRequest,
     StartTimes,
@@ -24,7 +25,8 @@ use headframe_query_front::{
 use object_store::ObjectStore;
 use tokio::sync::OnceCell;
 
-use crate::catalog::{self, CATALOG, Catalog, Moment, SCHEMA};
+use crate::catalog::visible::ByTables;
+use crate::catalog::{self, CATALOG, Catalog, Moment, SCHEMA, described};
 use crate::datafusion::statement_limits::StatementLimits;
 use crate::datafusion::{
     output_limits, plan_limits, session as engine_session, text_grouping, window_memory,
@@ -46,7 +48,7 @@ pub struct Engine {
     pool: Arc<dyn MemoryPool>,
     catalog: Catalog,
     /// Made when the first statement of a PostgreSQL session comes.
-    pg_catalog: OnceCell<PgCatalog>,
+    pg_catalog: ByTables<OnceCell<PgCatalog>>,
 }
 
 impl Engine {
@@ -84,17 +86,18 @@ impl Engine {
             runtime,
             pool,
             catalog,
-            pg_catalog: OnceCell::new(),
+            pg_catalog: ByTables::default(),
         })
     }
 
     /// Plans a statement over its tables, its placeholders not filled in yet.
     async fn plan(&self, request: &SqlRequest, begun: Instant) -> Result<Planned, EngineError> {
         let mut statement = statement::parse(&self.base, request)?;
+        statement::check_reader(&statement, &request.reads)?;
         let mut references = self.base.resolve_table_references(&statement)?;
         let mut of_wire = None;
         if let Some(postgres) = &request.postgres {
-            let pg_catalog = self.pg_catalog().await?;
+            let pg_catalog = self.pg_catalog(&request.reads).await?;
             statement = pg_catalog.rewritten(statement, &references);
             references = self.base.resolve_table_references(&statement)?;
             of_wire = Some((pg_catalog, pg_catalog.session(postgres)?));
@@ -109,7 +112,7 @@ impl Engine {
         let describing = of_wire.as_ref().map(|(pg_catalog, _)| pg_catalog.schemas());
         let prepared = self
             .catalog
-            .prepare(&base, &references, moment, describing)
+            .prepare(&base, &references, moment, &request.reads, describing)
             .await?;
         limits.check_deadline()?;
         let state = prepared.state;
@@ -189,10 +192,10 @@ impl Engine {
         })
     }
 
-    async fn pg_catalog(&self) -> Result<&PgCatalog, EngineError> {
-        let made = self
-            .pg_catalog
-            .get_or_try_init(|| PgCatalog::new(&self.base));
+    async fn pg_catalog(&self, reads: &ReadScope) -> Result<&PgCatalog, EngineError> {
+        let made = self.pg_catalog.of(reads).get_or_try_init(|| async {
+            PgCatalog::new(&self.base, &described::visible_to(reads)).await
+        });
         Ok(made.await?)
     }
 

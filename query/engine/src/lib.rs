@@ -12,6 +12,7 @@ pub mod engine;
 pub mod error;
 mod live_rows;
 pub mod memory;
+mod own_rows;
 pub mod params;
 pub mod pg_catalog;
 pub mod pool_queries;

@@ -4,7 +4,8 @@
 //!
 //! The tables are those of `datafusion-pg-catalog`, made once for the process: object identifiers
 //! come from a counter of its provider, and clients ask for them in one statement and use them in
-//! the next. Nothing of it is made before the first such statement.
+//! the next. There is one for each set of tables that somebody may see, and nothing of it is made
+//! before the first such statement.
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 use headframe_query_front::sql::PostgresStatement;
 
+use crate::catalog::described::Described;
 use crate::catalog::{CATALOG, DescribingSchemas, INFORMATION_SCHEMA};
 
 mod functions;
@@ -40,8 +42,8 @@ pub struct PgCatalog {
 }
 
 impl PgCatalog {
-    /// Over the functions and settings of this session.
-    pub async fn new(base: &SessionState) -> Result<Self> {
+    /// Over the functions and settings of this session, of the tables that exist for its readers.
+    pub async fn new(base: &SessionState, described: &[Described]) -> Result<Self> {
         // The crate registers its functions with a session that has its catalog.
         let catalogs = Arc::new(MemoryCatalogProviderList::new());
         let state = SessionStateBuilder::new_from_existing(base.clone())
@@ -50,7 +52,7 @@ impl PgCatalog {
         let context = SessionContext::new_with_state(state);
         context.register_catalog(CATALOG, Arc::new(MemoryCatalogProvider::new()));
         setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
-        let tables = tables::schema(&context).await?;
+        let tables = tables::schema(&context, described).await?;
         let mut base = context.state();
         for function in functions::all(&tables.names) {
             base.register_udf(Arc::new(function))?;
@@ -59,7 +61,7 @@ impl PgCatalog {
             base,
             schemas: [
                 (PG_CATALOG, tables.schema),
-                (INFORMATION_SCHEMA, information_schema::schema()?),
+                (INFORMATION_SCHEMA, information_schema::schema(described)?),
             ],
             rewriter: rewrite::Rewriter::default(),
         })

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 use async_trait::async_trait;
-use headframe_query_front::access::Principal;
+use headframe_query_front::access::{Principal, ReadScope};
 use headframe_query_front::format::ndjson;
 use headframe_query_front::reports::{BlocksPage, PayoutsPage, Reports, Row, WorkersPage};
 use headframe_query_front::{At, QueryConfig, QueryError, QueryService, SqlEngine, SqlRequest};
@@ -148,6 +148,7 @@ async fn rows(service: &QueryService, sql: String, params: Value) -> Result<Vec<
         timeout: Some(TIMEOUT),
         max_rows: Some(MAX_ROWS),
         query_id: None,
+        reads: ReadScope::Nothing,
         postgres: None,
     };
     let mut answer = service.ask(request).await?;

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::Statement as Sql;
 use crate::datafusion::depth_limits;
 use crate::datafusion::statement_size;
 use crate::error::from_datafusion;
+use headframe_query_front::access::ReadScope;
 use headframe_query_front::sql::MAX_SQL_BYTES;
 use headframe_query_front::{ErrorCode, QueryError, SqlRequest};
 
@@ -66,6 +67,23 @@ pub fn parse(state: &SessionState, request: &SqlRequest) -> Result<Statement, Qu
             })?;
     check(&statement)?;
     Ok(statement)
+}
+
+/// Refuses what tells how everybody's rows are stored to whoever may not see them all.
+pub fn check_reader(statement: &Statement, reads: &ReadScope) -> Result<(), QueryError> {
+    let explains = match statement {
+        Statement::Explain(_) => true,
+        Statement::Statement(sql) => matches!(sql.as_ref(), Sql::Explain { .. }),
+        _ => false,
+    };
+    match reads {
+        ReadScope::Miner(_) | ReadScope::Nothing if explains => Err(QueryError::new(
+            ErrorCode::Forbidden,
+            "EXPLAIN is for whoever reads whole tables",
+            "send the statement without it",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The error for a statement that would change something.

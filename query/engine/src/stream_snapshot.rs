@@ -18,8 +18,10 @@ use headframe_schemas::table::REJECT_REASON;
 use headframe_schemas::{Rollup, Table};
 
 use crate::error::EngineError;
+use crate::own_rows::OwnRowsTable;
 use crate::source::{Live, Source, SourceError, Stored, Tail};
 use crate::union::{UnionTable, newer_than};
+use headframe_query_front::access::OwnRows;
 use headframe_query_front::{At, Coverage};
 
 /// How often the tail and the tables are looked at again when they do not meet.
@@ -43,6 +45,8 @@ pub struct StreamSnapshot {
     table: Table,
     tail: Vec<RecordBatch>,
     past: bool,
+    /// The miner whose rows are all that leaves here.
+    own: Option<OwnRows>,
 }
 
 impl StreamSnapshot {
@@ -124,7 +128,7 @@ impl StreamSnapshot {
         };
         let coverage = Coverage {
             stream: source.stream().name(),
-            version: raw.version,
+            version: Some(raw.version),
             through: (through > 0).then_some(through),
             acknowledged: acknowledged.ok(),
             complete: Some(reason.is_none()),
@@ -139,6 +143,7 @@ impl StreamSnapshot {
             table,
             tail: rows,
             past: false,
+            own: None,
         })
     }
 
@@ -154,7 +159,7 @@ impl StreamSnapshot {
         }
         let coverage = Coverage {
             stream: source.stream().name(),
-            version: raw.version,
+            version: Some(raw.version),
             through: raw.offset,
             acknowledged: None,
             complete: None,
@@ -169,7 +174,42 @@ impl StreamSnapshot {
             table,
             tail: Vec::new(),
             past: true,
+            own: None,
         })
+    }
+
+    /// The same look, from which only the rows of one miner leave.
+    pub fn restricted_to(self, own: Option<OwnRows>) -> Self {
+        Self { own, ..self }
+    }
+
+    /// A table of these rows, or of those among them that may leave.
+    fn leaving(&self, rows: Arc<dyn TableProvider>) -> Arc<dyn TableProvider> {
+        match &self.own {
+            None => rows,
+            Some(own) => Arc::new(OwnRowsTable::new(rows, own.clone())),
+        }
+    }
+
+    /// The partial rows of a version of a rollup. Those of a rollup that does not say whose its
+    /// windows are leave to nobody who may not see them all.
+    pub fn partial_rows(
+        &self,
+        rollup: &dyn Rollup,
+        stored: &Stored,
+    ) -> Option<Arc<dyn TableProvider>> {
+        let rows = stored.rows.between(None, None);
+        match (&self.own, rollup.miner_column()) {
+            (None, _) => Some(rows),
+            (Some(own), Some(column)) => {
+                let own = OwnRows {
+                    column,
+                    ..own.clone()
+                };
+                Some(Arc::new(OwnRowsTable::new(rows, own)))
+            }
+            (Some(_), None) => None,
+        }
     }
 
     /// The raw table is complete through this sequence; 0 when nothing was ever stored.
@@ -188,7 +228,8 @@ impl StreamSnapshot {
             Some(after) => newer_than(&self.tail, after)?,
             None => self.tail.clone(),
         };
-        Ok(Arc::new(UnionTable::new(self.table.schema(), stored, tail)))
+        let rows = UnionTable::new(self.table.schema(), stored, tail);
+        Ok(self.leaving(Arc::new(rows)))
     }
 
     /// Whether a rollup that is complete through `through` lacks nothing.
@@ -203,7 +244,7 @@ impl StreamSnapshot {
     /// The stored rows with `seq <= through`, with the physical columns. `through` must not be
     /// beyond [`StreamSnapshot::stored_through`].
     pub fn rows_through(&self, through: i64) -> Arc<dyn TableProvider> {
-        self.raw.rows.between(None, Some(through))
+        self.leaving(self.raw.rows.between(None, Some(through)))
     }
 
     /// Whether it is known that no row was refused.
@@ -216,8 +257,12 @@ impl StreamSnapshot {
         (self.raw.all_good || self.raw.offset.is_none()) && self.tail.iter().all(good)
     }
 
-    /// How many rows were not refused, stored and in memory, where that is known.
+    /// How many rows were not refused, stored and in memory, where that is known. How many of them
+    /// are one miner's is not.
     pub fn good_rows(&self) -> Option<usize> {
+        if self.own.is_some() {
+            return None;
+        }
         let good = |batch: &RecordBatch| {
             let reasons = batch.column_by_name(REJECT_REASON.name);
             reasons.map(|reasons| reasons.null_count())

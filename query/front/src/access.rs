@@ -29,11 +29,13 @@ mod browser;
 pub(crate) mod cookie;
 mod permission;
 mod principal;
+mod read_scope;
 mod role;
 pub mod token;
 
 pub use permission::{Permission, allows};
 pub use principal::{Principal, Proof, Scope, is_for_producers};
+pub use read_scope::{OwnRows, ReadScope, RowAccess};
 pub use role::{Role, RoleError};
 
 /// How a user of a wire that has users comes in.

@@ -229,9 +229,10 @@ impl QueryError {
             ErrorCode::SqlExecution => SqlState::DataException,
             ErrorCode::Parameters => SqlState::InvalidText,
             ErrorCode::Unauthorized => SqlState::InvalidPassword,
-            ErrorCode::NoOperator | ErrorCode::ReadOnly | ErrorCode::ForeignOrigin => {
-                SqlState::InsufficientPrivilege
-            }
+            ErrorCode::NoOperator
+            | ErrorCode::ReadOnly
+            | ErrorCode::Forbidden
+            | ErrorCode::ForeignOrigin => SqlState::InsufficientPrivilege,
             ErrorCode::ConcurrencyLimit | ErrorCode::ConnectionLimit | ErrorCode::RateLimit => {
                 SqlState::TooManyConnections
             }

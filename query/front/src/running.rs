@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::access::ReadScope;
 use crate::error::{ErrorCode, QueryError};
 
 /// The queries that run now.
@@ -19,6 +20,8 @@ pub struct Registry {
 
 struct Entry {
     sql: String,
+    /// What its caller may read.
+    reads: ReadScope,
     started: Instant,
     rows: AtomicU64,
     cancel: CancellationToken,
@@ -44,6 +47,7 @@ impl Registry {
         self: &Arc<Self>,
         id: Option<&str>,
         sql: &str,
+        reads: &ReadScope,
         slot: OwnedSemaphorePermit,
     ) -> Result<Ticket, QueryError> {
         let id = match id {
@@ -53,6 +57,7 @@ impl Registry {
         let cancel = CancellationToken::new();
         let entry = Arc::new(Entry {
             sql: sql.to_owned(),
+            reads: reads.clone(),
             started: Instant::now(),
             rows: AtomicU64::new(0),
             cancel,
@@ -87,6 +92,16 @@ impl Registry {
         entry.is_some()
     }
 
+    /// The same for somebody who reads no more than this.
+    pub fn cancel_as(&self, reads: &ReadScope, id: &str) -> bool {
+        let entry = self.lock().get(id).cloned();
+        let entry = entry.filter(|entry| entry.is_shown_to(reads));
+        if let Some(entry) = &entry {
+            entry.cancel.cancel();
+        }
+        entry.is_some()
+    }
+
     /// Cancels every query, as a server does that stops.
     pub fn cancel_all(&self) {
         for entry in self.lock().values() {
@@ -94,11 +109,12 @@ impl Registry {
         }
     }
 
-    /// The queries that run now, the longest first.
-    pub fn list(&self) -> Vec<RunningQuery> {
+    /// The queries that run now and that somebody with this scope may see, the longest first.
+    pub fn list_for(&self, reads: &ReadScope) -> Vec<RunningQuery> {
         let entries = self.lock();
         let mut list: Vec<RunningQuery> = entries
             .iter()
+            .filter(|(_, entry)| entry.is_shown_to(reads))
             .map(|(id, entry)| RunningQuery {
                 query_id: id.clone(),
                 sql: entry.sql.clone(),
@@ -114,6 +130,17 @@ impl Registry {
     /// half changed.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// A miner sees its own queries, and who reads everybody's rows sees everybody's.
+    fn is_shown_to(&self, reads: &ReadScope) -> bool {
+        match reads {
+            ReadScope::Nothing => false,
+            ReadScope::Miner(_) => self.reads == *reads,
+            ReadScope::Readers | ReadScope::Everything => true,
+        }
     }
 }
 

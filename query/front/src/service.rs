@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::access::Principal;
+use crate::access::{Principal, ReadScope};
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
 use crate::running::{Registry, Ticket};
@@ -77,17 +77,30 @@ impl QueryService {
         &self.running
     }
 
-    /// Starts a statement. Dropping the future or the answer ends it.
+    /// Starts a statement of this program's own, which reads everything. Dropping the future or the
+    /// answer ends it.
     pub async fn ask(&self, request: SqlRequest) -> Result<Answer, QueryError> {
-        self.ask_as(&Principal::reader(), request).await
+        self.ask_within(ReadScope::Everything, &Principal::reader(), request)
+            .await
     }
 
-    /// The same for this caller: operators have slots of their own.
+    /// The same for this caller, who reads what he may: operators have slots of their own.
     pub async fn ask_as(
         &self,
         principal: &Principal,
+        request: SqlRequest,
+    ) -> Result<Answer, QueryError> {
+        self.ask_within(principal.read_scope(), principal, request)
+            .await
+    }
+
+    async fn ask_within(
+        &self,
+        reads: ReadScope,
+        principal: &Principal,
         mut request: SqlRequest,
     ) -> Result<Answer, QueryError> {
+        request.reads = reads;
         let admitted = self.admit(principal, &mut request)?;
         let execution = admitted
             .wait_for(self.engine.as_ref(), self.engine.execute(&request))
@@ -127,6 +140,7 @@ impl QueryService {
         principal: &Principal,
         mut request: SqlRequest,
     ) -> Result<Description, QueryError> {
+        request.reads = principal.read_scope();
         let admitted = self.admit(principal, &mut request)?;
         let described = admitted
             .wait_for(self.engine.as_ref(), self.engine.describe(&request))
@@ -149,9 +163,12 @@ impl QueryService {
             .map_or(self.timeout, |wanted| wanted.min(self.timeout));
         let received_at = Instant::now();
         let deadline = received_at + timeout;
-        let ticket = self
-            .running
-            .enter(request.query_id.as_deref(), &request.sql, slot)?;
+        let ticket = self.running.enter(
+            request.query_id.as_deref(),
+            &request.sql,
+            &request.reads,
+            slot,
+        )?;
         request.query_id = Some(ticket.id().to_owned());
         request.timeout = Some(timeout);
         Ok(Admitted {

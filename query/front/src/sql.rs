@@ -10,6 +10,7 @@ use futures::Stream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::access::ReadScope;
 use crate::error::QueryError;
 use crate::start_times::StartTimes;
 
@@ -35,6 +36,9 @@ pub struct SqlRequest {
     pub max_rows: Option<usize>,
     /// The client's own name for the query.
     pub query_id: Option<String>,
+    /// What of the tables its caller may read. [`QueryService`](crate::QueryService) sets it, and a
+    /// request without it reads nothing.
+    pub reads: ReadScope,
     /// What a statement of a PostgreSQL session carries besides; its parameters go before `params`.
     pub postgres: Option<PostgresStatement>,
 }
@@ -55,8 +59,9 @@ pub enum At {
 pub struct Coverage {
     /// The stream.
     pub stream: &'static str,
-    /// The version of the raw table that was read.
-    pub version: u64,
+    /// The version of the raw table that was read; `None` for whoever may not see all its rows, who
+    /// is told no number that counts them.
+    pub version: Option<u64>,
     /// Every row through this sequence is in the answer; `None` when the stream has never had one.
     pub through: Option<i64>,
     /// The last sequence JetStream had acknowledged when the query began; `None` for an answer of

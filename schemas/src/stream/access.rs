@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits};
-use crate::stream::{GapPolicy, Record, Stream, WritePermission};
+use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 
 /// The ways in.
 pub const WIRES: &[&str] = &["http", "postgres", "flight", "command"];
@@ -93,6 +93,12 @@ impl Stream for Access {
     }
     fn write_permission(&self) -> WritePermission {
         WritePermission::Internal
+    }
+    fn read_permission(&self) -> ReadPermission {
+        ReadPermission::Personal
+    }
+    fn miner_rows(&self) -> Option<MinerRows> {
+        None
     }
     fn keeps_all_rows(&self) -> bool {
         false

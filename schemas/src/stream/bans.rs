@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, WritePermission};
+use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 
 /// What happened.
 pub const ACTIONS: &[&str] = &["ban", "unban", "expired"];
@@ -93,6 +93,12 @@ impl Stream for Bans {
     }
     fn write_permission(&self) -> WritePermission {
         WritePermission::Operator
+    }
+    fn read_permission(&self) -> ReadPermission {
+        ReadPermission::Personal
+    }
+    fn miner_rows(&self) -> Option<MinerRows> {
+        Some(MinerRows::by("miner").without(&["ip"]))
     }
     fn keeps_all_rows(&self) -> bool {
         false

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account;
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, WritePermission};
+use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 
 /// The steps in a block's life.
 pub const STATUSES: &[&str] = &[
@@ -110,6 +110,12 @@ impl Stream for Blocks {
     }
     fn write_permission(&self) -> WritePermission {
         WritePermission::Operator
+    }
+    fn read_permission(&self) -> ReadPermission {
+        ReadPermission::Reader
+    }
+    fn miner_rows(&self) -> Option<MinerRows> {
+        Some(MinerRows::by("miner"))
     }
     fn keeps_all_rows(&self) -> bool {
         true

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, WritePermission};
+use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 
 /// The stream of power samples.
 pub struct Energies;
@@ -52,6 +52,12 @@ impl Stream for Energies {
     }
     fn write_permission(&self) -> WritePermission {
         WritePermission::Producer
+    }
+    fn read_permission(&self) -> ReadPermission {
+        ReadPermission::Reader
+    }
+    fn miner_rows(&self) -> Option<MinerRows> {
+        None
     }
     fn keeps_all_rows(&self) -> bool {
         false

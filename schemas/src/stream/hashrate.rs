@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, WritePermission};
+use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 
 /// Who says so.
 pub const SOURCES: &[&str] = &["miner", "pool"];
@@ -49,6 +49,12 @@ impl Stream for Hashrates {
     }
     fn write_permission(&self) -> WritePermission {
         WritePermission::Producer
+    }
+    fn read_permission(&self) -> ReadPermission {
+        ReadPermission::Reader
+    }
+    fn miner_rows(&self) -> Option<MinerRows> {
+        Some(MinerRows::by("miner"))
     }
     fn keeps_all_rows(&self) -> bool {
         false

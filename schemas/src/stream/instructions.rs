@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, WritePermission};
+use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 
 /// What can be decided.
 pub const KINDS: &[&str] = &["threshold", "hold", "resume", "adjust", "resolve"];
@@ -86,6 +86,12 @@ impl Stream for Instructions {
     }
     fn write_permission(&self) -> WritePermission {
         WritePermission::Internal
+    }
+    fn read_permission(&self) -> ReadPermission {
+        ReadPermission::Reader
+    }
+    fn miner_rows(&self) -> Option<MinerRows> {
+        Some(MinerRows::by("account"))
     }
     fn keeps_all_rows(&self) -> bool {
         true

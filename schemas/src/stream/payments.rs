@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
 use crate::payment::ReleaseCause;
-use crate::stream::{GapPolicy, Record, Stream, WritePermission};
+use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 
 /// The steps in a payment's life.
 pub const STEPS: &[&str] = &[
@@ -109,6 +109,12 @@ impl Stream for Payments {
     }
     fn write_permission(&self) -> WritePermission {
         WritePermission::Internal
+    }
+    fn read_permission(&self) -> ReadPermission {
+        ReadPermission::Reader
+    }
+    fn miner_rows(&self) -> Option<MinerRows> {
+        Some(MinerRows::by("account"))
     }
     fn keeps_all_rows(&self) -> bool {
         true

@@ -4,7 +4,9 @@ use serde::Serialize;
 
 pub use crate::account::FEE;
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, WritePermission, blocks};
+use crate::stream::{
+    GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission, blocks,
+};
 
 /// The steps of a payout.
 pub const STEPS: &[&str] = &["frozen", "credited", "reversed", "matured"];
@@ -159,6 +161,23 @@ impl Stream for Payouts {
     }
     fn write_permission(&self) -> WritePermission {
         WritePermission::Internal
+    }
+    fn read_permission(&self) -> ReadPermission {
+        ReadPermission::Reader
+    }
+    fn miner_rows(&self) -> Option<MinerRows> {
+        const HIDDEN: &[&str] = &[
+            "cause_seq",
+            "cause_row",
+            "total_weight",
+            "shares",
+            "miners",
+            "winning_seq",
+            "winning_row",
+            "edge_seq",
+            "edge_row",
+        ];
+        Some(MinerRows::by("account").without(HIDDEN))
     }
     fn keeps_all_rows(&self) -> bool {
         true

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, WritePermission};
+use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 
 /// What happened.
 pub const EVENTS: &[&str] = &["login", "logout", "refused"];
@@ -122,6 +122,12 @@ impl Stream for Sessions {
     }
     fn write_permission(&self) -> WritePermission {
         WritePermission::Operator
+    }
+    fn read_permission(&self) -> ReadPermission {
+        ReadPermission::Personal
+    }
+    fn miner_rows(&self) -> Option<MinerRows> {
+        Some(MinerRows::by("miner").without(&["ip", "refusals_left_out"]))
     }
     fn keeps_all_rows(&self) -> bool {
         false

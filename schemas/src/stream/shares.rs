@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account;
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, WritePermission};
+use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 
 /// The verdicts a share can get.
 pub const OUTCOMES: &[&str] = &[
@@ -92,6 +92,12 @@ impl Stream for Shares {
     }
     fn write_permission(&self) -> WritePermission {
         WritePermission::Operator
+    }
+    fn read_permission(&self) -> ReadPermission {
+        ReadPermission::Reader
+    }
+    fn miner_rows(&self) -> Option<MinerRows> {
+        Some(MinerRows::by("miner"))
     }
     fn keeps_all_rows(&self) -> bool {
         false

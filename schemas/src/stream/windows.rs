@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::{Column, Kind, Limits, Unit};
-use crate::stream::{GapPolicy, Record, Stream, WritePermission};
+use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 
 /// The stream of windows.
 pub struct Windows;
@@ -71,6 +71,12 @@ impl Stream for Windows {
     }
     fn write_permission(&self) -> WritePermission {
         WritePermission::Internal
+    }
+    fn read_permission(&self) -> ReadPermission {
+        ReadPermission::Reader
+    }
+    fn miner_rows(&self) -> Option<MinerRows> {
+        Some(MinerRows::by("miner").without(&["position"]))
     }
     fn keeps_all_rows(&self) -> bool {
         true

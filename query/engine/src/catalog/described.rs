@@ -1,9 +1,10 @@
 //! What every table and view means, in one list: `information_schema`, the docs and the conformance
 //! tests read it.
 
+use headframe_query_front::access::ReadScope;
 use headframe_schemas::{Column, rollup, stream};
 
-use crate::catalog::{money, raw};
+use crate::catalog::{money, raw, visible};
 
 /// A table as users see it.
 #[derive(Debug, Clone)]
@@ -20,11 +21,17 @@ pub struct Described {
 
 /// Every table and view: raw tables, dead letters, views about money, rollup views.
 pub fn all() -> Vec<Described> {
+    visible_to(&ReadScope::Everything)
+}
+
+/// The tables and views that exist for whoever has this scope, with the columns that they have for
+/// him.
+pub fn visible_to(reads: &ReadScope) -> Vec<Described> {
     let raw = stream::ALL.iter().map(|stream| Described {
         name: stream.name().to_owned(),
         kind: "BASE TABLE",
         doc: stream.doc().to_owned(),
-        columns: raw::columns(*stream),
+        columns: raw::columns(*stream, &reads.of_stream(*stream)),
     });
     let dead_letters = Described {
         name: raw::DEAD_LETTERS.to_owned(),
@@ -49,5 +56,6 @@ pub fn all() -> Vec<Described> {
     raw.chain([dead_letters])
         .chain(money)
         .chain(views)
+        .filter(|table| visible::exists(reads, &table.name))
         .collect()
 }

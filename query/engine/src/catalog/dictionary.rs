@@ -10,15 +10,14 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
 use datafusion::error::Result;
 
-use crate::catalog::described::{self, Described};
+use crate::catalog::described::Described;
 use crate::catalog::{CATALOG, SCHEMA};
 
-/// The schema `information_schema` with the tables `tables` and `columns`.
-pub fn schema() -> Result<Arc<dyn SchemaProvider>> {
-    let described = described::all();
+/// The schema `information_schema` of these tables, with the tables `tables` and `columns`.
+pub fn schema(described: &[Described]) -> Result<Arc<dyn SchemaProvider>> {
     let schema = MemorySchemaProvider::new();
-    schema.register_table("tables".to_owned(), table(tables(&described))?)?;
-    schema.register_table("columns".to_owned(), table(columns(&described))?)?;
+    schema.register_table("tables".to_owned(), table(tables(described))?)?;
+    schema.register_table("columns".to_owned(), table(columns(described))?)?;
     Ok(Arc::new(schema))
 }
 

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
     ColumnarValue, LogicalPlanBuilder, ScalarUDF, Volatility, create_udf,
 };
 use datafusion::prelude::{Expr, col, lit};
+use headframe_query_front::access::RowAccess;
 use headframe_schemas::codec::PRODUCER_COLUMNS;
 use headframe_schemas::table::{INGEST_TIME, PAYLOAD, REJECT_REASON, ROW, SEQ};
 use headframe_schemas::{Column, Kind, Stream};
@@ -23,11 +24,21 @@ use crate::catalog::good_rows::GoodRows;
 pub const DEAD_LETTERS: &str = "dead_letters";
 
 /// The columns of a raw table as users see it: the stream's own first, then where the row came
-/// from.
-pub fn columns(stream: &dyn Stream) -> Vec<Column> {
-    let mut columns = stream.columns().to_vec();
-    columns.extend([INGEST_TIME, SEQ, ROW]);
-    columns.extend_from_slice(PRODUCER_COLUMNS);
+/// from. Who does not see every row does not see the numbers that count everybody's.
+pub fn columns(stream: &dyn Stream, access: &RowAccess) -> Vec<Column> {
+    let columns = stream.columns().iter();
+    let mut columns: Vec<Column> = columns
+        .filter(|column| access.shows(column.name))
+        .copied()
+        .collect();
+    match access {
+        RowAccess::Nothing => {}
+        RowAccess::Own(_) => columns.push(INGEST_TIME),
+        RowAccess::All => {
+            columns.extend([INGEST_TIME, SEQ, ROW]);
+            columns.extend_from_slice(PRODUCER_COLUMNS);
+        }
+    }
     columns
 }
 
@@ -51,11 +62,12 @@ pub fn dead_letter_columns() -> Vec<Column> {
 /// is known nothing is filtered.
 pub fn good_rows(
     stream: &dyn Stream,
+    access: &RowAccess,
     physical: Arc<dyn TableProvider>,
     all_good: bool,
     count: Option<usize>,
 ) -> Result<Arc<dyn TableProvider>> {
-    let columns: Vec<Expr> = columns(stream)
+    let columns: Vec<Expr> = columns(stream, access)
         .iter()
         .map(|column| col(column.name))
         .collect();

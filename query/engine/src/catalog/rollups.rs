@@ -59,7 +59,7 @@ pub async fn views(
         let stored = stored
             .as_ref()
             .filter(|stored| stored.offset.is_some())
-            .map(|stored| stored.rows.between(None, None));
+            .and_then(|stored| taken.partial_rows(*rollup, stored));
         for view in wanted {
             let live = match &live {
                 Some(live) => live.partials(base, *rollup, &view).await?,

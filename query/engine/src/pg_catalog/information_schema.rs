@@ -9,7 +9,7 @@ use datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
 use datafusion::error::Result;
 use headframe_schemas::Column;
 
-use crate::catalog::described::{self, Described};
+use crate::catalog::described::Described;
 use crate::catalog::{CATALOG, INFORMATION_SCHEMA, SCHEMA};
 use crate::pg_catalog::PG_CATALOG;
 
@@ -31,16 +31,15 @@ enum Values {
     Numbers(Vec<Option<i32>>),
 }
 
-/// The schema.
-pub fn schema() -> Result<Arc<dyn SchemaProvider>> {
-    let described = described::all();
+/// The schema that describes these tables.
+pub fn schema(described: &[Described]) -> Result<Arc<dyn SchemaProvider>> {
     let schema = MemorySchemaProvider::new();
     let add = |name: &str, columns| -> Result<()> {
         schema.register_table(name.to_owned(), table(columns)?)?;
         Ok(())
     };
-    add("tables", tables(&described))?;
-    add("columns", columns(&described))?;
+    add("tables", tables(described))?;
+    add("columns", columns(described))?;
     add("schemata", schemata())?;
     let views: Vec<&Described> = described
         .iter()

@@ -18,7 +18,7 @@ use datafusion_pg_catalog::pg_catalog::{
     PG_CATALOG_TABLES, PgCatalogSchemaProvider, PgCatalogStaticTables,
 };
 
-use crate::catalog::described::{self, Described};
+use crate::catalog::described::Described;
 use crate::catalog::{CATALOG, INFORMATION_SCHEMA, SCHEMA};
 use crate::pg_catalog::functions::Relations;
 use crate::pg_catalog::{PG_CATALOG, information_schema};
@@ -36,9 +36,10 @@ pub struct Tables {
     pub names: Arc<Relations>,
 }
 
-/// Makes all tables. They never change while the process lives, so that each is made once.
-pub async fn schema(context: &SessionContext) -> Result<Tables> {
-    let described = Arc::new(described::all());
+/// Makes all tables, which describe these. They never change while the process lives, so that each
+/// is made once.
+pub async fn schema(context: &SessionContext, described: &[Described]) -> Result<Tables> {
+    let described = Arc::new(described.to_vec());
     let static_tables = Arc::new(PgCatalogStaticTables::try_new()?);
     let catalog = OurCatalog(described.clone());
     let stock = PgCatalogSchemaProvider::try_new(catalog, static_tables, EmptyContextProvider)?;

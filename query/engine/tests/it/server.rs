@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use headframe_query_engine::{Engine, Source, SqlReports};
+use headframe_query_front::access::ReadScope;
 use headframe_query_front::{At, Engines, QueryConfig, QueryService, Server, Services, SqlRequest};
 use headframe_schemas::stream::shares::Shares;
 use serde_json::Value;
@@ -78,6 +79,7 @@ pub fn sql_request(sql: &str, at: At) -> SqlRequest {
         timeout: None,
         max_rows: None,
         query_id: None,
+        reads: ReadScope::Everything,
         postgres: None,
     }
 }

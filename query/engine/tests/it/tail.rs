@@ -9,6 +9,7 @@ use arrow::datatypes::Int64Type;
 use async_trait::async_trait;
 use headframe_ingest::{DecodedRows, Tail};
 use headframe_query_engine::{LastSeq, Source, SourceError, Stored, StreamSource, Tables};
+use headframe_query_front::access::ReadScope;
 use headframe_query_front::{At, QueryConfig, QueryService, SqlRequest};
 use headframe_schemas::Rollup;
 use headframe_schemas::stream::shares::Shares;
@@ -101,7 +102,7 @@ async fn a_query_waits_for_rows_that_are_acknowledged() {
     });
     // The query has to be seen waiting before the rest arrives; a minute's wait is allowed, so that
     // it cannot have given up.
-    while engine.running().list().is_empty() {
+    while engine.running().list_for(&ReadScope::Everything).is_empty() {
         tokio::task::yield_now().await;
     }
     tail.push(&chunk(&rows, 5, 10));

@@ -13,8 +13,12 @@ pub enum Permission {
     PublicPage,
     /// The same, and the miner whose address the path names may see it as well.
     MinerPage,
-    /// To read everything.
+    /// To read what is about everybody.
     Read,
+    /// To read rows: each caller those that its [`ReadScope`](crate::access::ReadScope) shows.
+    ReadRows,
+    /// To read from where people came.
+    ReadPersonal,
     /// To send rows of the stream that the path names; the stream says whose rows it takes.
     WriteStream,
     /// To change something, such as payments and bans.
@@ -29,6 +33,8 @@ impl Permission {
         Permission::PublicPage,
         Permission::MinerPage,
         Permission::Read,
+        Permission::ReadRows,
+        Permission::ReadPersonal,
         Permission::WriteStream,
         Permission::Operate,
     ];
@@ -42,6 +48,8 @@ impl Permission {
                 "anybody where `query.public_pages` is on, else readers and the miner itself"
             }
             Permission::Read => "readers",
+            Permission::ReadRows => "readers, and miners their own rows",
+            Permission::ReadPersonal => "operators, auditors and admins",
             Permission::WriteStream => {
                 "operators, and who was given the stream unless money follows from it"
             }
@@ -64,8 +72,12 @@ pub fn allows(role: Option<&Role>, permission: Permission, subject: Option<&str>
     match (role, permission) {
         (_, Permission::Probe | Permission::Anybody) => true,
         (Role::Miner(own), Permission::MinerPage) => subject == Some(own),
+        (Role::Miner(_), Permission::ReadRows) => true,
         (Role::Miner(_), _) => false,
-        (_, Permission::PublicPage | Permission::MinerPage | Permission::Read) => true,
+        (_, Permission::PublicPage | Permission::MinerPage) => true,
+        (_, Permission::Read | Permission::ReadRows) => true,
+        (Role::Viewer, Permission::ReadPersonal) => false,
+        (_, Permission::ReadPersonal) => true,
         (Role::Operator | Role::Admin, Permission::WriteStream | Permission::Operate) => true,
         (Role::Viewer | Role::Auditor, Permission::WriteStream | Permission::Operate) => false,
     }
@@ -83,6 +95,8 @@ mod tests {
         (Permission::PublicPage, "ny-nyyy"),
         (Permission::MinerPage, "nyynyyy"),
         (Permission::Read, "ny-nyyy"),
+        (Permission::ReadRows, "nyyyyyy"),
+        (Permission::ReadPersonal, "nn-nyyy"),
         (Permission::WriteStream, "nn-nyny"),
         (Permission::Operate, "nn-nyny"),
     ];

@@ -11,7 +11,7 @@ pub const PATH: &str = "/api/v1/bans";
 pub(crate) static LIST: Route = Route {
     method: Method::GET,
     path: PATH,
-    permission: Permission::Read,
+    permission: Permission::ReadPersonal,
     doc: "Who is kept out, on the process that runs the pool.",
     handler: Handler::Service,
 };

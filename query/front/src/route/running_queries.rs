@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::delete;
+use axum::{Extension, Json};
 use serde_json::json;
 
-use crate::access::Permission;
+use crate::access::{Permission, Principal};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::route::{Handler, Route};
@@ -17,17 +17,21 @@ use crate::route::{Handler, Route};
 pub(crate) static CANCEL: Route = Route {
     method: Method::DELETE,
     path: "/api/v1/sql/{id}",
-    permission: Permission::Read,
+    permission: Permission::ReadRows,
     doc: "Ends a running query.",
     handler: Handler::Front(|| delete(cancel)),
 };
 
-async fn cancel(State(app): State<Arc<AppState>>, Path(id): Path<String>) -> Response {
+async fn cancel(
+    State(app): State<Arc<AppState>>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Response {
     let queries = match app.queries() {
         Ok(queries) => queries,
         Err(error) => return error.into_response(),
     };
-    if queries.running().cancel(&id) {
+    if queries.running().cancel_as(&principal.read_scope(), &id) {
         return Json(json!({"query_id": id, "cancelled": true})).into_response();
     }
     let hint = "GET /api/v1/sql lists the queries that run; it may have ended already";

@@ -18,13 +18,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use crate::access::{Permission, Principal};
+use crate::access::{Permission, Principal, ReadScope};
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::format::{self, Encoder, Format, Head};
 use crate::route::{Handler, Route};
 use crate::service::Rows;
-use crate::sql::{At, Coverage, MAX_SQL_BYTES, SqlRequest};
+use crate::sql::{At, MAX_SQL_BYTES, SqlRequest};
 use crate::start_times::SERVER_TIMING;
 
 /// Header of an answer: the query's id.
@@ -47,7 +47,7 @@ const PIECE_WAIT: Duration = Duration::from_millis(100);
 pub(crate) static GET: Route = Route {
     method: Method::GET,
     path: "/api/v1/sql",
-    permission: Permission::Read,
+    permission: Permission::ReadRows,
     doc: "Runs the statement `?q=` and answers its rows; without `q` lists the queries that run.",
     handler: Handler::Statement(|| get(by_get)),
 };
@@ -55,7 +55,7 @@ pub(crate) static GET: Route = Route {
 pub(crate) static POST: Route = Route {
     method: Method::POST,
     path: "/api/v1/sql",
-    permission: Permission::Read,
+    permission: Permission::ReadRows,
     doc: "Runs one statement that reads and answers its rows in the wanted format.",
     handler: Handler::Statement(|| post(by_post).layer(DefaultBodyLimit::max(2 * MAX_SQL_BYTES))),
 };
@@ -89,7 +89,8 @@ async fn by_get(
         Err(error) => return error.into_response(),
     };
     if request.sql.is_none() {
-        return Json(json!({"running": queries.running().list()})).into_response();
+        return Json(json!({"running": queries.running().list_for(&principal.read_scope())}))
+            .into_response();
     }
     answer(&app, &principal, &headers, request)
         .await
@@ -217,6 +218,7 @@ fn ask(app: &AppState, format: &dyn Format, request: Request) -> Result<SqlReque
         timeout,
         max_rows,
         query_id: request.query_id,
+        reads: ReadScope::Nothing,
         postgres: None,
     })
 }
@@ -251,20 +253,26 @@ fn describe(headers: &mut HeaderMap, head: &Head, format: &dyn Format) {
         HeaderValue::from_static(format.media_types()[0]),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let list = |value: &dyn Fn(&Coverage) -> String| {
-        head.coverage
-            .iter()
-            .map(|stream| format!("{}={}", stream.stream, value(stream)))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
     let mut texts = vec![(QUERY_ID, head.query_id.clone())];
-    if !head.coverage.is_empty() {
+    let told = head.coverage.iter();
+    let told: Vec<(&str, i64, u64)> = told
+        .filter_map(|stream| {
+            let through = stream.through.unwrap_or(0);
+            Some((stream.stream, through, stream.version?))
+        })
+        .collect();
+    if !told.is_empty() {
+        let list = |value: &dyn Fn(&(&str, i64, u64)) -> String| {
+            told.iter().map(value).collect::<Vec<_>>().join(", ")
+        };
         texts.push((
             COMPLETE_THROUGH,
-            list(&|stream| stream.through.unwrap_or(0).to_string()),
+            list(&|(stream, through, _)| format!("{stream}={through}")),
         ));
-        texts.push((VERSION, list(&|stream| stream.version.to_string())));
+        texts.push((
+            VERSION,
+            list(&|(stream, _, version)| format!("{stream}={version}")),
+        ));
     }
     if let Some(complete) = head.complete() {
         texts.push((COMPLETE, complete.to_string()));

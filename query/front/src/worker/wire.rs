@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::access::ReadScope;
 use crate::error::{ErrorCode, QueryError};
 use crate::sql::{At, Coverage, ParameterKind, PostgresStatement, SqlRequest};
 use crate::sqlstate::SqlState;
@@ -122,6 +123,8 @@ pub struct StatementRequest {
     at: At,
     timeout_ms: Option<u64>,
     query_id: String,
+    #[serde(default)]
+    reads: ReadScope,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     postgres: Option<PostgresStatement>,
 }
@@ -136,6 +139,7 @@ impl StatementRequest {
             at: request.at,
             timeout_ms: request.timeout.map(timeout_ms),
             query_id: request.query_id.clone().unwrap_or_default(),
+            reads: request.reads.clone(),
             postgres: request.postgres.clone(),
         }
     }
@@ -149,6 +153,7 @@ impl StatementRequest {
             timeout: self.timeout_ms.map(Duration::from_millis),
             max_rows: None,
             query_id: Some(self.query_id),
+            reads: self.reads,
             postgres: self.postgres,
         }
     }
@@ -171,7 +176,7 @@ pub struct AnswerHead {
 #[derive(Debug, Serialize, Deserialize)]
 struct StreamCoverage {
     stream: String,
-    version: u64,
+    version: Option<u64>,
     through: Option<i64>,
     acknowledged: Option<i64>,
     complete: Option<bool>,
@@ -259,6 +264,8 @@ pub fn read_error(body: &[u8]) -> QueryError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -277,7 +284,7 @@ mod tests {
     fn coverage_of_known_streams_and_times_arrive() {
         let sent = vec![Coverage {
             stream: "shares",
-            version: 7,
+            version: Some(7),
             through: Some(12),
             acknowledged: None,
             complete: Some(false),
@@ -292,6 +299,31 @@ mod tests {
         let head: AnswerHead = from_json(&head).unwrap();
         assert_eq!(head.times(), times);
         assert_eq!(head.into_coverage(), sent);
+    }
+
+    #[test]
+    fn a_statement_without_a_reader_reads_nothing() {
+        let statement = json!({"sql": "SELECT 1", "params": null, "at": "Latest",
+            "timeout_ms": null, "query_id": "q"});
+        let read = |statement: &Value| {
+            let bytes = to_json(statement).unwrap();
+            from_json::<StatementRequest>(&bytes)
+                .unwrap()
+                .into_request()
+        };
+        assert_eq!(read(&statement).reads, ReadScope::Nothing);
+        for reads in [
+            ReadScope::Readers,
+            ReadScope::Everything,
+            ReadScope::Miner("4A".to_owned()),
+        ] {
+            let sent = SqlRequest {
+                reads: reads.clone(),
+                ..read(&statement)
+            };
+            let sent = serde_json::to_value(StatementRequest::new(&sent)).unwrap();
+            assert_eq!(read(&sent).reads, reads);
+        }
     }
 
     #[tokio::test]

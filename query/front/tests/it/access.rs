@@ -57,8 +57,10 @@ async fn every_route_asks_for_its_own_permission() {
         let (anybody, public, reader) = match route.permission {
             Permission::Probe | Permission::Anybody => (true, true, true),
             Permission::PublicPage | Permission::MinerPage => (false, true, true),
-            Permission::Read | Permission::WriteStream => (false, false, true),
-            Permission::Operate => (false, false, false),
+            Permission::Read | Permission::ReadRows | Permission::WriteStream => {
+                (false, false, true)
+            }
+            Permission::ReadPersonal | Permission::Operate => (false, false, false),
         };
         assert_eq!(
             passes(&closed, method, &path, None).await,
@@ -267,7 +269,7 @@ async fn what_a_proxy_passed_on_needs_a_token() {
     let public = router(public, services()).await;
     let (guarded, _files) = guarded();
     let guarded = router(guarded, services()).await;
-    let bearer = format!("Bearer {READER}");
+    let bearer = format!("Bearer {OPERATOR}");
     for (name, value) in [
         ("forwarded", "for=192.0.2.60;proto=http"),
         ("x-forwarded-for", "203.0.113.5"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Principal;
+use crate::access::{Principal, ReadScope};
 use crate::app_state::AppState;
 use crate::service::Answer;
 use crate::sql::{At, Parameter, PostgresStatement, SqlRequest};
@@ -246,6 +246,7 @@ impl Session {
             timeout: self.settings.statement_timeout(),
             max_rows: None,
             query_id: Some(uuid::Uuid::now_v7().simple().to_string()),
+            reads: ReadScope::Nothing,
             postgres: Some(PostgresStatement {
                 user: self.user.clone(),
                 backend: self.backend.number,

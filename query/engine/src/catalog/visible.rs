@@ -1,0 +1,73 @@
+//! Which tables and views exist for a reader, from what the streams they are made of say.
+
+use headframe_query_front::access::{ReadScope, RowAccess};
+use headframe_schemas::rollup::View;
+use headframe_schemas::{Rollup, rollup, stream};
+
+use crate::catalog::described::{self, Described};
+use crate::catalog::{money, raw};
+
+/// Whether a table or view of this name exists for whoever has this scope.
+pub fn exists(reads: &ReadScope, name: &str) -> bool {
+    if name == raw::DEAD_LETTERS {
+        return *reads == ReadScope::Everything;
+    }
+    if let Some(view) = money::find(name) {
+        return view.streams.iter().all(|name| {
+            stream::find(name).is_some_and(|stream| reads.of_stream(stream).is_some())
+        });
+    }
+    if let Some(stream) = stream::find(name) {
+        return reads.of_stream(stream).is_some();
+    }
+    rollup::ALL.iter().any(|rollup| {
+        let views = rollup.views();
+        let view = views.iter().find(|view| view.name == name);
+        view.is_some_and(|view| shows(reads, *rollup, view))
+    })
+}
+
+/// A view exists for a miner when it says whose windows it shows.
+fn shows(reads: &ReadScope, rollup: &dyn Rollup, view: &View) -> bool {
+    match reads.of_stream(rollup.stream()) {
+        RowAccess::Nothing => false,
+        RowAccess::All => true,
+        RowAccess::Own(_) => rollup
+            .miner_column()
+            .is_some_and(|miner| view.columns.iter().any(|column| column.name == miner)),
+    }
+}
+
+/// One value for each set of tables that exists for somebody.
+#[derive(Debug, Default)]
+pub struct ByTables<T> {
+    nothing: T,
+    miner: T,
+    readers: T,
+    everything: T,
+}
+
+impl<T> ByTables<T> {
+    /// Made of the tables of each set.
+    pub fn make<E>(make: impl Fn(&[Described]) -> Result<T, E>) -> Result<Self, E> {
+        // The tables of all miners are the same.
+        let miner = ReadScope::Miner(String::new());
+        let of = |reads: &ReadScope| make(&described::visible_to(reads));
+        Ok(Self {
+            nothing: of(&ReadScope::Nothing)?,
+            miner: of(&miner)?,
+            readers: of(&ReadScope::Readers)?,
+            everything: of(&ReadScope::Everything)?,
+        })
+    }
+
+    /// That of the tables that exist for whoever has this scope.
+    pub fn of(&self, reads: &ReadScope) -> &T {
+        match reads {
+            ReadScope::Nothing => &self.nothing,
+            ReadScope::Miner(_) => &self.miner,
+            ReadScope::Readers => &self.readers,
+            ReadScope::Everything => &self.everything,
+        }
+    }
+}

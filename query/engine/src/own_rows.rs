@@ -1,0 +1,248 @@
+//! The rows of one miner in a table of everybody's.
+//!
+//! The scan is a leaf of the plan: what reads everybody's rows stands inside it, where no rule of
+//! the optimizer and no EXPLAIN reaches. A filter of the statement runs above it, so that an error
+//! it raises is about the miner's own rows, and neither the number of all rows nor the least and
+//! greatest of their values leaves it. Comparisons of a column with a value are passed inside as
+//! well, since they can only spare files from being opened.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{BinaryExpr, Operator, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+    SendableRecordBatchStream,
+};
+use datafusion::prelude::{Expr, col, lit};
+use futures::StreamExt;
+use headframe_query_front::access::OwnRows;
+
+/// The rows of one miner in a table.
+#[derive(Debug)]
+pub struct OwnRowsTable {
+    rows: Arc<dyn TableProvider>,
+    own: OwnRows,
+}
+
+impl OwnRowsTable {
+    /// Those of `rows`, which must have the miner's column.
+    pub fn new(rows: Arc<dyn TableProvider>, own: OwnRows) -> Self {
+        Self { rows, own }
+    }
+}
+
+#[async_trait]
+impl TableProvider for OwnRowsTable {
+    fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// Whatever is passed inside is applied once more above.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let schema = self.schema();
+        let support = filters
+            .iter()
+            .map(|filter| match is_comparison(filter, &schema) {
+                true => TableProviderFilterPushDown::Inexact,
+                false => TableProviderFilterPushDown::Unsupported,
+            });
+        Ok(support.collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = self.schema();
+        let wanted = projection.cloned();
+        let wanted = wanted.unwrap_or_else(|| (0..schema.fields().len()).collect());
+        let mut read = wanted.clone();
+        let miner = schema.index_of(self.own.column)?;
+        if !read.contains(&miner) {
+            read.push(miner);
+        }
+        let address = ScalarValue::Utf8View(Some(self.own.address.clone()));
+        let own = col(self.own.column).eq(lit(address));
+        let spared = filters
+            .iter()
+            .filter(|filter| is_comparison(filter, &schema));
+        let filters: Vec<Expr> = spared.cloned().chain([own]).collect();
+        // A limit would count the rows of others.
+        let rows = self.rows.scan(state, Some(&read), &filters, None).await?;
+        Ok(Arc::new(OwnRowsScan::new(
+            rows,
+            self.own.clone(),
+            wanted.len(),
+        )?))
+    }
+}
+
+/// Whether a filter compares columns with values of their types and does nothing else, so that it
+/// cannot fail on anybody's row.
+fn is_comparison(filter: &Expr, schema: &Schema) -> bool {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = filter else {
+        return false;
+    };
+    match op {
+        Operator::And | Operator::Or => is_comparison(left, schema) && is_comparison(right, schema),
+        Operator::Eq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => {
+            let (Expr::Column(column), Expr::Literal(value, _)) = (left.as_ref(), right.as_ref())
+            else {
+                return false;
+            };
+            let field = schema.field_with_name(&column.name);
+            field.is_ok_and(|field| is_of_type(value, field.data_type()))
+        }
+        _ => false,
+    }
+}
+
+fn is_of_type(value: &ScalarValue, of: &DataType) -> bool {
+    let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::Utf8View);
+    let kind = value.data_type();
+    !value.is_null() && (kind == *of || is_text(&kind) && is_text(of))
+}
+
+/// Reads the rows of one miner. What it reads them from is nobody's to see.
+struct OwnRowsScan {
+    rows: Arc<dyn ExecutionPlan>,
+    own: OwnRows,
+    /// How many of the columns read go out: the first ones.
+    columns: usize,
+    properties: Arc<PlanProperties>,
+}
+
+impl OwnRowsScan {
+    fn new(rows: Arc<dyn ExecutionPlan>, own: OwnRows, columns: usize) -> Result<Self> {
+        let first: Vec<usize> = (0..columns).collect();
+        let schema: SchemaRef = Arc::new(rows.schema().project(&first)?);
+        let partitions = rows.properties().output_partitioning().partition_count();
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Ok(Self {
+            rows,
+            own,
+            columns,
+            properties: Arc::new(properties),
+        })
+    }
+}
+
+/// The miner's rows of a batch, and its first columns.
+fn kept(own: &OwnRows, columns: usize, batch: &RecordBatch) -> Result<RecordBatch> {
+    let rows = filter_record_batch(batch, &own.mask(batch)?)?;
+    let first: Vec<usize> = (0..columns).collect();
+    Ok(rows.project(&first)?)
+}
+
+impl fmt::Debug for OwnRowsScan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnRowsScan")
+    }
+}
+
+impl DisplayAs for OwnRowsScan {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnRowsScan")
+    }
+}
+
+impl ExecutionPlan for OwnRowsScan {
+    fn name(&self) -> &str {
+        "OwnRowsScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let (own, columns) = (self.own.clone(), self.columns);
+        let rows = self.rows.execute(partition, context)?;
+        let rows = rows.map(move |batch| kept(&own, columns, &batch?));
+        let schema = self.schema();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Field;
+    use datafusion::prelude::cast;
+
+    use super::*;
+
+    #[test]
+    fn only_comparisons_that_cannot_fail_are_passed_inside() {
+        let schema = Schema::new(vec![
+            Field::new("worker", DataType::Utf8View, true),
+            Field::new("difficulty", DataType::Int64, true),
+        ]);
+        let inside = |filter: Expr| is_comparison(&filter, &schema);
+        let (worker, difficulty) = (|| col("worker"), || col("difficulty"));
+        assert!(inside(worker().eq(lit("w"))));
+        assert!(inside(difficulty().gt(lit(5_i64))));
+        assert!(inside(
+            difficulty().lt(lit(5_i64)).or(worker().gt_eq(lit("a")))
+        ));
+        assert!(!inside(cast(worker(), DataType::Int64).eq(lit(5_i64))));
+        assert!(!inside((lit(1_i64) / difficulty()).gt(lit(0_i64))));
+        assert!(!inside(difficulty().eq(lit("5"))));
+        assert!(!inside(worker().eq(lit(ScalarValue::Utf8View(None)))));
+        assert!(!inside(worker().like(lit("%a%"))));
+        assert!(!inside(
+            worker()
+                .eq(lit("w"))
+                .and((lit(1_i64) / difficulty()).gt(lit(0_i64)))
+        ));
+    }
+}
