@@ -92,6 +92,12 @@ impl ApiClient {
         if error.is_builder() {
             return anyhow!("cannot ask {url:?}: {cause}; write the address as http://host:port");
         }
+        if error.is_connect() && url.starts_with("https:") {
+            return anyhow!(
+                "no connection to {url}: {cause}; a certificate of an authority of your own is \
+                 named with --ca-file or HEADFRAME_CA_FILE"
+            );
+        }
         if error.is_connect() {
             return anyhow!(
                 "no server answers at {url}: {cause}; start one with `headframe demo` or \

@@ -16,6 +16,7 @@ mod kill_pool;
 mod mine;
 mod monerod;
 mod money;
+mod openapi;
 mod payments;
 mod payouts;
 mod promises;

@@ -78,6 +78,9 @@ pub const ALL: &[&dyn Format] = &[
     &text::Text,
 ];
 
+/// The media type of errors as RFC 9457 has them. Rows do not come in it.
+pub(crate) const PROBLEM: &str = "application/problem+json";
+
 /// The format that `format` names, or else the first that `accept` allows.
 pub fn choose(
     format: Option<&str>,
@@ -103,7 +106,8 @@ pub fn choose(
         };
         return found.ok_or_else(error);
     }
-    let Some(accept) = accept else {
+    let is_of_rows = |accept: &&str| accept.trim() != PROBLEM;
+    let Some(accept) = accept.filter(is_of_rows) else {
         return Ok(ALL[0]);
     };
     let mut wanted: Vec<(f32, &str)> = accept

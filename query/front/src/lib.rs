@@ -20,6 +20,8 @@ pub mod format;
 mod held_body;
 mod held_refusals;
 pub mod host_usage;
+pub mod openapi;
+mod page_answer;
 pub mod payment_service;
 mod peer;
 mod pool_cache;

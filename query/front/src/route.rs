@@ -11,6 +11,7 @@ use axum::routing::MethodRouter;
 
 use crate::access::{Permission, Role, allows};
 use crate::app_state::AppState;
+use crate::route::schema::Schema;
 
 pub mod bans;
 mod blocks;
@@ -22,11 +23,13 @@ mod login;
 mod me;
 mod metrics_page;
 mod miner;
+mod openapi;
 mod payments;
 mod payouts;
 mod pool;
 mod ready;
 mod running_queries;
+pub mod schema;
 mod setup;
 mod sql;
 mod threshold;
@@ -43,6 +46,8 @@ pub struct Route {
     pub permission: Permission,
     /// What it does, in one sentence for the documents.
     pub doc: &'static str,
+    /// What a request carries, and what an answer holds.
+    pub schema: Schema,
     /// What answers.
     pub(crate) handler: Handler,
 }
@@ -56,6 +61,11 @@ impl Route {
     /// Whether a request takes one of its caller's slots.
     pub(crate) fn needs_slot(&self) -> bool {
         matches!(self.handler, Handler::Page(_))
+    }
+
+    /// Whether answers have an ETag, and a `Link` where they are pages of a list.
+    pub fn answers_etag(&self) -> bool {
+        self.method == Method::GET && matches!(self.handler, Handler::Page(_))
     }
 
     /// Whether an address that is only refused here waits for its refusals.
@@ -84,6 +94,7 @@ pub static ALL: &[&Route] = &[
     &health::ROUTE,
     &ready::ROUTE,
     &metrics_page::ROUTE,
+    &openapi::ROUTE,
     &login::LOGIN,
     &login::LOGOUT,
     &me::ROUTE,

@@ -22,6 +22,7 @@ use crate::error::{ErrorCode, QueryError};
 use crate::error_body;
 use crate::held_body::HeldBody;
 use crate::held_refusals::HeldRefusals;
+use crate::page_answer;
 use crate::peer::{LimitedAddress, PeerAddress};
 use crate::request_limits::RequestLimits;
 use crate::route::{self, Handler, Route};
@@ -46,8 +47,11 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
             refusals: route.holds_refusals().then(|| refusals.clone()),
             limits: limits.clone().filter(|_| !route.holds_refusals()),
         };
-        let mut guarded =
-            handler_of(route, app, handlers).route_layer(from_fn_with_state(gate, guard_route));
+        let mut answered = handler_of(route, app, handlers);
+        if route.answers_etag() {
+            answered = answered.route_layer(from_fn_with_state(*route, page_answer::finish));
+        }
+        let mut guarded = answered.route_layer(from_fn_with_state(gate, guard_route));
         if app.config.public_pages && route.permission.is_page() && route.method.is_safe() {
             guarded = guarded.route_layer(map_response(mark_public));
         }

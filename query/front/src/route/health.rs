@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::access::Permission;
 use crate::app_state::AppState;
 use crate::probe;
+use crate::route::schema::Schema;
 use crate::route::{Handler, Route};
 
 pub(crate) static ROUTE: Route = Route {
@@ -19,6 +20,7 @@ pub(crate) static ROUTE: Route = Route {
     path: "/health",
     permission: Permission::Probe,
     doc: "Whether NATS and the storage answer; 503 when one does not.",
+    schema: Schema::JSON,
     handler: Handler::Front(|| get(health)),
 };
 

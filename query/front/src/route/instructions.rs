@@ -20,6 +20,7 @@ use crate::error::QueryError;
 use crate::fee_adjustments::PendingAdjustments;
 use crate::query_params;
 use crate::route::payments::{configured_service, unavailable};
+use crate::route::schema::{Param, RequestBody, Schema, ValueType};
 use crate::route::{Handler, Route};
 
 /// The largest amount of one instruction, atomic units: more than any coin has, and so little that
@@ -47,6 +48,18 @@ pub(crate) static ROUTE: Route = Route {
     path: "/api/v1/payments/instructions",
     permission: Permission::Operate,
     doc: "An operator's instruction about payments: `kind` and what it needs.",
+    schema: Schema {
+        body: RequestBody::Json(&[
+            Param::new("kind", ValueType::OneOf(KINDS), "What is ordered.").required(),
+            Param::text("account", "The account that it is about."),
+            Param::text("amount_atomic", "Atomic units, as text."),
+            Param::text("payment", "The payment that it is about."),
+            Param::text("verdict", "What was decided about the payment."),
+            Param::text("tx_id", "The transaction that was found."),
+            Param::text("reason", "Why."),
+        ]),
+        ..Schema::JSON
+    },
     handler: Handler::Page(|| post(instruct)),
 };
 

@@ -19,6 +19,7 @@ use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::peer::LimitedAddress;
 use crate::route::me;
+use crate::route::schema::{Param, RequestBody, Schema};
 use crate::route::{Handler, Route};
 
 /// Bytes of a request, several times what it needs.
@@ -39,6 +40,13 @@ pub(crate) static LOGIN: Route = Route {
     path: "/api/v1/login",
     permission: Permission::Anybody,
     doc: "Begins a session: `{\"name\", \"password\"}` answers who that is and sets a cookie.",
+    schema: Schema {
+        body: RequestBody::Json(&[
+            Param::text("name", "The user's name.").required(),
+            Param::text("password", "The password.").required(),
+        ]),
+        ..Schema::JSON
+    },
     handler: Handler::Front(|| post(login).layer(DefaultBodyLimit::max(MAX_BODY_BYTES))),
 };
 
@@ -47,6 +55,7 @@ pub(crate) static LOGOUT: Route = Route {
     path: "/api/v1/logout",
     permission: Permission::Anybody,
     doc: "Ends the session of the cookie.",
+    schema: Schema::JSON,
     handler: Handler::Front(|| post(logout)),
 };
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::access::{Permission, Principal, Proof, Role};
 use crate::error::{ErrorCode, QueryError};
+use crate::route::schema::Schema;
 use crate::route::{Handler, Route};
 
 pub(crate) static ROUTE: Route = Route {
@@ -14,6 +15,7 @@ pub(crate) static ROUTE: Route = Route {
     path: "/api/v1/me",
     permission: Permission::Anybody,
     doc: "Whose token or session the request carries: name, role, and a miner's address.",
+    schema: Schema::JSON,
     handler: Handler::Front(|| get(me)),
 };
 

@@ -11,6 +11,7 @@ use axum::routing::get;
 use crate::access::Permission;
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
+use crate::route::schema::{ResponseBody, Schema};
 use crate::route::{Handler, Route};
 
 pub(crate) static ROUTE: Route = Route {
@@ -18,6 +19,10 @@ pub(crate) static ROUTE: Route = Route {
     path: "/metrics",
     permission: Permission::Read,
     doc: "Counters, histograms and the metrics of pools and miners, for Prometheus.",
+    schema: Schema {
+        response: ResponseBody::Text,
+        ..Schema::JSON
+    },
     handler: Handler::Front(|| get(metrics)),
 };
 

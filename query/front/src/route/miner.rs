@@ -12,6 +12,7 @@ use crate::access::Permission;
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::query_params;
+use crate::route::schema::{ADDRESS, Schema};
 use crate::route::{Handler, Route};
 
 pub(crate) static ROUTE: Route = Route {
@@ -19,6 +20,10 @@ pub(crate) static ROUTE: Route = Route {
     path: "/api/v1/miners/{address}",
     permission: Permission::MinerPage,
     doc: "One miner over all pools: the same, all shares that are kept, its blocks.",
+    schema: Schema {
+        path: ADDRESS,
+        ..Schema::JSON
+    },
     handler: Handler::Page(|| get(about)),
 };
 

@@ -18,6 +18,7 @@ use crate::error::{ErrorCode, QueryError};
 use crate::payment_service::{PaymentService, PaymentServiceError};
 use crate::query_params;
 use crate::query_params::QueryParams;
+use crate::route::schema::{ADDRESS, LIMIT, Param, Schema};
 use crate::route::{Handler, Route};
 
 pub(crate) static LIST: Route = Route {
@@ -25,6 +26,10 @@ pub(crate) static LIST: Route = Route {
     path: "/api/v1/payments",
     permission: Permission::Read,
     doc: "Payments newest first; `?limit=` and `?step=`.",
+    schema: Schema {
+        query: &[LIMIT, Param::text("step", "Only payments at this step.")],
+        ..Schema::JSON
+    },
     handler: Handler::Page(|| get(list)),
 };
 
@@ -33,6 +38,7 @@ pub(crate) static STATE: Route = Route {
     path: "/api/v1/payments/state",
     permission: Permission::Read,
     doc: "What the payer does now and who is due, on the process that runs it.",
+    schema: Schema::JSON,
     handler: Handler::Front(|| get(state)),
 };
 
@@ -41,6 +47,13 @@ pub(crate) static LEDGER: Route = Route {
     path: "/api/v1/ledger",
     permission: Permission::Read,
     doc: "Balances and entries of the ledger; `?account=` and `?limit=`.",
+    schema: Schema {
+        query: &[
+            LIMIT,
+            Param::text("account", "Only entries of this account."),
+        ],
+        ..Schema::JSON
+    },
     handler: Handler::Page(|| get(ledger)),
 };
 
@@ -50,6 +63,11 @@ pub(crate) static OF_MINER: Route = Route {
     permission: Permission::MinerPage,
     doc: "One miner: balances, payments, and `why` the rest is not paid, with codes that \
           docs/payments.md lists.",
+    schema: Schema {
+        path: ADDRESS,
+        query: &[LIMIT],
+        ..Schema::JSON
+    },
     handler: Handler::Page(|| get(miner)),
 };
 

@@ -16,6 +16,7 @@ use crate::error::QueryError;
 use crate::query_params;
 use crate::query_params::QueryParams;
 use crate::reports::PayoutsPage;
+use crate::route::schema::{ADDRESS, LIMIT, Param, ResponseBody, Schema};
 use crate::route::{Handler, Route};
 
 /// Rows of a page unless asked otherwise.
@@ -41,6 +42,20 @@ pub(crate) static OF_MINER: Route = Route {
     permission: Permission::MinerPage,
     doc: "What blocks bring to one miner: sums immature and matured, and each block newest first \
           with its last step; `?limit=` (100, at most 1000) and `?before=` a cursor.",
+    schema: Schema {
+        path: ADDRESS,
+        query: &[
+            LIMIT,
+            Param::integer(
+                "before",
+                i64::MIN,
+                i64::MAX,
+                "The cursor that the page before named as `next`.",
+            ),
+        ],
+        response: ResponseBody::Page { cursor: "before" },
+        ..Schema::JSON
+    },
     handler: Handler::Page(|| get(miner)),
 };
 
@@ -50,6 +65,20 @@ pub(crate) static OF_BLOCK: Route = Route {
     permission: Permission::PublicPage,
     doc: "A block's frozen terms, root and signature, each step that followed, and a page of its \
           window; `?limit=` and `?from=` a position.",
+    schema: Schema {
+        path: &[Param::text("hash", "The block's hash, 64 hex digits.").required()],
+        query: &[
+            LIMIT,
+            Param::integer(
+                "from",
+                i64::MIN,
+                i64::MAX,
+                "The cursor that the page before named as `next`.",
+            ),
+        ],
+        response: ResponseBody::Page { cursor: "from" },
+        ..Schema::JSON
+    },
     handler: Handler::Page(|| get(block)),
 };
 
@@ -58,6 +87,7 @@ pub(crate) static KEY: Route = Route {
     path: "/api/v1/payouts/key",
     permission: Permission::PublicPage,
     doc: "The public key that signs windows.",
+    schema: Schema::JSON,
     handler: Handler::Page(|| get(public_key)),
 };
 

@@ -16,6 +16,7 @@ use crate::access::Permission;
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::query_params::QueryParams;
+use crate::route::schema::{Param, Schema};
 use crate::route::{Handler, Route};
 
 #[derive(Debug, Deserialize)]
@@ -30,6 +31,10 @@ pub(crate) static ROUTE: Route = Route {
     permission: Permission::PublicPage,
     doc: "Each pool: hashrate, miners, workers and shares of ten minutes, means of an hour and a \
           day, blocks by their latest status. `?pool=` for one. Made at most every two seconds.",
+    schema: Schema {
+        query: &[Param::text("pool", "Only of this pool.")],
+        ..Schema::JSON
+    },
     handler: Handler::Page(|| get(pool)),
 };
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::access::Permission;
 use crate::app_state::AppState;
 use crate::probe;
+use crate::route::schema::Schema;
 use crate::route::{Handler, Route};
 
 pub(crate) static ROUTE: Route = Route {
@@ -20,6 +21,7 @@ pub(crate) static ROUTE: Route = Route {
     permission: Permission::Probe,
     doc: "Whether requests may be sent here, and what is missing or worth knowing; 503 when \
           something is missing.",
+    schema: Schema::JSON,
     handler: Handler::Front(|| get(ready)),
 };
 

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::access::{Permission, Principal};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
+use crate::route::schema::{Param, Schema};
 use crate::route::{Handler, Route};
 
 pub(crate) static CANCEL: Route = Route {
@@ -19,6 +20,10 @@ pub(crate) static CANCEL: Route = Route {
     path: "/api/v1/sql/{id}",
     permission: Permission::ReadRows,
     doc: "Ends a running query.",
+    schema: Schema {
+        path: &[Param::text("id", "The id that the list of running queries has.").required()],
+        ..Schema::JSON
+    },
     handler: Handler::Front(|| delete(cancel)),
 };
 

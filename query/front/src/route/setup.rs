@@ -17,6 +17,7 @@ use crate::access::accounts::{AccountError, Wire};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::route::login::{MAX_BODY_BYTES, unavailable};
+use crate::route::schema::{Param, RequestBody, Schema};
 use crate::route::{Handler, Route};
 
 const HINT: &str =
@@ -37,6 +38,14 @@ pub(crate) static ROUTE: Route = Route {
     permission: Permission::Anybody,
     doc: "Makes the first admin: `{\"token\", \"name\", \"password\"}` with the token that a start \
           without users prints. It works once.",
+    schema: Schema {
+        body: RequestBody::Json(&[
+            Param::text("token", "The token that the start printed.").required(),
+            Param::text("name", "The name of the first admin.").required(),
+            Param::text("password", "Its password, of at least 12 characters.").required(),
+        ]),
+        ..Schema::JSON
+    },
     handler: Handler::Front(|| post(setup).layer(DefaultBodyLimit::max(MAX_BODY_BYTES))),
 };
 

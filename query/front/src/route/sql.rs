@@ -22,6 +22,7 @@ use crate::access::{Permission, Principal, ReadScope};
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::format::{self, Encoder, Format, Head};
+use crate::route::schema::{Param, RequestBody, ResponseBody, Schema, ValueType};
 use crate::route::{Handler, Route};
 use crate::service::Rows;
 use crate::sql::{At, MAX_SQL_BYTES, SqlRequest};
@@ -44,11 +45,50 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// How long bytes that are there wait for more before the first are sent.
 const PIECE_WAIT: Duration = Duration::from_millis(100);
 
+/// The keys of a query string.
+static OPTIONS: [Param; 8] = [
+    Param::text("q", "The statement; `sql` is the same."),
+    Param::text("sql", "The statement."),
+    Param::text("params", "Values of $1 and so on: JSON in a string."),
+    FORMAT,
+    Param::text("as_of", "A version, or a time as RFC 3339 writes it."),
+    TIMEOUT_MS,
+    MAX_ROWS,
+    QUERY_ID_PARAM,
+];
+/// The fields of a body in JSON.
+static FIELDS: [Param; 7] = [
+    Param::text("sql", "The statement.").required(),
+    Param::new(
+        "params",
+        ValueType::Any,
+        "Values of $1 and so on, or of names.",
+    ),
+    FORMAT,
+    Param::new(
+        "as_of",
+        ValueType::Any,
+        "A version, or a time as RFC 3339 writes it.",
+    ),
+    TIMEOUT_MS,
+    MAX_ROWS,
+    QUERY_ID_PARAM,
+];
+const FORMAT: Param = Param::text("format", "The format of the rows; Accept says it as well.");
+const TIMEOUT_MS: Param = Param::integer("timeout_ms", 0, i64::MAX, "The longest that it may run.");
+const MAX_ROWS: Param = Param::integer("max_rows", 0, i64::MAX, "The most rows of the answer.");
+const QUERY_ID_PARAM: Param = Param::text("query_id", "A name to end it by.");
+
 pub(crate) static GET: Route = Route {
     method: Method::GET,
     path: "/api/v1/sql",
     permission: Permission::ReadRows,
     doc: "Runs the statement `?q=` and answers its rows; without `q` lists the queries that run.",
+    schema: Schema {
+        query: &OPTIONS,
+        response: ResponseBody::Rows,
+        ..Schema::JSON
+    },
     handler: Handler::Statement(|| get(by_get)),
 };
 
@@ -57,6 +97,12 @@ pub(crate) static POST: Route = Route {
     path: "/api/v1/sql",
     permission: Permission::ReadRows,
     doc: "Runs one statement that reads and answers its rows in the wanted format.",
+    schema: Schema {
+        query: &OPTIONS,
+        body: RequestBody::Statement(&FIELDS),
+        response: ResponseBody::Rows,
+        ..Schema::JSON
+    },
     handler: Handler::Statement(|| post(by_post).layer(DefaultBodyLimit::max(2 * MAX_SQL_BYTES))),
 };
 

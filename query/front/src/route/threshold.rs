@@ -21,6 +21,7 @@ use crate::error::{ErrorCode, QueryError};
 use crate::peer::LimitedAddress;
 use crate::query_params;
 use crate::route::payments::{configured_service, unavailable};
+use crate::route::schema::{ADDRESS, Param, RequestBody, Schema};
 use crate::route::{Handler, Route};
 use crate::signature_checks::is_well_formed;
 
@@ -49,6 +50,30 @@ pub(crate) static ROUTE: Route = Route {
     permission: Permission::MinerPage,
     doc: "A miner's own threshold: `{\"threshold_atomic\", \"time\"}` answers the text to sign, \
           with `\"signature\"` it is set.",
+    schema: Schema {
+        path: ADDRESS,
+        body: RequestBody::Json(&[
+            Param::integer(
+                "threshold_atomic",
+                0,
+                i64::MAX,
+                "The balance from which the miner is paid; 0 for the pool's own.",
+            )
+            .required(),
+            Param::integer(
+                "time",
+                0,
+                i64::MAX,
+                "When it is signed, seconds since 1970.",
+            )
+            .required(),
+            Param::text(
+                "signature",
+                "The wallet's signature of the text that is answered without.",
+            ),
+        ]),
+        ..Schema::JSON
+    },
     handler: Handler::Page(|| post(set).layer(DefaultBodyLimit::max(MAX_BODY_BYTES))),
 };
 

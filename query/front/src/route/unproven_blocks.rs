@@ -4,6 +4,7 @@
 use axum::http::Method;
 
 use crate::access::Permission;
+use crate::route::schema::{Param, RequestBody, Schema, ValueType};
 use crate::route::{Handler, Route};
 
 /// The path; the command uses it too.
@@ -14,6 +15,7 @@ pub(crate) static LIST: Route = Route {
     path: PATH,
     permission: Permission::Read,
     doc: "Blocks that wait for an operator's decision, on the process that runs the pool.",
+    schema: Schema::JSON,
     handler: Handler::Service,
 };
 
@@ -22,5 +24,17 @@ pub(crate) static DECIDE: Route = Route {
     path: PATH,
     permission: Permission::Operate,
     doc: "An operator's decision about such a block: `hash`, and `verdict` confirm or reject.",
+    schema: Schema {
+        body: RequestBody::Json(&[
+            Param::text("hash", "The block's hash, 64 hex digits.").required(),
+            Param::new(
+                "verdict",
+                ValueType::OneOf(&["confirm", "reject"]),
+                "Whether miners are paid for it.",
+            )
+            .required(),
+        ]),
+        ..Schema::JSON
+    },
     handler: Handler::Service,
 };

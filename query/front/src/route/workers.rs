@@ -16,6 +16,7 @@ use crate::error::QueryError;
 use crate::query_params;
 use crate::query_params::QueryParams;
 use crate::reports::WorkersPage;
+use crate::route::schema::{ADDRESS, LIMIT, Param, ResponseBody, Schema};
 use crate::route::{Handler, Route};
 
 #[derive(Debug, Deserialize)]
@@ -31,6 +32,15 @@ pub(crate) static ROUTE: Route = Route {
     permission: Permission::MinerPage,
     doc: "The workers of one miner of a day, by name; `?limit=` (100, at most 1000) and \
           `?after=` a name.",
+    schema: Schema {
+        path: ADDRESS,
+        query: &[
+            LIMIT,
+            Param::text("after", "The name that the page before named as `next`."),
+        ],
+        response: ResponseBody::Page { cursor: "after" },
+        ..Schema::JSON
+    },
     handler: Handler::Page(|| get(list)),
 };
 

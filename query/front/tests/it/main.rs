@@ -13,6 +13,8 @@ mod errors;
 mod held_refusals;
 mod logins;
 mod matrix;
+mod openapi;
+mod page_answers;
 mod postgres;
 mod request_limits;
 mod server;

@@ -150,6 +150,6 @@ impl SqlEngine for Scripted {
 pub fn engines(seen: &Seen) -> Engines {
     Engines {
         sql: Arc::new(Scripted(seen.clone())),
-        reports: Arc::new(NoReports),
+        reports: Arc::new(NoReports::default()),
     }
 }

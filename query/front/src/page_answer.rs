@@ -1,0 +1,167 @@
+//! What the answers of GETs of pages have in common: an ETag, 304 for who has the answer already,
+//! and a `Link` to the next page of a list.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::route::Route;
+use crate::route::schema::ResponseBody;
+
+/// Bytes of an answer that are looked at; longer ones are sent as they come.
+const MAX_BYTES: u64 = 8 << 20;
+/// Bytes of a digest that an ETag has.
+const TAG_BYTES: usize = 16;
+
+/// Adds the ETag and the link, or answers 304.
+pub(crate) async fn finish(
+    State(route): State<&'static Route>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let known = request.headers().get_all(header::IF_NONE_MATCH).iter();
+    let known: Vec<HeaderValue> = known.cloned().collect();
+    let uri = request.uri().clone();
+    let response = next.run(request).await;
+    let is_short = matches!(response.body().size_hint().exact(), Some(bytes) if bytes <= MAX_BYTES);
+    if response.status() != StatusCode::OK || !is_short {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    // A body of a known length is in memory already, so that nothing can fail.
+    let bytes = to_bytes(body, MAX_BYTES as usize).await.unwrap_or_default();
+    let tag = entity_tag(&bytes);
+    let is_known = known.iter().any(|value| names(value, &tag));
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        parts.headers.insert(header::ETAG, tag);
+    }
+    // Whoever keeps an answer asks whether it still holds.
+    parts
+        .headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("private, no-cache"));
+    if is_known {
+        return not_modified(&parts.headers);
+    }
+    if let Some(link) = next_page(route, &uri, &bytes) {
+        parts.headers.insert(header::LINK, link);
+    }
+    Response::from_parts(parts, Body::from(bytes))
+}
+
+/// Weak, because an answer may be sent compressed.
+fn entity_tag(bytes: &Bytes) -> String {
+    let digest = digest(&SHA256, bytes);
+    let tag = digest.as_ref().get(..TAG_BYTES).unwrap_or_default();
+    format!("W/\"{}\"", hex::encode(tag))
+}
+
+/// Whether `If-None-Match` names the tag; strong and weak ones compare alike there.
+fn names(value: &HeaderValue, tag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let text = value.to_str().unwrap_or_default();
+    text.trim() == "*" || text.split(',').any(|given| opaque(given) == opaque(tag))
+}
+
+fn not_modified(headers: &HeaderMap) -> Response {
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    for name in [header::ETAG, header::CACHE_CONTROL] {
+        if let Some(value) = headers.get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
+}
+
+/// The cursor of a page.
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    next: Value,
+}
+
+/// The same request for the page after this one.
+fn next_page(route: &Route, uri: &Uri, bytes: &[u8]) -> Option<HeaderValue> {
+    let ResponseBody::Page { cursor } = route.schema.response else {
+        return None;
+    };
+    let next = match serde_json::from_slice::<Page>(bytes).ok()?.next {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => percent_encode(&text),
+        _ => return None,
+    };
+    let others = uri.query().into_iter().flat_map(|query| query.split('&'));
+    let mut query: Vec<&str> = others
+        .filter(|pair| !pair.is_empty() && pair.split('=').next() != Some(cursor))
+        .collect();
+    let cursor = format!("{cursor}={next}");
+    query.push(&cursor);
+    let link = format!("<{}?{}>; rel=\"next\"", uri.path(), query.join("&"));
+    HeaderValue::try_from(link).ok()
+}
+
+/// Text as a value of a query string.
+fn percent_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            true => encoded.push(char::from(byte)),
+            false => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::route;
+
+    fn link(path: &str, uri: &str, body: &str) -> Option<String> {
+        let route = route::ALL.iter().find(|route| route.path == path).unwrap();
+        let link = next_page(route, &uri.parse().unwrap(), body.as_bytes())?;
+        Some(link.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_link_is_the_same_request_with_another_cursor() {
+        let blocks = "/api/v1/blocks";
+        let uri = "/api/v1/blocks?before=9&pool=a%20b&limit=2";
+        assert_eq!(
+            link(blocks, uri, r#"{"blocks": [], "next": 7}"#).unwrap(),
+            r#"</api/v1/blocks?pool=a%20b&limit=2&before=7>; rel="next""#
+        );
+        assert_eq!(link(blocks, uri, r#"{"blocks": [], "next": null}"#), None);
+        let workers = "/api/v1/miners/{address}/workers";
+        assert_eq!(
+            link(
+                workers,
+                "/api/v1/miners/4A/workers",
+                r#"{"next": "a&b c>"}"#
+            )
+            .unwrap(),
+            r#"</api/v1/miners/4A/workers?after=a%26b%20c%3E>; rel="next""#
+        );
+        let pool = "/api/v1/pool";
+        assert_eq!(link(pool, pool, r#"{"next": 7}"#), None, "it is no list");
+    }
+
+    #[test]
+    fn a_tag_is_known_weak_or_strong_and_among_others() {
+        let tag = entity_tag(&Bytes::from_static(b"{}"));
+        let strong = tag.trim_start_matches("W/").to_owned();
+        for value in [&tag, &strong, &format!("\"x\", {tag}"), &"*".to_owned()] {
+            assert!(
+                names(&HeaderValue::try_from(value).unwrap(), &tag),
+                "{value}"
+            );
+        }
+        assert!(!names(&HeaderValue::from_static("\"x\""), &tag));
+    }
+}
