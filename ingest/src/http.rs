@@ -15,6 +15,9 @@
 //! unique to one run) and `Headframe-Seq` (its number of the first row, rising by one a row): rows
 //! that were stored already are then dropped. Its name is stored as `http/<name>`, so that no
 //! client can take the numbers of this system's own producers.
+//!
+//! Bad rows become dead letters. With `Headframe-Bad-Rows: refuse` a request with any is a 400 that
+//! lists them, and none of its rows is stored.
 
 use std::sync::Arc;
 
@@ -37,7 +40,7 @@ mod json_array;
 mod parsed_body;
 mod producer;
 
-use parsed_body::ParsedBody;
+use parsed_body::{ParsedBody, RejectedInput};
 
 /// The path, as axum writes it.
 pub const PATH: &str = "/api/v1/ingest/{stream}";
@@ -136,12 +139,26 @@ struct RejectedRow {
     reason: String,
 }
 
+impl From<RejectedInput> for RejectedRow {
+    fn from(bad: RejectedInput) -> Self {
+        Self {
+            line: bad.line,
+            reason: bad.reason,
+        }
+    }
+}
+
+/// Bad rows that a refusal lists.
+const MAX_LISTED: usize = 10;
+
 /// An answer that is not 200.
 #[derive(Debug)]
 struct ErrorResponse {
     status: StatusCode,
     message: String,
     retry_after_s: Option<u64>,
+    /// The first bad rows of a request that is refused for them.
+    rejected: Vec<RejectedRow>,
 }
 
 impl ErrorResponse {
@@ -150,14 +167,24 @@ impl ErrorResponse {
             status,
             message: message.into(),
             retry_after_s: None,
+            rejected: Vec::new(),
+        }
+    }
+
+    /// The refusal of a request for its bad rows.
+    fn bad_rows(bad: Vec<RejectedInput>) -> Self {
+        let message = format!("{} rows are not taken, so that none is stored", bad.len());
+        let listed = bad.into_iter().take(MAX_LISTED);
+        Self {
+            rejected: listed.map(RejectedRow::from).collect(),
+            ..Self::new(StatusCode::BAD_REQUEST, message)
         }
     }
 
     fn busy(message: impl Into<String>) -> Self {
         Self {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            message: message.into(),
             retry_after_s: Some(1),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, message)
         }
     }
 }
@@ -172,24 +199,23 @@ impl From<PublishError> for ErrorResponse {
         };
         let retry_after_s = error.retry_after().map(|wait| wait.as_secs().max(1));
         Self {
-            status,
-            message: error.to_string(),
             retry_after_s,
+            ..Self::new(status, error.to_string())
         }
     }
 }
 
 impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
-        let mut response = (
-            self.status,
-            Json(serde_json::json!({"error": {
-                "code": code(self.status),
-                "message": self.message,
-                "hint": hint(self.status),
-            }})),
-        )
-            .into_response();
+        let mut body = serde_json::json!({"error": {
+            "code": code(self.status),
+            "message": self.message,
+            "hint": hint(self.status),
+        }});
+        if !self.rejected.is_empty() {
+            body["rejected"] = serde_json::json!(self.rejected);
+        }
+        let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after_s {
             response
                 .headers_mut()
@@ -272,6 +298,7 @@ async fn handle(
     let format = format(headers)?;
     let encoding = body::Encoding::from_headers(headers)?;
     let identity = identity(headers)?;
+    let refuses_bad_rows = refuses_bad_rows(headers)?;
     let Ok(_request) = ingest.requests.try_acquire() else {
         return Err(ErrorResponse::busy(format!(
             "{} requests are being worked on already",
@@ -283,6 +310,9 @@ async fn handle(
     }
     let (body, _permit) = body::read(ingest, encoding, body).await?;
     let parsed = parse(stream, format, body, identity).await?;
+    if refuses_bad_rows && !parsed.bad.is_empty() {
+        return Err(ErrorResponse::bad_rows(parsed.bad));
+    }
     store(ingest, stream, parsed).await
 }
 
@@ -300,6 +330,18 @@ fn format(headers: &HeaderMap) -> Result<Format, ErrorResponse> {
     match Format::from_content_type(content_type).map_err(unknown)? {
         Format::Refused => Err(unknown(format!("{} is not for clients", message::REFUSED))),
         format => Ok(format),
+    }
+}
+
+/// Whether a request with a bad row is refused as a whole.
+fn refuses_bad_rows(headers: &HeaderMap) -> Result<bool, ErrorResponse> {
+    match headers.get(message::BAD_ROWS).map(|value| value.as_bytes()) {
+        None => Ok(false),
+        Some(value) if value == message::REFUSE_BAD_ROWS.as_bytes() => Ok(true),
+        Some(_) => Err(ErrorResponse::new(
+            StatusCode::BAD_REQUEST,
+            "Headframe-Bad-Rows must be `refuse`, or be left out: then bad rows are dead letters",
+        )),
     }
 }
 
@@ -371,14 +413,7 @@ async fn store(
     metrics::counter!("headframe_door_rows_total", "stream" => stream.name(),
         "result" => "rejected")
     .increment(parsed.bad.len() as u64);
-    let rejected = parsed
-        .bad
-        .into_iter()
-        .map(|bad| RejectedRow {
-            line: bad.line,
-            reason: bad.reason,
-        })
-        .collect();
+    let rejected = parsed.bad.into_iter().map(RejectedRow::from).collect();
     Ok(Accepted {
         stream: stream.name(),
         accepted,

@@ -72,6 +72,7 @@ pub fn services(
     if components.runs(Role::Query) {
         services.payment_service = Some(Arc::new(payment_service(components)));
         let ingest = components.config.ingest.clone();
+        services.max_ingest_bytes = Some(ingest.max_body_bytes);
         services.handlers.push(RouteHandler {
             method: Method::POST,
             path: http_ingest::PATH,

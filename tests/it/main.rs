@@ -9,6 +9,7 @@ mod demo;
 mod docs;
 mod doctor;
 mod failures;
+mod flight;
 mod full_disk;
 mod kill;
 mod kill_payments;

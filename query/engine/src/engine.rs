@@ -18,6 +18,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
 use headframe_query_front::access::ReadScope;
+use headframe_query_front::sql::Parameter;
 use headframe_query_front::{
     Coverage, Description, ErrorCode, Execution, QueryConfig, QueryError, SqlEngine, SqlRequest,
     StartTimes,
@@ -181,8 +182,8 @@ impl Engine {
     /// types.
     async fn describe_statement(&self, request: &SqlRequest) -> Result<Description, EngineError> {
         let planned = self.plan(request, Instant::now()).await?;
-        let given = request.postgres.as_ref().map(|of| of.parameters.as_slice());
-        let parameters = parameters::kinds(&planned.plan, given.unwrap_or_default())?;
+        let given = typed_parameters(request).unwrap_or_default();
+        let parameters = parameters::kinds(&planned.plan, given)?;
         let plan = filled(planned.plan, request)?;
         let plan = planned.state.optimize(&plan)?;
         planned.limits.check_deadline()?;
@@ -252,10 +253,19 @@ struct Planned {
 
 /// The plan with its placeholders filled in.
 fn filled(plan: LogicalPlan, request: &SqlRequest) -> Result<LogicalPlan, EngineError> {
-    match &request.postgres {
-        Some(postgres) => parameters::fill(plan, &postgres.parameters),
+    match typed_parameters(request) {
+        Some(given) => parameters::fill(plan, given),
         None => with_parameters(plan, &request.params),
     }
+}
+
+/// The parameters whose types the client gave, where it gave any.
+fn typed_parameters(request: &SqlRequest) -> Option<&[Parameter]> {
+    let of_session = request.postgres.as_ref();
+    let of_session = of_session.map(|postgres| &postgres.parameters);
+    of_session
+        .or(request.parameters.as_ref())
+        .map(Vec::as_slice)
 }
 
 /// The same with parameters as JSON.

@@ -144,6 +144,7 @@ async fn rows(service: &QueryService, sql: String, params: Value) -> Result<Vec<
     let request = SqlRequest {
         sql,
         params,
+        parameters: None,
         at: At::Latest,
         timeout: Some(TIMEOUT),
         max_rows: Some(MAX_ROWS),

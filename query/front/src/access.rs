@@ -29,6 +29,7 @@ mod browser;
 pub(crate) mod cookie;
 mod permission;
 mod principal;
+mod program_login;
 mod read_scope;
 mod role;
 pub mod token;

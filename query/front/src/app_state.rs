@@ -19,6 +19,9 @@ use crate::service::QueryService;
 use crate::services::Services;
 use crate::signature_checks::SignatureChecks;
 
+/// Bytes of rows that a client may send at once where no ingest says otherwise.
+const DEFAULT_INGEST_BYTES: usize = 4 << 20;
+
 /// What the handlers of the routes share.
 pub(crate) struct AppState {
     pub(crate) config: QueryConfig,
@@ -35,6 +38,8 @@ pub(crate) struct AppState {
     pub(crate) payment_service: Option<Arc<dyn PaymentService>>,
     pub(crate) fee_adjustments: FeeAdjustments,
     pub(crate) signature_checks: SignatureChecks,
+    /// Bytes of rows that a client may send at once.
+    pub(crate) max_ingest_bytes: usize,
     accounts: Option<Accounts>,
 }
 
@@ -63,6 +68,7 @@ impl AppState {
             payment_service: services.payment_service,
             fee_adjustments: FeeAdjustments::default(),
             signature_checks: SignatureChecks::default(),
+            max_ingest_bytes: services.max_ingest_bytes.unwrap_or(DEFAULT_INGEST_BYTES),
             accounts: services.accounts,
         }
     }

@@ -34,6 +34,7 @@ use crate::connection::limits::{ConnectionLimits, Permit};
 use crate::connection::refusal::Refusals;
 use crate::connection::watched_stream::WatchedStream;
 use crate::error::{ErrorCode, QueryError};
+use crate::grpc;
 use crate::peer::{OverTls, PeerAddress};
 use crate::tls::TlsCertificate;
 
@@ -196,8 +197,11 @@ impl Connections {
         let in_request = Activity::begin_request(activity, version);
         let late = Arc::new(AtomicBool::new(false));
         let deadline = Instant::now() + self.timeouts.body;
-        let mut request =
-            request.map(|body| Body::new(DeadlineBody::new(body, deadline, late.clone())));
+        let is_call = grpc::call_of(request.uri()).is_some();
+        let mut request = request.map(|body| match is_call {
+            true => Body::new(body),
+            false => Body::new(DeadlineBody::new(body, deadline, late.clone())),
+        });
         request.extensions_mut().insert(PeerAddress(peer.ip()));
         if is_tls {
             request.extensions_mut().insert(OverTls);

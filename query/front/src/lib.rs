@@ -17,6 +17,7 @@ pub mod error;
 mod error_body;
 mod fee_adjustments;
 pub mod format;
+mod grpc;
 mod held_body;
 mod held_refusals;
 pub mod host_usage;

@@ -29,6 +29,7 @@ use crate::route::{self, Handler, Route};
 use crate::services::RouteHandler;
 use crate::slots::Slots;
 use crate::start_times::{self, SERVER_TIMING};
+use crate::wire::flight;
 
 /// A wait for a slot that an answer names.
 const WORTH_NAMING: Duration = Duration::from_millis(1);
@@ -67,6 +68,7 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
         let methods = methods.fallback_service(any(wrong_method).with_state(elsewhere.clone()));
         router = router.route(path, methods);
     }
+    router = router.merge(flight::routes(app, guard, &refusals, handlers));
     // Compressed formats gain nothing by being compressed again.
     let compressible = DefaultPredicate::new().and(NotForContentType::const_new(
         "application/vnd.apache.parquet",

@@ -39,6 +39,8 @@ pub struct Services {
     pub payout_key: Option<String>,
     /// What answers the routes that other crates own. Their own body limits hold.
     pub handlers: Vec<RouteHandler>,
+    /// Bytes that the handler of the ingest takes at once, which bound a message of Flight as well.
+    pub max_ingest_bytes: Option<usize>,
     /// Where the PostgreSQL wire listens, and what its sessions may take.
     pub postgres: PostgresConfig,
 }

@@ -28,6 +28,8 @@ pub struct SqlRequest {
     pub sql: String,
     /// An array, an object or null.
     pub params: Value,
+    /// Typed values of `$1`, `$2`, …, which stand in place of `params`.
+    pub parameters: Option<Vec<Parameter>>,
     /// Which state of the tables.
     pub at: At,
     /// How long it may run; the configured time when it is `None` or longer.

@@ -113,6 +113,10 @@ fn value_of(value: &ParameterValue, to: &DataType) -> std::result::Result<Scalar
             ScalarValue::IntervalMonthDayNano(Some(interval))
         }
         (ParameterValue::Text(text), DataType::Utf8) => ScalarValue::Utf8(Some(text.clone())),
+        (ParameterValue::Text(text), DataType::Utf8View | DataType::LargeUtf8) => {
+            let text = ScalarValue::Utf8(Some(text.clone()));
+            text.cast_to(to).map_err(failed)?
+        }
         (ParameterValue::Text(text), to) => {
             let text = ScalarValue::Utf8(Some(text.trim().to_owned()));
             text.cast_to(to).map_err(failed)?

@@ -75,6 +75,7 @@ pub fn sql_request(sql: &str, at: At) -> SqlRequest {
     SqlRequest {
         sql: sql.to_owned(),
         params: Value::Null,
+        parameters: None,
         at,
         timeout: None,
         max_rows: None,

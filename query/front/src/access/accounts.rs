@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::clock::now_us;
 use directory::Directory;
 use login::Login;
+use program_session::ProgramSessions;
 use store::{AccountStore, Bucket, StoreError, WatchEvent};
 use uses::Use;
 
@@ -23,6 +24,7 @@ mod directory;
 mod hex_text;
 pub mod login;
 mod password;
+mod program_session;
 mod record;
 pub mod secret;
 pub mod session;
@@ -47,6 +49,7 @@ struct Inner {
     directory: RwLock<Directory>,
     store: Arc<dyn AccountStore>,
     login: Login,
+    programs: ProgramSessions,
     /// Tokens and sessions that were used.
     uses: mpsc::Sender<Use>,
 }
@@ -75,6 +78,7 @@ impl Accounts {
             directory: RwLock::new(directory),
             store,
             login: Login::new()?,
+            programs: ProgramSessions::default(),
             uses: sender,
         };
         let accounts = Self {

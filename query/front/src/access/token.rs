@@ -98,7 +98,12 @@ impl Tokens {
 
     /// Whose token the request carries, if it is one of the two.
     pub(super) fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
-        let given = bearer(headers)?.as_bytes();
+        self.holder(bearer(headers)?)
+    }
+
+    /// Whose token this is, if it is one of the two.
+    pub(super) fn holder(&self, given: &str) -> Option<Principal> {
+        let given = given.as_bytes();
         let is_given = |token: &Option<String>| {
             let token = token.as_ref().map(String::as_bytes);
             token.is_some_and(|token| equal_in_constant_time(given, token))

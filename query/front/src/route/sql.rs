@@ -260,6 +260,7 @@ fn ask(app: &AppState, format: &dyn Format, request: Request) -> Result<SqlReque
     Ok(SqlRequest {
         sql: request.sql.unwrap_or_default(),
         params,
+        parameters: None,
         at,
         timeout,
         max_rows,

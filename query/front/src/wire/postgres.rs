@@ -34,7 +34,7 @@ mod column_types;
 mod command;
 mod copy;
 mod encode;
-mod lexer;
+pub(super) mod lexer;
 mod login;
 pub mod message;
 mod outcome;

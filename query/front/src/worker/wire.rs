@@ -2,10 +2,9 @@
 //!
 //! A connection carries one request and its answer; closing it cancels the statement. Each message
 //! is a frame: one byte that says what it is, its length in four bytes, and its bytes, which are
-//! JSON or a part of an Arrow IPC stream. Arrow Flight would be the field's own protocol for it;
-//! its crates (arrow-flight, tonic, prost) switch on features of tower, below which the whole query
-//! engine is built, and are left to the day when Flight SQL needs them anyway. Only this file and
-//! its two users, `client.rs` here and `serve.rs` in the engine, know the difference.
+//! JSON or a part of an Arrow IPC stream. Arrow Flight, which clients are spoken to with, would put
+//! HTTP/2 between two processes of one machine. Only this file and its two users, `client.rs` here
+//! and `serve.rs` in the engine, know the difference.
 
 use std::io;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::access::ReadScope;
 use crate::error::{ErrorCode, QueryError};
-use crate::sql::{At, Coverage, ParameterKind, PostgresStatement, SqlRequest};
+use crate::sql::{At, Coverage, Parameter, ParameterKind, PostgresStatement, SqlRequest};
 use crate::sqlstate::SqlState;
 use crate::start_times::StartTimes;
 
@@ -120,6 +119,8 @@ pub enum Request {
 pub struct StatementRequest {
     sql: String,
     params: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parameters: Option<Vec<Parameter>>,
     at: At,
     timeout_ms: Option<u64>,
     query_id: String,
@@ -136,6 +137,7 @@ impl StatementRequest {
         Self {
             sql: request.sql.clone(),
             params: request.params.clone(),
+            parameters: request.parameters.clone(),
             at: request.at,
             timeout_ms: request.timeout.map(timeout_ms),
             query_id: request.query_id.clone().unwrap_or_default(),
@@ -149,6 +151,7 @@ impl StatementRequest {
         SqlRequest {
             sql: self.sql,
             params: self.params,
+            parameters: self.parameters,
             at: self.at,
             timeout: self.timeout_ms.map(Duration::from_millis),
             max_rows: None,

@@ -10,6 +10,7 @@ mod cors;
 mod documents;
 mod engine;
 mod errors;
+mod flight;
 mod held_refusals;
 mod logins;
 mod matrix;

@@ -2,7 +2,7 @@
 //! and clients that do not follow the protocol.
 
 mod client;
-mod engine;
+pub mod engine;
 mod extended;
 mod hostile;
 mod login;

@@ -26,6 +26,9 @@ impl Accounts {
     /// Who carries this token.
     pub fn bearer(&self, token: &str) -> Result<Principal, TokenRefusal> {
         let hash = secret::token_hash(token).ok_or(TokenRefusal::Unknown)?;
+        if let Some(principal) = self.program_session(&hash) {
+            return Ok(principal);
+        }
         let now = now_us();
         let found = self.read(|directory| {
             let (name, record) = directory.token_by_hash(&hash)?;

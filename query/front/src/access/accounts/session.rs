@@ -17,7 +17,7 @@ use crate::clock::now_us;
 
 const HOUR_US: i64 = 3_600_000_000;
 /// A session that is not used ends after so long.
-const IDLE_US: i64 = 12 * HOUR_US;
+pub(super) const IDLE_US: i64 = 12 * HOUR_US;
 /// Every session ends after so long.
 pub const LIFE_US: i64 = 7 * 24 * HOUR_US;
 /// Sessions of one user; the oldest gives way.

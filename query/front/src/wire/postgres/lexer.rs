@@ -3,15 +3,15 @@
 
 /// A word of SQL with its place in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Token<'a> {
-    pub(super) kind: Kind<'a>,
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub(in crate::wire) struct Token<'a> {
+    pub(in crate::wire) kind: Kind<'a>,
+    pub(in crate::wire) start: usize,
+    pub(in crate::wire) end: usize,
 }
 
 /// What a word is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
+pub(in crate::wire) enum Kind<'a> {
     /// A keyword or a name without quotes.
     Word(&'a str),
     /// A name in quotes, its quotes taken off.
@@ -28,25 +28,25 @@ pub(super) enum Kind<'a> {
 
 impl Token<'_> {
     /// Whether it is this keyword.
-    pub(super) fn is(&self, keyword: &str) -> bool {
+    pub(in crate::wire) fn is(&self, keyword: &str) -> bool {
         matches!(self.kind, Kind::Word(word) if word.eq_ignore_ascii_case(keyword))
     }
 
     /// Whether it is this character.
-    pub(super) fn is_symbol(&self, symbol: char) -> bool {
+    pub(in crate::wire) fn is_symbol(&self, symbol: char) -> bool {
         self.kind == Kind::Symbol(symbol)
     }
 }
 
 /// The words of a text, one after the other.
-pub(super) struct Lexer<'a> {
+pub(in crate::wire) struct Lexer<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Lexer<'a> {
     /// Of this text.
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(in crate::wire) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
@@ -185,7 +185,7 @@ impl<'a> Iterator for Lexer<'a> {
 }
 
 /// The statements of a text, without what separates them.
-pub(super) fn statements(text: &str) -> Vec<&str> {
+pub(in crate::wire) fn statements(text: &str) -> Vec<&str> {
     let mut statements = Vec::new();
     let mut start = 0;
     let mut begins: Option<usize> = None;
@@ -206,7 +206,7 @@ pub(super) fn statements(text: &str) -> Vec<&str> {
 }
 
 /// How many parameters a statement has: the largest number behind a `$`.
-pub(super) fn parameters(text: &str) -> usize {
+pub(in crate::wire) fn parameters(text: &str) -> usize {
     let numbers = Lexer::new(text).filter_map(|token| match token.kind {
         Kind::Parameter(number) => Some(number),
         _ => None,

@@ -242,6 +242,7 @@ impl Session {
         SqlRequest {
             sql: command::full_text(sql),
             params: serde_json::Value::Null,
+            parameters: None,
             at: At::Latest,
             timeout: self.settings.statement_timeout(),
             max_rows: None,

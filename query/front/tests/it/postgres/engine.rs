@@ -137,7 +137,12 @@ impl SqlEngine for Scripted {
     }
 
     async fn describe(&self, request: &SqlRequest) -> Result<Description, QueryError> {
-        let given = request.postgres.as_ref().unwrap().parameters.iter();
+        if request.sql == "missing" {
+            return self.execute(request).await.map(|_| unreachable!());
+        }
+        let of_session = request.postgres.as_ref();
+        let of_session = of_session.map(|postgres| &postgres.parameters);
+        let given = of_session.or(request.parameters.as_ref()).unwrap().iter();
         let kind = |kind: &Option<ParameterKind>| kind.clone().unwrap_or(ParameterKind::Numeric);
         Ok(Description {
             schema: Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)])),

@@ -1,0 +1,163 @@
+//! Who comes in over Flight: the handshake, bearer tokens, and what ends a session.
+
+use std::sync::Arc;
+
+use arrow_flight::Action;
+use headframe_query_front::access::ReadScope;
+use headframe_query_front::access::accounts::Accounts;
+use headframe_query_front::{QueryConfig, Services};
+use tonic::Code;
+
+use super::{Client, Wire, rows, status};
+use crate::account_store::{MemoryStore, PASSWORD, account, accounts, actor, token};
+use crate::server::{READER, config, services, token_file};
+
+struct Bed {
+    wire: Wire,
+    store: Arc<MemoryStore>,
+    accounts: Accounts,
+}
+
+impl Bed {
+    /// With a viewer ann, on a server that needs a token.
+    async fn start(config: QueryConfig) -> Self {
+        let store = MemoryStore::new();
+        let accounts = accounts(&store).await;
+        let services = Services {
+            accounts: Some(accounts.clone()),
+            ..services()
+        };
+        let ann = accounts.add_user(actor(), account("ann", "viewer"), PASSWORD);
+        ann.await.unwrap();
+        Self {
+            wire: Wire::start_with(config, services).await,
+            store,
+            accounts,
+        }
+    }
+}
+
+async fn ask(client: &mut Client) -> Code {
+    match client.execute("rows 1".to_owned(), None).await {
+        Ok(info) => match rows(client, &info).await {
+            Ok(_) => Code::Ok,
+            Err(error) => status(error).code(),
+        },
+        Err(error) => status(error).code(),
+    }
+}
+
+#[tokio::test]
+async fn a_password_gives_a_session_until_it_is_closed_or_the_password_is_another() {
+    let file = token_file(READER);
+    let guarded = QueryConfig {
+        token_file: Some(file.path().to_owned()),
+        ..config()
+    };
+    let bed = Bed::start(guarded).await;
+    let mut stranger = bed.wire.client();
+    assert_eq!(ask(&mut stranger).await, Code::Unauthenticated);
+
+    let mut client = bed.wire.client();
+    client.handshake("ann", PASSWORD).await.unwrap();
+    let token = client.token().unwrap().clone();
+    assert!(token.starts_with("hf_program_"), "{token}");
+    assert_eq!(ask(&mut client).await, Code::Ok);
+    assert_eq!(bed.store.outcomes(), ["user_add ok", "login ok"]);
+    let mut closed = client
+        .do_action(Action::new("CloseSession", ""))
+        .await
+        .unwrap();
+    let closed = closed.message().await.unwrap().unwrap();
+    assert_eq!(&closed.body[..], [8, 1]);
+    assert_eq!(ask(&mut client).await, Code::Unauthenticated);
+
+    client.clear_token();
+    client.handshake("ann", PASSWORD).await.unwrap();
+    let another = "another long password";
+    let changed = bed.accounts.set_password(actor(), "ann", another).await;
+    changed.unwrap();
+    assert_eq!(ask(&mut client).await, Code::Unauthenticated);
+    client.clear_token();
+    client.handshake("ann", another).await.unwrap();
+    assert_eq!(ask(&mut client).await, Code::Ok);
+    bed.accounts.revoke(actor(), "ann").await.unwrap();
+    assert_eq!(ask(&mut client).await, Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn tokens_are_passwords_and_bearers_and_miners_read_their_own_rows() {
+    let file = token_file(READER);
+    let guarded = QueryConfig {
+        token_file: Some(file.path().to_owned()),
+        ..config()
+    };
+    let bed = Bed::start(guarded).await;
+    let service = token(&bed.accounts, "viewer").await;
+    for given in [READER, &service] {
+        let mut client = bed.wire.client();
+        client.handshake("whoever", given).await.unwrap();
+        assert_eq!(client.token().unwrap(), given);
+        assert_eq!(ask(&mut client).await, Code::Ok);
+        let mut bearer = bed.wire.client();
+        bearer.set_token(given.to_owned());
+        assert_eq!(ask(&mut bearer).await, Code::Ok);
+    }
+    let mut miner = bed.wire.client();
+    miner.set_token(token(&bed.accounts, "miner").await);
+    assert_eq!(ask(&mut miner).await, Code::Ok);
+    let reads = bed
+        .wire
+        .seen
+        .requests
+        .lock()
+        .unwrap()
+        .last()
+        .unwrap()
+        .reads
+        .clone();
+    assert_eq!(reads, ReadScope::Miner("4Own".to_owned()));
+    let mut revoked = bed.wire.client();
+    revoked.set_token(service);
+    bed.accounts.revoke(actor(), "a-viewer").await.unwrap();
+    assert_eq!(ask(&mut revoked).await, Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn wrong_passwords_are_refused_counted_and_logged() {
+    let bed = Bed::start(config()).await;
+    for _ in 0..5 {
+        let refused = bed.wire.client().handshake("ann", "a wrong password").await;
+        let said = refused.unwrap_err().to_string();
+        assert!(
+            said.contains("Unauthenticated") || said.contains("is wrong"),
+            "{said}"
+        );
+    }
+    let refused = bed.wire.client().handshake("ann", PASSWORD).await;
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("too many logins"), "{said}");
+    assert_eq!(bed.store.outcomes().last().unwrap(), "login throttled");
+    // This server reads without a token, so that nobody has to be somebody.
+    let mut open = bed.wire.client();
+    open.handshake("", "").await.unwrap();
+    assert_eq!(ask(&mut open).await, Code::Ok);
+    assert_eq!(ask(&mut bed.wire.client()).await, Code::Ok);
+}
+
+#[tokio::test]
+async fn a_handle_is_of_no_use_to_anybody_else() {
+    let bed = Bed::start(config()).await;
+    let mut ann = bed.wire.client();
+    ann.handshake("ann", PASSWORD).await.unwrap();
+    let info = ann.execute("rows 1".to_owned(), None).await.unwrap();
+    let mut other = bed.wire.client();
+    let refused = status(rows(&mut other, &info).await.unwrap_err());
+    assert_eq!(refused.code(), Code::NotFound);
+    let mut again = bed.wire.client();
+    again.handshake("ann", PASSWORD).await.unwrap();
+    assert_eq!(rows(&mut again, &info).await.unwrap()[0].num_rows(), 1);
+    let mut web_page = bed.wire.client();
+    web_page.set_header("sec-fetch-site", "cross-site");
+    assert_eq!(ask(&mut web_page).await, Code::PermissionDenied);
+}
