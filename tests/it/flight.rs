@@ -30,8 +30,8 @@ async fn adbc_reads_describes_cancels_and_appends() {
     let ask = crate::server::http();
     let url = format!("{}/api/v1/sql", running.url);
     until("the server answers", async || {
-        let asked = ask.post(&url).bearer_auth(TOKEN).body("SELECT 1").send();
-        match asked.await {
+        let sent = ask.post(&url).bearer_auth(TOKEN).body("SELECT 1").send();
+        match sent.await {
             Ok(answer) if answer.status().is_success() => Ok(()),
             Ok(answer) => Err(answer.status().to_string()),
             Err(error) => Err(error.to_string()),

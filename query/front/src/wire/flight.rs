@@ -107,7 +107,7 @@ pub(crate) fn routes(
 }
 
 impl Caller {
-    fn of<T>(request: &Request<T>) -> Result<Self, Status> {
+    fn from_request<T>(request: &Request<T>) -> Result<Self, Status> {
         let principal = request.extensions().get::<Principal>().cloned();
         let head = head_of(request)?;
         let unguarded = || failed(QueryError::internal("the call came past its guard"));
@@ -311,7 +311,7 @@ impl FlightService for FlightWire {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = Caller::from_request(&request)?;
         let info = self.info(&caller, request.into_inner()).await?;
         Ok(Response::new(info))
     }
@@ -331,7 +331,7 @@ impl FlightService for FlightWire {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<SchemaResult>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = Caller::from_request(&request)?;
         let schema = self.schema_of(&caller, &request.get_ref().cmd).await?;
         Ok(Response::new(SchemaResult { schema }))
     }
@@ -340,7 +340,7 @@ impl FlightService for FlightWire {
         &self,
         request: Request<Ticket>,
     ) -> Result<Response<Self::DoGetStream>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = Caller::from_request(&request)?;
         self.rows(&caller, &request.get_ref().ticket).await
     }
 
@@ -348,7 +348,7 @@ impl FlightService for FlightWire {
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = Caller::from_request(&request)?;
         let app_metadata = self.put(&caller, request.into_inner()).await?;
         let result = PutResult { app_metadata };
         Ok(Response::new(stream::iter([Ok(result)]).boxed()))
@@ -358,7 +358,7 @@ impl FlightService for FlightWire {
         &self,
         request: Request<Action>,
     ) -> Result<Response<Self::DoActionStream>, Status> {
-        let caller = Caller::of(&request)?;
+        let caller = Caller::from_request(&request)?;
         let results = self.act(&caller, request.into_inner()).await?;
         let results = results.map(|body| Ok(arrow_flight::Result { body }));
         Ok(Response::new(stream::iter(results).boxed()))

@@ -104,7 +104,7 @@ async fn a_statement_is_planned_and_its_rows_have_the_columns_that_were_told() {
     let wire = Wire::start().await;
     let mut client = wire.client();
     let info = client.execute("rows 2500".to_owned(), None).await.unwrap();
-    let told = info.clone().try_decode_schema().unwrap();
+    let schema = info.clone().try_decode_schema().unwrap();
     assert_eq!(
         wire.seen.requests.lock().unwrap().len(),
         0,
@@ -116,14 +116,14 @@ async fn a_statement_is_planned_and_its_rows_have_the_columns_that_were_told() {
         batches.iter().map(RecordBatch::num_rows).sum::<usize>(),
         2_500
     );
-    assert_eq!(*batches[0].schema(), told);
+    assert_eq!(*batches[0].schema(), schema);
     let query_id = String::from_utf8(info.app_metadata.to_vec()).unwrap();
     assert_eq!(
         answer.headers().get("headframe-query-id").unwrap(),
         &query_id
     );
-    let asked = wire.seen.requests.lock().unwrap()[0].clone();
-    assert_eq!(asked.query_id.as_deref(), Some(query_id.as_str()));
+    let received = wire.seen.requests.lock().unwrap()[0].clone();
+    assert_eq!(received.query_id.as_deref(), Some(query_id.as_str()));
     // What is planned with other columns than it has says so.
     let info = client.execute("types".to_owned(), None).await.unwrap();
     let refused = status(rows(&mut client, &info).await.unwrap_err());
@@ -189,8 +189,8 @@ async fn parameters_arrive_with_their_types() {
         .prepare("echo ?, ?, ?".to_owned(), None)
         .await
         .unwrap();
-    let told = prepared.parameter_schema().unwrap();
-    assert_eq!(told.fields().len(), 3);
+    let schema = prepared.parameter_schema().unwrap();
+    assert_eq!(schema.fields().len(), 3);
     assert_eq!(prepared.dataset_schema().unwrap().field(0).name(), "n");
     let unbound = status(prepared.execute().await.unwrap_err());
     assert_eq!(unbound.code(), Code::InvalidArgument);
@@ -210,9 +210,9 @@ async fn parameters_arrive_with_their_types() {
         let info = prepared.execute().await.unwrap();
         assert_eq!(rows(&mut client, &info).await.unwrap()[0].num_rows(), 1);
     }
-    let asked = wire.seen.requests.lock().unwrap()[0].clone();
-    assert_eq!(asked.sql, "echo $1, $2, $3");
-    let given: Vec<_> = asked
+    let received = wire.seen.requests.lock().unwrap()[0].clone();
+    assert_eq!(received.sql, "echo $1, $2, $3");
+    let given: Vec<_> = received
         .parameters
         .unwrap()
         .into_iter()
@@ -270,9 +270,9 @@ async fn the_server_describes_itself_and_has_no_keys() {
         .get_sql_info(vec![SqlInfo::FlightSqlServerTransaction])
         .await
         .unwrap();
-    let told = info.clone().try_decode_schema().unwrap();
+    let schema = info.clone().try_decode_schema().unwrap();
     let batches = rows(&mut client, &info).await.unwrap();
-    assert_eq!((batches[0].num_rows(), &*batches[0].schema()), (1, &told));
+    assert_eq!((batches[0].num_rows(), &*batches[0].schema()), (1, &schema));
     let info = client.get_sql_info(vec![]).await.unwrap();
     assert!(rows(&mut client, &info).await.unwrap()[0].num_rows() > 20);
     for (info, count) in [
@@ -298,14 +298,14 @@ async fn the_server_describes_itself_and_has_no_keys() {
             0,
         ),
     ] {
-        let told = info.clone().try_decode_schema().unwrap();
+        let schema = info.clone().try_decode_schema().unwrap();
         let mut answer = client.do_get(ticket(&info)).await.unwrap();
         let batches: Vec<RecordBatch> = (&mut answer).try_collect().await.unwrap();
         assert_eq!(
             batches.iter().map(RecordBatch::num_rows).sum::<usize>(),
             count
         );
-        assert_eq!(**answer.schema().unwrap(), told);
+        assert_eq!(**answer.schema().unwrap(), schema);
     }
 }
 
@@ -345,7 +345,7 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 }
 
 impl Bytes {
-    fn of(&self, valid: &[u8]) -> Vec<u8> {
+    fn applied_to(&self, valid: &[u8]) -> Vec<u8> {
         match self {
             Bytes::Random(bytes) => bytes.clone(),
             Bytes::Turned(at, bit) => {
@@ -373,14 +373,14 @@ proptest! {
                 query: "rows 1".to_owned(),
                 transaction_id: None,
             };
-            let command = bytes.of(&command.as_any().encode_to_vec());
+            let command = bytes.applied_to(&command.as_any().encode_to_vec());
             let cancel = CancelFlightInfoRequest::new(info.clone()).encode_to_vec();
-            let ticket = bytes.of(&ticket(&info).ticket);
+            let ticket = bytes.applied_to(&ticket(&info).ticket);
             [
                 plain.do_get(Ticket::new(ticket)).await.err(),
                 plain.get_flight_info(FlightDescriptor::new_cmd(command.clone())).await.err(),
                 plain.get_schema(FlightDescriptor::new_cmd(command.clone())).await.err(),
-                plain.do_action(Action::new("CancelFlightInfo", bytes.of(&cancel))).await.err(),
+                plain.do_action(Action::new("CancelFlightInfo", bytes.applied_to(&cancel))).await.err(),
                 plain.do_action(Action::new("CreatePreparedStatement", command)).await.err(),
             ]
         });

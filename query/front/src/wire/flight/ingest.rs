@@ -44,7 +44,7 @@ pub(super) struct IngestDoor {
 
 /// What became of a piece that was taken.
 #[derive(Deserialize)]
-struct Taken {
+struct Accepted {
     accepted: u64,
 }
 
@@ -185,9 +185,9 @@ impl Append<'_> {
         let answer = to_bytes(response.into_body(), MAX_ANSWER_BYTES).await;
         let answer = answer.map_err(|error| unmade(error.to_string()))?;
         if status == StatusCode::OK {
-            let taken: Taken =
+            let answer: Accepted =
                 serde_json::from_slice(&answer).map_err(|error| unmade(error.to_string()))?;
-            self.stored += taken.accepted;
+            self.stored += answer.accepted;
             return Ok(());
         }
         let refused: Refused =

@@ -19,10 +19,10 @@ use super::{Wire, status};
 use crate::server::config;
 
 /// What a request said: the stream, its headers, and the numbers of its rows.
-type Taken = Arc<Mutex<Vec<(String, HeaderMap, Vec<i64>)>>>;
+type Accepted = Arc<Mutex<Vec<(String, HeaderMap, Vec<i64>)>>>;
 
 /// A handler that takes rows up to the number 1,000.
-fn services(taken: &Taken) -> Services {
+fn services(taken: &Accepted) -> Services {
     let taken = taken.clone();
     let take = async move |Path(stream): Path<String>, headers: HeaderMap, body: Bytes| {
         let (_, batches) = arrow_stream::read(&body).unwrap();
@@ -70,7 +70,7 @@ fn append(table: &str, if_not_exist: i32, if_exists: i32) -> CommandStatementIng
 
 #[tokio::test]
 async fn every_row_is_handed_over_once_and_numbered_through() {
-    let taken = Taken::default();
+    let taken = Accepted::default();
     let wire = Wire::start_with(config(), services(&taken)).await;
     let mut client = wire.client();
     client.set_header("headframe-producer", "notebook-7");
@@ -99,7 +99,7 @@ async fn every_row_is_handed_over_once_and_numbered_through() {
 
 #[tokio::test]
 async fn a_bad_batch_is_refused_with_its_row_and_what_came_before_it() {
-    let taken = Taken::default();
+    let taken = Accepted::default();
     let wire = Wire::start_with(config(), services(&taken)).await;
     let mut client = wire.client();
     // Each batch is larger than what is put together.
@@ -121,7 +121,7 @@ async fn a_bad_batch_is_refused_with_its_row_and_what_came_before_it() {
 
 #[tokio::test]
 async fn batches_are_bounded_by_the_ingest_and_not_by_grpc() {
-    let taken = Taken::default();
+    let taken = Accepted::default();
     let wire = Wire::start_with(config(), services(&taken)).await;
     let mut client = wire.client();
     let rows = |count: usize| {
@@ -151,7 +151,7 @@ async fn batches_are_bounded_by_the_ingest_and_not_by_grpc() {
 
 #[tokio::test]
 async fn rows_are_appended_to_streams_that_the_caller_may_write_and_nothing_else() {
-    let taken = Taken::default();
+    let taken = Accepted::default();
     let wire = Wire::start_with(config(), services(&taken)).await;
     let mut client = wire.client();
     for (command, code) in [

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use arrow_flight::Action;
 use headframe_query_front::access::ReadScope;
-use headframe_query_front::access::accounts::Accounts;
+use headframe_query_front::access::accounts::{Accounts, Wire as LoginWire};
 use headframe_query_front::{QueryConfig, Services};
 use tonic::Code;
 
 use super::{Client, Wire, rows, status};
 use crate::account_store::{MemoryStore, PASSWORD, account, accounts, actor, token};
+use crate::accounts::PEER;
 use crate::server::{READER, config, services, token_file};
 
 struct Bed {
@@ -126,14 +127,11 @@ async fn tokens_are_passwords_and_bearers_and_miners_read_their_own_rows() {
 #[tokio::test]
 async fn wrong_passwords_are_refused_counted_and_logged() {
     let bed = Bed::start(config()).await;
-    for _ in 0..5 {
-        let refused = bed.wire.client().handshake("ann", "a wrong password").await;
-        let said = refused.unwrap_err().to_string();
-        assert!(
-            said.contains("Unauthenticated") || said.contains("is wrong"),
-            "{said}"
-        );
-    }
+    let refused = bed.wire.client().handshake("ann", "a wrong password").await;
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("is wrong"), "{said}");
+    // Attempts over another wire count as well, and these take no time, however busy the machine.
+    while let Ok(_attempt) = bed.accounts.scram_secret(LoginWire::Postgres, "ann", PEER) {}
     let refused = bed.wire.client().handshake("ann", PASSWORD).await;
     let said = refused.unwrap_err().to_string();
     assert!(said.contains("too many logins"), "{said}");
