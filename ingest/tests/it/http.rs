@@ -111,6 +111,27 @@ async fn stored(nats: &Nats) -> (BTreeMap<String, u32>, Vec<(String, String)>, u
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_wants_all_or_nothing_stores_nothing_of_a_bad_one() {
+    let bed = Bed::start().await;
+    let nats = bed.sensors().await;
+    let router = http::router(publisher(&nats), HttpIngestConfig::default());
+    let whole = [(message::BAD_ROWS, message::REFUSE_BAD_ROWS)];
+    let bad = format!("{}\nbroken\n{}\n", line(1), line(2));
+    let refused = post(&router, "sensors", &whole, bad).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert_eq!(refused.body["rejected"].as_array().unwrap().len(), 1);
+    assert_eq!(refused.body["rejected"][0]["line"], 2);
+    let taken = post(&router, "sensors", &whole, line(3)).await;
+    assert_eq!(
+        (taken.status, &taken.body["first_seq"]),
+        (StatusCode::OK, &Value::from(1))
+    );
+    let unknown = [(message::BAD_ROWS, "perhaps")];
+    let unknown = post(&router, "sensors", &unknown, line(4)).await;
+    assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_encoding_is_taken_and_every_row_accounted_for() {
     let bed = Bed::start().await;
     let nats = bed.sensors().await;

@@ -227,6 +227,22 @@ mod tests {
     }
 
     #[test]
+    fn text_for_a_column_of_text_keeps_its_blanks() {
+        let parameter = Parameter {
+            kind: None,
+            value: ParameterValue::Text(" a ".to_owned()),
+        };
+        let text = Some(" a ".to_owned());
+        for (wanted, expected) in [
+            (DataType::Utf8View, ScalarValue::Utf8View(text.clone())),
+            (DataType::LargeUtf8, ScalarValue::LargeUtf8(text.clone())),
+            (DataType::Utf8, ScalarValue::Utf8(text)),
+        ] {
+            assert_eq!(scalar(&parameter, Some(&wanted)).unwrap(), expected);
+        }
+    }
+
+    #[test]
     fn lists_have_items_of_one_type() {
         let kind = ParameterKind::List(Box::new(ParameterKind::Int));
         let value = ParameterValue::List(vec![ParameterValue::Int(1), ParameterValue::Null]);
