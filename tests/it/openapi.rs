@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use headframe_query_front::openapi;
+use headframe_query_front::route::openapi;
 use serde_json::{Value, json};
 
 fn validate(document: &Value) -> Output {

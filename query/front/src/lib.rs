@@ -21,7 +21,6 @@ mod grpc;
 mod held_body;
 mod held_refusals;
 pub mod host_usage;
-pub mod openapi;
 mod page_answer;
 pub mod payment_service;
 mod peer;

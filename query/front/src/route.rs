@@ -23,7 +23,7 @@ mod login;
 mod me;
 mod metrics_page;
 mod miner;
-mod openapi;
+pub mod openapi;
 mod payments;
 mod payouts;
 mod pool;

@@ -7,9 +7,12 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use crate::access::Permission;
-use crate::openapi;
 use crate::route::schema::Schema;
 use crate::route::{Handler, Route};
+
+mod document;
+
+pub use document::{document, operation_id};
 
 pub(crate) static ROUTE: Route = Route {
     method: Method::GET,
@@ -17,11 +20,11 @@ pub(crate) static ROUTE: Route = Route {
     permission: Permission::Probe,
     doc: "Every route of this list as an OpenAPI 3.1 document, for generators of clients.",
     schema: Schema::JSON,
-    handler: Handler::Front(|| get(document)),
+    handler: Handler::Front(|| get(answer)),
 };
 
-async fn document() -> impl IntoResponse {
-    static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::document().to_string());
+async fn answer() -> impl IntoResponse {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
     (
         [(header::CONTENT_TYPE, "application/json")],
         DOCUMENT.as_str(),

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use headframe_query_front::route::openapi;
 use headframe_query_front::route::schema::{Param, RequestBody, ValueType};
-use headframe_query_front::{Route, Services, openapi, route};
+use headframe_query_front::{Route, Services, route};
 use serde_json::{Map, Value, json};
 
 use crate::engine::Scripted;
