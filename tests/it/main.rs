@@ -4,6 +4,7 @@
 mod agreement;
 mod bans;
 mod bitcoin_node;
+mod clients;
 mod config;
 mod demo;
 mod docs;

@@ -9,6 +9,13 @@ use crate::server::{Headframe, free_port};
 
 const TOKEN: &str = "a-token-of-20-letters";
 
+/// Commands of psql that must be answered, whatever there is to list.
+const LISTS: &[&str] = &[
+    r"\d | \d shares | \d+ hashrate_1m | \dS pg_type | \l | \l+ | \dn | \dn+ | \di | \dx | \dx+",
+    r"\dT+ | \df lower | \du | \dp | \db+ | \dO | \dL | \dC | \ddp | \drds | \dconfig | \dX | \dy",
+    r"\dRp | \dD | \dA | \da | \do | \dc | \des | \dew | \det | \dE | \dm | \ds | \z | \dF | \dP",
+];
+
 /// psql that stops at the first error and prints values alone.
 fn psql(port: u16, user: &str, password: &str, commands: &[&str], folder: &Path) -> Output {
     let mut psql = Command::new("psql");
@@ -75,7 +82,18 @@ async fn psql_reads_lists_and_copies() {
     );
     let views = text(&psql("me", &["\\dv"]));
     assert!(views.contains("hashrate_1m|view|"), "{views}");
-    for command in ["\\d", "\\l", "\\dn", "\\di", "\\dx", "EXPLAIN SELECT 1"] {
+    let table = text(&psql("me", &["\\d+ shares"]));
+    for column in [
+        "event_time|timestamp with time zone||not null||plain|",
+        "network_difficulty|numeric(38,0)||not null|",
+        "When the pool received the share.",
+    ] {
+        assert!(table.contains(column), "{column} is not in {table}");
+    }
+    let types = text(&psql("me", &["\\dT int8"]));
+    assert!(types.contains("pg_catalog|bigint|"), "{types}");
+    let lists = LISTS.iter().flat_map(|line| line.split(" | "));
+    for command in lists.chain(["EXPLAIN SELECT 1"]) {
         let listed = psql("me", &[command]);
         assert!(
             listed.status.success(),

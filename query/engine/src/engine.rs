@@ -16,9 +16,10 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
-use futures::TryStreamExt;
+use datafusion::sql::parser::Statement;
+use futures::{StreamExt, TryStreamExt};
 use headframe_query_front::access::ReadScope;
-use headframe_query_front::sql::Parameter;
+use headframe_query_front::sql::{Parameter, ParameterKind};
 use headframe_query_front::{
     Coverage, Description, ErrorCode, Execution, QueryConfig, QueryError, SqlEngine, SqlRequest,
     StartTimes,
@@ -27,7 +28,7 @@ use object_store::ObjectStore;
 use tokio::sync::OnceCell;
 
 use crate::catalog::visible::ByTables;
-use crate::catalog::{self, CATALOG, Catalog, Moment, SCHEMA, described};
+use crate::catalog::{self, CATALOG, Catalog, DescribingSchemas, Moment, SCHEMA, described};
 use crate::datafusion::statement_limits::StatementLimits;
 use crate::datafusion::{
     output_limits, plan_limits, session as engine_session, text_grouping, window_memory,
@@ -35,7 +36,7 @@ use crate::datafusion::{
 use crate::error::{EngineError, from_datafusion};
 use crate::memory::QueryPool;
 use crate::params;
-use crate::pg_catalog::{PgCatalog, parameters};
+use crate::pg_catalog::{PgCatalog, output, parameters};
 use crate::source::Source;
 use crate::statement;
 
@@ -91,26 +92,67 @@ impl Engine {
         })
     }
 
-    /// Plans a statement over its tables, its placeholders not filled in yet.
-    async fn plan(&self, request: &SqlRequest, begun: Instant) -> Result<Planned, EngineError> {
-        let mut statement = statement::parse(&self.base, request)?;
+    /// Plans and optimises a statement, by the first way of writing it that the engine can run.
+    async fn planned(
+        &self,
+        request: &SqlRequest,
+        begun: Instant,
+    ) -> Result<(Planned, LogicalPlan), EngineError> {
+        let statement = statement::parse(&self.base, request)?;
         statement::check_reader(&statement, &request.reads)?;
-        let mut references = self.base.resolve_table_references(&statement)?;
-        let mut of_wire = None;
-        if let Some(postgres) = &request.postgres {
-            let pg_catalog = self.pg_catalog(&request.reads).await?;
-            statement = pg_catalog.rewritten(statement, &references);
-            references = self.base.resolve_table_references(&statement)?;
-            of_wire = Some((pg_catalog, pg_catalog.session(postgres)?));
+        let Some(postgres) = &request.postgres else {
+            let planned = self
+                .plan(request, statement, &self.base, None, begun)
+                .await?;
+            let plan = planned.optimized(request)?;
+            return Ok((planned, plan));
+        };
+        let pg_catalog = self.pg_catalog(&request.reads).await?;
+        let session = pg_catalog.session(postgres)?;
+        let references = self.base.resolve_table_references(&statement)?;
+        let rewritten = pg_catalog.rewritten(statement, &references);
+        let has_choice = rewritten.statements.len() > 1;
+        let mut failed = None;
+        for statement in rewritten.statements {
+            let attempt = async {
+                let describing = Some(pg_catalog.schemas());
+                let mut planned = self
+                    .plan(request, statement, &session, describing, begun)
+                    .await?;
+                planned.of_catalogue = rewritten.of_catalogue;
+                planned.oid_parameters.clone_from(&rewritten.oid_parameters);
+                let plan = planned.optimized(request)?;
+                if has_choice {
+                    // Some subqueries turn out to be more than the engine can do only here.
+                    physical_of(&plan, &planned.state).await?;
+                }
+                Ok((planned, plan))
+            };
+            match attempt.await {
+                Ok(planned) => return Ok(planned),
+                Err(error) => failed = Some(error),
+            }
         }
-        let session = of_wire.as_ref().map_or(&self.base, |(_, session)| session);
+        let none = || QueryError::internal("a statement was rewritten to nothing").into();
+        Err(failed.unwrap_or_else(none))
+    }
+
+    /// Plans a statement over its tables, its placeholders not filled in yet.
+    async fn plan(
+        &self,
+        request: &SqlRequest,
+        statement: Statement,
+        session: &SessionState,
+        describing: Option<&DescribingSchemas>,
+        begun: Instant,
+    ) -> Result<Planned, EngineError> {
+        let references = self.base.resolve_table_references(&statement)?;
         let (base, limits) = self.session_of(session, request, begun)?;
         let moment = Moment {
             at: request.at,
             now_us: now_us(),
             wait: self.config.freshness_wait(),
         };
-        let describing = of_wire.as_ref().map(|(pg_catalog, _)| pg_catalog.schemas());
         let prepared = self
             .catalog
             .prepare(&base, &references, moment, &request.reads, describing)
@@ -135,38 +177,40 @@ impl Engine {
             limits,
             coverage: prepared.coverage,
             waits: (prepared.tail_wait, prepared.opening),
+            of_catalogue: false,
+            oid_parameters: Vec::new(),
         })
     }
 
     async fn start(&self, request: &SqlRequest) -> Result<Execution, EngineError> {
         let begun = Instant::now();
-        let Planned {
-            plan,
-            mut state,
-            pool,
-            limits,
-            coverage,
-            waits: (tail, tables),
-        } = self.plan(request, begun).await?;
-        let plan = filled(plan, request)?;
-        let plan = state.optimize(&plan)?;
+        let (planned, plan) = self.planned(request, begun).await?;
+        let mut state = planned.state.clone();
         if let Some(rows) = output_limits::batch_rows(&plan, state.config().batch_size())? {
             state = SessionStateBuilder::new_from_existing(state.clone())
                 .with_config(state.config().clone().with_batch_size(rows))
                 .build();
         }
-        limits.check_deadline()?;
-        let physical = state
-            .query_planner()
-            .create_physical_plan(&plan, &state)
-            .await?;
-        let physical = text_grouping::by_number(physical, &pool)?;
+        planned.limits.check_deadline()?;
+        let physical = physical_of(&plan, &state).await?;
+        let (tail, tables) = planned.waits;
+        let physical = text_grouping::by_number(physical, &planned.pool)?;
         let files = files_of(&physical)?;
         let stream = execute_stream(window_memory::account(physical)?, state.task_ctx())?;
         metrics::histogram!("headframe_query_start_seconds").record(begun.elapsed());
+        let schema = match request.postgres {
+            Some(_) => output::schema(&stream.schema(), planned.of_catalogue),
+            None => stream.schema(),
+        };
+        let is_other = schema != stream.schema();
+        let told = schema.clone();
+        let batches = stream.map(move |batch| match (batch, is_other) {
+            (Ok(batch), true) => output::batch(&batch, &told),
+            (batch, _) => batch,
+        });
         Ok(Execution {
-            schema: stream.schema(),
-            coverage,
+            schema,
+            coverage: planned.coverage,
             times: StartTimes {
                 tail,
                 tables,
@@ -174,22 +218,18 @@ impl Engine {
                 files,
                 ..StartTimes::default()
             },
-            batches: Box::pin(stream.map_err(from_datafusion)),
+            batches: Box::pin(batches.map_err(from_datafusion)),
         })
     }
 
     /// What a statement takes and gives. The values of its parameters are not looked at, only their
     /// types.
     async fn describe_statement(&self, request: &SqlRequest) -> Result<Description, EngineError> {
-        let planned = self.plan(request, Instant::now()).await?;
+        let (planned, plan) = self.planned(request, Instant::now()).await?;
         let given = typed_parameters(request).unwrap_or_default();
-        let parameters = parameters::kinds(&planned.plan, given)?;
-        let plan = filled(planned.plan, request)?;
-        let plan = planned.state.optimize(&plan)?;
-        planned.limits.check_deadline()?;
         Ok(Description {
-            schema: plan.schema().inner().clone(),
-            parameters,
+            schema: output::schema(plan.schema().as_arrow(), planned.of_catalogue),
+            parameters: parameters::kinds(&planned.plan, given, &planned.oid_parameters)?,
         })
     }
 
@@ -249,6 +289,28 @@ struct Planned {
     coverage: Vec<Coverage>,
     /// How long it waited for the newest rows, and for the tables.
     waits: (Duration, Duration),
+    /// Whether it is about the catalogue of a PostgreSQL session.
+    of_catalogue: bool,
+    /// Parameters that the statement calls numbers of the catalogue.
+    oid_parameters: Vec<(usize, ParameterKind)>,
+}
+
+impl Planned {
+    /// Its plan with the values of its parameters, made as good as it gets.
+    fn optimized(&self, request: &SqlRequest) -> Result<LogicalPlan, EngineError> {
+        let plan = filled(self.plan.clone(), request)?;
+        let plan = self.state.optimize(&plan)?;
+        self.limits.check_deadline()?;
+        Ok(plan)
+    }
+}
+
+async fn physical_of(
+    plan: &LogicalPlan,
+    state: &SessionState,
+) -> Result<Arc<dyn ExecutionPlan>, EngineError> {
+    let planner = state.query_planner();
+    Ok(planner.create_physical_plan(plan, state).await?)
 }
 
 /// The plan with its placeholders filled in.

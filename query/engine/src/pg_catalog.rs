@@ -11,9 +11,11 @@ use std::sync::Arc;
 
 use datafusion::catalog::{MemoryCatalogProvider, MemoryCatalogProviderList};
 use datafusion::common::TableReference;
+use datafusion::common::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::functions::datetime::now::NowFunc;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
@@ -26,9 +28,13 @@ use crate::catalog::{CATALOG, DescribingSchemas, INFORMATION_SCHEMA};
 
 mod functions;
 mod information_schema;
+mod names;
+pub mod output;
+mod own_tables;
 pub mod parameters;
-mod rewrite;
+pub mod rewrite;
 mod session_functions;
+mod set_functions;
 mod tables;
 
 /// The name of the schema.
@@ -54,7 +60,9 @@ impl PgCatalog {
         setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
         let tables = tables::schema(&context, described).await?;
         let mut base = context.state();
-        for function in functions::all(&tables.names) {
+        let more = names::functions(&tables.names).into_iter();
+        let more = more.chain(set_functions::all());
+        for function in functions::all(&tables.relations).into_iter().chain(more) {
             base.register_udf(Arc::new(function))?;
         }
         Ok(Self {
@@ -70,6 +78,10 @@ impl PgCatalog {
     /// A session with the functions that know whose it is.
     pub fn session(&self, statement: &PostgresStatement) -> Result<SessionState> {
         let mut state = SessionStateBuilder::new_from_existing(self.base.clone()).build();
+        // `timestamptz` has a zone.
+        let options = state.config_mut().options_mut();
+        options.execution.time_zone = Some("UTC".to_owned());
+        state.register_udf(Arc::new(now()))?;
         for function in session_functions::all(statement) {
             state.register_udf(Arc::new(ScalarUDF::new_from_impl(function)))?;
         }
@@ -77,7 +89,11 @@ impl PgCatalog {
     }
 
     /// The statement as the engine understands it.
-    pub fn rewritten(&self, statement: Statement, references: &[TableReference]) -> Statement {
+    pub fn rewritten(
+        &self,
+        statement: Statement,
+        references: &[TableReference],
+    ) -> rewrite::Rewritten {
         self.rewriter.rewrite(statement, references)
     }
 
@@ -85,4 +101,15 @@ impl PgCatalog {
     pub fn schemas(&self) -> &DescribingSchemas {
         &self.schemas
     }
+}
+
+/// The moment of the statement, with a time zone, by all its names.
+fn now() -> ScalarUDF {
+    let mut options = ConfigOptions::default();
+    options.execution.time_zone = Some("UTC".to_owned());
+    ScalarUDF::new_from_impl(NowFunc::new_with_config(&options)).with_aliases([
+        "transaction_timestamp",
+        "statement_timestamp",
+        "clock_timestamp",
+    ])
 }

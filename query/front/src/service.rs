@@ -38,7 +38,7 @@ pub struct QueryService {
 pub struct Answer {
     /// The query's id.
     pub id: String,
-    /// The columns; their names are unique.
+    /// The columns; over PostgreSQL's wire two may have the same name.
     pub schema: SchemaRef,
     /// What was read.
     pub coverage: Vec<Coverage>,
@@ -107,7 +107,7 @@ impl QueryService {
             .await?;
         execution.times.log_slow_start(admitted.ticket.id());
         metrics::counter!("headframe_query_files_total").increment(execution.times.files as u64);
-        let schema = unique_names(&execution.schema);
+        let schema = named(&execution.schema, &request);
         let Admitted {
             received_at,
             ticket,
@@ -146,7 +146,7 @@ impl QueryService {
             .wait_for(self.engine.as_ref(), self.engine.describe(&request))
             .await?;
         Ok(Description {
-            schema: unique_names(&described.schema),
+            schema: named(&described.schema, &request),
             ..described
         })
     }
@@ -343,6 +343,14 @@ fn time_error(timeout: Duration) -> QueryError {
         message,
         "read a shorter time or a coarser rollup, or raise timeout_ms or query.timeout_s",
     )
+}
+
+/// The columns as they are told. PostgreSQL's clients count columns and take names that repeat.
+fn named(schema: &SchemaRef, request: &SqlRequest) -> SchemaRef {
+    match request.postgres {
+        Some(_) => schema.clone(),
+        None => unique_names(schema),
+    }
 }
 
 /// The same schema with a number after each name that was there before: `a, a` becomes `a, a_2`.

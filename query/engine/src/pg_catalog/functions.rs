@@ -57,19 +57,6 @@ pub fn all(relations: &Arc<Relations>) -> Vec<ScalarUDF> {
             },
         ),
         of_relations(
-            "to_regclass",
-            DataType::Int32,
-            relations,
-            |relations, args, row| {
-                let name = text(args.first()?, row)?;
-                let name = name.rsplit('.').next()?.trim_matches('"').to_owned();
-                relations
-                    .numbers
-                    .get(&name)
-                    .map(|number| number.to_string())
-            },
-        ),
-        of_relations(
             "quote_literal",
             DataType::Utf8,
             relations,
@@ -86,6 +73,9 @@ pub fn all(relations: &Arc<Relations>) -> Vec<ScalarUDF> {
             relations,
             |_, args, row| Some(format!("{} bytes", text(args.first()?, row)?)),
         ),
+        of_relations("format", DataType::Utf8, relations, |_, args, row| {
+            formatted(args, row)
+        }),
         of_relations(
             "pg_char_to_encoding",
             DataType::Int32,
@@ -113,6 +103,7 @@ fn fixed() -> Vec<ScalarUDF> {
         ("pg_terminate_backend", no()),
         ("pg_try_advisory_lock", yes()),
         ("row_security_active", no()),
+        ("pg_relation_is_publishable", no()),
         ("pg_has_role", yes()),
         ("pg_my_temp_schema", ScalarValue::Int32(Some(0))),
         ("pg_database_size", zero()),
@@ -149,6 +140,8 @@ fn fixed() -> Vec<ScalarUDF> {
     let absent = [
         "shobj_description",
         "pg_advisory_unlock_all",
+        "pg_describe_object",
+        "pg_get_expr",
         "pg_get_function_arguments",
         "pg_get_function_identity_arguments",
         "pg_get_function_result",
@@ -162,13 +155,34 @@ fn fixed() -> Vec<ScalarUDF> {
         "pg_get_viewdef",
         "inet_client_addr",
         "inet_server_addr",
-        "to_regtype",
-        "to_regproc",
-        "to_regnamespace",
     ];
     all.extend(absent.map(|name| (name, none())));
     let function = |(name, value)| ScalarUDF::new_from_impl(Fixed::new(name, value));
     all.into_iter().map(function).collect()
+}
+
+/// `format('%s, %I, %L and %%', …)`.
+fn formatted(args: &[ArrayRef], row: usize) -> Option<String> {
+    let (form, values) = args.split_first()?;
+    let form = text(form, row)?;
+    let mut values = values.iter().map(|value| text(value, row));
+    let mut written = String::new();
+    let mut chars = form.chars();
+    while let Some(char) = chars.next() {
+        match (char, if char == '%' { chars.next() } else { None }) {
+            ('%', Some('s')) => written += &values.next()?.unwrap_or_default(),
+            ('%', Some('I')) => {
+                written += &format!("\"{}\"", values.next()??.replace('"', "\"\""));
+            }
+            ('%', Some('L')) => match values.next()? {
+                Some(value) => written += &format!("'{}'", value.replace('\'', "''")),
+                None => written += "NULL",
+            },
+            ('%', other) => written.extend(other),
+            (char, _) => written.push(char),
+        }
+    }
+    Some(written)
 }
 
 fn comment(relations: &Relations, relation: i32, column: i32) -> Option<String> {

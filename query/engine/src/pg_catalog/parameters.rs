@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, IntervalUnit, TimeUnit};
-use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use headframe_query_front::sql::{Parameter, ParameterKind, ParameterValue};
+use headframe_query_front::wire::postgres::parameter::list_of_untyped_text;
 use headframe_query_front::{ErrorCode, QueryError, SqlState};
 
 use crate::error::EngineError;
@@ -19,12 +20,23 @@ use crate::error::EngineError;
 /// Digits of a numeric that stand behind its point when nobody says how many.
 const SCALE: i8 = 10;
 
-/// What a client is told its parameters are: its own types, else what the plan needs, else text.
-pub fn kinds(plan: &LogicalPlan, given: &[Parameter]) -> Result<Vec<ParameterKind>> {
+/// What a client is told its parameters are: its own types, else what the statement calls them,
+/// else what the plan needs, else text.
+pub fn kinds(
+    plan: &LogicalPlan,
+    given: &[Parameter],
+    called: &[(usize, ParameterKind)],
+) -> Result<Vec<ParameterKind>> {
     let wanted = types_of(plan)?;
     let kind = |(index, parameter): (usize, &Parameter)| {
+        let called = || {
+            let mut called = called.iter();
+            called
+                .find(|(place, _)| *place == index)
+                .map(|(_, kind)| kind.clone())
+        };
         let wanted = || wanted_by(&wanted, index).and_then(kind_of);
-        let kind = parameter.kind.clone();
+        let kind = parameter.kind.clone().or_else(called);
         kind.or_else(wanted).unwrap_or(ParameterKind::Text)
     };
     Ok(given.iter().enumerate().map(kind).collect())
@@ -48,28 +60,48 @@ pub fn fill(plan: LogicalPlan, given: &[Parameter]) -> Result<LogicalPlan, Engin
     })
 }
 
-/// The type of each placeholder, by its name: what the plan needs, else what it is cast to.
+/// The type of each placeholder, by its name: what the plan needs, else what it is cast to, else a
+/// list of what it is searched for.
 fn types_of(plan: &LogicalPlan) -> Result<HashMap<String, Option<DataType>>> {
     let mut types = plan.get_parameter_types()?;
     plan.apply_with_subqueries(|plan| {
         plan.apply_expressions(|expr| {
             expr.apply(|expr| {
-                let cast = match expr {
-                    Expr::Cast(cast) => Some((&cast.expr, cast.field.data_type())),
-                    Expr::TryCast(cast) => Some((&cast.expr, cast.field.data_type())),
-                    _ => None,
+                let known = match expr {
+                    Expr::Cast(cast) => Some((&*cast.expr, cast.field.data_type().clone())),
+                    Expr::TryCast(cast) => Some((&*cast.expr, cast.field.data_type().clone())),
+                    _ => searched_list(expr, plan),
                 };
-                if let Some((of, to)) = cast
-                    && let Expr::Placeholder(placeholder) = of.as_ref()
+                if let Some((Expr::Placeholder(placeholder), to)) = known
                     && let Some(unknown @ None) = types.get_mut(&placeholder.id)
                 {
-                    *unknown = Some(to.clone());
+                    *unknown = Some(to);
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     })?;
     Ok(types)
+}
+
+/// The list of `value = ANY(list)`, and its type.
+fn searched_list<'a>(expr: &'a Expr, plan: &LogicalPlan) -> Option<(&'a Expr, DataType)> {
+    let Expr::ScalarFunction(function) = expr else {
+        return None;
+    };
+    let ("array_has", [list, value]) = (function.name(), function.args.as_slice()) else {
+        return None;
+    };
+    let schemas = plan
+        .inputs()
+        .into_iter()
+        .map(|input| input.schema().as_ref());
+    let schema = schemas.fold(DFSchema::empty(), |mut all, schema| {
+        all.merge(schema);
+        all
+    });
+    let item = value.get_type(&schema).ok()?;
+    Some((list, DataType::new_list(item, true)))
 }
 
 fn wanted_by(wanted: &HashMap<String, Option<DataType>>, index: usize) -> Option<&DataType> {
@@ -117,6 +149,12 @@ fn value_of(value: &ParameterValue, to: &DataType) -> std::result::Result<Scalar
             let text = ScalarValue::Utf8(Some(text.clone()));
             text.cast_to(to).map_err(failed)?
         }
+        (ParameterValue::Text(text), DataType::List(item)) => {
+            let kind = kind_of(item.data_type()).unwrap_or(ParameterKind::Text);
+            let list = list_of_untyped_text(&kind, text);
+            let list = list.ok_or_else(|| format!("{text:?} is no list"))?;
+            value_of(&list, to)?
+        }
         (ParameterValue::Text(text), to) => {
             let text = ScalarValue::Utf8(Some(text.trim().to_owned()));
             text.cast_to(to).map_err(failed)?
@@ -137,7 +175,7 @@ fn value_of(value: &ParameterValue, to: &DataType) -> std::result::Result<Scalar
 fn arrow_type(kind: &ParameterKind, value: &ParameterValue) -> DataType {
     match kind {
         ParameterKind::Bool => DataType::Boolean,
-        ParameterKind::Int => DataType::Int64,
+        ParameterKind::Int | ParameterKind::Oid => DataType::Int64,
         ParameterKind::Float => DataType::Float64,
         ParameterKind::Numeric => DataType::Decimal128(38, scale_of(value)),
         ParameterKind::Text => DataType::Utf8,

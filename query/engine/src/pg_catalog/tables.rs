@@ -21,19 +21,38 @@ use datafusion_pg_catalog::pg_catalog::{
 use crate::catalog::described::Described;
 use crate::catalog::{CATALOG, INFORMATION_SCHEMA, SCHEMA};
 use crate::pg_catalog::functions::Relations;
+use crate::pg_catalog::names::{Names, PROC_COLUMNS, RegType};
+use crate::pg_catalog::own_tables::{EMPTY, OWNER, roles, settings};
 use crate::pg_catalog::{PG_CATALOG, information_schema};
 
 /// The number of `pg_class` itself, which says what a comment is about.
 const PG_CLASS: i32 = 1_259;
-/// The number of the owner of everything.
-const OWNER: i32 = 10;
+/// Numbers of tables of the catalogue that clients know by heart.
+const FIXED_NUMBERS: &[(&str, i32)] = &[
+    ("pg_type", 1_247),
+    ("pg_attribute", 1_249),
+    ("pg_proc", 1_255),
+    ("pg_class", PG_CLASS),
+    ("pg_database", 1_262),
+    ("pg_authid", 1_260),
+    ("pg_tablespace", 1_213),
+    ("pg_attrdef", 2_604),
+    ("pg_constraint", 2_606),
+    ("pg_description", 2_609),
+    ("pg_index", 2_610),
+    ("pg_namespace", 2_615),
+    ("pg_trigger", 2_620),
+    ("pg_extension", 3_079),
+];
 
 /// The schema and the numbers of its relations.
 pub struct Tables {
     /// The schema.
     pub schema: Arc<dyn SchemaProvider>,
     /// What functions look up.
-    pub names: Arc<Relations>,
+    pub relations: Arc<Relations>,
+    /// Numbers and names of what there is.
+    pub names: Arc<Names>,
 }
 
 /// Makes all tables, which describe these. They never change while the process lives, so that each
@@ -44,8 +63,18 @@ pub async fn schema(context: &SessionContext, described: &[Described]) -> Result
     let catalog = OurCatalog(described.clone());
     let stock = PgCatalogSchemaProvider::try_new(catalog, static_tables, EmptyContextProvider)?;
     // Relations are numbered by the first table that lists them.
-    let classes = rows(context, &stock, "pg_class").await?;
+    let classes = with_fixed_numbers(&rows(context, &stock, "pg_class").await?)?;
     let relations = Arc::new(relations(&classes, &described)?);
+    let mut names = Names::default();
+    names.list(RegType::Class, &classes, "relname")?;
+    for (kind, table, name) in [
+        (RegType::Type, "pg_type", "typname"),
+        (RegType::Proc, "pg_proc", "proname"),
+        (RegType::Namespace, "pg_namespace", "nspname"),
+    ] {
+        names.list(kind, &rows(context, &stock, table).await?, name)?;
+    }
+    names.list(RegType::Role, &roles()?, "rolname")?;
     let schema = MemorySchemaProvider::new();
     for name in PG_CATALOG_TABLES {
         let table = match *name {
@@ -57,15 +86,17 @@ pub async fn schema(context: &SessionContext, described: &[Described]) -> Result
             "pg_index" | "pg_constraint" | "pg_statistic_ext" => {
                 memory(without_rows(&rows(context, &stock, name).await?))?
             }
+            "pg_type" => {
+                let types = completed(rows(context, &stock, name).await?)?;
+                memory(with_functions(&types, &names)?)?
+            }
             "pg_description" => memory(descriptions(&relations)?)?,
             "pg_roles" | "pg_authid" => memory(roles()?)?,
             "pg_database" | "pg_namespace" | "pg_tables" => {
-                memory(owned(rows(context, &stock, name).await?)?)?
+                memory(completed(owned(rows(context, &stock, name).await?)?)?)?
             }
-            _ => match stock.table(name).await? {
-                Some(table) => table,
-                None => continue,
-            },
+            "pg_settings" => memory(settings()?)?,
+            _ => memory(completed(rows(context, &stock, name).await?)?)?,
         };
         schema.register_table((*name).to_owned(), table)?;
     }
@@ -81,45 +112,10 @@ pub async fn schema(context: &SessionContext, described: &[Described]) -> Result
     }
     Ok(Tables {
         schema: Arc::new(schema),
-        names: relations,
+        relations,
+        names: Arc::new(names),
     })
 }
-
-/// Tables that clients ask for and that have no rows here.
-const EMPTY: &[(&str, &[(&str, DataType)])] = &[
-    (
-        "pg_stat_activity",
-        &[
-            ("datid", DataType::Int32),
-            ("datname", DataType::Utf8),
-            ("pid", DataType::Int32),
-            ("usename", DataType::Utf8),
-            ("application_name", DataType::Utf8),
-            ("client_addr", DataType::Utf8),
-            ("state", DataType::Utf8),
-            ("query", DataType::Utf8),
-            ("backend_type", DataType::Utf8),
-        ],
-    ),
-    (
-        "pg_locks",
-        &[
-            ("locktype", DataType::Utf8),
-            ("pid", DataType::Int32),
-            ("granted", DataType::Boolean),
-        ],
-    ),
-    (
-        "pg_indexes",
-        &[
-            ("schemaname", DataType::Utf8),
-            ("tablename", DataType::Utf8),
-            ("indexname", DataType::Utf8),
-            ("tablespace", DataType::Utf8),
-            ("indexdef", DataType::Utf8),
-        ],
-    ),
-];
 
 async fn rows(
     context: &SessionContext,
@@ -188,6 +184,47 @@ fn relations(classes: &RecordBatch, described: &[Described]) -> Result<Relations
     Ok(relations)
 }
 
+/// The tables of the catalogue under the numbers that they have everywhere. No column is listed of
+/// them, so that nothing else knows the numbers they had.
+fn with_fixed_numbers(classes: &RecordBatch) -> Result<RecordBatch> {
+    let names: &StringArray = column(classes, "relname")?.as_string();
+    let numbers = column(classes, "oid")?.as_primitive::<Int32Type>();
+    let number = |row: usize| {
+        let mut fixed = FIXED_NUMBERS.iter();
+        let fixed = fixed.find(|(name, _)| *name == names.value(row));
+        fixed.map_or(numbers.value(row), |(_, number)| *number)
+    };
+    let numbers: Int32Array = (0..classes.num_rows())
+        .map(|row| Some(number(row)))
+        .collect();
+    let field = Field::new("oid", DataType::Int32, false);
+    with_columns(classes, vec![(field, Arc::new(numbers))])
+}
+
+/// Types whose functions are numbers, by which clients join them with `pg_proc`.
+fn with_functions(types: &RecordBatch, names: &Names) -> Result<RecordBatch> {
+    let mut fields = Vec::new();
+    let mut columns = Vec::new();
+    for (field, array) in types.schema().fields().iter().zip(types.columns()) {
+        let of_function = PROC_COLUMNS.contains(&field.name().as_str());
+        let (field, array) = match array.as_string_opt::<i32>() {
+            Some(texts) if of_function => {
+                let number = |text: Option<&str>| names.number(RegType::Proc, text?);
+                let numbers: Int32Array = texts.iter().map(number).collect();
+                let numbers: ArrayRef = Arc::new(numbers);
+                (Field::new(field.name(), DataType::Int32, true), numbers)
+            }
+            _ => (field.as_ref().clone(), array.clone()),
+        };
+        fields.push(field);
+        columns.push(array);
+    }
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
+}
+
 /// Who owns a relation and who may do what with it.
 fn with_missing_columns(classes: &RecordBatch) -> Result<RecordBatch> {
     let rows = classes.num_rows();
@@ -204,6 +241,64 @@ fn with_missing_columns(classes: &RecordBatch) -> Result<RecordBatch> {
         ),
     ];
     with_columns(classes, more)
+}
+
+/// Columns that are lists in PostgreSQL and are taken apart by clients. All are NULL here.
+const LISTS: &[&str] = &[
+    "attacl",
+    "attfdwoptions",
+    "attoptions",
+    "datacl",
+    "defaclacl",
+    "evttags",
+    "extcondition",
+    "extconfig",
+    "fdwacl",
+    "fdwoptions",
+    "ftoptions",
+    "lanacl",
+    "nspacl",
+    "proacl",
+    "proargnames",
+    "proconfig",
+    "setconfig",
+    "spcacl",
+    "spcoptions",
+    "srvacl",
+    "srvoptions",
+    "typacl",
+    "umoptions",
+];
+
+/// Columns that had another name in the version that clients are told: the old name, and the new.
+const RENAMED: &[(&str, &str)] = &[
+    ("colliculocale", "colllocale"),
+    ("daticulocale", "datlocale"),
+];
+
+/// A table with the types and names that clients of the version expect.
+fn completed(batch: RecordBatch) -> Result<RecordBatch> {
+    let rows = batch.num_rows();
+    let list = DataType::new_list(DataType::Utf8, true);
+    let fields = batch.schema().fields().iter().cloned().collect::<Vec<_>>();
+    let columns = fields.into_iter().zip(batch.columns().iter().cloned());
+    let columns = columns.map(
+        |(field, array)| match LISTS.contains(&field.name().as_str()) {
+            true => {
+                let field = Field::new(field.name(), list.clone(), true);
+                (Arc::new(field), new_null_array(&list, rows))
+            }
+            false => (field, array),
+        },
+    );
+    let (fields, columns): (Vec<Arc<Field>>, Vec<ArrayRef>) = columns.unzip();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+    let old = RENAMED.iter().filter_map(|(old, new)| {
+        let column = batch.column_by_name(new)?.clone();
+        Some((Field::new(*old, column.data_type().clone(), true), column))
+    });
+    let old = old.collect();
+    with_columns(&batch, old)
 }
 
 fn owned(batch: RecordBatch) -> Result<RecordBatch> {
@@ -306,32 +401,6 @@ fn descriptions(relations: &Relations) -> Result<RecordBatch> {
         Arc::new(texts),
     ];
     Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
-}
-
-/// The owner of everything, who cannot log in. Who can is told to nobody.
-fn roles() -> Result<RecordBatch> {
-    let no = || -> ArrayRef { Arc::new(BooleanArray::from(vec![false])) };
-    let number = |value: i32| -> ArrayRef { Arc::new(Int32Array::from(vec![value])) };
-    let text = |value: Option<&str>| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };
-    let list = DataType::new_list(DataType::Utf8, true);
-    let columns: Vec<(&str, ArrayRef)> = vec![
-        ("oid", number(OWNER)),
-        ("rolname", text(Some(CATALOG))),
-        ("rolsuper", no()),
-        ("rolinherit", no()),
-        ("rolcreaterole", no()),
-        ("rolcreatedb", no()),
-        ("rolcanlogin", no()),
-        ("rolreplication", no()),
-        ("rolconnlimit", number(-1)),
-        ("rolpassword", text(None)),
-        ("rolvaliduntil", text(None)),
-        ("rolbypassrls", no()),
-        ("rolconfig", new_null_array(&list, 1)),
-    ];
-    Ok(RecordBatch::try_from_iter_with_nullable(
-        columns.into_iter().map(|(name, array)| (name, array, true)),
-    )?)
 }
 
 /// Names and columns of all tables, without opening one.

@@ -5,6 +5,7 @@
 mod access;
 #[path = "../../../../pipelines/tests/it/cases.rs"]
 mod cases;
+mod client_queries;
 mod completeness;
 mod dictionary;
 mod exact;

@@ -29,7 +29,7 @@ async fn batches_of(
     service.ask(request).await?.rows.try_collect().await
 }
 
-async fn answer_of(
+pub async fn answer_of(
     service: &QueryService,
     sql: &str,
     parameters: Vec<Parameter>,
@@ -108,7 +108,7 @@ async fn numbers_of_relations_stay_and_lead_to_columns_and_comments() {
                     atttypid = 1700 AND atttypmod > 0";
     let decimals = rows(&service, decimals).await;
     assert_ne!(decimals[0][0], "0", "no amount says how many digits it has");
-    assert_eq!(decimals[0][1], "numeric(38)");
+    assert_eq!(decimals[0][1], "numeric(38,0)");
     let comments = rows(
         &service,
         "SELECT count(*) FROM pg_description WHERE objsubid = 0 AND classoid = 1259",

@@ -32,8 +32,10 @@ pub struct Parameter {
 pub enum ParameterKind {
     /// bool
     Bool,
-    /// int2, int4, int8 and oid
+    /// int2, int4 and int8
     Int,
+    /// oid
+    Oid,
     /// float4 and float8
     Float,
     /// numeric

@@ -38,7 +38,7 @@ pub(super) mod lexer;
 mod login;
 pub mod message;
 mod outcome;
-mod parameter;
+pub mod parameter;
 mod reader;
 mod reply;
 mod running;

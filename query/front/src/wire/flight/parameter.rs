@@ -95,7 +95,9 @@ fn value_at(column: &ArrayRef, kind: &ParameterKind, row: usize) -> Result<Param
     let column = cast_row(column, row, &arrow_type(kind))?;
     Ok(match kind {
         ParameterKind::Bool => ParameterValue::Bool(column.as_boolean().value(0)),
-        ParameterKind::Int => ParameterValue::Int(column.as_primitive::<Int64Type>().value(0)),
+        ParameterKind::Int | ParameterKind::Oid => {
+            ParameterValue::Int(column.as_primitive::<Int64Type>().value(0))
+        }
         ParameterKind::Float => {
             ParameterValue::Float(column.as_primitive::<Float64Type>().value(0).to_bits())
         }
@@ -148,7 +150,7 @@ pub(super) fn schema_of(kinds: &[ParameterKind]) -> Schema {
 fn arrow_type(kind: &ParameterKind) -> DataType {
     match kind {
         ParameterKind::Bool => DataType::Boolean,
-        ParameterKind::Int => DataType::Int64,
+        ParameterKind::Int | ParameterKind::Oid => DataType::Int64,
         ParameterKind::Float => DataType::Float64,
         ParameterKind::Numeric => DataType::Decimal128(38, 10),
         ParameterKind::Text => DataType::Utf8,

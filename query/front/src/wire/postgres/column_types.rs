@@ -124,7 +124,8 @@ pub(super) fn kind_of(oid: u32) -> Option<ParameterKind> {
 fn plain_kind(of: &Type) -> ParameterKind {
     match *of {
         Type::BOOL => ParameterKind::Bool,
-        Type::INT2 | Type::INT4 | Type::INT8 | Type::OID => ParameterKind::Int,
+        Type::INT2 | Type::INT4 | Type::INT8 => ParameterKind::Int,
+        Type::OID => ParameterKind::Oid,
         Type::FLOAT4 | Type::FLOAT8 => ParameterKind::Float,
         Type::NUMERIC => ParameterKind::Numeric,
         Type::BYTEA => ParameterKind::Bytes,
@@ -142,6 +143,7 @@ pub(super) fn type_of_kind(kind: &ParameterKind) -> Type {
     match kind {
         ParameterKind::Bool => Type::BOOL,
         ParameterKind::Int => Type::INT8,
+        ParameterKind::Oid => Type::OID,
         ParameterKind::Float => Type::FLOAT8,
         ParameterKind::Numeric => Type::NUMERIC,
         ParameterKind::Text => Type::TEXT,

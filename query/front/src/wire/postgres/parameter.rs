@@ -10,6 +10,8 @@ use crate::sql::{ParameterKind, ParameterValue};
 use crate::sqlstate::SqlState;
 use crate::wire::postgres::encode::time::{EPOCH_DAYS, EPOCH_MICROS};
 
+mod interval;
+
 /// Items that a list may have.
 const MAX_ITEMS: usize = 1_000_000;
 
@@ -33,7 +35,9 @@ pub(super) fn of_text(
                 _ => return Err(unfit()),
             })
         }
-        Some(ParameterKind::Int) => ParameterValue::Int(trimmed.parse().map_err(|_| unfit())?),
+        Some(ParameterKind::Int | ParameterKind::Oid) => {
+            ParameterValue::Int(trimmed.parse().map_err(|_| unfit())?)
+        }
         Some(ParameterKind::Float) => {
             let number: f64 = trimmed.parse().map_err(|_| unfit())?;
             ParameterValue::Float(number.to_bits())
@@ -43,8 +47,18 @@ pub(super) fn of_text(
             ParameterValue::Bytes(from_hex(digits).ok_or_else(unfit)?)
         }
         Some(ParameterKind::List(item)) => list_of_text(item, trimmed).ok_or_else(unfit)??,
+        Some(ParameterKind::Interval) => match interval::of_text(trimmed) {
+            Some((months, days, micros)) => ParameterValue::Interval(months, days, micros),
+            // Other forms are the engine's to read.
+            None => ParameterValue::Text(text.to_owned()),
+        },
         _ => ParameterValue::Text(text.to_owned()),
     })
+}
+
+/// Reads a list that came as text before anybody knew that it is one.
+pub fn list_of_untyped_text(item: &ParameterKind, text: &str) -> Option<ParameterValue> {
+    list_of_text(item, text.trim())?.ok()
 }
 
 /// Reads a parameter's bytes. `oid` is the type that the client declared, or 0.
@@ -62,7 +76,7 @@ pub(super) fn of_binary(
 fn read_binary(kind: &ParameterKind, oid: u32, bytes: &[u8]) -> Option<ParameterValue> {
     Some(match kind {
         ParameterKind::Bool => ParameterValue::Bool(<[u8; 1]>::try_from(bytes).ok()? != [0]),
-        ParameterKind::Int if oid == Type::OID.oid() => {
+        ParameterKind::Oid => {
             ParameterValue::Int(u32::from_be_bytes(bytes.try_into().ok()?).into())
         }
         ParameterKind::Int => ParameterValue::Int(match bytes.len() {
@@ -161,6 +175,8 @@ fn list_of_text(item: &ParameterKind, text: &str) -> Option<Result<ParameterValu
                 items.push((std::mem::take(&mut current), std::mem::take(&mut quoted)))
             }
             '{' | '}' if !inside => return None,
+            // Space around an item is none of it.
+            space if !inside && space.is_whitespace() && (quoted || current.is_empty()) => {}
             char => current.push(char),
         }
     }
@@ -289,6 +305,10 @@ mod tests {
         assert_eq!(
             of_text(Some(&texts), br#"{a,"b, \"c\"","NULL",""}"#).unwrap(),
             ParameterValue::List(vec![text("a"), text("b, \"c\""), text("NULL"), text("")])
+        );
+        assert_eq!(
+            of_text(Some(&texts), br#"{ "r", "v" , w x }"#).unwrap(),
+            ParameterValue::List(vec![text("r"), text("v"), text("w x")])
         );
         assert_eq!(
             of_text(Some(&ints), b"{}").unwrap(),

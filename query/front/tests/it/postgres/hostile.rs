@@ -3,6 +3,8 @@
 use headframe_query_front::wire::postgres::message::{read_message, read_startup};
 use headframe_query_front::{PostgresConfig, QueryConfig};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use tokio::io::AsyncWriteExt;
 
 use super::client::{Wire, kinds, sqlstate, tag};
@@ -154,4 +156,31 @@ proptest! {
         let _ = read_message(kind, &body);
         let _ = read_startup(&body);
     }
+}
+
+#[tokio::test]
+async fn any_row_of_messages_is_answered_and_hurts_nobody_else() {
+    let wire = Wire::start().await;
+    let mut other = wire.connect().await;
+    let mut runner = TestRunner::deterministic();
+    let rows = prop::collection::vec(almost_messages(), 0..12);
+    for case in 0..200 {
+        let messages = rows.new_tree(&mut runner).unwrap().current();
+        let mut bytes = Vec::new();
+        for (kind, body) in messages.iter().chain([&(b'S', Vec::new())]) {
+            bytes.push(*kind);
+            bytes.extend((body.len() as u32 + 4).to_be_bytes());
+            bytes.extend(body);
+        }
+        let mut client = wire.connect().await;
+        // The server may have closed by the time the last of it is written.
+        let _ = client.stream.write_all(&bytes).await;
+        let answered = kinds(&client.until_ready().await);
+        let left = messages.iter().any(|(kind, _)| *kind == b'X');
+        assert!(
+            answered.ends_with(['Z', 'E']) || left,
+            "case {case}: {answered:?} to {messages:?}"
+        );
+    }
+    assert_eq!(tag(&other.query("rows 1").await), "SELECT 1");
 }

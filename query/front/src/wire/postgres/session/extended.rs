@@ -179,7 +179,11 @@ impl Session {
 
     async fn describe_statement(&mut self, statement: &Prepared) -> Result<(), Failure> {
         let kinds: Vec<ParameterKind> = match statement.command {
-            Command::Query => self.description(statement).await?.parameters.clone(),
+            Command::Query | Command::Copy { .. } | Command::Declare { .. }
+                if !statement.oids.is_empty() || matches!(statement.command, Command::Query) =>
+            {
+                self.description(statement).await?.parameters.clone()
+            }
             _ => Vec::new(),
         };
         let oids =
@@ -296,7 +300,10 @@ impl Session {
         self.check_transaction(&command)?;
         match command {
             Command::Query => self.execute_query(portal, max_rows).await,
-            Command::Copy { sql, form } => self.copy(&sql, &form).await,
+            Command::Copy { sql, form } => {
+                let parameters = std::mem::take(&mut portal.parameters);
+                self.copy(&sql, &form, parameters).await
+            }
             Command::Fetch {
                 cursor,
                 count,
@@ -306,7 +313,8 @@ impl Session {
                 self.fetch(&cursor, count, send, &formats).await
             }
             command => {
-                let answer = self.run_local(command).await?;
+                let parameters = std::mem::take(&mut portal.parameters);
+                let answer = self.run_local(command, parameters).await?;
                 answer.send(&mut self.output);
                 Ok(())
             }

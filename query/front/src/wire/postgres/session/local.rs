@@ -1,6 +1,7 @@
 //! Statements that the front answers itself, from what it knows of the session.
 
 use crate::error::{ErrorCode, QueryError};
+use crate::sql::Parameter;
 use crate::sqlstate::SqlState;
 use crate::wire::postgres::command::Command;
 use crate::wire::postgres::outcome::Failure;
@@ -36,7 +37,13 @@ impl LocalAnswer {
 
 impl Session {
     /// Answers a statement that is not the engine's.
-    pub(super) async fn run_local(&mut self, command: Command) -> Result<LocalAnswer, Failure> {
+    ///
+    /// The query of a cursor may have parameters.
+    pub(super) async fn run_local(
+        &mut self,
+        command: Command,
+        parameters: Vec<Parameter>,
+    ) -> Result<LocalAnswer, Failure> {
         Ok(match command {
             Command::Begin(tag) => {
                 self.transaction = Transaction::Open;
@@ -80,7 +87,7 @@ impl Session {
             }
             Command::Declare { name, hold, sql } => {
                 self.check_new_portal(&name)?;
-                let running = self.start(&sql, Vec::new()).await?;
+                let running = self.start(&sql, parameters).await?;
                 // A cursor outside a transaction would be gone at once, which nobody wants.
                 let hold = hold || self.transaction == Transaction::Idle;
                 self.portals.insert(name, Portal::cursor(running, hold));

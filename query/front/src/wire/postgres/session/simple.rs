@@ -3,6 +3,7 @@
 use tokio::io::AsyncWrite;
 
 use crate::error::{ErrorCode, QueryError};
+use crate::sql::Parameter;
 use crate::sqlstate::SqlState;
 use crate::wire::postgres::command::{self, Command};
 use crate::wire::postgres::copy::CopyForm;
@@ -32,7 +33,7 @@ impl Session {
                         .await?;
                     self.output.command_complete(&format!("SELECT {rows}"));
                 }
-                Command::Copy { sql, form } => self.copy(&sql, &form).await?,
+                Command::Copy { sql, form } => self.copy(&sql, &form, Vec::new()).await?,
                 Command::Fetch {
                     cursor,
                     count,
@@ -47,7 +48,7 @@ impl Session {
                     self.fetch(&cursor, count, send, &[]).await?;
                 }
                 command => {
-                    let answer = self.run_local(command).await?;
+                    let answer = self.run_local(command, Vec::new()).await?;
                     answer.describe(&mut self.output);
                     answer.send(&mut self.output);
                 }
@@ -85,8 +86,13 @@ impl Session {
     }
 
     /// Sends all rows of a query as a COPY.
-    pub(super) async fn copy(&mut self, sql: &str, form: &CopyForm) -> Result<(), Failure> {
-        let mut running = self.start(sql, Vec::new()).await?;
+    pub(super) async fn copy(
+        &mut self,
+        sql: &str,
+        form: &CopyForm,
+        parameters: Vec<Parameter>,
+    ) -> Result<(), Failure> {
+        let mut running = self.start(sql, parameters).await?;
         let format = form.format() as u8;
         let columns = running.schema().fields().len();
         self.output.message(b'H', |out| {
