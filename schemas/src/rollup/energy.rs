@@ -80,7 +80,8 @@ parts AS (
   SELECT CAST(event_time AS BIGINT) - CAST(event_time AS BIGINT) % 10000000 AS b, site, meter,
     1 AS samples, CAST(round(power_w * 1000) AS BIGINT) AS power_sum_mw,
     power_w AS power_min_w, power_w AS power_max_w, 0 AS energy_uwh,
-    CASE WHEN ingest_time > event_time + INTERVAL '10 seconds' THEN 1 ELSE 0 END AS late_samples
+    CASE WHEN CAST(ingest_time AS BIGINT) - 10000000 > CAST(event_time AS BIGINT)
+    THEN 1 ELSE 0 END AS late_samples
   FROM rows
   UNION ALL
   SELECT b, site, meter, 0, 0, NULL, NULL, energy_uwh, 0 FROM energy WHERE energy_uwh <> 0)

@@ -64,7 +64,8 @@ const SUMS: &str = "\
     AS DECIMAL(38,0)) AS accepted_difficulty,
   CAST(sum(CAST(CASE WHEN outcome = 'accepted' THEN 0 ELSE difficulty END AS DECIMAL(20,0)))
     AS DECIMAL(38,0)) AS rejected_difficulty,
-  sum(CASE WHEN ingest_time > event_time + INTERVAL '10 seconds' THEN 1 ELSE 0 END) AS late_shares";
+  sum(CASE WHEN CAST(ingest_time AS BIGINT) - 10000000 > CAST(event_time AS BIGINT)
+    THEN 1 ELSE 0 END) AS late_shares";
 
 impl Rollup for HashrateRollup {
     fn family(&self) -> &'static str {

@@ -51,7 +51,8 @@ const SUMS: &str = "\
   CAST(sum(CAST(CAST(round(value * 1000000) AS BIGINT) AS DECIMAL(20,0))) AS DECIMAL(38,0))
     AS value_sum_micro,
   min(value) AS value_min, max(value) AS value_max,
-  sum(CASE WHEN ingest_time > event_time + INTERVAL '10 seconds' THEN 1 ELSE 0 END) AS late_readings";
+  sum(CASE WHEN CAST(ingest_time AS BIGINT) - 10000000 > CAST(event_time AS BIGINT)
+    THEN 1 ELSE 0 END) AS late_readings";
 
 impl Rollup for SensorsRollup {
     fn family(&self) -> &'static str {
