@@ -93,9 +93,9 @@ impl Catalog {
         })
     }
 
-    /// Sets up the tables that `references` name and that exist for whoever reads, with the rows that
-    /// he may read. Other names are left for the planner to complain about. `describing` stands in
-    /// place of our own `information_schema`.
+    /// Sets up the tables that `references` name and that exist for whoever reads, with the rows
+    /// that he may read. Other names are left for the planner to complain about. `describing`
+    /// stands in place of our own `information_schema`.
     pub async fn prepare(
         &self,
         base: &SessionState,
@@ -116,17 +116,11 @@ impl Catalog {
             .filter(|source| needs.contains_key(source.stream().name()))
             .collect();
         check_one_version(moment.at, &used)?;
-        let takes = used.iter().map(|source| {
-            let rollups: Vec<&'static dyn Rollup> =
-                rollups_of(&needs[source.stream().name()], source.stream().name());
-            let own = own_rows(reads, source.stream());
-            async move {
-                let own = own?;
-                let read = StreamSnapshot::read(source.as_ref(), &rollups, moment.at, moment.wait);
-                Ok::<_, EngineError>(read.await?.restricted_to(own))
-            }
-        });
         let begun = Instant::now();
+        let takes = used.iter().map(|source| {
+            let required = &needs[source.stream().name()];
+            take(source.as_ref(), required, moment, reads)
+        });
         let taken = try_join_all(takes).await?;
         // They are read at the same time, so that the longest wait is everybody's.
         let tail_wait = taken.iter().map(|taken| taken.tail_wait).max();
@@ -137,14 +131,7 @@ impl Catalog {
         for (source, taken) in used.iter().zip(&taken) {
             let required = &needs[source.stream().name()];
             if required.rows {
-                let (rows, all_good) = (taken.rows_after(None)?, taken.all_good());
-                let table = raw::good_rows(
-                    source.stream(),
-                    &reads.of_stream(source.stream()),
-                    rows,
-                    all_good,
-                    taken.good_rows(),
-                )?;
+                let table = good_rows(source.stream(), taken, reads)?;
                 schema.register_table(source.stream().name().to_owned(), table)?;
             }
             if required.rejects {
@@ -179,8 +166,32 @@ impl Catalog {
     }
 }
 
-/// The rows of a stream that somebody may read where he may not read all; an error where he may read
-/// none, which no statement gets to.
+/// Takes one look at a stream, from which only the rows leave that may be read.
+async fn take(
+    source: &dyn Source,
+    required: &Need,
+    moment: Moment,
+    reads: &ReadScope,
+) -> Result<StreamSnapshot, EngineError> {
+    let own = own_rows(reads, source.stream())?;
+    let rollups = rollups_of(required, source.stream().name());
+    let read = StreamSnapshot::read(source, &rollups, moment.at, moment.wait);
+    Ok(read.await?.restricted_to(own))
+}
+
+/// The table of a stream's good rows.
+fn good_rows(
+    stream: &dyn Stream,
+    taken: &StreamSnapshot,
+    reads: &ReadScope,
+) -> Result<Arc<dyn TableProvider>, EngineError> {
+    let (access, rows) = (reads.of_stream(stream), taken.rows_after(None)?);
+    let table = raw::good_rows(stream, &access, rows, taken.all_good(), taken.good_rows())?;
+    Ok(table)
+}
+
+/// The rows of a stream that somebody may read where he may not read all; an error where he may
+/// read none, which no statement gets to.
 fn own_rows(reads: &ReadScope, stream: &dyn Stream) -> Result<Option<OwnRows>, QueryError> {
     match reads.of_stream(stream) {
         RowAccess::All => Ok(None),

@@ -19,7 +19,6 @@ use arrow::array::{Array, ArrayRef, AsArray, MAX_INLINE_VIEW_LEN, StringViewArra
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, UInt32Type};
 use arrow::record_batch::RecordBatch;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DataFusionError, HashMap, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::logical_expr::ColumnarValue;
@@ -32,6 +31,10 @@ use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceC
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
+
+mod relied;
+
+use relied::is_relied_below;
 
 /// Places remembered for each thread that reads a column.
 const SLOTS: usize = 4_096;
@@ -48,11 +51,34 @@ pub fn by_number(
     plan: Arc<dyn ExecutionPlan>,
     pool: &Arc<dyn MemoryPool>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    plan.transform_up(|node| match rewritten(&node, pool)? {
-        Some(better) => Ok(Transformed::yes(better)),
-        None => Ok(Transformed::no(node)),
-    })
-    .data()
+    descend(plan, false, pool)
+}
+
+/// The same below a node. Groups that are made by number lie in other partitions than their names
+/// would: where something above relies on the partition of a name, they are made by name.
+fn descend(
+    node: Arc<dyn ExecutionPlan>,
+    relied_on: bool,
+    pool: &Arc<dyn MemoryPool>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let relied_below = is_relied_below(&node, relied_on);
+    let children: Vec<Arc<dyn ExecutionPlan>> = node
+        .children()
+        .into_iter()
+        .map(|child| descend(child.clone(), relied_below, pool))
+        .collect::<Result<_>>()?;
+    let is_same = (node.children().into_iter().zip(&children)).all(|(a, b)| Arc::ptr_eq(a, b));
+    let node = match is_same {
+        true => node,
+        false => node.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )?,
+    };
+    match relied_on {
+        true => Ok(node),
+        false => Ok(rewritten(&node, pool)?.unwrap_or(node)),
+    }
 }
 
 /// The two halves of a grouping, or its only one twice, and what lies between them, outermost

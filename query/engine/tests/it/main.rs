@@ -12,6 +12,7 @@ mod exact;
 mod formats;
 mod limits;
 mod output_limits;
+mod own_rows;
 mod past;
 mod payments;
 mod pg_catalog;

@@ -98,7 +98,7 @@ async fn expected(rollup: &dyn Rollup, all: &RecordBatch, view: &str, sql: &str)
 
 /// A source whose rollup was stored in steps that end at `steps`, whose raw table ends at `stored`,
 /// and whose rest is in memory.
-async fn source(
+pub async fn source(
     rollup: &'static dyn Rollup,
     all: &RecordBatch,
     steps: &[i64],

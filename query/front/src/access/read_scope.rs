@@ -1,5 +1,5 @@
-//! What of the tables somebody may read. It travels with each statement and each subscription to the
-//! place where rows are read, and is enforced there.
+//! What of the tables somebody may read. It travels with each statement and each subscription to
+//! the place where rows are read, and is enforced there.
 //!
 //! What a stream's rows ask of their reader is the stream's own to say. A request that says nothing
 //! of its reader reads nothing.
