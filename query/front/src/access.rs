@@ -45,6 +45,8 @@ pub(crate) enum WireLogin {
     Open(Principal),
     /// With this token as the password.
     Token(Principal, String),
+    /// As the account store says.
+    Account,
     /// Not at all.
     Nobody,
 }
@@ -165,14 +167,25 @@ impl Guard {
         }
     }
 
-    /// How a user of a wire that has users comes in: `reader` and `operator` with their tokens, and
-    /// every other as a reader where reading needs none.
+    /// How a user of a wire that has users comes in: `reader` and `operator` with their tokens, the
+    /// users of the account store with their passwords, and every other as a reader where reading
+    /// needs none.
     pub(crate) fn wire_login(&self, user: &str) -> WireLogin {
-        match (self.tokens.of_user(user), self.tokens.need_none_to_read()) {
-            (Some((principal, token)), _) => WireLogin::Token(principal, token),
-            (None, true) => WireLogin::Open(Principal::local()),
-            (None, false) => WireLogin::Nobody,
+        if let Some((principal, token)) = self.tokens.of_user(user) {
+            return WireLogin::Token(principal, token);
         }
+        let accounts = self.accounts.as_ref();
+        match self.tokens.need_none_to_read() {
+            true if accounts.is_some_and(|accounts| accounts.has_user(user)) => WireLogin::Account,
+            true => WireLogin::Open(Principal::local()),
+            false if accounts.is_some() => WireLogin::Account,
+            false => WireLogin::Nobody,
+        }
+    }
+
+    /// Users and service tokens, where this process has them.
+    pub(crate) fn accounts(&self) -> Option<&Accounts> {
+        self.accounts.as_ref()
     }
 
     /// Whether readers need a token.

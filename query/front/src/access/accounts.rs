@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use futures::StreamExt;
 use headframe_schemas::stream::access::AccessEvent;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::now_us;
 use directory::Directory;
@@ -28,6 +28,7 @@ mod program_session;
 mod record;
 pub mod secret;
 pub mod session;
+mod standing;
 pub mod store;
 mod throttle;
 mod uses;
@@ -35,6 +36,7 @@ mod uses;
 pub use bearer::TokenRefusal;
 pub use change::{AccountError, Actor, Listed, NewAccount};
 pub use login::{LoginError, ScramSecret, Wire};
+pub(crate) use standing::Standing;
 
 /// Tokens and sessions whose last use waits to be written.
 const MAX_WAITING_USES: usize = 256;
@@ -52,6 +54,8 @@ struct Inner {
     programs: ProgramSessions,
     /// Tokens and sessions that were used.
     uses: mpsc::Sender<Use>,
+    /// Counts the changes of the copy.
+    changes: watch::Sender<u64>,
 }
 
 /// Keeps the copy up to date, and writes when tokens were used last.
@@ -80,6 +84,7 @@ impl Accounts {
             login: Login::new()?,
             programs: ProgramSessions::default(),
             uses: sender,
+            changes: watch::Sender::new(0),
         };
         let accounts = Self {
             inner: Arc::new(inner),
@@ -102,6 +107,7 @@ impl Accounts {
     fn change(&self, change: impl FnOnce(&mut Directory)) {
         let directory = self.inner.directory.write();
         change(&mut directory.unwrap_or_else(std::sync::PoisonError::into_inner));
+        self.inner.changes.send_modify(|count| *count += 1);
     }
 
     /// Puts an entry into the copy, unless a newer one is there.

@@ -15,13 +15,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Guard;
+use crate::access::accounts::Standing;
+use crate::access::{Guard, Proof};
 use crate::app_state::AppState;
 use crate::config::PostgresConfig;
 use crate::connection::limits::ConnectionLimits;
 use crate::sqlstate::SqlState;
-use crate::wire::postgres::backends::Backends;
-use crate::wire::postgres::login::Login;
+use crate::wire::postgres::backends::{Backends, RunningQuery};
+use crate::wire::postgres::login::{Admitted, Caller, Login};
 use crate::wire::postgres::message::Startup;
 use crate::wire::postgres::outcome::{Ended, Input, Output};
 use crate::wire::postgres::reader::MessageReader;
@@ -131,12 +132,19 @@ impl PostgresWire {
             () = stop.cancelled() => Err(Ended::Gone),
         };
         match entered {
-            Ok(Some(entered)) => {
+            Ok(Some((entered, standing))) => {
                 let idle = Duration::from_secs(self.config.idle_timeout_s);
                 let (app, backend) = (self.app.clone(), self.backends.register());
+                let query = backend.query.clone();
                 let session = Session::new(app, (input, output), entered, backend, idle);
+                let stop = stop.child_token();
+                let revoked = self.end_when_revoked(standing, &stop, query);
                 // A session is large, and most connections are none yet.
-                Box::pin(session.run(stop)).await;
+                let run = Box::pin(session.run(&stop));
+                tokio::select! {
+                    () = run => {}
+                    () = revoked => {}
+                }
             }
             Err(Ended::Refused(state, message)) => {
                 output.error(Severity::Fatal, state, &message, "");
@@ -154,7 +162,7 @@ impl PostgresWire {
         input: &mut Input,
         output: &mut Output,
         deadline: Instant,
-    ) -> Result<Option<Entered>, Ended> {
+    ) -> Result<Option<(Entered, Option<Standing>)>, Ended> {
         for _ in 0..MAX_STARTUP_PACKETS {
             match input.startup(deadline).await? {
                 Startup::Tls | Startup::Gss => {
@@ -177,6 +185,25 @@ impl PostgresWire {
         Err(Ended::Refused(SqlState::ProtocolViolation, message))
     }
 
+    /// Returns some time after the rights that a session rests on ended: until then it may tell its
+    /// client why it ends.
+    async fn end_when_revoked(
+        &self,
+        standing: Option<Standing>,
+        stop: &CancellationToken,
+        query: RunningQuery,
+    ) {
+        let Some(standing) = standing else {
+            return std::future::pending().await;
+        };
+        standing.ended().await;
+        stop.cancel();
+        if let (Some(id), Ok(queries)) = (query.id(), self.app.queries()) {
+            queries.running().cancel(&id);
+        }
+        tokio::time::sleep(REFUSAL).await;
+    }
+
     /// Ends what a session does, for whoever knows its key. The answer is the same either way.
     fn cancel(&self, backend: i32, key: &[u8]) {
         if let (Some(id), Ok(queries)) = (self.backends.query_of(backend, key), self.app.queries())
@@ -193,7 +220,7 @@ impl PostgresWire {
         deadline: Instant,
         minor: u16,
         parameters: Vec<(String, String)>,
-    ) -> Result<Entered, Ended> {
+    ) -> Result<(Entered, Option<Standing>), Ended> {
         let extensions = parameters.iter().map(|(name, _)| name.as_str());
         let extensions: Vec<&str> = extensions
             .filter(|name| name.starts_with("_pq_."))
@@ -216,21 +243,31 @@ impl PostgresWire {
             let message = "this server has no replication".to_owned();
             return Err(Ended::Refused(SqlState::FeatureNotSupported, message));
         }
-        let principal = self
-            .login
-            .admit(user, peer.ip(), input, output, deadline)
-            .await?;
+        let caller = Caller {
+            user,
+            peer: peer.ip(),
+            is_private: false,
+        };
+        let Admitted {
+            principal,
+            standing,
+        } = self.login.admit(caller, input, output, deadline).await?;
         let mut settings = SessionSettings::new(user);
         for (name, value) in settings_of(&parameters) {
             settings
                 .set(&name.to_lowercase(), Some(value.to_owned()))
                 .map_err(|error| Ended::Refused(error.sqlstate(), error.message))?;
         }
-        Ok(Entered {
+        let user = match principal.proof {
+            Proof::Token => principal.name.to_string(),
+            _ => user.to_owned(),
+        };
+        let entered = Entered {
             principal,
             settings,
-            user: user.to_owned(),
-        })
+            user,
+        };
+        Ok((entered, standing))
     }
 }
 

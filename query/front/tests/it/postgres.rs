@@ -1,11 +1,13 @@
 //! The PostgreSQL wire before an engine whose answers are known: sessions, both protocols, limits,
 //! and clients that do not follow the protocol.
 
+mod accounts;
 mod client;
 pub mod engine;
 mod extended;
 mod hostile;
 mod login;
+mod scram;
 
 use std::time::Duration;
 

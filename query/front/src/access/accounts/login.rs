@@ -127,6 +127,11 @@ impl Accounts {
         self.end_login(wire, name, peer, user)
     }
 
+    /// Whether there is a user of this name.
+    pub(crate) fn has_user(&self, name: &str) -> bool {
+        self.read(|directory| directory.user(name).is_some())
+    }
+
     /// What SCRAM needs to check the password of this name; for nobody's name something that no
     /// password fits. The attempt counts as failed until [`Accounts::scram_succeeded`].
     pub fn scram_secret(
@@ -175,7 +180,13 @@ impl Accounts {
         let _ = self.end_login(wire, name, peer, None);
     }
 
-    fn begin_login(&self, wire: Wire, name: &str, peer: IpAddr) -> Result<(), LoginError> {
+    /// Begins an attempt, which counts as failed until it succeeds.
+    pub(crate) fn begin_login(
+        &self,
+        wire: Wire,
+        name: &str,
+        peer: IpAddr,
+    ) -> Result<(), LoginError> {
         let begun = self
             .inner
             .login
@@ -199,9 +210,20 @@ impl Accounts {
             self.note_login(wire, name, peer, None, "refused");
             return Err(LoginError::Wrong);
         };
-        self.inner.login.throttle().succeed(name, network_of(peer));
-        self.note_login(wire, name, peer, Some(&principal), "ok");
+        self.login_succeeded(wire, name, peer, &principal);
         Ok(principal)
+    }
+
+    /// The attempt was made by this one.
+    pub(crate) fn login_succeeded(
+        &self,
+        wire: Wire,
+        name: &str,
+        peer: IpAddr,
+        principal: &Principal,
+    ) {
+        self.inner.login.throttle().succeed(name, network_of(peer));
+        self.note_login(wire, name, peer, Some(principal), "ok");
     }
 
     fn note_login(

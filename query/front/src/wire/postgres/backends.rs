@@ -77,7 +77,7 @@ impl Backends {
                 .zip(session.key)
                 .fold(0, |sum, (a, b)| sum | (a ^ b))
                 == 0;
-        same.then(|| session.query.lock().clone()).flatten()
+        same.then(|| session.query.id()).flatten()
     }
 
     /// The list is whole between any two statements, so that a panic elsewhere cannot have left it
@@ -92,6 +92,11 @@ impl RunningQuery {
     pub(super) fn mark(&self, id: &str) -> RunningMark {
         *self.lock() = Some(id.to_owned());
         RunningMark(self.clone())
+    }
+
+    /// The id of what runs.
+    pub(super) fn id(&self) -> Option<String> {
+        self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<String>> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use headframe_query_front::access::accounts::Accounts;
 use headframe_query_front::{PostgresConfig, QueryConfig, Server, Services};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,6 +29,15 @@ impl Wire {
     }
 
     pub async fn start_with(query: QueryConfig, postgres: PostgresConfig) -> Self {
+        Self::start_for(query, postgres, None).await
+    }
+
+    /// The same with users.
+    pub async fn start_for(
+        query: QueryConfig,
+        postgres: PostgresConfig,
+        accounts: Option<Accounts>,
+    ) -> Self {
         let seen = Seen::default();
         let services = Services {
             engines: Some(engines(&seen)),
@@ -35,6 +45,7 @@ impl Wire {
                 listen: Some("127.0.0.1:0".parse().unwrap()),
                 ..postgres
             },
+            accounts,
             ..Services::default()
         };
         let bound = Server::bind(query, services).await.unwrap();
