@@ -145,6 +145,7 @@ impl Service {
         }
         let sources = http::sources(&components);
         if !sources.is_empty() {
+            services.live_tails = http::live_tails(&components);
             services.engines =
                 Some(service.start_engines(&components, sources, &mut services.ready)?);
         }

@@ -46,6 +46,15 @@ pub const INGEST_DATE: Column = Column::new(
     "The UTC day of ingest_time; the partition.",
 );
 
+/// The columns of a raw table's good rows as users see them: the stream's own first, then where the
+/// row came from.
+pub fn visible_columns(stream: &dyn Stream) -> Vec<Column> {
+    let mut columns = stream.columns().to_vec();
+    columns.extend([INGEST_TIME, SEQ, ROW]);
+    columns.extend_from_slice(PRODUCER_COLUMNS);
+    columns
+}
+
 /// A Delta table.
 #[derive(Debug, Clone)]
 pub struct Table {

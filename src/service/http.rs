@@ -7,7 +7,7 @@ use axum::http::Method;
 use headframe_ingest::http as http_ingest;
 use headframe_pipelines::signature::SigningKey;
 use headframe_query_engine::{DeltaTables, Source, StreamSource};
-use headframe_query_front::{Probe, RouteHandler, Services};
+use headframe_query_front::{LiveTail, Probe, RouteHandler, Services};
 use headframe_sinks::Lake;
 use headframe_sinks::wallet::WalletKind;
 use headframe_stratum::StatsHandle;
@@ -87,20 +87,32 @@ pub fn services(
 pub fn sources(components: &Components) -> Vec<Arc<dyn Source>> {
     match &components.tables {
         Some((lake, streams)) if components.runs(Role::Query) => {
-            streams.iter().map(|stream| source(lake, stream)).collect()
+            let source = |stream| Arc::new(source(lake, stream)) as Arc<dyn Source>;
+            streams.iter().map(source).collect()
         }
         _ => Vec::new(),
     }
 }
 
-fn source(lake: &Lake, stream: &LocalStream) -> Arc<dyn Source> {
+/// The newest rows of the streams, for subscribers; none without the role query.
+pub fn live_tails(components: &Components) -> Vec<Arc<dyn LiveTail>> {
+    match &components.tables {
+        Some((lake, streams)) if components.runs(Role::Query) => streams
+            .iter()
+            .map(|stream| Arc::new(source(lake, stream)) as Arc<dyn LiveTail>)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn source(lake: &Lake, stream: &LocalStream) -> StreamSource {
     let tables = Arc::new(DeltaTables::open(lake, stream.handle.stream));
-    Arc::new(StreamSource::new(
+    StreamSource::new(
         stream.handle.stream,
         stream.handle.tail.clone(),
         tables,
         stream.acknowledged.clone(),
-    ))
+    )
 }
 
 fn payment_service(components: &Components) -> StreamPaymentService {

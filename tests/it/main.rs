@@ -15,6 +15,7 @@ mod full_disk;
 mod kill;
 mod kill_payments;
 mod kill_pool;
+mod live;
 mod mine;
 mod monerod;
 mod money;

@@ -178,6 +178,11 @@ impl Tail {
         }
     }
 
+    /// Notes each change of what is held.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.lock().bytes

@@ -5,7 +5,7 @@ use crate::source::{SourceError, Stored, StoredRows};
 use crate::stream_source::Tables;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
-use headframe_query_front::At;
+use headframe_query_front::{At, OldestRow};
 use headframe_schemas::table::REJECT_REASON;
 use headframe_schemas::{Rollup, Stream, Table, rollup};
 use headframe_sinks::{DataFile, Lake, SinkError, Snapshot, SnapshotReader, SnapshotTable};
@@ -73,6 +73,13 @@ fn stored(snapshot: Arc<Snapshot>) -> Stored {
         .iter()
         .filter_map(|file| file.ranges.get("ingest_time").map(|range| range.1))
         .max();
+    let oldest = snapshot.files.iter().filter_map(|file| {
+        Some(OldestRow {
+            seq: file.ranges.get("seq")?.0,
+            ingest_us: file.ranges.get("ingest_time")?.0,
+        })
+    });
+    let oldest = oldest.min_by_key(|oldest| oldest.seq);
     let good = |file: &Arc<DataFile>| {
         let good = *file.nulls.get(REJECT_REASON.name)?;
         usize::try_from(good).ok()
@@ -91,6 +98,7 @@ fn stored(snapshot: Arc<Snapshot>) -> Stored {
         newest_us: newest,
         all_good,
         good_rows,
+        oldest,
         rows: Arc::new(Rows(snapshot)),
     }
 }

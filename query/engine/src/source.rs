@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
-use headframe_query_front::At;
+use headframe_query_front::{At, OldestRow};
 use headframe_schemas::{Rollup, Stream};
 
 /// One version of a stored table.
@@ -29,6 +29,8 @@ pub struct Stored {
     pub all_good: bool,
     /// How many of a raw table's rows were not refused, where that is known.
     pub good_rows: Option<usize>,
+    /// The oldest row of a raw table, where that is known.
+    pub oldest: Option<OldestRow>,
     /// Its rows.
     pub rows: Arc<dyn StoredRows>,
 }

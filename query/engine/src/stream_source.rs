@@ -7,10 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use headframe_ingest::TailView;
 use headframe_schemas::{Rollup, Stream};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::source::{Live, Source, SourceError, Stored, Tail};
-use headframe_query_front::At;
+use crate::union::newer_than;
+use headframe_query_front::{At, LiveTail, OldestRow, TailRows};
 
 /// Tells how far JetStream has come.
 #[async_trait]
@@ -82,6 +84,39 @@ impl Source for StreamSource {
 
     async fn rollup(&self, rollup: &'static dyn Rollup, at: At) -> Result<Stored, SourceError> {
         self.tables.rollup(rollup, at).await
+    }
+}
+
+#[async_trait]
+impl LiveTail for StreamSource {
+    fn stream(&self) -> &'static dyn Stream {
+        self.stream
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.tail.changes()
+    }
+
+    fn newer_than(&self, after: i64) -> Result<TailRows, String> {
+        let view = self.tail.view();
+        let batches = newer_than(&view.batches, after.max(view.after));
+        Ok(TailRows {
+            batches: batches.map_err(|error| error.to_string())?,
+            after: view.after,
+            through: view.through,
+            generation: view.generation,
+        })
+    }
+
+    async fn last_seq(&self) -> Result<i64, String> {
+        self.last.last_seq().await
+    }
+
+    async fn oldest(&self) -> Result<Option<OldestRow>, String> {
+        let stored = self.tables.raw(At::Latest).await;
+        stored
+            .map(|stored| stored.oldest)
+            .map_err(|error| error.to_string())
     }
 }
 

@@ -27,6 +27,7 @@ use crate::rate_limit::RateLimit;
 pub mod accounts;
 mod browser;
 pub(crate) mod cookie;
+mod ongoing;
 mod permission;
 mod principal;
 mod program_login;
@@ -34,6 +35,8 @@ mod read_scope;
 mod role;
 pub mod token;
 
+pub(crate) use browser::check_own_origin;
+pub(crate) use ongoing::OngoingAccess;
 pub use permission::{Permission, allows};
 pub use principal::{Principal, Proof, Scope, is_for_producers};
 pub use read_scope::{OwnRows, ReadScope, RowAccess};

@@ -10,6 +10,7 @@ use crate::error::{ErrorCode, QueryError};
 use crate::fee_adjustments::FeeAdjustments;
 use crate::format::memory::AnswerMemory;
 use crate::host_usage::HostMonitor;
+use crate::live::Subscriptions;
 use crate::payment_service::PaymentService;
 use crate::pool_cache::PoolAnswerCache;
 use crate::pool_metrics::PoolMetrics;
@@ -27,6 +28,7 @@ pub(crate) struct AppState {
     pub(crate) config: QueryConfig,
     pub(crate) queries: Option<QueryService>,
     pub(crate) reports: Option<Arc<dyn Reports>>,
+    pub(crate) subscriptions: Option<Subscriptions>,
     pub(crate) answers: AnswerMemory,
     pub(crate) health: Vec<Arc<dyn Probe>>,
     pub(crate) ready: Vec<Arc<dyn Probe>>,
@@ -46,18 +48,24 @@ pub(crate) struct AppState {
 impl AppState {
     /// The state of a new server.
     pub(crate) fn new(config: QueryConfig, services: Services) -> Self {
-        let (queries, reports) = match services.engines {
+        let (queries, reports, subscriptions) = match services.engines {
             Some(engines) => (
-                Some(QueryService::new(&config, engines.sql)),
+                Some(QueryService::new(&config, engines.sql.clone())),
                 Some(engines.reports),
+                Some(Subscriptions::new(
+                    &config,
+                    services.live_tails,
+                    engines.sql,
+                )),
             ),
-            None => (None, None),
+            None => (None, None, None),
         };
         Self {
             answers: AnswerMemory::new(&config),
             config,
             queries,
             reports,
+            subscriptions,
             health: services.health,
             ready: services.ready,
             metrics: services.metrics,
@@ -76,6 +84,11 @@ impl AppState {
     /// What runs typed statements.
     pub(crate) fn queries(&self) -> Result<&QueryService, QueryError> {
         self.queries.as_ref().ok_or_else(no_engine)
+    }
+
+    /// What sends rows as they come.
+    pub(crate) fn subscriptions(&self) -> Result<&Subscriptions, QueryError> {
+        self.subscriptions.as_ref().ok_or_else(no_engine)
     }
 
     /// The users.

@@ -62,6 +62,22 @@ pub struct QueryConfig {
     pub operator_slots: usize,
     /// Queries that may run at the same time; the next one gets 429.
     pub max_concurrent: usize,
+    /// Subscriptions that may be open, in all.
+    pub live_subscribers: usize,
+    /// Subscriptions that one user, service or token may have open.
+    pub live_subscribers_per_principal: usize,
+    /// Subscriptions that may be open from one address, or one /64 of IPv6.
+    pub live_subscribers_per_address: usize,
+    /// Statements whose answers are pushed, among those subscriptions.
+    pub live_statements: usize,
+    /// Conditions that all subscriptions together may have.
+    pub live_conditions: usize,
+    /// Statements of subscriptions that may run at the same time: so many for rows, and so many for
+    /// answers.
+    pub live_slots: usize,
+    /// Rows kept for the subscribers of one view, in KiB; whoever is further behind reads them from
+    /// the tables.
+    pub live_buffer_kib: usize,
     /// The longest a query may run, in seconds; a request may ask for less.
     pub timeout_s: u64,
     /// Processes that run typed statements, beside a spare one; at least 1.
@@ -112,6 +128,13 @@ impl Default for QueryConfig {
             reader_slots: 8,
             operator_slots: 4,
             max_concurrent: 8,
+            live_subscribers: 512,
+            live_subscribers_per_principal: 256,
+            live_subscribers_per_address: 128,
+            live_statements: 16,
+            live_conditions: 32,
+            live_slots: 2,
+            live_buffer_kib: 4_096,
             timeout_s: 30,
             sql_workers: 2,
             worker_memory_mib: 0,
@@ -155,27 +178,7 @@ impl QueryConfig {
         if !self.listen.ip().is_loopback() && self.token_file.is_none() {
             return Err(ConfigError::OpenToTheWorld(self.listen));
         }
-        let positive = [
-            ("max_connections", self.max_connections as u64),
-            (
-                "max_connections_per_address",
-                self.max_connections_per_address as u64,
-            ),
-            ("header_timeout_ms", self.header_timeout_ms),
-            ("idle_timeout_ms", self.idle_timeout_ms),
-            ("body_timeout_ms", self.body_timeout_ms),
-            ("write_timeout_ms", self.write_timeout_ms),
-            ("request_burst", u64::from(self.request_burst)),
-            ("public_slots", self.public_slots as u64),
-            ("reader_slots", self.reader_slots as u64),
-            ("operator_slots", self.operator_slots as u64),
-            ("max_concurrent", self.max_concurrent as u64),
-            ("sql_workers", self.sql_workers as u64),
-            ("timeout_s", self.timeout_s),
-            ("memory_mib", self.memory_mib as u64),
-            ("query_memory_mib", self.query_memory_mib as u64),
-            ("max_rows", self.max_rows as u64),
-        ];
+        let positive = self.positive_limits();
         if let Some((key, value)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::Limit {
                 key,
@@ -215,6 +218,44 @@ impl QueryConfig {
             });
         }
         Ok(())
+    }
+
+    /// The limits that must be at least 1.
+    fn positive_limits(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("max_connections", self.max_connections as u64),
+            (
+                "max_connections_per_address",
+                self.max_connections_per_address as u64,
+            ),
+            ("header_timeout_ms", self.header_timeout_ms),
+            ("idle_timeout_ms", self.idle_timeout_ms),
+            ("body_timeout_ms", self.body_timeout_ms),
+            ("write_timeout_ms", self.write_timeout_ms),
+            ("request_burst", u64::from(self.request_burst)),
+            ("public_slots", self.public_slots as u64),
+            ("reader_slots", self.reader_slots as u64),
+            ("operator_slots", self.operator_slots as u64),
+            ("max_concurrent", self.max_concurrent as u64),
+            ("live_subscribers", self.live_subscribers as u64),
+            (
+                "live_subscribers_per_principal",
+                self.live_subscribers_per_principal as u64,
+            ),
+            (
+                "live_subscribers_per_address",
+                self.live_subscribers_per_address as u64,
+            ),
+            ("live_statements", self.live_statements as u64),
+            ("live_conditions", self.live_conditions as u64),
+            ("live_slots", self.live_slots as u64),
+            ("live_buffer_kib", self.live_buffer_kib as u64),
+            ("sql_workers", self.sql_workers as u64),
+            ("timeout_s", self.timeout_s),
+            ("memory_mib", self.memory_mib as u64),
+            ("query_memory_mib", self.query_memory_mib as u64),
+            ("max_rows", self.max_rows as u64),
+        ]
     }
 
     /// Memory of one worker, in MiB.

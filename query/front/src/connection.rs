@@ -131,7 +131,8 @@ impl Connections {
             async move { server.answer(request, peer, is_tls, &activity).await }
         });
         let builder = self.http_builder();
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection =
+            pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let mut stopping = false;
         loop {
             tokio::select! {

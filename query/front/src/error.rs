@@ -61,6 +61,8 @@ pub enum ErrorCode {
     RequestTimeout,
     /// 409: a query of this id is running already.
     IdInUse,
+    /// 410: what the request would begin with is not kept any more, or never was.
+    Gone,
     /// 413: the body of the request is larger than its route takes.
     BodyTooLarge,
     /// 413: the answer has more rows than allowed.
@@ -104,6 +106,7 @@ impl ErrorCode {
         ErrorCode::NoSuchVersion,
         ErrorCode::NotAcceptable,
         ErrorCode::IdInUse,
+        ErrorCode::Gone,
         ErrorCode::RowLimit,
         ErrorCode::ConcurrencyLimit,
         ErrorCode::Cancelled,
@@ -134,6 +137,7 @@ impl ErrorCode {
             ErrorCode::NotAcceptable => ("not_acceptable", 406),
             ErrorCode::RequestTimeout => ("request_timeout", 408),
             ErrorCode::IdInUse => ("id_in_use", 409),
+            ErrorCode::Gone => ("gone", 410),
             ErrorCode::BodyTooLarge => ("body_too_large", 413),
             ErrorCode::UnsupportedMediaType => ("unsupported_media_type", 415),
             ErrorCode::RowLimit => ("row_limit", 413),
@@ -194,6 +198,11 @@ impl QueryError {
             _ => ErrorCode::BadRequest,
         };
         Self::new(code, format!("the request cannot be read: {text}"), hint)
+    }
+
+    /// Whether the same with less to do may be within the limits.
+    pub fn is_limit(&self) -> bool {
+        matches!(self.code, ErrorCode::TimeLimit | ErrorCode::MemoryLimit)
     }
 
     /// `{"error": {code, message, hint}}`.

@@ -19,6 +19,7 @@ mod health;
 mod ingest;
 mod instructions;
 mod live;
+mod live_sql;
 mod login;
 mod me;
 mod metrics_page;
@@ -28,6 +29,7 @@ mod payments;
 mod payouts;
 mod pool;
 mod ready;
+mod rows;
 mod running_queries;
 pub mod schema;
 mod setup;
@@ -70,7 +72,15 @@ impl Route {
 
     /// Whether an address that is only refused here waits for its refusals.
     pub(crate) fn holds_refusals(&self) -> bool {
-        matches!(self.handler, Handler::Statement(_))
+        matches!(
+            self.handler,
+            Handler::Statement(_) | Handler::Subscription(_)
+        )
+    }
+
+    /// Whether an answer goes on for so long that its permission is to be asked for again.
+    pub(crate) fn is_ongoing(&self) -> bool {
+        matches!(self.handler, Handler::Subscription(_))
     }
 }
 
@@ -83,6 +93,8 @@ pub(crate) enum Handler {
     /// The same for a function that runs what somebody typed: it has slots of its own, and its
     /// refusals are held back.
     Statement(fn() -> MethodRouter<Arc<AppState>>),
+    /// The same for one whose answer goes on.
+    Subscription(fn() -> MethodRouter<Arc<AppState>>),
     /// What [`crate::Services::handlers`] has for this method and path; 404 in a process without
     /// it.
     Service,
@@ -102,6 +114,8 @@ pub static ALL: &[&Route] = &[
     &sql::POST,
     &sql::GET,
     &running_queries::CANCEL,
+    &live_sql::ROUTE,
+    &rows::ROUTE,
     &ingest::ROUTE,
     &pool::ROUTE,
     &blocks::ROUTE,

@@ -16,7 +16,7 @@ use axum::routing::{MethodFilter, MethodRouter, any, on};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
-use crate::access::{Guard, Permission};
+use crate::access::{Guard, OngoingAccess, Permission};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::error_body;
@@ -45,6 +45,7 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
             guard: guard.clone(),
             permission: route.permission,
             slots: route.needs_slot().then(|| slots.clone()),
+            is_ongoing: route.is_ongoing(),
             refusals: route.holds_refusals().then(|| refusals.clone()),
             limits: limits.clone().filter(|_| !route.holds_refusals()),
         };
@@ -82,9 +83,10 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
 
 fn handler_of(route: &Route, app: &Arc<AppState>, handlers: &[RouteHandler]) -> MethodRouter {
     match route.handler {
-        Handler::Front(handler) | Handler::Page(handler) | Handler::Statement(handler) => {
-            handler().with_state(app.clone())
-        }
+        Handler::Front(handler)
+        | Handler::Page(handler)
+        | Handler::Statement(handler)
+        | Handler::Subscription(handler) => handler().with_state(app.clone()),
         Handler::Service => handlers
             .iter()
             .find(|handler| handler.method == route.method && handler.path == route.path)
@@ -108,6 +110,8 @@ struct Gate {
     permission: Permission,
     /// Where the route reads tables.
     slots: Option<Slots>,
+    /// Whether the answer goes on.
+    is_ongoing: bool,
     /// Where the route runs what somebody typed.
     refusals: Option<Arc<HeldRefusals>>,
     /// Where the route runs nothing that somebody typed.
@@ -147,6 +151,10 @@ async fn admit(gate: Gate, request: Request, next: Next) -> Response {
         Err(error) => return error.into_response(),
     };
     parts.extensions.insert(principal.clone());
+    if gate.is_ongoing {
+        let access = OngoingAccess::new(&gate.guard, gate.permission, subject, &principal, &parts);
+        parts.extensions.insert(Arc::new(access));
+    }
     let request = Request::from_parts(parts, body);
     let Some(slots) = &gate.slots else {
         return next.run(request).await;

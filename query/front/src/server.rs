@@ -205,6 +205,10 @@ impl BoundServer {
         };
         let drained = async {
             stop.cancelled().await;
+            // They would go on for ever: each is told, and ends before anything is waited for.
+            if let Some(subscriptions) = &app.subscriptions {
+                subscriptions.drain();
+            }
             tokio::time::sleep(DRAIN / 2).await;
             if let Some(queries) = &app.queries {
                 queries.running().cancel_all();

@@ -61,6 +61,11 @@ impl QueryService {
         Self::with_slots(config, engine, config.page_slots())
     }
 
+    /// A service for what subscribers need, with slots of its own.
+    pub(crate) fn for_subscribers(config: &QueryConfig, engine: Arc<dyn SqlEngine>) -> Self {
+        Self::with_slots(config, engine, config.live_slots)
+    }
+
     fn with_slots(config: &QueryConfig, engine: Arc<dyn SqlEngine>, slots: usize) -> Self {
         Self {
             engine,

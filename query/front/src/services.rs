@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::access::accounts::Accounts;
 use crate::config::PostgresConfig;
 use crate::host_usage::HostMonitor;
+use crate::live::LiveTail;
 use crate::payment_service::PaymentService;
 use crate::probe::Probe;
 use crate::reports::Reports;
@@ -20,6 +21,8 @@ use crate::sql::SqlEngine;
 pub struct Services {
     /// What answers questions. Without it the server tells of health and metrics only.
     pub engines: Option<Engines>,
+    /// The newest rows of each stream that may be subscribed to, where statements are answered.
+    pub live_tails: Vec<Arc<dyn LiveTail>>,
     /// What must be well for `/health`.
     pub health: Vec<Arc<dyn Probe>>,
     /// What must be there for `/ready`, beside all of `health`.

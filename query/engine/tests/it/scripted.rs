@@ -116,6 +116,7 @@ impl Scripted {
                     .column_by_name("reject_reason")
                     .is_some_and(|reason| reason.null_count() == batch.num_rows())
             }),
+            oldest: None,
             rows: Arc::new(Rows {
                 table,
                 batches: version.batches,

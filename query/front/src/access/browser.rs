@@ -27,7 +27,7 @@ pub(super) fn check_same_site(headers: &HeaderMap) -> Result<(), QueryError> {
 
 /// Refuses what a browser sends for a page of another origin, when it does not say
 /// `Sec-Fetch-Site`. A program sends neither.
-pub(super) fn check_own_origin(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
+pub(crate) fn check_own_origin(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());
     };

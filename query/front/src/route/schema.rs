@@ -88,6 +88,8 @@ pub enum ResponseBody {
     Text,
     /// Rows in the format that the request wants.
     Rows,
+    /// Server-Sent Events that go on.
+    Events,
 }
 
 /// What a request carries and what answers it.

@@ -174,6 +174,7 @@ fn response_content(body: ResponseBody) -> Value {
             page["properties"] = json!({"next": {"description": next}});
             json!({"application/json": {"schema": page}})
         }
+        ResponseBody::Events => json!({"text/event-stream": {"schema": {"type": "string"}}}),
         ResponseBody::Text => json!({"text/plain": {"schema": {"type": "string"}}}),
         ResponseBody::Rows => {
             let mut content = Map::new();

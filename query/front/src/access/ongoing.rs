@@ -1,0 +1,61 @@
+//! A request that is answered for long: whether it would still be let in.
+
+use axum::http::request::{Parts, Request};
+
+use crate::access::{Guard, Permission, Principal, ReadScope};
+use crate::error::{ErrorCode, QueryError};
+use crate::peer::{OverTls, PeerAddress};
+
+/// Asks the guard again about a request that was let in: tokens are revoked and sessions end while
+/// an answer goes on.
+pub(crate) struct OngoingAccess {
+    guard: Guard,
+    permission: Permission,
+    subject: Option<String>,
+    reads: ReadScope,
+    request: Parts,
+}
+
+impl OngoingAccess {
+    /// For a request that was let in as this principal's.
+    pub(crate) fn new(
+        guard: &Guard,
+        permission: Permission,
+        subject: Option<String>,
+        principal: &Principal,
+        request: &Parts,
+    ) -> Self {
+        let (mut kept, ()) = Request::new(()).into_parts();
+        kept.method = request.method.clone();
+        kept.uri = request.uri.clone();
+        kept.headers = request.headers.clone();
+        if let Some(peer) = request.extensions.get::<PeerAddress>() {
+            kept.extensions.insert(*peer);
+        }
+        if let Some(over_tls) = request.extensions.get::<OverTls>() {
+            kept.extensions.insert(*over_tls);
+        }
+        Self {
+            guard: guard.clone(),
+            permission,
+            subject,
+            reads: principal.read_scope(),
+            request: kept,
+        }
+    }
+
+    /// The refusal that it would meet now.
+    pub(crate) fn check(&self) -> Result<(), QueryError> {
+        let subject = self.subject.as_deref();
+        let guard = &self.guard;
+        let principal = guard.authorize(self.permission, subject, &self.request)?;
+        match principal.read_scope() == self.reads {
+            true => Ok(()),
+            false => Err(QueryError::new(
+                ErrorCode::Forbidden,
+                format!("{} may read other rows now than before", principal.name),
+                "subscribe again",
+            )),
+        }
+    }
+}
