@@ -21,4 +21,5 @@ mod request_limits;
 mod server;
 mod signatures;
 mod slots;
+mod subscriptions;
 mod tls;
