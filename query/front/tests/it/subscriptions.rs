@@ -1,15 +1,19 @@
-//! A subscription lasts no longer than the right to it.
+//! Who may subscribe to which stream, and that a subscription lasts no longer than the right to it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use axum::response::Response;
 use futures::StreamExt;
+use headframe_query_front::access::Role;
+use headframe_query_front::access::accounts::Accounts;
 use headframe_query_front::{LiveTail, OldestRow, QueryConfig, Services, TailRows};
-use headframe_schemas::Stream;
-use headframe_schemas::stream::sensors::Sensors;
+use headframe_schemas::{ReadPermission, Stream, stream};
+use tempfile::NamedTempFile;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -21,15 +25,15 @@ use crate::server::{READER, config, router, services, token_file};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A stream without rows.
-struct Silence(watch::Sender<u64>);
+struct Silence(&'static dyn Stream, watch::Sender<u64>);
 
 #[async_trait]
 impl LiveTail for Silence {
     fn stream(&self) -> &'static dyn Stream {
-        &Sensors
+        self.0
     }
     fn changes(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
+        self.1.subscribe()
     }
     fn newer_than(&self, _: i64) -> Result<TailRows, String> {
         Ok(TailRows {
@@ -47,31 +51,58 @@ impl LiveTail for Silence {
     }
 }
 
-#[tokio::test]
-async fn who_loses_his_token_loses_his_subscription() {
+/// A server that nobody asks without a token, with every stream, and its accounts.
+async fn closed() -> (Router, Accounts, NamedTempFile) {
     let file = token_file(READER);
-    let closed = QueryConfig {
+    let config = QueryConfig {
         listen: "0.0.0.0:0".parse().unwrap(),
         token_file: Some(file.path().to_owned()),
         ..config()
     };
     let accounts = accounts(&MemoryStore::new()).await;
-    let given = token(&accounts, "viewer").await;
+    let silence = |stream: &&'static dyn Stream| -> Arc<dyn LiveTail> {
+        Arc::new(Silence(*stream, watch::channel(0).0))
+    };
     let services = Services {
         accounts: Some(accounts.clone()),
         engines: Some(Scripted::new().engines()),
-        live_tails: vec![Arc::new(Silence(watch::channel(0).0))],
+        live_tails: stream::ALL.iter().map(silence).collect(),
         ..services()
     };
-    let router = router(closed, services).await;
-    let request = |bearer: &str| {
-        Request::get("/api/v1/streams/sensors/rows")
-            .header("host", "mine.example.org")
-            .header("authorization", format!("Bearer {bearer}"))
-            .body(Body::empty())
-            .unwrap()
-    };
-    let answer = router.clone().oneshot(request(&given)).await.unwrap();
+    (router(config, services).await, accounts, file)
+}
+
+async fn subscribe(router: &Router, stream: &str, bearer: &str) -> Response {
+    let request = Request::get(format!("/api/v1/streams/{stream}/rows"))
+        .header("host", "mine.example.org")
+        .header("authorization", format!("Bearer {bearer}"))
+        .body(Body::empty())
+        .unwrap();
+    router.clone().oneshot(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_is_there_for_whoever_may_read_every_row_of_it() {
+    let (router, accounts, _file) = closed().await;
+    for role in Role::NAMES {
+        let given = token(&accounts, role).await;
+        for stream in stream::ALL {
+            let expected = match (*role, stream.read_permission()) {
+                ("miner", _) => 403,
+                ("viewer", ReadPermission::Personal) => 404,
+                _ => 200,
+            };
+            let answer = subscribe(&router, stream.name(), &given).await;
+            assert_eq!(answer.status(), expected, "{role} {}", stream.name());
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_loses_his_token_loses_his_subscription() {
+    let (router, accounts, _file) = closed().await;
+    let given = token(&accounts, "viewer").await;
+    let answer = subscribe(&router, "sensors", &given).await;
     assert_eq!(answer.status(), 200);
     let mut pieces = answer.into_body().into_data_stream();
     let mut text = String::new();
@@ -86,6 +117,6 @@ async fn who_loses_his_token_loses_his_subscription() {
     assert!(text.contains("event: failed"), "{text}");
     assert!(text.contains("\"code\":\"unauthorized\""), "{text}");
     assert!(text.ends_with("\n\n"), "{text}");
-    let answer = router.oneshot(request(&given)).await.unwrap();
+    let answer = subscribe(&router, "sensors", &given).await;
     assert_eq!(answer.status(), 401);
 }
