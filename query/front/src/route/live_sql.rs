@@ -44,7 +44,7 @@ pub(crate) static ROUTE: Route = Route {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Params {
-    q: String,
+    q: Option<String>,
     key: Option<String>,
 }
 
@@ -55,6 +55,9 @@ async fn live(
     LimitedAddress(address): LimitedAddress,
     QueryParams(params): QueryParams<Params>,
 ) -> Result<Response, QueryError> {
+    let statement = params.q.ok_or_else(|| {
+        QueryError::bad_request("there is no statement", "send it as ?q=SELECT …")
+    })?;
     let key = params.key.unwrap_or_default();
     let key = key
         .split(',')
@@ -68,7 +71,7 @@ async fn live(
     };
     let query = app
         .subscriptions()?
-        .watch(params.q, key, subscriber)
+        .watch(statement, key, subscriber)
         .await?;
     Ok(event_stream::answer(query, async |mut query| {
         let event = query.next().await?;
