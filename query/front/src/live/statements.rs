@@ -63,6 +63,7 @@ impl Statements {
         SqlRequest {
             sql,
             params: Value::Null,
+            parameters: None,
             at: At::Latest,
             timeout: self.timeout,
             max_rows,
