@@ -268,8 +268,8 @@ async fn postgresql_joins_our_shares_with_a_table_of_its_own() {
         "INSERT INTO owners VALUES ('40', 'ada'), ('41', 'bob')".to_owned(),
     ];
     postgres.psql(&commands);
-    let asked = |sql: &str| postgres.psql(&[sql.to_owned()]);
-    let joined = asked(
+    let answer = |sql: &str| postgres.psql(&[sql.to_owned()]);
+    let joined = answer(
         "SELECT o.name, count(*), sum(s.difficulty), max(s.network_difficulty), max(s.event_time) \
          AT TIME ZONE 'UTC' FROM shares s JOIN owners o USING (miner) WHERE s.outcome = 'accepted' \
          GROUP BY o.name ORDER BY o.name",
@@ -286,14 +286,14 @@ async fn postgresql_joins_our_shares_with_a_table_of_its_own() {
     };
     assert_eq!(joined, expected("ada", 0) + &expected("bob", 1));
     // The condition and the limit go to us, and a cursor takes what is more than one fetch.
-    let plan = asked("EXPLAIN VERBOSE SELECT height FROM shares WHERE producer_seq = 7");
+    let plan = answer("EXPLAIN VERBOSE SELECT height FROM shares WHERE producer_seq = 7");
     assert!(plan.contains("WHERE ((producer_seq = 7))"), "{plan}");
     assert_eq!(
-        asked("SELECT height FROM shares WHERE producer_seq = 7"),
+        answer("SELECT height FROM shares WHERE producer_seq = 7"),
         "3000007\n"
     );
     let counted =
-        asked("SELECT count(*) FROM (SELECT * FROM shares WHERE event_time IS NOT NULL) s");
+        answer("SELECT count(*) FROM (SELECT * FROM shares WHERE event_time IS NOT NULL) s");
     assert_eq!(counted, "1000\n");
     drop(postgres);
     server.end().await;

@@ -21,13 +21,15 @@ use datafusion::logical_expr::LogicalPlan;
 use futures::future::try_join_all;
 use headframe_schemas::{Rollup, Stream, rollup, stream};
 
-use crate::catalog::visible::ByTables;
+use crate::catalog::by_tables::ByTables;
 use crate::error::{EngineError, from_datafusion};
 use crate::source::Source;
 use crate::stream_snapshot::StreamSnapshot;
 use headframe_query_front::access::{OwnRows, ReadScope, RowAccess};
 use headframe_query_front::{At, Coverage, ErrorCode, QueryError, SqlState};
 
+pub mod access_table;
+pub mod by_tables;
 pub mod described;
 pub mod dictionary;
 pub mod good_rows;
@@ -152,7 +154,7 @@ impl Catalog {
         if !rejects.is_empty() {
             schema.register_table(raw::DEAD_LETTERS.to_owned(), raw::dead_letters(&rejects)?)?;
         }
-        let own = [(INFORMATION_SCHEMA, self.dictionary.of(reads).clone())];
+        let own = [(INFORMATION_SCHEMA, self.dictionary.for_scope(reads).clone())];
         let state = session_with(base, schema, describing.map_or(&own[..], |all| &all[..]))?;
         Ok(Prepared {
             state,

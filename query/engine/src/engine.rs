@@ -27,7 +27,7 @@ use headframe_query_front::{
 use object_store::ObjectStore;
 use tokio::sync::OnceCell;
 
-use crate::catalog::visible::ByTables;
+use crate::catalog::by_tables::ByTables;
 use crate::catalog::{self, CATALOG, Catalog, DescribingSchemas, Moment, SCHEMA, described};
 use crate::datafusion::statement_limits::StatementLimits;
 use crate::datafusion::{
@@ -203,9 +203,9 @@ impl Engine {
             None => stream.schema(),
         };
         let is_other = schema != stream.schema();
-        let told = schema.clone();
+        let renamed = schema.clone();
         let batches = stream.map(move |batch| match (batch, is_other) {
-            (Ok(batch), true) => output::batch(&batch, &told),
+            (Ok(batch), true) => output::batch(&batch, &renamed),
             (batch, _) => batch,
         });
         Ok(Execution {
@@ -234,7 +234,7 @@ impl Engine {
     }
 
     async fn pg_catalog(&self, reads: &ReadScope) -> Result<&PgCatalog, EngineError> {
-        let made = self.pg_catalog.of(reads).get_or_try_init(|| async {
+        let made = self.pg_catalog.for_scope(reads).get_or_try_init(|| async {
             PgCatalog::new(&self.base, &described::visible_to(reads)).await
         });
         Ok(made.await?)

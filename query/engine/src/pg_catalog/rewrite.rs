@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, Statement as Sql, Value, Visit, VisitMut, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Statement as Sql, Value, VisitMut, visit_expressions};
 use datafusion_pg_catalog::pg_catalog::PG_CATALOG_TABLES;
 use datafusion_pg_catalog::sql::rules::{
     CurrentUserVariableToSessionUserFunctionCall, FixArrayLiteral, PrependUnqualifiedPgTableName,
@@ -72,10 +72,10 @@ impl Rewriter {
     /// The statement as the engine understands it. `references` are the tables that it names.
     pub fn rewrite(&self, statement: Statement, references: &[TableReference]) -> Rewritten {
         let of_catalogue = references.is_empty() || references.iter().any(is_of_catalogue);
-        let mut oid_parameters = OidParameters::default();
+        let mut oids = Vec::new();
         let statements = match statement {
             Statement::Statement(mut sql) => {
-                let _ = Visit::visit(sql.as_ref(), &mut oid_parameters);
+                oids = oid_parameters(&sql);
                 if let Sql::Query(query) = sql.as_mut() {
                     column_names::name_columns(query);
                 }
@@ -97,7 +97,7 @@ impl Rewriter {
         Rewritten {
             statements,
             of_catalogue,
-            oid_parameters: oid_parameters.0,
+            oid_parameters: oids,
         }
     }
 
@@ -127,14 +127,11 @@ impl Rewriter {
     }
 }
 
-/// Finds parameters that are cast to `oid`.
-#[derive(Default)]
-struct OidParameters(Vec<(usize, ParameterKind)>);
-
-impl Visitor for OidParameters {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+/// The parameters that are cast to `oid`.
+fn oid_parameters(sql: &Sql) -> Vec<(usize, ParameterKind)> {
+    let mut found = Vec::new();
+    // The walk breaks off at nothing.
+    let _ = visit_expressions(sql, |expr| {
         if let Expr::Cast {
             expr, data_type, ..
         } = expr
@@ -148,10 +145,11 @@ impl Visitor for OidParameters {
                 true => ParameterKind::List(Box::new(ParameterKind::Oid)),
                 false => ParameterKind::Oid,
             };
-            self.0.push((place.saturating_sub(1), kind));
+            found.push((place.saturating_sub(1), kind));
         }
-        ControlFlow::Continue(())
-    }
+        ControlFlow::<()>::Continue(())
+    });
+    found
 }
 
 fn is_of_catalogue(reference: &TableReference) -> bool {

@@ -2,7 +2,7 @@
 //! over tables that hold this miner's rows only, and nothing of anybody else shows in an answer, an
 //! error or a description of the tables.
 
-use headframe_query_engine::catalog::visible;
+use headframe_query_engine::catalog::access_table::access_table;
 use headframe_query_front::access::{Principal, ReadScope, Role};
 use headframe_query_front::sql::PostgresStatement;
 use headframe_query_front::{
@@ -32,9 +32,9 @@ async fn rows_of(answer: Result<Answer, QueryError>) -> Result<Vec<String>, Quer
     let columns = answer.schema.fields().iter().map(|field| field.name());
     let columns: Vec<&str> = columns.map(String::as_str).collect();
     let mut rows = vec![columns.join("|")];
-    let told = answer.coverage.iter();
-    let told = told.map(|read| (read.version, read.through, read.acknowledged));
-    for numbers in told {
+    let coverage = answer.coverage.iter();
+    let coverage = coverage.map(|read| (read.version, read.through, read.acknowledged));
+    for numbers in coverage {
         assert!(matches!(numbers, (None, None, None) | (Some(_), ..)));
     }
     let batches: Vec<arrow::array::RecordBatch> = answer.rows.try_collect().await?;
@@ -180,7 +180,7 @@ async fn every_role_reads_the_tables_that_the_documents_say_and_no_other() {
     let page = std::fs::read_to_string(path).unwrap();
     let (before, rest) = page.split_once("<!-- generated: tables -->\n").unwrap();
     let (table, after) = rest.split_once("<!-- end -->").unwrap();
-    let wanted = visible::access_table();
+    let wanted = access_table();
     if table != wanted && std::env::var_os("HEADFRAME_BLESS").is_some() {
         let page = format!("{before}<!-- generated: tables -->\n{wanted}<!-- end -->{after}");
         std::fs::write(path, page).unwrap();
@@ -188,7 +188,7 @@ async fn every_role_reads_the_tables_that_the_documents_say_and_no_other() {
         assert_eq!(table, wanted, "HEADFRAME_BLESS=1 rewrites it");
     }
     let everybody = service(&config(), world::sources(|_| true).await);
-    let mut asked = 0;
+    let mut statements = 0;
     for row in wanted.lines().skip(2) {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let name = cells[0].trim_matches('`');
@@ -199,16 +199,16 @@ async fn every_role_reads_the_tables_that_the_documents_say_and_no_other() {
                 ..Principal::reader()
             };
             let sql = format!("SELECT * FROM {name}");
-            let by_postgres = asked % 2 == 1;
+            let by_postgres = statements % 2 == 1;
             let found = ask(&everybody, &whose, &sql, by_postgres).await;
             assert_eq!(found.is_ok(), *cell != "no", "{role} {name} {found:?}");
             if let (Ok(rows), true) = (&found, cell.starts_with("its own rows")) {
                 assert_eq!(check_foreign(&rows.join("\n"), &sql), Ok(()));
             }
-            asked += 1;
+            statements += 1;
         }
     }
-    assert!(asked >= 5 * 30, "{asked}");
+    assert!(statements >= 5 * 30, "{statements}");
 }
 
 #[tokio::test]

@@ -301,16 +301,16 @@ fn describe(headers: &mut HeaderMap, head: &Head, format: &dyn Format) {
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut texts = vec![(QUERY_ID, head.query_id.clone())];
-    let told = head.coverage.iter();
-    let told: Vec<(&str, i64, u64)> = told
+    let coverage = head.coverage.iter();
+    let coverage: Vec<(&str, i64, u64)> = coverage
         .filter_map(|stream| {
             let through = stream.through.unwrap_or(0);
             Some((stream.stream, through, stream.version?))
         })
         .collect();
-    if !told.is_empty() {
+    if !coverage.is_empty() {
         let list = |value: &dyn Fn(&(&str, i64, u64)) -> String| {
-            told.iter().map(value).collect::<Vec<_>>().join(", ")
+            coverage.iter().map(value).collect::<Vec<_>>().join(", ")
         };
         texts.push((
             COMPLETE_THROUGH,

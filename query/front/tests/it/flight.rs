@@ -375,12 +375,13 @@ proptest! {
             };
             let command = bytes.applied_to(&command.as_any().encode_to_vec());
             let cancel = CancelFlightInfoRequest::new(info.clone()).encode_to_vec();
+            let cancel = Action::new("CancelFlightInfo", bytes.applied_to(&cancel));
             let ticket = bytes.applied_to(&ticket(&info).ticket);
             [
                 plain.do_get(Ticket::new(ticket)).await.err(),
                 plain.get_flight_info(FlightDescriptor::new_cmd(command.clone())).await.err(),
                 plain.get_schema(FlightDescriptor::new_cmd(command.clone())).await.err(),
-                plain.do_action(Action::new("CancelFlightInfo", bytes.applied_to(&cancel))).await.err(),
+                plain.do_action(cancel).await.err(),
                 plain.do_action(Action::new("CreatePreparedStatement", command)).await.err(),
             ]
         });

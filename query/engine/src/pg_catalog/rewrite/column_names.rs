@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, GroupByExpr, Ident, ObjectName,
     OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TrimWhereField, UnaryOperator,
-    Value, Visit, VisitMut, Visitor, VisitorMut,
+    Value, VisitMut, VisitorMut, visit_expressions,
 };
 
 use crate::pg_catalog::output::MARK;
@@ -199,30 +199,20 @@ impl VisitorMut for InnerSelects {
 
 /// The columns that GROUP BY and HAVING name.
 fn grouping_columns(select: &Select) -> HashSet<String> {
-    let mut columns = Identifiers::default();
+    let mut columns = HashSet::new();
+    let mut add = |expr: &Expr| {
+        let _ = visit_expressions(expr, |expr| {
+            if let Expr::Identifier(ident) = expr {
+                columns.insert(ident.value.clone());
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    };
     if let GroupByExpr::Expressions(exprs, _) = &select.group_by {
-        for expr in exprs {
-            let _ = expr.visit(&mut columns);
-        }
+        exprs.iter().for_each(&mut add);
     }
-    if let Some(having) = &select.having {
-        let _ = having.visit(&mut columns);
-    }
-    columns.0
-}
-
-#[derive(Default)]
-struct Identifiers(HashSet<String>);
-
-impl Visitor for Identifiers {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if let Expr::Identifier(ident) = expr {
-            self.0.insert(ident.value.clone());
-        }
-        ControlFlow::Continue(())
-    }
+    select.having.iter().for_each(add);
+    columns
 }
 
 /// The name of a column that is this expression.

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByExpr,
-    OrderByKind, Query, Select, SelectItem, SetExpr, Value, Visit, Visitor, VisitorMut,
+    OrderByKind, Query, Select, SelectItem, SetExpr, Value, VisitorMut, visit_expressions,
 };
 
 /// Functions whose value is of many rows.
@@ -43,17 +43,14 @@ pub enum Subqueries {
 
 /// Whether a statement has a subquery that stands for a value.
 pub fn has_any(query: &Query) -> bool {
-    struct Finder;
-    impl Visitor for Finder {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match is_subquery(expr) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        }
+    visit_expressions(query, |expr| break_if(is_subquery(expr))).is_break()
+}
+
+fn break_if(found: bool) -> ControlFlow<()> {
+    match found {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
     }
-    query.visit(&mut Finder).is_break()
 }
 
 fn is_subquery(expr: &Expr) -> bool {
@@ -162,25 +159,20 @@ fn of_position(mut by: OrderByExpr, column: &Expr) -> OrderByExpr {
 }
 
 fn is_aggregate(select: &Select) -> bool {
-    struct Finder;
-    impl Visitor for Finder {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            if let Expr::Function(function) = expr
-                && let Some(name) = function.name.0.last().and_then(|part| part.as_ident())
-                && AGGREGATES.contains(&name.value.to_lowercase().as_str())
-            {
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        }
-    }
+    let calls_one = |expr: &Expr| {
+        let Expr::Function(function) = expr else {
+            return false;
+        };
+        let name = function.name.0.last().and_then(|part| part.as_ident());
+        name.is_some_and(|name| AGGREGATES.contains(&name.value.to_lowercase().as_str()))
+    };
     let is_grouped = match &select.group_by {
         GroupByExpr::All(_) => true,
         GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
     };
     let mut items = select.projection.iter();
-    is_grouped || items.any(|item| item.visit(&mut Finder).is_break())
+    is_grouped
+        || items.any(|item| visit_expressions(item, |expr| break_if(calls_one(expr))).is_break())
 }
 
 /// NULL.

@@ -79,7 +79,7 @@ fn code_of(code: ErrorCode) -> Code {
         | ErrorCode::ReadOnly
         | ErrorCode::ForeignOrigin
         | ErrorCode::Forwarded => Code::PermissionDenied,
-        ErrorCode::NotFound | ErrorCode::NoSuchVersion => Code::NotFound,
+        ErrorCode::Gone | ErrorCode::NotFound | ErrorCode::NoSuchVersion => Code::NotFound,
         ErrorCode::MethodNotAllowed => Code::Unimplemented,
         ErrorCode::RequestTimeout | ErrorCode::TimeLimit => Code::DeadlineExceeded,
         ErrorCode::IdInUse => Code::AlreadyExists,
@@ -92,7 +92,7 @@ fn code_of(code: ErrorCode) -> Code {
             Code::Unavailable
         }
         ErrorCode::Cancelled => Code::Cancelled,
-        _ => Code::Internal,
+        ErrorCode::Internal => Code::Internal,
     }
 }
 

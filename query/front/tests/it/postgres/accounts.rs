@@ -54,9 +54,9 @@ async fn a_user_logs_in_with_its_password_and_reads_what_its_role_may() {
         let replies = log_in(&mut client, user, password).await;
         assert!(kinds(&replies).ends_with("KZ"), "{user} {replies:?}");
         assert_eq!(kinds(&client.query("rows 1").await), "TDCZ");
-        let asked = bed.wire.seen.requests.lock().unwrap().pop().unwrap();
-        assert_eq!(asked.reads, reads, "{user}");
-        assert_eq!(asked.postgres.unwrap().user, user);
+        let request = bed.wire.seen.requests.lock().unwrap().pop().unwrap();
+        assert_eq!(request.reads, reads, "{user}");
+        assert_eq!(request.postgres.unwrap().user, user);
     }
     let outcomes = bed.store.outcomes();
     assert_eq!(outcomes[outcomes.len() - 3..], ["login ok"; 3]);
