@@ -30,6 +30,7 @@ mod nats_server;
 mod payer;
 mod payment_service;
 mod probes;
+mod request_log;
 mod signals;
 mod sql_workers;
 mod tasks;
@@ -137,6 +138,7 @@ impl Service {
         let stats = service.pool.as_ref().map(|pool| &pool.stats);
         let mut services = http::services(&components, stats, metrics)?;
         services.accounts = Some(service.open_accounts(&components).await?);
+        services.request_log = Some(service.start_request_log(&components));
         if let Some((bound, _)) = &pool {
             services.handlers.extend(bans::handlers(bound.bans()));
             services

@@ -15,6 +15,7 @@ pub mod hashrate;
 pub mod instructions;
 pub mod payments;
 pub mod payouts;
+pub mod requests;
 pub mod sensors;
 pub mod sessions;
 pub mod shares;
@@ -134,6 +135,7 @@ pub const ALL: &[&dyn Stream] = &[
     &sensors::Sensors,
     &sessions::Sessions,
     &access::Access,
+    &requests::Requests,
     &bans::Bans,
 ];
 

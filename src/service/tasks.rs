@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use headframe_pipelines::{Context, pipeline};
 use headframe_query_front::BoundServer;
 use headframe_query_front::access::accounts::Accounts;
+use headframe_query_front::request_log::RequestLog;
 use headframe_schemas::{Table, table};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
 use headframe_sinks::{Lake, SinkError};
@@ -18,7 +19,7 @@ use crate::service::components::Components;
 use crate::service::faults::TaskKind;
 use crate::service::follower::Follower;
 use crate::service::local_stream::LocalStream;
-use crate::service::{Service, payer};
+use crate::service::{Service, payer, request_log};
 
 impl Service {
     /// Starts what reads streams and writes tables, as far as the roles of this process want it.
@@ -136,6 +137,18 @@ impl Service {
             self.accounts = Some(accounts.clone());
         }
         Ok(accounts)
+    }
+
+    /// Starts writing the requests that are noted in what it answers.
+    pub(super) fn start_request_log(&mut self, components: &Components) -> RequestLog {
+        let log = RequestLog::default();
+        let (publisher, stop) = (components.publisher.clone(), self.stop_working.clone());
+        let writing = request_log::write(log.clone(), publisher, stop);
+        self.tasks.spawn(async move {
+            writing.await;
+            Ok(())
+        });
+        log
     }
 
     /// Starts answering requests.

@@ -16,6 +16,7 @@ use crate::pool_cache::PoolAnswerCache;
 use crate::pool_metrics::PoolMetrics;
 use crate::probe::Probe;
 use crate::reports::Reports;
+use crate::request_log::RequestLog;
 use crate::service::QueryService;
 use crate::services::Services;
 use crate::signature_checks::SignatureChecks;
@@ -42,6 +43,7 @@ pub(crate) struct AppState {
     pub(crate) signature_checks: SignatureChecks,
     /// Bytes of rows that a client may send at once.
     pub(crate) max_ingest_bytes: usize,
+    pub(crate) request_log: Option<RequestLog>,
     accounts: Option<Accounts>,
 }
 
@@ -77,6 +79,7 @@ impl AppState {
             fee_adjustments: FeeAdjustments::default(),
             signature_checks: SignatureChecks::default(),
             max_ingest_bytes: services.max_ingest_bytes.unwrap_or(DEFAULT_INGEST_BYTES),
+            request_log: services.request_log,
             accounts: services.accounts,
         }
     }

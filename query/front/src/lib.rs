@@ -33,6 +33,7 @@ mod query_params;
 mod rate_limit;
 pub mod reports;
 mod request_limits;
+pub mod request_log;
 pub mod route;
 mod router;
 pub mod running;

@@ -16,7 +16,7 @@ use axum::routing::{MethodFilter, MethodRouter, any, on};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
-use crate::access::{Guard, OngoingAccess, Permission};
+use crate::access::{Guard, OngoingAccess, Permission, Principal};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::error_body;
@@ -25,6 +25,7 @@ use crate::held_refusals::HeldRefusals;
 use crate::page_answer;
 use crate::peer::{LimitedAddress, PeerAddress};
 use crate::request_limits::RequestLimits;
+use crate::request_log::{LoggedRequest, RequestLog};
 use crate::route::{self, Handler, Route};
 use crate::services::RouteHandler;
 use crate::slots::Slots;
@@ -48,6 +49,11 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
             is_ongoing: route.is_ongoing(),
             refusals: route.holds_refusals().then(|| refusals.clone()),
             limits: limits.clone().filter(|_| !route.holds_refusals()),
+            log: app
+                .request_log
+                .clone()
+                .filter(|_| route.path.starts_with("/api/")),
+            name: format!("{} {}", route.method, route.path).into(),
         };
         let mut answered = handler_of(route, app, handlers);
         if route.answers_etag() {
@@ -116,19 +122,35 @@ struct Gate {
     refusals: Option<Arc<HeldRefusals>>,
     /// Where the route runs nothing that somebody typed.
     limits: Option<Arc<RequestLimits>>,
+    /// Where requests are noted; not those of probes and of Prometheus, which come all the time.
+    log: Option<RequestLog>,
+    /// As the log calls the route.
+    name: Arc<str>,
 }
 
-/// Guards a route, and holds the answer where it is a refusal that has to wait.
+/// Guards a route, notes the request, and holds the answer where it is a refusal that has to wait.
 async fn guard_route(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<PeerAddress>().copied();
+    let begun = Instant::now();
+    let (parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<PeerAddress>().copied();
+    let LimitedAddress(address) = LimitedAddress::from_request(&parts);
+    let (log, route, refusals) = (gate.log.clone(), gate.name.clone(), gate.refusals.clone());
+    let mut response = admit(gate, Request::from_parts(parts, body), next).await;
     // Without a socket this process asks itself.
-    let (Some(refusals), Some(PeerAddress(peer))) = (gate.refusals.clone(), peer) else {
-        return admit(gate, request, next).await;
+    let Some(PeerAddress(peer)) = peer else {
+        return response;
     };
-    let (mut parts, body) = request.into_parts();
-    let Ok(LimitedAddress(address)) = LimitedAddress::from_request_parts(&mut parts, &()).await;
-    let response = admit(gate, Request::from_parts(parts, body), next).await;
-    refusals.hold(address, peer, response.status()).await;
+    if let Some(log) = log {
+        let request = LoggedRequest {
+            route,
+            peer: address,
+            begun,
+        };
+        response = log.watch(response, request);
+    }
+    if let Some(refusals) = refusals {
+        refusals.hold(address, peer, response.status()).await;
+    }
     response
 }
 
@@ -148,7 +170,11 @@ async fn admit(gate: Gate, request: Request, next: Next) -> Response {
     }
     let principal = match authorized {
         Ok(principal) => principal,
-        Err(error) => return error.into_response(),
+        Err(error) => {
+            // Who is known and may not is named in the log.
+            let known = gate.guard.authorize(Permission::Anybody, None, &parts).ok();
+            return with_principal(error.into_response(), known);
+        }
     };
     parts.extensions.insert(principal.clone());
     if gate.is_ongoing {
@@ -156,11 +182,25 @@ async fn admit(gate: Gate, request: Request, next: Next) -> Response {
         parts.extensions.insert(Arc::new(access));
     }
     let request = Request::from_parts(parts, body);
+    let response = run_in_slot(&gate, &principal, request, next).await;
+    with_principal(response, Some(principal))
+}
+
+/// Tells the request log who asked.
+fn with_principal(mut response: Response, principal: Option<Principal>) -> Response {
+    if let Some(principal) = principal {
+        response.extensions_mut().insert(principal);
+    }
+    response
+}
+
+/// Runs the handler, in a slot of the caller's class where the route needs one.
+async fn run_in_slot(gate: &Gate, principal: &Principal, request: Request, next: Next) -> Response {
     let Some(slots) = &gate.slots else {
         return next.run(request).await;
     };
     let begun = Instant::now();
-    match slots.acquire(&principal).await {
+    match slots.acquire(principal).await {
         Ok(slot) => {
             let waited = begun.elapsed();
             let mut response = next.run(request).await;

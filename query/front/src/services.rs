@@ -14,6 +14,7 @@ use crate::live::LiveTail;
 use crate::payment_service::PaymentService;
 use crate::probe::Probe;
 use crate::reports::Reports;
+use crate::request_log::RequestLog;
 use crate::sql::SqlEngine;
 
 /// What the process gives the server.
@@ -34,6 +35,8 @@ pub struct Services {
     pub payment_service: Option<Arc<dyn PaymentService>>,
     /// Whether payments are made, so that operators need their token even from this machine.
     pub moves_money: bool,
+    /// Where requests are noted; without one nobody keeps them.
+    pub request_log: Option<RequestLog>,
     /// Users and service tokens; without them there are the two token files alone.
     pub accounts: Option<Accounts>,
     /// Who tells how busy the machine is, for `/metrics`.

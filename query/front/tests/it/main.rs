@@ -18,6 +18,7 @@ mod openapi;
 mod page_answers;
 mod postgres;
 mod request_limits;
+mod request_log;
 mod server;
 mod signatures;
 mod slots;
