@@ -78,15 +78,12 @@ async fn a_watch_tells_what_there_is_and_then_each_change_over_restarts_of_the_s
     let mut empty = pin!(bucket.watch().await.unwrap());
     assert_eq!(next(&mut empty).await, WatchEvent::Current);
     bucket.put("a", b"1".to_vec(), 0).await.unwrap();
+    assert_eq!(next(&mut empty).await, entry("a", 1, Some("1")));
     bucket.put("b", b"2".to_vec(), 0).await.unwrap();
+    // The store keeps the last value of a key only: the next one may come before this is told.
+    assert_eq!(next(&mut empty).await, entry("b", 2, Some("2")));
     bucket.delete("b", 2).await.unwrap();
-    for expected in [
-        entry("a", 1, Some("1")),
-        entry("b", 2, Some("2")),
-        entry("b", 3, None),
-    ] {
-        assert_eq!(next(&mut empty).await, expected);
-    }
+    assert_eq!(next(&mut empty).await, entry("b", 3, None));
     let mut watch = pin!(bucket.watch().await.unwrap());
     assert_eq!(next(&mut watch).await, entry("a", 1, Some("1")));
     assert_eq!(next(&mut watch).await, entry("b", 3, None));
