@@ -1,4 +1,4 @@
-//! The requests of late, as rows of the stream `requests`: one each while there is room for them,
+//! The requests of late, as rows of the stream `requests`: one each while there is space for them,
 //! and sums by who, what and how it ended under a flood.
 //!
 //! An answer never waits for its row. Somebody else takes the rows now and then and writes them.
