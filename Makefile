@@ -23,6 +23,7 @@ PAY_KILLS ?= 50
 RETURNS ?= 200
 PAY_CRASHES ?= 10400
 CASES ?= 20
+SEEDS ?= 100000
 FUZZ_S ?= 60
 ARGS ?=
 
@@ -84,7 +85,7 @@ lint: ## format check, lints as errors, the tidy test, and licences, sources and
 bench: ## release build, then our figures beside our peers'
 	@deploy/setup.sh bench
 	echo "==> building for production"
-	cargo build --release -p headframe -p headframe-bench --bins
+	cargo build --release -p headframe -p headframe-bench -p headframe-coopmine --bins
 	bench/run.sh $(ARGS)
 
 soak: ## the kill tests with KILLS=1000, POOL_KILLS=200 and PAY_KILLS=50 instead of 6, 5, 2, RETURNS=200 instead of 7, and more cases of the slow simulations
@@ -93,6 +94,7 @@ soak: ## the kill tests with KILLS=1000, POOL_KILLS=200 and PAY_KILLS=50 instead
 	export HEADFRAME_PAY_CRASHES=$(PAY_CRASHES) HEADFRAME_CASES=$(CASES) HEADFRAME_LIVE_RETURNS=$(RETURNS)
 	tests="crashes_at_every_await pieces_add_up_to_the_whole numbers_group_as_names_do any_split_gives_the_same_answer"
 	$(LINTED) cargo test -p headframe-pipelines -p headframe-query-engine --test it -- $$tests is_the_same_for_any_split are_the_same_for_any_split
+	COOPMINE_SEEDS=$(SEEDS) $(LINTED) cargo test -p headframe-coopmine --test it -- no_overlap_nothing_wrong_upstream
 	tests="kill::kill_loses_nothing_and_doubles_nothing kill_pool::a_kill_costs_no_share_that_a_miner_was_told_is_ok"
 	tests="$$tests kill_payments::kill_of_the_payer_pays_nothing_twice_and_loses_nothing"
 	tests="$$tests live::subscriber_that_returns_over_kills_has_each_row_once"
@@ -100,18 +102,19 @@ soak: ## the kill tests with KILLS=1000, POOL_KILLS=200 and PAY_KILLS=50 instead
 	grep -q ' 4 passed' target/soak.txt
 	echo "==> the reports are kept in target/kill-report.txt and target/pool-kill-report.txt"
 
-fuzz: ## every fuzz target for FUZZ_S=60 seconds; needs cargo-fuzz
-	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing; cargo install cargo-fuzz --locked"; exit 1; }
-	cp Cargo.lock stratum/fuzz/Cargo.lock
-	mkdir -p target/fuzz
-	for entry in stratum/fuzz/src/bin/*.rs; do
-	    name=$$(basename $$entry .rs)
-	    found=target/fuzz/corpus/$$name
-	    mkdir -p $$found
-	    echo "==> $$name for $(FUZZ_S) s"
-	    # The compiler is the stable one: sanitizers would need another, and there is no unsafe code to watch. What is new is kept
-	    # apart from the committed seeds.
-	    CARGO_TARGET_DIR=target/fuzz/build cargo fuzz run --fuzz-dir stratum/fuzz --sanitizer none $$name $$found stratum/fuzz/corpus/$$name \
-	        -- -max_total_time=$(FUZZ_S) -print_final_stats=1 2>&1 | tee target/fuzz/$$name.log | grep -E '^(stat::|Done|==|.*(panicked|ERROR|SUMMARY))' || true
-	    grep -q '^Done ' target/fuzz/$$name.log || { tail -40 target/fuzz/$$name.log; exit 1; }
+fuzz: ## every fuzz target for FUZZ_S=60 seconds
+	@deploy/setup.sh fuzz
+	for folder in stratum query/front; do
+	    cp Cargo.lock $$folder/fuzz/Cargo.lock
+	    for entry in $$folder/fuzz/src/bin/*.rs; do
+	        name=$$(basename $$entry .rs)
+	        found=target/fuzz/corpus/$$name
+	        mkdir -p $$found
+	        echo "==> $$name for $(FUZZ_S) s, after the build"
+	        # The compiler is the stable one: sanitizers would need another, and there is no unsafe code to watch. What is new is kept
+	        # apart from the committed seeds.
+	        CARGO_TARGET_DIR=target/fuzz/build .parts/bin/cargo-fuzz fuzz run --fuzz-dir $$folder/fuzz --sanitizer none $$name $$found $$folder/fuzz/corpus/$$name \
+	            -- -max_total_time=$(FUZZ_S) -print_final_stats=1 2>&1 | tee target/fuzz/$$name.log | grep -E '^(stat::|Done|==|.*(panicked|ERROR|SUMMARY))' || true
+	        grep -q '^Done ' target/fuzz/$$name.log || { tail -40 target/fuzz/$$name.log; exit 1; }
+	    done
 	done

@@ -21,7 +21,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(binary, folder, subscribers):
+def start(binary, folder, subscribers, more=""):
     port = free_port()
     config = pathlib.Path(folder) / "headframe.toml"
     config.write_text(f"""
@@ -33,6 +33,7 @@ max_connections_per_address = {subscribers + 200}
 live_subscribers = {subscribers + 10}
 live_subscribers_per_address = {subscribers + 10}
 live_subscribers_per_principal = {subscribers + 10}
+{more}
 """)
     log = open(pathlib.Path(folder) / "headframe.log", "w")
     server = subprocess.Popen([binary, "up", "--roles", "pipelines,query", "--config", str(config)], stdout=log, stderr=log)
@@ -173,4 +174,5 @@ def main():
     sys.exit(1 if missed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

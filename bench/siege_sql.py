@@ -1,14 +1,16 @@
-"""Hostile SQL beside miners: sixteen clients loop over statements that ask for more than anybody may have, while fifty miners send shares.
+"""Hostile SQL beside miners: sixteen clients loop over statements that ask for more than anybody may have, while fifty miners send shares. Half of
+them ask by HTTP, a quarter over the PostgreSQL wire, and a quarter by Flight SQL where `deploy/setup.sh bench` has put its driver.
 
 Everything is real: nats-server, monerod on a private chain, `headframe up` with the pool, the pipelines and SQL in one process (and its SQL
 workers), `headframe-load stratum` as the miners, all on this machine. First the miners alone, then the same miners under siege. The last lines are
 one of JSON with every figure, and a table of the goals. Exit code 1 when a goal is missed. Standard library only."""
-import argparse, collections, json, os, pathlib, random, sys, tempfile, threading, time, urllib.error, urllib.request
+import argparse, collections, json, os, pathlib, random, re, sys, tempfile, threading, time, urllib.error, urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import stratum
 from hostile_statements import ALL, send
-from stratum import Pool, line, say, times
+from hostile_wires import PYTHON, FlightClient, PostgresClient
+from stratum import Pool, free_port, line, say, times
 
 # Miners that come from many networks, and a template that stays the same unless a block is found.
 MINERS = "template_refresh_s = 3600\n[stratum.defence]\nnames = { workers_per_wallet = 20000 }\n"
@@ -22,12 +24,34 @@ def goal(name, value, unit, met, limit, more=""):
     line(name, f"{value:,.2f}" if isinstance(value, float) else f"{value:,}", unit, f"goal {limit}: {'met' if met else 'MISSED'} {more}")
 
 
+class HttpClient:
+    def __init__(self, url):
+        self.url = url
+
+    def send(self, name):
+        code, _, took = send(self.url, name)
+        return code, took
+
+    def close(self):
+        pass
+
+
+def client(pool, options, number):
+    """Who asks: the first ones by the wires that are besieged as well, the others by HTTP."""
+    if number < options.postgres_clients:
+        return "postgres", PostgresClient(("127.0.0.1", pool.postgres))
+    if number < options.postgres_clients + options.flight_clients:
+        return "flight", FlightClient(pool.door)
+    return "http", HttpClient(pool.door)
+
+
 class Statements(threading.Thread):
     """One client: statement after statement in a random order, each answer counted by what it was."""
 
-    def __init__(self, url, seed, ended):
+    def __init__(self, pool, options, number, ended):
         super().__init__(daemon=True)
-        self.url, self.random, self.ended = url, random.Random(seed), ended
+        self.random, self.ended = random.Random(number), ended
+        self.wire, self.client = client(pool, options, number)
         self.answers, self.slowest = collections.Counter(), collections.defaultdict(float)
 
     def run(self):
@@ -37,7 +61,7 @@ class Statements(threading.Thread):
             for name in self.random.sample(sorted(ALL), len(ALL)):
                 if self.ended.is_set():
                     return
-                code, _, took = send(self.url, name)
+                code, took = self.client.send(name)
                 self.answers[name, code] += 1
                 self.slowest[name] = max(self.slowest[name], took)
 
@@ -130,6 +154,20 @@ def miners(pool, count, rate, seconds):
     return said["shares"]
 
 
+def verifying(pool):
+    """Sums and counts of the seconds that shares waited for a thread and were hashed, so far."""
+    text = ask(f"{pool.door}/metrics").decode()
+    totals = collections.Counter()
+    for name, value in re.findall(r"^headframe_stratum_(verify(?:_wait)?_seconds_(?:sum|count))(?:{[^}]*})? (\S+)$", text, re.MULTILINE):
+        totals[name] += float(value)
+    return totals
+
+
+def mean_ms(before, after, name):
+    count = after[f"{name}_count"] - before[f"{name}_count"]
+    return (after[f"{name}_sum"] - before[f"{name}_sum"]) / max(count, 1) * 1e3
+
+
 def accepted(pool):
     body = json.dumps({"sql": "SELECT count(*) AS n FROM shares WHERE outcome = 'accepted'", "format": "ndjson"})
     deadline = time.monotonic() + 60
@@ -145,7 +183,7 @@ def accepted(pool):
 def siege(pool, options):
     ended = threading.Event()
     watch = Workers(pool.process.pid, options.worker_memory_mib << 20, ended)
-    crowd = [Statements(pool.door, seed, ended) for seed in range(options.clients)]
+    crowd = [Statements(pool, options, number, ended) for number in range(options.clients)]
     probed = probes(pool, ended)
     for thread in [watch, *crowd, *probed]:
         thread.start()
@@ -153,6 +191,7 @@ def siege(pool, options):
     ended.set()
     for thread in crowd:
         thread.join(timeout=100)
+        thread.client.close()
     return shares, crowd, probed, watch
 
 
@@ -161,7 +200,7 @@ def percentile(seconds, part):
     return ordered[round((len(ordered) - 1) * part)] if ordered else float("nan")
 
 
-def report(options, quiet, calm_probes, shares, crowd, probed, watch, stored):
+def report(options, quiet, calm_probes, shares, crowd, probed, watch, stored, verified):
     answers = sum((client.answers for client in crowd), collections.Counter())
     by_code = collections.Counter()
     for (_, code), count in answers.items():
@@ -169,6 +208,11 @@ def report(options, quiet, calm_probes, shares, crowd, probed, watch, stored):
     say(f"{sum(answers.values())} hostile statements of {len(ALL)} kinds by {options.clients} clients in {options.seconds} s:")
     for code, count in by_code.most_common():
         say(f"    {count:>6}  {code}")
+    for wire in ("http", "postgres", "flight"):
+        of_wire = sum((client.answers for client in crowd if client.wire == wire), collections.Counter())
+        line(f"statements over {wire}", sum(of_wire.values()), "")
+        if any(client.wire == wire for client in crowd):
+            goal(f"statements answered or refused in words over {wire}", sum(n for (_, code), n in of_wire.items() if code not in ("no answer", "cut off")), "", of_wire, "> 0")
     never = sorted(name for name in ALL if not any(asked == name for asked, _ in answers))
     line("kinds that were never sent", len(never), "", ", ".join(never))
     hung = {name: code for (name, code) in answers if code in ("no answer", "internal") or code.startswith("status ")}
@@ -178,6 +222,9 @@ def report(options, quiet, calm_probes, shares, crowd, probed, watch, stored):
     calm, busy = quiet["submit_to_ok_ms"], shares["submit_to_ok_ms"]
     line("submit to durable OK, quiet", f"{calm['p99']:.0f}", "ms", times(calm))
     line("submit to durable OK, under siege", f"{busy['p99']:.0f}", "ms", times(busy))
+    for name, what in [("verify_wait_seconds", "of which waiting for a verifying thread, mean"), ("verify_seconds", "of which hashing, mean")]:
+        calm_ms, busy_ms = (mean_ms(*pair, name) for pair in zip(verified, verified[1:]))
+        line(what, f"{busy_ms:.1f}", "ms", f"(quiet {calm_ms:.1f})")
     goal("submit to durable OK, p99 under siege by p99 quiet", busy["p99"] / calm["p99"], "x", busy["p99"] <= 1.2 * calm["p99"], "<= 1.2")
     refused = sum(shares["refused"].values())
     goal("shares refused under siege", refused, "", refused == 0, "0", ", ".join(f"{words}: {count}" for words, count in shares["refused"].items()))
@@ -204,28 +251,39 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
     parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--postgres-clients", type=int, default=4, help="how many of the clients speak PostgreSQL")
+    parser.add_argument("--flight-clients", type=int, default=4 if PYTHON.exists() else 0, help="how many of them speak Flight SQL, by ADBC of .parts/clients")
     parser.add_argument("--miners", type=int, default=50)
     parser.add_argument("--rate", type=float, default=10.0, help="shares a second of all miners together")
     parser.add_argument("--seconds", type=int, default=120)
     parser.add_argument("--quiet-seconds", type=int, default=60)
     parser.add_argument("--worker-memory-mib", type=int, default=1536)
+    parser.add_argument("--worker-niceness", type=int, default=None, help="by how much statements give way; the product's default without")
     parser.add_argument("--spill-mib", type=int, default=0, help="what sorts and groupings may spill to disk; 0 as in the product")
     options = parser.parse_args()
     stratum.MODE = "light"
     binary = pathlib.Path(options.binary).resolve()
     with tempfile.TemporaryDirectory(prefix="headframe-siege-") as name:
         query = f"worker_memory_mib = {options.worker_memory_mib}\nmemory_mib = {options.worker_memory_mib - 512}\nspill_mib = {options.spill_mib}\n"
-        with Pool(binary, pathlib.Path(name) / "pool", 10**9, more=MINERS, roles=ROLES, query=query) as pool:
+        if options.worker_niceness is not None:
+            query += f"worker_niceness = {options.worker_niceness}\n"
+        postgres = free_port()
+        more = f'{MINERS}[postgres]\nlisten = "127.0.0.1:{postgres}"\n'
+        with Pool(binary, pathlib.Path(name) / "pool", 10**9, more=more, roles=ROLES, query=query) as pool:
+            pool.postgres = postgres
             miners(pool, options.miners, options.rate, 10)  # The first shares meet cold caches.
             before, began = accepted(pool), time.monotonic()
             ended = threading.Event()
             calm = probes(pool, ended)
             for probe in calm:
                 probe.start()
+            verified = [verifying(pool)]
             quiet = miners(pool, options.miners, options.rate, options.quiet_seconds)
             ended.set()
+            verified.append(verifying(pool))
             shares, crowd, probed, watch = siege(pool, options)
-            report(options, quiet, {probe.name_of: probe.seconds for probe in calm}, shares, crowd, probed, watch, accepted(pool) - before)
+            verified.append(verifying(pool))
+            report(options, quiet, {probe.name_of: probe.seconds for probe in calm}, shares, crowd, probed, watch, accepted(pool) - before, verified)
             say(f"the quiet and the busy part took {time.monotonic() - began:.0f} s together")
     missed = [row for row in GOALS if not row["met"]]
     say(json.dumps({"siege_sql": GOALS}))

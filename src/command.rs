@@ -19,6 +19,7 @@ mod mine;
 mod payments;
 mod sql;
 mod sql_worker;
+mod top;
 mod up;
 mod users;
 mod whatif;
@@ -28,6 +29,7 @@ pub const ALL: &[Entry] = &[
     Entry::new::<demo::Demo>(),
     Entry::new::<up::Up>(),
     Entry::new::<sql::Sql>(),
+    Entry::new::<top::Top>(),
     Entry::new::<mine::Mine>(),
     Entry::new::<users::Users>(),
     Entry::new::<bans::Bans>(),

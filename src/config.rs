@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use headframe_coopmine::config::CoordinatorConfig;
 use headframe_ingest::{HttpIngestConfig, NatsConfig, PublisherConfig, StreamSettings};
 use headframe_pipelines::{PaymentConfig, PipelineConfig};
-use headframe_query_front::{PostgresConfig, QueryConfig};
+use headframe_query_front::{AccessConfig, PostgresConfig, QueryConfig};
 use headframe_stratum::StratumConfig;
 use serde::{Deserialize, Serialize};
 
+mod access;
+mod coopmine;
 mod ingest;
 mod lake;
 mod layers;
@@ -54,6 +57,8 @@ pub enum Role {
     Query,
     /// Payments to miners; one process of a pool, and no other.
     Payments,
+    /// A CoopMine coordinator: many machines that are one miner.
+    Coopmine,
 }
 
 impl Role {
@@ -113,8 +118,10 @@ sections! {
     maintenance: MaintenanceSection,
     query: QueryConfig,
     postgres: PostgresConfig,
+    access: AccessConfig,
     ingest: HttpIngestConfig,
     stratum: StratumConfig,
+    coopmine: CoordinatorConfig,
     payouts: PayoutsSection,
     payments: PaymentConfig,
 }
@@ -200,7 +207,8 @@ impl Config {
 
     /// Whether a role of this process reads or writes tables.
     pub fn needs_tables(&self) -> bool {
-        self.roles.iter().any(|role| *role != Role::Stratum)
+        let works_without = |role: &Role| matches!(role, Role::Stratum | Role::Coopmine);
+        !self.roles.iter().all(works_without)
     }
 
     /// How long a stop may take before what still runs is dropped; a kill is safe, only slower to

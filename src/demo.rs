@@ -46,6 +46,9 @@ pub struct DemoOptions {
     pub difficulty: Option<u64>,
 }
 
+/// By how much the miner is nicer than other programs.
+const MINER_NICE: i32 = 10;
+
 /// How long the pool may take to get its first template.
 const READY: Duration = Duration::from_secs(60);
 
@@ -201,6 +204,9 @@ fn configuration(options: &DemoOptions, chain: &Chain) -> anyhow::Result<Config>
     ];
     config.query.listen = options.listen;
     config.query.operator_token_file = Some(operator_token_file(options)?);
+    // Nobody shows a private chain.
+    config.query.explorer_block = Some(String::new());
+    config.query.explorer_transaction = Some(String::new());
     config.stratum.listen = options.stratum;
     config.stratum.wallet.clone_from(&chain.pool.address);
     config.stratum.daemon_url.clone_from(&chain.monerod.url);
@@ -259,9 +265,12 @@ async fn show(options: &DemoOptions, running: &Running, started: Instant) -> any
         threads: 1,
     };
     let (miner, handle) = Miner::new(config, seeds.clone());
+    // The server and whatever else runs here come first; the miner takes what is left.
+    let miner = miner.with_nice(MINER_NICE);
     let stop = CancellationToken::new();
     let mining = tokio::spawn(miner.run(stop.clone()));
     print_hints(options, http, pool, &miner_wallet.address);
+    running.service.offer_first_admin().await;
     let end = async {
         match options.length {
             Some(length) => tokio::time::sleep(length.saturating_sub(started.elapsed())).await,
@@ -314,6 +323,9 @@ fn print_hints(options: &DemoOptions, http: SocketAddr, pool: &RunningPool, mine
     if let Some(fingerprint) = &pool.tls_fingerprint {
         println!("with TLS on the same port; its fingerprint for XMRig is {fingerprint}");
     }
+    println!("look at it in a browser:");
+    println!("  http://{http}/");
+    println!("  http://{http}/miner/{miner}");
     println!("try in another terminal:");
     println!("  {program} sql{url} \"SELECT worker, outcome, count(*) FROM shares GROUP BY 1, 2\"");
     println!(

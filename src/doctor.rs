@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::config::{Config, Role};
 
+mod certificates;
 mod clock;
 mod configuration;
 mod daemon;
@@ -35,6 +36,7 @@ const ALL: &[&dyn Check] = &[
     &handover::Handover,
     &files::Files,
     &data_folder::DataFolder,
+    &certificates::Certificates,
     &clock::Clock,
     &memory::Memory,
     &huge_pages::HugePages,

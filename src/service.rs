@@ -7,7 +7,7 @@ use headframe_ingest::ManagedServer;
 use headframe_query_front::Server;
 use headframe_query_front::access::accounts::Accounts;
 use headframe_query_front::worker::SqlWorkers;
-use headframe_stratum::StatsHandle;
+use headframe_stratum::{BoundPool, StatsHandle};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,8 @@ mod metrics;
 mod nats_server;
 mod payer;
 mod payment_service;
+mod pool_chain;
+mod pool_terms;
 mod probes;
 mod request_log;
 mod signals;
@@ -74,6 +76,17 @@ pub struct RunningPool {
     pub seeds: Arc<headframe_stratum::randomx::Seeds>,
     /// What miners may pin, unless TLS is off.
     pub tls_fingerprint: Option<String>,
+}
+
+impl RunningPool {
+    fn from_bound(bound: &BoundPool) -> Self {
+        Self {
+            address: bound.local_addr(),
+            stats: bound.stats(),
+            seeds: bound.seeds(),
+            tls_fingerprint: bound.tls_fingerprint().map(str::to_owned),
+        }
+    }
 }
 
 /// Runs the configured roles until Ctrl-C or SIGTERM, or until one of them ends by itself.
@@ -129,14 +142,17 @@ impl Service {
             true => Some(components.bind_pool().await?),
             false => None,
         };
-        service.pool = pool.as_ref().map(|(bound, _)| RunningPool {
-            address: bound.local_addr(),
-            stats: bound.stats(),
-            seeds: bound.seeds(),
-            tls_fingerprint: bound.tls_fingerprint().map(str::to_owned),
-        });
+        service.pool = pool
+            .as_ref()
+            .map(|(bound, _)| RunningPool::from_bound(bound));
+        let coordinator = components.bind_coordinator().await?;
         let stats = service.pool.as_ref().map(|pool| &pool.stats);
         let mut services = http::services(&components, stats, metrics)?;
+        let fingerprint = service
+            .pool
+            .as_ref()
+            .and_then(|pool| pool.tls_fingerprint.as_deref());
+        services.pool_terms = pool_terms::pool_terms(&components.config, fingerprint);
         services.accounts = Some(service.open_accounts(&components).await?);
         services.request_log = Some(service.start_request_log(&components));
         if let Some((bound, _)) = &pool {
@@ -148,6 +164,7 @@ impl Service {
         let sources = http::sources(&components);
         if !sources.is_empty() {
             services.live_tails = http::live_tails(&components);
+            services.place_key = Some(http::place_key(&components)?);
             services.engines =
                 Some(service.start_engines(&components, sources, &mut services.ready)?);
         }
@@ -164,6 +181,7 @@ impl Service {
         if let Some((bound, spooler)) = pool {
             service.spawn_pool(bound, spooler);
         }
+        service.spawn_coordinator(coordinator);
         Ok(service)
     }
 

@@ -185,13 +185,23 @@ pub struct Nats {
 impl Nats {
     /// Connects. Later disconnections are repaired in the background, for ever.
     pub async fn connect(config: &NatsConfig) -> Result<Self, NatsError> {
+        Self::connect_with(config, options(config).await?).await
+    }
+
+    /// Begins to connect, and goes on until it succeeds: for whoever works without NATS, too.
+    pub async fn connect_in_background(config: &NatsConfig) -> Result<Self, NatsError> {
+        let options = options(config).await?.retry_on_initial_connect();
+        Self::connect_with(config, options).await
+    }
+
+    async fn connect_with(config: &NatsConfig, options: ConnectOptions) -> Result<Self, NatsError> {
         // More than one provider is linked into the product and rustls will not choose; an earlier
         // choice of the process stands.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (connects, connected) = watch::channel(0_u64);
         let denied = Arc::new(Mutex::new(None));
         let denials = denied.clone();
-        let options = options(config).await?.event_callback(move |event| {
+        let options = options.event_callback(move |event| {
             note(&event, &connects, &denials);
             async {}
         });

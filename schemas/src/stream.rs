@@ -10,6 +10,7 @@ use crate::column::Column;
 pub mod access;
 pub mod bans;
 pub mod blocks;
+pub mod commands;
 pub mod energy;
 pub mod hashrate;
 pub mod instructions;
@@ -20,6 +21,8 @@ pub mod sensors;
 pub mod sessions;
 pub mod shares;
 pub mod windows;
+pub mod worker_shares;
+pub mod workers;
 
 /// What a pipeline does when messages vanished from the stream before it read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +139,9 @@ pub const ALL: &[&dyn Stream] = &[
     &sessions::Sessions,
     &access::Access,
     &requests::Requests,
+    &workers::Workers,
+    &worker_shares::WorkerShares,
+    &commands::Commands,
     &bans::Bans,
 ];
 

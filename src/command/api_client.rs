@@ -16,8 +16,8 @@ pub struct ApiClient {
     /// A file with the bearer token.
     #[arg(long, env = "HEADFRAME_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
-    /// A PEM file with the authority of the server's certificate, or the certificate itself, where
-    /// A PEM file with the authority of the server's certificate; no other is trusted then.
+    /// A PEM file with the authority of the server's certificate, or with the certificate itself;
+    /// no other is trusted then.
     #[arg(long, env = "HEADFRAME_CA_FILE")]
     pub ca_file: Option<PathBuf>,
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use headframe_stratum::miner::endpoint::PoolEndpoint;
 use headframe_stratum::miner::{Miner, MinerConfig, MinerEvent, MinerHandle, MinerJob, MinerStats};
 use headframe_stratum::randomx::page_report::PageReport;
 use headframe_stratum::randomx::plan::ModeSetting;
@@ -30,9 +31,10 @@ const MAX_WORDS: usize = 300;
 #[derive(Debug, clap::Parser)]
 #[command(name = "mine")]
 pub struct Mine {
-    /// The pool, as HOST:PORT; without TLS.
-    #[arg(long, value_parser = pool_address)]
-    pool: String,
+    /// The pool, as HOST:PORT, or stratum+ssl://HOST:PORT with TLS; #FINGERPRINT after it pins the
+    /// pool's certificate. Given more than once, the later ones are used while the first is away.
+    #[arg(long, required = true)]
+    pool: Vec<PoolEndpoint>,
     /// Whom the work pays, as ADDRESS.WORKER; ADDRESS.WORKER+DIFFICULTY asks for a fixed
     /// difficulty.
     #[arg(long)]
@@ -46,6 +48,9 @@ pub struct Mine {
     /// Hashing threads; all cores when absent.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// By how much the hashing threads are nicer than other programs.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..20))]
+    nice: i32,
     /// How much memory to trade for speed.
     #[arg(long, value_enum, default_value_t = Memory::Auto)]
     mode: Memory,
@@ -90,20 +95,23 @@ impl Command for Mine {
             usize::from,
         );
         let choice = seeds.choice();
+        let mut pools = self.pool.into_iter();
+        let pool = pools.next().context("there is no pool to mine at")?;
         println!(
             "mining at {} with {threads} threads in {} mode ({}); Ctrl-C ends",
-            self.pool,
+            pool,
             choice.mode.as_str(),
             choice.reason
         );
         let config = MinerConfig {
-            pool: self.pool.clone(),
+            pool: pool.to_string(),
             login: self.user,
             pass: self.pass,
             rigid: self.rigid,
             threads,
         };
         let (miner, handle) = Miner::new(config, seeds.clone());
+        let miner = miner.with_fallbacks(pools.collect()).with_nice(self.nice);
         let (miner, events) = miner.with_events();
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -120,7 +128,6 @@ impl Command for Mine {
             }
         };
         let mut show = Show {
-            pool: self.pool,
             seeds,
             handle: handle.clone(),
             job: None,
@@ -158,7 +165,6 @@ fn summary(stats: &MinerStats, started: Instant) -> String {
 
 /// What is shown, and what is known for it.
 struct Show {
-    pool: String,
     seeds: Arc<Seeds>,
     handle: MinerHandle,
     /// The work in hand; none without a login.
@@ -195,9 +201,8 @@ impl Show {
     }
 
     fn hear(&mut self, event: MinerEvent) -> anyhow::Result<()> {
-        let pool = &self.pool;
         match event {
-            MinerEvent::LoggedIn(job) => {
+            MinerEvent::LoggedIn { pool, job } => {
                 say(&format!(
                     "logged in at {pool}: {} at difficulty {}",
                     shown(&job.algo),
@@ -207,7 +212,11 @@ impl Show {
                 self.work(job);
             }
             MinerEvent::Job(job) => self.work(job),
-            MinerEvent::Refused { reason, for_good } => {
+            MinerEvent::Refused {
+                pool,
+                reason,
+                for_good,
+            } => {
                 let said = format!("the pool {pool} refused the login: {}", shown(&reason));
                 if for_good && !self.admitted {
                     bail!(said);
@@ -215,7 +224,7 @@ impl Show {
                 say(&format!("{said}; trying again"));
                 self.job = None;
             }
-            MinerEvent::Lost(reason) => {
+            MinerEvent::Lost { pool, reason } => {
                 say(&format!(
                     "no connection to {pool}: {}; trying again",
                     shown(&reason)
@@ -302,56 +311,9 @@ fn say(line: &str) {
     let _ = out.flush();
 }
 
-/// `host:port`, also as other miners write it.
-fn pool_address(text: &str) -> Result<String, String> {
-    let plain = text.strip_prefix("stratum+tcp://").unwrap_or(text);
-    if plain.contains("://") {
-        return Err(
-            "write it as HOST:PORT; TLS is not spoken here, and a headframe pool takes both \
-                    on one port"
-                .to_owned(),
-        );
-    }
-    let port = plain
-        .rsplit_once(':')
-        .filter(|(host, _)| !host.is_empty())
-        .and_then(|(_, port)| port.parse::<u16>().ok());
-    match port {
-        Some(port) if port > 0 => Ok(plain.to_owned()),
-        _ => Err("write it as HOST:PORT, e.g. pool.example.org:3333".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pool_is_a_host_and_a_port() {
-        for good in [
-            "pool.example.org:3333",
-            "127.0.0.1:1",
-            "[::1]:3333",
-            "stratum+tcp://a:3333",
-        ] {
-            assert!(
-                pool_address(good).is_ok_and(|address| good.ends_with(&address)),
-                "{good}"
-            );
-        }
-        for bad in [
-            "",
-            "pool",
-            "pool:",
-            ":3333",
-            "pool:0",
-            "pool:65536",
-            "stratum+ssl://pool:3333",
-            "http://pool:1",
-        ] {
-            assert!(pool_address(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_pool_s_words_cannot_steer_a_terminal() {

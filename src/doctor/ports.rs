@@ -31,6 +31,13 @@ impl Check for Ports {
                     .map(|port| ("stratum.ports.listen", port.listen)),
             );
         }
+        if context.runs(Role::Coopmine) {
+            let coopmine = &config.coopmine;
+            wanted.push(("coopmine.grpc.listen", coopmine.grpc.listen.0));
+            wanted.push(("coopmine.dashboard.listen", coopmine.dashboard.listen.0));
+            let miners = coopmine.miners.listen;
+            wanted.extend(miners.map(|miners| ("coopmine.miners.listen", miners.0)));
+        }
         if config.managed_nats && config.nats_port != 0 {
             wanted.push((
                 "nats_port",

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use headframe_coopmine::coordinator::Coordinator;
+use headframe_coopmine::facts::FactsSection;
 use headframe_ingest::{Nats, Publisher, provision_stream};
 use headframe_pipelines::payment::PayerStateHandle;
 use headframe_schemas::stream;
@@ -66,6 +68,19 @@ impl Components {
         let folder = self.config.data_dir.join("stratum/spool");
         let (facts, spooler) = DurableFacts::open(self.publisher.clone(), &config.spool, &folder)?;
         Ok((Stratum::bind(config, Arc::new(facts)).await?, spooler))
+    }
+
+    /// The coordinator of workers, which listens from now on, in the role coopmine.
+    pub async fn bind_coordinator(&self) -> anyhow::Result<Option<Coordinator>> {
+        if !self.runs(Role::Coopmine) {
+            return Ok(None);
+        }
+        let mut config = self.config.coopmine.clone();
+        if config.facts.folder == FactsSection::default().folder {
+            config.facts.folder = self.config.data_dir.join("coopmine");
+        }
+        let bound = Coordinator::bind_with(config, Some(self.nats.clone())).await?;
+        Ok(Some(bound))
     }
 
     /// Whether this process has the role.

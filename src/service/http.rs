@@ -7,7 +7,7 @@ use axum::http::Method;
 use headframe_ingest::http as http_ingest;
 use headframe_pipelines::signature::SigningKey;
 use headframe_query_engine::{DeltaTables, Source, StreamSource};
-use headframe_query_front::{LiveTail, Probe, RouteHandler, Services};
+use headframe_query_front::{LiveTail, PlaceKey, Probe, RouteHandler, Services};
 use headframe_sinks::Lake;
 use headframe_sinks::wallet::WalletKind;
 use headframe_stratum::StatsHandle;
@@ -20,6 +20,7 @@ use crate::service::faults::{TaskFilter, TaskKind};
 use crate::service::host_usage::ProcfsMonitor;
 use crate::service::local_stream::LocalStream;
 use crate::service::payment_service::StreamPaymentService;
+use crate::service::pool_chain::PoolChain;
 use crate::service::probes::{
     NatsProbe, PaymentProbe, PoolProbe, StorageProbe, StreamProbe, TaskProbe,
 };
@@ -38,6 +39,7 @@ pub fn services(
         metrics,
         host_monitor: Some(host_monitor),
         postgres: components.config.postgres.clone(),
+        access: components.config.access.clone(),
         ..Services::default()
     };
     let nats = components.nats.clone();
@@ -45,6 +47,7 @@ pub fn services(
     services.ready.push(Arc::new(AccountsProbe(nats)));
     if let Some(pool) = pool {
         services.ready.push(Arc::new(PoolProbe(pool.clone())));
+        services.chain_monitor = Some(Arc::new(PoolChain(pool.clone())));
     }
     if components.runs(Role::Pipelines) {
         // A key that cannot be used ends the pipeline with its own words; here it is only not
@@ -71,6 +74,8 @@ pub fn services(
     }
     if components.runs(Role::Query) {
         services.payment_service = Some(Arc::new(payment_service(components)));
+        let key_file = components.config.data_dir.join("keys/access.key");
+        services.token_key_file = Some(key_file);
         let ingest = components.config.ingest.clone();
         services.max_ingest_bytes = Some(ingest.max_body_bytes);
         services.handlers.push(RouteHandler {
@@ -92,6 +97,12 @@ pub fn sources(components: &Components) -> Vec<Arc<dyn Source>> {
         }
         _ => Vec::new(),
     }
+}
+
+/// The secret of the places that miners' subscriptions are told, where there are subscriptions.
+pub fn place_key(components: &Components) -> anyhow::Result<PlaceKey> {
+    let path = components.config.data_dir.join("keys/live.key");
+    Ok(PlaceKey::open(&path)?)
 }
 
 /// The newest rows of the streams, for subscribers; none without the role query.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use headframe_coopmine::coordinator::Coordinator;
 use headframe_pipelines::{Context, pipeline};
 use headframe_query_front::BoundServer;
 use headframe_query_front::access::accounts::Accounts;
@@ -165,6 +166,18 @@ impl Service {
             // The spooler ends when the pool has let go of it, with every row answered.
             tokio::join!(pool.run(stop), spooler.run());
             Ok(())
+        });
+    }
+
+    /// Starts taking in workers of a CoopMine cluster, where this process runs its coordinator.
+    pub(super) fn spawn_coordinator(&mut self, coordinator: Option<Coordinator>) {
+        let Some(coordinator) = coordinator else {
+            return;
+        };
+        let stop = self.stop_accepting.clone();
+        self.tasks.spawn(async move {
+            let ended = coordinator.run(stop).await;
+            ended.context("the CoopMine coordinator stopped")
         });
     }
 }

@@ -3,51 +3,45 @@
 //! It is what the demo mines with and what the tests judge the server by, so it takes a pool at its
 //! word in exactly the way XMRig does, and refuses what would crash XMRig.
 
-use serde_json::{Value, json};
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use thiserror::Error;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::protocol::line::{LineError, LineReader};
-use crate::randomx::{HashError, Seeds};
+use crate::randomx::{Mode, Seeds};
+use broken::Broken;
+use client::{ClientConfig, ClientEvent, ClientTiming, PoolClient, ShareToSend};
+use endpoint::PoolEndpoint;
 pub use event::{MinerEvent, MinerJob};
-use hashing_threads::{FoundShare, HashTask, HashingThreads};
-use pool_message::{PoolMessage, WireJob};
+use hashing_threads::{FoundShare, HashTask, HashingThreads, ThreadPlan};
+use nonce_supply::NonceSupply;
+use pool_message::PoolJob;
 
+pub mod backoff;
+pub mod broken;
+pub mod client;
+pub mod endpoint;
 mod event;
-mod hashing_threads;
-mod pool_message;
+pub mod hashing_threads;
+pub mod nonce_supply;
+pub mod pool_message;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-const KEEPALIVE: Duration = Duration::from_secs(60);
-/// A pool that says nothing for so long is gone: it has been sent two keepalives by then.
-const SILENCE: Duration = Duration::from_secs(150);
-/// A connection that held for so long was a good one, and the next is tried soon.
-const SETTLED: Duration = Duration::from_secs(30);
-/// Seconds between two tries at most.
-const LONGEST_WAIT_S: u64 = 30;
-/// XMRig's own limit for a line from a pool.
-const MAX_LINE: usize = 64 * 1024;
 /// What it can do, best first: RandomX over Monero's blobs, and over the headers of Bitcoin-shaped
 /// chains.
-const ALGOS: [&str; 2] = ["rx/0", "rx/opensy"];
+pub const ALGOS: [&str; 2] = ["rx/0", "rx/opensy"];
 /// Solutions waiting for the socket.
 const FOUND_QUEUE: usize = 64;
 /// Events that nobody has looked at yet; a pool that causes more has to wait.
 const EVENTS: usize = 64;
+/// Between looks whether a faster memory is there.
+const MEMORY_LOOK: Duration = Duration::from_secs(1);
 
 /// What to mine, where and as whom.
 #[derive(Debug, Clone)]
 pub struct MinerConfig {
-    /// `host:port`.
+    /// The pool, as [`PoolEndpoint`] reads it: `host:port`, with a scheme if it speaks TLS.
     pub pool: String,
     /// Wallet address, optionally with `.worker` and `+difficulty`.
     pub login: String,
@@ -116,50 +110,12 @@ impl MinerHandle {
 /// A miner, to be run.
 pub struct Miner {
     config: MinerConfig,
+    fallbacks: Vec<PoolEndpoint>,
+    nice: i32,
     seeds: Arc<Seeds>,
     counters: Arc<Counters>,
     algos: Vec<String>,
     events: Option<mpsc::Sender<MinerEvent>>,
-}
-
-/// Why a connection to a pool ended.
-#[derive(Debug, Error)]
-enum Broken {
-    #[error("cannot connect to {0}: {1}")]
-    Connect(String, String),
-    #[error("the pool refused the login: {0}")]
-    Login(String),
-    #[error("the pool gives work for the algorithm {0:?}, which this miner does not have")]
-    Algo(String),
-    #[error("the pool sent what XMRig would not accept: {0}")]
-    Protocol(&'static str),
-    #[error("the pool said nothing for {} s", SILENCE.as_secs())]
-    Silent,
-    #[error("the pool closed the connection")]
-    Closed,
-    #[error(transparent)]
-    Line(#[from] LineError),
-    #[error("sending failed: {0}")]
-    Send(#[from] std::io::Error),
-    #[error(transparent)]
-    Hash(#[from] HashError),
-}
-
-impl Broken {
-    fn event(&self) -> MinerEvent {
-        match self {
-            Broken::Login(reason) => MinerEvent::Refused {
-                reason: reason.clone(),
-                for_good: event::is_for_good(reason),
-            },
-            Broken::Algo(_) => MinerEvent::Refused {
-                reason: self.to_string(),
-                for_good: true,
-            },
-            Broken::Connect(_, reason) => MinerEvent::Lost(reason.clone()),
-            other => MinerEvent::Lost(other.to_string()),
-        }
-    }
 }
 
 impl Miner {
@@ -170,6 +126,8 @@ impl Miner {
         (
             Self {
                 config,
+                fallbacks: Vec::new(),
+                nice: 0,
                 seeds,
                 counters: counters.clone(),
                 algos,
@@ -185,6 +143,18 @@ impl Miner {
         self
     }
 
+    /// Pools to use, in this order, while the first is away.
+    pub fn with_fallbacks(mut self, pools: Vec<PoolEndpoint>) -> Self {
+        self.fallbacks = pools;
+        self
+    }
+
+    /// Lets the hashing threads be nicer than the rest of the process.
+    pub fn with_nice(mut self, nice: i32) -> Self {
+        self.nice = nice;
+        self
+    }
+
     /// Tells what happens. Whoever listens must go on listening, or let the receiver go.
     pub fn with_events(mut self) -> (Self, mpsc::Receiver<MinerEvent>) {
         let (events, received) = mpsc::channel(EVENTS);
@@ -193,37 +163,38 @@ impl Miner {
     }
 
     /// Mines until `stop`, reconnecting as often as needed, to a pool that is away less and less
-    /// often. Fails only if its threads cannot be started.
+    /// often. Fails only if its threads cannot be started, or if the pool's address is none.
     pub async fn run(self, stop: CancellationToken) -> std::io::Result<()> {
+        let pools = self.pools()?;
         let (sender, mut found) = mpsc::channel(FOUND_QUEUE);
-        let threads =
-            HashingThreads::start(self.config.threads, self.counters.hashes.clone(), sender)?;
-        let mut failures = 0_u32;
-        while !stop.is_cancelled() {
-            let (started, logins) = (Instant::now(), self.counters.logins.load(Relaxed));
-            let broken = tokio::select! {
-                () = stop.cancelled() => break,
-                broken = self.connection(&threads, &mut found) => broken,
-            };
-            self.counters.connected.store(false, Relaxed);
-            threads.pause();
-            tracing::warn!(pool = %self.config.pool, reason = %broken, "miner lost its pool");
-            self.note(broken.to_string());
-            let was_good =
-                self.counters.logins.load(Relaxed) > logins && started.elapsed() >= SETTLED;
-            failures = if was_good {
-                0
-            } else {
-                failures.saturating_add(1)
-            };
-            let pause = async {
-                self.emit(broken.event()).await;
-                tokio::time::sleep(retry_delay(failures)).await;
-            };
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = pause => {}
-            }
+        let plan = ThreadPlan {
+            threads: self.config.threads,
+            nice: self.nice,
+        };
+        let threads = HashingThreads::start(plan, self.counters.hashes.clone(), sender)?;
+        let (submit, submissions) = mpsc::channel(FOUND_QUEUE);
+        let (sender, events) = mpsc::channel(EVENTS);
+        let client = PoolClient::new(ClientConfig {
+            pools,
+            login: self.config.login.clone(),
+            pass: self.config.pass.clone(),
+            rigid: self.config.rigid.clone(),
+            algos: self.algos.clone(),
+            leases: false,
+            timing: ClientTiming::default(),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(client.run(submissions, sender, stop.clone()));
+        let mut mining = Mining {
+            miner: &self,
+            threads: &threads,
+            session: None,
+            seed: None,
+            shares: 0,
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = mining.run(events, &mut found, submit) => {}
         }
         self.counters.connected.store(false, Relaxed);
         // A thread that is handing a solution over must not wait for a reader that is gone.
@@ -232,41 +203,15 @@ impl Miner {
         Ok(())
     }
 
-    /// One connection, to its end.
-    async fn connection(
-        &self,
-        threads: &HashingThreads,
-        found: &mut mpsc::Receiver<FoundShare>,
-    ) -> Broken {
-        match self.connect().await {
-            Ok((lines, out)) => {
-                let mut session = PoolSession {
-                    miner: self,
-                    threads,
-                    out,
-                    session: String::new(),
-                    next_id: 2,
-                    waiting: HashSet::new(),
-                };
-                session
-                    .run(lines, found)
-                    .await
-                    .err()
-                    .unwrap_or(Broken::Closed)
-            }
-            Err(broken) => broken,
-        }
-    }
-
-    async fn connect(&self) -> Result<(LineReader<OwnedReadHalf>, OwnedWriteHalf), Broken> {
-        let failed = |reason: String| Broken::Connect(self.config.pool.clone(), reason);
-        let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.config.pool)).await;
-        let stream = connecting
-            .map_err(|_| failed("no answer".to_owned()))?
-            .map_err(|error| failed(error.to_string()))?;
-        stream.set_nodelay(true)?;
-        let (read, write) = stream.into_split();
-        Ok((LineReader::new(read), write))
+    fn pools(&self) -> std::io::Result<Vec<PoolEndpoint>> {
+        let first: Result<PoolEndpoint, String> = self.config.pool.parse();
+        let first = first.map_err(|reason| {
+            let said = format!("the pool {:?} is no address: {reason}", self.config.pool);
+            std::io::Error::new(std::io::ErrorKind::InvalidInput, said)
+        })?;
+        Ok(std::iter::once(first)
+            .chain(self.fallbacks.iter().cloned())
+            .collect())
     }
 
     async fn emit(&self, event: MinerEvent) {
@@ -285,160 +230,133 @@ impl Miner {
     }
 }
 
-/// A connection's state.
-struct PoolSession<'a> {
+/// A miner at work: jobs to the threads, solutions to the pool.
+struct Mining<'a> {
     miner: &'a Miner,
     threads: &'a HashingThreads,
-    out: OwnedWriteHalf,
-    session: String,
-    next_id: u64,
-    /// Submits without an answer yet.
-    waiting: HashSet<u64>,
+    /// The connection that is logged in.
+    session: Option<u64>,
+    /// The seed of the job in hand.
+    seed: Option<crate::work::template::Hash>,
+    /// Shares sent.
+    shares: u64,
 }
 
-impl PoolSession<'_> {
+impl Mining<'_> {
     async fn run(
         &mut self,
-        mut lines: LineReader<OwnedReadHalf>,
+        mut events: mpsc::Receiver<ClientEvent>,
         found: &mut mpsc::Receiver<FoundShare>,
-    ) -> Result<(), Broken> {
-        self.login().await?;
-        let mut heard = Instant::now();
-        let mut quiet_since = heard;
+        submit: mpsc::Sender<ShareToSend>,
+    ) {
+        let mut looks = tokio::time::interval(MEMORY_LOOK);
+        let mut waiting: Option<ShareToSend> = None;
         loop {
             tokio::select! {
-                line = lines.next(MAX_LINE) => {
-                    let line = line?.ok_or(Broken::Closed)?;
-                    self.handle_line(&line).await?;
-                    heard = Instant::now();
-                    quiet_since = heard;
+                event = events.recv() => match event {
+                    Some(event) => self.hear(event).await,
+                    None => return,
+                },
+                Some(found) = found.recv(), if waiting.is_none() => waiting = self.share(found),
+                place = submit.reserve(), if waiting.is_some() => {
+                    if let (Ok(place), Some(share)) = (place, waiting.take()) {
+                        place.send(share);
+                    }
                 }
-                () = tokio::time::sleep_until(heard + SILENCE) => return Err(Broken::Silent),
-                Some(found) = found.recv() => self.submit(found).await?,
-                () = tokio::time::sleep_until(quiet_since + KEEPALIVE) => {
-                    quiet_since = Instant::now();
-                    let id = self.id();
-                    self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "keepalived",
-                        "params": {"id": self.session}})).await?;
-                }
+                _ = looks.tick() => self.improve_memory().await,
             }
         }
     }
 
-    async fn login(&mut self) -> Result<(), Broken> {
-        let config = &self.miner.config;
-        let agent = concat!("headframe-miner/", env!("CARGO_PKG_VERSION"));
-        let mut params = json!({"login": config.login, "pass": config.pass, "agent": agent,
-            "algo": self.miner.algos});
-        if let Some(rigid) = &config.rigid {
-            params["rigid"] = json!(rigid);
-        }
-        self.send(&json!({"id": 1, "jsonrpc": "2.0", "method": "login", "params": params}))
-            .await
-    }
-
-    async fn handle_line(&mut self, line: &[u8]) -> Result<(), Broken> {
+    async fn hear(&mut self, event: ClientEvent) {
         let counters = &self.miner.counters;
-        match pool_message::parse(line, &self.miner.algos)? {
-            PoolMessage::LoggedIn { session, job } => {
-                self.session = session;
+        match event {
+            ClientEvent::LoggedIn {
+                session, pool, job, ..
+            } => {
+                self.session = Some(session);
                 counters.connected.store(true, Relaxed);
                 counters.logins.fetch_add(1, Relaxed);
-                self.miner.emit(MinerEvent::LoggedIn(job.summary())).await;
-                self.mine(job).await
+                let summary = job.summary();
+                self.miner
+                    .emit(MinerEvent::LoggedIn { pool, job: summary })
+                    .await;
+                self.mine(job).await;
             }
-            PoolMessage::Job(job) => {
+            ClientEvent::Job { job, .. } => {
                 self.miner.emit(MinerEvent::Job(job.summary())).await;
-                self.mine(job).await
+                self.mine(job).await;
             }
-            PoolMessage::LoginRefused(reason) => Err(Broken::Login(reason)),
-            PoolMessage::Answer { id, refusal } => {
-                // An answer to a keepalive counts for nothing.
-                if self.waiting.remove(&id) {
-                    let counter = if refusal.is_none() {
-                        &counters.accepted
-                    } else {
-                        &counters.rejected
-                    };
-                    counter.fetch_add(1, Relaxed);
-                    refusal
-                        .into_iter()
-                        .for_each(|reason| self.miner.note(reason));
-                }
-                Ok(())
+            ClientEvent::Answer { refusal: None, .. } => {
+                counters.accepted.fetch_add(1, Relaxed);
             }
+            ClientEvent::Answer {
+                refusal: Some(reason),
+                ..
+            } => {
+                counters.rejected.fetch_add(1, Relaxed);
+                self.miner.note(reason);
+            }
+            ClientEvent::Unsent { .. } | ClientEvent::Leased { .. } => {}
+            ClientEvent::Lost { pool, broken, .. } => self.lost(pool, &broken).await,
         }
     }
 
-    async fn mine(&mut self, job: WireJob) -> Result<(), Broken> {
+    async fn lost(&mut self, pool: String, broken: &Broken) {
+        self.session = None;
+        self.seed = None;
+        self.miner.counters.connected.store(false, Relaxed);
+        self.threads.pause();
+        tracing::warn!(%pool, reason = %broken, "miner lost its pool");
+        self.miner.note(broken.to_string());
+        self.miner.emit(broken.event(pool)).await;
+    }
+
+    async fn mine(&mut self, job: PoolJob) {
         self.miner.counters.jobs.fetch_add(1, Relaxed);
-        let memory = self.miner.seeds.memory(job.seed).await?;
-        let WireJob {
-            job_id,
-            algo,
-            blob,
-            nonce_offset,
-            target,
-            ..
-        } = job;
+        let memory = match self.miner.seeds.memory(job.seed).await {
+            Ok(memory) => memory,
+            Err(error) => {
+                tracing::error!(%error, "a job cannot be hashed");
+                self.threads.pause();
+                return self.miner.note(error.to_string());
+            }
+        };
+        self.seed = Some(job.seed);
         self.threads.work(HashTask {
-            job_id,
-            algo,
-            blob,
-            nonce_offset,
-            target,
+            nonces: Arc::new(NonceSupply::whole(job.fixed_byte(), job.nicehash)),
+            job_id: job.job_id,
+            algo: job.algo,
+            blob: job.blob,
+            nonce_offset: job.nonce_offset,
+            target: job.target,
             memory,
         });
-        Ok(())
     }
 
-    async fn submit(&mut self, found: FoundShare) -> Result<(), Broken> {
-        if !self.threads.is_current(&found) {
-            return Ok(());
+    fn share(&mut self, found: FoundShare) -> Option<ShareToSend> {
+        let session = self.session.filter(|_| self.threads.is_current(&found))?;
+        self.shares += 1;
+        Some(ShareToSend {
+            session,
+            ticket: self.shares,
+            job_id: found.task.job_id.clone(),
+            algo: found.task.algo.clone(),
+            nonce: found.nonce,
+            hash: found.hash,
+        })
+    }
+
+    /// Goes on with the dataset as soon as it is there, instead of at the next job.
+    async fn improve_memory(&self) {
+        let (Some(seed), Some(task)) = (self.seed, self.threads.task()) else {
+            return;
+        };
+        if task.memory.mode() == Mode::Full || !self.miner.seeds.is_full(&seed) {
+            return;
         }
-        let id = self.id();
-        self.waiting.insert(id);
-        let params = json!({
-            "id": self.session,
-            "job_id": found.task.job_id,
-            "nonce": hex::encode(found.nonce),
-            "result": hex::encode(found.hash),
-            "algo": found.task.algo,
-        });
-        self.send(&json!({"id": id, "jsonrpc": "2.0", "method": "submit", "params": params}))
-            .await
-    }
-
-    fn id(&mut self) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
-        id
-    }
-
-    async fn send(&mut self, message: &Value) -> Result<(), Broken> {
-        let mut line = message.to_string();
-        line.push('\n');
-        Ok(self.out.write_all(line.as_bytes()).await?)
-    }
-}
-
-/// How long to wait before the pool is called again after so many failures in a row.
-fn retry_delay(failures: u32) -> Duration {
-    let seconds = 1_u64
-        .checked_shl(failures.saturating_sub(1))
-        .unwrap_or(LONGEST_WAIT_S)
-        .clamp(1, LONGEST_WAIT_S);
-    Duration::from_secs(seconds)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pool_that_is_away_is_called_less_and_less() {
-        let waits =
-            [0, 1, 2, 3, 4, 5, 6, 7, 70, u32::MAX].map(|failures| retry_delay(failures).as_secs());
-        assert_eq!(waits, [1, 1, 2, 4, 8, 16, 30, 30, 30, 30]);
+        if let Ok(memory) = self.miner.seeds.memory(seed).await {
+            self.threads.work(task.with_memory(memory));
+        }
     }
 }

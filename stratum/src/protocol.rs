@@ -11,6 +11,7 @@ use thiserror::Error;
 pub mod answer;
 pub mod getjob;
 pub mod keepalived;
+pub mod lease;
 pub mod line;
 pub mod login;
 mod password;
@@ -37,6 +38,8 @@ pub enum Command {
     Keepalived,
     /// What should I mine?
     GetJob,
+    /// Asks for this many further jobs, one for each machine behind the connection.
+    Lease(usize),
     /// A method this pool does not have.
     Unknown(String),
     /// A known method whose parameters have the wrong shape.
@@ -74,6 +77,7 @@ pub fn parse(line: &[u8]) -> Result<Request, RequestError> {
         submit::METHOD => submit::parse(envelope.params),
         keepalived::METHOD => Command::Keepalived,
         getjob::METHOD => Command::GetJob,
+        lease::METHOD => lease::parse(envelope.params),
         _ => Command::Unknown(envelope.method.chars().take(32).collect()),
     };
     Ok(Request {

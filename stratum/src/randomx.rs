@@ -162,13 +162,47 @@ impl Vm {
 
     /// The RandomX hash of the bytes.
     pub fn hash(&self, bytes: &[u8]) -> Result<Hash, HashError> {
-        let hash = self.raw.hash(bytes);
-        // The library has no other way to tell that it failed.
-        if hash == [0; 32] {
-            Err(failed("hashing", "the hash is all zeros"))
-        } else {
-            Ok(hash)
+        checked(self.raw.hash(bytes))
+    }
+
+    /// A pipeline on this machine: each hash is read while the next one begins.
+    pub fn pipeline(&mut self) -> Pipeline<'_> {
+        Pipeline {
+            vm: self,
+            begun: false,
         }
+    }
+}
+
+/// Hashes one after the other, each begun as the one before it ends, as miners do.
+pub struct Pipeline<'a> {
+    vm: &'a mut Vm,
+    begun: bool,
+}
+
+impl Pipeline<'_> {
+    /// Begins the hash of the bytes; the hash of the bytes before them, if there were any.
+    pub fn next(&mut self, bytes: &[u8]) -> Option<Result<Hash, HashError>> {
+        if self.begun {
+            return Some(checked(self.vm.raw.next(bytes)));
+        }
+        self.vm.raw.first(bytes);
+        self.begun = true;
+        None
+    }
+
+    /// The hash that was begun last, if one was.
+    pub fn last(self) -> Option<Result<Hash, HashError>> {
+        self.begun.then(|| checked(self.vm.raw.last()))
+    }
+}
+
+/// The library has no other way to tell that it failed.
+fn checked(hash: Hash) -> Result<Hash, HashError> {
+    if hash == [0; 32] {
+        Err(failed("hashing", "the hash is all zeros"))
+    } else {
+        Ok(hash)
     }
 }
 

@@ -42,6 +42,7 @@ mod account;
 mod check_share;
 mod difficulty_policy;
 mod inbox;
+mod lease_jobs;
 mod read_throttle;
 mod session_stats;
 mod submit_block;
@@ -81,6 +82,8 @@ pub(crate) struct Session {
     in_flight: usize,
     /// Shares that may be in flight once the miner is proven.
     window: usize,
+    /// Whether it asked for leases in its login.
+    leases: bool,
     last_line: Instant,
     next_tick: Instant,
     credited: u128,
@@ -127,6 +130,7 @@ impl Session {
             } else {
                 most
             },
+            leases: login.leases,
             last_line: now,
             next_tick: now + TICK,
             credited: 0,
@@ -164,7 +168,8 @@ impl Session {
                 .difficulty()
                 .saturating_mul(self.overload_factor),
         );
-        let line = answer::login(id, &self.stats.session(), job, self.pool.chain.algo());
+        let (session, algo) = (self.stats.session(), self.pool.chain.algo());
+        let line = answer::login(id, &session, job, algo, self.leases);
         self.pool.best_effort.push(self.stats.login(
             &self.account,
             self.ip(),
@@ -262,6 +267,7 @@ impl Session {
                 Some(job) => getjob::answer(&id, job, self.pool.chain.algo()),
                 None => answer::error(&id, Rejection::Expired.message()),
             },
+            Command::Lease(count) => self.lease_jobs(&id, count),
             Command::Login(_) => answer::error(&id, "Already logged in: one login a connection"),
             Command::Unknown(method) => answer::error(&id, &format!("Unknown method {method:?}")),
             Command::Unusable(reason) => answer::error(&id, reason),

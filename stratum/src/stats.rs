@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::chain::Template;
+use crate::clock;
 use crate::share::Outcome;
 use crate::spool::{SpoolState, SpoolWatch};
 
@@ -42,6 +43,10 @@ pub struct Stats {
     pub height: u64,
     /// Hashes a block costs.
     pub network_difficulty: u128,
+    /// The newest block, on which is mined; `None` before the first template.
+    pub tip: Option<TipSeen>,
+    /// What the block being mined pays, atomic units.
+    pub reward_atomic: u128,
     /// Why nothing can be mined, or no share be recorded, if so.
     pub unready: Option<String>,
     /// Seconds since the daemon answered last, while it does not; miners go on with the last
@@ -49,6 +54,15 @@ pub struct Stats {
     pub daemon_silent_s: Option<u64>,
     /// Rows that wait on the disk for JetStream.
     pub spool: SpoolState,
+}
+
+/// The chain's newest block, as the pool's daemon has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TipSeen {
+    /// Its id, as the daemon prints it, 64 hex digits.
+    pub hash: String,
+    /// When the first template on it came, seconds since 1970.
+    pub seen_s: i64,
 }
 
 /// The counters behind the figures.
@@ -71,6 +85,8 @@ pub(crate) struct Counters {
 struct ChainState {
     height: u64,
     network_difficulty: u128,
+    tip: Option<TipSeen>,
+    reward_atomic: u128,
     unready: Option<String>,
     /// When the daemon answered last, while it does not.
     silent_since: Option<Instant>,
@@ -81,6 +97,8 @@ impl Default for ChainState {
         Self {
             height: 0,
             network_difficulty: 0,
+            tip: None,
+            reward_atomic: 0,
             unready: Some("no block template yet".to_owned()),
             silent_since: None,
         }
@@ -132,6 +150,8 @@ impl StatsHandle {
             blocks_refused: counters.blocks_refused.load(Relaxed),
             height: chain.height,
             network_difficulty: chain.network_difficulty,
+            tip: chain.tip,
+            reward_atomic: chain.reward_atomic,
             daemon_silent_s: chain.silent_since.map(|since| since.elapsed().as_secs()),
             unready: chain.unready.or_else(|| spool.refuses.clone()),
             spool,
@@ -186,13 +206,18 @@ impl Counters {
 
     pub(crate) fn mining(&self, template: &dyn Template) {
         metrics::gauge!("headframe_stratum_template_height").set(template.height() as f64);
-        let state = ChainState {
+        let mut chain = self.chain.write().unwrap_or_else(PoisonError::into_inner);
+        let hash = hex::encode(template.prev());
+        let tip = chain.tip.take().filter(|tip| tip.hash == hash);
+        let seen_s = clock::unix_time_us() / 1_000_000;
+        *chain = ChainState {
             height: template.height(),
             network_difficulty: template.network_difficulty(),
+            tip: tip.or(Some(TipSeen { hash, seen_s })),
+            reward_atomic: template.reward_atomic(),
             unready: None,
             silent_since: None,
         };
-        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
     /// The daemon does not answer, and did last at this time; `None` when it answers.

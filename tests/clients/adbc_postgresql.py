@@ -23,7 +23,10 @@ with adbc_driver_postgresql.dbapi.connect(URL) as connection, connection.cursor(
     schema = connection.adbc_get_table_schema("shares")
     same(schema.names, list(COLUMNS))
     same(str(schema.field("seq").type), "int64")
-    objects = connection.adbc_get_objects(depth="tables", db_schema_filter="public", table_name_filter="shares").read_all().to_pylist()
+    objects = connection.adbc_get_objects(depth="all", db_schema_filter="public", table_name_filter="shares").read_all().to_pylist()
     schemas = [schema for catalog in objects for schema in catalog["catalog_db_schemas"] or [] if schema["db_schema_tables"]]
-    same([(table["table_name"], table["table_type"]) for table in schemas[0]["db_schema_tables"]], [("shares", "table")])
+    tables = schemas[0]["db_schema_tables"]
+    same([(table["table_name"], table["table_type"]) for table in tables], [("shares", "table")])
+    same([column["column_name"] for column in sorted(tables[0]["table_columns"], key=lambda column: column["ordinal_position"])], list(COLUMNS))
+    same(tables[0]["table_constraints"], [])
 done()

@@ -1,5 +1,5 @@
-//! Clients of PostgreSQL that are not ours, each with a script of its own in `tests/clients`,
-//! against the program: what they read is compared value by value.
+//! Clients of PostgreSQL and of Flight that are not ours, each with a script of its own in
+//! `tests/clients`, against the program: what they read is compared value by value.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -90,7 +90,7 @@ fn said(output: &Output) -> String {
     format!("{said}{}", String::from_utf8_lossy(&output.stderr))
 }
 
-fn python() -> Command {
+pub fn python() -> Command {
     let python = root().join(".parts/clients/bin/python");
     assert!(
         python.is_file(),
@@ -150,6 +150,37 @@ async fn node_postgres_agrees() {
     node.env("NODE_PATH", root().join(".parts/node-clients/node_modules"));
     server.run(node, "node.js");
     server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn arrows_flight_client_agrees() {
+    let server = Server::start().await;
+    let mut python = python();
+    python.env("HEADFRAME_URL", &server.running.url);
+    server.run(python, "pyarrow_flight.py");
+    server.end().await;
+}
+
+/// By an interpreter of Debian's, whose drivers `deploy/setup.sh test` brings.
+async fn agrees_by(interpreter: &str, script: &str) {
+    let server = Server::start().await;
+    server.run(Command::new(interpreter), script);
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn perls_dbd_pg_agrees() {
+    agrees_by("perl", "dbi.pl").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rubys_pg_agrees() {
+    agrees_by("ruby", "ruby_pg.rb").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn phps_pgsql_pdo_and_odbc_agree() {
+    agrees_by("php", "php.php").await;
 }
 
 /// A PostgreSQL server in a folder of its own, which root gives to the user postgres.

@@ -204,10 +204,10 @@ fn the_page_about_the_configuration_is_made_of_the_example() {
         if !section.name.is_empty() {
             page.push_str(&format!("\n## `[{}]`\n\n", section.name));
         }
-        page.push_str(&format!(
-            "{}\n\n| key | default | meaning |\n|---|---|---|\n",
-            section.meaning
-        ));
+        page.push_str(&format!("{}\n\n", section.meaning));
+        if !section.entries.is_empty() {
+            page.push_str("| key | default | meaning |\n|---|---|---|\n");
+        }
         for Entry {
             key,
             default,

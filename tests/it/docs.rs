@@ -55,6 +55,7 @@ async fn every_statement_in_the_documents_runs() {
         "docs/configuration.md",
         "docs/pool-operator.md",
         "docs/payments.md",
+        "docs/coopmine-setup.md",
     ] {
         for statement in statements(&read(path)) {
             found += 1;

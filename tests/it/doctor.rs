@@ -272,3 +272,81 @@ async fn a_successor_that_shows_another_certificate_is_named() {
     let (code, judged, words) = look(&same);
     assert_eq!((code, judged.as_str()), (1, "fail"), "{words}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_are_looked_at_before_clients_refuse_them() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let make = |name: &str, days: i64| {
+        let mut wanted = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let day = std::time::Duration::from_secs(86_400);
+        let end = std::time::SystemTime::now() + day * u32::try_from(days.max(0)).unwrap();
+        let end = if days < 0 { end - day * 3 } else { end };
+        wanted.not_before = (std::time::SystemTime::now() - day * 30).into();
+        wanted.not_after = end.into();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = wanted.self_signed(&key).unwrap();
+        std::fs::write(at(&format!("{name}.pem")), made.pem()).unwrap();
+        let file = at(&format!("{name}-key.pem"));
+        std::fs::write(&file, key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    make("http", 365);
+    make("wire", 365);
+    let files = |name: &str, key: &str| {
+        format!(
+            "cert_file = {:?}\nkey_file = {:?}\n",
+            at(&format!("{name}.pem")),
+            at(key)
+        )
+    };
+    let look = |http_key: &str| {
+        let text = format!(
+            "data_dir = {:?}\n[query]\nlisten = \"127.0.0.1:{}\"\n[query.tls]\n{}[postgres]\n\
+             listen = \"127.0.0.1:{}\"\n[postgres.tls]\n{}",
+            at("data"),
+            free_port(),
+            files("http", http_key),
+            free_port(),
+            files("wire", "wire-key.pem")
+        );
+        std::fs::write(at("pool.toml"), text).unwrap();
+        let only = "certificates,configuration";
+        let (code, findings, _) = doctor(folder.path(), &["--config", "pool.toml", "--only", only]);
+        let words = findings
+            .into_iter()
+            .filter(|(_, verdict, words)| verdict != "ok" || words.contains("ends in"));
+        let words = words.map(|(check, verdict, words)| format!("{check} {verdict} {words}"));
+        (code, words.collect::<Vec<_>>())
+    };
+    let (code, well) = look("http-key.pem");
+    assert_eq!((code, well.len()), (0, 2), "{well:?}");
+    assert!(
+        well[0].starts_with("certificates ok query.tls: "),
+        "{well:?}"
+    );
+    assert!(
+        well[1].starts_with("certificates ok postgres.tls: "),
+        "{well:?}"
+    );
+
+    make("http", 3);
+    make("wire", -1);
+    std::fs::set_permissions(at("http-key.pem"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, bad) = look("http-key.pem");
+    assert_eq!((code, bad.len()), (1, 3), "{bad:?}");
+    assert!(
+        bad[0].contains("warn") && bad[0].contains("renew"),
+        "{bad:?}"
+    );
+    assert!(bad[1].contains("has mode 644"), "{bad:?}");
+    assert!(
+        bad[2].contains("fail postgres.tls") && bad[2].contains("ended 3 days"),
+        "{bad:?}"
+    );
+
+    let (code, mixed) = look("wire-key.pem");
+    assert_eq!(code, 1);
+    assert!(mixed[0].contains("query.tls: the certificate"), "{mixed:?}");
+}

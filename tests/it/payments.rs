@@ -94,6 +94,7 @@ async fn the_wallets_own_history_shows_exactly_what_payments_says() {
     );
 
     a_threshold_takes_a_signature(&pool, &main).await;
+    a_miner_signs_in_with_its_wallet(&pool, &sub).await;
     instructions_are_taken_or_refused_with_a_reason(&pool, &main).await;
     pool.view_and_books_agree().await;
     a_mistyped_pool_is_named(&pool).await;
@@ -256,6 +257,46 @@ async fn a_threshold_takes_a_signature(pool: &Pool, main: &str) {
     );
     let (_, miner) = pool.get(&format!("/api/v1/miners/{main}/payments")).await;
     assert_eq!(miner["threshold_atomic"], "5000000", "{miner}");
+}
+
+/// The wallet of an address, the first beside its main one, proves it once for each text, and what
+/// it gets reads its own rows.
+async fn a_miner_signs_in_with_its_wallet(pool: &Pool, sub: &str) {
+    let body = json!({"address": sub});
+    let (_, given) = pool.post("/api/v1/login/challenge", body).await;
+    let text = given["challenge"].as_str().unwrap();
+    let sign = async |wallet: &crate::wallets::WalletRpc| {
+        let request = json!({"data": text, "account_index": 0, "address_index": 1});
+        wallet.call("sign", request).await["signature"].clone()
+    };
+    // The pool's wallet has another address of the same place.
+    let made = json!({"account_index": 0});
+    pool.wallet.call("create_address", made).await;
+    let sign_in = async |signature: Value| {
+        let body = json!({
+            "address": sub, "challenge": text, "signature": signature, "token": true,
+        });
+        pool.post("/api/v1/login/wallet", body).await
+    };
+    let (forged, signed) = (sign(&pool.wallet).await, sign(&pool.miners).await);
+    assert_eq!(sign_in(forged).await.0, 401, "another wallet's signature");
+    let (status, body) = sign_in(signed.clone()).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(sign_in(signed).await.0, 401, "a repetition");
+    assert_eq!(body["address"], sub);
+    let rows = crate::server::http()
+        .post(format!("{}/api/v1/sql", pool.running().url))
+        .bearer_auth(body["token"].as_str().unwrap())
+        .json(&json!({"sql": "SELECT DISTINCT miner FROM shares", "format": "ndjson"}))
+        .send()
+        .await
+        .unwrap();
+    let rows = rows.text().await.unwrap();
+    let rows: Vec<Value> = rows
+        .lines()
+        .map(|row| serde_json::from_str(row).unwrap())
+        .collect();
+    assert_eq!(rows, [json!({"miner": sub})]);
 }
 
 async fn instructions_are_taken_or_refused_with_a_reason(pool: &Pool, main: &str) {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::server::{Headframe, PATIENCE, free_port, until};
 
-async fn nats_server(folder: &Path) -> ManagedServer {
+pub async fn nats_server(folder: &Path) -> ManagedServer {
     ManagedServer::start(ServerConfig::new(
         find_nats_server().unwrap(),
         folder.join("nats"),

@@ -85,7 +85,7 @@ async fn killed_workers_are_replaced_and_the_server_goes_on() {
         .until("SELECT count(*) AS n FROM shares", |row| row["n"] == 100)
         .await;
     all_up(&server.url).await;
-    // A tenth of an equal share, whatever the server itself was given.
+    // As far as query.worker_niceness says, whatever the server itself was given.
     let nice = (niceness_of_main(server.pid()) + 10).min(19);
     for pid in server.sql_workers() {
         let threads = niceness(pid);

@@ -23,6 +23,7 @@ use headframe_schemas::{Rollup, Stream, rollup, stream};
 
 use crate::catalog::by_tables::ByTables;
 use crate::error::{EngineError, from_datafusion};
+use crate::own_rows::condition;
 use crate::source::Source;
 use crate::stream_snapshot::StreamSnapshot;
 use headframe_query_front::access::{OwnRows, ReadScope, RowAccess};
@@ -133,11 +134,11 @@ impl Catalog {
         for (source, taken) in used.iter().zip(&taken) {
             let required = &needs[source.stream().name()];
             if required.rows {
-                let table = good_rows(source.stream(), taken, reads)?;
+                let table = good_rows(base, source.stream(), taken, reads)?;
                 schema.register_table(source.stream().name().to_owned(), table)?;
             }
             if required.rejects {
-                rejects.push((source.stream(), taken.rows_after(None)?));
+                rejects.push((source.stream(), taken.rows_after(None)));
             }
             for (name, view) in rollups::views(base, taken, &required.views, moment.now_us).await? {
                 schema.register_table(name, view)?;
@@ -181,14 +182,26 @@ async fn take(
     Ok(read.await?.restricted_to(own))
 }
 
-/// The table of a stream's good rows.
+/// The table of a stream's good rows, and of them those that the reader's condition is true for.
 fn good_rows(
+    base: &SessionState,
     stream: &dyn Stream,
     taken: &StreamSnapshot,
     reads: &ReadScope,
 ) -> Result<Arc<dyn TableProvider>, EngineError> {
-    let (access, rows) = (reads.of_stream(stream), taken.rows_after(None)?);
-    let table = raw::good_rows(stream, &access, rows, taken.all_good(), taken.good_rows())?;
+    let (access, rows) = (reads.of_stream(stream), taken.rows_after(None));
+    let condition = match (reads.miner(), reads.condition()) {
+        (Some(address), Some(text)) => {
+            // The statement shows places, and the condition does not see them.
+            let visible = ReadScope::Miner(address.to_owned()).of_stream(stream);
+            let columns = visible.columns(stream);
+            let planned = condition::plan(base, stream, &columns, &rows.schema(), text)?;
+            Some(planned)
+        }
+        _ => None,
+    };
+    let good = (taken.all_good(), taken.good_rows());
+    let table = raw::good_rows(stream, &access, rows, good, condition)?;
     Ok(table)
 }
 
@@ -208,7 +221,7 @@ fn own_rows(reads: &ReadScope, stream: &dyn Stream) -> Result<Option<OwnRows>, Q
 /// What is told of a stream that was read: versions and sequences count everybody's rows.
 fn shown(coverage: Coverage, reads: &ReadScope) -> Coverage {
     match reads {
-        ReadScope::Everything | ReadScope::Readers => coverage,
+        ReadScope::Everything | ReadScope::Readers | ReadScope::MinerPlaces { .. } => coverage,
         ReadScope::Miner(_) | ReadScope::Nothing => Coverage {
             version: None,
             through: None,
@@ -222,10 +235,12 @@ fn shown(coverage: Coverage, reads: &ReadScope) -> Coverage {
 /// Refuses to tell a miner which versions a table of everybody's has.
 fn check_version(at: At, reads: &ReadScope) -> Result<(), QueryError> {
     match (at, reads) {
-        (At::Version(_), ReadScope::Miner(_)) => Err(QueryError::bad_request(
-            "as_of names a version, which only who reads whole tables may do",
-            "name a time instead, such as 2026-01-31T12:00:00Z",
-        )),
+        (At::Version(_), ReadScope::Miner(_) | ReadScope::MinerPlaces { .. }) => {
+            Err(QueryError::bad_request(
+                "as_of names a version, which only who reads whole tables may do",
+                "name a time instead, such as 2026-01-31T12:00:00Z",
+            ))
+        }
         _ => Ok(()),
     }
 }

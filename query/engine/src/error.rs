@@ -55,7 +55,10 @@ fn sqlstate_of(error: &DataFusionError) -> Option<SqlState> {
             SchemaError::FieldNotFound { .. } => SqlState::UndefinedColumn,
             _ => return None,
         },
-        DataFusionError::NotImplemented(_) => SqlState::FeatureNotSupported,
+        // What a statement asks of a setting, such as the format of EXPLAIN.
+        DataFusionError::NotImplemented(_) | DataFusionError::Configuration(_) => {
+            SqlState::FeatureNotSupported
+        }
         DataFusionError::ArrowError(error, _) => match error.as_ref() {
             ArrowError::DivideByZero => SqlState::DivisionByZero,
             ArrowError::ArithmeticOverflow(_) => SqlState::NumericOutOfRange,
@@ -101,6 +104,7 @@ fn sorted(error: DataFusionError) -> QueryError {
         }
         DataFusionError::Plan(_)
         | DataFusionError::SchemaError(..)
+        | DataFusionError::Configuration(_)
         | DataFusionError::NotImplemented(_) => QueryError::new(
             ErrorCode::SqlPlan,
             text,

@@ -17,11 +17,14 @@ pub mod params;
 pub mod pg_catalog;
 pub mod pool_queries;
 mod remote_source;
+pub mod rows_in_memory;
 mod serve;
 pub mod source;
 pub mod statement;
 pub mod stream_snapshot;
 pub mod stream_source;
+mod tail_cache;
+pub mod uncommitted_rows;
 pub mod union;
 pub mod worker;
 

@@ -9,8 +9,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -29,6 +29,8 @@ use datafusion::physical_plan::{
 use datafusion::prelude::{Expr, col, lit};
 use futures::StreamExt;
 use headframe_query_front::access::OwnRows;
+
+pub mod condition;
 
 /// The rows of one miner in a table.
 #[derive(Debug)]
@@ -155,11 +157,38 @@ impl OwnRowsScan {
     }
 }
 
-/// The miner's rows of a batch, and its first columns.
-fn kept(own: &OwnRows, columns: usize, batch: &RecordBatch) -> Result<RecordBatch> {
-    let rows = filter_record_batch(batch, &own.mask(batch)?)?;
+/// The miner's rows of a batch, and its first columns; nothing where the batch has none.
+///
+/// The rows are copied, bytes of texts as well. What is shared with rows of others would count as
+/// memory of the statement, whose limit would then tell how many there are.
+fn kept(own: &OwnRows, columns: usize, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
+    let indices = UInt64Array::from_iter_values(
+        own.mask(batch)?
+            .values()
+            .set_indices()
+            .map(|index| index as u64),
+    );
+    if indices.is_empty() {
+        return Ok(None);
+    }
     let first: Vec<usize> = (0..columns).collect();
-    Ok(rows.project(&first)?)
+    let shown = batch.project(&first)?;
+    let copied: Result<Vec<ArrayRef>> = shown
+        .columns()
+        .iter()
+        .map(|column| {
+            let rows = take(column, &indices, None)?;
+            Ok(match rows.data_type() {
+                DataType::Utf8View => Arc::new(rows.as_string_view().gc()) as ArrayRef,
+                DataType::BinaryView => Arc::new(rows.as_binary_view().gc()),
+                _ => rows,
+            })
+        })
+        .collect();
+    // The row count is given because a batch without columns has no other way to know it.
+    let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+    let rows = RecordBatch::try_new_with_options(shown.schema(), copied?, &options)?;
+    Ok(Some(rows))
 }
 
 impl fmt::Debug for OwnRowsScan {
@@ -208,7 +237,10 @@ impl ExecutionPlan for OwnRowsScan {
     ) -> Result<SendableRecordBatchStream> {
         let (own, columns) = (self.own.clone(), self.columns);
         let rows = self.rows.execute(partition, context)?;
-        let rows = rows.map(move |batch| kept(&own, columns, &batch?));
+        let rows = rows.filter_map(move |batch| {
+            let kept = batch.and_then(|batch| kept(&own, columns, &batch));
+            std::future::ready(kept.transpose())
+        });
         let schema = self.schema();
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }

@@ -8,22 +8,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
 use async_trait::async_trait;
 use headframe_query_front::access::{Principal, ReadScope};
 use headframe_query_front::format::ndjson;
-use headframe_query_front::reports::{BlocksPage, PayoutsPage, Reports, Row, WorkersPage};
+use headframe_query_front::reports::{
+    BlocksPage, ChartSpan, HashrateOf, HashrateSeries, LedgerPage, PaymentsPage, PayoutsPage,
+    PoolHistory, Reports, Row, WorkersPage,
+};
 use headframe_query_front::{At, QueryConfig, QueryError, QueryService, SqlEngine, SqlRequest};
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
 
 pub mod blocks;
+pub mod efforts;
+pub mod hashrate;
+pub mod history;
+pub mod ledger;
 pub mod miner;
 pub mod payments;
 pub mod payouts;
 pub mod pools;
 pub mod span;
+pub mod streams;
 pub mod top;
 pub mod workers;
 
@@ -71,6 +80,45 @@ impl Reports for SqlReports {
         blocks::answer(&self.service, page).await
     }
 
+    async fn hashrate(
+        &self,
+        of: &HashrateOf,
+        span: &ChartSpan,
+    ) -> Result<HashrateSeries, QueryError> {
+        hashrate::series(&self.service, of, span).await
+    }
+
+    async fn worker_hashrates(
+        &self,
+        miner: &str,
+    ) -> Result<Vec<(String, HashrateSeries)>, QueryError> {
+        history::of_each_worker(&self.service, miner).await
+    }
+
+    async fn pool_history(&self, pool: &str) -> Result<PoolHistory, QueryError> {
+        history::of_pool(&self.service, pool).await
+    }
+
+    async fn worker_totals(&self, miner: &str) -> Result<Vec<Row>, QueryError> {
+        history::of_workers(&self.service, miner).await
+    }
+
+    async fn work_since(&self, pool: &str, miner: &str, since_s: i64) -> Result<f64, QueryError> {
+        history::work_since(&self.service, pool, miner, since_s).await
+    }
+
+    async fn streams(&self) -> Result<Value, QueryError> {
+        streams::answer(&self.service).await
+    }
+
+    async fn efforts(&self, pool: Option<&str>) -> Result<Value, QueryError> {
+        efforts::answer(&self.service, pool).await
+    }
+
+    async fn sent_payments(&self, pool: &str, page: &PayoutsPage) -> Result<Value, QueryError> {
+        payments::sent(&self.service, pool, page).await
+    }
+
     async fn payouts_of_miner(&self, miner: &str, page: &PayoutsPage) -> Result<Value, QueryError> {
         payouts::of_miner(&self.service, miner, page).await
     }
@@ -83,22 +131,12 @@ impl Reports for SqlReports {
         payouts::key(&self.service, own).await
     }
 
-    async fn payments(
-        &self,
-        pool: &str,
-        step: Option<&str>,
-        limit: usize,
-    ) -> Result<Value, QueryError> {
-        payments::list(&self.service, pool, step, limit).await
+    async fn payments(&self, pool: &str, page: &PaymentsPage) -> Result<Value, QueryError> {
+        payments::list(&self.service, pool, page).await
     }
 
-    async fn ledger(
-        &self,
-        pool: &str,
-        account: Option<&str>,
-        limit: usize,
-    ) -> Result<Value, QueryError> {
-        payments::ledger(&self.service, pool, account, limit).await
+    async fn ledger(&self, pool: &str, page: &LedgerPage) -> Result<Value, QueryError> {
+        ledger::answer(&self.service, pool, page).await
     }
 
     async fn payments_of_miner(
@@ -106,10 +144,10 @@ impl Reports for SqlReports {
         rules: &PaymentRules,
         payer: Option<&PayerStatus>,
         miner: &str,
-        limit: usize,
+        page: &PaymentsPage,
         principal: &Principal,
     ) -> Result<Value, QueryError> {
-        payments::miner(&self.service, rules, payer, miner, limit, principal).await
+        payments::miner(&self.service, rules, payer, miner, page, principal).await
     }
 
     async fn balance(&self, pool: &str, account: &str) -> Result<Option<i128>, QueryError> {
@@ -155,19 +193,23 @@ async fn rows(service: &QueryService, sql: String, params: Value) -> Result<Vec<
     let mut answer = service.ask(request).await?;
     let mut rows = Vec::new();
     while let Some(batch) = answer.rows.next().await.transpose()? {
-        if batch.num_rows() > 0 {
-            let lines = ndjson::lines(&batch)?;
-            for line in lines
-                .split(|byte| *byte == b'\n')
-                .filter(|line| !line.is_empty())
-            {
-                rows.push(serde_json::from_slice(line).map_err(|error| {
-                    QueryError::internal(format!("a row is not JSON: {error}"))
-                })?);
-            }
-        }
+        rows.extend(rows_of(&batch)?);
     }
     Ok(rows)
+}
+
+/// The rows of a batch.
+fn rows_of(batch: &RecordBatch) -> Result<Vec<Row>, QueryError> {
+    if batch.num_rows() == 0 {
+        return Ok(Vec::new());
+    }
+    let lines = ndjson::lines(batch)?;
+    let lines = lines.split(|byte| *byte == b'\n');
+    let row = |line: &[u8]| {
+        serde_json::from_slice(line)
+            .map_err(|error| QueryError::internal(format!("a row is not JSON: {error}")))
+    };
+    lines.filter(|line| !line.is_empty()).map(row).collect()
 }
 
 /// A number of a row; 0 where there is none, as sums over nothing give.

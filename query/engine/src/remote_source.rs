@@ -1,49 +1,32 @@
 //! A stream as a worker sees it: it opens the tables itself and has the newest rows from the front.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use async_trait::async_trait;
-use headframe_ingest::{DecodedRows, Tail as KeptTail};
 use headframe_query_front::worker::client::{Answer, Failure};
 use headframe_query_front::worker::wire::{self, Kind};
 use headframe_query_front::{At, QueryError};
-use headframe_schemas::{Rollup, Stream, Table};
+use headframe_schemas::{Rollup, Stream};
+use serde::de::DeserializeOwned;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
+use tokio::sync::Mutex;
 
-use crate::error::from_datafusion;
-use crate::live_rows::{KeptRows, LiveHead, LiveRequest};
+use crate::live_rows::{LiveHead, LiveRequest};
 use crate::source::{Live, Source, SourceError, Stored, Tail};
 use crate::stream_source::Tables;
-use crate::union::seqs;
-
-/// Rows of a stream that nobody asked about for this long are let go with the next statement.
-const KEPT_FOR: Duration = Duration::from_secs(10);
-
-/// The rows that a worker got from the front, by stream, so that the next statement needs only
-/// newer ones. As many bytes as the front holds of the streams asked about lately.
-#[derive(Default)]
-pub struct KeptTails {
-    tails: Mutex<HashMap<&'static str, StreamTail>>,
-}
-
-struct StreamTail {
-    generation: u64,
-    tail: Arc<KeptTail>,
-    used_at: Instant,
-}
+use crate::tail_cache::{CacheAnswer, Scan, TailCache};
+use crate::uncommitted_rows::{RowCounts, UncommittedRows};
 
 /// One stream, whose tables the worker opens itself.
 pub struct RemoteSource {
     stream: &'static dyn Stream,
     tables: Arc<dyn Tables>,
     front: PathBuf,
-    kept: Arc<KeptTails>,
+    kept: Arc<TailCache>,
 }
 
 impl RemoteSource {
@@ -52,7 +35,7 @@ impl RemoteSource {
         stream: &'static dyn Stream,
         tables: Arc<dyn Tables>,
         front: PathBuf,
-        kept: Arc<KeptTails>,
+        kept: Arc<TailCache>,
     ) -> Self {
         Self {
             stream,
@@ -62,160 +45,145 @@ impl RemoteSource {
         }
     }
 
-    async fn fetch(&self, wait: Duration) -> Result<Live, Failure> {
-        let kept = self.kept.rows_of(self.stream.name());
-        let (mut head, batches) = self.receive(wait, kept).await?;
-        let tail = match self.kept.add(self.stream.name(), &head, &batches)? {
-            Some(tail) => tail,
-            // What these rows follow was let go or replaced meanwhile.
-            None => {
-                let batches;
-                (head, batches) = self.receive(wait, None).await?;
-                whole(&head, &batches)?
-            }
+    async fn connect(&self, wait: Duration) -> Result<Live, Failure> {
+        let socket = UnixStream::connect(&self.front).await?;
+        let mut connection = Connection(Some(BufReader::new(socket)));
+        let request = LiveRequest::Open {
+            stream: self.stream.name().to_owned(),
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        };
+        let head: LiveHead = connection.ask(&request).await?;
+        let rows = RemoteRows {
+            stream: self.stream.name(),
+            head: head.clone(),
+            connection: Mutex::new(connection),
+            kept: self.kept.clone(),
         };
         Ok(Live {
-            acknowledged: head.acknowledged.map_err(|why| self.unavailable(why)),
+            acknowledged: head
+                .acknowledged
+                .map_err(|why| unavailable(self.stream.name(), why)),
             tail: Tail {
+                rows: Arc::new(rows),
+                after: head.after,
+                through: head.through,
                 truncated: head.truncated,
                 generation: head.generation,
-                ..tail.view().into()
             },
         })
     }
+}
 
-    async fn receive(
-        &self,
-        wait: Duration,
-        kept: Option<KeptRows>,
-    ) -> Result<(LiveHead, Vec<RecordBatch>), Failure> {
-        let request = LiveRequest {
-            stream: self.stream.name().to_owned(),
-            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            kept,
-        };
-        let mut socket = UnixStream::connect(&self.front).await?;
-        wire::write_frame(&mut socket, Kind::Request, &wire::to_json(&request)?).await?;
-        let mut answer = Answer::new(BufReader::new(socket));
+/// The rows of one look, of which the front sends what is not kept here.
+#[derive(Debug)]
+struct RemoteRows {
+    stream: &'static str,
+    head: LiveHead,
+    connection: Mutex<Connection>,
+    kept: Arc<TailCache>,
+}
+
+/// A connection on which one answer is read after the other; `None` once an answer was not read to
+/// its end.
+#[derive(Debug)]
+struct Connection(Option<BufReader<UnixStream>>);
+
+impl Connection {
+    /// What the front says to this, without rows.
+    async fn ask<T: DeserializeOwned>(&mut self, request: &LiveRequest) -> Result<T, Failure> {
+        Ok(self.receive(request).await?.0)
+    }
+
+    async fn receive<T: DeserializeOwned>(
+        &mut self,
+        request: &LiveRequest,
+    ) -> Result<(T, Vec<RecordBatch>), Failure> {
+        let mut socket = self.0.take().ok_or(Failure::Lost)?;
+        wire::write_frame(&mut socket, Kind::Request, &wire::to_json(request)?).await?;
+        let mut answer = Answer::new(socket);
         let head = answer.head().await?;
         let mut batches = Vec::new();
         while let Some(batch) = answer.next().await? {
             batches.push(batch);
         }
-        if batches.is_empty() {
+        if batches.is_empty()
+            && let Some(schema) = answer.schema()
+        {
             // Sequences without rows are held as well.
-            let schema = Table::raw(self.stream).schema();
             batches.push(RecordBatch::new_empty(schema));
         }
+        self.0 = Some(answer.into_socket());
         Ok((head, batches))
     }
-
-    fn unavailable(&self, why: String) -> SourceError {
-        SourceError::Unavailable {
-            action: "reading the newest rows",
-            stream: self.stream.name().to_owned(),
-            why,
-        }
-    }
 }
 
-impl KeptTails {
-    /// What is kept of a stream.
-    fn rows_of(&self, stream: &str) -> Option<KeptRows> {
-        let tails = self.lock();
-        let kept = tails.get(stream)?;
-        Some(KeptRows {
-            generation: kept.generation,
-            through: kept.tail.through(),
-        })
+impl RemoteRows {
+    fn failed(&self, failure: Failure) -> QueryError {
+        unavailable(self.stream, reason(failure)).into()
     }
 
-    /// Adds an answer to what is kept; `None` when it does not continue it.
-    fn add(
-        &self,
-        stream: &'static str,
-        head: &LiveHead,
-        batches: &[RecordBatch],
-    ) -> Result<Option<Arc<KeptTail>>, QueryError> {
-        let mut tails = self.lock();
-        tails.retain(|name, kept| *name == stream || kept.used_at.elapsed() < KEPT_FOR);
-        if let Some(kept) = tails.get_mut(stream)
-            && kept.generation == head.generation
-            && kept.tail.through() >= head.from
-        {
-            kept.used_at = Instant::now();
-            kept.tail.committed(head.after);
-            push(&kept.tail, head, batches)?;
-            return Ok(Some(kept.tail.clone()));
-        }
-        if head.from != head.after {
-            return Ok(None);
-        }
-        let tail = whole(head, batches)?;
-        let kept = StreamTail {
-            generation: head.generation,
-            tail: tail.clone(),
-            used_at: Instant::now(),
+    async fn ask<T: DeserializeOwned>(&self, request: LiveRequest) -> Result<T, QueryError> {
+        let answered = self.connection.lock().await.ask(&request).await;
+        answered.map_err(|failure| self.failed(failure))
+    }
+
+    async fn receive(&self, after: i64, columns: &[usize]) -> Result<Vec<RecordBatch>, QueryError> {
+        let request = LiveRequest::Columns {
+            after,
+            columns: columns.to_vec(),
         };
-        tails.insert(stream, kept);
-        Ok(Some(tail))
-    }
-
-    /// A tail is whole between any two statements, so that a panic elsewhere cannot have left it
-    /// half changed.
-    fn lock(&self) -> MutexGuard<'_, HashMap<&'static str, StreamTail>> {
-        self.tails.lock().unwrap_or_else(PoisonError::into_inner)
+        let received = self.connection.lock().await.receive::<()>(&request).await;
+        let (_, batches) = received.map_err(|failure| self.failed(failure))?;
+        Ok(batches)
     }
 }
 
-/// The tail of an answer that follows nothing.
-fn whole(head: &LiveHead, batches: &[RecordBatch]) -> Result<Arc<KeptTail>, QueryError> {
-    // The front bounds what it holds.
-    let tail = KeptTail::new(head.after, usize::MAX);
-    push(&tail, head, batches)?;
-    Ok(Arc::new(tail))
-}
-
-/// Adds the rows of an answer, each sequence as a whole.
-fn push(tail: &KeptTail, head: &LiveHead, batches: &[RecordBatch]) -> Result<(), QueryError> {
-    let mut pieces: Vec<RecordBatch> = Vec::with_capacity(batches.len());
-    for batch in batches {
-        match pieces.last_mut() {
-            // A message's rows may be cut into two frames.
-            Some(last) if last_seq(last)? == first_seq(batch)? => {
-                let joined = concat_batches(&batch.schema(), [&*last, batch]);
-                *last = joined.map_err(|error| QueryError::internal(error.to_string()))?;
-            }
-            _ => pieces.push(batch.clone()),
-        }
+#[async_trait]
+impl UncommittedRows for RemoteRows {
+    async fn count(&self, after: i64) -> Result<RowCounts, QueryError> {
+        self.ask(LiveRequest::Count { after }).await
     }
-    let mut first = head.from + 1;
-    let count = pieces.len();
-    for (index, batch) in pieces.into_iter().enumerate() {
-        let last = match last_seq(&batch)? {
-            // Sequences without rows, as of repeated messages, may follow.
-            _ if index + 1 == count => head.through,
-            Some(seq) => seq,
-            None => continue,
+
+    async fn newest_us(&self, after: i64) -> Result<Option<i64>, QueryError> {
+        self.ask(LiveRequest::NewestTime { after }).await
+    }
+
+    async fn columns(&self, after: i64, columns: &[usize]) -> Result<Vec<RecordBatch>, QueryError> {
+        let scan = Scan {
+            stream: self.stream,
+            head: &self.head,
+            after,
+            columns,
         };
-        tail.push(&DecodedRows {
-            first,
-            last,
-            batch,
-            duplicates: 0,
-            rejected: 0,
-        });
-        first = last + 1;
+        let (from, columns) = match self.kept.missing(&scan)? {
+            CacheAnswer::Held(rows) => return Ok(rows),
+            CacheAnswer::Ask { from, columns } => (from, columns),
+        };
+        let answer = self.receive(from, &columns).await?;
+        if let Some(rows) = self.kept.add(&scan, from, &columns, &answer)? {
+            return Ok(rows);
+        }
+        // What these rows follow was let go or replaced meanwhile.
+        let from = self.head.after;
+        let answer = self.receive(from, &columns).await?;
+        let added = self.kept.add(&scan, from, &columns, &answer)?;
+        added.ok_or_else(|| QueryError::internal("rows are behind their tables".to_owned()))
     }
-    Ok(())
 }
 
-fn first_seq(batch: &RecordBatch) -> Result<Option<i64>, QueryError> {
-    Ok(seqs(batch).map_err(from_datafusion)?.first().copied())
+fn unavailable(stream: &str, why: String) -> SourceError {
+    SourceError::Unavailable {
+        action: "reading the newest rows",
+        stream: stream.to_owned(),
+        why,
+    }
 }
 
-fn last_seq(batch: &RecordBatch) -> Result<Option<i64>, QueryError> {
-    Ok(seqs(batch).map_err(from_datafusion)?.last().copied())
+fn reason(failure: Failure) -> String {
+    match failure {
+        Failure::Told(error) => error.message,
+        Failure::Lost => "the connection to the front broke".to_owned(),
+    }
 }
 
 #[async_trait]
@@ -225,19 +193,13 @@ impl Source for RemoteSource {
     }
 
     async fn live(&self, wait: Duration) -> Live {
-        match self.fetch(wait).await {
+        match self.connect(wait).await {
             Ok(live) => live,
             // Without the front's rows the answer is what the tables hold, and says so.
-            Err(failure) => {
-                let why = match failure {
-                    Failure::Told(error) => error.message,
-                    Failure::Lost => "the connection to the front broke".to_owned(),
-                };
-                Live {
-                    acknowledged: Err(self.unavailable(why)),
-                    tail: Tail::empty(),
-                }
-            }
+            Err(failure) => Live {
+                acknowledged: Err(unavailable(self.stream.name(), reason(failure))),
+                tail: Tail::empty(),
+            },
         }
     }
 
@@ -255,15 +217,17 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::atomic::{AtomicI64, Ordering};
 
-    use arrow::array::{ArrayData, ArrayRef, AsArray, Int64Array, make_array, new_null_array};
-    use arrow::compute::cast;
-    use arrow::datatypes::TimestampMicrosecondType;
+    use arrow::array::{ArrayData, ArrayRef, Int64Array, make_array, new_null_array};
+    use arrow::compute::{cast, concat_batches};
+    use headframe_ingest::{DecodedRows, Tail as FrontTail, TailView};
+    use headframe_schemas::Table;
     use headframe_schemas::stream::shares::Shares;
     use proptest::prelude::*;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::live_rows::LiveRowsServer;
+    use crate::rows_in_memory::RowsInMemory;
     use crate::stream_source::{LastSeq, StreamSource};
 
     /// No query of these tests opens a table.
@@ -291,20 +255,27 @@ mod tests {
 
     /// A front's tail and a worker that reads it through a socket.
     struct Both {
-        front: Arc<KeptTail>,
+        front: Arc<FrontTail>,
         last: Arc<Last>,
         worker: RemoteSource,
         stop: CancellationToken,
         folder: tempfile::TempDir,
         pushed: i64,
         pushes: i64,
+        looks: Vec<Looked>,
+    }
+
+    /// What the worker saw, and what the front held then.
+    struct Looked {
+        tail: Tail,
+        view: TailView,
     }
 
     impl Both {
         fn start(capacity: usize) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let socket = folder.path().join("live.sock");
-            let front = Arc::new(KeptTail::new(0, capacity));
+            let front = Arc::new(FrontTail::new(0, capacity));
             let last = Arc::new(Last::default());
             let source =
                 StreamSource::new(&Shares, front.clone(), Arc::new(NoTables), last.clone());
@@ -320,6 +291,7 @@ mod tests {
                 folder,
                 pushed: 0,
                 pushes: 0,
+                looks: Vec::new(),
             }
         }
 
@@ -339,7 +311,7 @@ mod tests {
             self.last.0.store(last, Ordering::Relaxed);
         }
 
-        async fn check(&self) {
+        async fn keep_look(&mut self) {
             let live = self.worker.live(Duration::ZERO).await;
             let view = self.front.view();
             assert_eq!(live.acknowledged.unwrap(), self.pushed);
@@ -348,11 +320,33 @@ mod tests {
                 (tail.after, tail.through, tail.truncated),
                 (view.after, view.through, view.truncated)
             );
-            assert_eq!(
-                all_rows(&tail.batches, view.after),
-                all_rows(&view.batches, view.after)
-            );
+            self.looks.push(Looked { tail, view });
         }
+    }
+
+    impl Looked {
+        /// Reads these columns of the rows that are `further` sequences behind the commit.
+        async fn check(&self, further: i64, columns: &[usize]) {
+            let after = self.view.after + further;
+            let expected = RowsInMemory::new(self.view.batches.clone());
+            let rows = &self.tail.rows;
+            assert_eq!(
+                rows.count(after).await.unwrap(),
+                expected.count(after).await.unwrap()
+            );
+            assert_eq!(
+                rows.newest_us(after).await.unwrap(),
+                expected.newest_us(after).await.unwrap()
+            );
+            let read = rows.columns(after, columns).await.unwrap();
+            let expected = expected.columns(after, columns).await.unwrap();
+            assert_eq!(whole(&read, columns), whole(&expected, columns));
+        }
+    }
+
+    fn whole(batches: &[RecordBatch], columns: &[usize]) -> RecordBatch {
+        let schema = Table::raw(&Shares).schema().project(columns).unwrap();
+        concat_batches(&Arc::new(schema), batches).unwrap()
     }
 
     /// Rows with these sequences that were ingested at this time; every other column is null or
@@ -378,33 +372,32 @@ mod tests {
         RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
     }
 
-    /// The sequence and the time of each row.
-    fn all_rows(batches: &[RecordBatch], after: i64) -> Vec<(i64, i64)> {
-        let rows = batches.iter().flat_map(|batch| {
-            let times = batch.column_by_name("ingest_time").unwrap();
-            let times = times.as_primitive::<TimestampMicrosecondType>().values();
-            let seqs = seqs(batch).unwrap().iter();
-            let rows = seqs.copied().zip(times.iter().copied());
-            rows.collect::<Vec<_>>()
-        });
-        rows.filter(|(seq, _)| *seq > after).collect()
-    }
-
     #[derive(Debug, Clone)]
     enum Step {
-        Push { messages: i64, rows: usize },
-        Commit { back: i64 },
+        Push {
+            messages: i64,
+            rows: usize,
+        },
+        Commit {
+            back: i64,
+        },
         Reset,
-        Look { together: usize },
+        Look,
+        /// Statements read together, each of one of the newest looks, so many rows behind its
+        /// commit, these columns.
+        Read(Vec<(usize, i64, Vec<usize>)>),
     }
 
     fn step() -> impl Strategy<Value = Step> {
+        let columns = prop::sample::subsequence(vec![2_usize, 0, 5, 1, 9], 1..=4);
+        let read = (0_usize..3, 0_i64..30, columns);
         prop_oneof![
             3 => (1_i64..50, 0_usize..4)
                 .prop_map(|(messages, rows)| Step::Push { messages, rows }),
             1 => (0_i64..80).prop_map(|back| Step::Commit { back }),
             1 => Just(Step::Reset),
-            3 => (1_usize..4).prop_map(|together| Step::Look { together }),
+            2 => Just(Step::Look),
+            3 => prop::collection::vec(read, 1..4).prop_map(Step::Read),
         ]
     }
 
@@ -412,7 +405,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn a_worker_sees_exactly_the_fronts_rows(
+        fn a_worker_reads_exactly_the_rows_of_each_look(
             steps in prop::collection::vec(step(), 1..40),
             roomy in any::<bool>(),
         ) {
@@ -421,6 +414,7 @@ mod tests {
             runtime.block_on(async {
                 let capacity = if roomy { 1 << 30 } else { 40_000 };
                 let mut both = Both::start(capacity);
+                both.keep_look().await;
                 for step in steps {
                     match step {
                         Step::Push { messages, rows } => both.push(messages, rows),
@@ -432,13 +426,22 @@ mod tests {
                             both.pushed /= 2;
                             both.last.0.store(both.pushed, Ordering::Relaxed);
                         }
-                        Step::Look { together } => {
-                            let looks = (0..together).map(|_| both.check());
-                            futures::future::join_all(looks).await;
+                        Step::Look => both.keep_look().await,
+                        Step::Read(reads) => {
+                            let looks = both.looks.iter().rev();
+                            let looks: Vec<&Looked> = looks.take(3).collect();
+                            let reads = reads.iter().map(|(back, further, columns)| {
+                                looks[back % looks.len()].check(*further, columns)
+                            });
+                            futures::future::join_all(reads).await;
                         }
                     }
                 }
-                both.check().await;
+                both.keep_look().await;
+                let all: Vec<usize> = (0..Table::raw(&Shares).schema().fields().len()).collect();
+                for looked in &both.looks {
+                    looked.check(0, &all).await;
+                }
                 both.stop.cancel();
                 drop(both.folder);
             });
@@ -446,20 +449,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_rows_that_the_worker_lacks_are_sent() {
+    async fn only_columns_and_rows_that_the_worker_lacks_are_sent() {
         let mut both = Both::start(1 << 30);
         both.push(100, 2);
-        both.check().await;
+        both.keep_look().await;
+        both.looks[0].check(0, &[2, 0]).await;
         both.push(3, 2);
-        let kept = both.worker.kept.rows_of("shares");
-        assert_eq!(kept.map(|kept| kept.through), Some(100));
-        let received = both.worker.receive(Duration::ZERO, kept).await;
-        let Ok((head, batches)) = received else {
-            panic!("the front answers")
+        both.keep_look().await;
+        let tail = &both.looks[1].tail;
+        let head = LiveHead {
+            acknowledged: Ok(103),
+            generation: tail.generation,
+            after: tail.after,
+            through: tail.through,
+            truncated: false,
         };
-        assert_eq!((head.from, head.through), (100, 103));
-        let sent: Vec<i64> = all_rows(&batches, 0).iter().map(|row| row.0).collect();
-        assert_eq!(sent, [101, 101, 102, 102, 103, 103]);
+        let missing = |columns: &[usize]| {
+            let scan = Scan {
+                stream: "shares",
+                head: &head,
+                after: 0,
+                columns,
+            };
+            both.worker.kept.missing(&scan).unwrap()
+        };
+        let (from, columns) = (100, vec![0, 2]);
+        assert_eq!(missing(&[2]), CacheAnswer::Ask { from, columns });
+        let (from, columns) = (0, vec![0, 2, 5]);
+        assert_eq!(missing(&[5]), CacheAnswer::Ask { from, columns });
+        both.looks[1].check(0, &[2]).await;
+        assert!(matches!(missing(&[2, 0]), CacheAnswer::Held(_)));
         both.stop.cancel();
     }
 }

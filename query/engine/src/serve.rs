@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use headframe_query_front::worker::wire::{self, Frame, Kind, MAX_FRAME_BYTES, Request};
 use headframe_query_front::{ErrorCode, QueryError};
 use tokio::io::AsyncReadExt;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
@@ -71,31 +72,45 @@ async fn connection<T: WireRequest>(mut socket: UnixStream, answers: Arc<dyn Ans
         return;
     };
     let (mut gone, mut out) = socket.into_split();
-    let (sender, mut frames) = mpsc::channel::<Frame>(FRAMES);
-    let made = async move {
-        let answered = match wire::from_json(&body) {
-            Ok(request) => answers.answer(request, sender.clone()).await,
+    let answer = |frames| async move {
+        match wire::from_json(&body) {
+            Ok(request) => answers.answer(request, frames).await,
             Err(error) => Err(error),
-        };
-        let last = match answered {
-            Ok(()) => (Kind::End, Vec::new()),
-            Err(error) => wire::error_frame(&error),
-        };
-        sender.send(last).await.ok();
-    };
-    let sent = async move {
-        while let Some((kind, body)) = frames.recv().await {
-            if wire::write_frame(&mut out, kind, &body).await.is_err() {
-                return;
-            }
         }
     };
     let mut rest = [0_u8; 1];
     tokio::select! {
-        _ = async { tokio::join!(made, sent) } => {}
+        _ = write_answer(&mut out, answer) => {}
         // Nothing more is asked on a connection, so that whatever is read is its end.
         _ = gone.read(&mut rest) => {}
     }
+}
+
+/// Writes the frames of one answer while they are made, and its end or its error.
+pub async fn write_answer<F>(
+    out: &mut OwnedWriteHalf,
+    make: impl FnOnce(FrameSender) -> F,
+) -> io::Result<()>
+where
+    F: Future<Output = Result<(), QueryError>>,
+{
+    let (sender, mut frames) = mpsc::channel::<Frame>(FRAMES);
+    let answer = make(sender);
+    let made = async {
+        Ok(match answer.await {
+            Ok(()) => (Kind::End, Vec::new()),
+            Err(error) => wire::error_frame(&error),
+        })
+    };
+    let sent = async {
+        while let Some((kind, body)) = frames.recv().await {
+            wire::write_frame(out, kind, &body).await?;
+        }
+        Ok::<_, io::Error>(())
+    };
+    // A write that fails ends whatever makes the answer.
+    let ((kind, body), ()) = tokio::try_join!(made, sent)?;
+    wire::write_frame(out, kind, &body).await
 }
 
 /// Writes rows as frames of an Arrow IPC stream.

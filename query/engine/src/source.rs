@@ -8,11 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use headframe_query_front::{At, OldestRow};
 use headframe_schemas::{Rollup, Stream};
+
+use crate::uncommitted_rows::{NoRows, UncommittedRows};
 
 /// One version of a stored table.
 #[derive(Clone)]
@@ -46,8 +47,8 @@ pub trait StoredRows: Send + Sync {
 /// Rows of a stream that are newer than some stored version, held in memory.
 #[derive(Debug, Clone)]
 pub struct Tail {
-    /// Rows with the raw table's physical columns, in order of `(seq, row)`.
-    pub batches: Vec<RecordBatch>,
+    /// The rows.
+    pub rows: Arc<dyn UncommittedRows>,
     /// Every row with `after < seq <= through` is here.
     pub after: i64,
     /// See `after`; equal to it when nothing is held.
@@ -62,7 +63,7 @@ impl Tail {
     /// No rows, behind every table.
     pub fn empty() -> Self {
         Self {
-            batches: Vec::new(),
+            rows: Arc::new(NoRows),
             after: 0,
             through: 0,
             truncated: false,

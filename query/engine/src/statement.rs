@@ -17,7 +17,19 @@ use headframe_query_front::{ErrorCode, QueryError, SqlRequest};
 
 /// Parses exactly one statement that reads.
 pub fn parse(state: &SessionState, request: &SqlRequest) -> Result<Statement, QueryError> {
-    let sql = request.sql.as_str();
+    let dialect = match request.postgres {
+        Some(_) => Dialect::PostgreSQL,
+        None => state.config().options().sql_parser.dialect,
+    };
+    parse_text(state, &request.sql, dialect)
+}
+
+/// The same for a text of this dialect.
+pub fn parse_text(
+    state: &SessionState,
+    sql: &str,
+    dialect: Dialect,
+) -> Result<Statement, QueryError> {
     if sql.trim().is_empty() {
         return Err(QueryError::bad_request(
             "the statement is empty",
@@ -46,10 +58,6 @@ pub fn parse(state: &SessionState, request: &SqlRequest) -> Result<Statement, Qu
              statements",
         ));
     }
-    let dialect = match request.postgres {
-        Some(_) => Dialect::PostgreSQL,
-        None => state.config().options().sql_parser.dialect,
-    };
     let statement =
         state
             .sql_to_statement(sql, &dialect)
@@ -77,11 +85,13 @@ pub fn check_reader(statement: &Statement, reads: &ReadScope) -> Result<(), Quer
         _ => false,
     };
     match reads {
-        ReadScope::Miner(_) | ReadScope::Nothing if explains => Err(QueryError::new(
-            ErrorCode::Forbidden,
-            "EXPLAIN is for whoever reads whole tables",
-            "send the statement without it",
-        )),
+        ReadScope::Miner(_) | ReadScope::MinerPlaces { .. } | ReadScope::Nothing if explains => {
+            Err(QueryError::new(
+                ErrorCode::Forbidden,
+                "EXPLAIN is for whoever reads whole tables",
+                "send the statement without it",
+            ))
+        }
         _ => Ok(()),
     }
 }

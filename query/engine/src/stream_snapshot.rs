@@ -9,18 +9,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::max;
-use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::catalog::TableProvider;
 use headframe_schemas::rollup::LATENESS_SECONDS;
-use headframe_schemas::table::REJECT_REASON;
 use headframe_schemas::{Rollup, Table};
 
 use crate::error::EngineError;
 use crate::own_rows::OwnRowsTable;
 use crate::source::{Live, Source, SourceError, Stored, Tail};
-use crate::union::{UnionTable, newer_than};
+use crate::uncommitted_rows::RowCounts;
+use crate::union::{NewerRows, UnionTable};
 use headframe_query_front::access::OwnRows;
 use headframe_query_front::{At, Coverage};
 
@@ -43,7 +40,10 @@ pub struct StreamSnapshot {
     /// How long the newest rows were waited for.
     pub tail_wait: Duration,
     table: Table,
-    tail: Vec<RecordBatch>,
+    /// The rows in memory that are newer than the raw table.
+    newer: NewerRows,
+    /// How many of them were not refused.
+    newer_good: usize,
     past: bool,
     /// The miner whose rows are all that leaves here.
     own: Option<OwnRows>,
@@ -85,7 +85,7 @@ impl StreamSnapshot {
             let meets = tail.after <= raw.offset.unwrap_or(0);
             if meets || attempt == ATTEMPTS {
                 let tail = meets.then_some(tail);
-                let snapshot = Self::join(source, raw, stored, tail, acknowledged)?;
+                let snapshot = Self::join(source, raw, stored, tail, acknowledged).await?;
                 return Ok(Self {
                     tail_wait,
                     ..snapshot
@@ -97,7 +97,7 @@ impl StreamSnapshot {
         }
     }
 
-    fn join(
+    async fn join(
         source: &dyn Source,
         raw: Stored,
         rollups: Vec<(&'static dyn Rollup, Option<Stored>)>,
@@ -105,13 +105,12 @@ impl StreamSnapshot {
         acknowledged: Result<i64, SourceError>,
     ) -> Result<Self, EngineError> {
         let stored_through = raw.offset.unwrap_or(0);
-        let (rows, through) = match &tail {
-            Some(tail) => (
-                newer_than(&tail.batches, stored_through)?,
-                tail.through.max(stored_through),
-            ),
-            None => (Vec::new(), stored_through),
+        let through = tail.as_ref().map_or(0, |tail| tail.through);
+        let counts = match &tail {
+            Some(tail) if through > stored_through => tail.rows.count(stored_through).await?,
+            _ => RowCounts::default(),
         };
+        let through = through.max(stored_through);
         let reason = match (&acknowledged, &tail) {
             (Err(error), _) => Some(format!(
                 "it is not known what JetStream has acknowledged: {error}"
@@ -141,7 +140,12 @@ impl StreamSnapshot {
             coverage,
             tail_wait: Duration::ZERO,
             table,
-            tail: rows,
+            newer: NewerRows {
+                rows: tail.unwrap_or_else(Tail::empty).rows,
+                after: stored_through,
+                count: counts.rows,
+            },
+            newer_good: counts.good,
             past: false,
             own: None,
         })
@@ -172,7 +176,12 @@ impl StreamSnapshot {
             coverage,
             tail_wait: Duration::ZERO,
             table,
-            tail: Vec::new(),
+            newer: NewerRows {
+                rows: Tail::empty().rows,
+                after: 0,
+                count: 0,
+            },
+            newer_good: 0,
             past: true,
             own: None,
         })
@@ -217,28 +226,21 @@ impl StreamSnapshot {
         self.raw.offset.unwrap_or(0)
     }
 
-    /// The rows with `after < seq`, stored and in memory, with the physical columns.
-    pub fn rows_after(&self, after: Option<i64>) -> Result<Arc<dyn TableProvider>, EngineError> {
+    /// The rows with `after < seq`, stored and in memory, with the physical columns. `after` must
+    /// not be beyond [`StreamSnapshot::stored_through`].
+    pub fn rows_after(&self, after: Option<i64>) -> Arc<dyn TableProvider> {
         let stored = match after {
             Some(after) if after >= self.stored_through() => None,
             _ if self.raw.offset.is_none() => None,
             _ => Some(self.raw.rows.between(after, None)),
         };
-        let tail = match after {
-            Some(after) => newer_than(&self.tail, after)?,
-            None => self.tail.clone(),
-        };
-        let rows = UnionTable::new(self.table.schema(), stored, tail);
-        Ok(self.leaving(Arc::new(rows)))
+        let rows = UnionTable::new(self.table.schema(), stored, Some(self.newer.clone()));
+        self.leaving(Arc::new(rows))
     }
 
     /// Whether a rollup that is complete through `through` lacks nothing.
     pub fn nothing_after(&self, through: Option<i64>) -> bool {
-        let behind = |through: i64| {
-            self.stored_through() > through
-                || newer_than(&self.tail, through).map_or(true, |rows| !rows.is_empty())
-        };
-        through.is_some_and(|through| !behind(through))
+        self.newer.count == 0 && through.is_some_and(|through| through >= self.stored_through())
     }
 
     /// The stored rows with `seq <= through`, with the physical columns. `through` must not be
@@ -249,12 +251,7 @@ impl StreamSnapshot {
 
     /// Whether it is known that no row was refused.
     pub fn all_good(&self) -> bool {
-        let good = |batch: &RecordBatch| {
-            batch
-                .column_by_name(REJECT_REASON.name)
-                .is_some_and(|reason| reason.null_count() == batch.num_rows())
-        };
-        (self.raw.all_good || self.raw.offset.is_none()) && self.tail.iter().all(good)
+        (self.raw.all_good || self.raw.offset.is_none()) && self.newer_good == self.newer.count
     }
 
     /// How many rows were not refused, stored and in memory, where that is known. How many of them
@@ -263,14 +260,9 @@ impl StreamSnapshot {
         if self.own.is_some() {
             return None;
         }
-        let good = |batch: &RecordBatch| {
-            let reasons = batch.column_by_name(REJECT_REASON.name);
-            reasons.map(|reasons| reasons.null_count())
-        };
-        let tail: Option<usize> = self.tail.iter().map(good).sum();
         match self.raw.offset {
-            None => tail,
-            Some(_) => Some(self.raw.good_rows? + tail?),
+            None => Some(self.newer_good),
+            Some(_) => Some(self.raw.good_rows? + self.newer_good),
         }
     }
 
@@ -279,24 +271,24 @@ impl StreamSnapshot {
     ///
     /// When rows are missing, or the answer is of the past, only the rows seen say how far time has
     /// come.
-    pub fn complete_to_us(&self, now_us: i64) -> i64 {
-        let seen = || self.tail_newest_us().or(self.raw.newest_us);
+    pub async fn complete_to_us(&self, now_us: i64) -> Result<i64, EngineError> {
         let reached = match (self.past, self.coverage.complete) {
             (false, Some(true)) => now_us,
-            (false, _) => seen().unwrap_or(0).min(now_us),
-            (true, _) => seen().unwrap_or(i64::MAX).min(self.raw.committed_us),
+            (false, _) => self.newest_us().await?.unwrap_or(0).min(now_us),
+            (true, _) => {
+                let newest = self.newest_us().await?;
+                newest.unwrap_or(i64::MAX).min(self.raw.committed_us)
+            }
         };
-        reached - LATENESS_SECONDS * 1_000_000
+        Ok(reached - LATENESS_SECONDS * 1_000_000)
     }
 
-    fn tail_newest_us(&self) -> Option<i64> {
-        let times = self
-            .tail
-            .iter()
-            .filter_map(|batch| batch.column_by_name("ingest_time"));
-        times
-            .filter_map(|column| max(column.as_primitive_opt::<TimestampMicrosecondType>()?))
-            .max()
+    async fn newest_us(&self) -> Result<Option<i64>, EngineError> {
+        if self.newer.count == 0 {
+            return Ok(self.raw.newest_us);
+        }
+        let newest = self.newer.rows.newest_us(self.newer.after).await?;
+        Ok(newest.or(self.raw.newest_us))
     }
 }
 

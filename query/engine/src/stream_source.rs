@@ -10,6 +10,7 @@ use headframe_schemas::{Rollup, Stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::rows_in_memory::RowsInMemory;
 use crate::source::{Live, Source, SourceError, Stored, Tail};
 use crate::union::newer_than;
 use headframe_query_front::{At, LiveTail, OldestRow, TailRows};
@@ -123,7 +124,7 @@ impl LiveTail for StreamSource {
 impl From<TailView> for Tail {
     fn from(view: TailView) -> Self {
         Self {
-            batches: view.batches,
+            rows: Arc::new(RowsInMemory::new(view.batches)),
             after: view.after,
             through: view.through,
             truncated: view.truncated,

@@ -24,15 +24,13 @@ use tokio::task::JoinHandle;
 
 use crate::delta::DeltaTables;
 use crate::engine::Engine;
-use crate::remote_source::{KeptTails, RemoteSource};
+use crate::remote_source::RemoteSource;
 use crate::serve::{self, Answers, FrameSender, RowFrames};
 use crate::source::Source;
+use crate::tail_cache::TailCache;
 
 /// Address space for stacks of threads, which is reserved and never used up, in MiB.
 const STACKS_MIB: u64 = 256;
-/// How far statements give way to the process that serves miners and pages: a tenth of an equal
-/// share, so that somebody who mines on every core of this machine still gets answers.
-const NICENESS: i32 = 10;
 /// Stack of each thread that runs statements, as deep as in the process that serves.
 const STACK_BYTES: usize = 8 << 20;
 /// The name of those threads.
@@ -72,7 +70,7 @@ pub async fn run(settings: WorkerSettings) -> Result<(), WorkerError> {
         socket: settings.socket.display().to_string(),
         source,
     };
-    let statements = Statements::start().map_err(failed)?;
+    let statements = Statements::start(settings.query.worker_niceness).map_err(failed)?;
     let service = Arc::new(WorkerService {
         engine: Arc::new(engine),
         running: Arc::default(),
@@ -96,10 +94,10 @@ struct Statements(Option<Runtime>);
 impl Statements {
     /// A thread's priority is its own and goes on to the threads it starts, so that a runtime which
     /// runs already cannot be asked to give way.
-    fn start() -> std::io::Result<Self> {
-        let start = || {
+    fn start(niceness: u8) -> std::io::Result<Self> {
+        let start = move || {
             // Where it is not allowed, memory and time are bounded still.
-            rustix::process::nice(NICENESS).ok();
+            rustix::process::nice(i32::from(niceness)).ok();
             let mut runtime = Builder::new_multi_thread();
             runtime.enable_all().thread_name(STATEMENTS);
             runtime.thread_stack_size(STACK_BYTES).build()
@@ -151,7 +149,7 @@ fn bound_memory(mib: u64) -> Result<(), WorkerError> {
 
 fn engine(settings: &WorkerSettings) -> Result<Engine, WorkerError> {
     let lake = Lake::open(&settings.lake_url, &settings.lake_options)?;
-    let kept = Arc::new(KeptTails::default());
+    let kept = Arc::new(TailCache::default());
     let source = |stream: &&'static dyn headframe_schemas::Stream| -> Arc<dyn Source> {
         let tables = Arc::new(DeltaTables::open(&lake, *stream));
         Arc::new(RemoteSource::new(

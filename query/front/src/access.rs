@@ -15,9 +15,12 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
 use crate::access::accounts::secret::looks_like_token;
-use crate::access::accounts::{Accounts, TokenRefusal};
+use crate::access::accounts::{Accounts, LoginError, TokenHolder, TokenRefusal, Wire};
 use crate::access::browser::{check_local_program, check_same_site};
 use crate::access::cookie::SessionCookie;
+use crate::access::jwt::{
+    JwtRefusal, JwtVerifier, OwnTokens, Purpose, VerifiedJwt, looks_like_jwt,
+};
 use crate::access::token::{TokenError, Tokens};
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
@@ -27,20 +30,28 @@ use crate::rate_limit::RateLimit;
 pub mod accounts;
 mod browser;
 pub(crate) mod cookie;
+pub mod jwt;
+mod message_login;
+pub mod oidc;
 mod ongoing;
 mod permission;
 mod principal;
 mod program_login;
 mod read_scope;
 mod role;
+mod spent_ids;
 pub mod token;
+mod wallet_challenge;
+mod wallet_login;
 
 pub(crate) use browser::check_own_origin;
+pub(crate) use message_login::MessageLogin;
 pub(crate) use ongoing::OngoingAccess;
 pub use permission::{Permission, allows};
 pub use principal::{Principal, Proof, Scope, is_for_producers};
 pub use read_scope::{OwnRows, ReadScope, RowAccess};
 pub use role::{Role, RoleError};
+pub(crate) use wallet_login::WalletLogin;
 
 /// How a user of a wire that has users comes in.
 pub(crate) enum WireLogin {
@@ -64,6 +75,10 @@ pub struct Guard {
     moves_money: bool,
     /// Users and service tokens, where this process has them.
     accounts: Option<Accounts>,
+    /// The tokens of an issuer, where one is named.
+    jwt: Option<Arc<JwtVerifier>>,
+    /// The tokens that this system signs, where it does.
+    own_tokens: Option<Arc<OwnTokens>>,
     /// Wrong tokens by address.
     wrong_tokens: Arc<WrongTokens>,
 }
@@ -109,6 +124,16 @@ impl Guard {
         Self { accounts, ..self }
     }
 
+    /// The same guard that takes the tokens of an issuer.
+    pub(crate) fn with_jwt(self, jwt: Option<Arc<JwtVerifier>>) -> Self {
+        Self { jwt, ..self }
+    }
+
+    /// The same guard that takes the tokens signed here.
+    pub(crate) fn with_own_tokens(self, own_tokens: Option<Arc<OwnTokens>>) -> Self {
+        Self { own_tokens, ..self }
+    }
+
     /// Whose request it is, when that one has the permission of its route. `subject` is what the
     /// path names: a miner's address or a stream.
     pub fn authorize(
@@ -129,7 +154,10 @@ impl Guard {
                 .or_else(|| self.account(request)?.ok());
             return Ok(held.unwrap_or_else(Principal::anonymous));
         }
-        check_same_site(headers)?;
+        // An identity provider's page sends a browser back; what it brings proves itself.
+        if permission != Permission::Callback {
+            check_same_site(headers)?;
+        }
         let held = match (self.tokens.principal(headers), self.account(request)) {
             (Some(held), _) | (None, Some(Ok(held))) => Some(held),
             (None, Some(Err(refusal))) if permission != Permission::Probe => {
@@ -142,16 +170,16 @@ impl Guard {
         let is_local = || check_local_program(headers, &request.uri).is_ok();
         let principal = match held {
             Some(held) => held,
-            None if permission == Permission::Anybody && !is_local() => Principal::anonymous(),
+            None if permission.is_for_anybody() && !is_local() => Principal::anonymous(),
             None if is_open_here => Principal::local(),
             None => Principal::anonymous(),
         };
-        let needs_origin = permission == Permission::Anybody || principal.proof == Proof::Session;
+        let needs_origin = permission.is_for_anybody() || principal.proof == Proof::Session;
         if needs_origin && !request.method.is_safe() {
             browser::check_own_origin(headers, &request.uri)?;
         }
         // Who proves that he is somebody of the account store may come through any proxy.
-        let is_trusted = is_account || permission == Permission::Anybody;
+        let is_trusted = is_account || permission.is_for_anybody();
         if is_open_here && !is_trusted {
             check_local_program(headers, &request.uri)?;
         }
@@ -186,6 +214,42 @@ impl Guard {
         }
     }
 
+    /// Who logs in with this token as the password.
+    pub(crate) fn token_login(
+        &self,
+        wire: Wire,
+        given: &str,
+        peer: IpAddr,
+    ) -> Result<TokenHolder, LoginError> {
+        let accounts = self.accounts.as_ref().ok_or(LoginError::Wrong)?;
+        let holder = || self.holder(given).unwrap_or(Err(TokenRefusal::Unknown));
+        accounts.token_login(wire, peer, holder)
+    }
+
+    /// Whose token this is, where it has the form of one: a service token or a JWT.
+    fn holder(&self, given: &str) -> Option<Result<TokenHolder, TokenRefusal>> {
+        if looks_like_token(given) {
+            let accounts = self.accounts.as_ref()?;
+            return Some(accounts.bearer(given).map(TokenHolder::from));
+        }
+        let verified = looks_like_jwt(given).then(|| self.verify_jwt(given))??;
+        let holder = verified.map(|token| TokenHolder {
+            principal: token.principal,
+            ends_us: Some(token.ends_us),
+        });
+        Some(holder.map_err(TokenRefusal::Jwt))
+    }
+
+    /// Who a JWT is about that was signed here, or else by the issuer.
+    fn verify_jwt(&self, given: &str) -> Option<Result<VerifiedJwt, JwtRefusal>> {
+        let own_tokens = self.own_tokens.as_ref();
+        let own = own_tokens.map(|own| own.verify(Purpose::Bearer, given));
+        match (own, &self.jwt) {
+            (Some(Err(JwtRefusal::Signature)) | None, Some(jwt)) => Some(jwt.verify(given)),
+            (own, _) => own,
+        }
+    }
+
     /// Users and service tokens, where this process has them.
     pub(crate) fn accounts(&self) -> Option<&Accounts> {
         self.accounts.as_ref()
@@ -198,14 +262,28 @@ impl Guard {
 
     /// Whose service token or session the request carries.
     fn account(&self, request: &Parts) -> Option<Result<Principal, TokenRefusal>> {
-        let accounts = self.accounts.as_ref()?;
         if let Some(given) = token::bearer(&request.headers) {
-            return looks_like_token(given).then(|| accounts.bearer(given));
+            let holder = self.holder(given)?;
+            return Some(holder.map(|holder| holder.principal));
         }
         // A session that is over is none: whoever may ask without one still may.
         let cookie = SessionCookie::from_request(request);
         let id = cookie.session_id(&request.headers)?;
-        accounts.session(id).map(Ok)
+        if looks_like_jwt(id) {
+            let verified = self.own_tokens.as_ref()?.verify(Purpose::Session, id);
+            let token = verified.ok().filter(|token| !self.has_ended(token))?;
+            return Some(Ok(token.principal));
+        }
+        self.accounts.as_ref()?.session(id).map(Ok)
+    }
+
+    /// Whether a signed session ended before its time.
+    fn has_ended(&self, token: &VerifiedJwt) -> bool {
+        let (accounts, id) = (self.accounts.as_ref(), token.id.as_deref());
+        let ended = accounts
+            .zip(id)
+            .map(|(accounts, id)| accounts.has_ended(id));
+        ended.unwrap_or(false)
     }
 
     /// The error of a token that is not taken. Who sends many is not even told that.
@@ -222,11 +300,11 @@ impl Guard {
         if let Some(accounts) = &self.accounts {
             accounts.note_refused_token(&refusal, peer);
         }
-        QueryError::new(
-            ErrorCode::Unauthorized,
-            refusal.to_string(),
-            "an admin makes a new one with `headframe users token`",
-        )
+        let hint = match refusal {
+            TokenRefusal::Jwt(_) => "get a new one from its issuer; rows of `access` say more",
+            _ => "an admin makes a new one with `headframe users token`",
+        };
+        QueryError::new(ErrorCode::Unauthorized, refusal.to_string(), hint)
     }
 
     /// Lets a program of this machine give orders where nobody has a token for them.

@@ -10,12 +10,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::slot_quotas::three_quarters;
+
+mod access;
+mod oidc;
 mod postgres;
 mod tls;
 
+pub use access::{AccessConfig, AccessConfigError, JwtConfig};
+pub use oidc::{CALLBACK_PATH, OidcConfig, is_safe_address};
 pub use postgres::{PostgresConfig, PostgresConfigError};
 pub use tls::TlsConfig;
 
+/// The most that a thread can give way.
+const MAX_NICENESS: u8 = 19;
 /// What a worker takes beside the memory of its operators: code, caches and rows in flight.
 const WORKER_MARGIN_MIB: usize = 512;
 /// The least of that.
@@ -36,6 +44,11 @@ pub struct QueryConfig {
     /// Whether the pool's pages are for everybody: pool, blocks and their payouts, and miners by
     /// address.
     pub public_pages: bool,
+    /// Where a block is looked at, with `{hash}` for its id; unset takes the chain's own explorer,
+    /// empty none.
+    pub explorer_block: Option<String>,
+    /// The same for a transaction.
+    pub explorer_transaction: Option<String>,
     /// Connections that may be open, in all. Fewer where the process may not open so many files.
     pub max_connections: usize,
     /// Connections that may be open from one address, or one /64 of IPv6.
@@ -62,12 +75,18 @@ pub struct QueryConfig {
     pub operator_slots: usize,
     /// Queries that may run at the same time; the next one gets 429.
     pub max_concurrent: usize,
+    /// Queries that one user, service or token may run at the same time; 0 takes three quarters of
+    /// `max_concurrent`. Programs of this machine that need no token have no such share.
+    pub max_concurrent_per_principal: usize,
     /// Subscriptions that may be open, in all.
     pub live_subscribers: usize,
     /// Subscriptions that one user, service or token may have open.
     pub live_subscribers_per_principal: usize,
     /// Subscriptions that may be open from one address, or one /64 of IPv6.
     pub live_subscribers_per_address: usize,
+    /// Pause between two pings of a WebSocket, in milliseconds. A client that sends
+    /// nothing during three of them is disconnected.
+    pub live_ping_ms: u64,
     /// Statements whose answers are pushed, among those subscriptions.
     pub live_statements: usize,
     /// Conditions that all subscriptions together may have.
@@ -85,6 +104,10 @@ pub struct QueryConfig {
     /// Memory of one such process, in MiB, which the operating system enforces; 0 takes
     /// `memory_mib` and 512 more.
     pub worker_memory_mib: usize,
+    /// How far the threads that run statements give way to everything else on the machine, as
+    /// `nice` counts it: 0 not at all, 19 the most. Where the pool runs beside miners that take
+    /// every core, statements come to a tenth of a core with 10 and to a seventieth with 19.
+    pub worker_niceness: u8,
     /// Memory that the operators of all queries of a process may take together, in MiB.
     pub memory_mib: usize,
     /// Memory of one query, in MiB.
@@ -116,6 +139,8 @@ impl Default for QueryConfig {
             token_file: None,
             operator_token_file: None,
             public_pages: false,
+            explorer_block: None,
+            explorer_transaction: None,
             max_connections: 1_024,
             max_connections_per_address: 256,
             header_timeout_ms: 10_000,
@@ -128,9 +153,11 @@ impl Default for QueryConfig {
             reader_slots: 8,
             operator_slots: 4,
             max_concurrent: 8,
+            max_concurrent_per_principal: 0,
             live_subscribers: 512,
             live_subscribers_per_principal: 256,
             live_subscribers_per_address: 128,
+            live_ping_ms: 15_000,
             live_statements: 16,
             live_conditions: 32,
             live_slots: 2,
@@ -138,6 +165,7 @@ impl Default for QueryConfig {
             timeout_s: 30,
             sql_workers: 2,
             worker_memory_mib: 0,
+            worker_niceness: 10,
             memory_mib: 1024,
             query_memory_mib: 512,
             spill_mib: 0,
@@ -170,14 +198,45 @@ pub enum ConfigError {
         /// What it must be.
         rule: &'static str,
     },
+    /// A link that leads nowhere.
+    #[error(
+        "query.{key} is {value:?}; write it as https://host/path/{{hash}}, or leave it empty for \
+         none"
+    )]
+    Link {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
 }
 
 impl QueryConfig {
+    /// Links to explorers lead to the web, and name what is looked at.
+    fn check_links(&self) -> Result<(), ConfigError> {
+        let links = [
+            ("explorer_block", &self.explorer_block),
+            ("explorer_transaction", &self.explorer_transaction),
+        ];
+        let is_link = |text: &str| {
+            let is_web = text.starts_with("https://") || text.starts_with("http://");
+            text.is_empty() || (is_web && text.contains("{hash}"))
+        };
+        for (key, value) in links {
+            if let Some(value) = value.as_deref().filter(|text| !is_link(text)) {
+                let value = value.to_owned();
+                return Err(ConfigError::Link { key, value });
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses what cannot work and what must not be.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if !self.listen.ip().is_loopback() && self.token_file.is_none() {
             return Err(ConfigError::OpenToTheWorld(self.listen));
         }
+        self.check_links()?;
         let positive = self.positive_limits();
         if let Some((key, value)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(ConfigError::Limit {
@@ -199,6 +258,13 @@ impl QueryConfig {
                 key: "worker_memory_mib",
                 value: self.worker_memory_mib as u64,
                 rule: "it must be at least query.memory_mib and 256 more, or 0",
+            });
+        }
+        if self.worker_niceness > MAX_NICENESS {
+            return Err(ConfigError::Limit {
+                key: "worker_niceness",
+                value: u64::from(self.worker_niceness),
+                rule: "it must not be more than 19",
             });
         }
         if self.figures_miners > 1_000 {
@@ -246,6 +312,7 @@ impl QueryConfig {
                 "live_subscribers_per_address",
                 self.live_subscribers_per_address as u64,
             ),
+            ("live_ping_ms", self.live_ping_ms),
             ("live_statements", self.live_statements as u64),
             ("live_conditions", self.live_conditions as u64),
             ("live_slots", self.live_slots as u64),
@@ -263,6 +330,14 @@ impl QueryConfig {
         match self.worker_memory_mib {
             0 => self.memory_mib + WORKER_MARGIN_MIB,
             mib => mib,
+        }
+    }
+
+    /// Queries that one caller may run at the same time.
+    pub fn max_concurrent_per_principal(&self) -> usize {
+        match self.max_concurrent_per_principal {
+            0 => three_quarters(self.max_concurrent),
+            share => share,
         }
     }
 
@@ -317,6 +392,18 @@ mod tests {
                 .to_string()
                 .contains("query.query_memory_mib is 4096")
         );
+        for (link, is_valid) in [
+            ("", true),
+            ("https://explorer.example/tx/{hash}", true),
+            ("https://explorer.example/tx/", false),
+            ("javascript:alert(1)//{hash}", false),
+        ] {
+            let linked = QueryConfig {
+                explorer_transaction: Some(link.to_owned()),
+                ..config.clone()
+            };
+            assert_eq!(linked.validate().is_ok(), is_valid, "{link}");
+        }
         let none = QueryConfig {
             max_concurrent: 0,
             ..config

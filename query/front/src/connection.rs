@@ -31,6 +31,7 @@ use crate::connection::answer_body::AnswerBody;
 use crate::connection::deadline_body::DeadlineBody;
 use crate::connection::http_stream::HttpStream;
 use crate::connection::limits::{ConnectionLimits, Permit};
+use crate::connection::place::ConnectionPlace;
 use crate::connection::refusal::Refusals;
 use crate::connection::watched_stream::WatchedStream;
 use crate::error::{ErrorCode, QueryError};
@@ -43,6 +44,7 @@ mod answer_body;
 mod deadline_body;
 mod http_stream;
 pub(crate) mod limits;
+pub(crate) mod place;
 mod refusal;
 mod watched_stream;
 
@@ -113,21 +115,24 @@ struct Connections {
 }
 
 impl Connections {
-    /// Answers the requests of one connection until it ends or takes too long.
-    async fn handle(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _permit: Permit) {
+    /// Answers the requests of one connection until it ends or takes too long. The stream holds
+    /// the permit, so that a connection that becomes a WebSocket goes on being counted.
+    async fn handle(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, permit: Permit) {
         // A small answer must not wait for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
         let activity = Arc::new(Activity::default());
         let opened = tokio::select! {
-            opened = self.open(stream, &activity) => opened,
+            opened = self.open(stream, permit, &activity) => opened,
             () = activity.overdue(&self.timeouts) => return note_timeout(),
             () = self.stop.cancelled() => return,
         };
         let Some(stream) = opened else { return };
         let is_tls = stream.is_tls();
         let (server, watched) = (self.clone(), activity.clone());
-        let service = service_fn(move |request| {
+        let place = ConnectionPlace::default();
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let (server, activity) = (server.clone(), watched.clone());
+            request.extensions_mut().insert(place.clone());
             async move { server.answer(request, peer, is_tls, &activity).await }
         });
         let builder = self.http_builder();
@@ -147,8 +152,14 @@ impl Connections {
     }
 
     /// What HTTP is spoken over, after the handshake where TLS is on.
-    async fn open(&self, stream: TcpStream, activity: &Arc<Activity>) -> Option<HttpStream> {
-        let watch = |stream| WatchedStream::new(stream, activity.clone(), self.timeouts.write);
+    async fn open(
+        &self,
+        stream: TcpStream,
+        permit: Permit,
+        activity: &Arc<Activity>,
+    ) -> Option<HttpStream> {
+        let timeout = self.timeouts.write;
+        let watch = |stream| WatchedStream::new(stream, activity.clone(), timeout, permit);
         let Some(tls) = &self.tls else {
             return Some(HttpStream::Plain(watch(stream)));
         };

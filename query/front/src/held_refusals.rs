@@ -7,14 +7,17 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use tokio::time::{Instant, sleep};
 
 use crate::config::QueryConfig;
 use crate::connection::limits::ConnectionLimits;
+use crate::connection::place::ConnectionPlace;
+use crate::peer::{LimitedAddress, PeerAddress};
 
 /// Refusals in a row that are answered at once.
 const FREE: u32 = 8;
@@ -27,9 +30,58 @@ const FORGET_AFTER: Duration = Duration::from_secs(10);
 /// Addresses that are remembered; the oldest are forgotten first.
 const MAX_ADDRESSES: usize = 4_096;
 
+/// How long the next refusal of each address has to wait.
+#[derive(Default)]
+pub(crate) struct RefusalDelays(Mutex<RefusalHistory>);
+
+impl RefusalDelays {
+    /// Notes an answer of this status; tells how long to hold it back.
+    pub(crate) fn note(&self, address: IpAddr, status: StatusCode) -> Duration {
+        match Outcome::from_status(status) {
+            Outcome::Success => self.forget(address),
+            Outcome::Refusal => return self.lock().note_refusal(address, Instant::now()),
+            Outcome::Neither => {}
+        }
+        Duration::ZERO
+    }
+
+    /// Notes that a statement of this address was answered.
+    pub(crate) fn forget(&self, address: IpAddr) {
+        self.lock().forget(address);
+    }
+
+    /// The maps are whole between any two statements.
+    fn lock(&self) -> MutexGuard<'_, RefusalHistory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a request came from that may be refused.
+pub(crate) struct RequestOrigin {
+    /// What its refusals are counted by.
+    address: IpAddr,
+    /// The other end of its connection.
+    peer: IpAddr,
+    place: ConnectionPlace,
+}
+
+impl RequestOrigin {
+    /// The origin of a request; `None` where this process asks itself, without a socket.
+    pub(crate) fn from_request(parts: &Parts) -> Option<Self> {
+        let PeerAddress(peer) = *parts.extensions.get::<PeerAddress>()?;
+        let LimitedAddress(address) = LimitedAddress::from_request(parts);
+        let place = parts.extensions.get::<ConnectionPlace>();
+        Some(Self {
+            address,
+            peer,
+            place: place.cloned().unwrap_or_default(),
+        })
+    }
+}
+
 /// Holds back the refusals of one server.
 pub(crate) struct HeldRefusals {
-    history: Mutex<RefusalHistory>,
+    delays: RefusalDelays,
     /// A refusal that is held keeps a connection; half of those an address may have stay for its
     /// probes and pages.
     places: ConnectionLimits,
@@ -39,7 +91,7 @@ impl HeldRefusals {
     /// Nobody was refused anything yet.
     pub(crate) fn new(config: &QueryConfig) -> Self {
         Self {
-            history: Mutex::default(),
+            delays: RefusalDelays::default(),
             places: ConnectionLimits::new(
                 config.max_connections / 2,
                 config.max_connections_per_address / 2,
@@ -48,26 +100,14 @@ impl HeldRefusals {
         }
     }
 
-    /// Returns when an answer of this status may be sent to `address`, whose connection comes from
-    /// `peer`.
-    pub(crate) async fn hold(&self, address: IpAddr, peer: IpAddr, status: StatusCode) {
-        let delay = {
-            // The maps are whole between any two statements.
-            let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-            match Outcome::from_status(status) {
-                Outcome::Success => {
-                    history.forget(address);
-                    return;
-                }
-                Outcome::Refusal => history.note_refusal(address, Instant::now()),
-                Outcome::Neither => return,
-            }
-        };
+    /// Returns when an answer of this status may be sent to where the request came from.
+    pub(crate) async fn hold(&self, origin: &RequestOrigin, status: StatusCode) {
+        let delay = self.delays.note(origin.address, status);
         if delay.is_zero() {
             return;
         }
         // Beyond the places it is answered at once, as all of them would be without this.
-        let Ok(_place) = self.places.admit(peer) else {
+        let Some(_place) = origin.place.take(&self.places, origin.peer) else {
             return;
         };
         metrics::counter!("headframe_http_refusals_held_total").increment(1);

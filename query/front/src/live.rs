@@ -10,14 +10,17 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use headframe_schemas::Stream;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{OngoingAccess, Principal, RowAccess};
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
 use crate::live::pages::Pages;
+use crate::live::place_ids::PlaceIds;
 use crate::live::query::QueryParts;
 use crate::live::statements::Statements;
 use crate::live::subscribers::{Subscribers, full};
@@ -29,10 +32,13 @@ mod answer;
 mod chunk;
 mod event;
 mod pages;
+mod place_ids;
+mod place_key;
 mod position;
 mod query;
 mod ring;
 mod statements;
+mod stream_read;
 mod subscribers;
 mod subscription;
 mod tail;
@@ -40,11 +46,16 @@ mod topic;
 mod view;
 
 pub(crate) use event::Event;
+pub use place_key::{PlaceKey, PlaceKeyError};
 pub(crate) use position::Position;
 pub(crate) use query::LiveQuery;
+pub(crate) use subscribers::Seat;
 pub(crate) use subscription::Subscription;
 pub use tail::{LiveTail, OldestRow, TailRows};
 pub(crate) use view::View;
+
+/// How long an answer waits to learn how far its streams have come.
+const VERSION_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where a subscription begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,14 +87,19 @@ pub(crate) struct Subscriptions {
     buffer_bytes: usize,
     subscribers: Subscribers,
     watchers: Subscribers,
+    /// Connections whose token has not come yet.
+    arrivals: Subscribers,
+    place_key: PlaceKey,
     stop: CancellationToken,
 }
 
 impl Subscriptions {
-    /// Subscriptions to these streams, with history out of this engine.
+    /// Subscriptions to these streams, with history out of this engine. Without a key one is made
+    /// that lasts as long as the server.
     pub(crate) fn new(
         config: &QueryConfig,
         tails: Vec<Arc<dyn LiveTail>>,
+        place_key: Option<PlaceKey>,
         engine: Arc<dyn SqlEngine>,
     ) -> Self {
         Self {
@@ -95,18 +111,16 @@ impl Subscriptions {
             buffer_bytes: config.live_buffer_kib * 1024,
             subscribers: Subscribers::new(config),
             watchers: Subscribers::of_answers(config),
+            arrivals: Subscribers::of_arrivals(config),
+            place_key: place_key.unwrap_or_else(PlaceKey::ephemeral),
             stop: CancellationToken::new(),
         }
     }
 
-    /// The stream of this name, for whoever may read every row of it.
-    pub(crate) fn stream(
-        &self,
-        name: &str,
-        principal: &Principal,
-    ) -> Result<&'static dyn Stream, QueryError> {
+    /// The stream of this name, for whoever may read rows of it.
+    fn stream(&self, name: &str, principal: &Principal) -> Result<&'static dyn Stream, QueryError> {
         let reads = principal.read_scope();
-        let is_shown = |stream: &&'static dyn Stream| reads.of_stream(*stream) == RowAccess::All;
+        let is_shown = |stream: &&'static dyn Stream| reads.of_stream(*stream).is_some();
         let streams = self.tails.iter().map(|tail| tail.stream());
         let mut streams = streams.filter(is_shown);
         streams.find(|stream| stream.name() == name).ok_or_else(|| {
@@ -118,6 +132,49 @@ impl Subscriptions {
                 format!("streams are {}", names.join(", ")),
             )
         })
+    }
+
+    /// What somebody is shown of a stream: the rows that he may read, and of them what he asks for.
+    pub(crate) fn view(
+        &self,
+        name: &str,
+        principal: &Principal,
+        columns: Option<&str>,
+        condition: Option<&str>,
+    ) -> Result<View, QueryError> {
+        let stream = self.stream(name, principal)?;
+        let access = principal.read_scope().of_stream(stream);
+        let ids = match &access {
+            RowAccess::Own(own) => PlaceIds::sealed(&self.place_key, name, &own.address)?,
+            RowAccess::All | RowAccess::Nothing => PlaceIds::Sequences,
+        };
+        View::new(stream, access, ids, columns, condition)
+    }
+
+    /// Counts a connection whose token has not come yet.
+    pub(crate) fn admit_arrival(&self, address: IpAddr) -> Result<Seat, QueryError> {
+        self.check_open()?;
+        self.arrivals.admit(&Principal::anonymous(), address)
+    }
+
+    /// How far these streams have come, where all that JetStream has acknowledged is known here: as
+    /// long as this is the same, no statement over them has another answer.
+    pub(crate) async fn versions(&self, streams: &[&str]) -> Option<String> {
+        let mut versions = String::new();
+        for name in streams {
+            let mut tails = self.tails.iter();
+            let tail = tails.find(|tail| tail.stream().name() == *name)?;
+            let last = timeout(VERSION_PATIENCE, tail.last_seq())
+                .await
+                .ok()?
+                .ok()?;
+            let held = tail.newer_than(i64::MAX).ok()?;
+            if held.through < last {
+                return None;
+            }
+            versions.push_str(&format!("{name} {} {last}\n", held.generation));
+        }
+        Some(versions)
     }
 
     /// Ends every subscription with a word about it.
@@ -141,8 +198,8 @@ impl Subscriptions {
         } = subscriber;
         self.check_open()?;
         let seats = [
-            self.subscribers.admit(&principal.name, address)?,
-            self.watchers.admit(&principal.name, address)?,
+            self.subscribers.admit(&principal, address)?,
+            self.watchers.admit(&principal, address)?,
         ];
         let parts = QueryParts {
             statements: self.statements.clone(),
@@ -175,9 +232,7 @@ impl Subscriptions {
             access,
         } = subscriber;
         self.check_open()?;
-        // Whoever sees some rows only is told no sequence, which counts everybody's.
-        self.stream(view.stream.name(), &principal)?;
-        let seat = self.subscribers.admit(&principal.name, address)?;
+        let seat = self.subscribers.admit(&principal, address)?;
         if view.has_condition() {
             self.pages.check(&view, &principal).await?;
         }
@@ -225,10 +280,8 @@ impl Subscriptions {
         let judge = match view.has_condition() {
             true => {
                 let alive = topics.values().filter_map(Weak::upgrade);
-                let conditions = alive.filter(|topic| topic.view.has_condition()).count();
-                if conditions >= self.max_conditions {
-                    return Err(full(self.max_conditions, "live_conditions"));
-                }
+                let alive: Vec<_> = alive.filter(|topic| topic.view.has_condition()).collect();
+                self.check_conditions(view, alive.iter().map(|topic| &topic.view))?;
                 Some(Judge {
                     pages: self.pages.clone(),
                     principal: principal.clone(),
@@ -239,6 +292,30 @@ impl Subscriptions {
         let topic = Topic::start(view.clone(), tail.clone(), judge, self.buffer_bytes)?;
         topics.insert(key, Arc::downgrade(&topic));
         Ok(topic)
+    }
+
+    /// Refuses a condition too many. All miners together have half of them and one has a quarter,
+    /// so that they leave some to others.
+    fn check_conditions<'a>(
+        &self,
+        view: &View,
+        alive: impl Iterator<Item = &'a View> + Clone,
+    ) -> Result<(), QueryError> {
+        let max = self.max_conditions;
+        let of_miners = alive.clone().filter(|other| other.is_own());
+        let of_miner = alive.clone().filter(|other| other.miner() == view.miner());
+        let limits = match view.is_own() {
+            true => vec![
+                (of_miners.count(), (max / 2).max(1)),
+                (of_miner.count(), (max / 4).max(1)),
+            ],
+            false => Vec::new(),
+        };
+        let mut limits = limits.into_iter().chain([(alive.count(), max)]);
+        match limits.find(|(count, max)| count >= max) {
+            Some((_, max)) => Err(full(max, "live_conditions")),
+            None => Ok(()),
+        }
     }
 
     /// The place that a subscription begins after.
@@ -273,10 +350,12 @@ impl Subscriptions {
             }
             Start::From(time_us) => {
                 let is_lost = |oldest: &OldestRow| oldest.seq > 1 && time_us < oldest.ingest_us;
-                if let Some(oldest) = oldest.filter(is_lost) {
-                    return Err(past_retention(view, &oldest));
+                match oldest.filter(is_lost) {
+                    // What others have lost is not a miner's to know.
+                    Some(oldest) if !view.is_own() => return Err(past_retention(view, &oldest)),
+                    _ => {}
                 }
-                self.pages.place_of(view.stream, principal, time_us).await
+                self.pages.place_of(view, principal, time_us).await
             }
         }
     }
@@ -284,6 +363,9 @@ impl Subscriptions {
 
 /// The error of a start whose rows are gone.
 fn past_retention(view: &View, oldest: &OldestRow) -> QueryError {
+    if view.is_own() {
+        return gone_for_miner(view);
+    }
     QueryError::new(
         ErrorCode::Gone,
         format!(
@@ -300,6 +382,9 @@ fn past_retention(view: &View, oldest: &OldestRow) -> QueryError {
 
 /// The error of a start that the stream has never reached.
 fn ahead(view: &View, position: Position, last: i64) -> QueryError {
+    if view.is_own() {
+        return gone_for_miner(view);
+    }
     QueryError::new(
         ErrorCode::Gone,
         format!(
@@ -308,5 +393,15 @@ fn ahead(view: &View, position: Position, last: i64) -> QueryError {
             view.stream.name()
         ),
         "the stream was restored or made anew; begin with from= or without a place",
+    )
+}
+
+/// The error of a miner's start that is gone: no sequence, and not why.
+fn gone_for_miner(view: &View) -> QueryError {
+    let name = view.stream.name();
+    QueryError::new(
+        ErrorCode::Gone,
+        format!("rows of {name} after this id are not kept any more, or it is of another stream"),
+        "from=oldest begins with what there is",
     )
 }

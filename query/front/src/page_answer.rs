@@ -1,8 +1,14 @@
 //! What the answers of GETs of pages have in common: an ETag, 304 for who has the answer already,
 //! and a `Link` to the next page of a list.
+//!
+//! A tag is `VERSION.CONTENT`. The version says how far the streams have come that the answer
+//! follows from, so that who has the newest one is told so before anything is read. Where that is
+//! not known, or the answer follows from the time as well, a tag is `CONTENT` alone.
+
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
@@ -10,6 +16,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::access::{Permission, Principal};
+use crate::app_state::AppState;
 use crate::route::Route;
 use crate::route::schema::ResponseBody;
 
@@ -17,16 +25,36 @@ use crate::route::schema::ResponseBody;
 const MAX_BYTES: u64 = 8 << 20;
 /// Bytes of a digest that an ETag has.
 const TAG_BYTES: usize = 16;
+/// Whoever keeps an answer asks whether it still holds.
+const KEPT: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+/// A page whose answers are finished.
+#[derive(Clone)]
+pub(crate) struct Page {
+    pub(crate) route: &'static Route,
+    pub(crate) app: Arc<AppState>,
+}
 
 /// Adds the ETag and the link, or answers 304.
-pub(crate) async fn finish(
-    State(route): State<&'static Route>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn finish(State(page): State<Page>, request: Request, next: Next) -> Response {
     let known = request.headers().get_all(header::IF_NONE_MATCH).iter();
-    let known: Vec<HeaderValue> = known.cloned().collect();
+    let known: Vec<String> = known.flat_map(opaque_tags).collect();
     let uri = request.uri().clone();
+    let version = match may_know_versions(&page, &request) {
+        true => version(&page, &uri).await,
+        false => None,
+    };
+    let is_newest = |tag: &&String| tag.split_once('.').map(|(of, _)| of) == version.as_deref();
+    if version.is_some()
+        && let Some(newest) = known.iter().find(is_newest)
+    {
+        let mut headers = HeaderMap::new();
+        if let Ok(tag) = HeaderValue::try_from(format!("W/\"{newest}\"")) {
+            headers.insert(header::ETAG, tag);
+        }
+        headers.insert(header::CACHE_CONTROL, KEPT);
+        return not_modified(&headers);
+    }
     let response = next.run(request).await;
     let is_short = matches!(response.body().size_hint().exact(), Some(bytes) if bytes <= MAX_BYTES);
     if response.status() != StatusCode::OK || !is_short {
@@ -35,37 +63,57 @@ pub(crate) async fn finish(
     let (mut parts, body) = response.into_parts();
     // A body of a known length is in memory already, so that nothing can fail.
     let bytes = to_bytes(body, MAX_BYTES as usize).await.unwrap_or_default();
-    let tag = entity_tag(&bytes);
-    let is_known = known.iter().any(|value| names(value, &tag));
+    let content = content_tag(&bytes);
+    let names = |tag: &String| tag == "*" || tag.rsplit('.').next() == Some(content.as_str());
+    let is_known = known.iter().any(names);
+    let tag = match version {
+        Some(version) => format!("W/\"{version}.{content}\""),
+        None => format!("W/\"{content}\""),
+    };
     if let Ok(tag) = HeaderValue::try_from(tag) {
         parts.headers.insert(header::ETAG, tag);
     }
-    // Whoever keeps an answer asks whether it still holds.
-    parts
-        .headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("private, no-cache"));
+    parts.headers.entry(header::CACHE_CONTROL).or_insert(KEPT);
     if is_known {
         return not_modified(&parts.headers);
     }
-    if let Some(link) = next_page(route, &uri, &bytes) {
+    if let Some(link) = next_page(page.route, &uri, &bytes) {
         parts.headers.insert(header::LINK, link);
     }
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// Weak, because an answer may be sent compressed.
-fn entity_tag(bytes: &Bytes) -> String {
-    let digest = digest(&SHA256, bytes);
-    let tag = digest.as_ref().get(..TAG_BYTES).unwrap_or_default();
-    format!("W/\"{}\"", hex::encode(tag))
+/// Whether whoever asks may learn when rows of anybody come: a miner sees its own alone.
+fn may_know_versions(page: &Page, request: &Request) -> bool {
+    let principal = request.extensions().get::<Principal>();
+    page.route.permission != Permission::MinerPage || principal.is_some_and(Principal::is_reader)
 }
 
-/// Whether `If-None-Match` names the tag; strong and weak ones compare alike there.
-fn names(value: &HeaderValue, tag: &str) -> bool {
-    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let text = value.to_str().unwrap_or_default();
-    text.trim() == "*" || text.split(',').any(|given| opaque(given) == opaque(tag))
+/// How far the streams have come that the answer follows from, for this request and as long as the
+/// process runs, whose configuration an answer follows from too.
+async fn version(page: &Page, uri: &Uri) -> Option<String> {
+    let streams = page.route.schema.streams?;
+    let subscriptions = page.app.subscriptions.as_ref()?;
+    let versions = subscriptions.versions(streams).await?;
+    let text = format!("{}\n{uri}\n{versions}", page.app.instance);
+    Some(content_tag(text.as_bytes()))
+}
+
+/// Tags are weak, because an answer may be sent compressed.
+fn content_tag(bytes: &[u8]) -> String {
+    let digest = digest(&SHA256, bytes);
+    let tag = digest.as_ref().get(..TAG_BYTES).unwrap_or_default();
+    hex::encode(tag)
+}
+
+/// The tags that `If-None-Match` names; strong and weak ones compare alike there.
+fn opaque_tags(value: &HeaderValue) -> Vec<String> {
+    let tags = value.to_str().unwrap_or_default().split(',');
+    let opaque = |tag: &str| {
+        let tag = tag.trim().trim_start_matches("W/");
+        tag.trim_matches('"').to_owned()
+    };
+    tags.map(opaque).collect()
 }
 
 fn not_modified(headers: &HeaderMap) -> Response {
@@ -78,9 +126,9 @@ fn not_modified(headers: &HeaderMap) -> Response {
     response
 }
 
-/// The cursor of a page.
+/// The cursor of a list.
 #[derive(Deserialize)]
-struct Page {
+struct List {
     #[serde(default)]
     next: Value,
 }
@@ -90,7 +138,7 @@ fn next_page(route: &Route, uri: &Uri, bytes: &[u8]) -> Option<HeaderValue> {
     let ResponseBody::Page { cursor } = route.schema.response else {
         return None;
     };
-    let next = match serde_json::from_slice::<Page>(bytes).ok()?.next {
+    let next = match serde_json::from_slice::<List>(bytes).ok()?.next {
         Value::Number(number) => number.to_string(),
         Value::String(text) => percent_encode(&text),
         _ => return None,
@@ -153,15 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_known_weak_or_strong_and_among_others() {
-        let tag = entity_tag(&Bytes::from_static(b"{}"));
-        let strong = tag.trim_start_matches("W/").to_owned();
-        for value in [&tag, &strong, &format!("\"x\", {tag}"), &"*".to_owned()] {
-            assert!(
-                names(&HeaderValue::try_from(value).unwrap(), &tag),
-                "{value}"
-            );
+    fn tags_are_named_weak_or_strong_and_among_others() {
+        let tags = |text| opaque_tags(&HeaderValue::from_static(text));
+        for text in ["W/\"a.b\"", "\"a.b\"", " W/\"a.b\" "] {
+            assert_eq!(tags(text), ["a.b"], "{text}");
         }
-        assert!(!names(&HeaderValue::from_static("\"x\""), &tag));
+        assert_eq!(tags("\"x\", W/\"y\",*"), ["x", "y", "*"]);
     }
 }

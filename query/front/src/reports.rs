@@ -1,5 +1,7 @@
 //! The fixed questions of the pages about pools, miners, blocks and payments.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
@@ -30,6 +32,54 @@ pub struct PayoutsPage {
     pub before: Option<i64>,
 }
 
+/// A page of payments, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct PaymentsPage {
+    /// Only at this step.
+    pub step: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only what was reserved before the one with this cursor.
+    pub before: Option<i64>,
+}
+
+/// A page of the ledger, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct LedgerPage {
+    /// Only of this account.
+    pub account: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only what comes after this place.
+    pub before: Option<LedgerPlace>,
+}
+
+/// A place in the ledger, whose entries have times and no numbers, written as `TIME.COUNT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerPlace {
+    /// The time of the entries around it, in microseconds since 1970.
+    pub time_us: i64,
+    /// How many entries of that time come before it.
+    pub count: u32,
+}
+
+impl LedgerPlace {
+    /// The place that a text names.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (time_us, count) = text.split_once('.')?;
+        Some(Self {
+            time_us: time_us.parse().ok()?,
+            count: count.parse().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for LedgerPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.time_us, self.count)
+    }
+}
+
 /// A page of workers, by name.
 #[derive(Debug, Clone, Default)]
 pub struct WorkersPage {
@@ -39,6 +89,78 @@ pub struct WorkersPage {
     pub after: String,
 }
 
+/// Whose hashrate a chart shows.
+#[derive(Debug, Clone)]
+pub enum HashrateOf {
+    /// A pool's, or that of all together.
+    Pool(Option<String>),
+    /// One miner's, over all pools.
+    Miner(String),
+}
+
+/// How far back a chart reaches, and in which steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChartSpan {
+    /// As a request names it.
+    pub name: &'static str,
+    /// The width of the windows it is made of.
+    pub tier: &'static str,
+    /// Seconds of one of its steps, a whole number of windows.
+    pub step_s: i64,
+    /// How many steps.
+    pub steps: i64,
+}
+
+impl ChartSpan {
+    /// Every span.
+    pub const ALL: &[ChartSpan] = &[
+        Self::new("1h", "1m", 60, 60),
+        Self::new("24h", "1m", 600, 144),
+        Self::new("7d", "1h", 3_600, 168),
+        Self::new("30d", "1h", 21_600, 120),
+        Self::new("1y", "1d", 86_400, 365),
+    ];
+    /// Their names.
+    pub const NAMES: &[&str] = &["1h", "24h", "7d", "30d", "1y"];
+
+    const fn new(name: &'static str, tier: &'static str, step_s: i64, steps: i64) -> Self {
+        Self {
+            name,
+            tier,
+            step_s,
+            steps,
+        }
+    }
+
+    /// The span of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        Self::ALL.iter().find(|span| span.name == name)
+    }
+}
+
+/// Hashrate over time, oldest first. Before the first point nothing is known; between points that
+/// are further apart than a step there was nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HashrateSeries {
+    /// Where it begins, seconds since 1970.
+    pub from_s: i64,
+    /// Now.
+    pub to_s: i64,
+    /// Seconds from point to point.
+    pub step_s: i64,
+    /// The beginning of a step, and hashes a second in it.
+    pub points: Vec<(i64, f64)>,
+}
+
+/// What a pool has done.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PoolHistory {
+    /// Hashes of all time that is kept.
+    pub work_hashes: f64,
+    /// Miners and workers of each hour of a day, oldest first: when it began, seconds since 1970.
+    pub hours: Vec<(i64, i64, i64)>,
+}
+
 /// Answers the fixed questions, each within a time and a number of rows of its own.
 #[async_trait]
 pub trait Reports: Send + Sync {
@@ -46,7 +168,8 @@ pub trait Reports: Send + Sync {
     async fn pools(&self) -> Result<Value, QueryError>;
 
     /// One row a pool and miner, the hardest working of a day first: `pool, miner, accepted,
-    /// refused` of all time that is kept, and `hashrate_hs` of now, null when it is gone.
+    /// refused, work_hashes` of all time that is kept, and of now `hashrate_hs` and
+    /// `last_share_at`, null when it is gone; `last_hour` of its last share.
     async fn top_miners(&self, limit: usize) -> Result<Vec<Row>, QueryError>;
 
     /// Everything about a miner, over all pools; 404 when no share of it is kept.
@@ -59,6 +182,42 @@ pub trait Reports: Send + Sync {
     /// `{blocks: […], next}`; `next` is the `before` of the next page, null on the last.
     async fn blocks(&self, page: &BlocksPage) -> Result<Value, QueryError>;
 
+    /// Hashrate over time.
+    async fn hashrate(
+        &self,
+        of: &HashrateOf,
+        span: &ChartSpan,
+    ) -> Result<HashrateSeries, QueryError>;
+
+    /// `{streams: [{stream, acknowledged, complete_through, version, complete, reason, newest,
+    /// rows_a_minute}]}`.
+    async fn streams(&self) -> Result<Value, QueryError>;
+
+    /// Hashrate of a day of each worker of a miner, by name; of the hardest working where there are
+    /// too many.
+    async fn worker_hashrates(
+        &self,
+        miner: &str,
+    ) -> Result<Vec<(String, HashrateSeries)>, QueryError>;
+
+    /// What a pool has done in all, and who mined at it over a day.
+    async fn pool_history(&self, pool: &str) -> Result<PoolHistory, QueryError>;
+
+    /// All that the workers of a miner have done, by name: `worker, accepted, stale, rejected,
+    /// work_hashes`.
+    async fn worker_totals(&self, miner: &str) -> Result<Vec<Row>, QueryError>;
+
+    /// Hashes of a miner at a pool since a time, seconds since 1970.
+    async fn work_since(&self, pool: &str, miner: &str, since_s: i64) -> Result<f64, QueryError>;
+
+    /// `{pools: [{pool, round, mean_10, mean_100, blocks: […]}]}`: the effort of each block, newest
+    /// first, and of the round since the last one.
+    async fn efforts(&self, pool: Option<&str>) -> Result<Value, QueryError>;
+
+    /// `{pool, paid_atomic, payees, transactions, payments: […], next}`, one row a transaction,
+    /// newest first.
+    async fn sent_payments(&self, pool: &str, page: &PayoutsPage) -> Result<Value, QueryError>;
+
     /// `{miner, immature_atomic, matured_atomic, payouts: […], next}`.
     async fn payouts_of_miner(&self, miner: &str, page: &PayoutsPage) -> Result<Value, QueryError>;
 
@@ -70,30 +229,20 @@ pub trait Reports: Send + Sync {
     /// before there is any.
     async fn payout_key(&self, own: Option<&str>) -> Result<Value, QueryError>;
 
-    /// The newest payments of a pool, of one step if wanted.
-    async fn payments(
-        &self,
-        pool: &str,
-        step: Option<&str>,
-        limit: usize,
-    ) -> Result<Value, QueryError>;
+    /// `{pool, payments: […], next}`; `next` is the `before` of the next page, null on the last.
+    async fn payments(&self, pool: &str, page: &PaymentsPage) -> Result<Value, QueryError>;
 
-    /// The newest entries of a pool's ledger, of one account if wanted.
-    async fn ledger(
-        &self,
-        pool: &str,
-        account: Option<&str>,
-        limit: usize,
-    ) -> Result<Value, QueryError>;
+    /// `{pool, balances: […], entries: […], next}`.
+    async fn ledger(&self, pool: &str, page: &LedgerPage) -> Result<Value, QueryError>;
 
-    /// One miner: balances, payments, and the reasons why the rest is not paid. A stranger gets no
-    /// words of the operator's or the wallet's.
+    /// One miner: balances, a page of its payments with `next`, and the reasons why the rest is not
+    /// paid. A stranger gets no words of the operator's or the wallet's.
     async fn payments_of_miner(
         &self,
         rules: &PaymentRules,
         payer: Option<&PayerStatus>,
         miner: &str,
-        limit: usize,
+        page: &PaymentsPage,
         principal: &Principal,
     ) -> Result<Value, QueryError>;
 

@@ -15,27 +15,41 @@ use crate::route::schema::Schema;
 
 pub mod bans;
 mod blocks;
+mod cryptonote_nodejs_pool;
+mod efforts;
+mod hashrate;
 mod health;
 mod ingest;
 mod instructions;
+mod jwks;
 mod live;
 mod live_sql;
 mod login;
 mod me;
 mod metrics_page;
 mod miner;
+mod nodejs_pool;
+mod oidc_login;
+mod open_pages;
 pub mod openapi;
 mod payments;
 mod payouts;
 mod pool;
+mod pool_payments;
+mod pool_snapshot;
 mod ready;
 mod rows;
 mod running_queries;
 pub mod schema;
 mod setup;
 mod sql;
+mod streams;
+mod terms;
 mod threshold;
+mod top_miners;
 pub mod unproven_blocks;
+mod wallet_login;
+mod worker_hashrates;
 mod workers;
 
 /// One method of one path.
@@ -62,7 +76,12 @@ impl Route {
 
     /// Whether a request takes one of its caller's slots.
     pub(crate) fn needs_slot(&self) -> bool {
-        matches!(self.handler, Handler::Page(_))
+        matches!(self.handler, Handler::Page(_) | Handler::LongPoll(_))
+    }
+
+    /// Whether its handler takes that slot when it has waited.
+    pub(crate) fn defers_slot(&self) -> bool {
+        matches!(self.handler, Handler::LongPoll(_))
     }
 
     /// Whether answers have an ETag, and a `Link` where they are pages of a list.
@@ -74,13 +93,18 @@ impl Route {
     pub(crate) fn holds_refusals(&self) -> bool {
         matches!(
             self.handler,
-            Handler::Statement(_) | Handler::Subscription(_)
+            Handler::Statement(_) | Handler::Subscription(_) | Handler::Socket(_)
         )
     }
 
     /// Whether an answer goes on for so long that its permission is to be asked for again.
     pub(crate) fn is_ongoing(&self) -> bool {
-        matches!(self.handler, Handler::Subscription(_))
+        matches!(self.handler, Handler::Subscription(_) | Handler::Socket(_))
+    }
+
+    /// Whether a WebSocket may bring its token as its first message.
+    pub(crate) fn takes_first_message(&self) -> bool {
+        matches!(self.handler, Handler::Socket(_))
     }
 }
 
@@ -90,11 +114,15 @@ pub(crate) enum Handler {
     Front(fn() -> MethodRouter<Arc<AppState>>),
     /// The same for a function that reads tables and needs a slot of its caller's class.
     Page(fn() -> MethodRouter<Arc<AppState>>),
+    /// The same for a function that may wait before it reads tables, and takes its slot itself.
+    LongPoll(fn() -> MethodRouter<Arc<AppState>>),
     /// The same for a function that runs what somebody typed: it has slots of its own, and its
     /// refusals are held back.
     Statement(fn() -> MethodRouter<Arc<AppState>>),
     /// The same for one whose answer goes on.
     Subscription(fn() -> MethodRouter<Arc<AppState>>),
+    /// The same for one that a WebSocket may ask for, which may say who it is after that.
+    Socket(fn() -> MethodRouter<Arc<AppState>>),
     /// What [`crate::Services::handlers`] has for this method and path; 404 in a process without
     /// it.
     Service,
@@ -107,22 +135,38 @@ pub static ALL: &[&Route] = &[
     &ready::ROUTE,
     &metrics_page::ROUTE,
     &openapi::ROUTE,
+    &jwks::ROUTE,
     &login::LOGIN,
+    &wallet_login::CHALLENGE,
+    &wallet_login::LOGIN,
+    &oidc_login::BEGIN,
+    &oidc_login::CALLBACK,
     &login::LOGOUT,
     &me::ROUTE,
+    &open_pages::ROUTE,
     &setup::ROUTE,
     &sql::POST,
     &sql::GET,
     &running_queries::CANCEL,
     &live_sql::ROUTE,
+    &streams::ROUTE,
     &rows::ROUTE,
     &ingest::ROUTE,
     &pool::ROUTE,
+    &hashrate::OF_POOL,
+    &hashrate::OF_POOL_DRAWN,
+    &efforts::ROUTE,
+    &top_miners::ROUTE,
+    &pool_payments::ROUTE,
+    &terms::ROUTE,
     &blocks::ROUTE,
     &payouts::OF_BLOCK,
     &payouts::KEY,
     &miner::ROUTE,
+    &hashrate::OF_MINER,
+    &hashrate::OF_MINER_DRAWN,
     &workers::ROUTE,
+    &worker_hashrates::ROUTE,
     &payouts::OF_MINER,
     &payments::OF_MINER,
     &threshold::ROUTE,
@@ -133,6 +177,36 @@ pub static ALL: &[&Route] = &[
     &bans::LIST,
     &bans::BAN,
     &bans::LIFT,
+    &cryptonote_nodejs_pool::STATS,
+    &cryptonote_nodejs_pool::LIVE_STATS,
+    &cryptonote_nodejs_pool::STATS_ADDRESS,
+    &cryptonote_nodejs_pool::PAYMENTS,
+    &cryptonote_nodejs_pool::BLOCKS,
+    &cryptonote_nodejs_pool::TOP_MINERS,
+    &nodejs_pool::CONFIG,
+    &nodejs_pool::POOL_STATS,
+    &nodejs_pool::POOL_STATS_OF,
+    &nodejs_pool::NETWORK_STATS,
+    &nodejs_pool::POOL_BLOCKS,
+    &nodejs_pool::POOL_BLOCKS_OF,
+    &nodejs_pool::POOL_PAYMENTS,
+    &nodejs_pool::POOL_PAYMENTS_OF,
+    &nodejs_pool::POOL_PORTS,
+    &nodejs_pool::POOL_MOTD,
+    &nodejs_pool::POOL_HASHRATE,
+    &nodejs_pool::POOL_HASHRATE_OF,
+    &nodejs_pool::POOL_MINERS,
+    &nodejs_pool::POOL_MINERS_OF,
+    &nodejs_pool::MINER_STATS,
+    &nodejs_pool::MINER_WORKERS,
+    &nodejs_pool::MINER_WORKER_STATS,
+    &nodejs_pool::MINER_IDENTIFIERS,
+    &nodejs_pool::MINER_PAYMENTS,
+    &nodejs_pool::MINER_BLOCK_PAYMENTS,
+    &nodejs_pool::MINER_HASHRATE,
+    &nodejs_pool::MINER_WORKERS_HASHRATE,
+    &nodejs_pool::MINER_WORKER_HASHRATE,
+    &nodejs_pool::USER,
     &unproven_blocks::LIST,
     &unproven_blocks::DECIDE,
 ];
@@ -152,31 +226,51 @@ pub fn markdown_table() -> String {
     text
 }
 
-/// The columns of [`access_table`]: a caller, the role it has, and whether a page that names a
-/// miner is its own.
-const CALLERS: &[(&str, Option<&str>, bool)] = &[
-    ("nobody", None, false),
-    ("viewer", Some("viewer"), false),
-    ("miner, its own", Some("miner"), true),
-    ("miner, others", Some("miner"), false),
-    ("operator", Some("operator"), false),
-    ("auditor", Some("auditor"), false),
-    ("admin", Some("admin"), false),
+/// Who asks, in the table of who gets what.
+pub struct Caller {
+    /// As the documents call the caller.
+    pub name: &'static str,
+    /// The name of its role.
+    pub role: Option<&'static str>,
+    /// Whether it asks about its own miner.
+    pub is_own: bool,
+}
+
+const fn caller(name: &'static str, role: Option<&'static str>, is_own: bool) -> Caller {
+    Caller { name, role, is_own }
+}
+
+/// The columns of the table of who gets what.
+pub const CALLERS: &[Caller] = &[
+    caller("nobody", None, false),
+    caller("viewer", Some("viewer"), false),
+    caller("miner, its own", Some("miner"), true),
+    caller("miner, others", Some("miner"), false),
+    caller("operator", Some("operator"), false),
+    caller("auditor", Some("auditor"), false),
+    caller("admin", Some("admin"), false),
 ];
 
-/// Which role gets which route, for the documents. The pool's pages are not public in it.
+impl Caller {
+    /// His role; a miner's address is `own`.
+    pub fn role(&self) -> Option<Role> {
+        let name = self.role?;
+        Role::parse(name, (name == "miner").then_some("own")).ok()
+    }
+}
+
+/// Which caller gets which route, for the documents: the head of the table of who gets what, and
+/// its rows about routes. The pool's pages are not public in it.
 pub fn access_table() -> String {
-    let names: Vec<&str> = CALLERS.iter().map(|(name, ..)| *name).collect();
-    let mut text = format!("| route | {} |\n", names.join(" | "));
+    let names: Vec<&str> = CALLERS.iter().map(|caller| caller.name).collect();
+    let mut text = format!("| route or table | {} |\n", names.join(" | "));
     text.push_str(&format!("|{}\n", "---|".repeat(names.len() + 1)));
     for route in ALL {
         let cells: Vec<&str> = CALLERS
             .iter()
-            .map(|(_, role, is_own)| {
-                let role = role
-                    .and_then(|name| Role::parse(name, (name == "miner").then_some("own")).ok());
-                let subject = if *is_own { "own" } else { "other" };
-                match allows(role.as_ref(), route.permission, Some(subject)) {
+            .map(|caller| {
+                let subject = if caller.is_own { "own" } else { "other" };
+                match allows(caller.role().as_ref(), route.permission, Some(subject)) {
                     true => "yes",
                     false => "no",
                 }

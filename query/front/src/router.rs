@@ -9,26 +9,28 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, on};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
-use crate::access::{Guard, OngoingAccess, Permission, Principal};
+use crate::access::{Guard, MessageLogin, OngoingAccess, Permission, Principal};
 use crate::app_state::AppState;
+use crate::console;
 use crate::error::{ErrorCode, QueryError};
 use crate::error_body;
 use crate::held_body::HeldBody;
-use crate::held_refusals::HeldRefusals;
+use crate::held_refusals::{HeldRefusals, RequestOrigin};
 use crate::page_answer;
-use crate::peer::{LimitedAddress, PeerAddress};
+use crate::peer::LimitedAddress;
 use crate::request_limits::RequestLimits;
 use crate::request_log::{LoggedRequest, RequestLog};
 use crate::route::{self, Handler, Route};
 use crate::services::RouteHandler;
-use crate::slots::Slots;
+use crate::slot_quotas::HeldSlot;
+use crate::slots::{DeferredSlot, Slots};
 use crate::start_times::{self, SERVER_TIMING};
 use crate::wire::flight;
 
@@ -46,7 +48,9 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
             guard: guard.clone(),
             permission: route.permission,
             slots: route.needs_slot().then(|| slots.clone()),
+            defers_slot: route.defers_slot(),
             is_ongoing: route.is_ongoing(),
+            takes_first_message: route.takes_first_message(),
             refusals: route.holds_refusals().then(|| refusals.clone()),
             limits: limits.clone().filter(|_| !route.holds_refusals()),
             log: app
@@ -57,7 +61,11 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
         };
         let mut answered = handler_of(route, app, handlers);
         if route.answers_etag() {
-            answered = answered.route_layer(from_fn_with_state(*route, page_answer::finish));
+            let page = page_answer::Page {
+                route,
+                app: app.clone(),
+            };
+            answered = answered.route_layer(from_fn_with_state(page, page_answer::finish));
         }
         let mut guarded = answered.route_layer(from_fn_with_state(gate, guard_route));
         if app.config.public_pages && route.permission.is_page() && route.method.is_safe() {
@@ -67,6 +75,7 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
         paths.insert(route.path, methods.merge(guarded));
     }
     let mut router = Router::new();
+    router = router.merge(console::routes(limits.clone()));
     let elsewhere = Elsewhere {
         guard: guard.clone(),
         limits,
@@ -91,8 +100,10 @@ fn handler_of(route: &Route, app: &Arc<AppState>, handlers: &[RouteHandler]) -> 
     match route.handler {
         Handler::Front(handler)
         | Handler::Page(handler)
+        | Handler::LongPoll(handler)
         | Handler::Statement(handler)
-        | Handler::Subscription(handler) => handler().with_state(app.clone()),
+        | Handler::Subscription(handler)
+        | Handler::Socket(handler) => handler().with_state(app.clone()),
         Handler::Service => handlers
             .iter()
             .find(|handler| handler.method == route.method && handler.path == route.path)
@@ -116,8 +127,11 @@ struct Gate {
     permission: Permission,
     /// Where the route reads tables.
     slots: Option<Slots>,
+    /// Whether the handler takes one of them itself.
+    defers_slot: bool,
     /// Whether the answer goes on.
     is_ongoing: bool,
+    takes_first_message: bool,
     /// Where the route runs what somebody typed.
     refusals: Option<Arc<HeldRefusals>>,
     /// Where the route runs nothing that somebody typed.
@@ -132,12 +146,11 @@ struct Gate {
 async fn guard_route(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let (parts, body) = request.into_parts();
-    let peer = parts.extensions.get::<PeerAddress>().copied();
+    let origin = RequestOrigin::from_request(&parts);
     let LimitedAddress(address) = LimitedAddress::from_request(&parts);
     let (log, route, refusals) = (gate.log.clone(), gate.name.clone(), gate.refusals.clone());
     let mut response = admit(gate, Request::from_parts(parts, body), next).await;
-    // Without a socket this process asks itself.
-    let Some(PeerAddress(peer)) = peer else {
+    let Some(origin) = origin else {
         return response;
     };
     if let Some(log) = log {
@@ -148,8 +161,11 @@ async fn guard_route(State(gate): State<Gate>, request: Request, next: Next) -> 
         };
         response = log.watch(response, request);
     }
-    if let Some(refusals) = refusals {
-        refusals.hold(address, peer, response.status()).await;
+    // A WebSocket of nobody yet is neither a refusal nor a success.
+    let is_arrival = response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && response.extensions().get::<Principal>().is_none();
+    if let Some(refusals) = refusals.filter(|_| !is_arrival) {
+        refusals.hold(&origin, response.status()).await;
     }
     response
 }
@@ -168,8 +184,19 @@ async fn admit(gate: Gate, request: Request, next: Next) -> Response {
     if let Some(refusal) = limits.and_then(|limits| limits.refuse(authorized.as_ref(), &parts)) {
         return refusal;
     }
+    let login = match gate.takes_first_message {
+        true => MessageLogin::new(&gate.guard, gate.permission, subject.as_deref(), &parts),
+        false => None,
+    };
+    let may_log_in = login.is_some();
+    if let Some(login) = login {
+        parts.extensions.insert(Arc::new(login));
+    }
     let principal = match authorized {
         Ok(principal) => principal,
+        Err(error) if may_log_in && MessageLogin::may_help(&error) => {
+            return next.run(Request::from_parts(parts, body)).await;
+        }
         Err(error) => {
             // Who is known and may not is named in the log.
             let known = gate.guard.authorize(Permission::Anybody, None, &parts).ok();
@@ -200,7 +227,19 @@ async fn run_in_slot(gate: &Gate, principal: &Principal, request: Request, next:
         return next.run(request).await;
     };
     let begun = Instant::now();
-    match slots.acquire(principal).await {
+    let (mut parts, body) = request.into_parts();
+    let LimitedAddress(address) = LimitedAddress::from_request(&parts);
+    if gate.defers_slot {
+        let slot = DeferredSlot::new(slots, principal, address);
+        parts.extensions.insert(slot);
+        let mut response = next.run(Request::from_parts(parts, body)).await;
+        return match response.extensions_mut().remove::<Arc<HeldSlot>>() {
+            Some(slot) => response.map(|body| Body::new(HeldBody::new(body, slot))),
+            None => response,
+        };
+    }
+    let request = Request::from_parts(parts, body);
+    match slots.acquire(principal, address).await {
         Ok(slot) => {
             let waited = begun.elapsed();
             let mut response = next.run(request).await;

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::access::ReadScope;
 use crate::error::{ErrorCode, QueryError};
+use crate::slot_quotas::HeldSlot;
 
 /// The queries that run now.
 #[derive(Default)]
@@ -48,7 +48,7 @@ impl Registry {
         id: Option<&str>,
         sql: &str,
         reads: &ReadScope,
-        slot: OwnedSemaphorePermit,
+        slot: HeldSlot,
     ) -> Result<Ticket, QueryError> {
         let id = match id {
             Some(id) => checked(id)?.to_owned(),
@@ -137,7 +137,8 @@ impl Entry {
     /// A miner sees its own queries, and who reads everybody's rows sees everybody's.
     fn is_shown_to(&self, reads: &ReadScope) -> bool {
         match reads {
-            ReadScope::Nothing => false,
+            // Statements that show places are never somebody's own.
+            ReadScope::Nothing | ReadScope::MinerPlaces { .. } => false,
             ReadScope::Miner(_) => self.reads == *reads,
             ReadScope::Readers | ReadScope::Everything => true,
         }
@@ -150,7 +151,7 @@ pub struct Ticket {
     id: String,
     entry: Arc<Entry>,
     outcome: OnceLock<ErrorCode>,
-    _slot: OwnedSemaphorePermit,
+    _slot: HeldSlot,
 }
 
 impl Ticket {
@@ -185,7 +186,16 @@ impl Drop for Ticket {
     }
 }
 
+/// A query cannot have this id: its path is that of answers that are kept up.
+const RESERVED_ID: &str = "live";
+
 fn checked(id: &str) -> Result<&str, QueryError> {
+    if id == RESERVED_ID {
+        return Err(QueryError::bad_request(
+            format!("query_id cannot be {RESERVED_ID}: /api/v1/sql/{RESERVED_ID} is another route"),
+            "take another query_id, or none and one is made",
+        ));
+    }
     let fits = (1..=64).contains(&id.len())
         && id
             .bytes()

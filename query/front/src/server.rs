@@ -10,16 +10,20 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Guard;
+use crate::access::jwt::{JwtVerifier, KeySetError, SigningKeyError};
+use crate::access::oidc::{self, OidcLogin, OidcSetupError};
 use crate::access::token::TokenError;
+use crate::access::{Guard, WalletLogin};
 use crate::app_state::AppState;
-use crate::config::{ConfigError, PostgresConfigError, QueryConfig};
+use crate::config::{
+    AccessConfig, AccessConfigError, ConfigError, PostgresConfig, PostgresConfigError, QueryConfig,
+};
 use crate::connection;
 use crate::route;
 use crate::router;
 use crate::services::{RouteHandler, Services};
 use crate::tls::{TlsCertificate, TlsError};
-use crate::wire::postgres::PostgresWire;
+use crate::wire::postgres::{self, PostgresWire};
 
 /// How long requests may go on after the server was asked to stop.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -36,6 +40,18 @@ pub enum BindError {
     /// The configuration of the PostgreSQL wire is refused.
     #[error(transparent)]
     Postgres(#[from] PostgresConfigError),
+    /// The configuration of who is taken at whose word is refused.
+    #[error(transparent)]
+    Access(#[from] AccessConfigError),
+    /// The keys of an issuer cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeySetError),
+    /// The key of our own tokens cannot be used.
+    #[error(transparent)]
+    SigningKey(#[from] SigningKeyError),
+    /// The identity provider cannot be asked.
+    #[error(transparent)]
+    Oidc(#[from] OidcSetupError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -73,6 +89,8 @@ pub struct BoundServer {
     app: Arc<AppState>,
     tls: Option<Arc<TlsCertificate>>,
     postgres: Option<(TcpListener, PostgresWire)>,
+    postgres_tls: Option<Arc<TlsCertificate>>,
+    jwt: Option<Arc<JwtVerifier>>,
 }
 
 impl Server {
@@ -82,21 +100,31 @@ impl Server {
         mut services: Services,
     ) -> Result<BoundServer, BindError> {
         config.validate()?;
+        services.access.validate()?;
+        let jwt = JwtVerifier::load(&services.access.jwt)?;
+        let secret = std::env::var(oidc::SECRET_VARIABLE).ok();
+        let oidc = OidcLogin::open(&services.access.oidc, secret)?;
+        let key_file = services.token_key_file.take();
+        let wallet_login = key_file.map(WalletLogin::open).transpose()?;
         let guard = Guard::from_config(&config)?
             .with_payments(services.moves_money)
+            .with_jwt(jwt.clone())
+            .with_own_tokens(wallet_login.as_ref().map(|login| login.tokens.clone()))
             .with_accounts(services.accounts.clone());
         let handlers = std::mem::take(&mut services.handlers);
         check_listed(&handlers)?;
         let postgres = services.postgres.clone();
         postgres.validate(guard.has_reader_token())?;
         let tls = load_certificate(&config)?;
+        let postgres_tls = load_postgres_certificate(&postgres)?;
         let (listener, address) = listen("query.listen", config.listen).await?;
-        let app = Arc::new(AppState::new(config, services));
+        let app = Arc::new(AppState::new(config, services, wallet_login, oidc));
         let router = router::build(&app, &guard, &handlers);
         let postgres = match postgres.listen {
             Some(address) => {
                 let (listener, _) = listen("postgres.listen", address).await?;
-                Some((listener, PostgresWire::new(app.clone(), postgres, guard)))
+                let wire = PostgresWire::new(app.clone(), postgres, guard, postgres_tls.clone());
+                Some((listener, wire))
             }
             None => None,
         };
@@ -107,6 +135,8 @@ impl Server {
             app,
             tls,
             postgres,
+            postgres_tls,
+            jwt,
         })
     }
 }
@@ -114,6 +144,32 @@ impl Server {
 /// The certificate of `query.tls`, where it names one.
 pub fn load_certificate(config: &QueryConfig) -> Result<Option<Arc<TlsCertificate>>, TlsError> {
     TlsCertificate::load("query.tls", &config.tls, &[b"h2", b"http/1.1"])
+}
+
+/// The certificate of `postgres.tls`, where it names one.
+pub fn load_postgres_certificate(
+    config: &PostgresConfig,
+) -> Result<Option<Arc<TlsCertificate>>, TlsError> {
+    TlsCertificate::load("postgres.tls", &config.tls, &[postgres::ALPN])
+}
+
+/// Whether the keys of the issuer of `access.jwt` can be used, where it names one.
+pub fn load_issuer_keys(config: &AccessConfig) -> Result<(), KeySetError> {
+    JwtVerifier::load(&config.jwt).map(|_| ())
+}
+
+/// Whether the files of `access.oidc` can be used, where it names a provider.
+pub fn load_oidc_files(config: &AccessConfig) -> Result<(), OidcSetupError> {
+    let secret = std::env::var(oidc::SECRET_VARIABLE).ok();
+    OidcLogin::open(&config.oidc, secret).map(|_| ())
+}
+
+/// Looks at the files of a certificate for as long as it is served.
+async fn follow(certificate: Option<Arc<TlsCertificate>>) {
+    match certificate {
+        Some(certificate) => certificate.follow().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn listen(
@@ -176,12 +232,13 @@ impl BoundServer {
         let tls = self.tls;
         tracing::info!(address = %self.address, tls = tls.is_some(), "sql server listens");
         let app = self.app;
-        let certificate = async {
-            match &tls {
-                Some(tls) => tls.follow().await,
+        let issuer_keys = async {
+            match self.jwt {
+                Some(jwt) => jwt.follow().await,
                 None => std::future::pending().await,
             }
         };
+        let certificates = futures::future::join(follow(tls.clone()), follow(self.postgres_tls));
         let pool_metrics = async {
             match (&app.reports, &app.metrics) {
                 (Some(reports), Some(_)) => {
@@ -219,7 +276,8 @@ impl BoundServer {
             () = serve => Ok(()),
             () = drained => Ok(()),
             () = pool_metrics => Ok(()),
-            () = certificate => Ok(()),
+            _ = certificates => Ok(()),
+            () = issuer_keys => Ok(()),
         }
     }
 }

@@ -12,14 +12,15 @@ use std::time::Duration;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::{Stream, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::access::{Principal, ReadScope};
+use crate::access::{Principal, Proof, ReadScope, Role};
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
 use crate::running::{Registry, Ticket};
+use crate::slot_quotas::{HeldSlot, SlotQuotas};
 use crate::sql::{BatchStream, Coverage, Description, SqlEngine, SqlRequest};
 use crate::start_times::StartTimes;
 
@@ -29,6 +30,11 @@ pub struct QueryService {
     max_concurrent: usize,
     timeout: Duration,
     slots: Arc<Semaphore>,
+    /// What one caller may have of them, where anybody asks.
+    quotas: Option<SlotQuotas<Arc<str>>>,
+    /// What all miners together may have of them: an address is free, so that quotas of one caller
+    /// do not hold them.
+    miner_slots: Arc<Semaphore>,
     /// Beside those of everybody.
     operator_slots: Arc<Semaphore>,
     running: Arc<Registry>,
@@ -53,7 +59,11 @@ pub struct Answer {
 impl QueryService {
     /// A service for typed statements, with slots of its own.
     pub fn new(config: &QueryConfig, engine: Arc<dyn SqlEngine>) -> Self {
-        Self::with_slots(config, engine, config.max_concurrent)
+        Self {
+            quotas: Some(SlotQuotas::new(config.max_concurrent_per_principal())),
+            miner_slots: Arc::new(Semaphore::new((config.max_concurrent / 2).max(1))),
+            ..Self::with_slots(config, engine, config.max_concurrent)
+        }
     }
 
     /// A service for the statements of pages. As many run as pages may be answered at once.
@@ -72,6 +82,8 @@ impl QueryService {
             max_concurrent: slots,
             timeout: config.timeout(),
             slots: Arc::new(Semaphore::new(slots)),
+            quotas: None,
+            miner_slots: Arc::new(Semaphore::new(slots)),
             operator_slots: Arc::new(Semaphore::new(config.operator_slots)),
             running: Arc::new(Registry::default()),
         }
@@ -99,7 +111,8 @@ impl QueryService {
             .await
     }
 
-    async fn ask_within(
+    /// The same for this caller with what is read given beside it.
+    pub(crate) async fn ask_within(
         &self,
         reads: ReadScope,
         principal: &Principal,
@@ -143,9 +156,20 @@ impl QueryService {
     pub async fn describe_as(
         &self,
         principal: &Principal,
+        request: SqlRequest,
+    ) -> Result<Description, QueryError> {
+        self.describe_within(principal.read_scope(), principal, request)
+            .await
+    }
+
+    /// The same for this caller with what is read given beside it.
+    pub(crate) async fn describe_within(
+        &self,
+        reads: ReadScope,
+        principal: &Principal,
         mut request: SqlRequest,
     ) -> Result<Description, QueryError> {
-        request.reads = principal.read_scope();
+        request.reads = reads;
         let admitted = self.admit(principal, &mut request)?;
         let described = admitted
             .wait_for(self.engine.as_ref(), self.engine.describe(&request))
@@ -186,21 +210,30 @@ impl QueryService {
 
     /// The refusal of a statement that would find no slot now.
     pub fn check_slot(&self, principal: &Principal) -> Result<(), QueryError> {
-        let operators = principal.is_operator() && self.operator_slots.available_permits() > 0;
-        match operators || self.slots.available_permits() > 0 {
-            true => Ok(()),
-            false => Err(self.full()),
-        }
+        self.slot(principal).map(drop)
     }
 
-    fn slot(&self, principal: &Principal) -> Result<OwnedSemaphorePermit, QueryError> {
+    fn slot(&self, principal: &Principal) -> Result<HeldSlot, QueryError> {
         if principal.is_operator()
             && let Ok(slot) = self.operator_slots.clone().try_acquire_owned()
         {
-            return Ok(slot);
+            return Ok(HeldSlot::new(Vec::new(), slot));
+        }
+        let mut held = Vec::new();
+        if matches!(principal.role, Some(Role::Miner(_))) {
+            let permit = self.miner_slots.clone().try_acquire_owned();
+            held.push(permit.map_err(|_| full_of_miners())?);
+        }
+        // Programs of a machine that is trusted share one name.
+        let quotas = self.quotas.as_ref();
+        let quotas = quotas.filter(|_| principal.proof != Proof::LocalProgram);
+        if let Some(quotas) = quotas {
+            let quota = quotas.quota_of(principal.name.clone()).try_acquire_owned();
+            held.push(quota.map_err(|_| over_quota(&principal.name, quotas.size()))?);
         }
         let slot = self.slots.clone().try_acquire_owned();
-        slot.map_err(|_| self.full())
+        let slot = slot.map_err(|_| self.full())?;
+        Ok(HeldSlot::new(held, slot))
     }
 
     fn full(&self) -> QueryError {
@@ -214,6 +247,24 @@ impl QueryService {
             "try again in a second, or raise query.max_concurrent",
         )
     }
+}
+
+/// The error of a caller that has all the slots that one may have.
+fn over_quota(name: &str, quota: usize) -> QueryError {
+    QueryError::new(
+        ErrorCode::ConcurrencyLimit,
+        format!("{quota} queries of {name} run already, which is the limit of one caller"),
+        "try again in a second, or raise query.max_concurrent_per_principal",
+    )
+}
+
+/// The error of a miner when others of them have all the slots that they may have.
+fn full_of_miners() -> QueryError {
+    QueryError::new(
+        ErrorCode::ConcurrencyLimit,
+        "as many queries of miners run already as may",
+        "try again in a second, or raise query.max_concurrent",
+    )
 }
 
 /// A statement with a slot, before it has an answer.

@@ -1,6 +1,7 @@
 //! What the process gives the server: engines, probes, payments, and the handlers of routes that
 //! other crates own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::http::Method;
@@ -8,10 +9,12 @@ use axum::routing::MethodRouter;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::access::accounts::Accounts;
-use crate::config::PostgresConfig;
+use crate::chain_monitor::ChainMonitor;
+use crate::config::{AccessConfig, PostgresConfig};
 use crate::host_usage::HostMonitor;
-use crate::live::LiveTail;
+use crate::live::{LiveTail, PlaceKey};
 use crate::payment_service::PaymentService;
+use crate::pool_terms::PoolTerms;
 use crate::probe::Probe;
 use crate::reports::Reports;
 use crate::request_log::RequestLog;
@@ -24,6 +27,9 @@ pub struct Services {
     pub engines: Option<Engines>,
     /// The newest rows of each stream that may be subscribed to, where statements are answered.
     pub live_tails: Vec<Arc<dyn LiveTail>>,
+    /// The secret of the ids that miners' subscriptions are told; without one it lasts as long as
+    /// the server.
+    pub place_key: Option<PlaceKey>,
     /// What must be well for `/health`.
     pub health: Vec<Arc<dyn Probe>>,
     /// What must be there for `/ready`, beside all of `health`.
@@ -41,12 +47,21 @@ pub struct Services {
     pub accounts: Option<Accounts>,
     /// Who tells how busy the machine is, for `/metrics`.
     pub host_monitor: Option<Arc<dyn HostMonitor>>,
+    /// Where the chain is, where this process runs the pool.
+    pub chain_monitor: Option<Arc<dyn ChainMonitor>>,
     /// The public half of the key that signs payouts, where this process has it.
     pub payout_key: Option<String>,
+    /// On which terms the pool is mined, where this process knows one.
+    pub pool_terms: Option<PoolTerms>,
     /// What answers the routes that other crates own. Their own body limits hold.
     pub handlers: Vec<RouteHandler>,
     /// Bytes that the handler of the ingest takes at once, which bound a message of Flight as well.
     pub max_ingest_bytes: Option<usize>,
+    /// Where the key is of the tokens that miners who sign in by wallet are given; it is made when
+    /// it is needed. Without it nobody signs in so.
+    pub token_key_file: Option<PathBuf>,
+    /// Whose tokens are taken beside our own.
+    pub access: AccessConfig,
     /// Where the PostgreSQL wire listens, and what its sessions may take.
     pub postgres: PostgresConfig,
 }

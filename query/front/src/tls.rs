@@ -12,6 +12,7 @@ use tokio_rustls::rustls;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_certificate::X509Certificate;
 
 use crate::config::TlsConfig;
 
@@ -88,11 +89,20 @@ struct TlsFiles {
 }
 
 struct Served {
-    acceptor: TlsAcceptor,
+    usable: UsablePair,
     /// What was read last, usable or not; `None` when it could not be read.
     seen: Option<PemPair>,
     /// What was wrong with it, so that the log has it once.
     fault: Option<String>,
+}
+
+/// A pair that can be served.
+struct UsablePair {
+    acceptor: TlsAcceptor,
+    /// The certificate that clients see, without those that vouch for it.
+    leaf: CertificateDer<'static>,
+    /// When it ends, seconds since 1970.
+    ends_s: Option<i64>,
 }
 
 /// The bytes of the two files.
@@ -127,9 +137,9 @@ impl TlsCertificate {
             },
         };
         let pair = files.read()?;
-        let acceptor = files.acceptor(&pair)?;
+        let usable = files.usable(&pair)?;
         let served = Served {
-            acceptor,
+            usable,
             seen: Some(pair),
             fault: None,
         };
@@ -141,7 +151,18 @@ impl TlsCertificate {
 
     /// What does the handshake of a new connection.
     pub fn acceptor(&self) -> TlsAcceptor {
-        self.served().acceptor.clone()
+        self.served().usable.acceptor.clone()
+    }
+
+    /// The same with the certificate that the client of that connection will see.
+    pub(crate) fn acceptor_and_leaf(&self) -> (TlsAcceptor, CertificateDer<'static>) {
+        let served = self.served();
+        (served.usable.acceptor.clone(), served.usable.leaf.clone())
+    }
+
+    /// When the certificate ends, seconds since 1970, as far as it can be read.
+    pub fn ends_s(&self) -> Option<i64> {
+        self.served().usable.ends_s
     }
 
     /// Looks at the files again and again, until it is dropped.
@@ -160,15 +181,15 @@ impl TlsCertificate {
         let (seen, made) = match read {
             Ok(pair) if served.seen.as_ref() == Some(&pair) => return,
             Ok(pair) => {
-                let made = self.files.acceptor(&pair);
+                let made = self.files.usable(&pair);
                 (Some(pair), made)
             }
             Err(error) => (None, Err(error)),
         };
         served.seen = seen;
         match made {
-            Ok(acceptor) => {
-                served.acceptor = acceptor;
+            Ok(usable) => {
+                served.usable = usable;
                 served.fault = None;
                 let cert = self.files.cert.display();
                 tracing::info!(section = self.files.section, %cert, "a new certificate is served");
@@ -207,12 +228,15 @@ impl TlsFiles {
         })
     }
 
-    fn acceptor(&self, pair: &PemPair) -> Result<TlsAcceptor, TlsError> {
+    /// What does handshakes with this pair.
+    fn usable(&self, pair: &PemPair) -> Result<UsablePair, TlsError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pair.cert).collect();
         let chain = chain.map_err(|error| self.unusable_cert(error.to_string()))?;
-        if chain.is_empty() {
+        let Some(leaf) = chain.first().cloned() else {
             return Err(self.unusable_cert("there is none".to_owned()));
-        }
+        };
+        let read = X509Certificate::from_der(&leaf).ok();
+        let ends_s = read.map(|leaf| leaf.validity_not_after().timestamp());
         let key = PrivateKeyDer::from_pem_slice(&pair.key).map_err(|error| TlsError::Content {
             section: self.section,
             key: "key_file",
@@ -227,7 +251,11 @@ impl TlsFiles {
             reason: error.to_string(),
         })?;
         config.alpn_protocols.clone_from(&self.alpn);
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        Ok(UsablePair {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            leaf,
+            ends_s,
+        })
     }
 
     fn unusable_cert(&self, reason: String) -> TlsError {
@@ -241,7 +269,8 @@ impl TlsFiles {
     }
 }
 
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+/// The first bytes of a file, of which keys and certificates have no more.
+pub(crate) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;

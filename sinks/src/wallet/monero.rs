@@ -240,7 +240,8 @@ impl Wallet for MoneroWallet {
             )
             .await?
         {
-            Ok(answer) => Ok(answer["good"] == true),
+            // The private view key, which auditors and exchanges hold as well, signs too.
+            Ok(answer) => Ok(answer["good"] == true && answer["signature_type"] != "view"),
             Err(Refusal {
                 code: WRONG_ADDRESS,
                 ..

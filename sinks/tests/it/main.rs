@@ -6,6 +6,7 @@ mod failing_store;
 mod fixture;
 mod held_batch;
 mod maintenance;
+mod monero_wallet;
 mod request_count;
 mod row_group;
 mod schema;

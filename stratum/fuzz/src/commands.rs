@@ -4,7 +4,7 @@
 use headframe_stratum::chain::monero::address;
 use headframe_stratum::protocol::login::{Login, MAX_AGENT_CHARS, MAX_WORKER_CHARS};
 use headframe_stratum::protocol::submit::Submit;
-use headframe_stratum::protocol::{Command, answer, keepalived, parse};
+use headframe_stratum::protocol::{Command, answer, keepalived, lease, parse};
 use serde_json::Value;
 
 /// The bytes are one line.
@@ -24,6 +24,10 @@ pub fn run(bytes: &[u8]) {
         Command::Submit(submit) => check_submit(submit),
         Command::Unknown(method) => check_answer(&answer::error(&request.id, &method), &request.id),
         Command::Unusable(reason) => check_answer(&answer::error(&request.id, reason), &request.id),
+        Command::Lease(count) => {
+            assert!((1..=lease::MOST).contains(&count), "{count} jobs at once");
+            check_answer(&keepalived::answer(&request.id), &request.id)
+        }
         Command::Keepalived | Command::GetJob => {
             check_answer(&keepalived::answer(&request.id), &request.id)
         }

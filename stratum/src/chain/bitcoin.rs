@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -40,6 +41,7 @@ mod rpc;
 pub mod schedule_check;
 pub mod settings;
 pub mod sha256d;
+pub mod subsidy;
 pub mod target;
 pub mod template;
 pub mod transaction;
@@ -67,6 +69,8 @@ pub struct BitcoinChain {
     tag: Option<CoinbaseTag>,
     network: OnceLock<Network>,
     schedule_check: ScheduleCheck,
+    /// Whether the node's rewards were off their schedule last time.
+    is_off_schedule: AtomicBool,
 }
 
 #[derive(Deserialize)]
@@ -119,6 +123,7 @@ impl BitcoinChain {
             tag: None,
             network: OnceLock::new(),
             schedule_check,
+            is_off_schedule: AtomicBool::new(false),
         })
     }
 
@@ -158,6 +163,18 @@ impl BitcoinChain {
             next_height,
             unready,
         })
+    }
+
+    /// Tells the operator once when the node's rewards leave the chain's schedule.
+    fn check_reward(&self, answer: &TemplateAnswer) {
+        let network = self.network.get();
+        let mismatch = network.and_then(|network| subsidy::mismatch(*network, answer));
+        let was_off = self
+            .is_off_schedule
+            .swap(mismatch.is_some(), Ordering::Relaxed);
+        if let Some(mismatch) = mismatch.filter(|_| !was_off) {
+            tracing::error!(mismatch, "is the node of another chain or version?");
+        }
     }
 
     /// The schedule of the node's network, or why its templates must not be mined.
@@ -217,6 +234,7 @@ impl BitcoinChain {
             // in place after them.
             let parent = block_hash(&self.rpc, height.saturating_sub(1)).await?;
             if Some(parent) == from_printed(&answer.previousblockhash) {
+                self.check_reward(&answer);
                 return Ok(Arc::new(BitcoinTemplate::parse_tagged(
                     &answer,
                     &self.reward.script(),

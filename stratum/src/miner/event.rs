@@ -10,19 +10,31 @@ use crate::work::template::Hash;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MinerEvent {
     /// The pool took the login and gave the first work.
-    LoggedIn(MinerJob),
+    LoggedIn {
+        /// The pool's address.
+        pool: String,
+        /// The first work.
+        job: MinerJob,
+    },
     /// It gave other work.
     Job(MinerJob),
     /// It did not take the login, or gives work that this miner cannot do. The miner comes again
     /// all the same.
     Refused {
+        /// The pool's address.
+        pool: String,
         /// The pool's words, or ours about its work.
         reason: String,
         /// Whether it would be so tomorrow, too, unless somebody changes something.
         for_good: bool,
     },
     /// The connection ended or did not come about.
-    Lost(String),
+    Lost {
+        /// The pool's address.
+        pool: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Work, as far as somebody outside is interested in it.
@@ -72,7 +84,7 @@ pub(super) fn is_for_good(reason: &str) -> bool {
     !speaks(&PASSING) && speaks(&LASTING)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "pool"))]
 mod tests {
     use super::*;
     use crate::chain::AddressError as ChainAddressError;

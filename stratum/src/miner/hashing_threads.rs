@@ -1,34 +1,69 @@
-//! The hashing threads: each has its own machine and its own stripe of the nonces.
+//! The hashing threads: each has its own machine, and all take nonces from one supply.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
+use super::nonce_supply::{NonceRange, NonceSupply};
 use crate::randomx::{SeedMemory, Vm};
 use crate::work::difficulty::miner_submits;
 use crate::work::template::{Hash, with_nonce};
 
 /// One job to hash.
-pub(super) struct HashTask {
-    pub(super) job_id: String,
-    pub(super) algo: String,
-    pub(super) blob: Vec<u8>,
+pub struct HashTask {
+    /// The pool's name of the job.
+    pub job_id: String,
+    /// The algorithm's name.
+    pub algo: String,
+    /// What is hashed, with the nonce in place of four bytes.
+    pub blob: Vec<u8>,
     /// Where the nonce goes.
-    pub(super) nonce_offset: usize,
-    pub(super) target: u64,
-    pub(super) memory: Arc<SeedMemory>,
+    pub nonce_offset: usize,
+    /// The top 64 bits of a solution are below it.
+    pub target: u64,
+    /// The seed's memory. A job that gets a better one goes on with the same nonces.
+    pub memory: Arc<SeedMemory>,
+    /// The nonces to search.
+    pub nonces: Arc<NonceSupply>,
+}
+
+impl HashTask {
+    /// The same job on another memory of its seed.
+    pub fn with_memory(&self, memory: Arc<SeedMemory>) -> Self {
+        Self {
+            job_id: self.job_id.clone(),
+            algo: self.algo.clone(),
+            blob: self.blob.clone(),
+            nonce_offset: self.nonce_offset,
+            target: self.target,
+            memory,
+            nonces: self.nonces.clone(),
+        }
+    }
 }
 
 /// A solution.
-pub(super) struct FoundShare {
-    pub(super) task: Arc<HashTask>,
-    pub(super) nonce: [u8; 4],
-    pub(super) hash: Hash,
+pub struct FoundShare {
+    /// The job it is for.
+    pub task: Arc<HashTask>,
+    /// As it stands in the blob.
+    pub nonce: [u8; 4],
+    /// Its hash.
+    pub hash: Hash,
 }
 
-/// The threads. They end when told so or when dropped.
-pub(super) struct HashingThreads {
+/// How many threads hash, and how politely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThreadPlan {
+    /// Hashing threads.
+    pub threads: usize,
+    /// By how much they are nicer than this process is (0 to 19).
+    pub nice: i32,
+}
+
+/// The threads. They end when stopped or dropped.
+pub struct HashingThreads {
     shared: Arc<SharedCommand>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -38,6 +73,8 @@ struct SharedCommand {
     changed: Condvar,
     /// Counts changes of `command`, so that a busy thread notices one without the lock.
     version: AtomicU64,
+    /// How many of the threads hash; the others rest.
+    active: AtomicUsize,
 }
 
 enum Command {
@@ -47,64 +84,94 @@ enum Command {
 }
 
 impl HashingThreads {
-    /// Starts `count` threads that report to `found` and count into `hashes`.
-    pub(super) fn start(
-        count: usize,
+    /// Starts threads that report to `found` and count into `hashes`.
+    pub fn start(
+        plan: ThreadPlan,
         hashes: Arc<AtomicU64>,
         found: mpsc::Sender<FoundShare>,
     ) -> std::io::Result<Self> {
+        let count = plan.threads.max(1);
         let shared = Arc::new(SharedCommand {
             command: Mutex::new(Command::Pause),
             changed: Condvar::new(),
             version: AtomicU64::new(0),
+            active: AtomicUsize::new(count),
         });
         let mut threads = Self {
             shared: shared.clone(),
             threads: Vec::new(),
         };
-        let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         for number in 0..count {
-            let mut hasher = Hasher {
+            let hasher = Hasher {
                 number,
-                count,
                 shared: shared.clone(),
                 hashes: hashes.clone(),
                 found: found.clone(),
             };
+            let run = move || {
+                // A thread that may not be nicer hashes all the same.
+                let _ = rustix::process::nice(plan.nice);
+                hasher.run();
+            };
             threads.threads.push(
                 std::thread::Builder::new()
                     .name(format!("hash-{number}"))
-                    .spawn(move || hasher.run())?,
+                    .spawn(run)?,
             );
         }
         Ok(threads)
     }
 
     /// Switches to a job.
-    pub(super) fn work(&self, task: HashTask) {
+    pub fn work(&self, task: HashTask) {
         self.shared.set(Command::Hash(Arc::new(task)));
     }
 
-    /// Stops hashing until the next job.
-    pub(super) fn pause(&self) {
-        self.shared.set(Command::Pause);
+    /// Gives the job in hand more nonces; nothing happens without a job.
+    pub fn extend(&self, range: NonceRange) {
+        let command = self.shared.lock();
+        if let Command::Hash(task) = &*command {
+            task.nonces.push(range);
+        }
+        self.shared.changed.notify_all();
     }
 
-    /// Whether a solution is for the job being hashed.
-    pub(super) fn is_current(&self, found: &FoundShare) -> bool {
-        match &*self
-            .shared
-            .command
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-        {
-            Command::Hash(task) => Arc::ptr_eq(task, &found.task),
-            Command::Pause | Command::Stop => false,
+    /// The job in hand.
+    pub fn task(&self) -> Option<Arc<HashTask>> {
+        match &*self.shared.lock() {
+            Command::Hash(task) => Some(task.clone()),
+            Command::Pause | Command::Stop => None,
         }
     }
 
+    /// Stops hashing until the next job.
+    pub fn pause(&self) {
+        self.shared.set(Command::Pause);
+    }
+
+    /// Lets so many threads hash, at most those that were started; a resting thread first ends the
+    /// nonce it has.
+    pub fn set_active(&self, count: usize) {
+        let command = self.shared.lock();
+        self.shared.active.store(count, Relaxed);
+        drop(command);
+        self.shared.changed.notify_all();
+    }
+
+    /// How many threads were started, and how many of them may hash.
+    pub fn counts(&self) -> (usize, usize) {
+        let started = self.threads.len();
+        (started, self.shared.active.load(Relaxed).min(started))
+    }
+
+    /// Whether a solution is for the job being hashed.
+    pub fn is_current(&self, found: &FoundShare) -> bool {
+        self.task()
+            .is_some_and(|task| Arc::ptr_eq(&task.nonces, &found.task.nonces))
+    }
+
     /// Ends the threads and waits for them.
-    pub(super) async fn stop(mut self) {
+    pub async fn stop(mut self) {
         self.shared.set(Command::Stop);
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
@@ -123,20 +190,37 @@ impl Drop for HashingThreads {
 }
 
 impl SharedCommand {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Command> {
+        // A command is replaced whole, so a panic elsewhere does not spoil it.
+        self.command.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set(&self, command: Command) {
-        *self.command.lock().unwrap_or_else(PoisonError::into_inner) = command;
+        let mut current = self.lock();
+        *current = command;
         self.version.fetch_add(1, Relaxed);
+        drop(current);
         self.changed.notify_all();
     }
 
-    /// Waits for an command newer than `seen`; `None` means stop.
-    fn wait(&self, seen: u64) -> Option<(u64, Arc<HashTask>)> {
-        let mut command = self.command.lock().unwrap_or_else(PoisonError::into_inner);
+    fn is_active(&self, number: usize) -> bool {
+        number < self.active.load(Relaxed)
+    }
+
+    /// Waits for a command newer than `seen`, or for more nonces of the job of a thread that can
+    /// hash it; `None` means stop.
+    fn wait(&self, seen: u64, number: usize, can_hash: bool) -> Option<(u64, Arc<HashTask>)> {
+        let mut command = self.lock();
         loop {
             let version = self.version.load(Relaxed);
             match &*command {
                 Command::Stop => return None,
-                Command::Hash(task) if version != seen => return Some((version, task.clone())),
+                Command::Hash(task)
+                    if self.is_active(number)
+                        && (version != seen || can_hash && !task.nonces.is_exhausted()) =>
+                {
+                    return Some((version, task.clone()));
+                }
                 Command::Hash(_) | Command::Pause => {}
             }
             command = self
@@ -148,18 +232,17 @@ impl SharedCommand {
 }
 
 struct Hasher {
-    number: u32,
-    count: u32,
+    number: usize,
     shared: Arc<SharedCommand>,
     hashes: Arc<AtomicU64>,
     found: mpsc::Sender<FoundShare>,
 }
 
 impl Hasher {
-    fn run(&mut self) {
+    fn run(&self) {
         let mut machine: Option<Vm> = None;
-        let mut seen = 0;
-        while let Some((version, task)) = self.shared.wait(seen) {
+        let (mut seen, mut can_hash) = (0, true);
+        while let Some((version, task)) = self.shared.wait(seen, self.number, can_hash) {
             seen = version;
             if !machine
                 .as_ref()
@@ -169,50 +252,68 @@ impl Hasher {
                 match Vm::new(&task.memory) {
                     Ok(made) => machine = Some(made),
                     Err(error) => {
-                        tracing::error!(%error, "a hashing thread waits for the next job")
+                        tracing::error!(%error, "a hashing thread waits for the next job");
                     }
                 }
             }
-            if let Some(machine) = &machine {
-                self.hash(machine, &task, version);
-            }
+            can_hash = machine
+                .as_mut()
+                .is_some_and(|machine| self.hash(machine, &task, version));
         }
     }
 
-    /// Hashes this thread's stripe until the command changes or the nonces are used up.
-    fn hash(&self, machine: &Vm, task: &Arc<HashTask>, version: u64) {
+    /// Hashes until the command changes, this thread must rest or the nonces are used up; false
+    /// when it failed.
+    fn hash(&self, machine: &mut Vm, task: &Arc<HashTask>, version: u64) -> bool {
+        let mut pipeline = machine.pipeline();
         let mut blob = task.blob.clone();
-        // A last byte that is not zero is not ours to change (NiceHash).
-        let fixed = blob
-            .get(task.nonce_offset + 3)
-            .map_or(0, |byte| u32::from(*byte) << 24);
-        let last = if fixed == 0 { u32::MAX } else { 0x00ff_ffff };
-        for nonce in (self.number..=last).step_by(self.count as usize) {
+        let mut begun = [0; 4];
+        loop {
             if self.shared.version.load(Relaxed) != version {
-                return;
+                return true;
             }
-            let nonce = (nonce | fixed).to_le_bytes();
-            blob = with_nonce(blob, task.nonce_offset, nonce);
-            let hash = match machine.hash(&blob) {
-                Ok(hash) => hash,
-                Err(error) => {
-                    tracing::error!(%error, "a hashing thread waits for the next job");
-                    return;
-                }
+            let taken = self
+                .shared
+                .is_active(self.number)
+                .then(|| task.nonces.take());
+            let Some(nonce) = taken.flatten() else {
+                break;
             };
-            self.hashes.fetch_add(1, Relaxed);
-            if miner_submits(&hash, task.target)
-                && self
-                    .found
-                    .blocking_send(FoundShare {
-                        task: task.clone(),
-                        nonce,
-                        hash,
-                    })
-                    .is_err()
-            {
-                return;
+            let nonce = nonce.to_le_bytes();
+            blob = with_nonce(blob, task.nonce_offset, nonce);
+            let ended = pipeline.next(&blob);
+            let before = std::mem::replace(&mut begun, nonce);
+            if ended.is_some_and(|hash| !self.check(task, before, hash)) {
+                return false;
             }
         }
+        let last = pipeline.last();
+        last.is_none_or(|hash| self.check(task, begun, hash))
+    }
+
+    /// Counts a hash and reports it if it is a solution; false when the thread must not go on.
+    fn check(
+        &self,
+        task: &Arc<HashTask>,
+        nonce: [u8; 4],
+        hash: Result<Hash, crate::randomx::HashError>,
+    ) -> bool {
+        let hash = match hash {
+            Ok(hash) => hash,
+            Err(error) => {
+                tracing::error!(%error, "a hashing thread waits for the next job");
+                return false;
+            }
+        };
+        self.hashes.fetch_add(1, Relaxed);
+        if !miner_submits(&hash, task.target) {
+            return true;
+        }
+        let found = FoundShare {
+            task: task.clone(),
+            nonce,
+            hash,
+        };
+        self.found.blocking_send(found).is_ok()
     }
 }

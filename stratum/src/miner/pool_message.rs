@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Broken, MinerJob};
+use super::broken::Broken;
+use super::event::MinerJob;
+use crate::protocol::lease;
 use crate::work::difficulty::target_from_hex;
 use crate::work::template::{Hash, USUAL_NONCE_OFFSET};
 
@@ -17,30 +19,69 @@ const NONCE_LEN: usize = 4;
 /// A line from the pool.
 #[derive(Debug)]
 pub(super) enum PoolMessage {
-    LoggedIn { session: String, job: WireJob },
+    LoggedIn {
+        session: String,
+        job: PoolJob,
+        /// Whether it wants to hear from silent miners.
+        keepalive: bool,
+        /// Whether the last byte of each nonce is the pool's.
+        nicehash: bool,
+        /// Whether it leases further jobs.
+        leases: bool,
+    },
     LoginRefused(String),
-    Job(WireJob),
-    Answer { id: u64, refusal: Option<String> },
+    Job(PoolJob),
+    Answer {
+        id: u64,
+        refusal: Option<String>,
+    },
+    /// Further jobs that were asked for.
+    Leased {
+        id: u64,
+        jobs: Vec<PoolJob>,
+    },
+    /// The pool wants the miner elsewhere.
+    Reconnect {
+        address: String,
+    },
+    /// Something that miners need not know.
+    Unknown,
 }
 
 /// A job, decoded.
-#[derive(Debug)]
-pub(super) struct WireJob {
-    pub(super) job_id: String,
-    pub(super) algo: String,
-    pub(super) blob: Vec<u8>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolJob {
+    /// The pool's name of it.
+    pub job_id: String,
+    /// The algorithm's name; `rx/0` when the pool does not say.
+    pub algo: String,
+    /// What is hashed.
+    pub blob: Vec<u8>,
     /// Where the nonce goes; always inside the blob.
-    pub(super) nonce_offset: usize,
-    pub(super) target: u64,
-    pub(super) seed: Hash,
+    pub nonce_offset: usize,
+    /// The top 64 bits of a solution are below it.
+    pub target: u64,
+    /// What RandomX needs a memory for.
+    pub seed: Hash,
     /// The seed of the next epoch, if the pool says.
-    next_seed: Option<Hash>,
-    height: Option<u64>,
+    pub next_seed: Option<Hash>,
+    /// The block to be found, if the pool says.
+    pub height: Option<u64>,
+    /// Hashes that a block costs, if the pool says.
+    pub network_difficulty: Option<u64>,
+    /// Whether only the first three bytes of the nonce are the miner's.
+    pub nicehash: bool,
 }
 
-impl WireJob {
+impl PoolJob {
+    /// The last byte of the nonce where it is the pool's, else zero.
+    pub fn fixed_byte(&self) -> u8 {
+        let byte = self.blob.get(self.nonce_offset + NONCE_LEN - 1);
+        byte.copied().unwrap_or(0)
+    }
+
     /// What is told of it.
-    pub(super) fn summary(&self) -> MinerJob {
+    pub fn summary(&self) -> MinerJob {
         MinerJob {
             algo: self.algo.clone(),
             height: self.height,
@@ -74,17 +115,26 @@ struct Job {
     /// Our own pools say it for headers whose nonce is elsewhere; XMRig knows it by the algorithm.
     nonce_offset: Option<usize>,
     seed_hash: String,
-    /// These two are only told on, so that odd ones are no reason to stop mining.
+    /// These are only told on, so that odd ones are no reason to stop mining.
     #[serde(default)]
     next_seed_hash: Value,
     #[serde(default)]
     height: Value,
+    #[serde(default)]
+    network_difficulty: Value,
 }
 
 #[derive(Deserialize)]
 struct Login {
     id: String,
     job: Job,
+    #[serde(default)]
+    extensions: Value,
+}
+
+#[derive(Deserialize)]
+struct Leases {
+    jobs: Vec<Job>,
 }
 
 /// Reads a line; jobs must be for one of `algos`.
@@ -100,7 +150,30 @@ pub(super) fn parse(line: &[u8], algos: &[String]) -> Result<PoolMessage, Broken
             .map_err(|_| Broken::Protocol("a job lacks a field"))?;
         return Ok(PoolMessage::Job(decode(job, algos)?));
     }
-    Err(Broken::Protocol("a line is neither an answer nor a job"))
+    match line.method.as_deref() {
+        Some("client.reconnect") => Ok(reconnect(&line.params)),
+        // XMRig only writes a line about them.
+        Some(_) => Ok(PoolMessage::Unknown),
+        None => Err(Broken::Protocol("a line is neither an answer nor a job")),
+    }
+}
+
+/// Only the exact shape moves a miner: two strings, of which the second is a port.
+fn reconnect(params: &Value) -> PoolMessage {
+    let words: Vec<&str> = params
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map_while(Value::as_str)
+        .collect();
+    match words[..] {
+        [host, port] if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => {
+            PoolMessage::Reconnect {
+                address: format!("{host}:{port}"),
+            }
+        }
+        _ => PoolMessage::Unknown,
+    }
 }
 
 fn answer(id: u64, line: Line, algos: &[String]) -> Result<PoolMessage, Broken> {
@@ -118,17 +191,42 @@ fn answer(id: u64, line: Line, algos: &[String]) -> Result<PoolMessage, Broken> 
         (1, None) => {
             let login: Login = serde_json::from_value(line.result)
                 .map_err(|_| Broken::Protocol("a login answer lacks its id or job"))?;
+            let extensions: Vec<&str> = login
+                .extensions
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let nicehash = extensions.contains(&"nicehash");
+            let mut job = decode(login.job, algos)?;
+            job.nicehash |= nicehash;
             Ok(PoolMessage::LoggedIn {
                 session: login.id,
-                job: decode(login.job, algos)?,
+                job,
+                keepalive: extensions.contains(&"keepalive"),
+                leases: extensions.contains(&lease::METHOD),
+                nicehash,
             })
         }
         (_, None) if !line.result.is_object() => Err(Broken::Protocol("a result is not an object")),
+        (id, None) if line.result.get("jobs").is_some() => Ok(PoolMessage::Leased {
+            id,
+            jobs: leased(line.result, algos)?,
+        }),
         (id, refusal) => Ok(PoolMessage::Answer { id, refusal }),
     }
 }
 
-fn decode(job: Job, algos: &[String]) -> Result<WireJob, Broken> {
+/// The jobs of an answer to `lease`, no more than were asked for in one.
+fn leased(result: Value, algos: &[String]) -> Result<Vec<PoolJob>, Broken> {
+    let leases: Leases = serde_json::from_value(result)
+        .map_err(|_| Broken::Protocol("a leased job lacks a field"))?;
+    let jobs = leases.jobs.into_iter().take(lease::MOST);
+    jobs.map(|job| decode(job, algos)).collect()
+}
+
+fn decode(job: Job, algos: &[String]) -> Result<PoolJob, Broken> {
     let algo = job.algo.unwrap_or_else(|| USUAL_ALGO.to_owned());
     if !algos.contains(&algo) {
         return Err(Broken::Algo(algo));
@@ -145,9 +243,12 @@ fn decode(job: Job, algos: &[String]) -> Result<WireJob, Broken> {
         return Err(Broken::Protocol("a nonce_offset lies outside the blob"));
     }
     let seed = hash(&job.seed_hash).ok_or(Broken::Protocol("a seed_hash is not 64 hex digits"))?;
-    Ok(WireJob {
+    let nonce = blob.get(nonce_offset..nonce_offset + NONCE_LEN);
+    let nicehash = nonce.is_some_and(|nonce| nonce.iter().any(|byte| *byte != 0));
+    Ok(PoolJob {
         job_id: job.job_id,
         algo,
+        nicehash,
         blob,
         nonce_offset,
         target: target_from_hex(&job.target).ok_or(Broken::Protocol(
@@ -156,6 +257,7 @@ fn decode(job: Job, algos: &[String]) -> Result<WireJob, Broken> {
         seed,
         next_seed: job.next_seed_hash.as_str().and_then(hash),
         height: job.height.as_u64(),
+        network_difficulty: job.network_difficulty.as_u64(),
     })
 }
 
@@ -221,6 +323,51 @@ mod tests {
             matches!(&refused, Err(Broken::Algo(algo)) if algo == "kawpow"),
             "{refused:?}"
         );
+    }
+
+    #[test]
+    fn the_pool_s_byte_is_known_by_its_place_or_by_the_extension() {
+        let job = |nonce: &str| {
+            let blob = format!("{}{nonce}{}", "00".repeat(39), "00".repeat(33));
+            json!({"blob": blob, "job_id": "1", "target": "285c8f02", "seed_hash": "0f".repeat(32)})
+        };
+        let login = |nonce: &str, extensions: Value| {
+            let line = json!({"id": 1, "result": {"id": "s", "job": job(nonce),
+                "extensions": extensions}});
+            match parse_line(&line) {
+                Ok(PoolMessage::LoggedIn { job, keepalive, .. }) => {
+                    (job.nicehash, job.fixed_byte(), keepalive)
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(login("00000000", json!(["algo"])), (false, 0, false));
+        assert_eq!(login("000000ab", json!(["keepalive"])), (true, 0xab, true));
+        assert_eq!(login("00000000", json!(["nicehash", 7])), (true, 0, false));
+    }
+
+    #[test]
+    fn only_the_exact_shape_moves_a_miner() {
+        let moved = |params: Value| {
+            let line = json!({"jsonrpc": "2.0", "method": "client.reconnect", "params": params});
+            match parse_line(&line) {
+                Ok(PoolMessage::Reconnect { address }) => Some(address),
+                Ok(PoolMessage::Unknown) => None,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(moved(json!(["a", "1"])).as_deref(), Some("a:1"));
+        for odd in [
+            json!([]),
+            json!(["a"]),
+            json!(["a", 1]),
+            json!(["a", "0"]),
+            json!(["", "1"]),
+            json!(["a", "1", "2"]),
+            json!("a:1"),
+        ] {
+            assert_eq!(moved(odd.clone()), None, "{odd}");
+        }
     }
 
     #[test]

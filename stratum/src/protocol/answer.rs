@@ -7,11 +7,14 @@
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-use crate::chain::USUAL_NONCE_OFFSET;
 use crate::work::job::Job;
+use crate::work::template::USUAL_NONCE_OFFSET;
 
 /// Said to a command before login. XMRig reconnects on it, which is right: it must log in.
 pub const UNAUTHENTICATED: &str = "Unauthenticated";
+
+/// The extension of a pool that leases further jobs.
+pub const LEASES: &str = "lease";
 
 /// Bytes of a job's line, about.
 const JOB_LEN: usize = 512;
@@ -32,11 +35,12 @@ pub fn share_ok(id: &Value) -> String {
 }
 
 /// A good login. A login answer without a job counts as a failure at the miner.
-pub fn login(id: &Value, session: &str, first: &Job, algo: &str) -> String {
-    let extensions = if first.fixed_byte.is_some() {
-        json!(["algo", "keepalive", "nicehash"])
-    } else {
-        json!(["algo", "keepalive"])
+/// `leases` says that the miner asked whether there are any.
+pub fn login(id: &Value, session: &str, first: &Job, algo: &str, leases: bool) -> String {
+    let extensions = match (first.fixed_byte, leases) {
+        (Some(_), _) => json!(["algo", "keepalive", "nicehash"]),
+        (None, true) => json!(["algo", "keepalive", LEASES]),
+        (None, false) => json!(["algo", "keepalive"]),
     };
     let job = job(first, algo);
     let session = json!(session);
@@ -63,7 +67,7 @@ pub fn push(next: &Job, algo: &str) -> String {
 }
 
 /// A job's fields, as JSON text.
-fn job(job: &Job, algo: &str) -> String {
+pub(super) fn job(job: &Job, algo: &str) -> String {
     let mut text = String::with_capacity(JOB_LEN);
     write_job(&mut text, job, algo);
     text
@@ -86,7 +90,9 @@ fn write_job(text: &mut String, job: &Job, algo: &str) {
         job.difficulty.target_hex()
     );
     push_hex(text, &job.template.seed());
-    text.push('"');
+    // CoopMine counts blocks by it.
+    let network = job.template.network_difficulty();
+    let _ = write!(text, "\",\"network_difficulty\":{network}");
     // Stock miners do not read it; they are not let in where it would matter.
     if job.template.nonce_offset() != USUAL_NONCE_OFFSET {
         let _ = write!(text, ",\"nonce_offset\":{}", job.template.nonce_offset());

@@ -7,8 +7,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Command;
 use super::password::{self, worker_name};
+use super::{Command, lease};
 
 /// The method's name.
 pub const METHOD: &str = "login";
@@ -36,6 +36,8 @@ pub struct Login {
     pub nicehash: bool,
     /// Whether many miners stand behind it.
     pub proxy: bool,
+    /// Whether it wants leases.
+    pub leases: bool,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +51,9 @@ struct Params {
     rigid: Option<String>,
     #[serde(default)]
     algo: Option<Vec<String>>,
+    /// Only ours say it.
+    #[serde(default)]
+    extensions: Value,
 }
 
 pub(super) fn parse(params: Value) -> Command {
@@ -71,6 +76,10 @@ pub(super) fn parse(params: Value) -> Command {
         fixed_difficulty: user.fixed_difficulty.or(options.fixed_difficulty),
         nicehash: options.nicehash || says("nicehash"),
         proxy: says("proxy"),
+        leases: params
+            .extensions
+            .as_array()
+            .is_some_and(|names| names.iter().any(|name| name == lease::METHOD)),
         agent: agent
             .chars()
             .filter(|c| !c.is_control())

@@ -48,6 +48,14 @@ mod c {
             size: usize,
             output: *mut c_void,
         );
+        pub fn randomx_calculate_hash_first(machine: *mut Vm, input: *const c_void, size: usize);
+        pub fn randomx_calculate_hash_next(
+            machine: *mut Vm,
+            next_input: *const c_void,
+            next_size: usize,
+            output: *mut c_void,
+        );
+        pub fn randomx_calculate_hash_last(machine: *mut Vm, output: *mut c_void);
         #[cfg(test)]
         pub fn randomx_get_dataset_memory(dataset: *mut Dataset) -> *mut c_void;
     }
@@ -242,6 +250,39 @@ impl RawVm {
                 hash.as_mut_ptr().cast(),
             )
         };
+        hash
+    }
+
+    /// Begins the hash of the bytes; [`Self::next`] or [`Self::last`] ends it. The scratchpad of
+    /// the next input is then filled while the last program's results are read.
+    pub(super) fn first(&mut self, bytes: &[u8]) {
+        // SAFETY: as in `hash`; the input is not kept.
+        unsafe {
+            c::randomx_calculate_hash_first(self.0.as_ptr(), bytes.as_ptr().cast(), bytes.len());
+        }
+    }
+
+    /// Ends the hash that was begun and begins the next. Without a begun hash the answer is one of
+    /// stale bytes of the machine, which is why [`super::Pipeline`] counts.
+    pub(super) fn next(&mut self, bytes: &[u8]) -> Hash {
+        let mut hash = [0; 32];
+        // SAFETY: as in `hash`.
+        unsafe {
+            c::randomx_calculate_hash_next(
+                self.0.as_ptr(),
+                bytes.as_ptr().cast(),
+                bytes.len(),
+                hash.as_mut_ptr().cast(),
+            );
+        }
+        hash
+    }
+
+    /// Ends the hash that was begun.
+    pub(super) fn last(&mut self) -> Hash {
+        let mut hash = [0; 32];
+        // SAFETY: as in `hash`.
+        unsafe { c::randomx_calculate_hash_last(self.0.as_ptr(), hash.as_mut_ptr().cast()) };
         hash
     }
 }

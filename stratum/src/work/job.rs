@@ -13,6 +13,8 @@ use super::template::{Extranonce, Template, with_nonce};
 
 /// Jobs remembered a connection; older ones count as expired.
 const RING: usize = 8;
+/// Leased jobs remembered a connection, besides.
+const LEASED: usize = 1_024;
 /// Digits of an id before the job's number.
 const PREFIX_LEN: usize = 16;
 /// Solutions remembered a job, which bounds memory when somebody sends shares of no worth.
@@ -88,6 +90,10 @@ pub struct JobRing {
     extranonce: Extranonce,
     nicehash: bool,
     jobs: VecDeque<Job>,
+    /// Jobs for other machines of the same miner, the newest last.
+    leased: VecDeque<Job>,
+    /// How many of them were made beside the current job.
+    beside_current: usize,
 }
 
 impl JobRing {
@@ -102,6 +108,8 @@ impl JobRing {
             },
             nicehash: false,
             jobs: VecDeque::new(),
+            leased: VecDeque::new(),
+            beside_current: 0,
         }
     }
 
@@ -113,30 +121,69 @@ impl JobRing {
     /// Makes a new job and makes it the current one. `difficulty` is what the template makes of it.
     pub fn issue(&mut self, template: Arc<dyn Template>, difficulty: u64) -> &Job {
         let assigned = template.assign(difficulty);
-        self.extranonce.job = self.extranonce.job.wrapping_add(1);
         if self.jobs.len() == RING {
             self.jobs.pop_front();
+            let kept = &self.jobs;
+            let is_kept = |leased: &Job| {
+                let of = |job: &Job| Arc::ptr_eq(&job.template, &leased.template);
+                kept.iter().any(of)
+            };
+            self.leased.retain(is_kept);
         }
-        let fixed_byte = self.nicehash.then(|| fixed_byte(self.extranonce.job));
+        let job = self.next_job(template, assigned);
+        self.beside_current = 0;
         // Exactly one more place: a ring that doubled would mostly be empty.
         self.jobs.reserve_exact(1);
-        self.jobs.push_back(Job {
+        self.jobs.push_back(job);
+        &self.jobs[self.jobs.len() - 1]
+    }
+
+    /// Makes so many jobs beside the current one, which differ from it in the extranonce alone. How
+    /// many were made: none where there is no current one, where it has all that it may have, or
+    /// where the nonces are split by a byte.
+    pub fn lease(&mut self, count: usize) -> usize {
+        let current = self.jobs.back().filter(|job| job.fixed_byte.is_none());
+        let Some((template, difficulty)) =
+            current.map(|job| (job.template.clone(), job.difficulty))
+        else {
+            return 0;
+        };
+        let count = count.min(LEASED - self.beside_current);
+        self.beside_current += count;
+        for _ in 0..count {
+            if self.leased.len() == LEASED {
+                self.leased.pop_front();
+            }
+            let job = self.next_job(template.clone(), difficulty);
+            self.leased.push_back(job);
+        }
+        count
+    }
+
+    /// The last so many leased jobs, the newest last.
+    pub fn newest_leased(&self, count: usize) -> impl Iterator<Item = &Job> {
+        self.leased
+            .iter()
+            .skip(self.leased.len().saturating_sub(count))
+    }
+
+    fn next_job(&mut self, template: Arc<dyn Template>, difficulty: Difficulty) -> Job {
+        self.extranonce.job = self.extranonce.job.wrapping_add(1);
+        Job {
             prefix: self.prefix,
             template,
             extranonce: self.extranonce,
-            difficulty: assigned,
-            fixed_byte,
+            difficulty,
+            fixed_byte: self.nicehash.then(|| fixed_byte(self.extranonce.job)),
             nonces: BTreeSet::new(),
-        });
-        &self.jobs[self.jobs.len() - 1]
+        }
     }
 
     /// The job of this id, if it is still remembered.
     pub fn find(&mut self, id: &str) -> Option<&mut Job> {
         let number = u32::from_str_radix(id.get(PREFIX_LEN..)?, 16).ok()?;
-        self.jobs
-            .iter_mut()
-            .rev()
+        let jobs = self.jobs.iter_mut().rev();
+        jobs.chain(self.leased.iter_mut().rev())
             .find(|job| job.extranonce.job == number && job.id() == id)
     }
 

@@ -22,6 +22,7 @@ mod fair_queue;
 mod history;
 mod kill;
 mod late_shares;
+mod lease;
 mod login;
 mod million;
 mod nicehash;

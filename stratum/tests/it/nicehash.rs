@@ -20,7 +20,7 @@ use crate::xmrig::Xmrig;
 const FOREIGN: &str = "Invalid nonce; is miner not compatible with NiceHash?";
 
 /// The hash a miner finds for this nonce.
-async fn hash(seeds: &Seeds, job: &Value, nonce: [u8; 4]) -> String {
+pub async fn hash(seeds: &Seeds, job: &Value, nonce: [u8; 4]) -> String {
     let seed: Hash = hex::decode(job["seed_hash"].as_str().unwrap())
         .unwrap()
         .try_into()

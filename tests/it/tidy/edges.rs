@@ -32,8 +32,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("headframe-stratum-fuzz", &["headframe-stratum"]),
     (
+        "headframe-query-front-fuzz",
+        &["headframe-query-front", "headframe-schemas"],
+    ),
+    (
         "headframe-coopmine",
-        &["headframe-schemas", "headframe-stratum"],
+        &["headframe-schemas", "headframe-ingest", "headframe-stratum"],
     ),
     (
         "headframe",
@@ -45,6 +49,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "headframe-query-engine",
             "headframe-query-front",
             "headframe-stratum",
+            "headframe-coopmine",
             // Its tests put load on it.
             "headframe-bench",
         ],
@@ -90,6 +95,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
             "headframe-pipelines",
             "headframe-query-engine",
             "headframe-query-front",
+            "headframe-query-front-fuzz",
             "headframe-stratum",
             "headframe-coopmine",
             "headframe-bench",

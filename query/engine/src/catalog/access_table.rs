@@ -1,39 +1,32 @@
-//! Which role reads which table, as a table for the documents.
+//! Who gets what, as one table for the documents: each route and each table by each role.
 
-use headframe_query_front::access::{Principal, ReadScope, Role};
+use headframe_query_front::access::{Principal, ReadScope};
+use headframe_query_front::route::{self, CALLERS, Caller};
 use headframe_schemas::stream;
 
 use crate::catalog::described;
 use crate::catalog::visible::exists;
 
-/// The table, in Markdown.
+/// The table, in Markdown: the routes, then the tables and views.
 pub fn access_table() -> String {
-    let roles: Vec<(&str, ReadScope)> = Role::NAMES
-        .iter()
-        .filter_map(|name| {
-            let role = Role::parse(name, (*name == "miner").then_some("own")).ok()?;
-            let principal = Principal {
-                role: Some(role),
-                ..Principal::reader()
-            };
-            Some((*name, principal.read_scope()))
-        })
-        .collect();
-    let names: Vec<&str> = roles.iter().map(|(name, _)| *name).collect();
-    let mut text = format!("| table or view | {} |\n", names.join(" | "));
-    text.push_str(&format!("|{}\n", "---|".repeat(names.len() + 1)));
+    let mut text = route::access_table();
     for table in described::all() {
-        let cells: Vec<String> = roles
-            .iter()
-            .map(|(_, reads)| cell(reads, &table.name))
-            .collect();
+        let cells = CALLERS.iter().map(|caller| cell(caller, &table.name));
+        let cells: Vec<String> = cells.collect();
         text.push_str(&format!("| `{}` | {} |\n", table.name, cells.join(" | ")));
     }
     text
 }
 
-fn cell(reads: &ReadScope, name: &str) -> String {
-    if !exists(reads, name) {
+/// What of a table a caller reads.
+fn cell(caller: &Caller, name: &str) -> String {
+    let principal = Principal {
+        role: caller.role(),
+        ..Principal::reader()
+    };
+    let reads = principal.read_scope();
+    let is_of_others = matches!(reads, ReadScope::Miner(_)) && !caller.is_own;
+    if is_of_others || !exists(&reads, name) {
         return "no".to_owned();
     }
     if reads.miner().is_none() {
@@ -43,7 +36,7 @@ fn cell(reads: &ReadScope, name: &str) -> String {
     let hidden = hidden.map(|rows| rows.hidden).unwrap_or_default();
     let hidden: Vec<String> = hidden.iter().map(|column| format!("`{column}`")).collect();
     match hidden.is_empty() {
-        true => "its own rows".to_owned(),
-        false => format!("its own rows, without {}", hidden.join(", ")),
+        true => "yes".to_owned(),
+        false => format!("without {}", hidden.join(", ")),
     }
 }

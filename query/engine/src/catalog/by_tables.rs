@@ -31,7 +31,7 @@ impl<T> ByTables<T> {
     pub fn for_scope(&self, reads: &ReadScope) -> &T {
         match reads {
             ReadScope::Nothing => &self.nothing,
-            ReadScope::Miner(_) => &self.miner,
+            ReadScope::Miner(_) | ReadScope::MinerPlaces { .. } => &self.miner,
             ReadScope::Readers => &self.readers,
             ReadScope::Everything => &self.everything,
         }

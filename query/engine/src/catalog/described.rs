@@ -31,7 +31,7 @@ pub fn visible_to(reads: &ReadScope) -> Vec<Described> {
         name: stream.name().to_owned(),
         kind: "BASE TABLE",
         doc: stream.doc().to_owned(),
-        columns: raw::columns(*stream, &reads.of_stream(*stream)),
+        columns: reads.of_stream(*stream).columns(*stream),
     });
     let dead_letters = Described {
         name: raw::DEAD_LETTERS.to_owned(),

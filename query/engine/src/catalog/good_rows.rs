@@ -6,8 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DFSchema;
@@ -21,6 +20,8 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::prelude::{Expr, col};
 use headframe_schemas::table::REJECT_REASON;
+
+use crate::union::without_columns;
 
 /// The good rows of a table with the physical columns of a raw one.
 #[derive(Debug)]
@@ -69,7 +70,9 @@ impl TableProvider for GoodRows {
             && filters.is_empty()
             && limit.is_none()
         {
-            return counted(count, state.config().batch_size());
+            let batches = without_columns(count, state.config().batch_size())?;
+            let schema = Arc::new(Schema::empty());
+            return Ok(MemorySourceConfig::try_new_exec(&[batches], schema, None)?);
         }
         let mut read = wanted.clone();
         let reason = schema.index_of(REJECT_REASON.name)?;
@@ -94,20 +97,4 @@ impl TableProvider for GoodRows {
         let columns: Vec<_> = columns.collect();
         Ok(Arc::new(ProjectionExec::try_new(columns, rows)?))
     }
-}
-
-/// So many rows without columns.
-fn counted(count: usize, batch_rows: usize) -> Result<Arc<dyn ExecutionPlan>> {
-    let schema = Arc::new(arrow::datatypes::Schema::empty());
-    let batch = |rows: usize| {
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(schema.clone(), Vec::new(), &options)
-    };
-    let step = batch_rows.max(1);
-    let sizes = (0..count)
-        .step_by(step)
-        .map(|first| step.min(count - first));
-    let batches = sizes.map(batch).collect::<Result<Vec<_>, _>>()?;
-    let source = MemorySourceConfig::try_new_exec(&[batches], schema.clone(), None)?;
-    Ok(source)
 }

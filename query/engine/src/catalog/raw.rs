@@ -14,7 +14,6 @@ use datafusion::logical_expr::{
 };
 use datafusion::prelude::{Expr, col, lit};
 use headframe_query_front::access::RowAccess;
-use headframe_schemas::codec::PRODUCER_COLUMNS;
 use headframe_schemas::table::{INGEST_TIME, PAYLOAD, REJECT_REASON, ROW, SEQ};
 use headframe_schemas::{Column, Kind, Stream};
 
@@ -22,25 +21,6 @@ use crate::catalog::good_rows::GoodRows;
 
 /// The name of the table of refused rows.
 pub const DEAD_LETTERS: &str = "dead_letters";
-
-/// The columns of a raw table as users see it: the stream's own first, then where the row came
-/// from. Who does not see every row does not see the numbers that count everybody's.
-pub fn columns(stream: &dyn Stream, access: &RowAccess) -> Vec<Column> {
-    let columns = stream.columns().iter();
-    let mut columns: Vec<Column> = columns
-        .filter(|column| access.shows(column.name))
-        .copied()
-        .collect();
-    match access {
-        RowAccess::Nothing => {}
-        RowAccess::Own(_) => columns.push(INGEST_TIME),
-        RowAccess::All => {
-            columns.extend([INGEST_TIME, SEQ, ROW]);
-            columns.extend_from_slice(PRODUCER_COLUMNS);
-        }
-    }
-    columns
-}
 
 /// The columns of `dead_letters`.
 pub fn dead_letter_columns() -> Vec<Column> {
@@ -59,15 +39,16 @@ pub fn dead_letter_columns() -> Vec<Column> {
 }
 
 /// The good rows of a raw table, of which there are `count` where that is known. Where `all_good`
-/// is known nothing is filtered.
+/// is known nothing is filtered but what the condition says.
 pub fn good_rows(
     stream: &dyn Stream,
     access: &RowAccess,
     physical: Arc<dyn TableProvider>,
-    all_good: bool,
-    count: Option<usize>,
+    (all_good, count): (bool, Option<usize>),
+    condition: Option<Expr>,
 ) -> Result<Arc<dyn TableProvider>> {
-    let columns: Vec<Expr> = columns(stream, access)
+    let columns: Vec<Expr> = access
+        .columns(stream)
         .iter()
         .map(|column| col(column.name))
         .collect();
@@ -75,9 +56,11 @@ pub fn good_rows(
         true => physical,
         false => Arc::new(GoodRows::new(physical, count)),
     };
-    let plan = LogicalPlanBuilder::scan(stream.name(), provider_as_source(rows), None)?
-        .project(columns)?
-        .build()?;
+    let mut rows = LogicalPlanBuilder::scan(stream.name(), provider_as_source(rows), None)?;
+    if let Some(condition) = condition {
+        rows = rows.filter(condition)?;
+    }
+    let plan = rows.project(columns)?.build()?;
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 

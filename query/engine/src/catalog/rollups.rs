@@ -26,8 +26,8 @@ use crate::catalog::raw::good;
 use crate::error::EngineError;
 use crate::stream_snapshot::StreamSnapshot;
 
-/// More separate stretches of time than this are joined where the gaps between them are shortest.
-const MAX_STRETCHES: usize = 32;
+/// More separate segments of time than this are joined where the gaps between them are shortest.
+const MAX_SEGMENTS: usize = 32;
 
 /// The views of these names, which must belong to the rollups in `taken`.
 pub async fn views(
@@ -38,7 +38,7 @@ pub async fn views(
 ) -> std::result::Result<Vec<(String, Arc<dyn TableProvider>)>, EngineError> {
     let complete_to = format!(
         "arrow_cast({}, 'Timestamp(Microsecond, Some(\"UTC\"))')",
-        taken.complete_to_us(now_us)
+        taken.complete_to_us(now_us).await?
     );
     let mut views: Vec<(String, Arc<dyn TableProvider>)> = Vec::new();
     for (rollup, stored) in &taken.rollups {
@@ -155,7 +155,7 @@ impl LiveRows {
         rollup: &dyn Rollup,
         through: Option<i64>,
     ) -> std::result::Result<Self, EngineError> {
-        let mut rows = good("raw", taken.rows_after(through)?, taken.all_good())?;
+        let mut rows = good("raw", taken.rows_after(through), taken.all_good())?;
         if let Some(through) = through {
             rows = rows.filter(col("seq").gt(lit(through)))?;
         }
@@ -205,11 +205,11 @@ async fn context(
     reach: i64,
     through: Option<i64>,
 ) -> std::result::Result<Arc<dyn TableProvider>, EngineError> {
-    let stretches = match through {
+    let segments = match through {
         None => Vec::new(),
-        Some(_) => stretches(base, rows.clone(), reach).await?,
+        Some(_) => segments(base, rows.clone(), reach).await?,
     };
-    let near = stretches
+    let near = segments
         .iter()
         .map(|(from, to)| col("event_time").between(time(*from), time(*to)))
         .reduce(Expr::or);
@@ -230,9 +230,9 @@ fn time(micros: i64) -> Expr {
     ))
 }
 
-/// The stretches of time, in microseconds, within `reach` of a row. They may be wider than needed,
+/// The segments of time, in microseconds, within `reach` of a row. They may be wider than needed,
 /// never narrower.
-async fn stretches(
+async fn segments(
     base: &SessionState,
     rows: Arc<dyn TableProvider>,
     reach: i64,
@@ -247,26 +247,26 @@ async fn stretches(
     Ok(joined(&slots, reach))
 }
 
-/// Turns sorted slots of `reach` microseconds into stretches that reach one slot further on both
+/// Turns sorted slots of `reach` microseconds into segments that reach one slot further on both
 /// sides.
 fn joined(slots: &[i64], reach: i64) -> Vec<(i64, i64)> {
-    let mut stretches: Vec<(i64, i64)> = Vec::new();
+    let mut segments: Vec<(i64, i64)> = Vec::new();
     for slot in slots {
         let (from, to) = ((slot - 1) * reach, (slot + 2) * reach);
-        match stretches.last_mut() {
+        match segments.last_mut() {
             Some(last) if from <= last.1 => last.1 = to,
-            _ => stretches.push((from, to)),
+            _ => segments.push((from, to)),
         }
     }
-    while stretches.len() > MAX_STRETCHES {
-        let gap = |index: &usize| stretches[index + 1].0 - stretches[*index].1;
-        let Some(shortest) = (0..stretches.len() - 1).min_by_key(gap) else {
+    while segments.len() > MAX_SEGMENTS {
+        let gap = |index: &usize| segments[index + 1].0 - segments[*index].1;
+        let Some(shortest) = (0..segments.len() - 1).min_by_key(gap) else {
             break;
         };
-        stretches[shortest].1 = stretches[shortest + 1].1;
-        stretches.remove(shortest + 1);
+        segments[shortest].1 = segments[shortest + 1].1;
+        segments.remove(shortest + 1);
     }
-    stretches
+    segments
 }
 
 #[cfg(test)]
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn near_slots_become_one_stretch() {
+    fn near_slots_become_one_segment() {
         assert_eq!(
             joined(&[10, 11, 12, 20], 100),
             vec![(900, 1400), (1900, 2200)]
@@ -299,13 +299,13 @@ mod tests {
     }
 
     #[test]
-    fn many_stretches_are_joined_but_still_cover_every_slot() {
+    fn many_segments_are_joined_but_still_cover_every_slot() {
         let slots: Vec<i64> = (0..100).map(|n| n * n * 7).collect();
-        let stretches = joined(&slots, 100);
-        assert_eq!(stretches.len(), super::MAX_STRETCHES);
+        let segments = joined(&slots, 100);
+        assert_eq!(segments.len(), super::MAX_SEGMENTS);
         for slot in slots {
             assert!(
-                stretches
+                segments
                     .iter()
                     .any(|(from, to)| *from <= (slot - 1) * 100 && (slot + 2) * 100 <= *to),
                 "slot {slot}"

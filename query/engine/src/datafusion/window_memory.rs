@@ -58,18 +58,18 @@ pub fn account(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
 }
 
 /// What the two ends of an operator share, a partition each.
-type Held = Mutex<HashMap<usize, Arc<HeldRows>>>;
+type Held = Mutex<HashMap<usize, Arc<UncommittedRows>>>;
 
 /// The rows that an operator holds of one partition.
 #[derive(Debug)]
-struct HeldRows {
+struct UncommittedRows {
     reservation: MemoryReservation,
     rows_in: AtomicUsize,
     rows_out: AtomicUsize,
     bytes_in: AtomicUsize,
 }
 
-impl HeldRows {
+impl UncommittedRows {
     fn bytes_held(&self) -> usize {
         let (rows_in, rows_out) = (self.rows_in.load(Relaxed), self.rows_out.load(Relaxed));
         let held = rows_in.saturating_sub(rows_out) as u128;
@@ -106,13 +106,13 @@ struct Counted {
 }
 
 impl Counted {
-    fn rows(&self, partition: usize, context: &TaskContext) -> Option<Arc<HeldRows>> {
+    fn rows(&self, partition: usize, context: &TaskContext) -> Option<Arc<UncommittedRows>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         match self.end {
             // The output is executed first, and executes the input while it is.
             End::Output => {
                 let consumer = MemoryConsumer::new(format!("window[{partition}]"));
-                let rows = Arc::new(HeldRows {
+                let rows = Arc::new(UncommittedRows {
                     reservation: consumer.register(context.memory_pool()),
                     rows_in: AtomicUsize::new(0),
                     rows_out: AtomicUsize::new(0),
@@ -190,7 +190,7 @@ impl ExecutionPlan for Counted {
 struct CountedStream {
     stream: SendableRecordBatchStream,
     end: End,
-    rows: Arc<HeldRows>,
+    rows: Arc<UncommittedRows>,
     counter: RecordBatchMemoryCounter,
 }
 

@@ -14,7 +14,7 @@ use crate::catalog::{CATALOG, INFORMATION_SCHEMA, SCHEMA};
 use crate::pg_catalog::PG_CATALOG;
 
 /// The tables of the schema.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 18] = [
     "tables",
     "columns",
     "schemata",
@@ -23,6 +23,16 @@ pub const NAMES: [&str; 8] = [
     "table_constraints",
     "key_column_usage",
     "referential_constraints",
+    "table_privileges",
+    "role_table_grants",
+    "sequences",
+    "triggers",
+    "character_sets",
+    "constraint_column_usage",
+    "enabled_roles",
+    "applicable_roles",
+    "parameters",
+    "domains",
 ];
 
 /// A column of texts or numbers; `None` is NULL.
@@ -59,6 +69,9 @@ pub fn schema(described: &[Described]) -> Result<Arc<dyn SchemaProvider>> {
             ("is_updatable", of_views(|_| some("NO"))),
         ],
     )?;
+    for name in ["table_privileges", "role_table_grants"] {
+        add(name, privileges(described))?;
+    }
     for (name, columns) in EMPTY {
         let none = columns
             .iter()
@@ -118,6 +131,81 @@ const EMPTY: &[(&str, &[&str])] = &[
             "delete_rule",
         ],
     ),
+    (
+        "sequences",
+        &[
+            "sequence_catalog",
+            "sequence_schema",
+            "sequence_name",
+            "data_type",
+            "start_value",
+            "minimum_value",
+            "maximum_value",
+            "increment",
+            "cycle_option",
+        ],
+    ),
+    (
+        "triggers",
+        &[
+            "trigger_catalog",
+            "trigger_schema",
+            "trigger_name",
+            "event_manipulation",
+            "event_object_schema",
+            "event_object_table",
+            "action_statement",
+            "action_timing",
+        ],
+    ),
+    (
+        "character_sets",
+        &[
+            "character_set_catalog",
+            "character_set_schema",
+            "character_set_name",
+            "character_repertoire",
+            "form_of_use",
+        ],
+    ),
+    (
+        "constraint_column_usage",
+        &[
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+        ],
+    ),
+    ("enabled_roles", &["role_name"]),
+    (
+        "applicable_roles",
+        &["grantee", "role_name", "is_grantable"],
+    ),
+    (
+        "parameters",
+        &[
+            "specific_schema",
+            "specific_name",
+            "ordinal_position",
+            "parameter_mode",
+            "parameter_name",
+            "data_type",
+        ],
+    ),
+    (
+        "domains",
+        &[
+            "domain_catalog",
+            "domain_schema",
+            "domain_name",
+            "data_type",
+            "domain_default",
+        ],
+    ),
 ];
 
 fn some(text: &str) -> Option<String> {
@@ -136,6 +224,23 @@ fn tables(described: &[Described]) -> Vec<(&'static str, Values)> {
         ("is_insertable_into", texts(|_| some("NO"))),
         ("is_typed", texts(|_| some("NO"))),
         ("comment", texts(|table| Some(table.doc.clone()))),
+    ]
+}
+
+/// Whoever sees a table may read it.
+fn privileges(described: &[Described]) -> Vec<(&'static str, Values)> {
+    let texts = |value: fn(&Described) -> Option<String>| {
+        Values::Texts(described.iter().map(value).collect())
+    };
+    vec![
+        ("grantor", texts(|_| some(CATALOG))),
+        ("grantee", texts(|_| some("PUBLIC"))),
+        ("table_catalog", texts(|_| some(CATALOG))),
+        ("table_schema", texts(|_| some(SCHEMA))),
+        ("table_name", texts(|table| Some(table.name.clone()))),
+        ("privilege_type", texts(|_| some("SELECT"))),
+        ("is_grantable", texts(|_| some("NO"))),
+        ("with_hierarchy", texts(|_| some("YES"))),
     ]
 }
 

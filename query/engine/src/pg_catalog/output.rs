@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::Result;
 
 /// Stands between the name of a column and what makes it differ from others.
-pub const MARK: char = '\u{1}';
+pub const SEPARATOR: char = '\u{1}';
 
 /// The key under which a field says that its numbers are object identifiers.
 const OID_ALIAS: &str = "pg.oid_alias";
@@ -20,7 +20,7 @@ const OID_ALIAS: &str = "pg.oid_alias";
 /// The columns of an answer as they are told.
 pub fn schema(planned: &Schema, of_catalogue: bool) -> SchemaRef {
     let fields = planned.fields().iter().map(|field| {
-        let name = field.name().split(MARK).next().unwrap_or_default();
+        let name = field.name().split(SEPARATOR).next().unwrap_or_default();
         let field = field.as_ref().clone().with_name(name);
         match field.data_type() {
             DataType::List(item) if of_catalogue && *item.data_type() == DataType::Int32 => {

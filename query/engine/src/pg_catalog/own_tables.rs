@@ -73,6 +73,30 @@ pub fn roles() -> Result<RecordBatch> {
     )?)
 }
 
+/// What older clients read for the owner of a table.
+pub const USERS: [&str; 2] = ["pg_user", "pg_shadow"];
+
+/// The same owner as a user.
+pub fn users() -> Result<RecordBatch> {
+    let no = || -> ArrayRef { Arc::new(BooleanArray::from(vec![false])) };
+    let text = |value: Option<&str>| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };
+    let list = DataType::new_list(DataType::Utf8, true);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("usename", text(Some(CATALOG))),
+        ("usesysid", Arc::new(Int32Array::from(vec![OWNER]))),
+        ("usecreatedb", no()),
+        ("usesuper", no()),
+        ("userepl", no()),
+        ("usebypassrls", no()),
+        ("passwd", text(None)),
+        ("valuntil", text(None)),
+        ("useconfig", new_null_array(&list, 1)),
+    ];
+    Ok(RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, array)| (name, array, true)),
+    )?)
+}
+
 /// Tables that clients ask for and that have no rows here.
 pub const EMPTY: &[(&str, &[(&str, DataType)])] = &[
     (
@@ -119,9 +143,49 @@ pub const EMPTY: &[(&str, &[(&str, DataType)])] = &[
             ("indexdef", DataType::Utf8),
         ],
     ),
+    (
+        "pg_available_extensions",
+        &[
+            ("name", DataType::Utf8),
+            ("default_version", DataType::Utf8),
+            ("installed_version", DataType::Utf8),
+            ("comment", DataType::Utf8),
+        ],
+    ),
+    (
+        "pg_policies",
+        &[
+            ("schemaname", DataType::Utf8),
+            ("tablename", DataType::Utf8),
+            ("policyname", DataType::Utf8),
+            ("permissive", DataType::Utf8),
+            ("cmd", DataType::Utf8),
+            ("qual", DataType::Utf8),
+            ("with_check", DataType::Utf8),
+        ],
+    ),
+    (
+        "pg_sequences",
+        &[
+            ("schemaname", DataType::Utf8),
+            ("sequencename", DataType::Utf8),
+            ("sequenceowner", DataType::Utf8),
+            ("data_type", DataType::Utf8),
+            ("last_value", DataType::Int64),
+        ],
+    ),
+    (
+        "pg_rules",
+        &[
+            ("schemaname", DataType::Utf8),
+            ("tablename", DataType::Utf8),
+            ("rulename", DataType::Utf8),
+            ("definition", DataType::Utf8),
+        ],
+    ),
 ];
 
-/// Whether a table of the catalogue has this name and no rows.
-pub fn is_empty(name: &str) -> bool {
-    EMPTY.iter().any(|(empty, _)| *empty == name)
+/// Whether a table of the catalogue has this name and is made here alone.
+pub fn is_ours(name: &str) -> bool {
+    USERS.contains(&name) || EMPTY.iter().any(|(empty, _)| *empty == name)
 }

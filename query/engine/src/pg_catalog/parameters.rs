@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, IntervalMonthDayNano};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
@@ -174,19 +174,7 @@ fn value_of(value: &ParameterValue, to: &DataType) -> std::result::Result<Scalar
 /// The Arrow type of a parameter. A numeric has as many digits behind its point as were written.
 fn arrow_type(kind: &ParameterKind, value: &ParameterValue) -> DataType {
     match kind {
-        ParameterKind::Bool => DataType::Boolean,
-        ParameterKind::Int | ParameterKind::Oid => DataType::Int64,
-        ParameterKind::Float => DataType::Float64,
         ParameterKind::Numeric => DataType::Decimal128(38, scale_of(value)),
-        ParameterKind::Text => DataType::Utf8,
-        ParameterKind::Bytes => DataType::Binary,
-        ParameterKind::Date => DataType::Date32,
-        ParameterKind::Time => DataType::Time64(TimeUnit::Microsecond),
-        ParameterKind::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-        ParameterKind::TimestampTz => {
-            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-        }
-        ParameterKind::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
         ParameterKind::List(item) => {
             let largest = match value {
                 ParameterValue::List(items) => items.iter().max_by_key(|item| scale_of(item)),
@@ -195,6 +183,7 @@ fn arrow_type(kind: &ParameterKind, value: &ParameterValue) -> DataType {
             let item = arrow_type(item, largest.unwrap_or(&ParameterValue::Null));
             DataType::List(Field::new_list_field(item, true).into())
         }
+        other => other.arrow_type(),
     }
 }
 

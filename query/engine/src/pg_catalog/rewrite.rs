@@ -157,7 +157,7 @@ fn is_of_catalogue(reference: &TableReference) -> bool {
         Some(schema) => schema == PG_CATALOG || schema == INFORMATION_SCHEMA,
         None => {
             let name = reference.table();
-            PG_CATALOG_TABLES.contains(&name) || own_tables::is_empty(name)
+            PG_CATALOG_TABLES.contains(&name) || own_tables::is_ours(name)
         }
     }
 }
@@ -170,7 +170,7 @@ mod tests {
     use datafusion::sql::sqlparser::parser::Parser;
 
     use super::*;
-    use crate::pg_catalog::output::MARK;
+    use crate::pg_catalog::output::SEPARATOR;
 
     fn query(sql: &str) -> Box<Query> {
         let mut parsed = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
@@ -248,7 +248,7 @@ mod tests {
         ] {
             let mut query = query(sql);
             column_names::name_columns(&mut query);
-            assert_eq!(query.to_string().replace(MARK, "|"), expected);
+            assert_eq!(query.to_string().replace(SEPARATOR, "|"), expected);
         }
     }
 }

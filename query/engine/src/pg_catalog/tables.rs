@@ -22,7 +22,7 @@ use crate::catalog::described::Described;
 use crate::catalog::{CATALOG, INFORMATION_SCHEMA, SCHEMA};
 use crate::pg_catalog::functions::Relations;
 use crate::pg_catalog::names::{Names, PROC_COLUMNS, RegType};
-use crate::pg_catalog::own_tables::{EMPTY, OWNER, roles, settings};
+use crate::pg_catalog::own_tables::{EMPTY, OWNER, USERS, roles, settings, users};
 use crate::pg_catalog::{PG_CATALOG, information_schema};
 
 /// The number of `pg_class` itself, which says what a comment is about.
@@ -99,6 +99,9 @@ pub async fn schema(context: &SessionContext, described: &[Described]) -> Result
             _ => memory(completed(rows(context, &stock, name).await?)?)?,
         };
         schema.register_table((*name).to_owned(), table)?;
+    }
+    for name in USERS {
+        schema.register_table(name.to_owned(), memory(users()?)?)?;
     }
     for (name, columns) in EMPTY {
         let fields: Vec<Field> = columns

@@ -13,8 +13,9 @@ use headframe_query_front::reports::Row;
 /// The steps that say the daemon took the block; one that did is found, whatever became of it.
 const TAKEN: &str = "'accepted', 'confirmed', 'orphaned', 'matured'";
 
-/// One row a block. `$1` is a pool or null, `$2` a miner or null.
-fn blocks_sql() -> String {
+/// One row a block, with `taken` 1 where the daemon took it. `$1` is a pool or null, `$2` a miner
+/// or null.
+pub fn taken_sql() -> String {
     format!(
         "SELECT hash, min(seq) AS cursor, first_value(pool ORDER BY seq, \"row\") AS pool, \
          first_value(miner ORDER BY seq, \"row\") AS miner, first_value(worker ORDER BY seq, \
@@ -33,7 +34,7 @@ pub async fn answer(service: &QueryService, page: &BlocksPage) -> Result<Value, 
         "SELECT cursor, pool, hash, height, status, found_at, updated_at, miner, worker, \
          CAST(network_difficulty AS VARCHAR) AS network_difficulty, CAST(reward_atomic AS VARCHAR) \
          AS reward_atomic, reason FROM ({}) WHERE cursor < $3 ORDER BY cursor DESC LIMIT {}",
-        blocks_sql(),
+        taken_sql(),
         page.limit + 1
     );
     let mut blocks = rows(
@@ -61,7 +62,7 @@ pub async fn by_pool(
         "SELECT pool, status, count(*) AS blocks, sum(taken) AS found, max(CASE WHEN taken = 1 \
          THEN height END) AS height, max(CASE WHEN taken = 1 THEN found_at END) AS found_at FROM \
          ({}) GROUP BY pool, status ORDER BY pool, status LIMIT 1000",
-        blocks_sql()
+        taken_sql()
     );
     let mut pools: BTreeMap<String, Vec<Row>> = BTreeMap::new();
     for row in rows(service, sql, json!([Value::Null, miner])).await? {

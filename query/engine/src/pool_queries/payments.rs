@@ -3,17 +3,26 @@
 
 use serde_json::{Value, json};
 
+mod sent;
 mod why;
 
+use crate::pool_queries::payouts::cut;
 use crate::pool_queries::rows;
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
 use headframe_query_front::access::Principal;
-use headframe_query_front::reports::Row;
+use headframe_query_front::reports::{PaymentsPage, Row};
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
+pub use sent::sent;
 use why::{Facts, why};
 
-/// Rows of payments: one a payment and destination, with its last step.
+/// Payments that the reasons follow from.
+const NEWEST: usize = 50;
+/// More rows than a message has.
+const ROWS: i64 = 1 << 20;
+
+/// Rows of payments: one a payment and destination, with its last step. The cursor is the place of
+/// its first one, which no later step changes.
 fn payments_sql(condition: &str) -> String {
     format!(
         "SELECT payment, account, address, last_value(step ORDER BY seq) AS step, min(event_time) \
@@ -21,45 +30,38 @@ fn payments_sql(condition: &str) -> String {
          seq) AS VARCHAR) AS amount_atomic, CAST(last_value(sent_atomic ORDER BY seq) AS VARCHAR) \
          AS sent_atomic, CAST(last_value(network_fee_atomic ORDER BY seq) AS VARCHAR) AS \
          network_fee_atomic, last_value(tx_id ORDER BY seq) AS tx_id, last_value(reason ORDER BY \
-         seq) AS reason, max(seq) AS cursor FROM payments WHERE {condition} GROUP BY payment, \
-         account, address ORDER BY cursor DESC, account"
+         seq) AS reason, min(seq * {ROWS} + \"row\") AS cursor FROM payments WHERE \
+         {condition} GROUP BY payment, account, address"
     )
 }
 
-/// The newest payments, of one step if wanted.
+/// A page of payments, newest first, and the cursor of the next one.
 pub async fn list(
     service: &QueryService,
     pool: &str,
-    step: Option<&str>,
-    limit: usize,
+    page: &PaymentsPage,
 ) -> Result<Value, QueryError> {
-    let sql = format!(
-        "SELECT * FROM ({}) WHERE $2 IS NULL OR step = $2 ORDER BY cursor DESC, account LIMIT \
-         {limit}",
-        payments_sql("pool = $1")
-    );
-    Ok(json!({"pool": pool, "payments": rows(service, sql, json!([pool, step])).await?}))
+    let (payments, next) = list_page(service, pool, None, page).await?;
+    Ok(json!({"pool": pool, "payments": payments, "next": next}))
 }
 
-/// The newest entries of the ledger, of one account if wanted.
-pub async fn ledger(
+/// The rows of a page, of one account if wanted, and the cursor of the next one.
+async fn list_page(
     service: &QueryService,
     pool: &str,
     account: Option<&str>,
-    limit: usize,
-) -> Result<Value, QueryError> {
+    page: &PaymentsPage,
+) -> Result<(Vec<Row>, Option<Value>), QueryError> {
     let sql = format!(
-        "SELECT entry_time, debit_account, credit_account, CAST(amount_atomic AS VARCHAR) AS \
-         amount_atomic, cause_kind, cause, reason FROM ledger WHERE pool = $1 AND ($2 IS NULL OR \
-         debit_account = $2 OR credit_account = $2) ORDER BY entry_time DESC, debit_account, \
-         credit_account LIMIT {limit}"
+        "SELECT * FROM ({}) WHERE ($3 IS NULL OR step = $3) AND cursor < $4 ORDER BY cursor DESC \
+         LIMIT {}",
+        payments_sql("pool = $1 AND ($2 IS NULL OR account = $2)"),
+        page.limit + 1
     );
-    let entries = rows(service, sql, json!([pool, account])).await?;
-    let sql = "SELECT account, CAST(balance_atomic AS VARCHAR) AS balance_atomic FROM balances \
-               WHERE pool = $1 AND ($2 IS NULL OR account = $2) AND ($2 IS NOT NULL OR account NOT \
-               LIKE '%:%' OR account = 'immature:fee') ORDER BY account";
-    let balances = rows(service, sql.to_owned(), json!([pool, account])).await?;
-    Ok(json!({"pool": pool, "balances": balances, "entries": entries}))
+    let before = page.before.unwrap_or(i64::MAX);
+    let params = json!([pool, account, page.step, before]);
+    let found = rows(service, sql, params).await?;
+    Ok(cut(found, page.limit, "cursor"))
 }
 
 /// One miner: balances, payments, and the reasons why the rest is not paid. A stranger gets no
@@ -69,7 +71,7 @@ pub async fn miner(
     rules: &PaymentRules,
     payer: Option<&PayerStatus>,
     miner: &str,
-    limit: usize,
+    page: &PaymentsPage,
     principal: &Principal,
 ) -> Result<Value, QueryError> {
     let pool = &rules.pool;
@@ -83,15 +85,18 @@ pub async fn miner(
         row.and_then(|row| row["balance_atomic"].as_str()?.parse().ok())
             .unwrap_or_default()
     };
-    let mut list = rows(
-        service,
-        format!(
-            "{} LIMIT {limit}",
-            payments_sql("pool = $1 AND account = $2")
-        ),
-        json!([pool, miner]),
-    )
-    .await?;
+    let (mut list, next) = list_page(service, pool, Some(miner), page).await?;
+    // The reasons follow from the newest payments, whichever page is wanted.
+    let newest = match page.before {
+        None => list.clone(),
+        Some(_) => {
+            let first = PaymentsPage {
+                limit: NEWEST,
+                ..PaymentsPage::default()
+            };
+            list_page(service, pool, Some(miner), &first).await?.0
+        }
+    };
     let sql = "SELECT kind, account, CAST(amount_atomic AS VARCHAR) AS amount_atomic, reason, \
                event_time FROM instructions \
                WHERE pool = $1 AND (account = $2 OR account IS NULL) AND kind IN ('threshold', \
@@ -112,11 +117,11 @@ pub async fn miner(
         immature: balance("immature:"),
         threshold,
         said: &said,
-        list: &list,
+        list: &newest,
         interval_s: rules.interval_s,
     };
     // Only who has nothing here is looked for elsewhere.
-    let elsewhere = match (found.is_empty(), list.is_empty()) {
+    let elsewhere = match (found.is_empty(), newest.is_empty()) {
         (true, true) => elsewhere(service, pool, miner).await?,
         _ => Vec::new(),
     };
@@ -136,6 +141,7 @@ pub async fn miner(
         "paid_atomic": paid.as_ref().and_then(|row| row["paid"].as_str()).unwrap_or("0"),
         "why": why,
         "payments": list,
+        "next": next,
     }))
 }
 

@@ -134,7 +134,7 @@ pub async fn key(service: &QueryService, own: Option<&str>) -> Result<Value, Que
 }
 
 /// A page of rows, and the cursor of the next one.
-fn cut(mut rows: Vec<Row>, limit: usize, cursor: &str) -> (Vec<Row>, Option<Value>) {
+pub(super) fn cut(mut rows: Vec<Row>, limit: usize, cursor: &str) -> (Vec<Row>, Option<Value>) {
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next = rows

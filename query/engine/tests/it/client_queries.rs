@@ -31,6 +31,18 @@ const GRAFANA: &[CatalogQuery] = &[
         &[],
     ),
     query(
+        "Grafana: tables of its editor",
+        "SELECT CASE WHEN quote_ident(table_schema) IN (SELECT CASE WHEN trim(s[i]) = '\"$user\"' \
+         THEN user ELSE trim(s[i]) END FROM \
+         generate_series(array_lower(string_to_array(current_setting('search_path'),','),1), \
+         array_upper(string_to_array(current_setting('search_path'),','),1)) AS i, \
+         string_to_array(current_setting('search_path'),',') s) THEN quote_ident(table_name) ELSE \
+         quote_ident(table_schema) || '.' || quote_ident(table_name) END AS \"table\" FROM \
+         information_schema.tables WHERE quote_ident(table_schema) NOT IN ('information_schema', \
+         'pg_catalog', '_timescaledb_cache') AND table_name = 'shares'",
+        &[&["shares"]],
+    ),
+    query(
         "Grafana: columns of a table",
         "SELECT quote_ident(column_name) AS \"column\", data_type AS \"type\" FROM \
          information_schema.columns WHERE quote_ident(table_name) = 'shares' AND column_name = \
@@ -77,6 +89,15 @@ const BI: &[CatalogQuery] = &[
          pk.column_name WHERE c.table_schema !~ '^information_schema|catalog_history|pg_' AND \
          c.table_name = 'shares' AND c.ordinal_position = 1",
         &[&["event_time", "timestamptz", "0", "false"]],
+    ),
+    query(
+        "ADBC: keys of a table",
+        "SELECT con.conname, ARRAY_AGG(attr.attname) AS colnames FROM pg_catalog.pg_constraint AS \
+         con CROSS JOIN UNNEST(conkey) AS conkeys INNER JOIN pg_catalog.pg_class AS cls ON cls.oid \
+         = con.conrelid INNER JOIN pg_catalog.pg_attribute AS attr ON attr.attnum = conkeys AND \
+         cls.oid = attr.attrelid WHERE con.contype IN ('c', 'u', 'p') AND cls.relname = 'shares' \
+         GROUP BY conname, contype",
+        &[],
     ),
     query(
         "Metabase: enumerations",
@@ -209,6 +230,60 @@ const DRIVERS: &[CatalogQuery] = &[
          pg_catalog.pg_attribute a JOIN pg_catalog.pg_index i ON (a.attrelid = i.indrelid)) result \
          WHERE result.a_attnum = (result.keys).x ORDER BY result.key_seq",
         &[],
+    ),
+    query(
+        "psqlODBC: keys of a table",
+        "select 'headframe'::name as \"PKTABLE_CAT\", ta.attname, ia.attnum, ic.relname from \
+         pg_catalog.pg_attribute ta, pg_catalog.pg_attribute ia, pg_catalog.pg_class tc, \
+         pg_catalog.pg_index i, pg_catalog.pg_namespace n, pg_catalog.pg_class ic where tc.relname \
+         = 'shares' AND n.nspname = 'public' AND tc.oid = i.indrelid AND n.oid = tc.relnamespace \
+         AND i.indisprimary = 't' AND ia.attrelid = i.indexrelid AND ta.attrelid = i.indrelid AND \
+         ta.attnum = i.indkey[ia.attnum-1] AND (NOT ta.attisdropped) AND (NOT ia.attisdropped) AND \
+         ic.oid = i.indexrelid order by ia.attnum",
+        &[],
+    ),
+    query(
+        "psqlODBC: who owns a table",
+        "select relname, usename, nspname, 'x'::\"char\" from pg_catalog.pg_namespace, \
+         pg_catalog.pg_class, pg_catalog.pg_user where nspname like 'public' and relname like \
+         'shares' and pg_namespace.oid = relnamespace and relkind in ('r', 'v') and \
+         pg_user.usesysid = relowner",
+        &[&["shares", "headframe", "public", "x"]],
+    ),
+    query(
+        "whoever asks for his rights",
+        "SELECT grantee, table_name, privilege_type FROM information_schema.table_privileges WHERE \
+         table_name = 'shares'",
+        &[&["PUBLIC", "shares", "SELECT"]],
+    ),
+    query(
+        "pgAdmin: where the server is",
+        "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_postmaster_start_time() IS NULL, \
+         inet_server_port(), txid_current_if_assigned()",
+        &[&["false", "true", "-", "-"]],
+    ),
+    query(
+        "DBeaver: what there is none of",
+        "SELECT (SELECT count(*) FROM pg_catalog.pg_policies) + (SELECT count(*) FROM \
+         pg_catalog.pg_rules) + (SELECT count(*) FROM pg_catalog.pg_sequences) + (SELECT count(*) \
+         FROM pg_catalog.pg_available_extensions) + (SELECT count(*) FROM \
+         information_schema.sequences) + (SELECT count(*) FROM information_schema.triggers) AS n",
+        &[&["0"]],
+    ),
+    query(
+        "DBD::Pg: conditions of a column",
+        "SELECT pg_catalog.pg_get_constraintdef(oid) FROM pg_catalog.pg_constraint WHERE contype = \
+         'c' AND conrelid = 16400 AND conkey = '{1}'",
+        &[],
+    ),
+    query(
+        "DBD::Pg: columns of a table",
+        "SELECT a.attname, CASE a.attnotnull WHEN 't' THEN 0 ELSE 1 END AS \"NULLABLE\", CASE \
+         a.attnotnull WHEN 't' THEN 'NO' ELSE 'YES' END AS \"IS_NULLABLE\", CASE c.relkind WHEN \
+         'f' THEN 1 END AS \"FOREIGN\" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c \
+         ON (a.attrelid = c.oid) WHERE a.attnum >= 0 AND c.relname = 'shares' AND a.attname IN \
+         ('pool', 'block_hash') ORDER BY a.attnum",
+        &[&["pool", "0", "NO", "-"], &["block_hash", "1", "YES", "-"]],
     ),
     query(
         "a subquery that needs its row",

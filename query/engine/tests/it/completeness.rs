@@ -1,9 +1,11 @@
 //! An answer says through where it is complete, and never claims more than it has.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::http::StatusCode;
 use headframe_query_engine::Tail;
+use headframe_query_engine::rows_in_memory::RowsInMemory;
 use headframe_schemas::stream::shares::Shares;
 use serde_json::json;
 
@@ -38,7 +40,7 @@ async fn a_truncated_tail_says_so() {
     let rows = ten_shares();
     let mut script = split(&rows, 6, 10);
     script.tails = vec![Tail {
-        batches: vec![rows.slice(6, 2)],
+        rows: Arc::new(RowsInMemory::new(vec![rows.slice(6, 2)])),
         after: 6,
         through: 8,
         truncated: true,
@@ -76,7 +78,7 @@ async fn a_gap_between_storage_and_memory_is_never_bridged() {
     let rows = ten_shares();
     let mut script = split(&rows, 6, 10);
     script.tails = vec![Tail {
-        batches: vec![rows.slice(8, 2)],
+        rows: Arc::new(RowsInMemory::new(vec![rows.slice(8, 2)])),
         after: 8,
         through: 10,
         truncated: false,
@@ -94,7 +96,7 @@ async fn a_gap_that_closes_when_looked_at_again_is_none() {
     let rows = ten_shares();
     let mut script = split(&rows, 6, 10);
     let gap = Tail {
-        batches: vec![rows.slice(8, 2)],
+        rows: Arc::new(RowsInMemory::new(vec![rows.slice(8, 2)])),
         after: 8,
         through: 10,
         truncated: false,

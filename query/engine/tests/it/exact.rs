@@ -1,5 +1,9 @@
 //! Each row is in the answer exactly once, wherever the border between storage and memory lies.
 
+use std::sync::Arc;
+
+use headframe_query_engine::rows_in_memory::RowsInMemory;
+use headframe_query_engine::union::newer_than;
 use headframe_query_engine::{Source, Tail};
 use headframe_query_front::At;
 use headframe_schemas::stream::shares::Shares;
@@ -146,7 +150,7 @@ proptest! {
             }],
             rollup: vec![],
             tails: vec![Tail {
-                batches: headframe_query_engine::union::newer_than(&pieces, after).unwrap(),
+                rows: Arc::new(RowsInMemory::new(newer_than(&pieces, after).unwrap())),
                 after,
                 through: last,
                 truncated: false,

@@ -24,13 +24,13 @@ const ENDLESS: &str = "SELECT a.value AS n, 'some text to fill the pipe with' AS
 const SILENT: &str =
     "SELECT count(*) AS n FROM generate_series(1, 1000000000000) AS a WHERE a.value % 7 = 3";
 
-/// Waits for a fact, at most a minute.
+/// Waits for a fact, at most four minutes.
 async fn until(what: &str, mut fact: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(240);
     while !fact().await {
         assert!(
             tokio::time::Instant::now() < deadline,
-            "{what} did not come true in a minute"
+            "{what} did not come true in four minutes"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
@@ -30,14 +31,20 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What the stream holds, and how much of it is stored.
 pub struct World {
     rows: Mutex<RecordBatch>,
-    last: Mutex<i64>,
+    pub last: Mutex<i64>,
     stored: Mutex<i64>,
     /// Rows up to here are dropped from the table.
-    dropped: Mutex<i64>,
+    pub dropped: Mutex<i64>,
     tail: Arc<Tail>,
 }
 
 struct Lake(Arc<World>);
+
+/// The same rows, the last one first: files of a table lie in no order.
+fn backwards(rows: &RecordBatch) -> RecordBatch {
+    let indices = UInt64Array::from_iter_values((0..rows.num_rows() as u64).rev());
+    take_record_batch(rows, &indices).unwrap()
+}
 
 #[async_trait]
 impl Tables for Lake {
@@ -45,7 +52,7 @@ impl Tables for Lake {
         let rows = self.0.rows.lock().unwrap().clone();
         let (stored, last) = (*self.0.stored.lock().unwrap(), *self.0.last.lock().unwrap());
         let first = *self.0.dropped.lock().unwrap() + 1;
-        let raw = Scripted::new(&Shares, split(&rows, stored, last))
+        let raw = Scripted::new(&Shares, split(&backwards(&rows), stored, last))
             .raw(at)
             .await?;
         let oldest = (first <= stored).then_some(OldestRow {
@@ -67,20 +74,50 @@ impl LastSeq for Lake {
 }
 
 impl World {
+    /// Nothing happened yet.
+    pub fn empty() -> Arc<Self> {
+        Arc::new(Self {
+            rows: Mutex::new(raw_batch(&Shares, &[])),
+            last: Mutex::new(0),
+            stored: Mutex::new(0),
+            dropped: Mutex::new(0),
+            tail: Arc::new(Tail::new(0, 1 << 30)),
+        })
+    }
+
     /// Messages with so many rows each; a row with the number 13 is refused. Their places.
     pub fn push(&self, messages: &[i64]) -> Vec<String> {
+        let messages: Vec<Vec<&str>> = messages
+            .iter()
+            .map(|count| vec!["m1"; *count as usize])
+            .collect();
+        self.push_of(&messages)
+    }
+
+    /// Messages with a row of each of these miners, where a row of nobody is left out; the worker
+    /// of a row is its place.
+    pub fn push_of(&self, messages: &[Vec<&str>]) -> Vec<String> {
         let mut last = self.last.lock().unwrap();
         let (first, mut rows, mut ids) = (*last + 1, Vec::new(), Vec::new());
-        for count in messages {
+        for miners in messages {
             *last += 1;
             let time = DAY + *last * 1_000_000;
-            for row in 0..*count {
+            for (row, miner) in (0..).zip(miners) {
+                if miner.is_empty() {
+                    continue;
+                }
                 if row == 13 {
                     rows.push(bad_row(*last, row, time, "bad"));
                     continue;
                 }
                 let outcome = if row % 2 == 0 { "accepted" } else { "stale" };
-                rows.push(raw_row(*last, row, time, share(time, "w", outcome, *last)));
+                let worker = match *miner {
+                    "m1" => "w".to_owned(),
+                    _ => format!("{last}.{row}"),
+                };
+                let mut share = share(time, &worker, outcome, *last);
+                share["miner"] = (*miner).into();
+                rows.push(raw_row(*last, row, time, share));
                 ids.push(format!("{last}.{row}"));
             }
         }
@@ -112,13 +149,13 @@ pub async fn server(config: QueryConfig) -> (Router, Arc<World>) {
 
 /// A server that does not answer its socket yet, and what it is about.
 pub async fn bind(config: QueryConfig) -> (BoundServer, Arc<World>) {
-    let world = Arc::new(World {
-        rows: Mutex::new(raw_batch(&Shares, &[])),
-        last: Mutex::new(0),
-        stored: Mutex::new(0),
-        dropped: Mutex::new(0),
-        tail: Arc::new(Tail::new(0, 1 << 30)),
-    });
+    let world = World::empty();
+    let bound = bind_over(&world, config, Services::default()).await;
+    (bound, world)
+}
+
+/// The same about this world, with what else there is.
+pub async fn bind_over(world: &Arc<World>, config: QueryConfig, others: Services) -> BoundServer {
     let lake = Arc::new(Lake(world.clone()));
     let source = || StreamSource::new(&Shares, world.tail.clone(), lake.clone(), lake.clone());
     let engine = Engine::new(config.clone(), vec![Arc::new(source())], vec![]).unwrap();
@@ -129,9 +166,9 @@ pub async fn bind(config: QueryConfig) -> (BoundServer, Arc<World>) {
             reports: Arc::new(SqlReports::new(&config, engine)),
         }),
         live_tails: vec![Arc::new(source())],
-        ..Services::default()
+        ..others
     };
-    (Server::bind(config, services).await.unwrap(), world)
+    Server::bind(config, services).await.unwrap()
 }
 
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -157,7 +194,19 @@ impl Client {
     }
 
     pub async fn open_path(router: &Router, path: &str, last_id: Option<&str>) -> Self {
+        Self::open_as(router, None, path, last_id).await
+    }
+
+    pub async fn open_as(
+        router: &Router,
+        token: Option<&str>,
+        path: &str,
+        last_id: Option<&str>,
+    ) -> Self {
         let mut request = Request::get(path).header("host", "127.0.0.1");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
@@ -278,6 +327,21 @@ async fn a_condition_chooses_rows_of_history_and_of_what_comes() {
         let answer = send(&router, request(&format!("?where={wrong}"))).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn progress_tells_how_far_no_row_is_meant() {
+    let (router, world) = server(config()).await;
+    let query = "?where=outcome%20=%20'nothing'";
+    let mut client = Client::open(&router, query, None).await;
+    client.rows_until("ready").await;
+    world.push(&[2]);
+    let mut last = client.event().await.unwrap();
+    while last.id.as_deref() != Some("1") {
+        assert_eq!(last.name, "progress", "{last:?}");
+        last = client.event().await.unwrap();
+    }
+    assert_eq!(last.data, serde_json::json!({"complete_through": 1}));
 }
 
 fn request(query: &str) -> Request<Body> {

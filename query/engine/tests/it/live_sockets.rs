@@ -84,6 +84,11 @@ async fn a_websocket_is_sent_the_same_events() {
     running.world.push(&[1]);
     let row = json!({"event": "row", "id": "2.0", "data": {"outcome": "accepted"}});
     assert_eq!(event(&mut socket).await, Some(row));
+    // A token that was not needed changes nothing.
+    let token = Message::Text("{\"token\": \"any\"}".into());
+    socket.send(token).await.unwrap();
+    running.world.push(&[1]);
+    assert_eq!(event(&mut socket).await.unwrap()["id"], "3.0");
     // A page of the server itself may, one of another site may not.
     let own = format!("http://{}", running.address);
     assert!(open(&running, "", Some(&own)).await.is_ok());

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod access;
+#[allow(dead_code)]
+#[path = "../../../front/tests/it/account_store.rs"]
+mod account_store;
 #[path = "../../../../pipelines/tests/it/cases.rs"]
 mod cases;
 mod client_queries;
@@ -12,13 +15,17 @@ mod exact;
 mod formats;
 mod limits;
 mod live;
+mod live_own;
 mod live_query;
 mod live_sockets;
+mod matrix;
+mod other_pools;
 mod output_limits;
 mod own_rows;
 mod past;
 mod payments;
 mod pg_catalog;
+mod pool_charts;
 mod probes;
 mod read_only;
 mod rest;

@@ -23,7 +23,7 @@ use crate::server::{Answer, config, engines, send};
 const READER: &str = "a-token-of-20-letters";
 
 #[derive(Default)]
-struct Notebook(Mutex<Vec<Instruction>>);
+pub struct Notebook(Mutex<Vec<Instruction>>);
 
 #[async_trait::async_trait]
 impl PaymentService for Notebook {
@@ -220,6 +220,31 @@ async fn orders_beyond_all_money_and_times_beyond_all_clocks_are_refused() {
 }
 
 #[tokio::test]
+async fn sent_payments_are_told_without_whom_they_paid() {
+    let (router, _) = server(config()).await;
+    let request = Request::get("/api/v1/pool/payments").header("host", "127.0.0.1");
+    let answer = send(&router, request.body(Body::empty()).unwrap()).await;
+    let found = answer.json();
+    assert_eq!(
+        (&found["paid_atomic"], &found["payees"]),
+        (&json!("1"), &json!(1))
+    );
+    let payments = found["payments"].as_array().unwrap();
+    assert_eq!(
+        payments.len(),
+        1,
+        "one is under review and one was taken back"
+    );
+    assert_eq!(
+        (&payments[0]["step"], &payments[0]["payees"]),
+        (&json!("confirmed"), &json!(1))
+    );
+    for secret in ["4Ann", "SECRET"] {
+        assert!(!answer.text().contains(secret), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn only_a_payment_under_review_is_resolved() {
     let (router, notebook) = server(config()).await;
     let resolve = |payment: &str| {
@@ -291,4 +316,49 @@ async fn strangers_get_no_words_of_the_operators_or_the_wallets() {
     assert!(!page(&router, None).await.1.contains("SECRET"));
     let (router, _) = server(config()).await;
     assert!(page(&router, None).await.1.contains("SECRET"));
+}
+
+#[tokio::test]
+async fn payments_and_the_ledger_are_walked_a_page_at_a_time() {
+    let (router, _) = server(config()).await;
+    let get = async |path: &str| {
+        let request = Request::get(path).header("host", "127.0.0.1");
+        send(&router, request.body(Body::empty()).unwrap()).await
+    };
+    for (path, list) in [
+        ("/api/v1/payments?", "payments"),
+        ("/api/v1/ledger?", "entries"),
+        ("/api/v1/ledger?account=miner:4Ann&", "entries"),
+        ("/api/v1/miners/4Ann/payments?", "payments"),
+    ] {
+        let all = get(&format!("{path}limit=1000")).await.json();
+        assert_eq!(all["next"], Value::Null, "{path}");
+        let all = all[list].as_array().unwrap().clone();
+        assert!(!all.is_empty(), "{path}");
+        for limit in 1..=all.len() {
+            let (mut walked, mut page) = (Vec::new(), format!("{path}limit={limit}"));
+            loop {
+                let answer = get(&page).await;
+                let rows = answer.json()[list].as_array().unwrap().clone();
+                assert!(rows.len() <= limit, "{page}");
+                walked.extend(rows);
+                let link = answer.header("link");
+                let Some((address, _)) = link.split_once('>') else {
+                    assert_eq!(answer.json()["next"], Value::Null, "{page}");
+                    break;
+                };
+                page = address.trim_start_matches('<').to_owned();
+            }
+            assert_eq!(walked, all, "{path} by {limit}");
+        }
+    }
+    let ledger = get("/api/v1/ledger?limit=1000").await.json();
+    assert!(ledger["entries"].as_array().unwrap().len() >= 3, "{ledger}");
+    for wrong in [
+        "/api/v1/ledger?before=7",
+        "/api/v1/ledger?before=x.1",
+        "/api/v1/payments?before=7.1",
+    ] {
+        assert_eq!(get(wrong).await.code(), "bad_request", "{wrong}");
+    }
 }

@@ -89,6 +89,14 @@ async fn a_session_knows_whose_it_is() {
 }
 
 #[tokio::test]
+async fn a_format_of_explain_that_there_is_not_is_no_defect_of_ours() {
+    let service = service(&config(), vec![shares()]);
+    let explained = answer_of(&service, "EXPLAIN (FORMAT JSON) SELECT 1", Vec::new()).await;
+    let state = explained.unwrap_err().sqlstate;
+    assert_eq!(state, Some(SqlState::FeatureNotSupported));
+}
+
+#[tokio::test]
 async fn numbers_of_relations_stay_and_lead_to_columns_and_comments() {
     let service = service(&config(), vec![shares()]);
     let find = "SELECT c.oid FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON \

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::scripted::{Scripted, raw_batch, raw_row, split};
 use crate::server::{Answer, config, engines, get, rows, send};
 
-fn now_us() -> i64 {
+pub fn now_us() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
@@ -68,12 +68,12 @@ const FOUND: &[(&str, i64, &str, &[&str])] = &[
     ("main", 14, "ff", &["candidate"]),
 ];
 
-fn source(stream: &'static dyn Stream, rows: Vec<Value>) -> Arc<dyn Source> {
+pub fn source(stream: &'static dyn Stream, rows: Vec<Value>) -> Arc<dyn Source> {
     let last = rows.len() as i64;
     Scripted::new(stream, split(&raw_batch(stream, &rows), last / 2, last))
 }
 
-fn shares() -> Arc<dyn Source> {
+pub fn shares() -> Arc<dyn Source> {
     let now = now_us();
     let row = |(index, (ago, pool, miner, worker, outcome, difficulty)): (usize, &Sent)| {
         let time = now - ago * 1_000_000;
@@ -86,7 +86,7 @@ fn shares() -> Arc<dyn Source> {
     source(&Shares, SENT.iter().enumerate().map(row).collect())
 }
 
-fn blocks() -> Arc<dyn Source> {
+pub fn blocks() -> Arc<dyn Source> {
     let now = now_us();
     let mut rows = Vec::new();
     for round in 0..4 {
@@ -109,7 +109,7 @@ fn blocks() -> Arc<dyn Source> {
     source(&Blocks, rows)
 }
 
-async fn router() -> Router {
+pub async fn router() -> Router {
     let services = Services {
         engines: engines(&config(), vec![shares(), blocks()]),
         ..Services::default()
@@ -117,18 +117,18 @@ async fn router() -> Router {
     Server::bind(config(), services).await.unwrap().router()
 }
 
-async fn ask(router: &Router, path: &str) -> Answer {
+pub async fn ask(router: &Router, path: &str) -> Answer {
     send(router, get(path)).await
 }
 
-async fn json_at(router: &Router, path: &str) -> Value {
+pub async fn json_at(router: &Router, path: &str) -> Value {
     let answer = ask(router, path).await;
     assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
     answer.json()
 }
 
 /// Within a part in a hundred: spans that end now have lengths that the test can only know roughly.
-fn close(found: &Value, wanted: f64) {
+pub fn close(found: &Value, wanted: f64) {
     let found = found
         .as_f64()
         .unwrap_or_else(|| panic!("{found} is no number"));

@@ -8,6 +8,7 @@ use arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use headframe_query_engine::Tail;
+use headframe_query_engine::rows_in_memory::RowsInMemory;
 use headframe_query_engine::union::newer_than;
 use headframe_query_front::At;
 use headframe_schemas::rollup::{self, TIERS};
@@ -127,7 +128,7 @@ pub async fn source(
         raw: vec![version(stored, older_than(pieces, stored))],
         rollup: vec![version(before, partials)],
         tails: vec![Tail {
-            batches: newer_than(pieces, stored).unwrap(),
+            rows: Arc::new(RowsInMemory::new(newer_than(pieces, stored).unwrap())),
             after: stored,
             through: last,
             truncated: false,

@@ -12,6 +12,7 @@ use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
+use headframe_query_engine::rows_in_memory::RowsInMemory;
 use headframe_query_engine::union::newer_than;
 use headframe_query_engine::{Live, Source, SourceError, Stored, StoredRows, Tail};
 use headframe_query_front::At;
@@ -266,7 +267,7 @@ pub fn split(rows: &RecordBatch, stored: i64, last: i64) -> Script {
             batches: vec![],
         }],
         tails: vec![Tail {
-            batches: newer_than(&batches, stored).unwrap(),
+            rows: Arc::new(RowsInMemory::new(newer_than(&batches, stored).unwrap())),
             after: stored,
             through: last,
             truncated: false,

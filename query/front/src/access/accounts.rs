@@ -21,6 +21,7 @@ use uses::Use;
 mod bearer;
 mod change;
 mod directory;
+mod ended_session;
 mod hex_text;
 pub mod login;
 mod password;
@@ -31,8 +32,10 @@ pub mod session;
 mod standing;
 pub mod store;
 mod throttle;
+mod token_login;
 mod uses;
 
+pub(crate) use bearer::TokenHolder;
 pub use bearer::TokenRefusal;
 pub use change::{AccountError, Actor, Listed, NewAccount};
 pub use login::{LoginError, ScramSecret, Wire};

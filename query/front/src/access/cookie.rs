@@ -13,6 +13,11 @@ use crate::access::accounts::session::LIFE_US;
 use crate::access::browser::check_local_program;
 use crate::peer::OverTls;
 
+/// The cookie of a session.
+const SESSION: &str = "headframe_session";
+/// The cookie of a sign-in that is going on.
+const ATTEMPT: &str = "headframe_oidc";
+
 /// Which of the two names of the cookie counts for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionCookie {
@@ -42,27 +47,47 @@ impl SessionCookie {
 
     /// The session's id that a request carries.
     pub(crate) fn session_id(self, headers: &HeaderMap) -> Option<&str> {
+        self.value(SESSION, headers)
+    }
+
+    /// What a browser keeps of its sign-in with an identity provider.
+    pub(crate) fn attempt(self, headers: &HeaderMap) -> Option<&str> {
+        self.value(ATTEMPT, headers)
+    }
+
+    fn value<'a>(self, name: &str, headers: &'a HeaderMap) -> Option<&'a str> {
+        let name = self.name(name);
         let cookies = headers.get_all(header::COOKIE).iter();
         cookies
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(';'))
             .filter_map(|cookie| cookie.trim().split_once('='))
-            .find(|(given, _)| *given == self.name())
+            .find(|(given, _)| *given == name)
             .map(|(_, id)| id)
     }
 
     /// The header that gives a browser a session.
     pub(crate) fn set(self, id: &str) -> Option<HeaderValue> {
-        self.value(id, LIFE_US / 1_000_000)
+        self.header(SESSION, id, LIFE_US / 1_000_000)
     }
 
     /// The header that takes it away.
     pub(crate) fn clear(self) -> Option<HeaderValue> {
-        self.value("", 0)
+        self.header(SESSION, "", 0)
     }
 
-    fn value(self, id: &str, max_age_s: i64) -> Option<HeaderValue> {
-        let name = self.name();
+    /// The header that makes a browser keep this of its sign-in for so long.
+    pub(crate) fn set_attempt(self, kept: &str, max_age_s: i64) -> Option<HeaderValue> {
+        self.header(ATTEMPT, kept, max_age_s)
+    }
+
+    /// The header that takes it away.
+    pub(crate) fn clear_attempt(self) -> Option<HeaderValue> {
+        self.header(ATTEMPT, "", 0)
+    }
+
+    fn header(self, name: &str, id: &str, max_age_s: i64) -> Option<HeaderValue> {
+        let name = self.name(name);
         let secure = match self {
             SessionCookie::Secure => "; Secure",
             SessionCookie::Plain => "",
@@ -72,10 +97,10 @@ impl SessionCookie {
         HeaderValue::try_from(text).ok()
     }
 
-    fn name(self) -> &'static str {
+    fn name(self, name: &str) -> String {
         match self {
-            SessionCookie::Secure => "__Host-headframe_session",
-            SessionCookie::Plain => "headframe_session",
+            SessionCookie::Secure => format!("__Host-{name}"),
+            SessionCookie::Plain => name.to_owned(),
         }
     }
 }

@@ -25,22 +25,12 @@ impl OngoingAccess {
         principal: &Principal,
         request: &Parts,
     ) -> Self {
-        let (mut kept, ()) = Request::new(()).into_parts();
-        kept.method = request.method.clone();
-        kept.uri = request.uri.clone();
-        kept.headers = request.headers.clone();
-        if let Some(peer) = request.extensions.get::<PeerAddress>() {
-            kept.extensions.insert(*peer);
-        }
-        if let Some(over_tls) = request.extensions.get::<OverTls>() {
-            kept.extensions.insert(*over_tls);
-        }
         Self {
             guard: guard.clone(),
             permission,
             subject,
             reads: principal.read_scope(),
-            request: kept,
+            request: kept_parts(request),
         }
     }
 
@@ -58,4 +48,19 @@ impl OngoingAccess {
             )),
         }
     }
+}
+
+/// What of a request the guard looks at.
+pub(super) fn kept_parts(request: &Parts) -> Parts {
+    let (mut kept, ()) = Request::new(()).into_parts();
+    kept.method = request.method.clone();
+    kept.uri = request.uri.clone();
+    kept.headers = request.headers.clone();
+    if let Some(peer) = request.extensions.get::<PeerAddress>() {
+        kept.extensions.insert(*peer);
+    }
+    if let Some(over_tls) = request.extensions.get::<OverTls>() {
+        kept.extensions.insert(*over_tls);
+    }
+    kept
 }

@@ -9,6 +9,8 @@ pub enum Permission {
     Probe,
     /// Nothing: the request itself proves who sends it, as a login does.
     Anybody,
+    /// The same for a browser that a page of another site sends, as an identity provider does.
+    Callback,
     /// Nothing where the pool's pages are public, else to read.
     PublicPage,
     /// The same, and the miner whose address the path names may see it as well.
@@ -30,6 +32,7 @@ impl Permission {
     pub const ALL: &[Permission] = &[
         Permission::Probe,
         Permission::Anybody,
+        Permission::Callback,
         Permission::PublicPage,
         Permission::MinerPage,
         Permission::Read,
@@ -42,7 +45,7 @@ impl Permission {
     /// As the documents write it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Permission::Probe | Permission::Anybody => "anybody",
+            Permission::Probe | Permission::Anybody | Permission::Callback => "anybody",
             Permission::PublicPage => "anybody where `query.public_pages` is on, else readers",
             Permission::MinerPage => {
                 "anybody where `query.public_pages` is on, else readers and the miner itself"
@@ -57,6 +60,11 @@ impl Permission {
         }
     }
 
+    /// Whether the request itself proves who sends it.
+    pub fn is_for_anybody(self) -> bool {
+        matches!(self, Permission::Anybody | Permission::Callback)
+    }
+
     /// Whether `query.public_pages` opens it to everybody.
     pub fn is_page(self) -> bool {
         matches!(self, Permission::PublicPage | Permission::MinerPage)
@@ -67,10 +75,10 @@ impl Permission {
 /// stream. Without a role there are the probes and the logins.
 pub fn allows(role: Option<&Role>, permission: Permission, subject: Option<&str>) -> bool {
     let Some(role) = role else {
-        return matches!(permission, Permission::Probe | Permission::Anybody);
+        return permission == Permission::Probe || permission.is_for_anybody();
     };
     match (role, permission) {
-        (_, Permission::Probe | Permission::Anybody) => true,
+        (_, Permission::Probe | Permission::Anybody | Permission::Callback) => true,
         (Role::Miner(own), Permission::MinerPage) => subject == Some(own),
         (Role::Miner(_), Permission::ReadRows) => true,
         (Role::Miner(_), _) => false,
@@ -92,6 +100,7 @@ mod tests {
     const EXPECTED: &[(Permission, &str)] = &[
         (Permission::Probe, "yyyyyyy"),
         (Permission::Anybody, "yyyyyyy"),
+        (Permission::Callback, "yyyyyyy"),
         (Permission::PublicPage, "ny-nyyy"),
         (Permission::MinerPage, "nyynyyy"),
         (Permission::Read, "ny-nyyy"),

@@ -47,6 +47,8 @@ pub enum Proof {
     Session,
     /// The password itself.
     Password,
+    /// A token that an issuer signed.
+    Jwt,
 }
 
 impl Principal {
@@ -108,9 +110,12 @@ impl Principal {
         self.allows(Permission::Read, None)
     }
 
-    /// Whether he is somebody of the account store.
+    /// Whether he is somebody in particular: of the account store, or by an issuer's word.
     pub fn is_account(&self) -> bool {
-        matches!(self.proof, Proof::Token | Proof::Session | Proof::Password)
+        matches!(
+            self.proof,
+            Proof::Token | Proof::Session | Proof::Password | Proof::Jwt
+        )
     }
 
     /// Whether he gives orders.
@@ -129,6 +134,7 @@ impl Proof {
             Proof::Token => "token",
             Proof::Session => "session",
             Proof::Password => "password",
+            Proof::Jwt => "jwt",
         }
     }
 }

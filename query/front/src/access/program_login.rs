@@ -3,7 +3,6 @@
 use axum::http::request::Parts;
 
 use crate::access::Guard;
-use crate::access::accounts::secret::looks_like_token;
 use crate::access::accounts::{TokenRefusal, Wire};
 use crate::access::browser::{check_local_program, check_same_site};
 use crate::error::{ErrorCode, QueryError};
@@ -31,12 +30,12 @@ impl Guard {
         if is_open && (password.is_empty() || self.accounts.is_none()) {
             return Ok(NO_TOKEN.to_owned());
         }
+        if matches!(self.holder(password), Some(Ok(_))) {
+            return Ok(password.to_owned());
+        }
         let Some(accounts) = &self.accounts else {
             return Err(self.refuse(TokenRefusal::Unknown, request));
         };
-        if looks_like_token(password) && accounts.bearer(password).is_ok() {
-            return Ok(password.to_owned());
-        }
         let LimitedAddress(peer) = LimitedAddress::from_request(request);
         let principal = accounts.check_password(wire, name, password, peer).await?;
         accounts

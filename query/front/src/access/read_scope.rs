@@ -9,7 +9,9 @@ use arrow::compute::kernels::cmp::eq;
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
-use headframe_schemas::{ReadPermission, Stream};
+use headframe_schemas::codec::PRODUCER_COLUMNS;
+use headframe_schemas::table::{INGEST_TIME, ROW, SEQ};
+use headframe_schemas::{Column, ReadPermission, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Principal, Proof, Role};
@@ -22,6 +24,15 @@ pub enum ReadScope {
     Nothing,
     /// The rows of the miner with this address, and no other table than has such rows.
     Miner(String),
+    /// The same with the places of the rows, which count everybody's. Only statements of our own
+    /// have it, and none that somebody typed a part of.
+    MinerPlaces {
+        /// The miner.
+        address: String,
+        /// The miner's condition, which chooses among its rows below the statement, and sees of
+        /// them what the miner does: no places.
+        condition: Option<String>,
+    },
     /// Every row of the tables that [`ReadPermission::Reader`] opens.
     Readers,
     /// Every row of every table.
@@ -48,6 +59,8 @@ pub struct OwnRows {
     pub address: String,
     /// Columns that are not shown.
     pub hidden: &'static [&'static str],
+    /// Whether their places are shown.
+    pub places: bool,
 }
 
 impl ReadScope {
@@ -55,14 +68,17 @@ impl ReadScope {
     pub fn of_stream(&self, stream: &dyn Stream) -> RowAccess {
         match (self, stream.read_permission()) {
             (ReadScope::Nothing, _) => RowAccess::Nothing,
-            (ReadScope::Miner(address), _) => match stream.miner_rows() {
-                Some(rows) => RowAccess::Own(OwnRows {
-                    column: rows.column,
-                    address: address.clone(),
-                    hidden: rows.hidden,
-                }),
-                None => RowAccess::Nothing,
-            },
+            (ReadScope::Miner(address) | ReadScope::MinerPlaces { address, .. }, _) => {
+                match stream.miner_rows() {
+                    Some(rows) => RowAccess::Own(OwnRows {
+                        column: rows.column,
+                        address: address.clone(),
+                        hidden: rows.hidden,
+                        places: matches!(self, ReadScope::MinerPlaces { .. }),
+                    }),
+                    None => RowAccess::Nothing,
+                }
+            }
             (ReadScope::Readers, ReadPermission::Personal) => RowAccess::Nothing,
             (ReadScope::Readers, ReadPermission::Reader) | (ReadScope::Everything, _) => {
                 RowAccess::All
@@ -73,7 +89,15 @@ impl ReadScope {
     /// The miner whose rows are all that is read.
     pub fn miner(&self) -> Option<&str> {
         match self {
-            ReadScope::Miner(address) => Some(address),
+            ReadScope::Miner(address) | ReadScope::MinerPlaces { address, .. } => Some(address),
+            _ => None,
+        }
+    }
+
+    /// The condition that chooses among the miner's rows.
+    pub fn condition(&self) -> Option<&str> {
+        match self {
+            ReadScope::MinerPlaces { condition, .. } => condition.as_deref(),
             _ => None,
         }
     }
@@ -99,7 +123,31 @@ impl RowAccess {
         *self != RowAccess::Nothing
     }
 
-    /// The columns of the stream that are shown, of these.
+    /// The columns of a stream that are shown: its own first, then where the row came from. Who
+    /// does not see every row does not see the numbers that count everybody's.
+    pub fn columns(&self, stream: &dyn Stream) -> Vec<Column> {
+        let columns = stream.columns().iter();
+        let mut columns: Vec<Column> = columns
+            .filter(|column| self.shows(column.name))
+            .copied()
+            .collect();
+        match self {
+            RowAccess::Nothing => {}
+            RowAccess::Own(own) => {
+                columns.push(INGEST_TIME);
+                if own.places {
+                    columns.extend([SEQ, ROW]);
+                }
+            }
+            RowAccess::All => {
+                columns.extend([INGEST_TIME, SEQ, ROW]);
+                columns.extend_from_slice(PRODUCER_COLUMNS);
+            }
+        }
+        columns
+    }
+
+    /// Whether a column of the stream is shown.
     pub fn shows(&self, column: &str) -> bool {
         match self {
             RowAccess::Nothing => false,
@@ -199,6 +247,7 @@ mod tests {
             column: "miner",
             address: "4A".to_owned(),
             hidden: &["ip"],
+            places: false,
         };
         let fields = ["miner", "ip"].map(|name| Field::new(name, DataType::Utf8, true));
         let mut fields = fields.to_vec();

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::TlsConfig;
+
 /// The `postgres` section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,6 +23,10 @@ pub struct PostgresConfig {
     pub idle_timeout_s: u64,
     /// The longest message of a client, in KiB.
     pub max_message_kib: usize,
+    /// Whether a session in clear is refused.
+    pub require_tls: bool,
+    /// The certificate of the wire; with one a client may ask for TLS.
+    pub tls: TlsConfig,
 }
 
 impl Default for PostgresConfig {
@@ -32,6 +38,8 @@ impl Default for PostgresConfig {
             login_timeout_ms: 10_000,
             idle_timeout_s: 3_600,
             max_message_kib: 4_096,
+            require_tls: false,
+            tls: TlsConfig::default(),
         }
     }
 }
@@ -45,6 +53,12 @@ pub enum PostgresConfigError {
          name a file with a token, or listen on 127.0.0.1"
     )]
     OpenToTheWorld(SocketAddr),
+    /// Nobody could come in.
+    #[error(
+        "postgres.require_tls is set but postgres.tls names no certificate: set \
+         postgres.tls.cert_file and key_file, which may be the files of query.tls"
+    )]
+    NoCertificate,
     /// A limit that nobody could keep.
     #[error("postgres.{key} is {value}; it must be from {least} to {most}")]
     Limit {
@@ -68,6 +82,9 @@ impl PostgresConfig {
             && !has_reader_token
         {
             return Err(PostgresConfigError::OpenToTheWorld(listen));
+        }
+        if self.require_tls && !self.tls.is_on() {
+            return Err(PostgresConfigError::NoCertificate);
         }
         let limits = [
             ("max_connections", self.max_connections as u64, 1, 100_000),
@@ -116,6 +133,14 @@ mod tests {
                 .contains("token_file")
         );
         assert_eq!(open.validate(true), Ok(()));
+        let closed = PostgresConfig {
+            require_tls: true,
+            ..open
+        };
+        assert_eq!(
+            closed.validate(true),
+            Err(PostgresConfigError::NoCertificate)
+        );
         let none = PostgresConfig {
             max_message_kib: 1,
             ..config

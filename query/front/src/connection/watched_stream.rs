@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use crate::connection::activity::Activity;
+use crate::connection::limits::Permit;
 
 /// A socket with its watch.
 pub(super) struct WatchedStream {
@@ -19,16 +20,24 @@ pub(super) struct WatchedStream {
     write_timeout: Duration,
     /// Runs while a write waits for the other end.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// The connection is counted as long as its socket is open, whatever is spoken over it.
+    _permit: Permit,
 }
 
 impl WatchedStream {
     /// Tells `activity` of bytes that come. A write that waits longer than `write_timeout` fails.
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, write_timeout: Duration) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        activity: Arc<Activity>,
+        write_timeout: Duration,
+        permit: Permit,
+    ) -> Self {
         Self {
             stream,
             activity,
             write_timeout,
             stalled: None,
+            _permit: permit,
         }
     }
 

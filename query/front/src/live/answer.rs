@@ -43,7 +43,8 @@ impl LiveAnswer {
         principal: &Principal,
         sql: &str,
     ) -> Result<Self, QueryError> {
-        let running = statements.ask(principal, sql.to_owned(), Some(MAX_ROWS));
+        let reads = principal.read_scope();
+        let running = statements.ask(principal, reads, sql.to_owned(), Some(MAX_ROWS));
         let (mut answer, _slot) = running.await?;
         let fields = answer.schema.fields().iter();
         let columns = fields.map(|field| field.name().clone()).collect();
@@ -72,13 +73,14 @@ impl LiveAnswer {
         Value::Object(streams.collect())
     }
 
-    /// All of it, as the data of an event.
-    pub(super) fn snapshot(&self) -> String {
+    /// All of it, as the data of an event, with how far it is complete where that is told.
+    pub(super) fn snapshot(&self, complete_through: Option<&str>) -> String {
+        let through = complete_through.map(|through| format!(",\"complete_through\":{through}"));
         format!(
-            "{{\"columns\":{},\"rows\":[{}],\"complete_through\":{}}}",
+            "{{\"columns\":{},\"rows\":[{}]{}}}",
             json!(self.columns),
             self.rows.join(","),
-            self.complete_through()
+            through.unwrap_or_default()
         )
     }
 
@@ -180,7 +182,7 @@ mod tests {
         assert_eq!(changes(&before, &before, &[]), Some(vec![]));
         assert_eq!(changes(&before, &after, &[]), None);
         assert_eq!(
-            after.snapshot(),
+            after.snapshot(Some("{}")),
             r#"{"columns":["pool","n"],"rows":[{"pool":"b","n":3},{"pool":"c","n":2}],"complete_through":{}}"#
         );
     }

@@ -9,10 +9,14 @@ use axum::body::Bytes;
 
 use crate::error::QueryError;
 use crate::format::ndjson;
+use crate::live::place_ids::PlaceIds;
 use crate::live::position::Position;
 
 /// Rows that are written together, so that one subscriber does not hold up the others.
 pub(super) const CHUNK_ROWS: usize = 256;
+/// What stands before the id of a row, and between it and the row.
+const BEFORE_ID: &str = "id: ";
+const BEFORE_DATA: &str = "\nevent: row\ndata: ";
 
 /// Some rows of a view as events, in order.
 #[derive(Debug)]
@@ -41,8 +45,9 @@ pub(crate) struct Rows {
 }
 
 impl Chunk {
-    /// The rows of a batch, whose places are given beside it.
+    /// The rows of a batch, whose places are given beside it and written as `ids` says.
     pub(super) fn encode(
+        ids: &PlaceIds,
         through: Position,
         places: &[Position],
         shown: &RecordBatch,
@@ -55,8 +60,9 @@ impl Chunk {
             fits.map_err(|_| QueryError::internal("the rows of a chunk are too long"))
         };
         for (position, line) in places.iter().zip(lines.split(|byte| *byte == b'\n')) {
+            let id = ids.write(*position)?;
             // Writing to memory does not fail.
-            let _ = write!(bytes, "id: {position}\nevent: row\ndata: ");
+            let _ = write!(bytes, "{BEFORE_ID}{id}{BEFORE_DATA}");
             let data = length(&bytes)?;
             bytes.extend_from_slice(line);
             bytes.extend_from_slice(b"\n\n");
@@ -71,6 +77,12 @@ impl Chunk {
             bytes: bytes.into(),
             rows,
         })
+    }
+
+    /// Where the event of a row begins.
+    fn begin(&self, row: usize) -> usize {
+        let before = row.checked_sub(1);
+        before.map_or(0, |last| self.rows[last].end as usize)
     }
 
     /// Bytes that it holds.
@@ -91,17 +103,19 @@ impl Chunk {
 impl Rows {
     /// As Server-Sent Events.
     pub(crate) fn events(&self) -> Bytes {
-        let before = self.first.checked_sub(1);
-        let begin = before.map_or(0, |last| self.chunk.rows[last].end);
-        self.chunk.bytes.slice(begin as usize..)
+        self.chunk.bytes.slice(self.chunk.begin(self.first)..)
     }
 
     /// Each row: its id and its JSON.
-    pub(crate) fn each(&self) -> impl Iterator<Item = (Position, &str)> {
-        self.chunk.rows[self.first..].iter().map(|row| {
-            let json = &self.chunk.bytes[row.data as usize..row.end as usize - 2];
-            // The JSON writer writes UTF-8.
-            (row.position, std::str::from_utf8(json).unwrap_or_default())
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&str, &str)> {
+        let rows = self.chunk.rows.iter().enumerate().skip(self.first);
+        // The id and the JSON are written as UTF-8.
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        rows.map(move |(index, row)| {
+            let (data, end) = (row.data as usize, row.end as usize);
+            let id = self.chunk.begin(index) + BEFORE_ID.len()..data - BEFORE_DATA.len();
+            let bytes = &self.chunk.bytes;
+            (text(&bytes[id]), text(&bytes[data..end - 2]))
         })
     }
 }

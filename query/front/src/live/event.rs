@@ -5,7 +5,26 @@ use serde_json::{Value, json};
 
 use crate::error::QueryError;
 use crate::live::chunk::Rows;
+use crate::live::place_ids::PlaceIds;
 use crate::live::position::Position;
+
+/// A place as a subscriber is told it.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    id: String,
+    /// The last message of which every row was told, for whom sequences are shown to.
+    complete_through: Option<i64>,
+}
+
+impl Place {
+    /// A place, written as `ids` says.
+    pub(super) fn new(ids: &PlaceIds, position: Position) -> Result<Self, QueryError> {
+        Ok(Self {
+            id: ids.write(position)?,
+            complete_through: (!ids.are_sealed()).then(|| complete_through(position)),
+        })
+    }
+}
 
 /// What a subscriber is told.
 #[derive(Debug, Clone)]
@@ -17,13 +36,13 @@ pub(crate) enum Event {
     /// Rows.
     Rows(Rows),
     /// Everything there was before has been told.
-    Ready(Position),
+    Ready(Place),
     /// Everything up to here has been told.
-    Progress(Position),
+    Progress(Place),
     /// The rows after this place are not on this connection; they are in the tables. It closes.
-    Gap(Position, &'static str),
+    Gap(Place, &'static str),
     /// The server stops; the connection closes.
-    Draining(Position),
+    Draining(Place),
     /// The connection closes, and coming back will not help.
     Failed(QueryError),
 }
@@ -73,10 +92,10 @@ impl Event {
     }
 
     /// Where to go on after it.
-    fn id(&self) -> Option<Position> {
+    fn id(&self) -> Option<&str> {
         match self {
             Event::Ready(at) | Event::Progress(at) | Event::Gap(at, _) | Event::Draining(at) => {
-                Some(*at)
+                Some(&at.id)
             }
             Event::Opened | Event::Heartbeat | Event::Rows(_) | Event::Failed(_) => None,
         }
@@ -84,15 +103,16 @@ impl Event {
 
     fn data(&self) -> Value {
         match self {
-            Event::Ready(at) | Event::Progress(at) => {
-                json!({"complete_through": complete_through(*at)})
-            }
+            Event::Ready(at) | Event::Progress(at) => match at.complete_through {
+                Some(seq) => json!({"complete_through": seq}),
+                None => json!({}),
+            },
             Event::Gap(at, reason) => json!({
-                "after": at.to_string(), "reason": reason,
+                "after": at.id, "reason": reason,
                 "hint": "subscribe again with this id: the rows after it come from the tables",
             }),
             Event::Draining(at) => json!({
-                "after": at.to_string(),
+                "after": at.id,
                 "hint": "the server stops; subscribe again with this id when it is back",
             }),
             Event::Failed(error) => error.to_json()["error"].clone(),
@@ -102,7 +122,7 @@ impl Event {
 }
 
 /// An event as JSON; `data` is JSON already.
-fn message(name: &str, id: Option<Position>, data: &str) -> String {
+fn message(name: &str, id: Option<&str>, data: &str) -> String {
     let id = id.map(|id| format!("\"id\":\"{id}\","));
     format!(
         "{{\"event\":\"{name}\",{}\"data\":{data}}}",
@@ -120,22 +140,24 @@ fn complete_through(position: Position) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn every_event_but_a_failure_says_where_to_go_on() {
-        let at = Position::after_row(7, 3);
+        let place = |position| Place::new(&PlaceIds::Sequences, position).unwrap();
+        let at = place(Position::after_row(7, 3));
         let text = |event: Event| String::from_utf8_lossy(&event.to_sse()).into_owned();
         assert_eq!(
-            text(Event::Progress(at)),
+            text(Event::Progress(at.clone())),
             "id: 7.3\nevent: progress\ndata: {\"complete_through\":6}\n\n"
         );
         assert_eq!(
-            text(Event::Ready(Position::after_message(7))),
+            text(Event::Ready(place(Position::after_message(7)))),
             "id: 7\nevent: ready\ndata: {\"complete_through\":7}\n\n"
         );
-        assert!(text(Event::Gap(at, "slow")).starts_with("id: 7.3\nevent: gap\n"));
-        assert!(text(Event::Draining(at)).starts_with("id: 7.3\nevent: draining\n"));
+        assert!(text(Event::Gap(at.clone(), "slow")).starts_with("id: 7.3\nevent: gap\n"));
+        assert!(text(Event::Draining(at.clone())).starts_with("id: 7.3\nevent: draining\n"));
         let error = QueryError::internal("two\nlines");
         let failed = text(Event::Failed(error));
         assert!(failed.starts_with("event: failed\ndata: {"), "{failed}");

@@ -7,7 +7,6 @@ use std::time::Duration;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use futures::StreamExt;
-use headframe_schemas::Stream;
 use headframe_schemas::table::{INGEST_TIME, SEQ};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -67,26 +66,29 @@ impl Pages {
     /// Refuses a view whose condition cannot be planned for this caller.
     pub(super) async fn check(&self, view: &View, principal: &Principal) -> Result<(), QueryError> {
         let sql = view.sql(Position::after_message(0), 0, 1);
-        self.statements.check(principal, sql).await
+        let reads = view.read_scope(principal);
+        self.statements.check(principal, reads, sql).await
     }
 
     /// The place before the first row that JetStream stored at this time or later; what is complete
     /// where there is none.
     pub(super) async fn place_of(
         &self,
-        stream: &'static dyn Stream,
+        view: &View,
         principal: &Principal,
         ingest_us: i64,
     ) -> Result<Position, QueryError> {
         let sql = format!(
             "SELECT \"{seq}\" FROM \"{}\" WHERE \"{}\" >= arrow_cast({ingest_us}, \
              'Timestamp(Microsecond, Some(\"UTC\"))') ORDER BY \"{seq}\" LIMIT 1",
-            stream.name(),
+            view.stream.name(),
             INGEST_TIME.name,
             seq = SEQ.name,
         );
-        let (mut answer, _slot) = self.statements.ask(principal, sql, None).await?;
-        let through = through(&answer, stream);
+        let reads = view.read_scope(principal);
+        let running = self.statements.ask(principal, reads, sql, None);
+        let (mut answer, _slot) = running.await?;
+        let through = through(&answer, view);
         while let Some(batch) = answer.rows.next().await {
             let batch = batch?;
             if batch.num_rows() > 0 {
@@ -131,8 +133,10 @@ impl Pages {
         let kept = self.kept.clone().acquire_owned().await;
         let kept = kept.map_err(|_| QueryError::internal("no page can be kept"))?;
         let sql = view.sql(after, last, PAGE_ROWS);
-        let (mut answer, _slot) = self.statements.ask(principal, sql, None).await?;
-        let complete = Position::after_message(through(&answer, view.stream).min(last));
+        let reads = view.read_scope(principal);
+        let running = self.statements.ask(principal, reads, sql, None);
+        let (mut answer, _slot) = running.await?;
+        let complete = Position::after_message(through(&answer, view).min(last));
         let mut page = Page {
             chunks: Vec::new(),
             through: after,
@@ -173,16 +177,18 @@ impl Page {
         let shown = batch
             .project(&wanted)
             .map_err(|error| QueryError::internal(error.to_string()))?;
-        let chunk = Chunk::encode(self.through, &places, &shown)?;
+        let chunk = Chunk::encode(view.ids(), self.through, &places, &shown)?;
         let size = chunk.size();
         self.chunks.push(Arc::new(chunk));
         Ok(size)
     }
 }
 
-/// How far the answer is complete in a stream.
-fn through(answer: &Answer, stream: &'static dyn Stream) -> i64 {
+/// How far the answer is complete in the stream of a view.
+fn through(answer: &Answer, view: &View) -> i64 {
     let read = answer.coverage.iter();
-    let read = read.into_iter().find(|read| read.stream == stream.name());
+    let read = read
+        .into_iter()
+        .find(|read| read.stream == view.stream.name());
     read.and_then(|read| read.through).unwrap_or(0)
 }

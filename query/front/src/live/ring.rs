@@ -148,6 +148,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::live::place_ids::PlaceIds;
 
     /// The rows of the messages `first..=last`, one each.
     fn chunk(first: i64, last: i64) -> Arc<Chunk> {
@@ -156,11 +157,13 @@ mod tests {
         let places: Vec<Position> = (first..=last)
             .map(|seq| Position::after_row(seq, 0))
             .collect();
-        Arc::new(Chunk::encode(Position::after_message(last), &places, &batch).unwrap())
+        let through = Position::after_message(last);
+        Arc::new(Chunk::encode(&PlaceIds::Sequences, through, &places, &batch).unwrap())
     }
 
     fn ids(rows: &Rows) -> Vec<i64> {
-        rows.each().map(|(position, _)| position.seq).collect()
+        let places = rows.each().map(|(id, _)| Position::parse(id).unwrap());
+        places.map(|place| place.seq).collect()
     }
 
     #[test]

@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::access::{Principal, ReadScope};
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
 use crate::service::{Answer, QueryService};
+use crate::slot_quotas::HeldSlot;
 use crate::sql::{At, SqlEngine, SqlRequest};
 
 /// Statements of an engine, in slots of their own.
 pub(super) struct Statements {
     queries: QueryService,
     slots: Arc<Semaphore>,
+    /// What all miners together may have of them, since an address is free.
+    miner_slots: Arc<Semaphore>,
     timeout: Option<Duration>,
 }
 
@@ -30,6 +33,7 @@ impl Statements {
         Self {
             queries: QueryService::for_subscribers(config, engine),
             slots: Arc::new(Semaphore::new(config.live_slots)),
+            miner_slots: Arc::new(Semaphore::new((config.live_slots / 2).max(1))),
             timeout,
         }
     }
@@ -38,19 +42,28 @@ impl Statements {
     pub(super) async fn ask(
         &self,
         principal: &Principal,
+        reads: ReadScope,
         sql: String,
         max_rows: Option<usize>,
-    ) -> Result<(Answer, OwnedSemaphorePermit), QueryError> {
-        let slot = self.slot().await?;
+    ) -> Result<(Answer, HeldSlot), QueryError> {
+        let slot = self.slot(&reads).await?;
         let request = self.request(sql, max_rows);
-        Ok((self.queries.ask_as(principal, request).await?, slot))
+        let answer = self.queries.ask_within(reads, principal, request).await?;
+        Ok((answer, slot))
     }
 
     /// Refuses a statement that cannot be planned for this caller.
-    pub(super) async fn check(&self, principal: &Principal, sql: String) -> Result<(), QueryError> {
-        let _slot = self.slot().await?;
+    pub(super) async fn check(
+        &self,
+        principal: &Principal,
+        reads: ReadScope,
+        sql: String,
+    ) -> Result<(), QueryError> {
+        let _slot = self.slot(&reads).await?;
         let request = self.request(sql, None);
-        self.queries.describe_as(principal, request).await?;
+        self.queries
+            .describe_within(reads, principal, request)
+            .await?;
         Ok(())
     }
 
@@ -73,9 +86,15 @@ impl Statements {
         }
     }
 
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, QueryError> {
+    async fn slot(&self, reads: &ReadScope) -> Result<HeldSlot, QueryError> {
+        let closed = |_| QueryError::internal("the slots of subscribers are closed");
+        let mut quotas = Vec::new();
+        if reads.miner().is_some() {
+            let permit = self.miner_slots.clone().acquire_owned().await;
+            quotas.push(permit.map_err(closed)?);
+        }
         let slot = self.slots.clone().acquire_owned().await;
-        slot.map_err(|_| QueryError::internal("the slots of subscribers are closed"))
+        Ok(HeldSlot::new(quotas, slot.map_err(closed)?))
     }
 }
 

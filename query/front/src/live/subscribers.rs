@@ -1,17 +1,21 @@
-//! How many subscribers there may be: in all, of one principal, and from one address.
+//! How many subscribers there may be: in all, of miners, of one principal, and from one address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::access::{Principal, Role};
 use crate::config::QueryConfig;
 use crate::error::{ErrorCode, QueryError};
+use crate::slot_quotas::three_quarters;
 
 /// Counts subscribers.
 pub(super) struct Subscribers {
     max: Limit,
     max_per_principal: Limit,
     max_per_address: Limit,
+    /// All miners together, since an address to mine to is free.
+    max_of_miners: Limit,
     gauge: &'static str,
     seats: Arc<Mutex<Seats>>,
 }
@@ -23,14 +27,16 @@ struct Limit(usize, &'static str);
 #[derive(Default)]
 struct Seats {
     all: usize,
+    of_miners: usize,
     by_principal: HashMap<Arc<str>, usize>,
     by_address: HashMap<IpAddr, usize>,
 }
 
 /// A subscriber is counted as long as this is there.
-pub(super) struct Seat {
+pub(crate) struct Seat {
     principal: Arc<str>,
     address: IpAddr,
+    is_miner: bool,
     gauge: &'static str,
     seats: Arc<Mutex<Seats>>,
 }
@@ -48,6 +54,7 @@ impl Subscribers {
                 config.live_subscribers_per_address,
                 "live_subscribers_per_address",
             ),
+            max_of_miners: Limit(three_quarters(config.live_subscribers), "live_subscribers"),
             gauge: "headframe_live_subscribers",
             seats: Arc::default(),
         }
@@ -61,25 +68,46 @@ impl Subscribers {
             // Nobody takes all of them.
             max_per_principal: Limit(half, "live_statements"),
             max_per_address: Limit(half, "live_statements"),
+            max_of_miners: Limit(half, "live_statements"),
             gauge: "headframe_live_statements",
             seats: Arc::default(),
         }
     }
 
+    /// The same for connections whose token has not come yet: as many as subscribers, and a quarter
+    /// of those of one address.
+    pub(super) fn of_arrivals(config: &QueryConfig) -> Self {
+        let key = "live_subscribers_per_address";
+        let max = Limit(config.live_subscribers, "live_subscribers");
+        Self {
+            max,
+            max_per_principal: max,
+            max_per_address: Limit(config.live_subscribers_per_address.div_ceil(4), key),
+            max_of_miners: max,
+            gauge: "headframe_live_arrivals",
+            seats: Arc::default(),
+        }
+    }
+
     /// Counts a subscriber.
-    pub(super) fn admit(&self, principal: &Arc<str>, address: IpAddr) -> Result<Seat, QueryError> {
+    pub(super) fn admit(&self, principal: &Principal, address: IpAddr) -> Result<Seat, QueryError> {
+        let is_miner = matches!(principal.role, Some(Role::Miner(_)));
+        let principal = &principal.name;
         let mut seats = lock(&self.seats);
         let of_principal = seats.by_principal.get(principal).copied().unwrap_or(0);
+        let of_miners = if is_miner { seats.of_miners } else { 0 };
         let of_address = seats.by_address.get(&address).copied().unwrap_or(0);
         let limits = [
             (seats.all, self.max),
             (of_principal, self.max_per_principal),
             (of_address, self.max_per_address),
+            (of_miners, self.max_of_miners),
         ];
         if let Some((_, Limit(max, key))) = limits.iter().find(|(count, max)| *count >= max.0) {
             return Err(full(*max, key));
         }
         seats.all += 1;
+        seats.of_miners += usize::from(is_miner);
         *seats.by_principal.entry(principal.clone()).or_default() += 1;
         *seats.by_address.entry(address).or_default() += 1;
         metrics::gauge!(self.gauge).set(seats.all as f64);
@@ -87,6 +115,7 @@ impl Subscribers {
             gauge: self.gauge,
             principal: principal.clone(),
             address,
+            is_miner,
             seats: self.seats.clone(),
         })
     }
@@ -96,6 +125,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut seats = lock(&self.seats);
         seats.all -= 1;
+        seats.of_miners -= usize::from(self.is_miner);
         leave(&mut seats.by_principal, &self.principal);
         leave(&mut seats.by_address, &self.address);
         metrics::gauge!(self.gauge).set(seats.all as f64);
@@ -139,8 +169,12 @@ mod tests {
             ..QueryConfig::default()
         });
         let address = |last: u8| IpAddr::from([192, 0, 2, last]);
-        let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
-        let refused = |principal: &Arc<str>, last| {
+        let named = |name: &str| Principal {
+            name: name.into(),
+            ..Principal::reader()
+        };
+        let (ann, bob) = (named("ann"), named("bob"));
+        let refused = |principal: &Principal, last| {
             let refusal = subscribers.admit(principal, address(last)).err();
             refusal.map(|error| error.hint.replace("close some, or raise query.", ""))
         };
@@ -156,5 +190,28 @@ mod tests {
         drop(first);
         assert_eq!(refused(&bob, 1), None);
         assert_eq!(lock(&subscribers.seats).by_address.len(), 3);
+    }
+
+    #[test]
+    fn miners_leave_some_to_others_however_many_they_are() {
+        let subscribers = Subscribers::of_answers(&QueryConfig {
+            live_statements: 4,
+            ..QueryConfig::default()
+        });
+        let miner = |name: &str| Principal {
+            name: name.into(),
+            role: Some(Role::Miner(name.into())),
+            ..Principal::reader()
+        };
+        let admit = |principal: &Principal, last: u8| {
+            subscribers.admit(principal, IpAddr::from([192, 0, 2, last]))
+        };
+        let first = admit(&miner("4A"), 1).unwrap();
+        let _second = admit(&miner("4B"), 2).unwrap();
+        let refusal = admit(&miner("4C"), 3).err().map(|error| error.hint);
+        assert!(refusal.is_some_and(|hint| hint.contains("live_statements")));
+        let _viewer = admit(&Principal::reader(), 3).unwrap();
+        drop(first);
+        assert!(admit(&miner("4C"), 4).is_ok());
     }
 }

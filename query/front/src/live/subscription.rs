@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{OngoingAccess, Principal};
 use crate::error::QueryError;
 use crate::live::chunk::Chunk;
-use crate::live::event::Event;
+use crate::live::event::{Event, Place};
 use crate::live::pages::{PAGE_ROWS, Page, Pages};
 use crate::live::position::Position;
 use crate::live::ring::{Next, RingEnd};
@@ -100,7 +100,7 @@ impl Subscription {
         loop {
             let event = match &mut self.phase {
                 Phase::Ended => return None,
-                _ if self.parts.stop.is_cancelled() => Some(Event::Draining(self.position)),
+                _ if self.parts.stop.is_cancelled() => Some(self.at_place(Event::Draining)),
                 Phase::Opening => {
                     self.phase = self.first_phase();
                     return Some(Event::Opened);
@@ -183,7 +183,7 @@ impl Subscription {
     async fn live(&mut self) -> Option<Event> {
         if self.is_ready && Instant::now() >= self.due {
             self.due = Instant::now() + PROGRESS;
-            return Some(self.still(Event::Progress(self.position)));
+            return Some(self.still(self.at_place(Event::Progress)));
         }
         self.changes.borrow_and_update();
         match self.topic.next(self.position) {
@@ -201,23 +201,33 @@ impl Subscription {
                 // History may be overtaken before the first look at the topic.
                 if matches!(self.phase, Phase::Live(true)) {
                     metrics::counter!("headframe_live_slow_total").increment(1);
-                    return Some(Event::Gap(self.position, "slow"));
+                    return Some(self.at_place(|place| Event::Gap(place, "slow")));
                 }
                 self.phase = Phase::History(Box::default());
                 return None;
             }
-            Next::Ended(RingEnd::Replaced) => return Some(Event::Gap(self.position, "replaced")),
+            Next::Ended(RingEnd::Replaced) => {
+                return Some(self.at_place(|place| Event::Gap(place, "replaced")));
+            }
             Next::Ended(RingEnd::Failed(error)) => return Some(Event::Failed(error)),
         }
         if !self.is_ready {
             self.is_ready = true;
             self.due = Instant::now() + PROGRESS;
-            return Some(Event::Ready(self.position));
+            return Some(self.at_place(Event::Ready));
         }
         tokio::select! {
             _ = self.changes.changed() => None,
             () = sleep_until(self.due) => None,
             () = self.parts.stop.cancelled() => None,
+        }
+    }
+
+    /// An event that tells where the subscriber is.
+    fn at_place(&self, event: impl FnOnce(Place) -> Event) -> Event {
+        match self.topic.view.place(self.position) {
+            Ok(place) => event(place),
+            Err(error) => Event::Failed(error),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::error::QueryError;
 use crate::query_params;
 use crate::query_params::QueryParams;
 use crate::reports::BlocksPage;
-use crate::route::schema::{LIMIT, Param, ResponseBody, Schema};
+use crate::route::schema::{BEFORE, LIMIT, Param, ResponseBody, Schema};
 use crate::route::{Handler, Route};
 
 #[derive(Debug, Deserialize)]
@@ -34,17 +34,9 @@ pub(crate) static ROUTE: Route = Route {
     doc: "Blocks newest first, each hash once with its latest status; `?pool=`, `?limit=` (50, \
           at most 1000) and `?before=` a cursor.",
     schema: Schema {
-        query: &[
-            Param::text("pool", "Only of this pool."),
-            LIMIT,
-            Param::integer(
-                "before",
-                i64::MIN,
-                i64::MAX,
-                "The cursor that the page before named as `next`.",
-            ),
-        ],
+        query: &[Param::text("pool", "Only of this pool."), LIMIT, BEFORE],
         response: ResponseBody::Page { cursor: "before" },
+        streams: Some(&["blocks"]),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(list)),

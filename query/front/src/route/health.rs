@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::access::Permission;
 use crate::app_state::AppState;
-use crate::probe;
+use crate::probe::{self, Answers};
 use crate::route::schema::Schema;
 use crate::route::{Handler, Route};
 
@@ -25,7 +25,7 @@ pub(crate) static ROUTE: Route = Route {
 };
 
 async fn health(State(app): State<Arc<AppState>>) -> Response {
-    let (well, checks) = probe::ask(&app.health).await;
+    let Answers { well, checks, .. } = probe::ask(&app.health).await;
     let status = if well {
         StatusCode::OK
     } else {

@@ -22,10 +22,10 @@ use crate::route::{Handler, Route};
 pub(crate) static ROUTE: Route = Route {
     method: Method::GET,
     path: "/api/v1/sql/live",
-    permission: Permission::Read,
+    permission: Permission::ReadRows,
     doc: "Runs the statement `?q=` again whenever the streams that it reads moved, at most once a \
           second, and sends an answer that changed as Server-Sent Events: whole, or the changed \
-          rows by `?key=` columns.",
+          rows by `?key=` columns. A miner's is over its own rows.",
     schema: Schema {
         query: &[
             Param::text("q", "The statement.").required(),

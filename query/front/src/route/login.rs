@@ -13,8 +13,9 @@ use serde_json::json;
 
 use crate::access::Permission;
 use crate::access::accounts::store::StoreError;
-use crate::access::accounts::{LoginError, Wire};
+use crate::access::accounts::{Accounts, LoginError, Wire};
 use crate::access::cookie::SessionCookie;
+use crate::access::jwt::{Purpose, VerifiedJwt};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::peer::LimitedAddress;
@@ -91,7 +92,8 @@ async fn login(
     Ok(response)
 }
 
-fn refuse(error: LoginError) -> Response {
+/// The answer to an attempt that failed.
+pub(super) fn refuse(error: LoginError) -> Response {
     let mut response = QueryError::from(error).into_response();
     if let LoginError::Throttled(wait) = error {
         let seconds = HeaderValue::from(wait.as_secs().max(1));
@@ -107,16 +109,35 @@ async fn logout(
 ) -> Result<Response, QueryError> {
     let accounts = app.accounts()?;
     if let Some(id) = cookie.session_id(&headers) {
-        accounts.log_out(id).await.map_err(unavailable)?;
+        let tokens = app.wallet_login().ok().map(|login| &login.tokens);
+        let signed = tokens.and_then(|tokens| tokens.verify(Purpose::Session, id).ok());
+        match signed {
+            Some(session) => end_signed(accounts, &session).await,
+            None => accounts.log_out(id).await,
+        }
+        .map_err(unavailable)?;
     }
     let mut response = Json(json!({"done": true})).into_response();
     set_cookie(&mut response, cookie.clear());
     Ok(response)
 }
 
-fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
+/// Ends a session that this system signed; once is enough.
+async fn end_signed(accounts: &Accounts, session: &VerifiedJwt) -> Result<(), StoreError> {
+    let Some(id) = session.id.as_deref().filter(|id| !accounts.has_ended(id)) else {
+        return Ok(());
+    };
+    accounts.end_signed_session(id, session.ends_us).await?;
+    accounts.note_logout(&session.principal);
+    Ok(())
+}
+
+/// Sets or takes away the cookie of a session.
+pub(super) fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
     let headers = response.headers_mut();
-    headers.extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+    if let Some(cookie) = cookie {
+        headers.append(header::SET_COOKIE, cookie);
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 

@@ -18,16 +18,23 @@ use crate::error::{ErrorCode, QueryError};
 use crate::payment_service::{PaymentService, PaymentServiceError};
 use crate::query_params;
 use crate::query_params::QueryParams;
-use crate::route::schema::{ADDRESS, LIMIT, Param, Schema};
+use crate::reports::{LedgerPage, LedgerPlace, PaymentsPage};
+use crate::route::schema::{ADDRESS, BEFORE, LIMIT, Param, ResponseBody, Schema};
 use crate::route::{Handler, Route};
 
 pub(crate) static LIST: Route = Route {
     method: Method::GET,
     path: "/api/v1/payments",
     permission: Permission::Read,
-    doc: "Payments newest first; `?limit=` and `?step=`.",
+    doc: "Payments newest first; `?step=`, `?limit=` (50, at most 1000) and `?before=` a cursor.",
     schema: Schema {
-        query: &[LIMIT, Param::text("step", "Only payments at this step.")],
+        query: &[
+            LIMIT,
+            Param::text("step", "Only payments at this step."),
+            BEFORE,
+        ],
+        response: ResponseBody::Page { cursor: "before" },
+        streams: Some(&["payments"]),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(list)),
@@ -46,12 +53,16 @@ pub(crate) static LEDGER: Route = Route {
     method: Method::GET,
     path: "/api/v1/ledger",
     permission: Permission::Read,
-    doc: "Balances and entries of the ledger; `?account=` and `?limit=`.",
+    doc: "Balances and entries of the ledger, newest first; `?account=`, `?limit=` (100, at most \
+          1000) and `?before=` a cursor.",
     schema: Schema {
         query: &[
             LIMIT,
             Param::text("account", "Only entries of this account."),
+            Param::text("before", "The cursor that the page before named as `next`."),
         ],
+        response: ResponseBody::Page { cursor: "before" },
+        streams: Some(&["payouts", "payments", "instructions"]),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(ledger)),
@@ -61,11 +72,12 @@ pub(crate) static OF_MINER: Route = Route {
     method: Method::GET,
     path: "/api/v1/miners/{address}/payments",
     permission: Permission::MinerPage,
-    doc: "One miner: balances, payments, and `why` the rest is not paid, with codes that \
-          docs/payments.md lists.",
+    doc: "One miner: balances, payments newest first, and `why` the rest is not paid, with codes \
+          that docs/payments.md lists; `?limit=` (50, at most 1000) and `?before=` a cursor.",
     schema: Schema {
         path: ADDRESS,
-        query: &[LIMIT],
+        query: &[LIMIT, BEFORE],
+        response: ResponseBody::Page { cursor: "before" },
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(miner)),
@@ -97,6 +109,7 @@ pub(crate) fn unavailable(error: PaymentServiceError) -> QueryError {
 struct ListRequest {
     limit: Option<usize>,
     step: Option<String>,
+    before: Option<i64>,
 }
 
 async fn list(
@@ -104,13 +117,12 @@ async fn list(
     QueryParams(request): QueryParams<ListRequest>,
 ) -> Result<Response, QueryError> {
     let rules = configured_service(&app)?.rules();
-    let limit = query_params::page_limit(request.limit, 50)?;
-    Ok(Json(
-        app.reports()?
-            .payments(&rules.pool, request.step.as_deref(), limit)
-            .await?,
-    )
-    .into_response())
+    let page = PaymentsPage {
+        limit: query_params::page_limit(request.limit, 50)?,
+        step: request.step,
+        before: request.before,
+    };
+    Ok(Json(app.reports()?.payments(&rules.pool, &page).await?).into_response())
 }
 
 async fn state(State(app): State<Arc<AppState>>) -> Result<Response, QueryError> {
@@ -164,6 +176,7 @@ fn wallet_json(wallet: &WalletBalance) -> Value {
 struct LedgerRequest {
     limit: Option<usize>,
     account: Option<String>,
+    before: Option<String>,
 }
 
 async fn ledger(
@@ -171,19 +184,27 @@ async fn ledger(
     QueryParams(request): QueryParams<LedgerRequest>,
 ) -> Result<Response, QueryError> {
     let rules = configured_service(&app)?.rules();
-    let limit = query_params::page_limit(request.limit, 100)?;
-    Ok(Json(
-        app.reports()?
-            .ledger(&rules.pool, request.account.as_deref(), limit)
-            .await?,
-    )
-    .into_response())
+    let before = request.before.map(|text| {
+        LedgerPlace::parse(&text).ok_or_else(|| {
+            QueryError::bad_request(
+                format!("before={text:?} is no cursor of the ledger"),
+                "send what the page before named as next",
+            )
+        })
+    });
+    let page = LedgerPage {
+        limit: query_params::page_limit(request.limit, 100)?,
+        account: request.account,
+        before: before.transpose()?,
+    };
+    Ok(Json(app.reports()?.ledger(&rules.pool, &page).await?).into_response())
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MinerRequest {
     limit: Option<usize>,
+    before: Option<i64>,
 }
 
 async fn miner(
@@ -193,17 +214,19 @@ async fn miner(
     QueryParams(request): QueryParams<MinerRequest>,
 ) -> Result<Response, QueryError> {
     let service = configured_service(&app)?;
-    let (address, limit) = (
-        query_params::miner_name(&address)?,
-        query_params::page_limit(request.limit, 50)?,
-    );
+    let address = query_params::miner_name(&address)?;
+    let page = PaymentsPage {
+        limit: query_params::page_limit(request.limit, 50)?,
+        step: None,
+        before: request.before,
+    };
     Ok(Json(
         app.reports()?
             .payments_of_miner(
                 &service.rules(),
                 service.payer().as_ref(),
                 address,
-                limit,
+                &page,
                 &principal,
             )
             .await?,

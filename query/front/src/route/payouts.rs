@@ -16,7 +16,7 @@ use crate::error::QueryError;
 use crate::query_params;
 use crate::query_params::QueryParams;
 use crate::reports::PayoutsPage;
-use crate::route::schema::{ADDRESS, LIMIT, Param, ResponseBody, Schema};
+use crate::route::schema::{ADDRESS, BEFORE, LIMIT, Param, ResponseBody, Schema};
 use crate::route::{Handler, Route};
 
 /// Rows of a page unless asked otherwise.
@@ -44,16 +44,9 @@ pub(crate) static OF_MINER: Route = Route {
           with its last step; `?limit=` (100, at most 1000) and `?before=` a cursor.",
     schema: Schema {
         path: ADDRESS,
-        query: &[
-            LIMIT,
-            Param::integer(
-                "before",
-                i64::MIN,
-                i64::MAX,
-                "The cursor that the page before named as `next`.",
-            ),
-        ],
+        query: &[LIMIT, BEFORE],
         response: ResponseBody::Page { cursor: "before" },
+        streams: Some(&["payouts"]),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(miner)),
@@ -77,6 +70,7 @@ pub(crate) static OF_BLOCK: Route = Route {
             ),
         ],
         response: ResponseBody::Page { cursor: "from" },
+        streams: Some(&["payouts", "windows"]),
         ..Schema::JSON
     },
     handler: Handler::Page(|| get(block)),

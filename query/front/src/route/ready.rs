@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::access::Permission;
 use crate::app_state::AppState;
-use crate::probe;
+use crate::probe::{self, Answers};
 use crate::route::schema::Schema;
 use crate::route::{Handler, Route};
 
@@ -26,17 +26,18 @@ pub(crate) static ROUTE: Route = Route {
 };
 
 async fn ready(State(app): State<Arc<AppState>>) -> Response {
-    let probes: Vec<_> = app.health.iter().chain(&app.ready).cloned().collect();
-    let ((well, checks), notes) = tokio::join!(probe::ask(&probes), probe::notes(&probes));
+    let Answers {
+        well,
+        checks,
+        notes,
+    } = probe::ask(app.health.iter().chain(&app.ready)).await;
     let status = if well {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
     let missing: Vec<String> = checks
-        .as_object()
-        .into_iter()
-        .flatten()
+        .iter()
         .filter(|(_, answer)| answer.as_str() != Some("ok"))
         .map(|(name, answer)| format!("{name}: {}", answer.as_str().unwrap_or_default()))
         .collect();

@@ -1,24 +1,24 @@
 //! `GET /api/v1/streams/{stream}/rows`: the rows of a stream as they come, after those there were.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Extension;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::http::{HeaderName, Method, header};
 use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
 
-use crate::access::{OngoingAccess, Permission, Principal, check_own_origin};
+use crate::access::{MessageLogin, OngoingAccess, Permission, Principal, check_own_origin};
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::event_stream;
-use crate::live::{Position, Start, Subscriber, Subscription, View};
+use crate::live::{Start, Subscriber, Subscription, View};
 use crate::peer::LimitedAddress;
 use crate::query_params::QueryParams;
+use crate::route::rows::web_socket::{Arrival, SocketTimeouts};
 use crate::route::schema::{Param, ResponseBody, Schema};
 use crate::route::{Handler, Route};
 
@@ -26,20 +26,24 @@ mod web_socket;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-const HINT: &str = "begin with after=SEQ or after=SEQ.ROW, from=2026-01-31T12:00:00Z, from=oldest, \
-                    or with nothing for what comes now";
+const HINT: &str = "begin with after=SEQ or after=SEQ.ROW (a miner with the id of an event), \
+                    from=2026-01-31T12:00:00Z, from=oldest, or with nothing for what comes now";
 
 pub(crate) static ROUTE: Route = Route {
     method: Method::GET,
     path: "/api/v1/streams/{stream}/rows",
-    permission: Permission::Read,
+    permission: Permission::ReadRows,
     doc: "The rows of a stream as Server-Sent Events: those after `?after=` or `?from=`, then what \
           comes; `?where=` a condition, `?columns=`. A client that comes back with \
-          `Last-Event-ID` misses none. With `Upgrade: websocket` the same over a WebSocket.",
+          `Last-Event-ID` misses none. With `Upgrade: websocket` the same over a WebSocket. A \
+          miner gets its own rows.",
     schema: Schema {
         path: &[Param::text("stream", "The name of the stream.").required()],
         query: &[
-            Param::text("after", "The place to begin after: `seq` or `seq.row`."),
+            Param::text(
+                "after",
+                "The place to begin after: `seq` or `seq.row`, or a miner's id of an event.",
+            ),
             Param::text("from", "The time to begin at, or `oldest`."),
             Param::text("where", "SQL that is true for the rows that are wanted."),
             Param::text(
@@ -54,7 +58,7 @@ pub(crate) static ROUTE: Route = Route {
         response: ResponseBody::Events,
         ..Schema::JSON
     },
-    handler: Handler::Subscription(|| get(rows)),
+    handler: Handler::Socket(|| get(rows)),
 };
 
 /// What a subscriber asks for.
@@ -68,11 +72,39 @@ struct Params {
     columns: Option<String>,
 }
 
+/// A subscription that is asked for, whoever asks.
+struct Wanted {
+    app: Arc<AppState>,
+    stream: String,
+    params: Params,
+    /// What a client that comes back was told last.
+    last_event_id: Option<String>,
+    address: IpAddr,
+}
+
+impl Wanted {
+    async fn subscribe(
+        &self,
+        principal: Principal,
+        access: Arc<OngoingAccess>,
+    ) -> Result<Subscription, QueryError> {
+        let live = self.app.subscriptions()?;
+        let (columns, condition) = (&self.params.columns, &self.params.condition);
+        let (columns, condition) = (columns.as_deref(), condition.as_deref());
+        let view = live.view(&self.stream, &principal, columns, condition)?;
+        let start = start(&view, self.last_event_id.as_deref(), &self.params)?;
+        let subscriber = Subscriber {
+            principal,
+            address: self.address,
+            access,
+        };
+        live.subscribe(view, start, subscriber).await
+    }
+}
+
 async fn rows(
     State(app): State<Arc<AppState>>,
-    Extension(principal): Extension<Principal>,
-    Extension(access): Extension<Arc<OngoingAccess>>,
-    Path(name): Path<String>,
+    Path(stream): Path<String>,
     QueryParams(params): QueryParams<Params>,
     request: Request,
 ) -> Result<Response, QueryError> {
@@ -81,28 +113,39 @@ async fn rows(
         true => Some(upgrade(&mut parts).await?),
         false => None,
     };
-    let live = app.subscriptions()?;
-    let stream = live.stream(&name, &principal)?;
-    let start = start(&parts.headers, &params)?;
-    let view = View::new(
-        stream,
-        params.columns.as_deref(),
-        params.condition.as_deref(),
-    )?;
+    let last_event_id = parts.headers.get(LAST_EVENT_ID);
+    let last_event_id = last_event_id.map(|value| value.to_str().unwrap_or("no text"));
     let LimitedAddress(address) = LimitedAddress::from_request(&parts);
-    let subscriber = Subscriber {
-        principal,
+    let wanted = Wanted {
+        stream,
+        params,
+        last_event_id: last_event_id.map(str::to_owned),
         address,
-        access,
+        app,
     };
-    let subscription = live.subscribe(view, start, subscriber).await?;
-    Ok(match upgrade {
-        Some(upgrade) => {
-            let patience = Duration::from_millis(app.config.write_timeout_ms);
-            web_socket::answer(upgrade, subscription, patience)
+    let timeouts = SocketTimeouts::from_config(&wanted.app.config);
+    let login = parts.extensions.remove::<Arc<MessageLogin>>();
+    let principal = parts.extensions.remove::<Principal>();
+    let access = parts.extensions.remove::<Arc<OngoingAccess>>();
+    match (upgrade, principal.zip(access), login) {
+        (None, Some((principal, access)), _) => {
+            Ok(events(wanted.subscribe(principal, access).await?))
         }
-        None => events(subscription),
-    })
+        (Some(upgrade), Some((principal, access)), login) => {
+            let subscription = wanted.subscribe(principal, access).await?;
+            let answer = web_socket::answer(upgrade, subscription, login, timeouts);
+            Ok(answer)
+        }
+        (Some(upgrade), None, Some(login)) => {
+            let seat = wanted.app.subscriptions()?.admit_arrival(address)?;
+            let subscribe =
+                async move |principal, access| wanted.subscribe(principal, Arc::new(access)).await;
+            let arrival = Arrival { login, seat };
+            let answer = web_socket::answer_login(upgrade, arrival, subscribe, timeouts);
+            Ok(answer)
+        }
+        (_, None, _) => Err(QueryError::internal("a subscription is of nobody")),
+    }
 }
 
 /// An upgrade to a WebSocket. Browsers send it for a page of any site, and say only whose it is.
@@ -121,15 +164,19 @@ async fn upgrade(parts: &mut Parts) -> Result<WebSocketUpgrade, QueryError> {
 }
 
 /// Where to begin: what a client that comes back was told last goes before what its address says.
-fn start(headers: &HeaderMap, params: &Params) -> Result<Start, QueryError> {
-    let last = headers.get(LAST_EVENT_ID);
-    let last = last.map(|value| value.to_str().unwrap_or("no text"));
+fn start(view: &View, last: Option<&str>, params: &Params) -> Result<Start, QueryError> {
+    let place = |text: &str| {
+        let place = view.ids().read(text);
+        place
+            .map(Start::After)
+            .ok_or_else(|| QueryError::bad_request(format!("{text:?} is no place here"), HINT))
+    };
     if let Some(text) = last.filter(|text| !text.is_empty()) {
-        return position(text).map(Start::After);
+        return place(text);
     }
     match (params.after.as_deref(), params.from.as_deref()) {
         (None, None) => Ok(Start::Now),
-        (Some(text), None) => position(text).map(Start::After),
+        (Some(text), None) => place(text),
         (None, Some("oldest")) => Ok(Start::Oldest),
         (None, Some(text)) => {
             let time = arrow::compute::kernels::cast_utils::string_to_timestamp_nanos(text);
@@ -141,11 +188,6 @@ fn start(headers: &HeaderMap, params: &Params) -> Result<Start, QueryError> {
             HINT,
         )),
     }
-}
-
-fn position(text: &str) -> Result<Position, QueryError> {
-    Position::parse(text)
-        .ok_or_else(|| QueryError::bad_request(format!("{text:?} is no place in a stream"), HINT))
 }
 
 /// An answer that goes on until either side ends it.

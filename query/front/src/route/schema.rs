@@ -15,6 +15,8 @@ pub enum ValueType {
     },
     /// One of these texts.
     OneOf(&'static [&'static str]),
+    /// True or false.
+    Boolean,
     /// Any JSON, which the description explains.
     Any,
 }
@@ -84,8 +86,12 @@ pub enum ResponseBody {
         /// The key.
         cursor: &'static str,
     },
+    /// A JSON array.
+    List,
     /// Text for people or for Prometheus.
     Text,
+    /// A drawing in SVG.
+    Drawing,
     /// Rows in the format that the request wants.
     Rows,
     /// Server-Sent Events that go on.
@@ -105,6 +111,9 @@ pub struct Schema {
     pub body: RequestBody,
     /// The answer.
     pub response: ResponseBody,
+    /// The streams that the answer follows from, where it follows from them and the request alone:
+    /// neither from the time nor from who asks.
+    pub streams: Option<&'static [&'static str]>,
 }
 
 impl Schema {
@@ -115,6 +124,7 @@ impl Schema {
         headers: &[],
         body: RequestBody::None,
         response: ResponseBody::Json,
+        streams: None,
     };
 
     /// Every parameter outside of the body, with the place that OpenAPI gives it.
@@ -132,3 +142,11 @@ pub(super) const ADDRESS: &[Param] =
 
 /// Rows of a page.
 pub(super) const LIMIT: Param = Param::integer("limit", 1, 1_000, "Rows of the page.");
+
+/// The cursor of a list whose newest rows come first.
+pub(super) const BEFORE: Param = Param::integer(
+    "before",
+    i64::MIN,
+    i64::MAX,
+    "The cursor that the page before named as `next`.",
+);

@@ -230,12 +230,14 @@ async fn answer(
         ended: false,
     };
     let first = body.first().await?;
+    // What compresses an answer asks once more after its end, where an unfolded stream panics.
     let rest = stream::unfold(body, |mut body| async move {
         let piece = body.next().await?;
         Some((piece, body))
     });
-    let body =
-        Body::from_stream(stream::once(async { Ok::<_, std::io::Error>(first) }).chain(rest));
+    let body = Body::from_stream(
+        stream::once(async { Ok::<_, std::io::Error>(first) }).chain(rest.fuse()),
+    );
     let mut response = Response::new(body);
     describe(response.headers_mut(), &head, format);
     if let Some(timing) = times.server_timing(received_at.elapsed()) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, IntervalUnit, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 /// Everything about a statement of a PostgreSQL session that is not in its text.
@@ -56,6 +56,28 @@ pub enum ParameterKind {
     Interval,
     /// A list of one of the others.
     List(Box<ParameterKind>),
+}
+
+impl ParameterKind {
+    /// Its Arrow type. A numeric has ten digits behind its point.
+    pub fn arrow_type(&self) -> DataType {
+        match self {
+            Self::Bool => DataType::Boolean,
+            Self::Int | Self::Oid => DataType::Int64,
+            Self::Float => DataType::Float64,
+            Self::Numeric => DataType::Decimal128(38, 10),
+            Self::Text => DataType::Utf8,
+            Self::Bytes => DataType::Binary,
+            Self::Date => DataType::Date32,
+            Self::Time => DataType::Time64(TimeUnit::Microsecond),
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            Self::List(item) => {
+                DataType::List(Field::new_list_field(item.arrow_type(), true).into())
+            }
+        }
+    }
 }
 
 /// A value of a parameter. Times count from 1970.

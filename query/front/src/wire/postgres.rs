@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::accounts::Standing;
@@ -20,15 +20,18 @@ use crate::access::{Guard, Proof};
 use crate::app_state::AppState;
 use crate::config::PostgresConfig;
 use crate::connection::limits::ConnectionLimits;
+use crate::held_refusals::RefusalDelays;
+use crate::peer::network_of;
 use crate::sqlstate::SqlState;
+use crate::tls::TlsCertificate;
 use crate::wire::postgres::backends::{Backends, RunningQuery};
 use crate::wire::postgres::login::{Admitted, Caller, Login};
 use crate::wire::postgres::message::Startup;
 use crate::wire::postgres::outcome::{Ended, Input, Output};
-use crate::wire::postgres::reader::MessageReader;
 use crate::wire::postgres::reply::{Replies, Severity};
-use crate::wire::postgres::session::{Entered, Session};
+use crate::wire::postgres::session::{Entered, Session, SessionRefusals};
 use crate::wire::postgres::settings::SessionSettings;
+use crate::wire::postgres::transport::{Transport, Transports};
 
 mod backends;
 mod column_types;
@@ -45,31 +48,57 @@ mod reply;
 mod running;
 mod session;
 pub mod settings;
+mod transport;
 mod words;
+
+pub(crate) use transport::ALPN;
 
 /// Pause after the system refused a connection, as it does when descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a connection over a limit may take to hear of it.
 const REFUSAL: Duration = Duration::from_secs(1);
-/// Packets before a session's own: for TLS, for GSSAPI, and each once more.
-const MAX_STARTUP_PACKETS: usize = 4;
 
 /// The wire of one server.
 pub(crate) struct PostgresWire {
     app: Arc<AppState>,
     config: PostgresConfig,
     login: Login,
+    transports: Transports,
     backends: Arc<Backends>,
+    refusals: Arc<RefusalDelays>,
+}
+
+/// A connection that asks to come in.
+#[derive(Clone, Copy)]
+struct Incoming<'a> {
+    peer: SocketAddr,
+    /// What TLS is spoken with, where it is.
+    certificate: Option<&'a CertificateDer<'static>>,
+    /// When the log-in has to be done.
+    deadline: Instant,
 }
 
 impl PostgresWire {
-    /// Over the statements of this server.
-    pub(crate) fn new(app: Arc<AppState>, config: PostgresConfig, guard: Guard) -> Self {
+    /// Over the statements of this server. With a certificate TLS is spoken as well.
+    pub(crate) fn new(
+        app: Arc<AppState>,
+        config: PostgresConfig,
+        guard: Guard,
+        certificate: Option<Arc<TlsCertificate>>,
+    ) -> Self {
+        let transports = Transports {
+            certificate,
+            max_bytes: config.max_message_kib << 10,
+            message_timeout: Duration::from_millis(app.config.body_timeout_ms),
+            write_timeout: Duration::from_millis(app.config.write_timeout_ms),
+        };
         Self {
             app,
+            login: Login::new(guard, &config),
             config,
-            login: Login::new(guard),
+            transports,
             backends: Arc::default(),
+            refusals: Arc::default(),
         }
     }
 
@@ -118,17 +147,26 @@ impl PostgresWire {
     async fn handle(&self, stream: TcpStream, peer: SocketAddr, stop: &CancellationToken) {
         // A small answer must not wait for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        let (read, write) = stream.into_split();
-        let read: Box<dyn AsyncRead + Send + Unpin> = Box::new(read);
-        let write: Box<dyn AsyncWrite + Send + Unpin> = Box::new(write);
-        let max_bytes = self.config.max_message_kib << 10;
-        let body_timeout = Duration::from_millis(self.app.config.body_timeout_ms);
-        let mut input = MessageReader::new(read, max_bytes, body_timeout);
-        let write_timeout = Duration::from_millis(self.app.config.write_timeout_ms);
-        let mut output = Replies::new(write, write_timeout);
         let deadline = Instant::now() + Duration::from_millis(self.config.login_timeout_ms);
+        let opened = tokio::select! {
+            opened = self.transports.open(stream, deadline) => opened,
+            () = stop.cancelled() => None,
+        };
+        let Some(Transport {
+            mut input,
+            mut output,
+            certificate,
+        }) = opened
+        else {
+            return;
+        };
+        let incoming = Incoming {
+            peer,
+            certificate: certificate.as_ref(),
+            deadline,
+        };
         let entered = tokio::select! {
-            entered = self.enter(peer, &mut input, &mut output, deadline) => entered,
+            entered = self.enter(incoming, &mut input, &mut output) => entered,
             () = stop.cancelled() => Err(Ended::Gone),
         };
         match entered {
@@ -158,31 +196,25 @@ impl PostgresWire {
     /// From the first packet to the end of the log-in; `None` where no session was asked for.
     async fn enter(
         &self,
-        peer: SocketAddr,
+        incoming: Incoming<'_>,
         input: &mut Input,
         output: &mut Output,
-        deadline: Instant,
     ) -> Result<Option<(Entered, Option<Standing>)>, Ended> {
-        for _ in 0..MAX_STARTUP_PACKETS {
-            match input.startup(deadline).await? {
-                Startup::Tls | Startup::Gss => {
-                    output.byte(b'N');
-                    output.flush().await?;
-                }
-                Startup::Cancel { backend, key } => {
-                    self.cancel(backend, &key);
-                    return Ok(None);
-                }
-                Startup::Session { minor, parameters } => {
-                    return self
-                        .log_in(peer, input, output, deadline, minor, parameters)
-                        .await
-                        .map(Some);
-                }
+        match input.startup(incoming.deadline).await? {
+            Startup::Tls | Startup::Gss => {
+                let message = "a session begins with a start-up packet".to_owned();
+                Err(Ended::Refused(SqlState::ProtocolViolation, message))
             }
+            // Older clients cancel in clear what they do in TLS. The key is worth nothing else.
+            Startup::Cancel { backend, key } => {
+                self.cancel(backend, &key);
+                Ok(None)
+            }
+            Startup::Session { minor, parameters } => self
+                .log_in(incoming, input, output, minor, parameters)
+                .await
+                .map(Some),
         }
-        let message = "a session begins with a start-up packet".to_owned();
-        Err(Ended::Refused(SqlState::ProtocolViolation, message))
     }
 
     /// Returns some time after the rights that a session rests on ended: until then it may tell its
@@ -214,10 +246,9 @@ impl PostgresWire {
 
     async fn log_in(
         &self,
-        peer: SocketAddr,
+        incoming: Incoming<'_>,
         input: &mut Input,
         output: &mut Output,
-        deadline: Instant,
         minor: u16,
         parameters: Vec<(String, String)>,
     ) -> Result<(Entered, Option<Standing>), Ended> {
@@ -245,13 +276,19 @@ impl PostgresWire {
         }
         let caller = Caller {
             user,
-            peer: peer.ip(),
-            is_private: false,
+            peer: incoming.peer.ip(),
+            certificate: incoming.certificate,
         };
+        if self.config.require_tls && incoming.certificate.is_none() {
+            return Err(self.login.refuse_plain(caller).await);
+        }
         let Admitted {
             principal,
             standing,
-        } = self.login.admit(caller, input, output, deadline).await?;
+        } = self
+            .login
+            .admit(caller, input, output, incoming.deadline)
+            .await?;
         let mut settings = SessionSettings::new(user);
         for (name, value) in settings_of(&parameters) {
             settings
@@ -259,13 +296,17 @@ impl PostgresWire {
                 .map_err(|error| Ended::Refused(error.sqlstate(), error.message))?;
         }
         let user = match principal.proof {
-            Proof::Token => principal.name.to_string(),
+            Proof::Token | Proof::Jwt => principal.name.to_string(),
             _ => user.to_owned(),
         };
         let entered = Entered {
             principal,
             settings,
             user,
+            refusals: SessionRefusals {
+                delays: self.refusals.clone(),
+                address: network_of(incoming.peer.ip()),
+            },
         };
         Ok((entered, standing))
     }

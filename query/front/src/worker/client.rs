@@ -114,6 +114,11 @@ impl Answer {
         }
     }
 
+    /// The connection, on which more may be asked when the answer was read to its end.
+    pub fn into_socket(self) -> BufReader<UnixStream> {
+        self.socket
+    }
+
     /// The columns, once the first rows were read.
     pub fn schema(&self) -> Option<SchemaRef> {
         self.decoder.schema()

@@ -55,7 +55,7 @@ async fn every_route_asks_for_its_own_permission() {
         let (method, path) = (&route.method, example(route.path));
         let name = format!("{method} {path}");
         let (anybody, public, reader) = match route.permission {
-            Permission::Probe | Permission::Anybody => (true, true, true),
+            Permission::Probe | Permission::Anybody | Permission::Callback => (true, true, true),
             Permission::PublicPage | Permission::MinerPage => (false, true, true),
             Permission::Read | Permission::ReadRows | Permission::WriteStream => {
                 (false, false, true)

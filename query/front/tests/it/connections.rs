@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::ws::{Message, WebSocketUpgrade};
 use headframe_query_front::{QueryConfig, RouteHandler, Server, Services};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -304,5 +305,49 @@ async fn a_request_that_is_answered_has_no_idle_limit() {
     assert_eq!(read_to_end(&mut silent).await, "");
     go_on.add_permits(1);
     read_answer(&mut stream).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_became_a_websocket_goes_on_being_counted() {
+    let handler = axum::routing::get(async |upgrade: WebSocketUpgrade| {
+        upgrade.on_upgrade(async |mut socket| {
+            // What comes first is known to have been upgraded.
+            let _ = socket.send(Message::Text("here".into())).await;
+            while socket.recv().await.is_some() {}
+        })
+    });
+    let services = Services {
+        handlers: vec![RouteHandler {
+            method: axum::http::Method::GET,
+            path: "/api/v1/bans",
+            answers: handler,
+        }],
+        ..Services::default()
+    };
+    let config = QueryConfig {
+        max_connections: 1,
+        ..unhurried()
+    };
+    let server = Running::start(config, services).await;
+    let mut socket = server.connect().await;
+    let upgrade = "GET /api/v1/bans HTTP/1.1\r\nhost: 127.0.0.1\r\nupgrade: websocket\r\n\
+                   connection: upgrade\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    socket.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    while !text.ends_with("here") {
+        let mut piece = [0; 1024];
+        let read = timeout(PATIENCE, socket.read(&mut piece)).await.unwrap();
+        let read = read.unwrap();
+        assert!(read > 0, "closed after {text:?}");
+        text.push_str(&String::from_utf8_lossy(&piece[..read]));
+    }
+    let mut refused = server.connect().await;
+    refused.write_all(LIVE).await.unwrap();
+    let answer = read_to_end(&mut refused).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    drop(socket);
+    until_answered(&server).await;
     server.stop().await;
 }

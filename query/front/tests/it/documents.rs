@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use headframe_query_front::route;
+use headframe_query_front::{console, route};
 
 /// Set `HEADFRAME_BLESS=1` to write what the program says into the documents.
 #[test]
 fn the_tables_of_routes_are_those_of_the_program() {
     for (page, name, wanted) in [
         ("http.md", "routes", route::markdown_table()),
-        ("accounts.md", "access", route::access_table()),
+        ("console.md", "pages", console::markdown_table()),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../docs")

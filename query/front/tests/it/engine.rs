@@ -1,12 +1,16 @@
 //! An engine that knows a few statements, and pages that know nothing.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{Int64Array, RecordBatch};
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use headframe_query_front::access::Principal;
-use headframe_query_front::reports::{BlocksPage, PayoutsPage, Row, WorkersPage};
+use headframe_query_front::reports::{
+    BlocksPage, ChartSpan, HashrateOf, HashrateSeries, LedgerPage, PaymentsPage, PayoutsPage,
+    PoolHistory, Row, WorkersPage,
+};
 use headframe_query_front::{
     Description, Engines, ErrorCode, Execution, QueryError, Reports, SqlEngine, SqlRequest,
 };
@@ -83,10 +87,14 @@ impl SqlEngine for Scripted {
     }
 }
 
-/// Pages that know nothing, but the list of blocks that they were given.
+/// Pages that know nothing, but the lists that they were given.
 #[derive(Default)]
 pub struct NoReports {
     pub blocks: Mutex<Option<Value>>,
+    /// Those of every miner.
+    pub payouts: Mutex<Option<Value>>,
+    /// How often it was asked for them.
+    pub statements: AtomicUsize,
 }
 
 fn none<T>() -> Result<T, QueryError> {
@@ -112,12 +120,46 @@ impl Reports for NoReports {
     }
 
     async fn blocks(&self, _: &BlocksPage) -> Result<Value, QueryError> {
+        self.statements.fetch_add(1, Ordering::SeqCst);
         let blocks = self.blocks.lock().unwrap().clone();
         blocks.map_or_else(none, Ok)
     }
 
-    async fn payouts_of_miner(&self, _: &str, _: &PayoutsPage) -> Result<Value, QueryError> {
+    async fn hashrate(&self, _: &HashrateOf, _: &ChartSpan) -> Result<HashrateSeries, QueryError> {
         none()
+    }
+
+    async fn streams(&self) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn worker_hashrates(&self, _: &str) -> Result<Vec<(String, HashrateSeries)>, QueryError> {
+        none()
+    }
+
+    async fn pool_history(&self, _: &str) -> Result<PoolHistory, QueryError> {
+        none()
+    }
+
+    async fn worker_totals(&self, _: &str) -> Result<Vec<Row>, QueryError> {
+        none()
+    }
+
+    async fn work_since(&self, _: &str, _: &str, _: i64) -> Result<f64, QueryError> {
+        none()
+    }
+
+    async fn efforts(&self, _: Option<&str>) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn sent_payments(&self, _: &str, _: &PayoutsPage) -> Result<Value, QueryError> {
+        none()
+    }
+
+    async fn payouts_of_miner(&self, _: &str, _: &PayoutsPage) -> Result<Value, QueryError> {
+        let payouts = self.payouts.lock().unwrap().clone();
+        payouts.map_or_else(none, Ok)
     }
 
     async fn payouts_of_block(&self, _: &str, _: &PayoutsPage) -> Result<Value, QueryError> {
@@ -128,11 +170,11 @@ impl Reports for NoReports {
         none()
     }
 
-    async fn payments(&self, _: &str, _: Option<&str>, _: usize) -> Result<Value, QueryError> {
+    async fn payments(&self, _: &str, _: &PaymentsPage) -> Result<Value, QueryError> {
         none()
     }
 
-    async fn ledger(&self, _: &str, _: Option<&str>, _: usize) -> Result<Value, QueryError> {
+    async fn ledger(&self, _: &str, _: &LedgerPage) -> Result<Value, QueryError> {
         none()
     }
 
@@ -141,7 +183,7 @@ impl Reports for NoReports {
         _: &PaymentRules,
         _: Option<&PayerStatus>,
         _: &str,
-        _: usize,
+        _: &PaymentsPage,
         _: &Principal,
     ) -> Result<Value, QueryError> {
         none()

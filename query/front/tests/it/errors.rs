@@ -41,6 +41,7 @@ async fn every_route_refuses_in_the_same_shape() {
             "/health",
             "/ready",
             "/api/v1/me",
+            "/api/v1/console",
             "/api/v1/openapi.json",
         ]
         .contains(&route.path);

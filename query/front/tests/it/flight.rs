@@ -3,6 +3,7 @@
 
 mod ingest;
 mod login;
+mod refusals;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -18,8 +18,8 @@ use crate::server::config;
 
 const BAD: &str = "SELECT nonsense";
 /// The one who floods, and somebody else.
-const FLOOD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+pub const FLOOD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+pub const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// Longer than any test.
 const NEVER_MS: u64 = 36_000_000;
 
@@ -143,13 +143,13 @@ impl Flood {
 }
 
 /// What the server counts, which runs on the thread of its test.
-struct Metrics {
+pub struct Metrics {
     page: PrometheusHandle,
     _recorder: metrics::LocalRecorderGuard<'static>,
 }
 
 impl Metrics {
-    fn record() -> Self {
+    pub fn record() -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         let page = recorder.handle();
         let recorder: &'static PrometheusRecorder = Box::leak(Box::new(recorder));
@@ -159,7 +159,7 @@ impl Metrics {
         }
     }
 
-    fn value(&self, name: &str) -> u64 {
+    pub fn value(&self, name: &str) -> u64 {
         let (page, name) = (self.page.render(), format!("{name} "));
         let line = page.lines().find_map(|line| line.strip_prefix(&name));
         line.map_or(0, |value| value.trim().parse().unwrap())

@@ -7,7 +7,9 @@ pub mod engine;
 mod extended;
 mod hostile;
 mod login;
+mod refusals;
 mod scram;
+mod tls;
 
 use std::time::Duration;
 
@@ -93,6 +95,33 @@ async fn sessions_keep_their_settings_to_themselves() {
     let request = wire.seen.requests.lock().unwrap()[0].clone();
     assert_eq!(request.timeout, Some(Duration::from_secs(2)));
     assert_eq!(request.postgres.unwrap().user, "somebody");
+}
+
+#[tokio::test]
+async fn settings_of_a_transaction_end_with_it() {
+    let wire = Wire::start().await;
+    let mut client = wire.connect().await;
+    client.query("SET statement_timeout = '5s'").await;
+    for (begin, end) in [
+        ("BEGIN; SET LOCAL statement_timeout = '2s'", "COMMIT"),
+        ("BEGIN; SET statement_timeout = '2s'", "ROLLBACK"),
+        ("BEGIN; SET statement_timeout = '2s'; missing", "COMMIT"),
+    ] {
+        client.query(begin).await;
+        client.query("rows 1").await;
+        client.query(end).await;
+        client.query("rows 1").await;
+        let requests = wire.seen.requests.lock().unwrap();
+        let after = requests.last().unwrap().timeout;
+        assert_eq!(after, Some(Duration::from_secs(5)), "{begin}");
+        let inside = requests[requests.len() - 2].timeout;
+        assert_eq!(inside, Some(Duration::from_secs(2)), "{begin}");
+    }
+    let begun = "BEGIN; SET application_name = 'a'; SET LOCAL application_name = 'b'";
+    assert_eq!(kinds(&client.query(begun).await), "CSCSCZ");
+    // A client is told of the name that holds again.
+    assert_eq!(kinds(&client.query("COMMIT").await), "SCZ");
+    assert_eq!(texts(&client.query("SHOW application_name").await), [["a"]]);
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use axum::http::{Method, Request};
 use futures::FutureExt;
 use headframe_query_front::{QueryConfig, Services};
 
-use crate::engine::{STUCK, Scripted};
+use crate::account_store::{MemoryStore, accounts, token};
+use crate::engine::{GOOD, SLOW, STUCK, Scripted};
 use crate::server::{OPERATOR, READER, ask, config, router, send, token_file};
 use crate::signatures::{pool, sign_as, well_formed};
 
@@ -114,4 +115,119 @@ async fn a_statement_whose_time_ended_before_it_ran_is_told_what_it_waited_for()
     assert_eq!(answer.status_and_code(), (504, "time_limit".to_owned()));
     let waited = "which is the limit; it waited for somebody who never comes";
     assert!(answer.text.contains(waited), "{}", answer.text);
+}
+
+async fn statement(router: &Router, bearer: &str, sql: &str) -> (u16, String, String) {
+    let request = Request::post("/api/v1/sql")
+        .header("host", "mine.example.org")
+        .header("authorization", format!("Bearer {bearer}"))
+        .body(Body::from(sql.to_owned()))
+        .unwrap();
+    let answer = send(router, request).await;
+    let (status, code) = answer.status_and_code();
+    (status, code, answer.text)
+}
+
+#[tokio::test]
+async fn nobody_takes_every_slot_of_statements() {
+    // Three quarters of four are one caller's.
+    let (status, text) = statement_beyond("viewer", 3).await;
+    assert_eq!(status, 429);
+    assert!(text.contains("max_concurrent_per_principal"), "{text}");
+}
+
+#[tokio::test]
+async fn all_miners_together_have_half_of_the_slots() {
+    let (status, text) = statement_beyond("miner", 2).await;
+    assert_eq!(status, 429);
+    assert!(text.contains("queries of miners"), "{text}");
+}
+
+/// The answer to one more statement of somebody of this role while so many of his run; others get
+/// theirs meanwhile, and he does afterwards.
+async fn statement_beyond(role: &str, running: usize) -> (u16, String) {
+    let (reader, operator) = (token_file(READER), token_file(OPERATOR));
+    let accounts = accounts(&MemoryStore::new()).await;
+    let (caller, auditor) = (
+        token(&accounts, role).await,
+        token(&accounts, "auditor").await,
+    );
+    let engine = Scripted::new();
+    let services = Services {
+        engines: Some(engine.engines()),
+        accounts: Some(accounts),
+        ..Services::default()
+    };
+    let config = QueryConfig {
+        listen: "0.0.0.0:0".parse().unwrap(),
+        token_file: Some(reader.path().to_owned()),
+        operator_token_file: Some(operator.path().to_owned()),
+        max_concurrent: 4,
+        ..config()
+    };
+    let router = router(config, services).await;
+    let mut held = Vec::new();
+    for _ in 0..running {
+        let (router, caller) = (router.clone(), caller.clone());
+        held.push(tokio::spawn(async move {
+            statement(&router, &caller, SLOW).await
+        }));
+        engine.started.acquire().await.unwrap().forget();
+    }
+    let (status, _, text) = statement(&router, &caller, GOOD).await;
+    for other in [&auditor, READER, OPERATOR] {
+        assert_eq!(statement(&router, other, GOOD).await.0, 200);
+    }
+    engine.go_on.add_permits(running);
+    for answer in held {
+        assert_eq!(answer.await.unwrap().0, 200);
+    }
+    assert_eq!(statement(&router, &caller, GOOD).await.0, 200);
+    (status, text)
+}
+
+#[tokio::test]
+async fn no_address_takes_every_slot_of_public_pages() {
+    let public = QueryConfig {
+        public_pages: true,
+        public_slots: 4,
+        ..config()
+    };
+    let (router, wallet) = pool(0, public).await;
+    let mut held = Vec::new();
+    for index in 0..3 {
+        let router = router.clone();
+        held.push(tokio::spawn(async move {
+            let miner = format!("4m{index}");
+            sign_as(None, &router, "192.0.2.1", &miner, &well_formed()).await
+        }));
+        wallet.started.acquire().await.unwrap().forget();
+    }
+    let page = async |address: &str| {
+        let headers = [("x-forwarded-for", address)];
+        let answer = ask(&router, &Method::GET, "/api/v1/pool", &headers).await;
+        answer.status.as_u16()
+    };
+    assert_eq!(page("192.0.2.1").await, 429);
+    assert_eq!(page("192.0.2.2").await, 404, "it has a slot");
+    wallet.go_on.add_permits(3);
+    for answer in held {
+        assert_eq!(answer.await.unwrap().status.as_u16(), 401);
+    }
+    assert_eq!(page("192.0.2.1").await, 404);
+}
+
+#[tokio::test]
+async fn no_query_has_an_id_whose_path_is_another_route() {
+    let services = Services {
+        engines: Some(Scripted::new().engines()),
+        ..Services::default()
+    };
+    let router = router(config(), services).await;
+    for (id, status) in [("live", 400), ("live2", 200)] {
+        let body = format!("{{\"sql\": \"{GOOD}\", \"query_id\": \"{id}\"}}");
+        let request = Request::post("/api/v1/sql").header("host", "127.0.0.1");
+        let answer = send(&router, request.body(Body::from(body)).unwrap()).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
+    }
 }

@@ -17,15 +17,15 @@ use tempfile::NamedTempFile;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use crate::account_store::{MemoryStore, accounts, actor, token};
-use crate::engine::Scripted;
+use crate::account_store::{MemoryStore, account, accounts, actor, token};
+use crate::engine::{GOOD, SLOW, Scripted};
 use crate::server::{READER, config, router, services, token_file};
 
 /// How long an event may take before the test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A stream without rows.
-struct Silence(&'static dyn Stream, watch::Sender<u64>);
+pub struct Silence(&'static dyn Stream, watch::Sender<u64>);
 
 #[async_trait]
 impl LiveTail for Silence {
@@ -60,16 +60,26 @@ async fn closed() -> (Router, Accounts, NamedTempFile) {
         ..config()
     };
     let accounts = accounts(&MemoryStore::new()).await;
+    let router = router(config, silent_services(&accounts)).await;
+    (router, accounts, file)
+}
+
+/// Every stream without rows, and these accounts.
+pub fn silent_services(accounts: &Accounts) -> Services {
+    services_of(accounts, &Scripted::new())
+}
+
+/// The same with this engine.
+fn services_of(accounts: &Accounts, engine: &Arc<Scripted>) -> Services {
     let silence = |stream: &&'static dyn Stream| -> Arc<dyn LiveTail> {
         Arc::new(Silence(*stream, watch::channel(0).0))
     };
-    let services = Services {
+    Services {
         accounts: Some(accounts.clone()),
-        engines: Some(Scripted::new().engines()),
+        engines: Some(engine.engines()),
         live_tails: stream::ALL.iter().map(silence).collect(),
         ..services()
-    };
-    (router(config, services).await, accounts, file)
+    }
 }
 
 async fn subscribe(router: &Router, stream: &str, bearer: &str) -> Response {
@@ -82,13 +92,14 @@ async fn subscribe(router: &Router, stream: &str, bearer: &str) -> Response {
 }
 
 #[tokio::test]
-async fn a_stream_is_there_for_whoever_may_read_every_row_of_it() {
+async fn a_stream_is_there_for_whoever_may_read_rows_of_it() {
     let (router, accounts, _file) = closed().await;
     for role in Role::NAMES {
         let given = token(&accounts, role).await;
         for stream in stream::ALL {
             let expected = match (*role, stream.read_permission()) {
-                ("miner", _) => 403,
+                ("miner", _) if stream.miner_rows().is_none() => 404,
+                ("miner", _) => 200,
                 ("viewer", ReadPermission::Personal) => 404,
                 _ => 200,
             };
@@ -119,4 +130,52 @@ async fn who_loses_his_token_loses_his_subscription() {
     assert!(text.ends_with("\n\n"), "{text}");
     let answer = subscribe(&router, "sensors", &given).await;
     assert_eq!(answer.status(), 401);
+}
+
+/// Opens a live statement; its answer's status, once there is a first one.
+async fn watch(router: &Router, bearer: &str, sql: &str) -> u16 {
+    let request = Request::get(format!("/api/v1/sql/live?q={}", sql.replace(' ', "%20")))
+        .header("host", "mine.example.org")
+        .header("authorization", format!("Bearer {bearer}"))
+        .body(Body::empty())
+        .unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    response.status().as_u16()
+}
+
+/// An address to mine to is free, so that no number of miners holds up the others' live answers.
+#[tokio::test]
+async fn slow_live_statements_of_miners_leave_a_slot_to_others() {
+    let (file, engine) = (token_file(READER), Scripted::new());
+    let config = QueryConfig {
+        listen: "0.0.0.0:0".parse().unwrap(),
+        token_file: Some(file.path().to_owned()),
+        live_slots: 2,
+        ..config()
+    };
+    let accounts = accounts(&MemoryStore::new()).await;
+    let router = router(config, services_of(&accounts, &engine)).await;
+    let mut slow = Vec::new();
+    for name in ["one", "two"] {
+        let mut account = account(name, "miner");
+        account.role = Role::parse("miner", Some(&format!("4{name}"))).unwrap();
+        let given = accounts.add_token(actor(), account, None).await.unwrap();
+        let router = router.clone();
+        slow.push(tokio::spawn(
+            async move { watch(&router, &given, SLOW).await },
+        ));
+    }
+    engine.started.acquire().await.unwrap().forget();
+    let viewer = token(&accounts, "viewer").await;
+    let answered = tokio::time::timeout(PATIENCE, watch(&router, &viewer, GOOD)).await;
+    assert_eq!(answered.expect("there is a slot"), 200);
+    assert_eq!(
+        engine.started.available_permits(),
+        0,
+        "the second one waits"
+    );
+    engine.go_on.add_permits(2);
+    for answer in slow {
+        assert_eq!(answer.await.unwrap(), 200);
+    }
 }

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 const NEVER_MS: u64 = 3_600_000;
 
 /// A self-signed certificate of this machine, written to the folder.
-fn write_pair(folder: &Path) -> CertificateDer<'static> {
+pub fn write_pair(folder: &Path) -> CertificateDer<'static> {
     let names = ["localhost", "127.0.0.1"].map(str::to_owned);
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     // The key first: between the two writes the files do not go together.
@@ -70,6 +70,16 @@ async fn handshake(
     trusted: &CertificateDer<'static>,
     protocol: &str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    secure(stream, trusted, &[protocol.as_bytes()]).await
+}
+
+/// The client's side of a handshake, which offers these protocols.
+pub async fn secure(
+    stream: TcpStream,
+    trusted: &CertificateDer<'static>,
+    protocols: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -78,8 +88,7 @@ async fn handshake(
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    let stream = TcpStream::connect(address).await?;
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)

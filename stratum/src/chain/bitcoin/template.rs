@@ -60,6 +60,9 @@ pub struct TransactionAnswer {
     pub data: String,
     pub txid: Option<String>,
     pub hash: Option<String>,
+    /// Atomic units, where it is a whole number; nothing but a check of the reward reads it.
+    #[serde(default)]
+    pub fee: serde_json::Value,
 }
 
 /// The RandomX keys of a template, raw: the bytes RandomX is given.

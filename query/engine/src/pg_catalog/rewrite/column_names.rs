@@ -2,7 +2,7 @@
 //! type's, else `?column?`. Two columns may have the same.
 //!
 //! The engine calls such a column after its expression and refuses two that are the same. Each
-//! gets its name here, with a [`MARK`] where it could be taken for another column.
+//! gets its name here, with a [`SEPARATOR`] where it could be taken for another column.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
     Value, VisitMut, VisitorMut, visit_expressions,
 };
 
-use crate::pg_catalog::output::MARK;
+use crate::pg_catalog::output::SEPARATOR;
 
 /// What PostgreSQL calls a column that has no name.
 const NO_NAME: &str = "?column?";
@@ -74,7 +74,7 @@ fn name_marked(select: &mut Select) -> Vec<NamedColumn> {
     let mut seen = HashSet::new();
     let has_wildcard = select.projection.iter().any(is_wildcard);
     for (index, item) in select.projection.iter_mut().enumerate() {
-        let marked = |name: &str| format!("{name}{MARK}{index}");
+        let marked = |name: &str| format!("{name}{SEPARATOR}{index}");
         match item {
             SelectItem::UnnamedExpr(expr) => {
                 let name = name_of(expr);
@@ -183,7 +183,7 @@ impl VisitorMut for InnerSelects {
                     let is_free = !grouped.contains(&name) && seen.insert(name.clone());
                     let alias = match is_free {
                         true => name,
-                        false => format!("{name}{MARK}{index}"),
+                        false => format!("{name}{SEPARATOR}{index}"),
                     };
                     *item = with_alias(expr, &alias);
                 }

@@ -10,12 +10,13 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use crate::catalog::SCHEMA;
 use crate::pg_catalog::names::{PROC_COLUMNS, RegType};
 use crate::pg_catalog::rewrite::subqueries::{call, null, text};
 use crate::pg_catalog::{PG_CATALOG, own_tables};
 
-/// `LIKE … ESCAPE`, of which the engine knows the backslash alone, and `'\x00ff'::bytea`; both in
-/// all statements.
+/// `LIKE … ESCAPE`, of which the engine knows the backslash alone, `'\x00ff'::bytea`, and
+/// `'a'::name`; all of them in all statements.
 pub struct Escapes;
 
 /// The digits of bytes that are written as text.
@@ -43,6 +44,11 @@ impl VisitorMut for Escapes {
             && let Some(digits) = hex_digits(written)
         {
             *expr = Expr::Value(Value::HexStringLiteral(digits).with_empty_span());
+        }
+        if let Expr::Cast { data_type, .. } = expr
+            && NAME_TYPES.contains(&data_type.to_string().as_str())
+        {
+            *data_type = DataType::Text;
         }
         if let Expr::Like {
             pattern,
@@ -81,11 +87,33 @@ const SCALAR_SOURCES: [&str; 4] = [
     "regexp_split_to_array",
 ];
 
+/// Types of the catalogue that are text.
+const NAME_TYPES: [&str; 3] = ["name", "NAME", "\"char\""];
+
+/// Columns of the catalogue that are true or false, and that clients compare with `'t'` and `'f'`.
+const BOOLEAN_COLUMNS: [&str; 8] = [
+    "attnotnull",
+    "atthasdef",
+    "attisdropped",
+    "indisunique",
+    "indisprimary",
+    "relhasindex",
+    "relispartition",
+    "typnotnull",
+];
+
+/// Columns of the catalogue that are lists of columns.
+const KEY_COLUMNS: [&str; 3] = ["conkey", "confkey", "indkey"];
+
 impl VisitorMut for CatalogueExpressions {
     type Break = ();
 
     /// A function that is read as a table is a column of its own name.
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let Some(empty) = keys_of_a_row(factor) {
+            *factor = empty;
+            return ControlFlow::Continue(());
+        }
         if let TableFactor::UNNEST {
             alias: Some(alias),
             array_exprs,
@@ -103,7 +131,7 @@ impl VisitorMut for CatalogueExpressions {
             name, args: None, ..
         } = factor
             && let [ObjectNamePart::Identifier(table)] = name.0.as_slice()
-            && own_tables::is_empty(&table.value)
+            && own_tables::is_ours(&table.value)
         {
             *name = ObjectName::from(vec![Ident::new(PG_CATALOG), table.clone()]);
         }
@@ -142,6 +170,19 @@ impl VisitorMut for CatalogueExpressions {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::InSubquery {
+            expr: inner,
+            subquery,
+            negated,
+        } = expr
+            && is_search_path(subquery)
+        {
+            *expr = Expr::InList {
+                expr: inner.clone(),
+                list: vec![call("session_user", Vec::new()), text(SCHEMA)],
+                negated: *negated,
+            };
+        }
         if let Expr::Cast {
             expr: inner,
             data_type,
@@ -184,6 +225,34 @@ impl VisitorMut for CatalogueExpressions {
                     _ => {}
                 }
             }
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Eq | BinaryOperator::NotEq,
+                right,
+            } if is_column_of(left, &BOOLEAN_COLUMNS) => {
+                if let Some(truth) = truth_of(right) {
+                    **right = Expr::Value(Value::Boolean(truth).with_empty_span());
+                }
+            }
+            // There is no key whose columns could be these; a list is compared with no text.
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Eq,
+                right,
+            } if is_column_of(left, &KEY_COLUMNS) && is_literal(right) => {
+                *expr = Expr::Value(Value::Boolean(false).with_empty_span());
+            }
+            Expr::Case {
+                operand: Some(operand),
+                conditions,
+                ..
+            } if is_column_of(operand, &BOOLEAN_COLUMNS) => {
+                for when in conditions {
+                    if let Some(truth) = truth_of(&when.condition) {
+                        when.condition = Expr::Value(Value::Boolean(truth).with_empty_span());
+                    }
+                }
+            }
             // No comment is on a row that knows its table by this.
             Expr::CompoundIdentifier(idents)
                 if idents.last().is_some_and(|last| last.value == "tableoid") =>
@@ -206,10 +275,67 @@ impl VisitorMut for CatalogueExpressions {
 /// `SELECT function(…) AS name`.
 fn query_of_call(function: &str, args: &[FunctionArg], name: &Ident) -> Option<Query> {
     let args = args.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let sql = format!("SELECT {function}({}) AS {name}", args.join(", "));
+    parsed(&format!("SELECT {function}({}) AS {name}", args.join(", ")))
+}
+
+fn parsed(sql: &str) -> Option<Query> {
     let parser = Parser::new(&PostgreSqlDialect {});
-    let query = parser.try_with_sql(&sql).ok()?.parse_query().ok()?;
+    let query = parser.try_with_sql(sql).ok()?.parse_query().ok()?;
     Some(*query)
+}
+
+/// Without rows: what clients take apart row by row with `UNNEST(conkey)` are the columns of keys
+/// and indexes, of which there are none, and the engine has no such join.
+fn keys_of_a_row(factor: &TableFactor) -> Option<TableFactor> {
+    let TableFactor::UNNEST {
+        alias: Some(alias),
+        array_exprs,
+        with_offset: false,
+        ..
+    } = factor
+    else {
+        return None;
+    };
+    let [list] = array_exprs.as_slice() else {
+        return None;
+    };
+    let name = match list {
+        Expr::Identifier(name) => name,
+        Expr::CompoundIdentifier(names) => names.last()?,
+        _ => return None,
+    };
+    if !KEY_COLUMNS.contains(&name.value.as_str()) {
+        return None;
+    }
+    let column = alias.columns.first();
+    let column = column.map_or(&alias.name, |column| &column.name);
+    let sql = format!("SELECT CAST(NULL AS SMALLINT) AS {column} WHERE false");
+    Some(TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(parsed(&sql)?),
+        alias: Some(alias.clone()),
+        sample: None,
+    })
+}
+
+/// Whether a query takes the entries of `search_path` apart and reads nothing else.
+fn is_search_path(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return false;
+    };
+    let is_call = |factor: &TableFactor| {
+        matches!(
+            factor,
+            TableFactor::Table { args: Some(_), .. } | TableFactor::UNNEST { .. }
+        )
+    };
+    let mut tables = select.from.iter();
+    let only_calls = tables.all(|table| table.joins.is_empty() && is_call(&table.relation));
+    let from = select.from.iter().map(ToString::to_string);
+    let mut from = from.map(|from| from.to_lowercase());
+    only_calls
+        && select.selection.is_none()
+        && from.any(|from| from.contains("current_setting('search_path')"))
 }
 
 /// A column that is a name to clients, though it is a number.
@@ -257,12 +383,28 @@ pub fn show_names(query: &mut Query) {
 }
 
 fn is_proc_column(expr: &Expr) -> bool {
+    is_column_of(expr, &PROC_COLUMNS)
+}
+
+fn is_column_of(expr: &Expr, columns: &[&str]) -> bool {
     let name = match expr {
         Expr::Identifier(ident) => Some(ident),
         Expr::CompoundIdentifier(idents) => idents.last(),
         _ => None,
     };
-    name.is_some_and(|name| PROC_COLUMNS.contains(&name.value.as_str()))
+    name.is_some_and(|name| columns.contains(&name.value.as_str()))
+}
+
+/// What a text that stands for a truth says.
+fn truth_of(expr: &Expr) -> Option<bool> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) if text == "t" || text == "true" => Some(true),
+            Value::SingleQuotedString(text) if text == "f" || text == "false" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn is_literal(expr: &Expr) -> bool {

@@ -8,6 +8,7 @@ use crate::access::accounts::Accounts;
 use crate::access::accounts::login::Wire;
 use crate::access::accounts::secret;
 use crate::access::accounts::uses::{USE_GRAIN_US, Use};
+use crate::access::jwt::JwtRefusal;
 use crate::access::{Principal, Proof};
 use crate::clock::now_us;
 
@@ -20,6 +21,35 @@ pub enum TokenRefusal {
     /// Its time is over.
     #[error("the token {0} has expired")]
     Expired(String),
+    /// An issuer's token, which is not told why.
+    #[error("the token is not valid here")]
+    Jwt(JwtRefusal),
+}
+
+impl TokenRefusal {
+    /// Why, for rows and logs.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            TokenRefusal::Jwt(refusal) => format!("a JWT: {refusal}"),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Whose token it is.
+pub(crate) struct TokenHolder {
+    pub(crate) principal: Principal,
+    /// When it ends for good, microseconds since 1970, where nothing but its time ends it.
+    pub(crate) ends_us: Option<i64>,
+}
+
+impl From<Principal> for TokenHolder {
+    fn from(principal: Principal) -> Self {
+        Self {
+            principal,
+            ends_us: None,
+        }
+    }
 }
 
 impl Accounts {
@@ -51,13 +81,14 @@ impl Accounts {
 
     /// Notes that somebody came with a token that is not taken.
     pub(crate) fn note_refused_token(&self, refusal: &TokenRefusal, peer: IpAddr) {
-        tracing::warn!(%peer, %refusal, "a token was refused");
+        let reason = refusal.reason();
+        tracing::warn!(%peer, reason, "a token was refused");
         self.note(AccessEvent {
             wire: Wire::Http.as_str().to_owned(),
             action: "token_use".to_owned(),
             outcome: "refused".to_owned(),
             peer: Some(peer.to_string()),
-            reason: Some(refusal.to_string()),
+            reason: Some(reason),
             ..AccessEvent::default()
         });
     }

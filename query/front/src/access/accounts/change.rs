@@ -16,7 +16,7 @@ use crate::clock::now_us;
 /// The longest name.
 const MAX_NAME_BYTES: usize = 64;
 /// Names that the program uses itself.
-const RESERVED: &[&str] = &["anonymous", "local", "operator", "reader", "setup"];
+const RESERVED: &[&str] = &["anonymous", "local", "operator", "reader", "setup", "token"];
 /// Most streams that one account is given.
 const MAX_STREAMS: usize = 64;
 

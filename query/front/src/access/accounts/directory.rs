@@ -6,7 +6,9 @@ use std::collections::HashMap;
 
 use serde::de::DeserializeOwned;
 
-use crate::access::accounts::record::{SessionRecord, SetupRecord, TokenRecord, UserRecord};
+use crate::access::accounts::record::{
+    EndedSessionRecord, SessionRecord, SetupRecord, TokenRecord, UserRecord,
+};
 use crate::access::accounts::secret::SecretHash;
 use crate::access::accounts::store::{Bucket, Entry};
 
@@ -14,6 +16,7 @@ use crate::access::accounts::store::{Bucket, Entry};
 pub const SETUP_KEY: &str = "setup";
 const USER: &str = "user.";
 const TOKEN: &str = "token.";
+const ENDED: &str = "ended.";
 
 /// What the store holds.
 #[derive(Default)]
@@ -22,6 +25,8 @@ pub struct Directory {
     tokens: HashMap<String, TokenRecord>,
     token_names: HashMap<SecretHash, String>,
     sessions: HashMap<SecretHash, SessionRecord>,
+    /// Signed sessions that ended before their time, and when they would have ended.
+    ended: HashMap<SecretHash, i64>,
     setup: Option<SetupRecord>,
     /// Of every key that ever was, deleted ones included, so that nothing old comes back.
     revisions: HashMap<(Bucket, String), u64>,
@@ -40,6 +45,11 @@ pub fn token_key(name: &str) -> String {
 /// The key of a session.
 pub fn session_key(hash: &SecretHash) -> String {
     hex::encode(hash)
+}
+
+/// The key of a signed session that ended before its time.
+pub fn ended_key(hash: &SecretHash) -> String {
+    format!("{ENDED}{}", hex::encode(hash))
 }
 
 impl Directory {
@@ -90,7 +100,17 @@ impl Directory {
 
     fn apply_session(&mut self, key: &str, value: Option<&[u8]>) {
         let mut hash = SecretHash::default();
-        if hex::decode_to_slice(key, &mut hash).is_err() {
+        let ended = key.strip_prefix(ENDED);
+        if hex::decode_to_slice(ended.unwrap_or(key), &mut hash).is_err() {
+            return;
+        }
+        if ended.is_some() {
+            match (read::<EndedSessionRecord>(key, value), value) {
+                (Some(record), _) => self.ended.insert(hash, record.ends_us),
+                // What cannot be read still says that a session was ended.
+                (None, Some(_)) => self.ended.insert(hash, i64::MAX),
+                (None, None) => self.ended.remove(&hash),
+            };
             return;
         }
         match read(key, value) {
@@ -161,6 +181,31 @@ impl Directory {
             self.revisions
                 .remove(&(Bucket::Sessions, session_key(&hash)));
         }
+    }
+
+    /// When the signed session with this hash would have ended, where it ended before.
+    pub fn ended(&self, hash: &SecretHash) -> Option<i64> {
+        self.ended.get(hash).copied()
+    }
+
+    /// The one that would have ended first, where there are so many that one has to make way.
+    pub fn first_ended(&self, max: usize) -> Option<SecretHash> {
+        let first = self.ended.iter().min_by_key(|(_, end)| **end);
+        first.filter(|_| self.ended.len() >= max).map(|one| *one.0)
+    }
+
+    /// Drops what would have ended by now: the store forgets it without a word.
+    pub fn drop_ended(&mut self, is_over: impl Fn(i64) -> bool) {
+        let Self {
+            ended, revisions, ..
+        } = self;
+        ended.retain(|hash, end| {
+            let is_over = is_over(*end);
+            if is_over {
+                revisions.remove(&(Bucket::Sessions, ended_key(hash)));
+            }
+            !is_over
+        });
     }
 
     /// The offer to become the first admin.
@@ -235,5 +280,35 @@ mod tests {
         };
         directory.apply(Bucket::Accounts, broken);
         assert!(!has(&directory, 3), "what cannot be read gives no rights");
+    }
+
+    #[test]
+    fn ended_sessions_are_kept_until_they_would_have_ended_and_the_first_makes_way() {
+        let mut directory = Directory::default();
+        let ended = |number: u8, end: i64, revision: u64| Entry {
+            key: ended_key(&[number; 32]),
+            revision,
+            value: Some(json!({"ends_us": end}).to_string().into_bytes()),
+        };
+        for (number, end) in [(1, 300), (2, 100), (3, 200)] {
+            directory.apply(Bucket::Sessions, ended(number, end, u64::from(number)));
+        }
+        assert_eq!(directory.ended(&[1; 32]), Some(300));
+        assert!(directory.session(&[1; 32]).is_none(), "it is no session");
+        assert_eq!(directory.first_ended(4), None);
+        assert_eq!(directory.first_ended(3), Some([2; 32]));
+        directory.drop_ended(|end| end <= 200);
+        assert_eq!(directory.ended(&[2; 32]), None);
+        assert_eq!(directory.ended(&[3; 32]), None);
+        assert_eq!(
+            directory.revision(Bucket::Sessions, &ended_key(&[2; 32])),
+            0
+        );
+        let gone = Entry {
+            value: None,
+            ..ended(1, 0, 9)
+        };
+        directory.apply(Bucket::Sessions, gone);
+        assert_eq!(directory.ended(&[1; 32]), None);
     }
 }

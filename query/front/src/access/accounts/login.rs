@@ -19,7 +19,7 @@ use crate::error::{ErrorCode, QueryError};
 use crate::peer::network_of;
 
 /// The longest name that a row keeps of what strangers send.
-const MAX_NAME_CHARS: usize = 64;
+const MAX_NAME_CHARS: usize = 128;
 
 /// A way in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Login {
         })
     }
 
-    fn throttle(&self) -> MutexGuard<'_, LoginThrottle> {
+    pub(super) fn throttle(&self) -> MutexGuard<'_, LoginThrottle> {
         // Counters are never half changed.
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -191,9 +191,9 @@ impl Accounts {
             .inner
             .login
             .throttle()
-            .begin(name, network_of(peer), self.now());
+            .begin(Some(name), network_of(peer), self.now());
         begun.map_err(|wait| {
-            self.note_login(wire, name, peer, None, "throttled");
+            self.note_login(wire, name, peer, None, "throttled", None);
             LoginError::Throttled(wait)
         })
     }
@@ -207,7 +207,7 @@ impl Accounts {
     ) -> Result<Principal, LoginError> {
         let principal = user.and_then(|user| user.grant.principal(name, Proof::Password).ok());
         let Some(principal) = principal else {
-            self.note_login(wire, name, peer, None, "refused");
+            self.note_login(wire, name, peer, None, "refused", None);
             return Err(LoginError::Wrong);
         };
         self.login_succeeded(wire, name, peer, &principal);
@@ -222,17 +222,21 @@ impl Accounts {
         peer: IpAddr,
         principal: &Principal,
     ) {
-        self.inner.login.throttle().succeed(name, network_of(peer));
-        self.note_login(wire, name, peer, Some(principal), "ok");
+        let mut throttle = self.inner.login.throttle();
+        throttle.succeed(Some(name), network_of(peer));
+        drop(throttle);
+        self.note_login(wire, name, peer, Some(principal), "ok", None);
     }
 
-    fn note_login(
+    /// Writes the row of an attempt.
+    pub(super) fn note_login(
         &self,
         wire: Wire,
         name: &str,
         peer: IpAddr,
         principal: Option<&Principal>,
         outcome: &'static str,
+        reason: Option<&str>,
     ) {
         let (wire, peer) = (wire.as_str(), network_of(peer));
         let name: String = name.chars().take(MAX_NAME_CHARS).collect();
@@ -247,6 +251,7 @@ impl Accounts {
             actor: Some(name),
             role: role.map(ToString::to_string),
             peer: Some(peer.to_string()),
+            reason: reason.map(str::to_owned),
             ..AccessEvent::default()
         });
     }

@@ -73,6 +73,13 @@ pub struct SessionRecord {
     pub last_used_us: i64,
 }
 
+/// A signed session that ended before its time, under the SHA-256 of its id.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndedSessionRecord {
+    /// When it would have ended, microseconds since 1970.
+    pub ends_us: i64,
+}
+
 impl Grant {
     /// Who holds it.
     pub fn principal(&self, name: &str, proof: Proof) -> Result<Principal, RoleError> {

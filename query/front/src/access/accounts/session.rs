@@ -83,6 +83,12 @@ impl Accounts {
             return Ok(());
         };
         self.end(&hash).await?;
+        self.note_logout(&principal);
+        Ok(())
+    }
+
+    /// Notes that somebody ended his session.
+    pub(crate) fn note_logout(&self, principal: &Principal) {
         self.note(AccessEvent {
             wire: Wire::Http.as_str().to_owned(),
             action: "logout".to_owned(),
@@ -91,7 +97,6 @@ impl Accounts {
             role: principal.role.as_ref().map(ToString::to_string),
             ..AccessEvent::default()
         });
-        Ok(())
     }
 
     /// Ends every session of a user.

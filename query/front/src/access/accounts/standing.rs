@@ -23,6 +23,8 @@ enum Grounds {
     User(Grant, [u8; 16]),
     /// A token, and when it ends.
     Token(Grant, SecretHash, Option<i64>),
+    /// An issuer's word, until then.
+    Word(i64),
 }
 
 impl Grounds {
@@ -61,12 +63,26 @@ impl Accounts {
     }
 }
 
+impl Accounts {
+    /// What somebody rests on whom an issuer vouches for until this time.
+    pub(crate) fn standing_until(&self, ends_us: i64) -> Standing {
+        Standing {
+            accounts: self.clone(),
+            changes: self.inner.changes.subscribe(),
+            name: String::new(),
+            grounds: Grounds::Word(ends_us),
+        }
+    }
+}
+
 impl Standing {
     /// Returns when it was revoked or changed, or its time is over.
     pub(crate) async fn ended(mut self) {
         while self.holds() {
             let left = match self.grounds {
-                Grounds::Token(_, _, Some(expires_us)) => (expires_us - now_us()).max(0),
+                Grounds::Token(_, _, Some(ends_us)) | Grounds::Word(ends_us) => {
+                    (ends_us - now_us()).max(0)
+                }
                 _ => i64::MAX,
             };
             let expires = async {
@@ -95,6 +111,7 @@ impl Standing {
                 let is_over = expires_us.is_some_and(|expires| expires <= now_us());
                 !is_over && token.is_some_and(|token| Grounds::of_token(token) == self.grounds)
             }
+            Grounds::Word(ends_us) => *ends_us > now_us(),
         })
     }
 }

@@ -42,7 +42,13 @@ pub struct LoginThrottle {
 
 impl LoginThrottle {
     /// Begins an attempt, which counts as failed until it succeeds; or says how long to wait.
-    pub fn begin(&mut self, account: &str, peer: IpAddr, now: Instant) -> Result<(), Duration> {
+    /// Without an account it counts for the address alone.
+    pub fn begin(
+        &mut self,
+        account: Option<&str>,
+        peer: IpAddr,
+        now: Instant,
+    ) -> Result<(), Duration> {
         let keys = self.keys(account, peer);
         let waits = keys.iter().filter_map(|key| self.wait(key, now));
         if let Some(wait) = waits.max() {
@@ -70,7 +76,7 @@ impl LoginThrottle {
     }
 
     /// The attempt was the owner's.
-    pub fn succeed(&mut self, account: &str, peer: IpAddr) {
+    pub fn succeed(&mut self, account: Option<&str>, peer: IpAddr) {
         for key in self.keys(account, peer) {
             match key {
                 // Others may try from the same address: only this attempt did not fail.
@@ -84,13 +90,17 @@ impl LoginThrottle {
                 }
             }
         }
-        if self.known.len() < MAX_KEYS {
+        if let Some(account) = account
+            && self.known.len() < MAX_KEYS
+        {
             self.known.insert((account.to_owned(), peer));
         }
     }
 
-    fn keys(&self, account: &str, peer: IpAddr) -> Vec<Key> {
-        let account = account.to_owned();
+    fn keys(&self, account: Option<&str>, peer: IpAddr) -> Vec<Key> {
+        let Some(account) = account.map(str::to_owned) else {
+            return vec![Key::Address(peer)];
+        };
         match self.known.contains(&(account.clone(), peer)) {
             true => vec![Key::Known(account, peer)],
             false => vec![Key::Address(peer), Key::Account(account)],
@@ -125,24 +135,33 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         for n in 0..5 {
             let account = format!("user{n}");
-            assert_eq!(throttle.begin(&account, address(1), at(0)), Ok(()));
+            assert_eq!(throttle.begin(Some(&account), address(1), at(0)), Ok(()));
         }
         let wait = Duration::from_secs(12);
-        assert_eq!(throttle.begin("user9", address(1), at(0)), Err(wait));
-        assert_eq!(throttle.begin("user9", address(2), at(0)), Ok(()));
-        assert_eq!(throttle.begin("user9", address(1), at(12)), Ok(()));
+        assert_eq!(throttle.begin(Some("user9"), address(1), at(0)), Err(wait));
+        assert_eq!(throttle.begin(Some("user9"), address(2), at(0)), Ok(()));
+        assert_eq!(throttle.begin(Some("user9"), address(1), at(12)), Ok(()));
         let wait = Duration::from_secs(24);
-        assert_eq!(throttle.begin("user9", address(1), at(12)), Err(wait));
+        assert_eq!(throttle.begin(Some("user9"), address(1), at(12)), Err(wait));
         // However often it is tried, it is five minutes at most, and a minute has few attempts.
         let (mut now, mut attempts) = (12, 0);
         for second in 13..3_000 {
-            if throttle.begin("user8", address(1), at(second)).is_ok() {
+            if throttle
+                .begin(Some("user8"), address(1), at(second))
+                .is_ok()
+            {
                 (now, attempts) = (second, attempts + 1);
             }
         }
         assert!((8..=16).contains(&attempts), "{attempts}");
-        assert_eq!(throttle.begin("user7", address(1), at(now + 900)), Ok(()));
-        assert_eq!(throttle.begin("user7", address(1), at(now + 900)), Ok(()));
+        assert_eq!(
+            throttle.begin(Some("user7"), address(1), at(now + 900)),
+            Ok(())
+        );
+        assert_eq!(
+            throttle.begin(Some("user7"), address(1), at(now + 900)),
+            Ok(())
+        );
     }
 
     #[test]
@@ -150,18 +169,34 @@ mod tests {
         let mut throttle = LoginThrottle::default();
         let now = Instant::now();
         let home = address(200);
-        assert_eq!(throttle.begin("ann", home, now), Ok(()));
-        throttle.succeed("ann", home);
-        let begun = (0..100).filter(|n| throttle.begin("ann", address(*n), now).is_ok());
+        assert_eq!(throttle.begin(Some("ann"), home, now), Ok(()));
+        throttle.succeed(Some("ann"), home);
+        let begun = (0..100).filter(|n| throttle.begin(Some("ann"), address(*n), now).is_ok());
         assert_eq!(begun.count(), 5);
         for _ in 0..50 {
-            assert_eq!(throttle.begin("ann", home, now), Ok(()));
-            throttle.succeed("ann", home);
+            assert_eq!(throttle.begin(Some("ann"), home, now), Ok(()));
+            throttle.succeed(Some("ann"), home);
         }
         for _ in 0..5 {
-            assert_eq!(throttle.begin("ann", home, now), Ok(()));
+            assert_eq!(throttle.begin(Some("ann"), home, now), Ok(()));
         }
-        assert!(throttle.begin("ann", home, now).is_err());
+        assert!(throttle.begin(Some("ann"), home, now).is_err());
+    }
+
+    #[test]
+    fn wrong_tokens_count_for_their_address_alone() {
+        let mut throttle = LoginThrottle::default();
+        let now = Instant::now();
+        for _ in 0..5 {
+            assert_eq!(throttle.begin(None, address(1), now), Ok(()));
+        }
+        assert!(throttle.begin(None, address(1), now).is_err());
+        assert!(throttle.begin(Some("ann"), address(1), now).is_err());
+        for _ in 0..50 {
+            assert_eq!(throttle.begin(None, address(2), now), Ok(()));
+            throttle.succeed(None, address(2));
+        }
+        assert_eq!(throttle.begin(Some("ann"), address(3), now), Ok(()));
     }
 
     #[test]
@@ -170,11 +205,11 @@ mod tests {
         let now = Instant::now();
         for n in 0..20_000_u32 {
             let peer = IpAddr::from(n.to_be_bytes());
-            let _ = throttle.begin(&format!("user{n}"), peer, now);
+            let _ = throttle.begin(Some(&format!("user{n}")), peer, now);
         }
         assert!(throttle.failures.len() <= MAX_KEYS);
         let later = now + MEMORY;
-        assert_eq!(throttle.begin("ann", address(1), later), Ok(()));
+        assert_eq!(throttle.begin(Some("ann"), address(1), later), Ok(()));
         assert!(throttle.failures.len() <= 2);
     }
 }

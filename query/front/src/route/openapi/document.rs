@@ -109,7 +109,7 @@ fn summary(doc: &str) -> &str {
 /// Which proofs a route takes; the empty one stands for none at all.
 fn security(permission: Permission) -> Value {
     match permission {
-        Permission::Probe | Permission::Anybody => json!([{}]),
+        Permission::Probe | Permission::Anybody | Permission::Callback => json!([{}]),
         // A program of the server's own machine may need none.
         _ => json!([{"bearer": []}, {"session": []}, {}]),
     }
@@ -122,6 +122,7 @@ fn value_schema(value: ValueType) -> Value {
             json!({"type": "integer", "format": "int64", "minimum": least, "maximum": most})
         }
         ValueType::OneOf(texts) => json!({"type": "string", "enum": texts}),
+        ValueType::Boolean => json!({"type": "boolean"}),
         ValueType::Any => json!({}),
     }
 }
@@ -168,6 +169,9 @@ fn response_content(body: ResponseBody) -> Value {
     let object = json!({"type": "object", "additionalProperties": true});
     match body {
         ResponseBody::Json => json!({"application/json": {"schema": object}}),
+        ResponseBody::List => {
+            json!({"application/json": {"schema": {"type": "array", "items": {}}}})
+        }
         ResponseBody::Page { cursor } => {
             let next = format!("The `{cursor}` of the next page; null on the last.");
             let mut page = object;
@@ -175,6 +179,7 @@ fn response_content(body: ResponseBody) -> Value {
             json!({"application/json": {"schema": page}})
         }
         ResponseBody::Events => json!({"text/event-stream": {"schema": {"type": "string"}}}),
+        ResponseBody::Drawing => json!({"image/svg+xml": {"schema": {"type": "string"}}}),
         ResponseBody::Text => json!({"text/plain": {"schema": {"type": "string"}}}),
         ResponseBody::Rows => {
             let mut content = Map::new();

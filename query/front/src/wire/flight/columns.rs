@@ -5,11 +5,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use crate::error::{ErrorCode, QueryError};
+
+/// The most that the rows of a message take; clients refuse messages over 4 MiB or 16 MiB.
+const MESSAGE_BYTES: usize = 2 << 20;
 
 /// The columns as they are sent.
 pub(super) fn sent_schema(schema: &Schema) -> SchemaRef {
@@ -36,6 +39,30 @@ pub(super) fn sent_batch(
     // A batch without columns has no other way to know its rows.
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(unsendable)
+}
+
+/// The same rows in batches of at most [`MESSAGE_BYTES`], where a row takes less.
+///
+/// The encoder's own way to divide a batch counts whole buffers, which the columns of one message
+/// share: it made seven times as many messages.
+pub(super) fn divided(batch: RecordBatch) -> Vec<RecordBatch> {
+    if batch.num_rows() <= 1 || bytes(&batch) <= MESSAGE_BYTES {
+        return vec![batch];
+    }
+    let half = batch.num_rows() / 2;
+    let rest = batch.slice(half, batch.num_rows() - half);
+    let mut parts = divided(batch.slice(0, half));
+    parts.extend(divided(rest));
+    parts
+}
+
+/// Bytes that the rows of a batch take in a message.
+fn bytes(batch: &RecordBatch) -> usize {
+    let sizes = batch.columns().iter().map(|column| {
+        let rows = column.to_data().get_slice_memory_size();
+        rows.unwrap_or_else(|_| column.get_buffer_memory_size())
+    });
+    sizes.sum()
 }
 
 fn unsendable(error: impl std::fmt::Display) -> QueryError {
@@ -70,7 +97,7 @@ fn sent_type(kind: &DataType) -> DataType {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, StringViewArray};
+    use arrow::array::{ArrayRef, AsArray, BinaryArray, DictionaryArray, StringViewArray};
     use arrow::datatypes::Int32Type;
 
     use super::*;
@@ -101,5 +128,22 @@ mod tests {
         let schema = Arc::new(Schema::empty());
         let batch = RecordBatch::try_new_with_options(schema.clone(), vec![], &options).unwrap();
         assert_eq!(sent_batch(&schema, &batch).unwrap().num_rows(), 3);
+    }
+
+    #[test]
+    fn large_batches_are_divided_by_the_bytes_of_their_rows() {
+        let long = "x".repeat(1 << 20);
+        let texts: Vec<&str> = (0..9)
+            .map(|row| if row < 4 { &*long } else { "" })
+            .collect();
+        let texts: ArrayRef = Arc::new(BinaryArray::from_iter_values(&texts));
+        let batch = RecordBatch::try_from_iter([("a", texts.clone()), ("b", texts)]).unwrap();
+        let parts = divided(batch.clone());
+        let rows: Vec<usize> = parts.iter().map(RecordBatch::num_rows).collect();
+        assert_eq!(rows, [1, 1, 1, 1, 5]);
+        let joined = arrow::compute::concat_batches(&batch.schema(), &parts).unwrap();
+        assert_eq!(joined, batch);
+        // Rows of a few bytes stay together, whatever buffer they share.
+        assert_eq!(divided(batch.slice(4, 5)).len(), 1);
     }
 }

@@ -15,13 +15,15 @@ use tonic::{Code, Status};
 use crate::access::{Guard, Permission};
 use crate::error::{ErrorCode, QueryError};
 use crate::grpc;
-use crate::held_refusals::HeldRefusals;
-use crate::peer::{LimitedAddress, PeerAddress};
+use crate::held_refusals::{HeldRefusals, RequestOrigin};
 use crate::sql::MAX_SQL_BYTES;
 use crate::wire::flight::status;
 
 /// The one call that needs no permission.
 const HANDSHAKE: &str = "Handshake";
+/// The call that gives rows. A client that is refused them had its statement planned before, so
+/// that no other call says that its statements succeed.
+const ROWS: &str = "DoGet";
 /// The calls whose messages come one by one; those of `DoPut` have a limit each.
 const STREAMS: [&str; 3] = [HANDSHAKE, "DoPut", "DoExchange"];
 /// Bytes of any other call, which has one message: a statement and what goes with it.
@@ -43,12 +45,12 @@ pub(super) struct CallHead(pub(super) Arc<Parts>);
 /// Lets a call through with its principal when it may read, and holds a refusal that has to wait.
 pub(super) async fn guard_call(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let LimitedAddress(address) = LimitedAddress::from_request(&parts);
-    let peer = parts.extensions.get::<PeerAddress>().copied();
+    let origin = RequestOrigin::from_request(&parts);
+    let gives_rows = grpc::call_of(&parts.uri) == Some(ROWS);
     let response = gate.admit(parts, body, next).await;
-    if let Some(PeerAddress(peer)) = peer {
-        let status = outcome_of(&response);
-        gate.refusals.hold(address, peer, status).await;
+    let status = outcome_of(&response);
+    if let Some(origin) = origin.filter(|_| gives_rows || !status.is_success()) {
+        gate.refusals.hold(&origin, status).await;
     }
     response
 }

@@ -1,13 +1,10 @@
 //! Values of parameters, from the Arrow rows that clients bind and to the types that they are told.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, DurationMicrosecondType, Field, Float64Type, Int64Type,
-    IntervalMonthDayNanoType, IntervalUnit, Schema, Time64MicrosecondType, TimeUnit,
-    TimestampMicrosecondType,
+    IntervalMonthDayNanoType, Schema, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 use arrow::util::display::array_value_to_string;
 
@@ -92,7 +89,7 @@ fn value_at(column: &ArrayRef, kind: &ParameterKind, row: usize) -> Result<Param
         let text = array_value_to_string(column, row).map_err(|error| error.to_string())?;
         return Ok(ParameterValue::Text(text));
     }
-    let column = cast_row(column, row, &arrow_type(kind))?;
+    let column = cast_row(column, row, &kind.arrow_type())?;
     Ok(match kind {
         ParameterKind::Bool => ParameterValue::Bool(column.as_boolean().value(0)),
         ParameterKind::Int | ParameterKind::Oid => {
@@ -143,34 +140,15 @@ fn list_at(column: &ArrayRef, item: &ParameterKind, row: usize) -> Result<Parame
 pub(super) fn schema_of(kinds: &[ParameterKind]) -> Schema {
     let fields = kinds.iter().enumerate();
     let fields =
-        fields.map(|(index, kind)| Field::new(format!("${}", index + 1), arrow_type(kind), true));
+        fields.map(|(index, kind)| Field::new(format!("${}", index + 1), kind.arrow_type(), true));
     Schema::new(fields.collect::<Vec<_>>())
-}
-
-fn arrow_type(kind: &ParameterKind) -> DataType {
-    match kind {
-        ParameterKind::Bool => DataType::Boolean,
-        ParameterKind::Int | ParameterKind::Oid => DataType::Int64,
-        ParameterKind::Float => DataType::Float64,
-        ParameterKind::Numeric => DataType::Decimal128(38, 10),
-        ParameterKind::Text => DataType::Utf8,
-        ParameterKind::Bytes => DataType::Binary,
-        ParameterKind::Date => DataType::Date32,
-        ParameterKind::Time => DataType::Time64(TimeUnit::Microsecond),
-        ParameterKind::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-        ParameterKind::TimestampTz => {
-            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-        }
-        ParameterKind::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
-        ParameterKind::List(item) => {
-            DataType::List(Arc::new(Field::new_list_field(arrow_type(item), true)))
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
     use arrow::array::{
         Decimal128Array, DurationSecondArray, Int8Array, ListArray, NullArray, StringViewArray,
         TimestampNanosecondArray, UInt64Array,

@@ -6,7 +6,7 @@
 use arrow::datatypes::SchemaRef;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Response, Status};
 
@@ -15,7 +15,7 @@ use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::format::Head;
 use crate::sql::{At, Parameter, ParameterKind, ParameterValue, SqlRequest};
-use crate::wire::flight::columns::{sent_batch, sent_schema};
+use crate::wire::flight::columns::{divided, sent_batch, sent_schema};
 use crate::wire::flight::{DataStream, status};
 use crate::wire::postgres::lexer::{self, Kind, Lexer};
 
@@ -136,12 +136,16 @@ impl Statement {
         }
         let head = Head::from_answer(&answer, &app.answers);
         let schema = self.schema.clone();
-        let batches = answer.rows.map(move |batch| {
+        let batches = answer.rows.flat_map(move |batch| {
             let sent = batch.and_then(|batch| sent_batch(&schema, &batch));
-            sent.map_err(|error| FlightError::from(status::of_error(&error)))
+            stream::iter(match sent {
+                Ok(batch) => divided(batch).into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(FlightError::from(status::of_error(&error)))],
+            })
         });
         let data = FlightDataEncoderBuilder::new()
             .with_schema(self.schema.clone())
+            .with_max_flight_data_size(usize::MAX)
             .build(batches)
             .map_err(status::of_flight);
         let mut response = Response::new(data.boxed() as DataStream);

@@ -3,7 +3,7 @@
 
 use crate::error::{ErrorCode, QueryError};
 use crate::wire::postgres::copy::CopyForm;
-use crate::wire::postgres::lexer::{Kind, Lexer};
+use crate::wire::postgres::lexer::{Kind, Lexer, Token};
 use crate::wire::postgres::words::{Words, syntax, unsupported};
 
 /// A statement as the front understands it.
@@ -25,6 +25,8 @@ pub(super) enum Command {
     Nothing(&'static str),
     /// SET a name to a value; `None` is its default.
     Set(String, Option<String>),
+    /// SET LOCAL, which holds until the transaction ends.
+    SetLocal(String, Option<String>),
     /// SHOW a name, or `all`.
     Show(String),
     /// RESET ALL or DISCARD ALL
@@ -110,7 +112,7 @@ pub(super) fn parse(sql: &str) -> Result<Command, QueryError> {
                 .name()
                 .filter(|name| !name.eq_ignore_ascii_case("all")),
         ),
-        "COPY" => copy(&mut words)?,
+        "COPY" => copy(sql)?,
         _ => Command::Query,
     })
 }
@@ -126,15 +128,20 @@ pub(super) fn full_text(sql: &str) -> String {
 /// `SET [SESSION | LOCAL] name {= | TO} value, …` and its relatives.
 fn set(words: &mut Words<'_>) -> Result<Command, QueryError> {
     let session = words.skip("session");
-    let _ = session || words.skip("local");
+    let is_local = !session && words.skip("local");
+    let command = match is_local {
+        true => Command::SetLocal,
+        false => Command::Set,
+    };
     if words.skip("characteristics") || words.skip("transaction") || words.skip("constraints") {
         return Ok(Command::Nothing("SET"));
     }
     if words.skip("time") && words.skip("zone") {
-        return Ok(Command::Set("timezone".to_owned(), value_of(words)));
+        // It may be an interval, of several words.
+        return Ok(command("timezone".to_owned(), value_of(words)));
     }
     if words.skip("names") {
-        return Ok(Command::Set("client_encoding".to_owned(), value_of(words)));
+        return Ok(command("client_encoding".to_owned(), value_of(words)));
     }
     let Some(mut name) = words.name() else {
         return Err(syntax("SET names no setting"));
@@ -148,27 +155,26 @@ fn set(words: &mut Words<'_>) -> Result<Command, QueryError> {
     if words.peek().is_none() {
         return Err(syntax("SET names no value"));
     }
-    Ok(Command::Set(name.to_lowercase(), value_of(words)))
+    let value = value_of(words);
+    match words.peek() {
+        None => Ok(command(name.to_lowercase(), value)),
+        Some(_) => Err(syntax("SET has more behind its value")),
+    }
 }
 
-/// The values up to the end, with a comma between them; `None` is DEFAULT.
+/// The values, which have a comma between them; `None` is DEFAULT.
 fn value_of(words: &mut Words<'_>) -> Option<String> {
     if words.skip("default") {
         return None;
     }
     let mut values: Vec<String> = Vec::new();
-    let mut sign = "";
-    while words.peek().is_some() {
-        if words.skip_symbol(',') {
-            continue;
-        }
-        if words.skip_symbol('-') {
-            sign = "-";
-            continue;
-        }
+    loop {
+        let sign = if words.skip_symbol('-') { "-" } else { "" };
         let Some(value) = words.name() else { break };
         values.push(format!("{sign}{value}"));
-        sign = "";
+        if !words.skip_symbol(',') {
+            break;
+        }
     }
     Some(values.join(", "))
 }
@@ -260,9 +266,16 @@ fn fetch(words: &mut Words<'_>, send: bool) -> Result<Command, QueryError> {
     })
 }
 
-/// `COPY {(query) | table [(columns)]} TO STDOUT [[WITH] options]`
-fn copy(words: &mut Words<'_>) -> Result<Command, QueryError> {
-    let sql = match words.parenthesized() {
+/// `COPY {(query) | table [(columns)]} TO STDOUT [[WITH] options]`. PostgreSQL takes STDIN for the
+/// same, which PHP sends.
+fn copy(sql: &str) -> Result<Command, QueryError> {
+    let mut tokens = Lexer::new(sql).skip(1).peekable();
+    let query = match tokens.peek() {
+        Some(token) if token.is_symbol('(') => Some(enclosed(sql, &mut tokens)?),
+        _ => None,
+    };
+    let words = &mut Words::new(sql, tokens.take(MAX_TOKENS).collect());
+    let sql = match query {
         Some(query) => query.to_owned(),
         None => {
             let start = words.peek().map(|token| token.start);
@@ -280,7 +293,7 @@ fn copy(words: &mut Words<'_>) -> Result<Command, QueryError> {
             format!("SELECT {columns} FROM {table}")
         }
     };
-    if !words.skip("to") || !words.skip("stdout") {
+    if !words.skip("to") || !(words.skip("stdout") || words.skip("stdin")) {
         let hint = "COPY (query) TO STDOUT is allowed, as \\copy … to writes it";
         let message = "this server only reads, and writes no file of its own";
         return Err(QueryError::new(ErrorCode::ReadOnly, message, hint));
@@ -289,6 +302,26 @@ fn copy(words: &mut Words<'_>) -> Result<Command, QueryError> {
         sql,
         form: CopyForm::from_options(words)?,
     })
+}
+
+/// What stands in the parentheses that begin here, however long it is, without them.
+fn enclosed<'a>(
+    sql: &'a str,
+    tokens: &mut impl Iterator<Item = Token<'a>>,
+) -> Result<&'a str, QueryError> {
+    let (mut start, mut depth) = (None, 0_usize);
+    for token in tokens {
+        if token.is_symbol('(') {
+            start = start.or(Some(token.end));
+            depth += 1;
+        } else if token.is_symbol(')') {
+            depth = depth.saturating_sub(1);
+            if depth == 0 {
+                return Ok(&sql[start.unwrap_or(token.start)..token.start]);
+            }
+        }
+    }
+    Err(syntax("a parenthesis is not closed"))
 }
 
 #[cfg(test)]
@@ -318,6 +351,10 @@ mod tests {
             ("SET search_path = a, \"B\"", set("search_path", "a, B")),
             ("SET TIME ZONE 'UTC'", set("timezone", "UTC")),
             ("SET x.y TO -1", set("x.y", "-1")),
+            (
+                "set local a = 'b'",
+                Command::SetLocal("a".into(), Some("b".into())),
+            ),
             ("SET x TO DEFAULT", Command::Set("x".into(), None)),
             (
                 "SHOW transaction isolation level",
@@ -327,6 +364,16 @@ mod tests {
             ("DISCARD ALL", Command::ResetAll("DISCARD ALL")),
         ] {
             assert_eq!(parse(sql).unwrap(), expected, "{sql}");
+        }
+        for wrong in [
+            "SET",
+            "SET x =",
+            "SET x = 1 2",
+            "SET x = (1)",
+            "SET x = 1 SELECT 2",
+        ] {
+            let error = parse(wrong).unwrap_err();
+            assert_eq!(error.code, ErrorCode::SqlSyntax, "{wrong}");
         }
     }
 
@@ -365,6 +412,11 @@ mod tests {
         };
         assert_eq!(sql("COPY (SELECT (1)) TO STDOUT WITH CSV"), "SELECT (1)");
         assert_eq!(sql("copy  shares TO STDOUT"), "SELECT * FROM shares");
+        let php = "COPY shares TO STDIN WITH DELIMITER E'\t' NULL AS E'\\N'";
+        assert_eq!(sql(php), "SELECT * FROM shares");
+        let long = format!("SELECT (1){}", " + (1)".repeat(MAX_TOKENS));
+        assert_eq!(sql(&format!("COPY ({long}) TO STDOUT")), long);
+        assert!(parse("COPY (SELECT 1 TO STDOUT").is_err());
         assert_eq!(sql("copy a.b (x, y) to stdout"), "SELECT x, y FROM a.b");
         for refused in [
             "COPY shares TO '/tmp/x'",

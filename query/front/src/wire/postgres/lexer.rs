@@ -81,9 +81,14 @@ impl<'a> Lexer<'a> {
                     break;
                 }
             } else if char == '\\' && backslashes {
-                if let Some((_, escaped)) = chars.next() {
-                    text.push(escaped);
-                }
+                text.extend(chars.next().map(|(_, escaped)| match escaped {
+                    'b' => '\u{8}',
+                    'f' => '\u{c}',
+                    'n' => '\n',
+                    'r' => '\r',
+                    't' => '\t',
+                    other => other,
+                }));
                 continue;
             }
             text.push(char);
@@ -236,6 +241,14 @@ mod tests {
             2
         );
         assert_eq!(parameters("SELECT a$3 -- $4"), 0);
+    }
+
+    #[test]
+    fn escaped_characters_are_what_they_stand_for() {
+        let text = Lexer::new("E'a\\t\\n\\\\N\\'b'")
+            .next()
+            .map(|token| token.kind);
+        assert_eq!(text, Some(Kind::Text("a\t\n\\N'b".to_owned())));
     }
 
     #[test]

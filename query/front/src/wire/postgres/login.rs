@@ -1,30 +1,29 @@
 //! Who comes in: SCRAM-SHA-256 with the password of a user, or with one of the two tokens.
 //!
-//! The password never crosses the wire, so that it needs no TLS to stay secret. A service token of
-//! the account store is kept as a hash that SCRAM cannot use: it comes as the plain password of the
-//! user `token`, and over TLS only. Every user who does not exist is asked like one who does, waits
-//! as long and is told the same.
+//! The password never crosses the wire, so that it needs no TLS to stay secret. A service token is
+//! kept as a hash that SCRAM cannot use, and an issuer's token is not kept: both come as the plain
+//! password of the user `token`, and over TLS only. Every user who does not exist is asked like one
+//! who does, waits as long and is told the same.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use pgwire::api::auth::Password;
-use pgwire::api::auth::sasl::scram::{ScramServerAuth, gen_salted_password};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use crate::access::accounts::{Accounts, LoginError, ScramSecret, Standing, Wire};
+use crate::access::accounts::{LoginError, Standing, TokenHolder, Wire};
 use crate::access::{Guard, Principal, WireLogin};
+use crate::config::PostgresConfig;
+use crate::connection::limits::ConnectionLimits;
 use crate::peer::network_of;
 use crate::rate_limit::RateLimit;
 use crate::sqlstate::SqlState;
+use crate::wire::postgres::login::scram::{prove, secret_of};
 use crate::wire::postgres::message::Message;
 use crate::wire::postgres::outcome::{Ended, Input, Output};
 
-const MECHANISM: &str = "SCRAM-SHA-256";
-const ITERATIONS: usize = 4_096;
+mod scram;
+
 const CLEARTEXT: u32 = 3;
-const SASL: u32 = 10;
-const SASL_CONTINUE: u32 = 11;
-const SASL_FINAL: u32 = 12;
 const AUTHENTICATION_OK: u32 = 0;
 
 /// The user whose password is a service token.
@@ -41,6 +40,9 @@ const LONG_DELAY: Duration = Duration::from_secs(5);
 pub(super) struct Login {
     guard: Guard,
     failures: RateLimit<IpAddr>,
+    /// A refusal that is held keeps a connection; half of those an address may have, and of all,
+    /// stay for others.
+    places: ConnectionLimits,
 }
 
 /// Who asks to come in.
@@ -50,8 +52,9 @@ pub(super) struct Caller<'a> {
     pub(super) user: &'a str,
     /// The address.
     pub(super) peer: IpAddr,
-    /// Whether nobody between can read what is said.
-    pub(super) is_private: bool,
+    /// The certificate of the server that the client saw; with it nobody between can read what is
+    /// said.
+    pub(super) certificate: Option<&'a CertificateDer<'static>>,
 }
 
 /// Somebody who was let in.
@@ -84,10 +87,15 @@ impl From<Ended> for Refusal {
 
 impl Login {
     /// By the tokens and accounts of this guard.
-    pub(super) fn new(guard: Guard) -> Self {
+    pub(super) fn new(guard: Guard, config: &PostgresConfig) -> Self {
         Self {
             guard,
             failures: RateLimit::new(FAILURES.0, FAILURES.1),
+            places: ConnectionLimits::new(
+                config.max_connections / 2,
+                config.max_connections_per_address / 2,
+                "headframe_postgres_refusals_held",
+            ),
         }
     }
 
@@ -100,7 +108,7 @@ impl Login {
         deadline: tokio::time::Instant,
     ) -> Result<Admitted, Ended> {
         let refusal = match self.check(caller, input, output, deadline).await {
-            Ok(principal) => match self.settle(principal) {
+            Ok(holder) => match self.settle(holder) {
                 Some(admitted) => {
                     output.authentication(AUTHENTICATION_OK, &[]);
                     return Ok(admitted);
@@ -110,11 +118,8 @@ impl Login {
             Err(Refusal::Ended(ended)) => return Err(ended),
             Err(Refusal::Login(refusal)) => refusal,
         };
-        let Caller { user, peer, .. } = caller;
-        metrics::counter!("headframe_postgres_logins_refused_total").increment(1);
-        tracing::warn!(user, %peer, "a log-in by the PostgreSQL wire was refused");
-        let few = self.failures.allow(network_of(peer), Instant::now());
-        tokio::time::sleep(if few { DELAY } else { LONG_DELAY }).await;
+        self.hold_refusal(caller).await;
+        let user = caller.user;
         Err(match refusal {
             LoginError::Wrong => Ended::Refused(
                 SqlState::InvalidPassword,
@@ -128,10 +133,38 @@ impl Login {
         })
     }
 
+    /// The refusal of a session in clear, where TLS is needed.
+    pub(super) async fn refuse_plain(&self, caller: Caller<'_>) -> Ended {
+        if let Some(accounts) = self.guard.accounts() {
+            let reason = "the session was not in TLS";
+            accounts.note_refused_login(Wire::Postgres, caller.user, caller.peer, reason);
+        }
+        self.hold_refusal(caller).await;
+        let message = "this server takes sessions in TLS only: connect with sslmode=require, or \
+                       verify-full";
+        Ended::Refused(SqlState::InvalidAuthorization, message.to_owned())
+    }
+
+    /// Returns when a refusal may be told.
+    async fn hold_refusal(&self, caller: Caller<'_>) {
+        let Caller { user, peer, .. } = caller;
+        metrics::counter!("headframe_postgres_logins_refused_total").increment(1);
+        tracing::warn!(user, %peer, "a log-in by the PostgreSQL wire was refused");
+        let few = self.failures.allow(network_of(peer), Instant::now());
+        // Beyond the places it is told at once: how often anybody may try is limited elsewhere.
+        if let Ok(_place) = self.places.admit(peer) {
+            tokio::time::sleep(if few { DELAY } else { LONG_DELAY }).await;
+        }
+    }
+
     /// What the session of a principal rests on; `None` when it was revoked a moment ago.
-    fn settle(&self, principal: Principal) -> Option<Admitted> {
-        let standing = match self.guard.accounts() {
-            Some(accounts) if principal.is_account() => Some(accounts.standing(&principal)?),
+    fn settle(&self, holder: TokenHolder) -> Option<Admitted> {
+        let TokenHolder { principal, ends_us } = holder;
+        let standing = match (self.guard.accounts(), ends_us) {
+            (Some(accounts), Some(ends_us)) => Some(accounts.standing_until(ends_us)),
+            (Some(accounts), None) if principal.is_account() => {
+                Some(accounts.standing(&principal)?)
+            }
             _ => None,
         };
         Some(Admitted {
@@ -146,19 +179,23 @@ impl Login {
         input: &mut Input,
         output: &mut Output,
         deadline: tokio::time::Instant,
-    ) -> Result<Principal, Refusal> {
-        let Caller { user, peer, .. } = caller;
-        let accounts = self.guard.accounts();
-        if let Some(accounts) = accounts.filter(|_| caller.is_private && user == TOKEN_USER) {
-            return take_token(accounts, peer, input, output, deadline).await;
+    ) -> Result<TokenHolder, Refusal> {
+        let Caller {
+            user,
+            peer,
+            certificate,
+        } = caller;
+        if certificate.is_some() && user == TOKEN_USER && self.guard.accounts().is_some() {
+            return self.take_token(peer, input, output, deadline).await;
         }
+        let accounts = self.guard.accounts();
         match self.guard.wire_login(user) {
-            WireLogin::Open(principal) => Ok(principal),
+            WireLogin::Open(principal) => Ok(principal.into()),
             WireLogin::Token(principal, token) => {
                 if let Some(accounts) = accounts {
                     accounts.begin_login(Wire::Postgres, user, peer)?;
                 }
-                let proof = prove(&secret_of(&token), input, output, deadline).await?;
+                let proof = prove(&secret_of(&token), certificate, input, output, deadline).await?;
                 match (proof, accounts) {
                     (true, Some(accounts)) => {
                         accounts.login_succeeded(Wire::Postgres, user, peer, &principal);
@@ -170,13 +207,14 @@ impl Login {
                     }
                     (false, None) => return Err(LoginError::Wrong.into()),
                 }
-                Ok(principal)
+                Ok(principal.into())
             }
             WireLogin::Account => match accounts {
                 Some(accounts) => {
                     let secret = accounts.scram_secret(Wire::Postgres, user, peer)?;
-                    if prove(&secret, input, output, deadline).await? {
-                        return Ok(accounts.scram_succeeded(Wire::Postgres, user, peer)?);
+                    if prove(&secret, certificate, input, output, deadline).await? {
+                        let user = accounts.scram_succeeded(Wire::Postgres, user, peer)?;
+                        return Ok(user.into());
                     }
                     accounts.scram_failed(Wire::Postgres, user, peer);
                     Err(LoginError::Wrong.into())
@@ -186,79 +224,27 @@ impl Login {
             WireLogin::Nobody => {
                 // No client can know what is made here.
                 let secret = secret_of(&uuid::Uuid::new_v4().to_string());
-                prove(&secret, input, output, deadline).await?;
+                prove(&secret, certificate, input, output, deadline).await?;
                 Err(LoginError::Wrong.into())
             }
         }
     }
-}
 
-/// What SCRAM needs to check a password that this server knows.
-fn secret_of(password: &str) -> ScramSecret {
-    let salt = uuid::Uuid::new_v4().into_bytes().to_vec();
-    ScramSecret {
-        salted_password: gen_salted_password(password, &salt, ITERATIONS),
-        iterations: ITERATIONS as u32,
-        salt,
+    /// Asks for a service token or a JWT as the plain password.
+    async fn take_token(
+        &self,
+        peer: IpAddr,
+        input: &mut Input,
+        output: &mut Output,
+        deadline: tokio::time::Instant,
+    ) -> Result<TokenHolder, Refusal> {
+        output.authentication(CLEARTEXT, &[]);
+        output.flush().await.map_err(Ended::from)?;
+        let given = password_message(input, deadline).await?;
+        let given = given.strip_suffix(b"\0").unwrap_or(&given);
+        let given = std::str::from_utf8(given).unwrap_or_default();
+        Ok(self.guard.token_login(Wire::Postgres, given, peer)?)
     }
-}
-
-/// Asks for a service token as the plain password.
-async fn take_token(
-    accounts: &Accounts,
-    peer: IpAddr,
-    input: &mut Input,
-    output: &mut Output,
-    deadline: tokio::time::Instant,
-) -> Result<Principal, Refusal> {
-    accounts.begin_login(Wire::Postgres, TOKEN_USER, peer)?;
-    output.authentication(CLEARTEXT, &[]);
-    output.flush().await.map_err(Ended::from)?;
-    let given = password_message(input, deadline).await?;
-    let given = given.strip_suffix(b"\0").unwrap_or(&given);
-    let principal = std::str::from_utf8(given)
-        .ok()
-        .and_then(|token| accounts.bearer(token).ok());
-    match principal {
-        Some(principal) => {
-            accounts.login_succeeded(Wire::Postgres, TOKEN_USER, peer, &principal);
-            Ok(principal)
-        }
-        None => {
-            accounts.scram_failed(Wire::Postgres, TOKEN_USER, peer);
-            Err(LoginError::Wrong.into())
-        }
-    }
-}
-
-/// The two steps of SCRAM; false when the client does not know the password.
-async fn prove(
-    secret: &ScramSecret,
-    input: &mut Input,
-    output: &mut Output,
-    deadline: tokio::time::Instant,
-) -> Result<bool, Ended> {
-    output.authentication(SASL, format!("{MECHANISM}\0\0").as_bytes());
-    output.flush().await?;
-    let first = password_message(input, deadline).await?;
-    let first = initial_response(&first).ok_or_else(|| {
-        let message = format!("{MECHANISM} is the only way to log in here");
-        Ended::Refused(SqlState::InvalidAuthorization, message)
-    })?;
-    let password = Password::new(Some(secret.salt.clone()), secret.salted_password.clone());
-    let mut scram = ScramServerAuth::new();
-    scram.set_iterations(secret.iterations as usize);
-    let Ok((challenge, waiting)) = scram.on_client_first_message(first, password) else {
-        return Err(malformed());
-    };
-    output.authentication(SASL_CONTINUE, challenge.as_bytes());
-    output.flush().await?;
-    let last = password_message(input, deadline).await?;
-    let Ok(proof) = waiting.on_client_final_message(&last) else {
-        return Ok(false);
-    };
-    output.authentication(SASL_FINAL, proof.as_bytes());
-    Ok(true)
 }
 
 async fn password_message(
@@ -271,15 +257,6 @@ async fn password_message(
         Message::Terminate => Err(Ended::Gone),
         _ => Err(malformed()),
     }
-}
-
-/// The data of a SASLInitialResponse: the mechanism's name, a length, and as many bytes.
-fn initial_response(body: &[u8]) -> Option<&[u8]> {
-    let rest = body
-        .strip_prefix(MECHANISM.as_bytes())?
-        .strip_prefix(b"\0")?;
-    let (length, data) = rest.split_first_chunk::<4>()?;
-    (usize::try_from(i32::from_be_bytes(*length)).ok()? == data.len()).then_some(data)
 }
 
 fn malformed() -> Ended {

@@ -44,10 +44,16 @@ pub(super) struct MessageReader<R> {
 
 impl<R: AsyncRead + Unpin> MessageReader<R> {
     /// Messages have at most so many bytes, and so much time from their first to their last.
-    pub(super) fn new(stream: R, max_bytes: usize, message_timeout: Duration) -> Self {
+    /// `buffer` holds what was read of the stream before.
+    pub(super) fn new(
+        stream: R,
+        buffer: Vec<u8>,
+        max_bytes: usize,
+        message_timeout: Duration,
+    ) -> Self {
         Self {
             stream,
-            buffer: Vec::new(),
+            buffer,
             max_bytes,
             message_timeout,
         }

@@ -106,11 +106,6 @@ impl<W: AsyncWrite + Unpin> Replies<W> {
         self.message(kind, |_| ());
     }
 
-    /// One byte that is no message: the answer to a request for TLS.
-    pub(super) fn byte(&mut self, byte: u8) {
-        self.buffer.push(byte);
-    }
-
     /// A step of the log-in.
     pub(super) fn authentication(&mut self, step: u32, data: &[u8]) {
         self.message(b'R', |out| {

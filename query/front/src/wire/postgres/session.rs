@@ -1,13 +1,17 @@
 //! One session: its messages in turn, its transaction, its prepared statements and portals.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Principal, ReadScope};
 use crate::app_state::AppState;
+use crate::error::QueryError;
+use crate::held_refusals::RefusalDelays;
 use crate::service::Answer;
 use crate::sql::{At, Parameter, PostgresStatement, SqlRequest};
 use crate::sqlstate::SqlState;
@@ -53,6 +57,32 @@ pub(super) struct Entered {
     pub(super) principal: Principal,
     pub(super) user: String,
     pub(super) settings: SessionSettings,
+    pub(super) refusals: SessionRefusals,
+}
+
+/// The refusals that a session has in common with the others of its address. One that is held
+/// takes no place of its own: the session keeps its connection whether it waits or not.
+pub(super) struct SessionRefusals {
+    pub(super) delays: Arc<RefusalDelays>,
+    pub(super) address: IpAddr,
+}
+
+impl SessionRefusals {
+    /// How long the client waits until it is told of this error.
+    fn delay_of(&self, error: &QueryError) -> Duration {
+        let (_, status) = error.code.parts();
+        let status = StatusCode::from_u16(status).unwrap_or_default();
+        let delay = self.delays.note(self.address, status);
+        if !delay.is_zero() {
+            metrics::counter!("headframe_postgres_statement_refusals_held_total").increment(1);
+        }
+        delay
+    }
+
+    /// Notes that a statement gave its rows.
+    fn forget(&self) {
+        self.delays.forget(self.address);
+    }
 }
 
 /// A session that was let in.
@@ -64,6 +94,7 @@ pub(super) struct Session {
     user: String,
     backend: Backend,
     settings: SessionSettings,
+    refusals: SessionRefusals,
     transaction: Transaction,
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
@@ -89,6 +120,7 @@ impl Session {
             user: entered.user,
             backend,
             settings: entered.settings,
+            refusals: entered.refusals,
             transaction: Transaction::Idle,
             statements: HashMap::new(),
             portals: HashMap::new(),
@@ -177,7 +209,7 @@ impl Session {
             Message::Query(sql) => {
                 self.skips = false;
                 let answered = self.simple_query(&sql).await;
-                self.note_failure(answered)?;
+                self.note_failure(answered).await?;
                 self.end_implicit_transaction();
                 self.output.ready(self.transaction.status());
                 return Ok(self.output.flush().await?);
@@ -198,16 +230,24 @@ impl Session {
                 return Err(Ended::Refused(SqlState::ProtocolViolation, message));
             }
         };
-        self.skips = self.note_failure(answered)?;
+        self.skips = self.note_failure(answered).await?;
         Ok(self.output.flush_when_full().await?)
     }
 
-    /// Tells the client of an error. Returns whether there was one.
-    fn note_failure(&mut self, answered: Result<(), Failure>) -> Result<bool, Ended> {
+    /// Tells the client of an error, after a while where it has had many. Returns whether there
+    /// was one. A client that hangs up meanwhile is waited for no longer.
+    async fn note_failure(&mut self, answered: Result<(), Failure>) -> Result<bool, Ended> {
         match answered {
             Ok(()) => Ok(false),
             Err(Failure::Session(ended)) => Err(ended),
             Err(Failure::Statement(error)) => {
+                let delay = self.refusals.delay_of(&error);
+                if !delay.is_zero() {
+                    tokio::select! {
+                        () = tokio::time::sleep(delay) => {}
+                        () = self.input.hung_up() => return Err(Ended::Gone),
+                    }
+                }
                 self.output.query_error(&error);
                 if self.transaction == Transaction::Open {
                     self.transaction = Transaction::Failed;

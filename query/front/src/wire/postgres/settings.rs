@@ -89,6 +89,16 @@ const WITHOUT_EFFECT: &[&str] = &["datestyle", "timezone"];
 pub(super) struct SessionSettings {
     changed: BTreeMap<String, String>,
     user: String,
+    /// What the end of the open transaction leaves.
+    saved: Option<SavedSettings>,
+}
+
+/// What differs from the defaults outside of an open transaction.
+struct SavedSettings {
+    /// After a ROLLBACK: what was before.
+    before: BTreeMap<String, String>,
+    /// After a COMMIT: the same with what was set for longer than the transaction.
+    after: BTreeMap<String, String>,
 }
 
 impl SessionSettings {
@@ -97,7 +107,30 @@ impl SessionSettings {
         Self {
             changed: BTreeMap::new(),
             user: user.to_owned(),
+            saved: None,
         }
+    }
+
+    /// Begins a transaction, or goes on with one.
+    pub(super) fn begin(&mut self) {
+        self.saved.get_or_insert_with(|| SavedSettings {
+            before: self.changed.clone(),
+            after: self.changed.clone(),
+        });
+    }
+
+    /// Ends a transaction; answers what a client has to be told of that.
+    pub(super) fn end(&mut self, commits: bool) -> Vec<(&'static str, String)> {
+        let Some(SavedSettings { before, after }) = self.saved.take() else {
+            return Vec::new();
+        };
+        let old: Vec<_> = self.reported().map(|(_, value)| value.to_owned()).collect();
+        self.changed = if commits { after } else { before };
+        let now = self.reported().zip(old);
+        let others = now.filter(|((_, value), old)| *value != old.as_str());
+        others
+            .map(|((name, value), _)| (name, value.to_owned()))
+            .collect()
     }
 
     /// What a setting is; `None` when there is none of this name.
@@ -116,6 +149,32 @@ impl SessionSettings {
 
     /// Changes a setting; `None` sets its default. The name is in lower case.
     pub(super) fn set(&mut self, name: &str, value: Option<String>) -> Result<(), QueryError> {
+        self.change(name, value)?;
+        if let Some(saved) = &mut self.saved {
+            match self.changed.get(name) {
+                Some(value) => saved.after.insert(name.to_owned(), value.clone()),
+                None => saved.after.remove(name),
+            };
+        }
+        Ok(())
+    }
+
+    /// The same until the transaction ends; without one it changes nothing.
+    pub(super) fn set_local(
+        &mut self,
+        name: &str,
+        value: Option<String>,
+    ) -> Result<(), QueryError> {
+        if self.saved.is_some() {
+            return self.change(name, value);
+        }
+        let before = self.changed.clone();
+        let changed = self.change(name, value);
+        self.changed = before;
+        changed
+    }
+
+    fn change(&mut self, name: &str, value: Option<String>) -> Result<(), QueryError> {
         let Some(value) = value else {
             self.changed.remove(name);
             return Ok(());
@@ -155,6 +214,9 @@ impl SessionSettings {
     /// Sets every default.
     pub(super) fn reset(&mut self) {
         self.changed.clear();
+        if let Some(saved) = &mut self.saved {
+            saved.after.clear();
+        }
     }
 
     /// What a client is told at the start.
@@ -201,10 +263,12 @@ fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(end.unwrap_or(text.len()));
     let number: u64 = number.parse().ok()?;
     let millis = match unit.trim() {
+        "us" => return Some(Duration::from_micros(number)),
         "" | "ms" => 1,
         "s" => 1_000,
         "min" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return None,
     };
     Some(Duration::from_millis(number.checked_mul(millis)?))
@@ -270,6 +334,41 @@ mod tests {
         assert_eq!(settings.statement_timeout(), Some(Duration::from_secs(5)));
         assert_eq!(settings.get("session_authorization"), Some("reader"));
         settings.reset();
+        assert_eq!(settings.statement_timeout(), None);
+    }
+
+    #[test]
+    fn a_transaction_takes_its_settings_with_it() {
+        let mut settings = SessionSettings::new("reader");
+        let some = |value: &str| Some(value.to_owned());
+        settings.set_local("lock_timeout", some("1s")).unwrap();
+        assert_eq!(settings.get("lock_timeout"), Some("0"), "there is none");
+        settings.set("work_mem", some("1MB")).unwrap();
+        for (commits, timeout, name) in [(false, None, "a"), (true, Some(5), "b")] {
+            settings.set("application_name", some("a")).unwrap();
+            settings.begin();
+            settings.set("statement_timeout", some("5s")).unwrap();
+            settings.set("application_name", some("b")).unwrap();
+            settings.begin();
+            settings.set_local("lock_timeout", some("1s")).unwrap();
+            settings.set_local("statement_timeout", some("7s")).unwrap();
+            settings.set_local("application_name", some("c")).unwrap();
+            assert_eq!(settings.statement_timeout(), Some(Duration::from_secs(7)));
+            assert_eq!(
+                settings.end(commits),
+                [("application_name", name.to_owned())]
+            );
+            let left = settings.statement_timeout().map(|time| time.as_secs());
+            assert_eq!(left, timeout, "{commits}");
+            assert_eq!(settings.get("lock_timeout"), Some("0"));
+            assert_eq!(settings.get("work_mem"), Some("1MB"));
+        }
+        settings.begin();
+        settings.reset();
+        assert_eq!(settings.end(false), [("application_name", "b".to_owned())]);
+        settings.begin();
+        settings.reset();
+        assert_eq!(settings.end(true), []);
         assert_eq!(settings.statement_timeout(), None);
     }
 }

@@ -6,11 +6,13 @@ use arrow_flight::Action;
 use headframe_query_front::access::ReadScope;
 use headframe_query_front::access::accounts::{Accounts, Wire as LoginWire};
 use headframe_query_front::{QueryConfig, Services};
+use serde_json::json;
 use tonic::Code;
 
 use super::{Client, Wire, rows, status};
 use crate::account_store::{MemoryStore, PASSWORD, account, accounts, actor, token};
 use crate::accounts::PEER;
+use crate::jwt::{Issuer, claims, now_s};
 use crate::server::{READER, config, services, token_file};
 
 struct Bed {
@@ -122,6 +124,60 @@ async fn tokens_are_passwords_and_bearers_and_miners_read_their_own_rows() {
     revoked.set_token(service);
     bed.accounts.revoke(actor(), "a-viewer").await.unwrap();
     assert_eq!(ask(&mut revoked).await, Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_token_of_an_issuer_is_a_bearer_and_a_password_and_reads_by_its_role() {
+    let (file, issuer, store) = (token_file(READER), Issuer::new("a"), MemoryStore::new());
+    let guarded = QueryConfig {
+        token_file: Some(file.path().to_owned()),
+        ..config()
+    };
+    let services = Services {
+        accounts: Some(accounts(&store).await),
+        access: issuer.config(),
+        ..services()
+    };
+    let wire = Wire::start_with(guarded, services).await;
+    let last_reads = || {
+        wire.seen
+            .requests
+            .lock()
+            .unwrap()
+            .last()
+            .unwrap()
+            .reads
+            .clone()
+    };
+    let viewer = issuer.sign(&claims(&json!({})));
+    let own = json!({"sub": "rig", "role": "miner", "address": "4Own"});
+    let miner = issuer.sign(&claims(&own));
+    for (given, reads) in [
+        (&viewer, ReadScope::Readers),
+        (&miner, ReadScope::Miner("4Own".to_owned())),
+    ] {
+        let mut bearer = wire.client();
+        bearer.set_token(given.clone());
+        assert_eq!(ask(&mut bearer).await, Code::Ok);
+        assert_eq!(last_reads(), reads);
+        let mut client = wire.client();
+        client.handshake("whoever", given).await.unwrap();
+        assert_eq!(ask(&mut client).await, Code::Ok);
+        assert_eq!(last_reads(), reads);
+    }
+    let over = json!({"iat": now_s() - 7_200, "nbf": now_s() - 7_200, "exp": now_s() - 3_600});
+    let stranger = Issuer::new("a");
+    for wrong in [
+        issuer.sign(&claims(&over)),
+        stranger.sign(&claims(&json!({}))),
+        issuer.sign(&claims(&json!({"aud": "another"}))),
+        format!("{viewer}x"),
+    ] {
+        let mut bearer = wire.client();
+        bearer.set_token(wrong.clone());
+        assert_eq!(ask(&mut bearer).await, Code::Unauthenticated, "{wrong}");
+        assert!(wire.client().handshake("whoever", &wrong).await.is_err());
+    }
 }
 
 #[tokio::test]

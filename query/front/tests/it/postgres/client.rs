@@ -1,12 +1,12 @@
 //! A client that speaks the protocol byte by byte, so that it can also speak it wrongly.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use headframe_query_front::access::accounts::Accounts;
 use headframe_query_front::{PostgresConfig, QueryConfig, Server, Services};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -38,15 +38,24 @@ impl Wire {
         postgres: PostgresConfig,
         accounts: Option<Accounts>,
     ) -> Self {
+        let services = Services {
+            postgres,
+            accounts,
+            ..Services::default()
+        };
+        Self::start_by(query, services).await
+    }
+
+    /// The same with whatever else a process gives its server.
+    pub async fn start_by(query: QueryConfig, services: Services) -> Self {
         let seen = Seen::default();
         let services = Services {
             engines: Some(engines(&seen)),
             postgres: PostgresConfig {
                 listen: Some("127.0.0.1:0".parse().unwrap()),
-                ..postgres
+                ..services.postgres
             },
-            accounts,
-            ..Services::default()
+            ..services
         };
         let bound = Server::bind(query, services).await.unwrap();
         let (address, stop) = (bound.postgres_address().unwrap(), CancellationToken::new());
@@ -60,8 +69,15 @@ impl Wire {
 
     /// A connection that has said nothing yet.
     pub async fn raw(&self) -> Client {
+        self.raw_from(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same from another address of this machine.
+    pub async fn raw_from(&self, from: Ipv4Addr) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
         Client {
-            stream: TcpStream::connect(self.address).await.unwrap(),
+            stream: Box::new(socket.connect(self.address).await.unwrap()),
             backend: Vec::new(),
         }
     }
@@ -89,8 +105,13 @@ impl Wire {
     }
 }
 
+/// A connection, in clear or in TLS.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection for S {}
+
 pub struct Client {
-    pub stream: TcpStream,
+    pub stream: Box<dyn Connection>,
     /// The number and the key of the session.
     pub backend: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! SCRAM-SHA-256 as a client speaks it.
+//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS as a client speaks them.
 
 use aws_lc_rs::{digest, hmac};
 use pgwire::api::auth::sasl::scram::gen_salted_password;
@@ -43,19 +43,55 @@ fn sign(key: &[u8], text: &[u8]) -> Vec<u8> {
     hmac::sign(&key, text).as_ref().to_vec()
 }
 
+/// How a client says what its proof holds for.
+pub struct Binding<'a> {
+    pub mechanism: &'a str,
+    /// What it can and wants, as its first message begins.
+    pub header: &'a str,
+    /// What it saw of the server.
+    pub data: &'a [u8],
+}
+
+/// No binding, of a client that knows of none.
+const UNBOUND: Binding<'static> = Binding {
+    mechanism: "SCRAM-SHA-256",
+    header: "n,,",
+    data: b"",
+};
+
 /// Logs in; answers what the server said after the proof, up to the first ReadyForQuery.
 pub async fn log_in(client: &mut Client, user: &str, password: &str) -> Vec<Reply> {
+    log_in_bound(client, user, password, &UNBOUND).await.1
+}
+
+/// The same with a binding; answers the mechanisms that were offered as well.
+pub async fn log_in_bound(
+    client: &mut Client,
+    user: &str,
+    password: &str,
+    binding: &Binding<'_>,
+) -> (String, Vec<Reply>) {
     client.startup(&[("user", user)]).await;
     let (kind, offer) = client.reply().await.unwrap();
     if kind != b'R' || offer[..4] != [0, 0, 0, 10] {
-        return vec![(kind, offer)];
+        return (String::new(), vec![(kind, offer)]);
     }
+    let offered = String::from_utf8_lossy(&offer[4..]).replace('\0', " ");
     let bare = "n=,r=abcdefghijklmnop";
-    let first = format!("n,,{bare}");
+    let first = format!("{}{bare}", binding.header);
     let length = (first.len() as u32).to_be_bytes();
-    let body = [b"SCRAM-SHA-256\0", &length[..], first.as_bytes()].concat();
+    let body = [
+        binding.mechanism.as_bytes(),
+        b"\0",
+        &length[..],
+        first.as_bytes(),
+    ]
+    .concat();
     client.send(b'p', &body).await;
-    let (_, challenge) = client.reply().await.unwrap();
+    let (kind, challenge) = client.reply().await.unwrap();
+    if kind != b'R' {
+        return (offered, vec![(kind, challenge)]);
+    }
     let challenge = String::from_utf8(challenge[4..].to_vec()).unwrap();
     let parts: Vec<&str> = challenge.split(',').collect();
     let salt = from_base64(parts[1].strip_prefix("s=").unwrap());
@@ -63,7 +99,8 @@ pub async fn log_in(client: &mut Client, user: &str, password: &str) -> Vec<Repl
     let salted = gen_salted_password(password, &salt, rounds);
     let client_key = sign(&salted, b"Client Key");
     let stored_key = digest::digest(&digest::SHA256, &client_key);
-    let without_proof = format!("c=biws,{}", parts[0]);
+    let bound = [binding.header.as_bytes(), binding.data].concat();
+    let without_proof = format!("c={},{}", base64(&bound), parts[0]);
     let said = format!("{bare},{challenge},{without_proof}");
     let signature = sign(stored_key.as_ref(), said.as_bytes());
     let proof: Vec<u8> = client_key
@@ -73,5 +110,5 @@ pub async fn log_in(client: &mut Client, user: &str, password: &str) -> Vec<Repl
         .collect();
     let last = format!("{without_proof},p={}", base64(&proof));
     client.send(b'p', last.as_bytes()).await;
-    client.until_ready().await
+    (offered, client.until_ready().await)
 }

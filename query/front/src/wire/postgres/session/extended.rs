@@ -282,7 +282,7 @@ impl Session {
     pub(super) async fn execute(&mut self, name: &str, max_rows: i32) -> Result<(), Failure> {
         let mut portal = self.portals.remove(name).ok_or_else(|| no_cursor(name))?;
         let executed = self.execute_taken(&mut portal, max_rows).await;
-        let ended = portal.running().is_none_or(Running::has_ended);
+        let ended = executed.is_err() || portal.running().is_none_or(Running::has_ended);
         if ended && !matches!(portal.state, PortalState::Expired) {
             // Its slot is free for others from now on.
             portal.state = PortalState::Ended;

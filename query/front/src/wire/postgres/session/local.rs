@@ -47,17 +47,20 @@ impl Session {
         Ok(match command {
             Command::Begin(tag) => {
                 self.transaction = Transaction::Open;
+                self.settings.begin();
                 LocalAnswer::tag(tag)
             }
             Command::Commit => {
                 let failed = self.transaction == Transaction::Failed;
-                self.end_transaction();
-                LocalAnswer::tag(if failed { "ROLLBACK" } else { "COMMIT" })
+                LocalAnswer {
+                    status: self.end_transaction(!failed),
+                    ..LocalAnswer::tag(if failed { "ROLLBACK" } else { "COMMIT" })
+                }
             }
-            Command::Rollback => {
-                self.end_transaction();
-                LocalAnswer::tag("ROLLBACK")
-            }
+            Command::Rollback => LocalAnswer {
+                status: self.end_transaction(false),
+                ..LocalAnswer::tag("ROLLBACK")
+            },
             Command::RollbackTo => {
                 if self.transaction == Transaction::Failed {
                     self.transaction = Transaction::Open;
@@ -66,6 +69,10 @@ impl Session {
             }
             Command::Nothing(tag) => LocalAnswer::tag(tag),
             Command::Set(name, value) => self.set(&name, value)?,
+            Command::SetLocal(name, value) => {
+                self.settings.set_local(&name, value)?;
+                self.told_setting("SET", &name)
+            }
             Command::Show(name) => self.show(&name)?,
             Command::ResetAll(tag) => {
                 self.settings.reset();
@@ -107,14 +114,21 @@ impl Session {
         })
     }
 
-    fn end_transaction(&mut self) {
+    /// Ends the transaction; answers the settings that are others again.
+    fn end_transaction(&mut self, commits: bool) -> Vec<(&'static str, String)> {
         self.transaction = Transaction::Idle;
         self.portals.retain(|_, portal| portal.holds());
+        self.settings.end(commits)
     }
 
     fn set(&mut self, name: &str, value: Option<String>) -> Result<LocalAnswer, QueryError> {
         let tag = if value.is_some() { "SET" } else { "RESET" };
         self.settings.set(name, value)?;
+        Ok(self.told_setting(tag, name))
+    }
+
+    /// The answer to a change of a setting.
+    fn told_setting(&self, tag: &str, name: &str) -> LocalAnswer {
         let mut answer = LocalAnswer::tag(tag);
         if let (Some(reported), Some(value)) = (
             SessionSettings::reported_name(name),
@@ -122,7 +136,7 @@ impl Session {
         ) {
             answer.status.push((reported, value.to_owned()));
         }
-        Ok(answer)
+        answer
     }
 
     fn show(&self, name: &str) -> Result<LocalAnswer, QueryError> {

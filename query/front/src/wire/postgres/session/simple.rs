@@ -80,9 +80,11 @@ impl Session {
         form: &RowForm<'_>,
     ) -> Result<u64, Failure> {
         let _mark = self.backend.query.mark(&running.id);
-        running
+        let rows = running
             .send(max, form, &mut self.input, &mut self.output)
-            .await
+            .await?;
+        self.refusals.forget();
+        Ok(rows)
     }
 
     /// Sends all rows of a query as a COPY.

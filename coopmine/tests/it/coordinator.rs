@@ -1,0 +1,367 @@
+//! A coordinator with a worker of its own process at a pool that changes everything it can: no
+//! wrong share goes upstream, commands are obeyed and verified, and the pages say what happens.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use headframe_coopmine::cluster::PROTOCOL_VERSION;
+use headframe_coopmine::config::WorkerConfig;
+use headframe_coopmine::proto::client::CoopMineClient;
+use headframe_coopmine::proto::messages::{HeartbeatRequest, RegisterRequest, UnregisterRequest};
+use headframe_coopmine::worker::Worker;
+use headframe_stratum::randomx::plan::ModeSetting;
+use headframe_stratum::randomx::{Mode, SeedMemory, Vm};
+use headframe_stratum::work::difficulty::{miner_submits, target_from_hex};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+
+use crate::stand_in::{PATIENCE, Peer, Running, StandIn, job, soon, until};
+
+/// Judges shares as a pool does.
+struct Judge {
+    memories: Vec<(u8, Arc<SeedMemory>)>,
+    jobs: Vec<Value>,
+    taken: Vec<(String, String)>,
+}
+
+impl Judge {
+    fn new(seeds: &[u8]) -> Self {
+        let build = |seed: &u8| {
+            (
+                *seed,
+                Arc::new(SeedMemory::build(&[*seed; 32], Mode::Light).unwrap()),
+            )
+        };
+        Self {
+            memories: seeds.iter().map(build).collect(),
+            jobs: Vec::new(),
+            taken: Vec::new(),
+        }
+    }
+
+    /// Remembers a job that is given out.
+    fn given(&mut self, job: Value) -> Value {
+        self.jobs.push(job.clone());
+        job
+    }
+
+    /// Panics about a share that a pool would refuse.
+    fn check(&mut self, share: &Value) {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (id, nonce) = (text(&share["job_id"]), text(&share["nonce"]));
+        let job = self
+            .jobs
+            .iter()
+            .find(|job| job["job_id"] == *id)
+            .expect("an unknown job");
+        let mut blob = hex::decode(text(&job["blob"])).unwrap();
+        let at = usize::try_from(job["nonce_offset"].as_u64().unwrap_or(39)).unwrap();
+        blob[at..at + 4].copy_from_slice(&hex::decode(&nonce).unwrap());
+        let seed = hex::decode(text(&job["seed_hash"])).unwrap()[0];
+        let memory = &self
+            .memories
+            .iter()
+            .find(|(known, _)| *known == seed)
+            .unwrap()
+            .1;
+        let hash = Vm::new(memory).unwrap().hash(&blob).unwrap();
+        assert_eq!(hex::encode(hash), text(&share["result"]));
+        assert!(miner_submits(
+            &hash,
+            target_from_hex(&text(&job["target"])).unwrap()
+        ));
+        let share = (hex::encode(blob), nonce);
+        assert!(!self.taken.contains(&share), "a share came twice");
+        self.taken.push(share);
+    }
+}
+
+fn worker(coordinator: &Running) -> Worker {
+    let mut config = WorkerConfig::default();
+    config.worker.id = "rig-1".to_owned();
+    config.coordinator.address = coordinator.workers.to_string();
+    config.mining.threads = 1;
+    config.mining.mode = ModeSetting::Light;
+    Worker::new(config).unwrap()
+}
+
+/// Takes so many shares of the newest job.
+async fn shares(peer: &mut Peer<TcpStream>, judge: &mut Judge, id: &str, count: usize) {
+    let mut seen = 0;
+    while seen < count {
+        let (request, share) = peer.share().await;
+        judge.check(&share);
+        seen += usize::from(share["job_id"] == *id);
+        peer.accept(request).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_the_pool_does_no_wrong_share_goes_upstream() {
+    let mut judge = Judge::new(&[1, 2]);
+    let pool = StandIn::open().await;
+    let coordinator = Running::start(&pool.address(), |config| {
+        config.dashboard.token = "secret".to_owned();
+        config.heartbeat_interval = "200ms".parse().unwrap();
+    })
+    .await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker(&coordinator).run(stop.clone()));
+
+    let mut peer = pool.peer(&judge.given(job("a", 1, 1, 2))).await;
+    shares(&mut peer, &mut judge, "a", 2).await;
+    // Another extranonce, another difficulty, another seed.
+    peer.push(&judge.given(job("b", 2, 1, 2))).await;
+    shares(&mut peer, &mut judge, "b", 1).await;
+    peer.push(&judge.given(job("c", 2, 1, 5))).await;
+    shares(&mut peer, &mut judge, "c", 1).await;
+    peer.push(&judge.given(job("d", 3, 2, 3))).await;
+    shares(&mut peer, &mut judge, "d", 2).await;
+    // The connection ends while a share has no answer, and the same work comes back under another
+    // name: the share is sent again, and is not lost.
+    let (_, share) = peer.share().await;
+    judge.check(&share);
+    judge.taken.pop();
+    drop(peer);
+    let mut peer = pool.peer(&judge.given(job("e", 3, 2, 3))).await;
+    let again = until("the share again", async || {
+        let (request, next) = peer.share().await;
+        judge.check(&next);
+        peer.accept(request).await;
+        (next["nonce"] == share["nonce"]).then_some(next)
+    })
+    .await;
+    assert_eq!(
+        (&again["job_id"], &again["result"]),
+        (&json!("e"), &share["result"])
+    );
+    // A refusal is mapped back to the worker that found it.
+    let (request, share) = peer.share().await;
+    judge.check(&share);
+    peer.refuse(request, "Block expired").await;
+    until("the refusal is counted", async || {
+        let worker = coordinator.get("/api/workers/rig-1").await;
+        (worker["refused_upstream"] == 1 && worker["accepted"].as_u64() >= Some(7)).then_some(())
+    })
+    .await;
+    let ws = message(&mut open_socket(&coordinator).await).await;
+    assert!(
+        ws["workers"][0]["id"] == "rig-1" && ws["stats"]["pool_connected"] == true,
+        "{ws}"
+    );
+    commands(&coordinator).await;
+    pages(&coordinator).await;
+
+    stop.cancel();
+    soon("the worker's end", running).await.unwrap().unwrap();
+    coordinator.stop().await;
+}
+
+/// A header of a chain that is shaped as Bitcoin's is, whose nonce stands at its end.
+fn header_job(id: &str, mark: u8) -> Value {
+    let mut blob = vec![7; 80];
+    blob[76..].fill(0);
+    blob[40] = mark;
+    let mut job = job(id, mark, 1, 2);
+    job["blob"] = json!(hex::encode(blob));
+    job["algo"] = json!("rx/opensy");
+    job["nonce_offset"] = json!(76);
+    job
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_of_eighty_bytes_are_searched_at_their_own_place() {
+    let mut judge = Judge::new(&[1]);
+    let pool = StandIn::open().await;
+    let coordinator = Running::start(&pool.address(), |config| {
+        config.miners.listen = "127.0.0.1:0".parse().ok();
+        config.miners.user = "farm".to_owned();
+    })
+    .await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker(&coordinator).run(stop.clone()));
+    let mut peer = pool.peer(&judge.given(header_job("a", 1))).await;
+    shares(&mut peer, &mut judge, "a", 2).await;
+    peer.push(&judge.given(header_job("b", 2))).await;
+    shares(&mut peer, &mut judge, "b", 1).await;
+    // Stock XMRig would write its nonce elsewhere, and is told so before it hashes anything.
+    let mut stock = TcpStream::connect(coordinator.miners.unwrap())
+        .await
+        .unwrap();
+    let login = json!({"id": 1, "method": "login", "params": {"login": "farm.rig7", "pass": "x",
+        "agent": "XMRig/6.26.0"}});
+    tokio::io::AsyncWriteExt::write_all(&mut stock, format!("{login}\n").as_bytes())
+        .await
+        .unwrap();
+    let mut said = String::new();
+    let read = tokio::io::AsyncReadExt::read_to_string(&mut stock, &mut said);
+    soon("the refusal", read).await.unwrap();
+    assert!(said.contains("mines the algorithm rx/opensy"), "{said}");
+    stop.cancel();
+    soon("the worker's end", running).await.unwrap().unwrap();
+    coordinator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_socket_sends_what_a_heartbeat_and_a_goodbye_change() {
+    // A pool that answers no login: no job, lease or share changes anything besides.
+    let pool = StandIn::open().await;
+    let coordinator = Running::start(&pool.address(), |_| {}).await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", coordinator.workers)).unwrap();
+    let client = CoopMineClient::new(endpoint.connect().await.unwrap());
+    let registration = RegisterRequest {
+        worker_id: "rig-1".to_owned(),
+        protocol: PROTOCOL_VERSION,
+        ..RegisterRequest::default()
+    };
+    let session = client.register(registration).await.unwrap().session;
+    let mut socket = open_socket(&coordinator).await;
+    let first = message(&mut socket).await;
+    assert_eq!(first["workers"][0]["hashrate_hs"], 0.0, "{first}");
+
+    let report = HeartbeatRequest {
+        worker_id: "rig-1".to_owned(),
+        session,
+        hashrate_hs: 123.0,
+        ..HeartbeatRequest::default()
+    };
+    client.heartbeat(report).await.unwrap();
+    until("the hashrate", async || {
+        let stats = message(&mut socket).await["stats"].clone();
+        (stats["hashrate_hs"] == 123.0).then_some(())
+    })
+    .await;
+    let worker_id = "rig-1".to_owned();
+    let goodbye = UnregisterRequest { worker_id, session };
+    client.unregister(goodbye).await.unwrap();
+    until("the worker is gone", async || {
+        let stats = message(&mut socket).await["stats"].clone();
+        (stats["workers_online"] == 0).then_some(())
+    })
+    .await;
+    coordinator.stop().await;
+}
+
+/// A WebSocket of the coordinator's.
+async fn open_socket(coordinator: &Running) -> WebSocketStream<TcpStream> {
+    let stream = TcpStream::connect(coordinator.pages).await.unwrap();
+    let request = tokio_tungstenite::tungstenite::ClientRequestBuilder::new(
+        format!("ws://{}/ws", coordinator.pages).parse().unwrap(),
+    )
+    .with_header("Authorization", "Bearer secret");
+    let (socket, _) = tokio_tungstenite::client_async(request, stream)
+        .await
+        .unwrap();
+    socket
+}
+
+/// The next message of a WebSocket.
+async fn message(socket: &mut WebSocketStream<TcpStream>) -> Value {
+    let message = soon("a message", socket.next()).await.unwrap().unwrap();
+    serde_json::from_str(message.to_text().unwrap()).unwrap()
+}
+
+async fn give(coordinator: &Running, token: &str, body: Value) -> u16 {
+    let url = format!("http://{}/api/workers/rig-1/commands", coordinator.pages);
+    let sent = reqwest::Client::new()
+        .post(url)
+        .bearer_auth(token)
+        .json(&body);
+    sent.timeout(PATIENCE)
+        .send()
+        .await
+        .unwrap()
+        .status()
+        .as_u16()
+}
+
+/// Gives a command and waits until what the worker reports agrees.
+async fn obeyed(coordinator: &Running, body: Value) -> Value {
+    assert_eq!(
+        give(coordinator, "secret", body.clone()).await,
+        202,
+        "{body}"
+    );
+    until(&format!("{body} is verified"), async || {
+        let worker = coordinator.get("/api/workers/rig-1").await;
+        (worker["command"]["state"] == "verified").then_some(worker)
+    })
+    .await
+}
+
+async fn commands(coordinator: &Running) {
+    assert_eq!(
+        give(coordinator, "guess", json!({"command": "pause"})).await,
+        401
+    );
+    assert_eq!(
+        give(coordinator, "secret", json!({"command": "dance"})).await,
+        400
+    );
+    let paused = obeyed(coordinator, json!({"command": "pause"})).await;
+    assert_eq!(
+        (&paused["threads_active"], &paused["hashrate_hs"]),
+        (&json!(0), &json!(0.0))
+    );
+    let resumed = obeyed(coordinator, json!({"command": "resume"})).await;
+    assert_eq!(resumed["threads_active"], 1);
+    // It does not know what a thread draws, and says so.
+    assert_eq!(
+        give(
+            coordinator,
+            "secret",
+            json!({"command": "throttle", "watts": 9})
+        )
+        .await,
+        202
+    );
+    until("the refusal", async || {
+        let command = coordinator.get("/api/workers/rig-1").await["command"].clone();
+        let refusal = command["refusal"].as_str().unwrap_or_default().to_owned();
+        (command["state"] == "refused" && refusal.contains("watts_per_thread")).then_some(())
+    })
+    .await;
+}
+
+async fn pages(coordinator: &Running) {
+    let health = coordinator.get("/health").await;
+    assert_eq!(
+        health,
+        json!({"status": "healthy", "workers": 1, "pool_connected": true})
+    );
+    let open = |path: &str| reqwest::get(format!("http://{}{path}", coordinator.pages));
+    for path in [
+        "/api/stats",
+        "/api/workers",
+        "/api/jobs",
+        "/api/shares",
+        "/metrics",
+        "/ws",
+    ] {
+        assert_eq!(open(path).await.unwrap().status(), 401, "{path}");
+    }
+    assert_eq!(open("/health").await.unwrap().status(), 200);
+    let shares = coordinator.get("/api/shares").await;
+    assert!(shares["shares"].as_array().unwrap().len() >= 7, "{shares}");
+    let url = format!("http://{}/metrics", coordinator.pages);
+    let metrics = reqwest::Client::new()
+        .get(url)
+        .bearer_auth("secret")
+        .send()
+        .await
+        .unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for line in [
+        "coopmine_workers_total 1\n",
+        "coopmine_workers_online 1\n",
+        "coopmine_hashrate_total ",
+        "coopmine_shares_total{status=\"valid\"} ",
+        "coopmine_shares_total{status=\"invalid\"} 0\n",
+        "coopmine_blocks_found 0\n",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+}

@@ -1,0 +1,17 @@
+//! The tests of the coopmine crate: the pure cluster under a seeded simulation, the upstream's
+//! client against pools that misbehave, and the coordinator with its workers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod certificates;
+mod client;
+mod coordinator;
+mod election;
+mod facts;
+mod hash_rate;
+mod own_pool;
+mod pauses;
+mod simulation;
+mod stand_in;
+mod standby;
+mod xmrig;

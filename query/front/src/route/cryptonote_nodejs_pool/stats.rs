@@ -1,0 +1,160 @@
+//! The pool's part of the shape: everything a page about it shows.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use super::lists;
+use crate::app_state::AppState;
+use crate::error::QueryError;
+use crate::pool_block::PoolBlock;
+use crate::pool_terms::PoolTerms;
+use crate::reports::HashrateOf;
+use crate::route::pool_snapshot::{
+    PoolSnapshot, day, fee_percent, number, port_description, port_difficulty, units, whole,
+};
+
+/// Days of the chart of blocks.
+const CHART_DAYS: i64 = 30;
+const DAY_S: i64 = 86_400;
+
+/// The whole answer but for the visitor's host.
+pub(super) async fn answer(app: &AppState) -> Result<Value, QueryError> {
+    let facts = PoolSnapshot::gather(app, lists::ROWS).await?;
+    let of_pool = HashrateOf::Pool(Some(facts.terms.pool.clone()));
+    let hashrate = day(app, of_pool).await?;
+    let rates = hashrate.points.iter();
+    let rates: Vec<Value> = rates
+        .map(|(at, rate)| json!([at, rate.round(), 1]))
+        .collect();
+    let tip = &facts.tip;
+    Ok(json!({
+        "config": config(&facts.terms, facts.window_s),
+        "lastblock": {
+            "difficulty": tip.difficulty as f64, "height": tip.height, "timestamp": tip.seen_s,
+            "reward": reward(&facts), "hash": tip.hash,
+        },
+        "network": {"difficulty": tip.difficulty as f64, "height": tip.height + 1},
+        "pool": pool(&facts),
+        "charts": {
+            "hashrate": rates,
+            "miners": by_hour(&facts, |(_, miners, _)| *miners),
+            "workers": by_hour(&facts, |(_, _, workers)| *workers),
+            "difficulty": difficulties(&facts),
+            "blocks": blocks_by_day(&facts.blocks, hashrate.to_s),
+        },
+        "health": {},
+        "miner": {},
+    }))
+}
+
+fn config(terms: &PoolTerms, window_s: u64) -> Value {
+    let chain = &terms.chain;
+    let payments = terms.payments.as_ref();
+    let threshold = payments.map_or(0, |of| whole(&json!(of.threshold_atomic)));
+    let ports: Vec<Value> = terms
+        .ports
+        .iter()
+        .map(|port| {
+            json!({
+                "port": port.port, "difficulty": port_difficulty(port),
+                "desc": port_description(port), "tls": port.tls,
+            })
+        })
+        .collect();
+    json!({
+        "poolHost": "", "ports": ports,
+        "cnAlgorithm": "randomx", "cnVariant": 0, "cnBlobType": 0,
+        "hashrateWindow": window_s,
+        "fee": fee_percent(terms), "soloFee": fee_percent(terms), "networkFee": 0,
+        "coin": chain.name, "coinUnits": units(chain), "coinDecimalPlaces": chain.decimals,
+        "coinDifficultyTarget": chain.block_target_s, "symbol": chain.symbol,
+        "depth": chain.maturity_blocks, "donation": {}, "version": env!("CARGO_PKG_VERSION"),
+        "paymentsInterval": payments.map_or(0, |of| of.interval_s),
+        "minPaymentThreshold": threshold, "maxPaymentThreshold": null, "transferFee": 0,
+        "denominationUnit": 1, "slushMiningEnabled": false, "weight": 0,
+        "priceSource": "", "priceCurrency": "USD", "paymentIdSeparator": ".",
+        "fixedDiffEnabled": false, "fixedDiffSeparator": "+", "sendEmails": false,
+        "blocksChartEnabled": true, "blocksChartDays": CHART_DAYS,
+        "telegramBotName": null, "telegramBotStats": "/stats", "telegramBotReport": "/report",
+        "telegramBotNotify": "/notify", "telegramBotBlocks": "/blocks",
+    })
+}
+
+/// What the newest block of the pool paid, where the chain has not told what one pays.
+fn reward(facts: &PoolSnapshot) -> Value {
+    match facts.tip.reward_atomic {
+        0 => facts
+            .blocks
+            .first()
+            .map_or(json!(0), |block| number(&block.reward)),
+        reward => number(&json!(reward.to_string())),
+    }
+}
+
+fn pool(facts: &PoolSnapshot) -> Value {
+    let newest = facts.blocks.first();
+    let last_found = newest.map(|block| (block.found_us / 1_000).to_string());
+    let payments = facts.sent["payments"].as_array();
+    let payments = payments.map_or(&[][..], Vec::as_slice);
+    // Luck is compared over the blocks whose work is known.
+    let known = facts.blocks.iter().filter(|block| block.work > 0);
+    let (work, difficulty) = known.fold((0, 0), |(work, difficulty), block| {
+        (work + block.work, difficulty + whole(&block.difficulty))
+    });
+    let shown = facts.blocks.iter().take(lists::ROWS);
+    json!({
+        "stats": {"lastBlockFound": last_found},
+        "blocks": lists::blocks(shown),
+        "totalBlocks": whole(&facts.pool["blocks"]["found"]),
+        "totalBlocksSolo": 0,
+        "totalDiff": difficulty, "totalDiffSolo": 0,
+        "totalShares": work, "totalSharesSolo": 0,
+        "payments": lists::sent(payments, &facts.terms.chain),
+        "totalPayments": whole(&facts.sent["transactions"]),
+        "totalMinersPaid": whole(&facts.sent["payees"]),
+        "miners": whole(&facts.pool["miners"]), "minersSolo": 0,
+        "workers": whole(&facts.pool["workers"]), "workersSolo": 0,
+        "hashrate": whole(&facts.pool["hashrate_hs"]), "hashrateSolo": 0,
+        "roundScore": facts.round_work(), "roundHashes": facts.round_work(),
+        "lastBlockFound": last_found, "lastBlockFoundSolo": null,
+    })
+}
+
+fn by_hour(facts: &PoolSnapshot, of: impl Fn(&(i64, i64, i64)) -> i64) -> Vec<Value> {
+    let hours = facts.history.hours.iter();
+    hours.map(|hour| json!([hour.0, of(hour), 1])).collect()
+}
+
+/// The difficulty of the pool's blocks of a day, and of now, oldest first.
+fn difficulties(facts: &PoolSnapshot) -> Vec<Value> {
+    let from_s = facts.tip.seen_s - DAY_S;
+    let blocks = facts.blocks.iter();
+    let recent = blocks.take_while(|block| block.found_us / 1_000_000 >= from_s);
+    let mut points: Vec<Value> = recent
+        .map(|block| json!([block.found_us / 1_000_000, number(&block.difficulty), 1]))
+        .collect();
+    points.reverse();
+    points.push(json!([facts.tip.seen_s, facts.tip.difficulty as f64, 1]));
+    points
+}
+
+/// Blocks of each day that are part of the chain, every day named.
+fn blocks_by_day(blocks: &[PoolBlock], now_s: i64) -> Map<String, Value> {
+    let date = |second: i64| {
+        let time: DateTime<Utc> = DateTime::from_timestamp(second, 0).unwrap_or_default();
+        time.format("%Y-%m-%d").to_string()
+    };
+    let days = (0..=CHART_DAYS).rev();
+    let mut counts: BTreeMap<String, u64> = days.map(|n| (date(now_s - n * DAY_S), 0)).collect();
+    for block in blocks.iter().filter(|block| !block.is_orphaned()) {
+        if let Some(count) = counts.get_mut(&date(block.found_us / 1_000_000)) {
+            *count += 1;
+        }
+    }
+    counts
+        .into_iter()
+        .map(|(day, count)| (day, json!(count)))
+        .collect()
+}

@@ -1,0 +1,29 @@
+//! `GET /api/v1/pool/terms`: where to connect, what the pool takes, and how its chain counts.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Method;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::access::Permission;
+use crate::app_state::AppState;
+use crate::error::QueryError;
+use crate::route::schema::Schema;
+use crate::route::{Handler, Route};
+
+pub(crate) static ROUTE: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/pool/terms",
+    permission: Permission::PublicPage,
+    doc: "Ports with their difficulty and TLS fingerprint, fee, scheme, threshold and interval of \
+          payments, and the chain's symbol, decimals and times.",
+    schema: Schema::JSON,
+    handler: Handler::Front(|| get(terms)),
+};
+
+async fn terms(State(app): State<Arc<AppState>>) -> Result<Response, QueryError> {
+    Ok(Json(app.pool_terms()?).into_response())
+}
