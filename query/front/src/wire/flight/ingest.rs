@@ -102,7 +102,7 @@ impl FlightWire {
         caller: &Caller,
         ask: CommandStatementIngest,
         first: FlightData,
-        mut sent: Streaming<FlightData>,
+        sent: &mut Streaming<FlightData>,
     ) -> Result<Bytes, Status> {
         let table = ask.table.as_str();
         self.guard
@@ -148,7 +148,7 @@ impl FlightWire {
                 Some(message) => message.map_err(unreceived),
                 None => {
                     append.send(&mut messages).await?;
-                    self.next_message(&mut sent).await
+                    self.next_message(sent).await
                 }
             };
             next = message.map_err(|status| append.with_count(status))?;

@@ -1,7 +1,7 @@
 //! What clients send: the values of parameters, and rows for a stream.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::compute::concat_batches;
 use arrow_flight::FlightData;
@@ -19,15 +19,36 @@ use crate::wire::flight::{Caller, FlightWire, bound_result, command_of, paramete
 
 /// Bytes of the values of one statement.
 const MAX_PARAMETER_BYTES: usize = 1 << 20;
+/// Bytes of a refused call that are read before it is answered.
+const MAX_DISCARDED_BYTES: usize = 16 << 20;
+/// The longest time that they may take.
+const MAX_DISCARD_TIME: Duration = Duration::from_secs(2);
 
 impl FlightWire {
     /// Takes what a client sends; answers what it is told.
+    ///
+    /// A refusal is told after the client has sent the rest: an answer ends the call, and gRPC's
+    /// client in Go, which most ADBC drivers are made of, then reports the write that failed
+    /// instead of the reason.
     pub(super) async fn put(
         &self,
         caller: &Caller,
         mut sent: Streaming<FlightData>,
     ) -> Result<Bytes, Status> {
-        let Some(first) = self.next_message(&mut sent).await? else {
+        let answer = self.take(caller, &mut sent).await;
+        if answer.is_err() {
+            let longest = self.patience.min(MAX_DISCARD_TIME);
+            let _ = timeout(longest, discard(&mut sent)).await;
+        }
+        answer
+    }
+
+    async fn take(
+        &self,
+        caller: &Caller,
+        sent: &mut Streaming<FlightData>,
+    ) -> Result<Bytes, Status> {
+        let Some(first) = self.next_message(sent).await? else {
             return Err(status::malformed("the call", "it is empty"));
         };
         let descriptor = first.flight_descriptor.as_ref();
@@ -72,14 +93,14 @@ impl FlightWire {
         caller: &Caller,
         ask: CommandPreparedStatementQuery,
         first: FlightData,
-        mut sent: Streaming<FlightData>,
+        sent: &mut Streaming<FlightData>,
     ) -> Result<Bytes, Status> {
         let prepared = self.prepared(caller, &ask)?;
         let mut messages = Messages::new(MAX_PARAMETER_BYTES);
         let mut next = Some(first);
         while let Some(data) = next {
             messages.push(&data)?;
-            next = self.next_message(&mut sent).await?;
+            next = self.next_message(sent).await?;
         }
         let bytes = messages.waiting();
         let handle = ask.prepared_statement_handle;
@@ -97,6 +118,17 @@ impl FlightWire {
             .replace(owner, kind, &handle, Arc::new(bound), now)
             .map_err(failed)?;
         Ok(bound_result(handle))
+    }
+}
+
+/// Reads what a client still sends, up to a limit, and keeps nothing of it.
+async fn discard(sent: &mut Streaming<FlightData>) {
+    let mut bytes = 0;
+    while bytes < MAX_DISCARDED_BYTES {
+        let Ok(Some(data)) = sent.message().await else {
+            return;
+        };
+        bytes += data.data_header.len() + data.data_body.len();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Bulk ingest before a handler that keeps what it is given: pieces, their numbers, and refusals.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -9,7 +10,7 @@ use axum::extract::{DefaultBodyLimit, Path};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::routing::post;
 use axum::{Json, response::IntoResponse};
-use futures::stream;
+use futures::{StreamExt, stream};
 use headframe_query_front::{RouteHandler, Services};
 use headframe_schemas::arrow_stream;
 use serde_json::json;
@@ -132,7 +133,6 @@ async fn batches_are_bounded_by_the_ingest_and_not_by_grpc() {
         use arrow_flight::FlightDescriptor;
         use arrow_flight::encode::FlightDataEncoderBuilder;
         use arrow_flight::sql::ProstMessageExt;
-        use futures::StreamExt;
         use prost::Message;
         let command = append("energy", 2, 2).as_any().encode_to_vec();
         FlightDataEncoderBuilder::new()
@@ -147,6 +147,33 @@ async fn batches_are_bounded_by_the_ingest_and_not_by_grpc() {
     let refused = status(client.do_put(encoder(rows(1_100_000))).await.unwrap_err());
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert!(refused.message().contains("max_body_bytes"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_after_the_client_has_sent_its_rows() {
+    let wire = Wire::start_with(config(), services(&Accepted::default())).await;
+    let mut client = wire.client();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let batches = |count: usize| {
+        let sent = sent.clone();
+        stream::iter(0..count).map(move |_| {
+            sent.fetch_add(1, Ordering::SeqCst);
+            Ok(numbers(0..1_000))
+        })
+    };
+    let refused = client.execute_ingest(append("energy", 2, 1), batches(500));
+    assert_eq!(
+        status(refused.await.unwrap_err()).code(),
+        Code::AlreadyExists
+    );
+    assert_eq!(sent.swap(0, Ordering::SeqCst), 500);
+    // 80 MB are more than is read for nothing.
+    let refused = client.execute_ingest(append("energy", 2, 1), batches(10_000));
+    assert_eq!(
+        status(refused.await.unwrap_err()).code(),
+        Code::AlreadyExists
+    );
+    assert!((500..5_000).contains(&sent.load(Ordering::SeqCst)));
 }
 
 #[tokio::test]
