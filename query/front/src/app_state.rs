@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::Value;
 
@@ -21,7 +22,6 @@ use crate::live::Subscriptions;
 use crate::long_polls::LongPolls;
 use crate::payment_service::PaymentService;
 use crate::pool_block::PoolBlock;
-use crate::pool_cache::PoolAnswerCache;
 use crate::pool_metrics::PoolMetrics;
 use crate::pool_terms::PoolTerms;
 use crate::probe::SharedProbe;
@@ -33,6 +33,9 @@ use crate::signature_checks::SignatureChecks;
 
 /// Bytes of rows that a client may send at once where no ingest says otherwise.
 const DEFAULT_INGEST_BYTES: usize = 4 << 20;
+
+/// How old the answer about all pools may be.
+const POOL_MAX_AGE: Duration = Duration::from_secs(2);
 
 /// How old an answer about the past may be that every open page polls.
 const PAGE_MAX_AGE: Duration = Duration::from_secs(10);
@@ -55,10 +58,13 @@ pub(crate) struct AppState {
     pub(crate) host_monitor: Option<Arc<dyn HostMonitor>>,
     pub(crate) chain_monitor: Option<Arc<dyn ChainMonitor>>,
     pub(crate) pool_metrics: PoolMetrics,
-    pub(crate) pool_cache: PoolAnswerCache,
+    /// The answer about all pools, under one name.
+    pool_cache: AnswerCache<EncodedJson>,
     pub(crate) hashrate_cache: AnswerCache<Arc<HashrateSeries>>,
+    /// The same drawn, by its size as well.
+    pub(crate) drawing_cache: AnswerCache<Bytes>,
     /// Answers about a pool that pages poll, by route and parameters.
-    pub(crate) page_cache: AnswerCache<Value>,
+    pub(crate) page_cache: AnswerCache<EncodedJson>,
     /// The same by what a visitor named, so that many of those push nothing else out.
     pub(crate) visitor_cache: AnswerCache<EncodedJson>,
     /// Hashrate of each worker of the miners that visitors look at.
@@ -113,8 +119,9 @@ impl AppState {
             host_monitor: services.host_monitor,
             chain_monitor: services.chain_monitor,
             pool_metrics: PoolMetrics::new(),
-            pool_cache: PoolAnswerCache::default(),
+            pool_cache: AnswerCache::new(POOL_MAX_AGE),
             hashrate_cache: AnswerCache::new(PAGE_MAX_AGE),
+            drawing_cache: AnswerCache::new(PAGE_MAX_AGE).with_capacity(VISITOR_ANSWERS),
             page_cache: AnswerCache::new(PAGE_MAX_AGE),
             visitor_cache: AnswerCache::new(PAGE_MAX_AGE).with_capacity(VISITOR_ANSWERS),
             worker_hashrate_cache: AnswerCache::new(PAGE_MAX_AGE).with_capacity(VISITOR_ANSWERS),
@@ -131,6 +138,23 @@ impl AppState {
             wallet_login,
             oidc,
         }
+    }
+
+    /// Each pool now, as `GET /api/v1/pool` has it: every page polls it.
+    pub(crate) async fn pools(&self) -> Result<EncodedJson, QueryError> {
+        let reports = self.reports()?;
+        let make = async || EncodedJson::new(&reports.pools().await?);
+        self.pool_cache.get("pools".to_owned(), make).await
+    }
+
+    /// An answer about a pool that pages poll, made at most every ten seconds.
+    pub(crate) async fn page_answer(
+        &self,
+        name: String,
+        make: impl AsyncFnOnce() -> Result<Value, QueryError>,
+    ) -> Result<EncodedJson, QueryError> {
+        let make = async || EncodedJson::new(&make().await?);
+        self.page_cache.get(name, make).await
     }
 
     /// What runs typed statements.

@@ -34,7 +34,6 @@ mod page_answer;
 pub mod payment_service;
 mod peer;
 mod pool_block;
-mod pool_cache;
 mod pool_metrics;
 pub mod pool_terms;
 pub mod probe;

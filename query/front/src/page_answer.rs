@@ -35,8 +35,13 @@ pub(crate) struct Page {
     pub(crate) app: Arc<AppState>,
 }
 
+/// How far the streams have come that the answer to this request follows from: answers of the same
+/// version are the same.
+#[derive(Clone)]
+pub(crate) struct AnswerVersion(pub(crate) String);
+
 /// Adds the ETag and the link, or answers 304.
-pub(crate) async fn finish(State(page): State<Page>, request: Request, next: Next) -> Response {
+pub(crate) async fn finish(State(page): State<Page>, mut request: Request, next: Next) -> Response {
     let known = request.headers().get_all(header::IF_NONE_MATCH).iter();
     let known: Vec<String> = known.flat_map(opaque_tags).collect();
     let uri = request.uri().clone();
@@ -54,6 +59,9 @@ pub(crate) async fn finish(State(page): State<Page>, request: Request, next: Nex
         }
         headers.insert(header::CACHE_CONTROL, KEPT);
         return not_modified(&headers);
+    }
+    if let Some(version) = version.clone() {
+        request.extensions_mut().insert(AnswerVersion(version));
     }
     let response = next.run(request).await;
     let is_short = matches!(response.body().size_hint().exact(), Some(bytes) if bytes <= MAX_BYTES);

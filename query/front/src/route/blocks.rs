@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::Json;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
@@ -12,12 +12,17 @@ use serde::Deserialize;
 
 use crate::access::Permission;
 use crate::app_state::AppState;
+use crate::encoded_json::EncodedJson;
 use crate::error::QueryError;
+use crate::page_answer::AnswerVersion;
 use crate::query_params;
 use crate::query_params::QueryParams;
 use crate::reports::BlocksPage;
 use crate::route::schema::{BEFORE, LIMIT, Param, ResponseBody, Schema};
 use crate::route::{Handler, Route};
+
+/// Blocks of a page, unless asked otherwise.
+const DEFAULT_LIMIT: usize = 50;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,12 +49,26 @@ pub(crate) static ROUTE: Route = Route {
 
 async fn list(
     State(app): State<Arc<AppState>>,
+    version: Option<Extension<AnswerVersion>>,
     QueryParams(request): QueryParams<Request>,
 ) -> Result<Response, QueryError> {
     let page = BlocksPage {
         pool: request.pool,
-        limit: query_params::page_limit(request.limit, 50)?,
+        limit: query_params::page_limit(request.limit, DEFAULT_LIMIT)?,
         before: request.before,
     };
-    Ok(Json(app.reports()?.blocks(&page).await?).into_response())
+    let reports = app.reports()?;
+    let make = async || EncodedJson::new(&reports.blocks(&page).await?);
+    let answer = match version {
+        Some(Extension(AnswerVersion(version))) => {
+            let is_first = page.before.is_none() && page.limit <= DEFAULT_LIMIT;
+            let cache = match is_first {
+                true => &app.page_cache,
+                false => &app.visitor_cache,
+            };
+            cache.get(format!("blocks {version}"), make).await?
+        }
+        None => make().await?,
+    };
+    Ok(answer.into_response())
 }

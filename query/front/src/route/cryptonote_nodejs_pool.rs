@@ -173,7 +173,7 @@ async fn stats_for(
 ) -> Result<Value, QueryError> {
     let make = async || stats::answer(app).await;
     let key = "cryptonote stats".to_owned();
-    let mut answer = app.page_cache.get(key, make).await?;
+    let mut answer = app.page_answer(key, make).await?.value()?;
     answer["config"]["poolHost"] = json!(host);
     let Some(address) = address.filter(|address| !address.is_empty()) else {
         return Ok(answer);
@@ -274,5 +274,5 @@ async fn top_miners(
     app.pool_terms()?;
     let make = async || lists::top_miners(&app).await;
     let key = "cryptonote top".to_owned();
-    Ok(Json(app.page_cache.get(key, make).await?).into_response())
+    Ok(app.page_answer(key, make).await?.into_response())
 }

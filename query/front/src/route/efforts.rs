@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
@@ -43,5 +42,5 @@ async fn efforts(
     let reports = app.reports()?;
     let key = format!("effort {:?}", request.pool);
     let make = async || reports.efforts(request.pool.as_deref()).await;
-    Ok(Json(app.page_cache.get(key, make).await?).into_response())
+    Ok(app.page_answer(key, make).await?.into_response())
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
@@ -131,8 +132,7 @@ async fn of_pool_drawn(
     QueryParams(request): QueryParams<PoolDrawingRequest>,
 ) -> Result<Response, QueryError> {
     let size = size(request.width, request.height)?;
-    let series = series(&app, HashrateOf::Pool(request.pool), request.span).await?;
-    drawing(&series, size)
+    drawing(&app, HashrateOf::Pool(request.pool), request.span, size).await
 }
 
 async fn of_miner(
@@ -152,8 +152,7 @@ async fn of_miner_drawn(
 ) -> Result<Response, QueryError> {
     let size = size(request.width, request.height)?;
     let miner = query_params::miner_name(&address)?.to_owned();
-    let series = series(&app, HashrateOf::Miner(miner), request.span).await?;
-    drawing(&series, size)
+    drawing(&app, HashrateOf::Miner(miner), request.span, size).await
 }
 
 /// The series, made at most every ten seconds.
@@ -204,9 +203,18 @@ fn size(width: Option<i64>, height: Option<i64>) -> Result<(u32, u32), QueryErro
     ))
 }
 
-fn drawing(series: &HashrateSeries, size: (u32, u32)) -> Result<Response, QueryError> {
-    let text = hashrate_chart::draw(series, size)?;
-    let mut response = text.into_response();
+async fn drawing(
+    app: &AppState,
+    of: HashrateOf,
+    span: Option<String>,
+    size: (u32, u32),
+) -> Result<Response, QueryError> {
+    let key = format!("{of:?} {span:?} {size:?}");
+    let make = async || {
+        let series = series(app, of, span).await?;
+        hashrate_chart::draw(&series, size).map(Bytes::from)
+    };
+    let mut response = app.drawing_cache.get(key, make).await?.into_response();
     let headers = response.headers_mut();
     let mut insert = |name: HeaderName, value| {
         headers.insert(name, HeaderValue::from_static(value));

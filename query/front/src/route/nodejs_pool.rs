@@ -303,7 +303,7 @@ async fn cached(
 ) -> Result<Response, QueryError> {
     app.pool_terms()?;
     let key = format!("nodejs-pool {name}");
-    Ok(Json(app.page_cache.get(key, make).await?).into_response())
+    Ok(app.page_answer(key, make).await?.into_response())
 }
 
 /// The same about what a visitor named.

@@ -42,22 +42,24 @@ async fn pool(
     State(app): State<Arc<AppState>>,
     QueryParams(request): QueryParams<Request>,
 ) -> Result<Response, QueryError> {
-    let mut answer = app.pool_cache.get(app.reports()?).await?;
-    if let Some(wanted) = request.pool {
-        let pools = answer["pools"].as_array().into_iter().flatten();
-        let found: Vec<Value> = pools
-            .filter(|pool| pool["pool"] == json!(wanted))
-            .cloned()
-            .collect();
-        if found.is_empty() {
-            let hint = "leave ?pool= out to see all pools; one appears with its first share";
-            return Err(QueryError::new(
-                ErrorCode::NotFound,
-                format!("there are no facts of a pool {wanted:?}"),
-                hint,
-            ));
-        }
-        answer["pools"] = Value::Array(found);
+    let encoded = app.pools().await?;
+    let Some(wanted) = request.pool else {
+        return Ok(encoded.into_response());
+    };
+    let mut answer = encoded.value()?;
+    let pools = answer["pools"].as_array().into_iter().flatten();
+    let found: Vec<Value> = pools
+        .filter(|pool| pool["pool"] == json!(wanted))
+        .cloned()
+        .collect();
+    if found.is_empty() {
+        let hint = "leave ?pool= out to see all pools; one appears with its first share";
+        return Err(QueryError::new(
+            ErrorCode::NotFound,
+            format!("there are no facts of a pool {wanted:?}"),
+            hint,
+        ));
     }
+    answer["pools"] = Value::Array(found);
     Ok(Json(answer).into_response())
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
@@ -61,5 +60,5 @@ async fn list(
     let reports = app.reports()?;
     let key = format!("payments {page:?}");
     let make = async || reports.sent_payments(&pool, &page).await;
-    Ok(Json(app.page_cache.get(key, make).await?).into_response())
+    Ok(app.page_answer(key, make).await?.into_response())
 }

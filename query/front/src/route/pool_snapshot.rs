@@ -86,7 +86,7 @@ impl PoolSnapshot {
     pub(super) async fn gather(app: &AppState, payments: usize) -> Result<Self, QueryError> {
         let terms = app.pool_terms()?.clone();
         let reports = app.reports()?;
-        let pools = app.pool_cache.get(reports).await?;
+        let pools = app.pools().await?.value()?;
         let window_s = whole(&pools["now_s"]);
         let pool = row_of(pools, &terms.pool);
         let effort = effort(app).await?;
@@ -137,7 +137,7 @@ pub(super) async fn effort(app: &AppState) -> Result<Value, QueryError> {
     let (reports, pool) = (app.reports()?, &app.pool_terms()?.pool);
     let make = async || reports.efforts(Some(pool)).await;
     let key = format!("effort {:?}", Some(pool));
-    Ok(row_of(app.page_cache.get(key, make).await?, pool))
+    Ok(row_of(app.page_answer(key, make).await?.value()?, pool))
 }
 
 /// The blocks of the configured pool that the daemon took, newest first.
@@ -180,7 +180,8 @@ pub(super) async fn sent_payments(app: &AppState) -> Result<Vec<Value>, QueryErr
         before: None,
     };
     let make = async || reports.sent_payments(pool, &page).await;
-    let mut answer = app.page_cache.get("sent payments".to_owned(), make).await?;
+    let answer = app.page_answer("sent payments".to_owned(), make).await?;
+    let mut answer = answer.value()?;
     let rows = answer["payments"].as_array_mut().map(std::mem::take);
     Ok(rows.unwrap_or_default())
 }

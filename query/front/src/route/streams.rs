@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
@@ -28,6 +27,6 @@ pub(crate) static ROUTE: Route = Route {
 async fn list(State(app): State<Arc<AppState>>) -> Result<Response, QueryError> {
     let reports = app.reports()?;
     let make = async || reports.streams().await;
-    let answer = app.page_cache.get("streams".to_owned(), make).await?;
-    Ok(Json(answer).into_response())
+    let answer = app.page_answer("streams".to_owned(), make).await?;
+    Ok(answer.into_response())
 }

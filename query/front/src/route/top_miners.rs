@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
@@ -56,8 +55,8 @@ async fn list(
     }
     let reports = app.reports()?;
     let make = async || reports.top_miners(limit).await.map(|rows| to_json(&rows));
-    let answer = app.page_cache.get(format!("miners {limit}"), make).await?;
-    Ok(Json(answer).into_response())
+    let answer = app.page_answer(format!("miners {limit}"), make).await?;
+    Ok(answer.into_response())
 }
 
 fn to_json(rows: &[Row]) -> Value {

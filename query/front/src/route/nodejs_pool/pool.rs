@@ -108,7 +108,7 @@ fn window_s(facts: &PoolSnapshot, hashrate: u64) -> u64 {
 
 pub(super) async fn network(app: &AppState) -> Result<Value, QueryError> {
     let terms = app.pool_terms()?;
-    let pool = row_of(app.pool_cache.get(app.reports()?).await?, &terms.pool);
+    let pool = row_of(app.pools().await?.value()?, &terms.pool);
     Ok(network_json(&tip(app, &pool), &terms.chain))
 }
 
@@ -157,7 +157,7 @@ pub(super) async fn payments(app: &AppState, page: Page) -> Result<Value, QueryE
 /// first one has them all.
 pub(super) async fn ports(app: &AppState, host: &str) -> Result<Value, QueryError> {
     let terms = app.pool_terms()?;
-    let pool = row_of(app.pool_cache.get(app.reports()?).await?, &terms.pool);
+    let pool = row_of(app.pools().await?.value()?, &terms.pool);
     let tip = tip(app, &pool);
     let ports = terms.ports.iter().enumerate();
     let rows: Vec<Value> = ports
