@@ -13,24 +13,30 @@ use headframe_stratum::miner::pool_message::PoolJob;
 use crate::lease::{Lease, LeaseTerms, SearchSpace};
 use extranonce::LeasedJobs;
 use fact::{ClusterFact, WorkerEvent};
+use hashrate_history::HashrateHistory;
 use share::{PendingShare, ShareRecord};
+use upstream_credit::UpstreamCredit;
 use worker::Worker;
 
 mod command;
 mod extranonce;
 pub mod fact;
+pub mod hashrate_history;
 mod heartbeat;
 mod reputation;
 mod share;
 pub mod snapshot;
 mod totals;
+mod upstream_credit;
+mod verdict;
 mod worker;
 pub mod worker_view;
 
 pub use command::{CommandKind, CommandState, WorkerCommand};
 pub use heartbeat::Heartbeat;
 pub use reputation::Reputation;
-pub use share::{ShareClaim, ShareRefusal, Verdict};
+pub use share::{ShareClaim, ShareRefusal};
+pub use verdict::Verdict;
 pub use worker::{
     PROTOCOL_VERSION, Registration, RegistrationRefusal, UnknownSession, is_worker_name,
 };
@@ -190,6 +196,12 @@ pub struct Cluster {
     /// The upstream's connection that is logged in.
     upstream: Option<u64>,
     lost_at_ms: u64,
+    /// When the upstream was logged in at last.
+    logged_in_ms: u64,
+    credit: UpstreamCredit,
+    history: HashrateHistory,
+    /// The step of the history that was noted last.
+    sampled_step: Option<u32>,
     pending: BTreeMap<u64, PendingShare>,
     recent_shares: VecDeque<ShareRecord>,
     totals: totals::Totals,
@@ -213,6 +225,10 @@ impl Cluster {
             leases: LeasedJobs::default(),
             upstream: None,
             lost_at_ms: 0,
+            logged_in_ms: 0,
+            credit: UpstreamCredit::default(),
+            history: HashrateHistory::default(),
+            sampled_step: None,
             pending: BTreeMap::new(),
             recent_shares: VecDeque::new(),
             totals: totals::Totals::default(),
@@ -226,7 +242,11 @@ impl Cluster {
     /// The upstream gave a job; the latest is the one that is mined.
     pub fn job(&mut self, session: u64, job: PoolJob, now_ms: u64) -> Vec<Action> {
         let relogged_in = self.upstream != Some(session);
+        if relogged_in {
+            self.logged_in_ms = now_ms;
+        }
         self.upstream = Some(session);
+        self.credit.begin(now_ms);
         let space = self.space_for(&job);
         let number = self.number();
         self.jobs.push_back(ActiveJob {
@@ -272,6 +292,7 @@ impl Cluster {
 
     /// What the clock changes: workers that are silent, quarantines that end, work that is dead.
     pub fn tick(&mut self, now_ms: u64) -> Vec<Action> {
+        self.sample_hashrates(now_ms);
         let mut actions = Vec::new();
         let is_dead = self.upstream.is_none()
             && now_ms.saturating_sub(self.lost_at_ms) >= self.policy.outage_ms;

@@ -53,7 +53,7 @@ pub struct CoordinatorConfig {
     pub grpc: GrpcSection,
     /// Where stock miners connect.
     pub miners: MinersSection,
-    /// Where REST, metrics and the WebSocket are.
+    /// Where the dashboard, REST, metrics and the WebSocket are.
     pub dashboard: DashboardSection,
     /// Where rows of what happens go.
     pub facts: FactsSection,

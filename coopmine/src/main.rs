@@ -56,7 +56,7 @@ struct CoordinatorFlags {
     /// Where workers connect: ADDRESS:PORT.
     #[arg(long, visible_alias = "grpc-addr")]
     grpc_listen: Option<Listen>,
-    /// Where REST, metrics and the WebSocket are: ADDRESS:PORT.
+    /// Where the dashboard, REST, metrics and the WebSocket are: ADDRESS:PORT.
     #[arg(long)]
     dashboard_listen: Option<Listen>,
 }
@@ -186,7 +186,7 @@ async fn coordinate(flags: CoordinatorFlags, stop: CancellationToken) -> anyhow:
     let coordinator = Coordinator::bind(config).await?;
     let (workers, pages) = coordinator.addresses()?;
     // Whoever starts it on free ports reads them here.
-    println!("workers connect to {workers}; REST and metrics are at http://{pages}");
+    println!("workers connect to {workers}; pages, REST and metrics are at http://{pages}");
     coordinator.run(stop).await.context("the coordinator ended")
 }
 

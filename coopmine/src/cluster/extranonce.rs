@@ -59,6 +59,11 @@ impl LeasedJobs {
         self.blobs.clear();
     }
 
+    /// Whether the upstream leases jobs to this connection.
+    pub(super) fn are_offered(&self, session: Option<u64>) -> bool {
+        session.is_some() && self.session == session && !self.is_refused
+    }
+
     /// After a new common job: leases beside forgotten ones are forgotten, too.
     fn begin(&mut self, is_remembered: impl Fn(u64) -> bool) {
         self.own.retain(|_, own| is_remembered(own.beside));

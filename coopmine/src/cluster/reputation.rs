@@ -59,6 +59,17 @@ impl Reputation {
         self.until_ms.is_some_and(|until| now_ms < until)
     }
 
+    /// How long the quarantine lasts yet.
+    pub fn quarantine_left_ms(&self, now_ms: u64) -> Option<u64> {
+        let left = self.until_ms?.saturating_sub(now_ms);
+        (left > 0).then_some(left)
+    }
+
+    /// How far it is believed, percent: 100 when nothing was wrong of late, 0 at the limit.
+    pub fn trust_pct(&self) -> u32 {
+        100 - self.debt.min(LIMIT) * 100 / LIMIT
+    }
+
     /// Ends a quarantine whose time is over; true when one ended.
     pub fn release(&mut self, now_ms: u64) -> bool {
         let is_over = self.until_ms.is_some_and(|until| now_ms >= until);
@@ -82,6 +93,12 @@ mod tests {
         let again = FIRST_QUARANTINE_MS;
         assert!(!liar.bad(again) && liar.bad(again));
         assert!(liar.is_quarantined(again + 2 * FIRST_QUARANTINE_MS - 1));
+
+        assert_eq!(liar.trust_pct(), 100 - COST);
+        assert_eq!(
+            liar.quarantine_left_ms(again),
+            Some(2 * FIRST_QUARANTINE_MS)
+        );
 
         let mut unlucky = Reputation::default();
         for _ in 0..1_000 {

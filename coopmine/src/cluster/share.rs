@@ -12,6 +12,7 @@ use headframe_stratum::work::difficulty::{meets, miner_submits};
 use headframe_stratum::work::template::with_nonce;
 
 use super::fact::{ClusterFact, ShareFact, WorkerEvent};
+use super::verdict::Verdict;
 use super::worker::UnknownSession;
 use super::{Action, ActiveJob, Cluster, Hash, MAX_PENDING};
 
@@ -61,37 +62,6 @@ pub enum ShareRefusal {
     Busy,
 }
 
-/// What became of a share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It counts for the worker.
-    Local,
-    /// The upstream took it.
-    Accepted,
-    /// The upstream refused it, in these words.
-    RefusedUpstream(String),
-    /// The worker was wrong about the hash.
-    Wrong,
-    /// Its job ended before it could be sent.
-    Dead,
-    /// It could not be recomputed here.
-    Unchecked(String),
-}
-
-impl Verdict {
-    /// One word for it.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Accepted => "accepted",
-            Self::RefusedUpstream(_) => "refused_upstream",
-            Self::Wrong => "wrong",
-            Self::Dead => "dead",
-            Self::Unchecked(_) => "unchecked",
-        }
-    }
-}
-
 /// A share that was seen to its end.
 #[derive(Debug, Clone)]
 pub struct ShareRecord {
@@ -105,6 +75,8 @@ pub struct ShareRecord {
     pub nonce: u32,
     /// Hashes it is worth.
     pub difficulty: u64,
+    /// Whether its hash was recomputed here.
+    pub is_checked: bool,
     /// Its end.
     pub verdict: Verdict,
 }
@@ -151,24 +123,15 @@ impl PendingShare {
 
     /// What became of it.
     fn fact(&self, verdict: &Verdict, is_block: bool) -> ShareFact {
-        let checked = if self.is_checked { "right" } else { "believed" };
-        let (local_verdict, upstream_verdict, reason) = match verdict {
-            Verdict::Local => (checked, None, None),
-            Verdict::Accepted => (checked, Some("accepted"), None),
-            Verdict::RefusedUpstream(reason) => (checked, Some("refused"), Some(reason.clone())),
-            Verdict::Dead => (checked, Some("unsent"), None),
-            Verdict::Wrong => ("wrong", None, None),
-            Verdict::Unchecked(reason) => ("unchecked", None, Some(reason.clone())),
-        };
         ShareFact {
             worker: self.worker.clone(),
             job: self.claim.job,
             nonce: self.claim.nonce,
             height: self.height,
             difficulty: self.difficulty(),
-            local_verdict,
-            upstream_verdict,
-            reason,
+            local_verdict: verdict.local(self.is_checked),
+            upstream_verdict: verdict.upstream(),
+            reason: verdict.reason().map(str::to_owned),
             is_block,
         }
     }
@@ -467,7 +430,10 @@ impl Cluster {
         self.totals.blocks += u64::from(is_block);
         self.note(ClusterFact::Share(share.fact(&verdict, is_block)));
         match &verdict {
-            Verdict::Accepted => self.totals.accepted += 1,
+            Verdict::Accepted => {
+                self.totals.accepted += 1;
+                self.credit.add(share.difficulty(), now_ms);
+            }
             Verdict::RefusedUpstream(_) => self.totals.refused_upstream += 1,
             Verdict::Wrong => self.totals.invalid += 1,
             Verdict::Dead => self.totals.dead += 1,
@@ -479,6 +445,7 @@ impl Cluster {
             worker: share.worker,
             job: share.claim.job,
             nonce: share.claim.nonce,
+            is_checked: share.is_checked,
             verdict: verdict.clone(),
         });
         while self.recent_shares.len() > SHOWN {

@@ -77,17 +77,40 @@ pub struct ShareView {
     pub difficulty: u64,
     /// `local`, `accepted`, `refused_upstream`, `wrong`, `dead` or `unchecked`.
     pub verdict: &'static str,
+    /// The coordinator's verdict: `right`, `believed`, `wrong` or `unchecked`.
+    pub local_verdict: &'static str,
+    /// The pool's: `accepted`, `refused` or `unsent`; `None` where it was not for the pool.
+    pub upstream_verdict: Option<&'static str>,
+    /// Somebody's words about it.
+    pub reason: Option<String>,
 }
 
-/// The cluster in three figures.
+/// The upstream as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct UpstreamView {
+    /// Whether it is logged in.
+    pub connected: bool,
+    /// Seconds since it is so, or is not.
+    pub since_s: u64,
+    /// Whether it leases extranonces.
+    pub leases: bool,
+    /// What the shares that it took are worth, hashes a second over ten minutes.
+    pub credited_hs: Option<f64>,
+}
+
+/// The cluster in few figures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClusterSummary {
     /// Workers that are heard of.
     pub workers_online: usize,
     /// Workers known.
     pub workers_total: usize,
+    /// Workers in quarantine.
+    pub workers_quarantined: usize,
     /// What those that are heard of say that they hash a second together.
     pub hashrate_hs: f64,
+    /// What their results show, as far as there are enough; `None` where there are of nobody.
+    pub hashrate_shown_hs: Option<f64>,
 }
 
 impl Cluster {
@@ -106,6 +129,11 @@ impl Cluster {
             name: worker.registration.name.clone(),
             online: worker.online,
             quarantined: worker.reputation.is_quarantined(now_ms),
+            quarantine_s: worker
+                .reputation
+                .quarantine_left_ms(now_ms)
+                .map(|left| left.div_ceil(1_000)),
+            trust_pct: worker.reputation.trust_pct(),
             hashrate_hs: worker.last.hashrate_hs,
             hashrate_shown_hs: worker.shown_hs(now_ms),
             threads: worker.registration.threads,
@@ -115,6 +143,7 @@ impl Cluster {
             agent: worker.registration.agent.clone(),
             connected_s: seconds_since(worker.registered_ms),
             silent_s: seconds_since(worker.heard_ms),
+            last_share_s: worker.last_share_ms.map(seconds_since),
             totals: worker.totals,
             command: worker.command.as_ref().map(|state| CommandView {
                 id: state.command.id,
@@ -173,6 +202,9 @@ impl Cluster {
             nonce: hex::encode(share.nonce.to_le_bytes()),
             difficulty: share.difficulty,
             verdict: share.verdict.as_str(),
+            local_verdict: share.verdict.local(share.is_checked),
+            upstream_verdict: share.verdict.upstream(),
+            reason: share.verdict.reason().map(str::to_owned),
         };
         self.recent_shares.iter().rev().map(view).collect()
     }
@@ -182,16 +214,39 @@ impl Cluster {
         self.totals
     }
 
-    /// The cluster in three figures.
-    pub fn summary(&self) -> ClusterSummary {
+    /// The upstream's state.
+    pub fn upstream_view(&self, now_ms: u64) -> UpstreamView {
+        let connected = self.is_connected();
+        let since_ms = match connected {
+            true => self.logged_in_ms,
+            false => self.lost_at_ms,
+        };
+        UpstreamView {
+            connected,
+            since_s: now_ms.saturating_sub(since_ms) / 1_000,
+            leases: self.leases.are_offered(self.upstream),
+            credited_hs: self.credit.rate_hs(now_ms),
+        }
+    }
+
+    /// The cluster in few figures.
+    pub fn summary(&self, now_ms: u64) -> ClusterSummary {
         let mut summary = ClusterSummary {
             workers_online: 0,
             workers_total: self.workers.len(),
+            workers_quarantined: 0,
             hashrate_hs: 0.0,
+            hashrate_shown_hs: None,
         };
+        for worker in self.workers.values() {
+            summary.workers_quarantined += usize::from(worker.reputation.is_quarantined(now_ms));
+        }
         for worker in self.workers.values().filter(|worker| worker.online) {
             summary.workers_online += 1;
             summary.hashrate_hs += worker.last.hashrate_hs;
+            if let Some(shown) = worker.shown_hs(now_ms) {
+                *summary.hashrate_shown_hs.get_or_insert(0.0) += shown;
+            }
         }
         summary
     }

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::command::{CommandKind, CommandState, WorkerCommand};
 use super::fact::WorkerEvent;
+use super::hashrate_history::HashrateHistory;
 use super::heartbeat::Heartbeat;
 use super::reputation::Reputation;
 use super::totals::WorkerTotals;
@@ -95,6 +96,9 @@ pub(super) struct Worker {
     pub(super) command: Option<CommandState>,
     /// When results came, and what they were worth, hashes.
     credits: VecDeque<(u64, u64)>,
+    /// When its last right result came.
+    pub(super) last_share_ms: Option<u64>,
+    pub(super) history: HashrateHistory,
     /// Its own targets by the number of the job.
     targets: VecDeque<(u64, u64)>,
     /// Results that are being recomputed.
@@ -124,6 +128,8 @@ impl Worker {
             totals: WorkerTotals::default(),
             command: None,
             credits: VecDeque::new(),
+            last_share_ms: None,
+            history: HashrateHistory::default(),
             targets: VecDeque::new(),
             checks_open: 0,
             leased: None,
@@ -173,6 +179,7 @@ impl Worker {
     }
 
     pub(super) fn credit(&mut self, hashes: u64, now_ms: u64) {
+        self.last_share_ms = Some(now_ms);
         self.credits.push_back((now_ms, hashes));
         while self.credits.len() > MEASURED {
             self.credits.pop_front();
@@ -222,6 +229,11 @@ impl Worker {
     pub(super) fn took_own_job(&self, beside: u64, now_ms: u64) -> bool {
         let at = self.own_taken.filter(|(of, _)| *of == beside);
         at.is_some_and(|(_, at)| now_ms.saturating_sub(at) < LEASE_EVERY_MS)
+    }
+
+    /// Whether it was heard of since it came.
+    pub(super) fn has_reported(&self) -> bool {
+        self.heard_ms > self.registered_ms
     }
 
     pub(super) fn command_to_send(&self) -> Option<WorkerCommand> {

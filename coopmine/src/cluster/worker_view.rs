@@ -15,6 +15,10 @@ pub struct WorkerView {
     pub online: bool,
     /// Whether its results were wrong too often.
     pub quarantined: bool,
+    /// For how many seconds it is kept out yet.
+    pub quarantine_s: Option<u64>,
+    /// How far its results are believed, percent.
+    pub trust_pct: u32,
     /// What it says it hashes a second.
     pub hashrate_hs: f64,
     /// What its results show.
@@ -33,6 +37,8 @@ pub struct WorkerView {
     pub connected_s: u64,
     /// Seconds since it was heard.
     pub silent_s: u64,
+    /// Seconds since its last right result.
+    pub last_share_s: Option<u64>,
     /// Its sums.
     #[serde(flatten)]
     pub totals: WorkerTotals,

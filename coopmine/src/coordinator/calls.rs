@@ -202,9 +202,13 @@ impl CoopMine for Calls {
         _: Request<ClusterStatsRequest>,
     ) -> Result<Response<ClusterStats>, Status> {
         let pool = self.cluster.pool();
-        let (summary, totals, pool_connected) = self
-            .cluster
-            .read(|cluster, _| (cluster.summary(), cluster.totals(), cluster.is_connected()));
+        let (summary, totals, pool_connected) = self.cluster.read(|cluster, now| {
+            (
+                cluster.summary(now),
+                cluster.totals(),
+                cluster.is_connected(),
+            )
+        });
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Ok(Response::new(ClusterStats {
             cluster_id: self.cluster_id.clone(),

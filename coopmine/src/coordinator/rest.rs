@@ -1,24 +1,29 @@
-//! The coordinator's pages for programs: REST, metrics and a WebSocket.
+//! The coordinator's routes for programs and for its pages: REST, metrics and a WebSocket.
 //!
-//! Without a token they are for this machine alone, and only for reading.
+//! What each asks of its caller stands beside it; the pages themselves are the console's.
 
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use axum::Router;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri, header};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use headframe_query_front::access::{Permission, Principal};
+use headframe_query_front::console::coopmine::COOPMINE;
+use headframe_query_front::{ErrorCode, QueryError, security_headers};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::access::{self, Access, Gate, MAX_BODY_BYTES, guard};
+use super::hashrate;
 use super::shared_cluster::SharedCluster;
 use crate::cluster::CommandKind;
 use crate::config::CoordinatorConfig;
@@ -31,7 +36,7 @@ const SOCKETS: usize = 64;
 #[derive(Clone)]
 struct Pages {
     cluster: Arc<SharedCluster>,
-    token: Arc<str>,
+    access: Arc<Access>,
     id: Arc<str>,
     name: Arc<str>,
     sockets: Arc<Semaphore>,
@@ -39,81 +44,65 @@ struct Pages {
 
 /// All routes.
 pub(super) fn router(cluster: Arc<SharedCluster>, config: &CoordinatorConfig) -> Router {
+    let access = Access::new(&config.dashboard.token);
     let pages = Pages {
-        cluster,
-        token: config.dashboard.token.as_str().into(),
+        cluster: cluster.clone(),
+        access: access.clone(),
         id: config.cluster.id.as_str().into(),
         name: config.cluster.name.as_str().into(),
         sockets: Arc::new(Semaphore::new(SOCKETS)),
     };
-    let guarded = Router::new()
+    let gate = |permission| {
+        let access = access.clone();
+        from_fn_with_state(Gate { access, permission }, guard)
+    };
+    let read = Router::new()
         .route("/api/stats", get(stats))
         .route("/api/workers", get(workers))
         .route("/api/workers/{id}", get(worker))
-        .route("/api/workers/{id}/commands", post(command))
         .route("/api/jobs", get(jobs))
         .route("/api/shares", get(shares))
         .route("/metrics", get(metrics))
         .route("/ws", get(socket))
-        .route_layer(from_fn_with_state(pages.clone(), guard));
-    guarded.route("/health", get(health)).with_state(pages)
+        .with_state(pages.clone())
+        .merge(hashrate::routes(cluster))
+        .route_layer(gate(Permission::Read));
+    let operate = Router::new()
+        .route("/api/workers/{id}/commands", post(command))
+        .route_layer(gate(Permission::Operate))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(pages.clone());
+    let health = Router::new()
+        .route("/health", get(health))
+        .with_state(pages);
+    read.merge(operate)
+        .merge(health)
+        .merge(access::routes(access))
+        .merge(COOPMINE.routes())
+        .fallback(no_such_path)
+        .layer(map_response(security_headers::add))
 }
 
-/// Lets readers in who show the token, or anybody of this machine while there is none.
-async fn guard(State(pages): State<Pages>, request: Request, next: Next) -> Response {
-    if pages.token.is_empty() {
-        return match is_local_program(request.headers()) {
-            true => next.run(request).await,
-            false => error(
-                StatusCode::FORBIDDEN,
-                "without a token this is for programs of this machine; set dashboard.token",
-            ),
-        };
-    }
-    if shows_token(request.headers(), &pages.token) {
-        return next.run(request).await;
-    }
-    let said = "show the coordinator's token: Authorization: Bearer TOKEN";
-    error(StatusCode::UNAUTHORIZED, said)
+async fn no_such_path(uri: Uri) -> QueryError {
+    QueryError::new(
+        ErrorCode::NotFound,
+        format!("there is nothing at {}", uri.path()),
+        "docs/coopmine-setup.md lists every path",
+    )
 }
 
-/// Whether a request is a program's of this machine, and not a web page's of elsewhere that a
-/// browser sends, nor one that was passed on.
-fn is_local_program(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let host = text("host").unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let is_loopback = matches!(name, "127.0.0.1" | "localhost" | "[::1]");
-    let is_own_page = text("origin").is_none_or(|origin| origin == format!("http://{host}"));
-    let site = text("sec-fetch-site");
-    let is_same_site = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
-    let is_direct = ["forwarded", "x-forwarded-for", "x-forwarded-host", "via"]
-        .iter()
-        .all(|name| !headers.contains_key(*name));
-    is_loopback && is_own_page && is_same_site && is_direct
-}
-
-fn shows_token(headers: &HeaderMap, token: &str) -> bool {
-    let shown = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let shown = shown
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .unwrap_or_default();
-    verify_slices_are_equal(shown.as_bytes(), token.as_bytes()).is_ok()
-}
-
-fn error(status: StatusCode, said: &str) -> Response {
-    (status, Json(json!({"error": said}))).into_response()
+fn no_such_worker() -> QueryError {
+    QueryError::new(
+        ErrorCode::NotFound,
+        "there is no such worker",
+        "/api/workers lists those that there are",
+    )
 }
 
 async fn health(State(pages): State<Pages>) -> Response {
     let (summary, is_connected) = pages
         .cluster
-        .read(|cluster, _| (cluster.summary(), cluster.is_connected()));
+        .read(|cluster, now| (cluster.summary(now), cluster.is_connected()));
     let (status, said) = if is_connected {
         (StatusCode::OK, "healthy")
     } else {
@@ -128,14 +117,20 @@ impl Pages {
     fn stats(&self) -> Value {
         let pool = self.cluster.pool();
         let stats = self.cluster.read(|cluster, now| {
-            let summary = cluster.summary();
+            let summary = cluster.summary(now);
+            let upstream = cluster.upstream_view(now);
             let job = cluster.current_job(now);
             json!({
                 "workers_total": summary.workers_total,
                 "workers_online": summary.workers_online,
+                "workers_quarantined": summary.workers_quarantined,
                 "hashrate_hs": summary.hashrate_hs,
+                "hashrate_shown_hs": summary.hashrate_shown_hs,
+                "hashrate_credited_hs": upstream.credited_hs,
                 "shares": cluster.totals(),
-                "pool_connected": cluster.is_connected(),
+                "pool_connected": upstream.connected,
+                "upstream": {"address": &pool, "connected": upstream.connected,
+                    "since_s": upstream.since_s, "leases": upstream.leases},
                 "job": job.map(|job| json!({"id": job.id, "height": job.height,
                     "difficulty": job.difficulty, "age_s": job.age_s})),
             })
@@ -161,7 +156,7 @@ async fn workers(State(pages): State<Pages>) -> Json<Value> {
 async fn worker(State(pages): State<Pages>, Path(id): Path<String>) -> Response {
     match pages.cluster.read(|cluster, now| cluster.worker(&id, now)) {
         Some(worker) => Json(worker).into_response(),
-        None => error(StatusCode::NOT_FOUND, "there is no such worker"),
+        None => no_such_worker().into_response(),
     }
 }
 
@@ -169,8 +164,20 @@ async fn jobs(State(pages): State<Pages>) -> Json<Value> {
     Json(json!({"jobs": pages.cluster.read(|cluster, now| cluster.jobs(now))}))
 }
 
-async fn shares(State(pages): State<Pages>) -> Json<Value> {
-    Json(json!({"shares": pages.cluster.read(|cluster, now| cluster.shares(now))}))
+/// How many shares are wanted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SharesQuery {
+    limit: Option<usize>,
+}
+
+async fn shares(
+    State(pages): State<Pages>,
+    Query(SharesQuery { limit }): Query<SharesQuery>,
+) -> Json<Value> {
+    let mut shares = pages.cluster.read(|cluster, now| cluster.shares(now));
+    shares.truncate(limit.unwrap_or(usize::MAX));
+    Json(json!({"shares": shares}))
 }
 
 /// The body of a command.
@@ -197,18 +204,15 @@ impl CommandBody {
 
 async fn command(
     State(pages): State<Pages>,
+    Extension(principal): Extension<Principal>,
     Path(id): Path<String>,
     body: Result<Json<CommandBody>, JsonRejection>,
 ) -> Response {
-    if pages.token.is_empty() {
-        let said = "commands need a token: set dashboard.token";
-        return error(StatusCode::FORBIDDEN, said);
-    }
     let kind = body.ok().and_then(|Json(body)| body.kind());
     let Some(kind) = kind else {
-        let said = "send {\"command\": \"pause\" | \"resume\" | \"shutdown\"} or {\"command\": \
+        let hint = "send {\"command\": \"pause\" | \"resume\" | \"shutdown\"} or {\"command\": \
                     \"throttle\", \"threads\" | \"watts\": N}";
-        return error(StatusCode::BAD_REQUEST, said);
+        return QueryError::bad_request("this is no command", hint).into_response();
     };
     let given = pages
         .cluster
@@ -216,16 +220,18 @@ async fn command(
             Some((number, action)) => (Some(number), vec![action]),
             None => (None, Vec::new()),
         });
-    match given {
-        Some(number) => (StatusCode::ACCEPTED, Json(json!({"id": number}))).into_response(),
-        None => error(StatusCode::NOT_FOUND, "there is no such worker"),
-    }
+    let Some(number) = given else {
+        return no_such_worker().into_response();
+    };
+    let (command, proof) = (kind.as_str(), principal.proof.as_str());
+    tracing::info!(worker = %id, command, number, proof, "a command was given");
+    (StatusCode::ACCEPTED, Json(json!({"id": number}))).into_response()
 }
 
 async fn metrics(State(pages): State<Pages>) -> Response {
     let (summary, totals) = pages
         .cluster
-        .read(|cluster, _| (cluster.summary(), cluster.totals()));
+        .read(|cluster, now| (cluster.summary(now), cluster.totals()));
     let mut text = String::new();
     let mut metric = |name: &str, kind: &str, help: &str, values: &[(&str, f64)]| {
         // Writing into a string does not fail.
@@ -270,25 +276,28 @@ async fn metrics(State(pages): State<Pages>) -> Response {
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
-async fn socket(State(pages): State<Pages>, upgrade: WebSocketUpgrade) -> Response {
+async fn socket(State(pages): State<Pages>, upgrade: WebSocketUpgrade, request: Parts) -> Response {
     let Ok(place) = pages.sockets.clone().try_acquire_owned() else {
-        return error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many listeners; try again later",
-        );
+        return QueryError::new(
+            ErrorCode::ConnectionLimit,
+            "too many WebSockets are open",
+            "try again later, or ask /api/stats",
+        )
+        .into_response();
     };
     upgrade
         .max_message_size(1_024)
         .on_upgrade(move |socket| async move {
-            serve_socket(socket, &pages).await;
+            serve_socket(socket, &pages, &request).await;
             drop(place);
         })
 }
 
-/// Sends the numbers at once and whenever they change, until the other side goes.
-async fn serve_socket(mut socket: WebSocket, pages: &Pages) {
+/// Sends the numbers at once and whenever they change, until the other side goes or may not read
+/// any more.
+async fn serve_socket(mut socket: WebSocket, pages: &Pages, request: &Parts) {
     let mut versions = pages.cluster.versions();
-    loop {
+    while pages.access.authorize(Permission::Read, request).is_ok() {
         versions.borrow_and_update();
         let workers = pages.cluster.read(|cluster, now| cluster.workers(now));
         let body = json!({"type": "stats", "stats": pages.stats(), "workers": workers});
@@ -307,36 +316,5 @@ async fn serve_socket(mut socket: WebSocket, pages: &Pages) {
                 Some(Ok(_)) => {}
             },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn may_read(headers: &[(&'static str, &'static str)]) -> bool {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (name.parse(), value.parse()));
-        let headers = headers.filter_map(|(name, value)| Some((name.ok()?, value.ok()?)));
-        is_local_program(&headers.collect::<HeaderMap>())
-    }
-
-    #[test]
-    fn without_a_token_only_programs_of_this_machine_read() {
-        let host = ("host", "127.0.0.1:8080");
-        assert!(may_read(&[host]));
-        assert!(may_read(&[("host", "localhost")]));
-        assert!(may_read(&[
-            host,
-            ("origin", "http://127.0.0.1:8080"),
-            ("sec-fetch-site", "same-origin")
-        ]));
-        assert!(!may_read(&[("host", "rebound.example:8080")]));
-        assert!(!may_read(&[("host", "127.0.0.1.example")]));
-        assert!(!may_read(&[host, ("origin", "https://elsewhere.example")]));
-        assert!(!may_read(&[host, ("sec-fetch-site", "cross-site")]));
-        assert!(!may_read(&[host, ("x-forwarded-for", "192.0.2.1")]));
-        assert!(!may_read(&[]));
     }
 }

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Json;
 use axum::routing::get;
 use headframe_ingest::{Nats, NatsConfig};
+use headframe_query_front::{ErrorCode, QueryError};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -117,7 +118,15 @@ impl Coordinator {
             let body = json!({"status": "standby", "workers": 0, "pool_connected": false});
             (StatusCode::SERVICE_UNAVAILABLE, Json(body))
         });
-        let pages = axum::serve(reopen(&self.pages)?, Router::new().route("/health", health));
+        let elsewhere = async || {
+            QueryError::new(
+                ErrorCode::Storage,
+                "this coordinator is the standby",
+                "ask the other one; this one answers when it is the active one",
+            )
+        };
+        let router = Router::new().route("/health", health).fallback(elsewhere);
+        let pages = axum::serve(reopen(&self.pages)?, router);
         tokio::select! {
             () = refuse(workers) => Ok(()),
             () = miners => Ok(()),

@@ -345,7 +345,35 @@ async fn pages(coordinator: &Running) {
     }
     assert_eq!(open("/health").await.unwrap().status(), 200);
     let shares = coordinator.get("/api/shares").await;
-    assert!(shares["shares"].as_array().unwrap().len() >= 7, "{shares}");
+    let listed = shares["shares"].as_array().unwrap();
+    assert!(listed.len() >= 7, "{shares}");
+    let first = coordinator.get("/api/shares?limit=1").await;
+    assert_eq!(first["shares"].as_array().unwrap().len(), 1, "{first}");
+    for (verdict, upstream, reason) in [
+        ("accepted", "accepted", Value::Null),
+        ("refused_upstream", "refused", json!("Block expired")),
+    ] {
+        let share = listed.iter().find(|share| share["verdict"] == verdict);
+        let share = share.unwrap_or_else(|| panic!("{verdict}: {shares}"));
+        assert_eq!(share["local_verdict"], "right", "{share}");
+        assert_eq!(
+            (&share["upstream_verdict"], &share["reason"]),
+            (&json!(upstream), &reason)
+        );
+    }
+    let stats = coordinator.get("/api/stats").await;
+    assert_eq!(stats["upstream"]["connected"], true, "{stats}");
+    assert_eq!(stats["upstream"]["address"], stats["pool"], "{stats}");
+    assert!(
+        stats["hashrate_credited_hs"].as_f64() > Some(0.0),
+        "{stats}"
+    );
+    let worker = coordinator.get("/api/workers/rig-1").await;
+    assert!(worker["last_share_s"].is_u64(), "{worker}");
+    assert_eq!(
+        (&worker["trust_pct"], &worker["quarantine_s"]),
+        (&json!(100), &Value::Null)
+    );
     let url = format!("http://{}/metrics", coordinator.pages);
     let metrics = reqwest::Client::new()
         .get(url)

@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod access;
 mod certificates;
 mod client;
 mod coordinator;
+mod dashboard;
 mod election;
 mod facts;
 mod hash_rate;

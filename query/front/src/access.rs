@@ -7,343 +7,46 @@
 //! may not move money. Beside the two tokens there are users and service tokens of the account
 //! store, each with a role.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use axum::http::HeaderMap;
-use axum::http::request::Parts;
-
-use crate::access::accounts::secret::looks_like_token;
-use crate::access::accounts::{Accounts, LoginError, TokenHolder, TokenRefusal, Wire};
-use crate::access::browser::{check_local_program, check_same_site};
-use crate::access::cookie::SessionCookie;
-use crate::access::jwt::{
-    JwtRefusal, JwtVerifier, OwnTokens, Purpose, VerifiedJwt, looks_like_jwt,
-};
-use crate::access::token::{TokenError, Tokens};
-use crate::config::QueryConfig;
-use crate::error::{ErrorCode, QueryError};
-use crate::peer::LimitedAddress;
-use crate::rate_limit::RateLimit;
-
+#[cfg(feature = "server")]
 pub mod accounts;
-mod browser;
-pub(crate) mod cookie;
+pub mod browser;
+pub mod cookie;
+#[cfg(feature = "server")]
+mod guard;
+#[cfg(feature = "server")]
 pub mod jwt;
+#[cfg(feature = "server")]
 mod message_login;
+#[cfg(feature = "server")]
 pub mod oidc;
+#[cfg(feature = "server")]
 mod ongoing;
 mod permission;
 mod principal;
-mod program_login;
+#[cfg(feature = "server")]
 mod read_scope;
 mod role;
+#[cfg(feature = "server")]
 mod spent_ids;
+#[cfg(feature = "server")]
 pub mod token;
+#[cfg(feature = "server")]
 mod wallet_challenge;
+#[cfg(feature = "server")]
 mod wallet_login;
 
-pub(crate) use browser::check_own_origin;
+#[cfg(feature = "server")]
+pub use guard::Guard;
+#[cfg(feature = "server")]
+pub(crate) use guard::WireLogin;
+#[cfg(feature = "server")]
 pub(crate) use message_login::MessageLogin;
+#[cfg(feature = "server")]
 pub(crate) use ongoing::OngoingAccess;
 pub use permission::{Permission, allows};
 pub use principal::{Principal, Proof, Scope, is_for_producers};
+#[cfg(feature = "server")]
 pub use read_scope::{OwnRows, ReadScope, RowAccess};
 pub use role::{Role, RoleError};
+#[cfg(feature = "server")]
 pub(crate) use wallet_login::WalletLogin;
-
-/// How a user of a wire that has users comes in.
-pub(crate) enum WireLogin {
-    /// Without a password, since the server answers its own machine only.
-    Open(Principal),
-    /// With this token as the password.
-    Token(Principal, String),
-    /// As the account store says.
-    Account,
-    /// Not at all.
-    Nobody,
-}
-
-/// Compares what a request carries with what its route needs.
-#[derive(Clone, Default)]
-pub struct Guard {
-    tokens: Tokens,
-    /// Whether the pool's pages are for everybody.
-    public_pages: bool,
-    /// Whether this server hands in instructions that move money.
-    moves_money: bool,
-    /// Users and service tokens, where this process has them.
-    accounts: Option<Accounts>,
-    /// The tokens of an issuer, where one is named.
-    jwt: Option<Arc<JwtVerifier>>,
-    /// The tokens that this system signs, where it does.
-    own_tokens: Option<Arc<OwnTokens>>,
-    /// Wrong tokens by address.
-    wrong_tokens: Arc<WrongTokens>,
-}
-
-/// How many wrong tokens an address may send.
-struct WrongTokens(RateLimit<IpAddr>);
-
-impl Default for WrongTokens {
-    fn default() -> Self {
-        Self(RateLimit::new(20, Duration::from_secs(3)))
-    }
-}
-
-impl Guard {
-    /// The guard that the configuration and the environment ask for.
-    pub fn from_config(config: &QueryConfig) -> Result<Self, TokenError> {
-        Self::from_config_and_token(config, std::env::var(token::OPERATOR_VARIABLE).ok())
-    }
-
-    /// The same with the operator's token of another environment.
-    pub fn from_config_and_token(
-        config: &QueryConfig,
-        operator: Option<String>,
-    ) -> Result<Self, TokenError> {
-        Ok(Self {
-            tokens: Tokens::load(config, operator)?,
-            public_pages: config.public_pages,
-            ..Self::default()
-        })
-    }
-
-    /// The same guard for a server that makes payments: operators need their token even from this
-    /// machine.
-    pub fn with_payments(self, moves_money: bool) -> Self {
-        Self {
-            moves_money,
-            ..self
-        }
-    }
-
-    /// The same guard with the accounts of this process.
-    pub fn with_accounts(self, accounts: Option<Accounts>) -> Self {
-        Self { accounts, ..self }
-    }
-
-    /// The same guard that takes the tokens of an issuer.
-    pub(crate) fn with_jwt(self, jwt: Option<Arc<JwtVerifier>>) -> Self {
-        Self { jwt, ..self }
-    }
-
-    /// The same guard that takes the tokens signed here.
-    pub(crate) fn with_own_tokens(self, own_tokens: Option<Arc<OwnTokens>>) -> Self {
-        Self { own_tokens, ..self }
-    }
-
-    /// Whose request it is, when that one has the permission of its route. `subject` is what the
-    /// path names: a miner's address or a stream.
-    pub fn authorize(
-        &self,
-        permission: Permission,
-        subject: Option<&str>,
-        request: &Parts,
-    ) -> Result<Principal, QueryError> {
-        let headers = &request.headers;
-        if permission.is_page() && self.public_pages {
-            // A page for everybody may be linked and shown anywhere, behind any proxy.
-            if !request.method.is_safe() {
-                check_same_site(headers)?;
-            }
-            let held = self
-                .tokens
-                .principal(headers)
-                .or_else(|| self.account(request)?.ok());
-            return Ok(held.unwrap_or_else(Principal::anonymous));
-        }
-        // An identity provider's page sends a browser back; what it brings proves itself.
-        if permission != Permission::Callback {
-            check_same_site(headers)?;
-        }
-        let held = match (self.tokens.principal(headers), self.account(request)) {
-            (Some(held), _) | (None, Some(Ok(held))) => Some(held),
-            (None, Some(Err(refusal))) if permission != Permission::Probe => {
-                return Err(self.refuse(refusal, request));
-            }
-            _ => None,
-        };
-        let is_account = held.as_ref().is_some_and(Principal::is_account);
-        let is_open_here = self.tokens.need_none_to_read();
-        let is_local = || check_local_program(headers, &request.uri).is_ok();
-        let principal = match held {
-            Some(held) => held,
-            None if permission.is_for_anybody() && !is_local() => Principal::anonymous(),
-            None if is_open_here => Principal::local(),
-            None => Principal::anonymous(),
-        };
-        let needs_origin = permission.is_for_anybody() || principal.proof == Proof::Session;
-        if needs_origin && !request.method.is_safe() {
-            browser::check_own_origin(headers, &request.uri)?;
-        }
-        // Who proves that he is somebody of the account store may come through any proxy.
-        let is_trusted = is_account || permission.is_for_anybody();
-        if is_open_here && !is_trusted {
-            check_local_program(headers, &request.uri)?;
-        }
-        if principal.allows(permission, subject) {
-            return Ok(principal);
-        }
-        if is_account {
-            return Err(forbidden(&principal));
-        }
-        match permission {
-            Permission::Operate => self.authorize_order(&principal, headers),
-            Permission::WriteStream if !subject.is_some_and(is_for_producers) => {
-                self.authorize_order(&principal, headers)
-            }
-            _ => Err(self.tokens.reader_missing(headers)),
-        }
-    }
-
-    /// How a user of a wire that has users comes in: `reader` and `operator` with their tokens, the
-    /// users of the account store with their passwords, and every other as a reader where reading
-    /// needs none.
-    pub(crate) fn wire_login(&self, user: &str) -> WireLogin {
-        if let Some((principal, token)) = self.tokens.of_user(user) {
-            return WireLogin::Token(principal, token);
-        }
-        let accounts = self.accounts.as_ref();
-        match self.tokens.need_none_to_read() {
-            true if accounts.is_some_and(|accounts| accounts.has_user(user)) => WireLogin::Account,
-            true => WireLogin::Open(Principal::local()),
-            false if accounts.is_some() => WireLogin::Account,
-            false => WireLogin::Nobody,
-        }
-    }
-
-    /// Who logs in with this token as the password.
-    pub(crate) fn token_login(
-        &self,
-        wire: Wire,
-        given: &str,
-        peer: IpAddr,
-    ) -> Result<TokenHolder, LoginError> {
-        let accounts = self.accounts.as_ref().ok_or(LoginError::Wrong)?;
-        let holder = || self.holder(given).unwrap_or(Err(TokenRefusal::Unknown));
-        accounts.token_login(wire, peer, holder)
-    }
-
-    /// Whose token this is, where it has the form of one: a service token or a JWT.
-    fn holder(&self, given: &str) -> Option<Result<TokenHolder, TokenRefusal>> {
-        if looks_like_token(given) {
-            let accounts = self.accounts.as_ref()?;
-            return Some(accounts.bearer(given).map(TokenHolder::from));
-        }
-        let verified = looks_like_jwt(given).then(|| self.verify_jwt(given))??;
-        let holder = verified.map(|token| TokenHolder {
-            principal: token.principal,
-            ends_us: Some(token.ends_us),
-        });
-        Some(holder.map_err(TokenRefusal::Jwt))
-    }
-
-    /// Who a JWT is about that was signed here, or else by the issuer.
-    fn verify_jwt(&self, given: &str) -> Option<Result<VerifiedJwt, JwtRefusal>> {
-        let own_tokens = self.own_tokens.as_ref();
-        let own = own_tokens.map(|own| own.verify(Purpose::Bearer, given));
-        match (own, &self.jwt) {
-            (Some(Err(JwtRefusal::Signature)) | None, Some(jwt)) => Some(jwt.verify(given)),
-            (own, _) => own,
-        }
-    }
-
-    /// Users and service tokens, where this process has them.
-    pub(crate) fn accounts(&self) -> Option<&Accounts> {
-        self.accounts.as_ref()
-    }
-
-    /// Whether readers need a token.
-    pub(crate) fn has_reader_token(&self) -> bool {
-        !self.tokens.need_none_to_read()
-    }
-
-    /// Whose service token or session the request carries.
-    fn account(&self, request: &Parts) -> Option<Result<Principal, TokenRefusal>> {
-        if let Some(given) = token::bearer(&request.headers) {
-            let holder = self.holder(given)?;
-            return Some(holder.map(|holder| holder.principal));
-        }
-        // A session that is over is none: whoever may ask without one still may.
-        let cookie = SessionCookie::from_request(request);
-        let id = cookie.session_id(&request.headers)?;
-        if looks_like_jwt(id) {
-            let verified = self.own_tokens.as_ref()?.verify(Purpose::Session, id);
-            let token = verified.ok().filter(|token| !self.has_ended(token))?;
-            return Some(Ok(token.principal));
-        }
-        self.accounts.as_ref()?.session(id).map(Ok)
-    }
-
-    /// Whether a signed session ended before its time.
-    fn has_ended(&self, token: &VerifiedJwt) -> bool {
-        let (accounts, id) = (self.accounts.as_ref(), token.id.as_deref());
-        let ended = accounts
-            .zip(id)
-            .map(|(accounts, id)| accounts.has_ended(id));
-        ended.unwrap_or(false)
-    }
-
-    /// The error of a token that is not taken. Who sends many is not even told that.
-    fn refuse(&self, refusal: TokenRefusal, request: &Parts) -> QueryError {
-        let LimitedAddress(peer) = LimitedAddress::from_request(request);
-        metrics::counter!("headframe_http_tokens_refused_total").increment(1);
-        if !self.wrong_tokens.0.allow(peer, Instant::now()) {
-            return QueryError::new(
-                ErrorCode::RateLimit,
-                "too many wrong tokens came from this address",
-                "send the right one, or wait a minute",
-            );
-        }
-        if let Some(accounts) = &self.accounts {
-            accounts.note_refused_token(&refusal, peer);
-        }
-        let hint = match refusal {
-            TokenRefusal::Jwt(_) => "get a new one from its issuer; rows of `access` say more",
-            _ => "an admin makes a new one with `headframe users token`",
-        };
-        QueryError::new(ErrorCode::Unauthorized, refusal.to_string(), hint)
-    }
-
-    /// Lets a program of this machine give orders where nobody has a token for them.
-    fn authorize_order(
-        &self,
-        principal: &Principal,
-        headers: &HeaderMap,
-    ) -> Result<Principal, QueryError> {
-        let has_operator = self.accounts.as_ref().is_some_and(Accounts::has_operator);
-        if has_operator || self.tokens.has_operator() {
-            return Err(QueryError::new(
-                ErrorCode::Unauthorized,
-                "the operator's bearer token is needed",
-                "send Authorization: Bearer <token>, the first line of query.operator_token_file \
-                 or an operator's token of `headframe users token`",
-            ));
-        }
-        if self.moves_money || principal.proof != Proof::LocalProgram {
-            return Err(QueryError::new(
-                ErrorCode::NoOperator,
-                "this server takes no orders: it has no operator's token",
-                "write a token of its own into a file, name it as query.operator_token_file (or \
-                 set HEADFRAME_OPERATOR_TOKEN), and start again",
-            ));
-        }
-        browser::check_no_origin(headers)?;
-        Ok(Principal::local_operator())
-    }
-}
-
-/// Somebody is known, and may not do it.
-fn forbidden(principal: &Principal) -> QueryError {
-    let role = principal.role.as_ref().map_or("no role", Role::as_str);
-    QueryError::new(
-        ErrorCode::Forbidden,
-        format!(
-            "{} is {role} here, which does not allow this",
-            principal.name
-        ),
-        "docs/accounts.md says what each role may do; an admin gives roles",
-    )
-}

@@ -2,12 +2,17 @@
 //!
 //! A page is a frame without any data: its markup, its script and the styles of all pages, embedded
 //! in the program. What it shows it asks of the public routes, which decide who may see it, so a
-//! page opens nothing and may be served to everybody. Adding a page is one file in `console/` and
-//! one line in [`ALL`].
+//! page opens nothing and may be served to everybody. Each server has pages of its own: the pool's
+//! are in [`POOL`], those of a coordinator of miners in [`coopmine::COOPMINE`]. Adding a page is
+//! one file and one line in the list of its server.
 
-use crate::access::Permission;
+use axum::Router;
+use serde_json::{Value, json};
+
+use crate::access::{Permission, Principal, Proof};
 
 mod asset;
+pub mod coopmine;
 mod explore;
 mod frame;
 mod miner;
@@ -15,9 +20,6 @@ mod operate;
 mod pool;
 mod serve;
 mod sign_in;
-
-pub(crate) use asset::digest;
-pub(crate) use serve::routes;
 
 /// One page.
 pub trait Page: Sync {
@@ -39,64 +41,138 @@ pub trait Page: Sync {
     fn markup(&self) -> &'static str;
 }
 
-/// Every page, in the order of the menu.
-pub static ALL: &[&dyn Page] = &[
-    &pool::Pool,
-    &miner::Miner,
-    &explore::Explore,
-    &operate::Operate,
-    &sign_in::SignIn,
-];
+/// The pages of one server, and what their frame says about it.
+pub struct Console {
+    /// The program's name, in titles and in the header.
+    pub name: &'static str,
+    /// What it is, for whoever finds a link to it.
+    pub about: &'static str,
+    /// Where `/` leads.
+    pub start: &'static str,
+    /// The route with the numbers, for whoever has no JavaScript.
+    pub numbers: &'static str,
+    /// The route that the footer leads to, for programs.
+    pub api: &'static str,
+    /// Every page, in the order of the menu.
+    pub pages: &'static [&'static dyn Page],
+}
 
-/// The table of the pages in the documents.
-pub fn markdown_table() -> String {
-    let mut text = "| page | data for | what |\n|---|---|---|\n".to_owned();
-    for page in ALL {
-        let paths: Vec<String> = page
-            .paths()
-            .iter()
-            .map(|path| format!("`{path}`"))
-            .collect();
-        text.push_str(&format!(
-            "| {} | {} | {} |\n",
-            paths.join(", "),
-            page.permission().as_str(),
-            page.doc()
-        ));
+/// Every server's.
+pub static ALL: &[&Console] = &[&POOL, &coopmine::COOPMINE];
+
+/// The pool's.
+pub static POOL: Console = Console {
+    name: "Headframe",
+    about: "Headframe: a mining pool whose every share, block and payout can be checked.",
+    start: "/pool",
+    numbers: "/api/v1/pool",
+    api: "/api/v1/openapi.json",
+    pages: &[
+        &pool::Pool,
+        &miner::Miner,
+        &explore::Explore,
+        &operate::Operate,
+        &sign_in::SignIn,
+    ],
+};
+
+impl Console {
+    /// The table of the pages in the documents.
+    pub fn markdown_table(&self) -> String {
+        let mut text = "| page | data for | what |\n|---|---|---|\n".to_owned();
+        for page in self.pages {
+            let paths: Vec<String> = page
+                .paths()
+                .iter()
+                .map(|path| format!("`{path}`"))
+                .collect();
+            text.push_str(&format!(
+                "| {} | {} | {} |\n",
+                paths.join(", "),
+                page.permission().as_str(),
+                page.doc()
+            ));
+        }
+        text
     }
-    text
+
+    /// What the menu is made from: who this is, null for a stranger, the pages whose data he may
+    /// read, and a digest that changes with the console itself. `is_open` says whose data are for
+    /// everybody.
+    pub fn describe_for(
+        &self,
+        principal: &Principal,
+        is_open: impl Fn(Permission) -> bool,
+    ) -> Value {
+        let is_known = principal.proof != Proof::Nothing;
+        let own = principal.role.as_ref().and_then(|role| role.address());
+        let pages = self
+            .pages
+            .iter()
+            .filter(|page| is_open(page.permission()) || principal.allows(page.permission(), own));
+        let pages: Vec<&str> = pages
+            .filter_map(|page| page.paths().first().copied())
+            .collect();
+        json!({
+            "principal": is_known.then(|| principal.to_json()),
+            "may_operate": principal.allows(Permission::Operate, None),
+            "pages": pages,
+            "digest": asset::digest(),
+        })
+    }
+
+    /// The routes of all pages and their files.
+    pub fn routes(&'static self) -> Router {
+        serve::routes(self)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use super::{ALL, asset};
-    use crate::route;
+    use super::{ALL, Page, asset};
+
+    fn pages() -> impl Iterator<Item = &'static dyn Page> {
+        ALL.iter().flat_map(|console| console.pages).copied()
+    }
 
     #[test]
     fn every_page_has_a_script_markup_and_paths_of_its_own() {
-        let mut paths: HashSet<&str> = route::ALL.iter().map(|route| route.path).collect();
-        for page in ALL {
-            let title = page.title();
-            assert!(asset::find(page.script()).is_some(), "{title}");
-            assert!(page.markup().contains("<h1"), "{title} has no heading");
-            assert!(
-                page.doc().ends_with('.') && !page.doc().contains('|'),
-                "{title}"
-            );
-            for path in page.paths() {
+        for console in ALL {
+            let mut paths = HashSet::new();
+            for page in console.pages {
+                let title = page.title();
+                assert!(asset::find(page.script()).is_some(), "{title}");
+                assert!(page.markup().contains("<h1"), "{title} has no heading");
                 assert!(
-                    path.starts_with('/') && paths.insert(path),
-                    "{path} is taken"
+                    page.doc().ends_with('.') && !page.doc().contains('|'),
+                    "{title}"
                 );
+                for path in page.paths() {
+                    let is_free = !path.starts_with("/api/") && !path.starts_with("/console/");
+                    assert!(
+                        path.starts_with('/') && is_free && paths.insert(path),
+                        "{path} is taken"
+                    );
+                }
             }
+            assert!(paths.contains(&console.start), "{}", console.name);
+        }
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn no_page_of_the_pool_stands_where_a_route_is() {
+        let routes: HashSet<&str> = crate::route::ALL.iter().map(|route| route.path).collect();
+        for path in super::POOL.pages.iter().flat_map(|page| page.paths()) {
+            assert!(!routes.contains(path), "{path} is taken");
         }
     }
 
     #[test]
     fn no_markup_needs_what_the_policy_forbids() {
-        for page in ALL {
+        for page in pages() {
             let markup = page.markup();
             for forbidden in [
                 " style=", "<style", "<script", " onclick", " on", "http://", "https://",

@@ -9,7 +9,7 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 use plotters::prelude::*;
 
 use crate::error::QueryError;
-use crate::reports::HashrateSeries;
+use crate::hashrate_series::HashrateSeries;
 
 /// Pixels that labels take left of, below and above the plot; scripts that show a point's value
 /// know them.
@@ -30,10 +30,7 @@ const TIME_STEPS: &[i64] = &[
 ];
 
 /// Draws it, `width` by `height` pixels.
-pub(crate) fn draw(
-    series: &HashrateSeries,
-    (width, height): (u32, u32),
-) -> Result<String, QueryError> {
+pub fn draw(series: &HashrateSeries, (width, height): (u32, u32)) -> Result<String, QueryError> {
     let mut text = String::new();
     draw_into(series, (width, height), &mut text)
         .map_err(|error| QueryError::internal(format!("a chart cannot be drawn: {error}")))?;

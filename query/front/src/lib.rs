@@ -9,72 +9,131 @@
 //! errors and the limits of this crate as well.
 
 pub mod access;
+#[cfg(feature = "server")]
 mod answer_cache;
+#[cfg(feature = "server")]
 mod app_state;
+#[cfg(feature = "server")]
 pub mod chain_monitor;
+#[cfg(feature = "server")]
 mod clock;
+#[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
 mod connection;
 pub mod console;
+#[cfg(feature = "server")]
 mod encoded_json;
 pub mod error;
+#[cfg(feature = "server")]
 mod error_body;
+#[cfg(feature = "server")]
 mod event_stream;
+#[cfg(feature = "server")]
 mod fee_adjustments;
+#[cfg(feature = "server")]
 pub mod format;
+#[cfg(feature = "server")]
 mod grpc;
-mod hashrate_chart;
+pub mod hashrate_chart;
+pub mod hashrate_series;
+#[cfg(feature = "server")]
 mod held_body;
+#[cfg(feature = "server")]
 mod held_refusals;
+#[cfg(feature = "server")]
 pub mod host_usage;
+#[cfg(feature = "server")]
 mod key_file;
+#[cfg(feature = "server")]
 mod live;
+#[cfg(feature = "server")]
 mod long_polls;
+#[cfg(feature = "server")]
 mod page_answer;
+#[cfg(feature = "server")]
 pub mod payment_service;
-mod peer;
+pub mod peer;
+#[cfg(feature = "server")]
 mod pool_block;
+#[cfg(feature = "server")]
 mod pool_metrics;
+#[cfg(feature = "server")]
 pub mod pool_terms;
+#[cfg(feature = "server")]
 pub mod probe;
+#[cfg(feature = "server")]
 mod query_params;
+#[cfg(feature = "server")]
 mod rate_limit;
+#[cfg(feature = "server")]
 pub mod reports;
+#[cfg(feature = "server")]
 mod request_limits;
+#[cfg(feature = "server")]
 pub mod request_log;
+#[cfg(feature = "server")]
 pub mod route;
+#[cfg(feature = "server")]
 mod router;
+#[cfg(feature = "server")]
 pub mod running;
+pub mod security_headers;
+#[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
 pub mod service;
+#[cfg(feature = "server")]
 pub mod services;
+#[cfg(feature = "server")]
 mod signature_checks;
+#[cfg(feature = "server")]
 mod slot_quotas;
+#[cfg(feature = "server")]
 mod slots;
-mod sparkline;
+pub mod sparkline;
+#[cfg(feature = "server")]
 pub mod sql;
 mod sqlstate;
+#[cfg(feature = "server")]
 pub mod start_times;
+#[cfg(feature = "server")]
 pub mod text_table;
+#[cfg(feature = "server")]
 pub mod tls;
+#[cfg(feature = "server")]
 pub mod wire;
+#[cfg(feature = "server")]
 pub mod worker;
 
+#[cfg(feature = "server")]
 pub use chain_monitor::{ChainMonitor, ChainTip};
+#[cfg(feature = "server")]
 pub use config::{AccessConfig, JwtConfig, OidcConfig, PostgresConfig, QueryConfig, TlsConfig};
 pub use error::{ErrorCode, QueryError};
+#[cfg(feature = "server")]
 pub use host_usage::{HostMonitor, HostUsage};
+#[cfg(feature = "server")]
 pub use live::{LiveTail, OldestRow, PlaceKey, PlaceKeyError, TailRows};
+#[cfg(feature = "server")]
 pub use payment_service::{PaymentService, PaymentServiceError};
+#[cfg(feature = "server")]
 pub use probe::Probe;
+#[cfg(feature = "server")]
 pub use reports::Reports;
+#[cfg(feature = "server")]
 pub use route::Route;
+#[cfg(feature = "server")]
 pub use server::{
     BindError, BoundServer, Server, load_certificate, load_issuer_keys, load_oidc_files,
     load_postgres_certificate,
 };
+#[cfg(feature = "server")]
 pub use service::{Answer, QueryService};
+#[cfg(feature = "server")]
 pub use services::{Engines, RouteHandler, Services};
+#[cfg(feature = "server")]
 pub use sql::{At, Coverage, Description, Execution, SqlEngine, SqlRequest};
 pub use sqlstate::SqlState;
+#[cfg(feature = "server")]
 pub use start_times::StartTimes;

@@ -8,16 +8,16 @@ use axum::http::request::Parts;
 
 /// The address at the other end of the connection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct PeerAddress(pub(crate) IpAddr);
+pub struct PeerAddress(pub IpAddr);
 
 /// Marks a request that came over TLS of this server.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct OverTls;
+pub struct OverTls;
 
 /// The address that limits count by: the peer's, or what a proxy of this machine says about its
 /// own peer. Nobody else's word is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct LimitedAddress(pub(crate) IpAddr);
+pub struct LimitedAddress(pub IpAddr);
 
 impl<S: Send + Sync> FromRequestParts<S> for LimitedAddress {
     type Rejection = Infallible;
@@ -29,7 +29,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LimitedAddress {
 
 impl LimitedAddress {
     /// The address of a request.
-    pub(crate) fn from_request(parts: &Parts) -> Self {
+    pub fn from_request(parts: &Parts) -> Self {
         let peer = parts
             .extensions
             .get::<PeerAddress>()
@@ -49,7 +49,7 @@ impl LimitedAddress {
 }
 
 /// The network that one customer of a provider has: an IPv4 address, or the /64 of an IPv6 address.
-pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))

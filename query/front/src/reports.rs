@@ -9,6 +9,8 @@ use crate::access::Principal;
 use crate::error::QueryError;
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
 
+pub use crate::hashrate_series::HashrateSeries;
+
 /// A row as JSON has it.
 pub type Row = Map<String, Value>;
 
@@ -136,20 +138,6 @@ impl ChartSpan {
     pub fn find(name: &str) -> Option<&'static Self> {
         Self::ALL.iter().find(|span| span.name == name)
     }
-}
-
-/// Hashrate over time, oldest first. Before the first point nothing is known; between points that
-/// are further apart than a step there was nothing.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HashrateSeries {
-    /// Where it begins, seconds since 1970.
-    pub from_s: i64,
-    /// Now.
-    pub to_s: i64,
-    /// Seconds from point to point.
-    pub step_s: i64,
-    /// The beginning of a step, and hashes a second in it.
-    pub points: Vec<(i64, f64)>,
 }
 
 /// What a pool has done.

@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::access::{Principal, Proof};
@@ -76,5 +78,20 @@ impl RequestLimits {
         let after = HeaderValue::from_static("1");
         response.headers_mut().insert(header::RETRY_AFTER, after);
         Some(response)
+    }
+}
+
+/// Refuses whoever sends more requests than he may, where nobody has to say who he is.
+pub(crate) async fn limit_anonymous(
+    State(limits): State<Option<Arc<RequestLimits>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let anonymous = Principal::anonymous();
+    let refusal = limits.and_then(|limits| limits.refuse(Ok(&anonymous), &parts));
+    match refusal {
+        Some(refusal) => refusal,
+        None => next.run(Request::from_parts(parts, body)).await,
     }
 }

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, on};
@@ -25,9 +25,10 @@ use crate::held_body::HeldBody;
 use crate::held_refusals::{HeldRefusals, RequestOrigin};
 use crate::page_answer;
 use crate::peer::LimitedAddress;
-use crate::request_limits::RequestLimits;
+use crate::request_limits::{RequestLimits, limit_anonymous};
 use crate::request_log::{LoggedRequest, RequestLog};
 use crate::route::{self, Handler, Route};
+use crate::security_headers;
 use crate::services::RouteHandler;
 use crate::slot_quotas::HeldSlot;
 use crate::slots::{DeferredSlot, Slots};
@@ -69,13 +70,14 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
         }
         let mut guarded = answered.route_layer(from_fn_with_state(gate, guard_route));
         if app.config.public_pages && route.permission.is_page() && route.method.is_safe() {
-            guarded = guarded.route_layer(map_response(mark_public));
+            guarded = guarded.route_layer(map_response(security_headers::mark_public));
         }
         let methods = paths.remove(route.path).unwrap_or_default();
         paths.insert(route.path, methods.merge(guarded));
     }
     let mut router = Router::new();
-    router = router.merge(console::routes(limits.clone()));
+    let pages = console::POOL.routes();
+    router = router.merge(pages.layer(from_fn_with_state(limits.clone(), limit_anonymous)));
     let elsewhere = Elsewhere {
         guard: guard.clone(),
         limits,
@@ -93,7 +95,7 @@ pub(crate) fn build(app: &Arc<AppState>, guard: &Guard, handlers: &[RouteHandler
         .fallback_service(any(no_such_path).with_state(elsewhere))
         .layer(from_fn(error_body::unify))
         .layer(CompressionLayer::new().compress_when(compressible))
-        .layer(map_response(add_security_headers))
+        .layer(map_response(security_headers::add))
 }
 
 fn handler_of(route: &Route, app: &Arc<AppState>, handlers: &[RouteHandler]) -> MethodRouter {
@@ -321,34 +323,4 @@ async fn not_in_this_process(method: Method, uri: Uri) -> QueryError {
         format!("this process does not answer {method} {}", uri.path()),
         "rows are taken by a process that runs the role query, bans by the one that runs the pool",
     )
-}
-
-/// Marks an answer that pages of every site may read.
-#[derive(Clone, Copy)]
-struct PublicAnswer;
-
-async fn mark_public(mut response: Response) -> Response {
-    response.extensions_mut().insert(PublicAnswer);
-    response
-}
-
-/// Headers of an answer that a page of another site may read, beside those that it always may.
-const EXPOSED: &str = "ETag, Link, Retry-After";
-
-/// Browsers must not guess a type that makes an answer a script, nor hand an answer to a page of
-/// another site, unless it is public. No answer is for a page that sends a visitor's cookies along.
-async fn add_security_headers(mut response: Response) -> Response {
-    let is_public = response.extensions().get::<PublicAnswer>().is_some();
-    let headers = response.headers_mut();
-    let mut insert = |name, value| headers.insert(name, HeaderValue::from_static(value));
-    insert(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    let resource_policy = HeaderName::from_static("cross-origin-resource-policy");
-    if is_public {
-        insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-        insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-        insert(resource_policy, "cross-origin");
-    } else {
-        insert(resource_policy, "same-origin");
-    }
-    response
 }

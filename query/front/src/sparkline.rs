@@ -5,7 +5,7 @@ use plotters::prelude::*;
 
 use crate::error::QueryError;
 use crate::hashrate_chart;
-use crate::reports::HashrateSeries;
+use crate::hashrate_series::HashrateSeries;
 
 /// Pixels of a drawing.
 const SIZE: (u32, u32) = (96, 20);
@@ -13,7 +13,7 @@ const SIZE: (u32, u32) = (96, 20);
 const LINE: RGBColor = RGBColor(0xc2, 0x5a, 0x12);
 
 /// Draws it over the whole span of the series; before its first point there is nothing.
-pub(crate) fn draw(series: &HashrateSeries) -> Result<String, QueryError> {
+pub fn draw(series: &HashrateSeries) -> Result<String, QueryError> {
     let mut text = String::new();
     draw_into(series, &mut text)
         .map_err(|error| QueryError::internal(format!("a sparkline cannot be drawn: {error}")))?;

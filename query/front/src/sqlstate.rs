@@ -124,7 +124,7 @@ impl SqlState {
     }
 
     /// The state of an engine's error by its characters.
-    pub(crate) fn find(characters: &str) -> Option<Self> {
+    pub fn find(characters: &str) -> Option<Self> {
         let mut all = Self::FROM_ENGINES.iter().copied();
         all.find(|state| state.as_str() == characters)
     }

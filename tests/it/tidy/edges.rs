@@ -37,7 +37,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "headframe-coopmine",
-        &["headframe-schemas", "headframe-ingest", "headframe-stratum"],
+        &[
+            "headframe-schemas",
+            "headframe-ingest",
+            "headframe-stratum",
+            // Its pages are the console's.
+            "headframe-query-front",
+        ],
     ),
     (
         "headframe",

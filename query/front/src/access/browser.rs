@@ -12,7 +12,7 @@ use crate::error::{ErrorCode, QueryError};
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Refuses what a browser sends for a page of another site.
-pub(super) fn check_same_site(headers: &HeaderMap) -> Result<(), QueryError> {
+pub fn check_same_site(headers: &HeaderMap) -> Result<(), QueryError> {
     for value in headers.get_all(SEC_FETCH_SITE) {
         if !matches!(value.as_bytes(), b"same-origin" | b"none") {
             return Err(QueryError::new(
@@ -27,7 +27,7 @@ pub(super) fn check_same_site(headers: &HeaderMap) -> Result<(), QueryError> {
 
 /// Refuses what a browser sends for a page of another origin, when it does not say
 /// `Sec-Fetch-Site`. A program sends neither.
-pub(crate) fn check_own_origin(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
+pub fn check_own_origin(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());
     };
@@ -49,7 +49,7 @@ pub(crate) fn check_own_origin(headers: &HeaderMap, uri: &Uri) -> Result<(), Que
 
 /// Refuses what does not come straight from a program of this machine: a foreign host or origin in
 /// the headers, or the mark of a proxy, behind which anybody may be.
-pub(super) fn check_local_program(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
+pub fn check_local_program(headers: &HeaderMap, uri: &Uri) -> Result<(), QueryError> {
     let host = text(headers, header::HOST).or_else(|| uri.authority().map(|name| name.as_str()));
     if let Some(host) = host.filter(|host| !is_loopback(host)) {
         return Err(foreign(host));
@@ -75,7 +75,7 @@ pub(super) fn check_local_program(headers: &HeaderMap, uri: &Uri) -> Result<(), 
 }
 
 /// Refuses what a browser sends: a page, even one of this machine, gives no orders without a token.
-pub(super) fn check_no_origin(headers: &HeaderMap) -> Result<(), QueryError> {
+pub fn check_no_origin(headers: &HeaderMap) -> Result<(), QueryError> {
     match headers.get(header::ORIGIN) {
         Some(origin) => Err(foreign(origin.to_str().unwrap_or("an unreadable origin"))),
         None => Ok(()),

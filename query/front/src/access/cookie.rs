@@ -9,10 +9,11 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 
-use crate::access::accounts::session::LIFE_US;
 use crate::access::browser::check_local_program;
 use crate::peer::OverTls;
 
+/// How long a session lasts at most, seconds.
+pub const LIFE_S: i64 = 7 * 24 * 60 * 60;
 /// The cookie of a session.
 const SESSION: &str = "headframe_session";
 /// The cookie of a sign-in that is going on.
@@ -20,7 +21,7 @@ const ATTEMPT: &str = "headframe_oidc";
 
 /// Which of the two names of the cookie counts for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SessionCookie {
+pub enum SessionCookie {
     /// Over HTTPS, of this server or of a proxy before it.
     Secure,
     /// Straight from a program of this machine, over plain HTTP.
@@ -37,7 +38,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionCookie {
 
 impl SessionCookie {
     /// The cookie of this request.
-    pub(crate) fn from_request(parts: &Parts) -> Self {
+    pub fn from_request(parts: &Parts) -> Self {
         let is_tls = parts.extensions.get::<OverTls>().is_some();
         match !is_tls && check_local_program(&parts.headers, &parts.uri).is_ok() {
             true => SessionCookie::Plain,
@@ -46,16 +47,17 @@ impl SessionCookie {
     }
 
     /// The session's id that a request carries.
-    pub(crate) fn session_id(self, headers: &HeaderMap) -> Option<&str> {
+    pub fn session_id(self, headers: &HeaderMap) -> Option<&str> {
         self.value(SESSION, headers)
     }
 
     /// What a browser keeps of its sign-in with an identity provider.
-    pub(crate) fn attempt(self, headers: &HeaderMap) -> Option<&str> {
+    pub fn attempt(self, headers: &HeaderMap) -> Option<&str> {
         self.value(ATTEMPT, headers)
     }
 
-    fn value<'a>(self, name: &str, headers: &'a HeaderMap) -> Option<&'a str> {
+    /// The value of the cookie of this name that a request carries.
+    pub fn value<'a>(self, name: &str, headers: &'a HeaderMap) -> Option<&'a str> {
         let name = self.name(name);
         let cookies = headers.get_all(header::COOKIE).iter();
         cookies
@@ -67,26 +69,28 @@ impl SessionCookie {
     }
 
     /// The header that gives a browser a session.
-    pub(crate) fn set(self, id: &str) -> Option<HeaderValue> {
-        self.header(SESSION, id, LIFE_US / 1_000_000)
+    pub fn set(self, id: &str) -> Option<HeaderValue> {
+        self.header(SESSION, id, LIFE_S)
     }
 
     /// The header that takes it away.
-    pub(crate) fn clear(self) -> Option<HeaderValue> {
+    pub fn clear(self) -> Option<HeaderValue> {
         self.header(SESSION, "", 0)
     }
 
     /// The header that makes a browser keep this of its sign-in for so long.
-    pub(crate) fn set_attempt(self, kept: &str, max_age_s: i64) -> Option<HeaderValue> {
+    pub fn set_attempt(self, kept: &str, max_age_s: i64) -> Option<HeaderValue> {
         self.header(ATTEMPT, kept, max_age_s)
     }
 
     /// The header that takes it away.
-    pub(crate) fn clear_attempt(self) -> Option<HeaderValue> {
+    pub fn clear_attempt(self) -> Option<HeaderValue> {
         self.header(ATTEMPT, "", 0)
     }
 
-    fn header(self, name: &str, id: &str, max_age_s: i64) -> Option<HeaderValue> {
+    /// The header that makes a browser keep a cookie of this name for so long; it is for scripts of
+    /// no page.
+    pub fn header(self, name: &str, id: &str, max_age_s: i64) -> Option<HeaderValue> {
         let name = self.name(name);
         let secure = match self {
             SessionCookie::Secure => "; Secure",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use headframe_schemas::stream::{self, WritePermission};
+use serde_json::{Value, json};
 
 use crate::access::{Permission, Role, allows};
 
@@ -116,6 +117,17 @@ impl Principal {
             self.proof,
             Proof::Token | Proof::Session | Proof::Password | Proof::Jwt
         )
+    }
+
+    /// Who this is, for answers: `{name, role, address, proof}`.
+    pub fn to_json(&self) -> Value {
+        let role = self.role.as_ref();
+        json!({
+            "name": self.name.as_ref(),
+            "role": role.map(Role::as_str),
+            "address": role.and_then(Role::address),
+            "proof": self.proof.as_str(),
+        })
     }
 
     /// Whether he gives orders.

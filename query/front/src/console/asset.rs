@@ -50,6 +50,13 @@ pub(super) const ALL: &[Asset] = assets! {
     "editor.js" as SCRIPT,
     "operate.js" as SCRIPT,
     "sign-in.js" as SCRIPT,
+    "coop-live.js" as SCRIPT,
+    "coop-cluster.js" as SCRIPT,
+    "coop-workers.js" as SCRIPT,
+    "coop-shares.js" as SCRIPT,
+    "coop-shares-table.js" as SCRIPT,
+    "coop-jobs.js" as SCRIPT,
+    "coop-sign-in.js" as SCRIPT,
 };
 
 /// The file of this name.
@@ -58,7 +65,7 @@ pub(super) fn find(name: &str) -> Option<&'static Asset> {
 }
 
 /// The digest of all files.
-pub(crate) fn digest() -> &'static str {
+pub(super) fn digest() -> &'static str {
     static DIGEST: LazyLock<String> = LazyLock::new(|| {
         let mut context = Context::new(&SHA256);
         for asset in ALL {

@@ -1,15 +1,19 @@
 //! What is around every page: the head, the header with the menu, and the footer.
 
-use crate::console::{ALL, Page, asset};
+use crate::console::{Console, Page, asset};
 
 const FRAME: &str = include_str!("assets/frame.html");
 
 /// The whole document of a page.
-pub(super) fn document(page: &dyn Page) -> String {
+pub(super) fn document(console: &Console, page: &dyn Page) -> String {
     let digest = asset::digest();
     FRAME
-        .replace("{{menu}}", &menu(page))
+        .replace("{{menu}}", &menu(console, page))
         .replace("{{title}}", page.title())
+        .replace("{{name}}", console.name)
+        .replace("{{about}}", console.about)
+        .replace("{{numbers}}", console.numbers)
+        .replace("{{api}}", console.api)
         .replace("{{script}}", page.script())
         .replace("{{permission}}", &format!("{:?}", page.permission()))
         .replace("{{main}}", page.markup())
@@ -17,8 +21,8 @@ pub(super) fn document(page: &dyn Page) -> String {
         .replace("{{assets}}", &format!("/console/{digest}"))
 }
 
-fn menu(open: &dyn Page) -> String {
-    let pages = ALL.iter().filter(|page| page.is_in_menu());
+fn menu(console: &Console, open: &dyn Page) -> String {
+    let pages = console.pages.iter().filter(|page| page.is_in_menu());
     let entry = |page: &&dyn Page| {
         let (path, title) = (page.paths().first().copied().unwrap_or("/"), page.title());
         let current = match page.title() == open.title() {

@@ -1,25 +1,19 @@
 //! Answers the addresses of pages and of their files.
 //!
-//! They hold nothing but what anybody can read in the program, so nobody is asked who he is; the
-//! limit of requests holds.
+//! They hold nothing but what anybody can read in the program, so nobody is asked who he is.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::body::Bytes;
+use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-use crate::access::Principal;
-use crate::console::{ALL, Page, asset, frame};
+use crate::console::{Console, Page, asset, frame};
 use crate::error::{ErrorCode, QueryError};
-use crate::request_limits::RequestLimits;
-
-/// Where the first address of the server leads.
-const START: &str = "/pool";
 
 /// Nothing is loaded, sent or embedded but from and to this server, and no script or style stands
 /// in a page.
@@ -29,48 +23,34 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// A page as it is sent.
 struct Document {
-    text: String,
+    text: Bytes,
     tag: HeaderValue,
 }
 
-/// The documents of all pages, in their order.
-static DOCUMENTS: LazyLock<Vec<Document>> = LazyLock::new(|| {
-    let document = |page: &&dyn Page| {
-        let text = frame::document(*page);
-        Document {
-            tag: entity_tag(&text),
-            text,
-        }
-    };
-    ALL.iter().map(document).collect()
-});
-
 /// The routes of all pages and their files.
-pub(crate) fn routes(limits: Option<Arc<RequestLimits>>) -> Router {
+pub(super) fn routes(console: &'static Console) -> Router {
+    let start = console.start;
     let mut router = Router::new()
-        .route("/", get(async || Redirect::to(START)))
+        .route("/", get(async move || Redirect::to(start)))
         .route("/console/{digest}/{name}", get(file));
-    for (page, document) in ALL.iter().zip(DOCUMENTS.iter()) {
+    for page in console.pages {
+        let document = Arc::new(Document::new(console, *page));
         for path in page.paths() {
-            let answer = async |headers: HeaderMap| answer_page(document, &headers);
+            let document = document.clone();
+            let answer = async move |headers: HeaderMap| answer_page(&document, &headers);
             router = router.route(path, get(answer));
         }
     }
-    router.layer(from_fn_with_state(limits, limit))
+    router
 }
 
-/// Refuses who sends more requests than he may.
-async fn limit(
-    State(limits): State<Option<Arc<RequestLimits>>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let anonymous = Principal::anonymous();
-    let refusal = limits.and_then(|limits| limits.refuse(Ok(&anonymous), &parts));
-    match refusal {
-        Some(refusal) => refusal,
-        None => next.run(Request::from_parts(parts, body)).await,
+impl Document {
+    fn new(console: &Console, page: &dyn Page) -> Self {
+        let text = frame::document(console, page);
+        Self {
+            tag: entity_tag(&text),
+            text: text.into(),
+        }
     }
 }
 
@@ -82,11 +62,11 @@ fn entity_tag(text: &str) -> HeaderValue {
     HeaderValue::try_from(format!("W/\"{digest}\"")).unwrap_or(HeaderValue::from_static("*"))
 }
 
-fn answer_page(document: &'static Document, headers: &HeaderMap) -> Response {
+fn answer_page(document: &Document, headers: &HeaderMap) -> Response {
     let is_known = headers.get(header::IF_NONE_MATCH) == Some(&document.tag);
     let mut response = match is_known {
         true => StatusCode::NOT_MODIFIED.into_response(),
-        false => document.text.as_str().into_response(),
+        false => document.text.clone().into_response(),
     };
     response
         .headers_mut()

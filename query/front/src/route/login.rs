@@ -19,7 +19,6 @@ use crate::access::jwt::{Purpose, VerifiedJwt};
 use crate::app_state::AppState;
 use crate::error::{ErrorCode, QueryError};
 use crate::peer::LimitedAddress;
-use crate::route::me;
 use crate::route::schema::{Param, RequestBody, Schema};
 use crate::route::{Handler, Route};
 
@@ -87,7 +86,7 @@ async fn login(
         .begin_session(&principal)
         .await
         .map_err(unavailable)?;
-    let mut response = Json(me::to_json(&principal)).into_response();
+    let mut response = Json(principal.to_json()).into_response();
     set_cookie(&mut response, cookie.set(&id));
     Ok(response)
 }

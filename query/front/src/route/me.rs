@@ -3,9 +3,9 @@
 use axum::http::Method;
 use axum::routing::get;
 use axum::{Extension, Json};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::access::{Permission, Principal, Proof, Role};
+use crate::access::{Permission, Principal, Proof};
 use crate::error::{ErrorCode, QueryError};
 use crate::route::schema::Schema;
 use crate::route::{Handler, Route};
@@ -26,17 +26,6 @@ async fn me(Extension(principal): Extension<Principal>) -> Result<Json<Value>, Q
             "the request carries neither a token nor a session",
             "send Authorization: Bearer <token>, or log in with POST /api/v1/login",
         )),
-        _ => Ok(Json(to_json(&principal))),
+        _ => Ok(Json(principal.to_json())),
     }
-}
-
-/// Who this is.
-pub(super) fn to_json(principal: &Principal) -> Value {
-    let role = principal.role.as_ref();
-    json!({
-        "name": principal.name.as_ref(),
-        "role": role.map(Role::as_str),
-        "address": role.and_then(Role::address),
-        "proof": principal.proof.as_str(),
-    })
 }

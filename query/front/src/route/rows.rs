@@ -11,7 +11,8 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
 
-use crate::access::{MessageLogin, OngoingAccess, Permission, Principal, check_own_origin};
+use crate::access::browser::check_own_origin;
+use crate::access::{MessageLogin, OngoingAccess, Permission, Principal};
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::event_stream;

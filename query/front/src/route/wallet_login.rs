@@ -25,7 +25,6 @@ use crate::payment_service::PaymentService;
 use crate::peer::LimitedAddress;
 use crate::query_params;
 use crate::route::login::{MAX_BODY_BYTES, refuse, set_cookie, unavailable};
-use crate::route::me;
 use crate::route::payments;
 use crate::route::schema::{Param, RequestBody, Schema, ValueType};
 use crate::route::{Handler, Route};
@@ -206,7 +205,7 @@ fn answer(
         })
     };
     let (session, _) = sign(Purpose::Session)?;
-    let mut body = me::to_json(principal);
+    let mut body = principal.to_json();
     if with_token {
         let (token, ends_s) = sign(Purpose::Bearer)?;
         body["token"] = json!(token);

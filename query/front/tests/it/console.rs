@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use headframe_query_front::console;
+use headframe_query_front::console::coopmine::COOPMINE;
+use headframe_query_front::console::{self, Console};
 use headframe_query_front::{QueryConfig, Services};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -39,12 +40,20 @@ async fn text_of(router: &Router, path: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// The paths of all pages, with something in the place of variables.
-fn page_paths() -> Vec<String> {
-    let paths = console::ALL.iter().flat_map(|page| page.paths());
+/// The paths of the pages of a console, with something in the place of variables.
+fn page_paths(console: &Console) -> Vec<String> {
+    let paths = console.pages.iter().flat_map(|page| page.paths());
     paths
         .map(|path| path.replace("{address}", "4Ann"))
         .collect()
+}
+
+/// Every console, as the pool's server and as another process serves it.
+async fn consoles() -> Vec<(Router, &'static Console)> {
+    vec![
+        (router(config(), services()).await, &console::POOL),
+        (COOPMINE.routes(), &COOPMINE),
+    ]
 }
 
 /// What stands between two marks, each time.
@@ -55,10 +64,10 @@ fn between<'a>(text: &'a str, open: &str, close: char) -> Vec<&'a str> {
 }
 
 /// Every file that pages name and that scripts import from there.
-async fn files(router: &Router) -> BTreeSet<String> {
+async fn files(router: &Router, console: &Console) -> BTreeSet<String> {
     let mut files = BTreeSet::new();
     let mut wanted = Vec::new();
-    for path in page_paths() {
+    for path in page_paths(console) {
         let page = text_of(router, &path).await;
         for name in ["src=\"", "href=\""]
             .iter()
@@ -83,11 +92,12 @@ async fn files(router: &Router) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn every_page_and_file_is_there_and_all_are_small() {
+    assert_eq!(console::ALL.len(), 2);
     let router = router(config(), services()).await;
-    let files = files(&router).await;
+    let files = files(&router, &console::POOL).await;
     assert!(files.len() >= 12, "{files:?}");
     let mut sizes = BTreeMap::new();
-    for path in page_paths().into_iter().chain(files) {
+    for path in page_paths(&console::POOL).into_iter().chain(files) {
         let (status, headers, bytes) = fetch(&router, &path, &[("accept-encoding", "gzip")]).await;
         assert_eq!(status, StatusCode::OK, "{path}");
         if !path.ends_with(".svg") {
@@ -120,14 +130,19 @@ async fn answers_of_sql_come_to_their_end_compressed_as_browsers_ask_for_them() 
 
 #[tokio::test]
 async fn pages_let_a_browser_run_nothing_but_their_own_scripts() {
-    let router = router(config(), services()).await;
-    for path in page_paths() {
-        let (_, headers, bytes) = fetch(&router, &path, &[]).await;
+    for (router, console) in consoles().await {
+        check_pages(&router, console).await;
+        check_files(&router, console).await;
+    }
+}
+
+async fn check_pages(router: &Router, console: &Console) {
+    for path in page_paths(console) {
+        let (_, headers, bytes) = fetch(router, &path, &[]).await;
         assert_eq!(
             headers["content-type"], "text/html; charset=utf-8",
             "{path}"
         );
-        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
         let policy = headers["content-security-policy"].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"));
         assert!(policy.contains("frame-ancestors 'none'") && policy.contains("base-uri 'none'"));
@@ -145,9 +160,16 @@ async fn pages_let_a_browser_run_nothing_but_their_own_scripts() {
             assert!(!text.contains(forbidden), "{path}: {forbidden}");
         }
         assert!(!text.contains("{{"), "{path}: something was not filled in");
+        assert!(
+            text.contains(&format!(" · {}</title>", console.name)),
+            "{path}"
+        );
     }
-    for path in files(&router).await {
-        let (_, headers, bytes) = fetch(&router, &path, &[]).await;
+}
+
+async fn check_files(router: &Router, console: &Console) {
+    for path in files(router, console).await {
+        let (_, headers, bytes) = fetch(router, &path, &[]).await;
         let policy = headers["content-security-policy"].to_str().unwrap();
         assert_eq!(policy, "default-src 'none'", "{path}");
         let text = String::from_utf8(bytes).unwrap();
@@ -171,11 +193,12 @@ async fn a_browser_keeps_files_for_good_and_asks_for_pages_again() {
     let router = router(config(), services()).await;
     let (_, headers, _) = fetch(&router, "/pool", &[]).await;
     assert_eq!(headers["cache-control"], "no-cache");
+    assert_eq!(headers["x-content-type-options"], "nosniff");
     let tag = headers["etag"].to_str().unwrap().to_owned();
     let (status, headers, bytes) = fetch(&router, "/pool", &[("if-none-match", &tag)]).await;
     assert_eq!((status, bytes.len()), (StatusCode::NOT_MODIFIED, 0));
     assert!(headers.contains_key("content-security-policy"));
-    for path in files(&router).await {
+    for path in files(&router, &console::POOL).await {
         let (_, headers, own) = fetch(&router, &path, &[]).await;
         assert_eq!(
             headers["cache-control"], "public, max-age=31536000, immutable",
@@ -197,11 +220,11 @@ async fn a_browser_keeps_files_for_good_and_asks_for_pages_again() {
         let (status, ..) = fetch(&router, absent, &[]).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{absent}");
     }
-    let (status, headers, _) = fetch(&router, "/", &[]).await;
-    assert_eq!(
-        (status, &headers["location"]),
-        (StatusCode::SEE_OTHER, &"/pool".parse().unwrap())
-    );
+    for (router, console) in consoles().await {
+        let (status, headers, _) = fetch(&router, "/", &[]).await;
+        assert_eq!(status, StatusCode::SEE_OTHER);
+        assert_eq!(headers["location"], console.start);
+    }
 }
 
 #[tokio::test]
@@ -227,7 +250,7 @@ async fn pages_are_for_everybody_and_their_data_for_whom_they_are() {
             ..services()
         };
         let router = router(config, services).await;
-        for path in page_paths() {
+        for path in page_paths(&console::POOL) {
             // A link from another site, through a proxy, without any proof.
             let headers = [
                 ("sec-fetch-site", "cross-site"),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use headframe_query_front::console::coopmine::COOPMINE;
 use headframe_query_front::{console, route};
 
 /// Set `HEADFRAME_BLESS=1` to write what the program says into the documents.
@@ -9,7 +10,8 @@ use headframe_query_front::{console, route};
 fn the_tables_of_routes_are_those_of_the_program() {
     for (page, name, wanted) in [
         ("http.md", "routes", route::markdown_table()),
-        ("console.md", "pages", console::markdown_table()),
+        ("console.md", "pages", console::POOL.markdown_table()),
+        ("coopmine-setup.md", "pages", COOPMINE.markdown_table()),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../docs")

@@ -1,20 +1,20 @@
-//! Where the page to sign in leads afterwards: to pages of this server and nowhere else.
+//! Where the pages to sign in lead afterwards: to pages of this server and nowhere else.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The script of the page.
-fn page() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/console/assets/sign-in.js");
-    std::fs::read_to_string(path).unwrap()
+/// A script of the console.
+fn script(name: &str) -> String {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/console/assets");
+    std::fs::read_to_string(assets.join(name)).unwrap()
 }
 
-/// What the page makes of each `to=` on a server of this origin; null leads home.
+/// What the pages make of each `to=` on a server of this origin; null leads home.
 fn led_to(given: &[&str]) -> Vec<Option<String>> {
     let given = serde_json::to_string(given).unwrap();
-    let page = page();
+    let shared = script("console.js");
     // The function that reads `to=`.
-    let (_, rest) = page.split_once("function pageOfThisServer").unwrap();
+    let (_, rest) = shared.split_once("function pageOfThisServer").unwrap();
     let function = &rest[..rest.find("\n}\n").unwrap() + 2];
     let script = format!(
         "const location = {{ origin: 'https://pool.example' }};\n\
@@ -62,8 +62,18 @@ fn the_page_to_sign_in_leads_to_pages_of_this_server_alone() {
         ]
         .map(|page| Some(page.to_owned()))
     );
-    // The page leads nowhere without asking the function.
-    let page = page();
-    let reads = page.matches("get(\"to\")").count();
-    assert_eq!((reads, page.matches("pageOfThisServer(").count()), (1, 2));
+    // The pages lead nowhere without that function.
+    let shared = script("console.js");
+    let reads = shared.matches("get(\"to\")").count();
+    assert_eq!((reads, shared.matches("pageOfThisServer(").count()), (1, 2));
+    for name in ["sign-in.js", "coop-sign-in.js"] {
+        let page = script(name);
+        assert!(
+            page.contains("const target = wantedPage() || home;"),
+            "{name}"
+        );
+        for other in ["URLSearchParams", "location.search"] {
+            assert!(!page.contains(other), "{name}: {other}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ use crate::access::accounts::record::SessionRecord;
 use crate::access::accounts::secret::{self, SecretHash};
 use crate::access::accounts::store::{Bucket, StoreError};
 use crate::access::accounts::uses::{USE_GRAIN_US, Use};
+use crate::access::cookie::LIFE_S;
 use crate::access::{Principal, Proof};
 use crate::clock::now_us;
 
@@ -19,7 +20,7 @@ const HOUR_US: i64 = 3_600_000_000;
 /// A session that is not used ends after so long.
 pub(super) const IDLE_US: i64 = 12 * HOUR_US;
 /// Every session ends after so long.
-pub const LIFE_US: i64 = 7 * 24 * HOUR_US;
+pub const LIFE_US: i64 = LIFE_S * 1_000_000;
 /// Sessions of one user; the oldest gives way.
 const MAX_SESSIONS: usize = 16;
 

@@ -98,13 +98,15 @@ export function hashrateChart(section, path, query = {}) {
 }
 
 // The server's drawing of one worker's day, for a cell of a table.
-export function sparkline(series) {
-  if (!series) return DASH;
-  const parsed = new DOMParser().parseFromString(series.drawing, "image/svg+xml").documentElement;
+export function sparkline(series) { return series ? spark(series.drawing, summary(series)) : DASH; }
+
+// A small drawing of the server's, with the words for whoever does not see it.
+export function spark(drawing, label) {
+  const parsed = new DOMParser().parseFromString(drawing, "image/svg+xml").documentElement;
   const svg = document.importNode(parsed, true);
   svg.setAttribute("class", "spark");
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", summary(series));
+  svg.setAttribute("aria-label", label);
   return svg;
 }
 

@@ -243,6 +243,15 @@ function leadsToSignIn() {
   return true;
 }
 
+// As the browser itself understands the address: it leaves out tabs and line feeds, and more.
+function pageOfThisServer(text) {
+  const address = text && URL.canParse(text, location.origin) ? new URL(text, location.origin) : null;
+  return address?.origin === location.origin ? address.href : null;
+}
+
+// The page that led to the sign-in, where it is one of this server.
+export function wantedPage() { return pageOfThisServer(new URLSearchParams(location.search).get("to")); }
+
 // Who asks, and which pages are open to him.
 export const visitor = needed("/api/v1/console").then((answer) => answer || { principal: null, may_operate: false, pages: [], digest: null });
 

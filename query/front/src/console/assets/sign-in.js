@@ -1,14 +1,8 @@
 // Begins a session, and makes the first admin.
-import { byId, copyButton, h, remembered, send, visitor, watchServer } from "./console.js";
+import { byId, copyButton, h, remembered, send, visitor, wantedPage, watchServer } from "./console.js";
 
 const home = new URL("/pool", location.origin).href;
-const target = pageOfThisServer(new URLSearchParams(location.search).get("to")) || home;
-
-// As the browser itself understands the address: it leaves out tabs and line feeds, and more.
-function pageOfThisServer(text) {
-  const address = text && URL.canParse(text, location.origin) ? new URL(text, location.origin) : null;
-  return address?.origin === location.origin ? address.href : null;
-}
+const target = wantedPage() || home;
 
 if (target !== home) byId("why").textContent = "What you asked for is for users of this server.";
 

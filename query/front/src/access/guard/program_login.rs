@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use crate::access::Guard;
 use crate::access::accounts::{TokenRefusal, Wire};
 use crate::access::browser::{check_local_program, check_same_site};
+use crate::access::token;
 use crate::error::{ErrorCode, QueryError};
 use crate::peer::LimitedAddress;
 
@@ -48,9 +49,7 @@ impl Guard {
 
     /// Ends the session of the token that a request carries.
     pub(crate) fn log_out(&self, request: &Parts) {
-        if let (Some(accounts), Some(token)) =
-            (&self.accounts, super::token::bearer(&request.headers))
-        {
+        if let (Some(accounts), Some(token)) = (&self.accounts, token::bearer(&request.headers)) {
             accounts.end_program_session(token);
         }
     }

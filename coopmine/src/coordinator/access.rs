@@ -1,0 +1,228 @@
+//! Who may read the coordinator's numbers and who may give commands, and the sessions of browsers.
+//!
+//! Whoever shows the token, or signed in with it, is the operator. Without a token the programs of
+//! this machine read, and nobody gives commands. What a browser sends for a page of another site is
+//! refused, whoever sits at it.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::Router;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use headframe_query_front::access::browser::{
+    check_local_program, check_own_origin, check_same_site,
+};
+use headframe_query_front::access::cookie::SessionCookie;
+use headframe_query_front::access::{Permission, Principal, Proof};
+use headframe_query_front::console::coopmine::COOPMINE;
+use headframe_query_front::{ErrorCode, QueryError};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::session::{BrowserSessions, LIFE_S};
+
+/// The cookie of a session; a pool of the same machine has another.
+const COOKIE: &str = "coopmine_session";
+/// Bytes of a request to sign in or of a command, several times what it needs.
+pub(super) const MAX_BODY_BYTES: usize = 4_096;
+
+/// Compares what a request carries with what its route needs.
+pub(super) struct Access {
+    token: Box<str>,
+    /// None without a token: nobody could begin one.
+    sessions: Option<BrowserSessions>,
+}
+
+/// The guard of some routes.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) access: Arc<Access>,
+    pub(super) permission: Permission,
+}
+
+impl Access {
+    /// With this token; without one where it is empty.
+    pub(super) fn new(token: &str) -> Arc<Self> {
+        let sessions = (!token.is_empty()).then(|| BrowserSessions::new(token));
+        Arc::new(Self {
+            token: token.into(),
+            sessions,
+        })
+    }
+
+    /// Whose request it is.
+    fn principal(&self, request: &Parts) -> Result<Principal, QueryError> {
+        let headers = &request.headers;
+        check_same_site(headers)?;
+        check_own_origin(headers, &request.uri)?;
+        // Where there is no token, whatever is shown is none.
+        if let Some(shown) = bearer(request).filter(|_| self.sessions.is_some()) {
+            let wrong = || QueryError::new(ErrorCode::Unauthorized, "the token is wrong", HINT);
+            return self
+                .is_token(shown)
+                .then(Principal::operator)
+                .ok_or_else(wrong);
+        }
+        let cookie = SessionCookie::from_request(request);
+        let session = cookie.value(COOKIE, headers).zip(self.sessions.as_ref());
+        if session.is_some_and(|(session, sessions)| sessions.is_open(session, now_s())) {
+            return Ok(Principal {
+                proof: Proof::Session,
+                ..Principal::operator()
+            });
+        }
+        let is_local =
+            self.sessions.is_none() && check_local_program(headers, &request.uri).is_ok();
+        Ok(match is_local {
+            true => Principal::local(),
+            false => Principal::anonymous(),
+        })
+    }
+
+    /// The same, if he has this permission.
+    pub(super) fn authorize(
+        &self,
+        permission: Permission,
+        request: &Parts,
+    ) -> Result<Principal, QueryError> {
+        let principal = self.principal(request)?;
+        if principal.allows(permission, None) {
+            return Ok(principal);
+        }
+        if self.sessions.is_some() {
+            let said = "the coordinator's token is needed";
+            return Err(QueryError::new(ErrorCode::Unauthorized, said, HINT));
+        }
+        // Why it is not taken as a program's of this machine is said in its own words.
+        check_local_program(&request.headers, &request.uri).map_err(|error| QueryError {
+            hint: "ask 127.0.0.1 directly, or set dashboard.token".to_owned(),
+            ..error
+        })?;
+        Err(QueryError::new(
+            ErrorCode::NoOperator,
+            "this coordinator takes no commands: it has no token",
+            "set dashboard.token in its configuration, and start it again",
+        ))
+    }
+
+    fn is_token(&self, shown: &str) -> bool {
+        let is_equal = verify_slices_are_equal(shown.as_bytes(), self.token.as_bytes()).is_ok();
+        !self.token.is_empty() && is_equal
+    }
+}
+
+const HINT: &str = "sign in, or send Authorization: Bearer TOKEN with dashboard.token";
+
+fn bearer(request: &Parts) -> Option<&str> {
+    let value = request.headers.get(header::AUTHORIZATION)?;
+    value.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+fn now_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
+}
+
+/// Lets a request through to its handler, with its principal, when that one may.
+pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match gate.access.authorize(gate.permission, &parts) {
+        Ok(principal) => {
+            parts.extensions.insert(principal);
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+/// The routes by which the pages know their visitor.
+pub(super) fn routes(access: Arc<Access>) -> Router {
+    Router::new()
+        .route("/api/v1/console", get(visitor))
+        .route("/api/v1/login", post(login))
+        .route("/api/v1/logout", post(logout))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(access)
+}
+
+async fn visitor(
+    State(access): State<Arc<Access>>,
+    request: Parts,
+) -> Result<Json<Value>, QueryError> {
+    let principal = access.principal(&request)?;
+    Ok(Json(COOPMINE.describe_for(&principal, |_| false)))
+}
+
+/// Who wants to be let in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoginBody {
+    token: String,
+}
+
+async fn login(
+    State(access): State<Arc<Access>>,
+    request: Parts,
+    body: Result<Json<LoginBody>, JsonRejection>,
+) -> Result<Response, QueryError> {
+    check_same_site(&request.headers)?;
+    check_own_origin(&request.headers, &request.uri)?;
+    let Some(sessions) = &access.sessions else {
+        return Err(QueryError::new(
+            ErrorCode::NoOperator,
+            "nobody signs in here: the coordinator has no token",
+            "set dashboard.token in its configuration, and start it again",
+        ));
+    };
+    let Json(LoginBody { token }) = body.map_err(|error| {
+        let hint = "send {\"token\": TOKEN} with Content-Type: application/json";
+        QueryError::unreadable_body(error.status(), error.body_text(), hint)
+    })?;
+    if !access.is_token(&token) {
+        tracing::warn!("somebody wanted to sign in with a wrong token");
+        let hint = "it is dashboard.token of the coordinator's configuration";
+        return Err(QueryError::new(
+            ErrorCode::Unauthorized,
+            "the token is wrong",
+            hint,
+        ));
+    }
+    tracing::info!("an operator signed in");
+    let cookie = SessionCookie::from_request(&request);
+    let session = sessions.begin(now_s());
+    let kept = cookie.header(COOKIE, &session, LIFE_S);
+    Ok(with_cookie(Principal::operator().to_json(), kept))
+}
+
+async fn logout(State(access): State<Arc<Access>>, request: Parts) -> Result<Response, QueryError> {
+    check_same_site(&request.headers)?;
+    check_own_origin(&request.headers, &request.uri)?;
+    let cookie = SessionCookie::from_request(&request);
+    let session = cookie.value(COOKIE, &request.headers);
+    if let Some((session, sessions)) = session.zip(access.sessions.as_ref()) {
+        sessions.end(session, now_s());
+    }
+    Ok(with_cookie(
+        json!({"done": true}),
+        cookie.header(COOKIE, "", 0),
+    ))
+}
+
+fn with_cookie(body: Value, cookie: Option<HeaderValue>) -> Response {
+    let mut response = Json(body).into_response();
+    let headers = response.headers_mut();
+    if let Some(cookie) = cookie {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
