@@ -125,7 +125,7 @@ impl Service {
             .get_or_insert_with(|| config.data_dir.join("stratum/bans.ndjson"));
         let metrics = metrics::install_recorder();
         let nats_server = start_nats_server(&mut config).await?;
-        let components = Components::open(config).await?;
+        let components = Box::pin(Components::open(config)).await?;
         let mut service = Self {
             http: components.config.query.listen,
             http_url: String::new(),

@@ -175,6 +175,7 @@ impl ShareGenerator {
             network_difficulty: network_difficulty(height),
             height,
             block_hash: None,
+            solo: None,
         }
     }
 

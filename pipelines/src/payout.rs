@@ -45,6 +45,34 @@ impl ShareWork<'_> {
     }
 }
 
+/// The shares that a window can be made of: of one pool, and either of its miners who mine solo or
+/// of all others. No share is in both, so that no window holds any of the other's work.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ShareSet {
+    /// The pool.
+    pub pool: String,
+    /// Whether they are those that were mined solo.
+    pub solo: bool,
+}
+
+impl ShareSet {
+    /// The shares of a pool that its scheme is for.
+    pub fn of_pool(pool: &str) -> Self {
+        Self {
+            pool: pool.to_owned(),
+            solo: false,
+        }
+    }
+
+    /// The shares of a pool that were mined solo.
+    pub fn solo_of(pool: &str) -> Self {
+        Self {
+            pool: pool.to_owned(),
+            solo: true,
+        }
+    }
+}
+
 /// What a scheme says to one share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WalkStep {
@@ -58,7 +86,7 @@ pub enum WalkStep {
 
 /// A walk back from a winning share.
 pub trait SchemeWalk: Send {
-    /// The next older accepted share of the pool; the first one is the winning share itself.
+    /// The next older accepted share of the set; the first one is the winning share itself.
     fn take_share(&mut self, share: &ShareWork<'_>) -> WalkStep;
 
     /// Takes many next older shares at once if each of them would be taken whole, and says whether
@@ -115,7 +143,7 @@ impl Window {
 }
 
 /// Walks back from the winning share. `newest_first` begins with it and has accepted shares of one
-/// pool only.
+/// [`ShareSet`] only.
 pub fn window<'a>(
     scheme: &dyn Scheme,
     wanted: u128,

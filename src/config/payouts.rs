@@ -3,7 +3,7 @@
 //! The pool writes them into the rows of each block it finds, so that a change here never reaches a
 //! block that was found before.
 
-use headframe_pipelines::payout;
+use headframe_pipelines::payout::{self, solo};
 use headframe_schemas::stream::blocks::{MAX_FEE_BP, MAX_WINDOW_MILLI, PayoutTerms};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ pub struct PayoutsSection {
     pub window: f64,
     /// The pool's part in hundredths of a percent of the reward, rounded down.
     pub fee_bp: i64,
+    /// The same of blocks that miners who mine solo find; as `fee_bp` when left out.
+    pub solo_fee_bp: Option<i64>,
 }
 
 impl Default for PayoutsSection {
@@ -32,6 +34,7 @@ impl Default for PayoutsSection {
             scheme: "pplns".to_owned(),
             window: 2.0,
             fee_bp: 0,
+            solo_fee_bp: None,
         }
     }
 }
@@ -65,11 +68,12 @@ impl PayoutsSection {
                 self.window
             ));
         }
-        if !(0..=MAX_FEE_BP).contains(&self.fee_bp) {
-            return Err(format!(
-                "payouts.fee_bp is {}; it must lie between 0 and {MAX_FEE_BP} (100 %)",
-                self.fee_bp
-            ));
+        for (key, fee_bp) in [("fee_bp", self.fee_bp), ("solo_fee_bp", self.solo_fee_bp())] {
+            if !(0..=MAX_FEE_BP).contains(&fee_bp) {
+                return Err(format!(
+                    "payouts.{key} is {fee_bp}; it must lie between 0 and {MAX_FEE_BP} (100 %)"
+                ));
+            }
         }
         Ok(())
     }
@@ -81,9 +85,25 @@ impl PayoutsSection {
                 scheme: Some(self.scheme.clone()),
                 window_milli: self.window_milli(),
                 fee_bp: Some(self.fee_bp),
+                solo: None,
             },
             false => PayoutTerms::default(),
         }
+    }
+
+    /// The same for blocks that miners who mine solo find: the finder alone is paid.
+    pub fn solo_terms(&self) -> PayoutTerms {
+        let terms = self.terms();
+        PayoutTerms {
+            scheme: terms.scheme.map(|_| solo::NAME.to_owned()),
+            fee_bp: terms.fee_bp.map(|_| self.solo_fee_bp()),
+            solo: Some(true),
+            ..terms
+        }
+    }
+
+    fn solo_fee_bp(&self) -> i64 {
+        self.solo_fee_bp.unwrap_or(self.fee_bp)
     }
 
     /// Thousandths of a block. What people write as 1.5 is meant exactly, so the nearest thousandth
@@ -113,7 +133,8 @@ mod tests {
             PayoutTerms {
                 scheme: Some("prop".to_owned()),
                 window_milli: Some(1_500),
-                fee_bp: Some(60)
+                fee_bp: Some(60),
+                solo: None
             }
         );
         assert_eq!(
@@ -121,10 +142,34 @@ mod tests {
             PayoutTerms {
                 scheme: Some("pplns".to_owned()),
                 window_milli: Some(2_000),
-                fee_bp: Some(0)
+                fee_bp: Some(0),
+                solo: None
             }
         );
         assert_eq!(section("enabled = false").terms(), PayoutTerms::default());
+    }
+
+    #[test]
+    fn solo_pays_the_finder_at_its_own_fee_or_the_pools() {
+        for (text, fee_bp) in [
+            ("fee_bp = 60", 60),
+            ("fee_bp = 60\nsolo_fee_bp = 150", 150),
+            ("fee_bp = 60\nsolo_fee_bp = 0", 0),
+        ] {
+            let terms = section(text).solo_terms();
+            assert_eq!(
+                (terms.scheme.as_deref(), terms.fee_bp, terms.solo),
+                (Some("solo"), Some(fee_bp), Some(true)),
+                "{text}"
+            );
+        }
+        let nobody = section("enabled = false\nsolo_fee_bp = 10").solo_terms();
+        let solo = Some(true);
+        let without = PayoutTerms {
+            solo,
+            ..PayoutTerms::default()
+        };
+        assert_eq!(nobody, without);
     }
 
     #[test]
@@ -138,6 +183,8 @@ mod tests {
             ("window = nan", "payouts.window"),
             ("fee_bp = -1", "payouts.fee_bp"),
             ("fee_bp = 10001", "payouts.fee_bp"),
+            ("solo_fee_bp = -1", "payouts.solo_fee_bp"),
+            ("solo_fee_bp = 10001", "payouts.solo_fee_bp"),
         ] {
             let refused = section(text).validate().unwrap_err();
             assert!(refused.starts_with(key), "{text}: {refused}");

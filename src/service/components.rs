@@ -63,6 +63,7 @@ impl Components {
         let config = StratumConfig {
             coinbase_key: Some(CoinbaseKey::open(&key)?),
             terms: self.config.payouts.terms(),
+            solo_terms: self.config.payouts.solo_terms(),
             ..self.config.stratum.clone()
         };
         let folder = self.config.data_dir.join("stratum/spool");

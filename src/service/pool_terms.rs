@@ -18,6 +18,7 @@ pub fn pool_terms(config: &Config, tls_fingerprint: Option<&str>) -> Option<Pool
         fixed_difficulty: port.fixed_difficulty,
         tls: stratum.tls.enabled,
         nicehash: port.nicehash,
+        solo: port.solo,
     };
     let terms = config.payouts.terms();
     let payments = &config.payments;
@@ -30,6 +31,7 @@ pub fn pool_terms(config: &Config, tls_fingerprint: Option<&str>) -> Option<Pool
         scheme: terms.scheme,
         window_milli: terms.window_milli,
         fee_bp: terms.fee_bp,
+        solo_fee_bp: config.payouts.solo_terms().fee_bp,
         payments: pays.then(|| PaymentTerms {
             threshold_atomic: payments.threshold_atomic.to_string(),
             least_threshold_atomic: payments.least_threshold_atomic.to_string(),
@@ -116,6 +118,12 @@ mod tests {
         );
         assert_eq!(terms.tls_fingerprint.as_deref(), Some("ab"));
         assert_eq!(terms.payments, None, "nobody is paid without a wallet");
+        assert_eq!((terms.ports[0].solo, terms.solo_fee_bp), (false, Some(90)));
+        config.payouts.solo_fee_bp = Some(40);
+        let port = "listen = \"0.0.0.0:3335\"\nscheme = \"solo\"";
+        config.stratum.ports.push(toml::from_str(port).unwrap());
+        let terms = pool_terms(&config, None).unwrap();
+        assert_eq!((terms.ports[1].solo, terms.solo_fee_bp), (true, Some(40)));
         config.stratum.chain = headframe_stratum::chain::driver::ChainKind::Opensy;
         let chain = pool_terms(&config, None).unwrap().chain;
         assert_eq!((chain.symbol.as_str(), chain.decimals), ("SYL", 8));

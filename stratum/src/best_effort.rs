@@ -204,6 +204,7 @@ mod tests {
             network_difficulty: 0,
             height: 0,
             block_hash: None,
+            solo: None,
         };
         (0..2 * QUEUE).for_each(|_| best_effort.push(BestEffortRow::Share(share())));
         let hashrate = Hashrate {

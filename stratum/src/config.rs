@@ -12,7 +12,7 @@ use crate::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag};
 use crate::chain::driver::ChainKind;
 use crate::chain::failover;
 use crate::config_error::ConfigError;
-use crate::net::port::{Port, PortConfig};
+use crate::net::port::{Port, PortConfig, PortScheme};
 use crate::net::proxy::TrustedProxies;
 use crate::net::tls::TlsConfig;
 use crate::protocol::reconnect::Successor;
@@ -97,6 +97,9 @@ pub struct StratumConfig {
     /// whoever starts the pool gives them; without any nobody is paid.
     #[serde(skip)]
     pub terms: PayoutTerms,
+    /// The same of blocks that miners who mine solo find.
+    #[serde(skip)]
+    pub solo_terms: PayoutTerms,
     /// What found blocks are proven to be this pool's with. Not a key of this section: whoever
     /// starts the pool reads it from a file; without it no block that lost its rows is credited
     /// before the operator confirms it.
@@ -140,6 +143,7 @@ impl Default for StratumConfig {
             drain_s: 10,
             defence: defence::config::DefenceConfig::default(),
             terms: PayoutTerms::default(),
+            solo_terms: PayoutTerms::default(),
             coinbase_key: None,
         }
     }
@@ -270,6 +274,7 @@ impl StratumConfig {
             fixed_difficulty: None,
             vardiff: self.vardiff,
             nicehash: false,
+            solo: false,
         };
         let more = self.ports.iter().map(|port| Port {
             listen: port.listen,
@@ -281,6 +286,7 @@ impl StratumConfig {
                 ..self.vardiff
             },
             nicehash: port.nicehash,
+            solo: port.scheme == PortScheme::Solo,
         });
         std::iter::once(plain).chain(more).collect()
     }
@@ -308,6 +314,17 @@ impl StratumConfig {
             daemons: self.daemons.clone(),
             opensy: self.opensy.clone(),
             tag: self.coinbase_tag(),
+        }
+    }
+
+    /// On which terms a block is paid, by whether it was mined solo.
+    pub(crate) fn terms_of(&self, solo: bool) -> PayoutTerms {
+        match solo {
+            true => PayoutTerms {
+                solo: Some(true),
+                ..self.solo_terms.clone()
+            },
+            false => self.terms.clone(),
         }
     }
 

@@ -190,7 +190,8 @@ fn block_watcher(pool: &PoolContext, decisions: mpsc::Receiver<Decision>) -> Blo
     BlockWatcher {
         pool: config.pool.clone(),
         wallet: config.wallet.clone(),
-        terms: config.terms.clone(),
+        terms: config.terms_of(false),
+        solo_terms: config.terms_of(true),
         blocks: pool.blocks.clone(),
         chain: pool.chain.clone(),
         facts: pool.facts.clone(),
@@ -316,7 +317,7 @@ impl BoundPool {
         for port in self.ports() {
             let start_difficulty = port.fixed_difficulty.unwrap_or(port.start_difficulty);
             tracing::info!(address = %port.listen, start_difficulty, nicehash = port.nicehash,
-                "stratum listens");
+                solo = port.solo, "stratum listens");
         }
         match &self.pool.transport.identity {
             Some(TlsIdentity {

@@ -31,6 +31,7 @@ use crate::share::{JobTerms, Rejection, admit};
 use crate::stats::ActiveSession;
 use crate::template_watcher::CurrentWork;
 use crate::work::job::{self, JobRing};
+use crate::work::template::Extranonce;
 use account::Account;
 use check_share::{Checked, ShareCheck};
 use difficulty_policy::DifficultyPolicy;
@@ -107,11 +108,13 @@ impl Session {
             login,
         } = pending;
         let most = pool.config.defence.verify.in_flight_proven;
+        let solo = login.solo || connection.port.solo;
+        let number = Extranonce::connection(connection.number, solo);
         let now = Instant::now();
         let session = Self {
             stats: SessionStats::new(&login.agent),
             difficulty: DifficultyPolicy::new(&login, &connection.port, pool.now_ms()),
-            account: Account::new(pool.name.clone(), peer.worker_id().clone()),
+            account: Account::new(pool.name.clone(), peer.worker_id().clone(), solo),
             admission,
             peer,
             throttle: ReadThrottle::new(&pool.config.defence, pool.now_ms()),
@@ -119,7 +122,7 @@ impl Session {
             banned: false,
             lines,
             out,
-            jobs: JobRing::new(rand::random(), pool.instance, connection.number)
+            jobs: JobRing::new(rand::random(), pool.instance, number)
                 .with_nicehash(login.nicehash || connection.port.nicehash),
             job_since: now,
             work: pool.work.clone(),

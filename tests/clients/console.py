@@ -139,6 +139,11 @@ def walk_pool(page):
     page.fill("#own-address", "4Visitor")
     expect(page.locator("#lines code").first).to_contain_text(f"-o 127.0.0.1:{stratum} -u 4Visitor.rig-1")
     expect(page.locator("#lines code").first).to_contain_text("--tls-fingerprint=")
+    page.check("#own-solo")
+    expect(page.locator("#lines code").first).to_contain_text("-u solo:4Visitor.rig-1")
+    expect(page.locator("#lines")).to_contain_text("You mine solo")
+    page.uncheck("#own-solo")
+    expect(page.locator("#lines code").first).to_contain_text("-u 4Visitor.rig-1")
 
 
 def become_admin(page, token):

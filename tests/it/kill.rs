@@ -91,6 +91,7 @@ fn share(producer: i64, number: i64) -> Share {
         network_difficulty: 1_000,
         height: number,
         block_hash: None,
+        solo: None,
     }
 }
 

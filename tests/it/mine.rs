@@ -16,6 +16,7 @@ use crate::roles::until_answer;
 use crate::server::{Headframe, PATIENCE, free_port, signal};
 
 mod opensy;
+mod solo;
 
 /// A miner whose words go to a file.
 struct Mine {

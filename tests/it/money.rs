@@ -116,6 +116,7 @@ impl Money {
                 network_difficulty: 1_000,
                 height,
                 block_hash: (index + 1 == work.len()).then(|| hash.to_owned()),
+                solo: None,
             };
             self.publisher.record(&share).await.unwrap();
         }
@@ -136,6 +137,7 @@ impl Money {
                     scheme: Some("prop".to_owned()),
                     window_milli: Some(1_000),
                     fee_bp: Some(100),
+                    solo: None,
                 },
             };
             self.publisher.record(&block).await.unwrap();

@@ -47,9 +47,14 @@ fn said(output: &Output) -> String {
     )
 }
 
-/// Blocks of other schemes: SOLO, found with share 100, and PROP, whose round begins behind it and
-/// ends with share 200.
-const OTHERS: [(&str, &str, i64, usize); 2] = [("5f", "solo", 100, 1), ("9c", "prop", 200, 7)];
+/// Blocks of other schemes: SOLO, found with share 100, PROP, whose round begins behind it and
+/// ends with share 200, and one of a miner who mines solo, found with share 250.
+const OTHERS: [(&str, &str, i64, usize); 3] = [
+    ("5f", "solo", 100, 1),
+    ("9c", "prop", 200, 7),
+    (SOLO, "solo", 250, 1),
+];
+const SOLO: &str = "7d";
 
 /// Shares of seven miners; the network's difficulty changes half way, and the last share but ten
 /// makes the block.
@@ -66,7 +71,7 @@ fn shares(hash: &str) -> Vec<Value> {
             (n * 5 + n / 7) % 7), "worker": "w",
             "outcome": if n % 11 == 3 { "stale" } else { "accepted" }, "difficulty": 1_000 + n * 7,
             "network_difficulty": if n < 150 { 90_000 } else { 130_001 }, "height": n,
-            "block_hash": made(n)})
+            "block_hash": made(n), "solo": (n % 13 == 6 || n == 250).then_some(true)})
     };
     (0..300).map(row).collect()
 }
@@ -75,7 +80,7 @@ fn block(hash: &str, status: &str, scheme: &str) -> Value {
     json!({"event_time": START_US + 500, "pool": "main", "hash": hash, "height": 3_000,
         "miner": "42", "worker": "w", "status": status,
         "network_difficulty": 130_001, "reward_atomic": REWARD.to_string(), "scheme": scheme,
-        "window_milli": 1_900, "fee_bp": 75})
+        "window_milli": 1_900, "fee_bp": 75, "solo": hash.starts_with(SOLO).then_some(true)})
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,7 +131,7 @@ async fn a_payout_can_be_asked_for_audited_proved_and_computed_again_by_duckdb()
         }
     }
     running
-        .until(sql, |row| row["n"].as_i64().unwrap_or(0) == 8 + 2 + 8)
+        .until(sql, |row| row["n"].as_i64().unwrap_or(0) == 8 + 2 + 8 + 2)
         .await;
     let (status, text) = post(&running.url, "payouts", &[json!({})]).await;
     assert!(status == 403 && text.contains("derived"), "{status} {text}");

@@ -278,7 +278,7 @@ async fn check_unfrozen(
     let late = now_us().saturating_sub(block.ingest_time) > 2 * window_scan::PATIENCE_US;
     let end = tables
         .scanner
-        .find_end(&shares, &block.pool, &block.hash, block.ingest_time)
+        .find_end(&shares, &block.share_set(), &block.hash, block.ingest_time)
         .await?;
     match (end, stated.dues.last().map(|due| due.kind.as_str())) {
         (WindowEnd::Unknown, _) if !matured => report

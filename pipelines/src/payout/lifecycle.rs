@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use headframe_schemas::stream::blocks::{MAX_FEE_BP, MAX_WINDOW_MILLI};
 
-use super::{ONE, Scheme, find};
+use super::{ONE, Scheme, ShareSet, find, solo};
 
 /// The place of a row in its table: sequence, then index in the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +50,8 @@ pub struct BlockRow {
     pub window_milli: Option<i64>,
     /// Hundredths of a percent.
     pub fee_bp: Option<i64>,
+    /// Whether a miner who mines solo found it.
+    pub solo: bool,
 }
 
 /// The terms of a block that is paid.
@@ -78,10 +80,21 @@ pub fn window_of(milli: i64) -> u128 {
 }
 
 impl BlockRow {
+    /// The shares that its window is made of.
+    pub fn share_set(&self) -> ShareSet {
+        ShareSet {
+            pool: self.pool.clone(),
+            solo: self.solo,
+        }
+    }
+
     /// The terms it is paid on; `None` for a block of a pool that pays nobody, and for terms that
-    /// make no sense.
+    /// make no sense: of a block that was mined solo the finder alone is paid.
     pub fn paid(&self) -> Option<BlockTerms> {
         let scheme = find(self.scheme.as_deref()?)?;
+        if self.solo && scheme.name() != solo::NAME {
+            return None;
+        }
         let window_milli = self
             .window_milli
             .filter(|milli| (1..=MAX_WINDOW_MILLI).contains(milli))?;

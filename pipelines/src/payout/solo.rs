@@ -2,6 +2,9 @@
 
 use super::{ONE, Scheme, SchemeWalk, ShareWork, WalkStep};
 
+/// The scheme's name.
+pub const NAME: &str = "solo";
+
 /// Whoever finds the block gets it.
 pub struct Solo;
 
@@ -9,7 +12,7 @@ struct Winner;
 
 impl Scheme for Solo {
     fn name(&self) -> &'static str {
-        "solo"
+        NAME
     }
     fn doc(&self) -> &'static str {
         "Pays the miner whose share made the block."

@@ -295,6 +295,7 @@ fn block_rows(columns: &Columns<'_>) -> Vec<BlockRow> {
             scheme: columns.text("scheme", row),
             window_milli: columns.int("window_milli", row),
             fee_bp: columns.int("fee_bp", row),
+            solo: columns.truth("solo", row).unwrap_or(false),
         })
     };
     (0..columns.0.num_rows()).filter_map(row).collect()

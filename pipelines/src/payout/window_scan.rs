@@ -14,7 +14,7 @@ use headframe_sinks::{DataFile, RowGroup, SinkError, Snapshot, row_groups};
 
 use super::freeze::FoundWindow;
 use super::lifecycle::RowPosition;
-use super::{Scheme, ShareWork};
+use super::{Scheme, ShareSet, ShareWork};
 
 mod cache;
 mod group_sums;
@@ -84,12 +84,12 @@ impl WindowScanner {
     pub async fn find_end(
         &self,
         shares: &Snapshot,
-        pool: &str,
+        set: &ShareSet,
         hash: &str,
         candidate_us: i64,
     ) -> Result<WindowEnd, SinkError> {
         if let Some(place) = self
-            .find_winning_share(shares, pool, hash, candidate_us + PATIENCE_US)
+            .find_winning_share(shares, set, hash, candidate_us + PATIENCE_US)
             .await?
         {
             return Ok(WindowEnd::WinningShare(place));
@@ -103,17 +103,17 @@ impl WindowScanner {
         if reached.is_none_or(|reached| reached <= candidate_us + PATIENCE_US) {
             return Ok(WindowEnd::Unknown);
         }
-        let last = find_last_before(shares, pool, candidate_us, &self.work).await?;
+        let last = find_last_before(shares, set, candidate_us, &self.work).await?;
         Ok(last.map_or(WindowEnd::NoShares, WindowEnd::LastBefore))
     }
 
-    /// The accepted share of the pool that made the block, stored no later than `until_us`. Of
+    /// The accepted share of the set that made the block, stored no later than `until_us`. Of
     /// several with its hash it is the earliest: one that is sent again, however late, must not
     /// move a window.
     async fn find_winning_share(
         &self,
         shares: &Snapshot,
-        pool: &str,
+        set: &ShareSet,
         hash: &str,
         until_us: i64,
     ) -> Result<Option<RowPosition>, SinkError> {
@@ -150,7 +150,7 @@ impl WindowScanner {
                     let found = ordered_shares::read_share_rows(
                         std::slice::from_ref(&group),
                         Some(row..row + 1),
-                        pool,
+                        set,
                         &self.work,
                         |row| row.ingest_time <= until_us,
                     )
@@ -162,11 +162,11 @@ impl WindowScanner {
         Ok(first)
     }
 
-    /// The window of a pool that ends with the share at `end`.
+    /// The window of a set that ends with the share at `end`.
     pub async fn scan(
         &self,
         shares: &Snapshot,
-        pool: &str,
+        set: &ShareSet,
         end: RowPosition,
         scheme: &dyn Scheme,
         wanted: u128,
@@ -175,16 +175,16 @@ impl WindowScanner {
         let cores = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(AHEAD);
-        let mut parts = Box::pin(self.segments(cache, shares, pool, end, cores));
+        let mut parts = Box::pin(self.segments(cache, shares, set, end, cores));
         let walk = scheme.walk(wanted);
-        let mut walk = WindowWalk::new(cache, &self.work, pool, walk);
+        let mut walk = WindowWalk::new(cache, &self.work, set, walk);
         while let Some(segment) = parts.try_next().await? {
             if walk.take(segment).await? {
                 break;
             }
         }
         let found = walk.finish().await?;
-        cache.end_scan(pool);
+        cache.end_scan(set);
         Ok(found)
     }
 
@@ -193,7 +193,7 @@ impl WindowScanner {
         &'a self,
         cache: &'a Arc<ScanCache>,
         shares: &'a Snapshot,
-        pool: &'a str,
+        set: &'a ShareSet,
         end: RowPosition,
         at_once: usize,
     ) -> impl Stream<Item = Result<Segment, SinkError>> + 'a {
@@ -205,13 +205,7 @@ impl WindowScanner {
             .map_ok(|groups| stream::iter(groups.into_iter().map(Ok)))
             .try_flatten()
             .map_ok(move |groups| {
-                read_segment(
-                    cache.clone(),
-                    self.work.clone(),
-                    groups,
-                    pool.to_owned(),
-                    end,
-                )
+                read_segment(cache.clone(), self.work.clone(), groups, set.clone(), end)
             })
             .try_buffered(at_once)
     }
@@ -240,10 +234,10 @@ async fn open_segments(
     Ok(split_segments(groups))
 }
 
-/// The place of the last accepted share of the pool that was stored no later than this.
+/// The place of the last accepted share of the set that was stored no later than this.
 async fn find_last_before(
     shares: &Snapshot,
-    pool: &str,
+    set: &ShareSet,
     candidate_us: i64,
     work: &WorkCounter,
 ) -> Result<Option<RowPosition>, SinkError> {
@@ -259,7 +253,7 @@ async fn find_last_before(
         for file in segment {
             for group in row_groups(shares, &file).await? {
                 last = last.max(
-                    ordered_shares::read_shares(&[group], pool, work, |row| {
+                    ordered_shares::read_shares(&[group], set, work, |row| {
                         row.ingest_time <= candidate_us
                     })
                     .await?
@@ -278,7 +272,7 @@ async fn read_segment(
     cache: Arc<ScanCache>,
     work: Arc<WorkCounter>,
     groups: Vec<RowGroup>,
-    pool: String,
+    set: ShareSet,
     end: RowPosition,
 ) -> Result<Segment, SinkError> {
     let whole = groups
@@ -287,11 +281,11 @@ async fn read_segment(
     // The decoding is what takes time; a task of its own brings it to another core.
     let reading = async move {
         if !whole {
-            return read_end(&cache, &work, groups, &pool, end).await;
+            return read_end(&cache, &work, groups, &set, end).await;
         }
         let mut group_sums = Vec::with_capacity(groups.len());
         for group in &groups {
-            group_sums.push(cache.sums_of(group, &pool, &work).await?);
+            group_sums.push(cache.sums_of(group, &set, &work).await?);
         }
         Ok(Segment::Sum(groups, group_sums))
     };
@@ -307,7 +301,7 @@ async fn read_end(
     cache: &ScanCache,
     work: &WorkCounter,
     groups: Vec<RowGroup>,
-    pool: &str,
+    set: &ShareSet,
     end: RowPosition,
 ) -> Result<Segment, SinkError> {
     let is_before_end = |row: &ordered_shares::Candidate| row.place <= end;
@@ -316,7 +310,7 @@ async fn read_end(
         _ => None,
     };
     let (Some(through), Some(group)) = (ordered, groups.first()) else {
-        return ordered_shares::read_shares(&groups, pool, work, is_before_end)
+        return ordered_shares::read_shares(&groups, set, work, is_before_end)
             .await
             .map(Segment::Rows);
     };
@@ -324,12 +318,12 @@ async fn read_end(
     let newest = ordered_shares::read_share_rows(
         std::slice::from_ref(group),
         Some(older..through),
-        pool,
+        set,
         work,
         is_before_end,
     )
     .await?;
-    let sums = sum_rows(group, 0..older, pool, &cache.names, work).await?;
+    let sums = sum_rows(group, 0..older, set, &cache.names, work).await?;
     Ok(Segment::End {
         newest,
         groups,

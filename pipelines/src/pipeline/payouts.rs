@@ -19,6 +19,7 @@ use headframe_sinks::{SinkError, SnapshotReader};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::PipelineFault;
+use crate::payout::ShareSet;
 use crate::payout::lifecycle::{BlockLifecycles, BlockTerms};
 use crate::payout::tables::PayoutTables;
 use crate::pipeline::{Context, Pipeline, StreamHandle};
@@ -35,7 +36,7 @@ const POLL_PAUSE: Duration = Duration::from_millis(500);
 /// Between two looks at what came to `shares` while no block is found.
 const READ_AHEAD_PAUSE: Duration = Duration::from_secs(30);
 
-/// The terms of each pool's newest block.
+/// The terms of each pool's newest block that was not mined solo.
 type NewestTerms = BTreeMap<String, BlockTerms>;
 
 /// Windows and payouts.
@@ -94,7 +95,8 @@ async fn work(
     loop {
         let blocks = tables.blocks.refresh().await?;
         for row in tables.block_rows(&blocks, after).await? {
-            if let Some(terms) = row.paid() {
+            // What a block that was mined solo wants of the table is its own share.
+            if let Some(terms) = row.paid().filter(|_| !row.solo) {
                 newest_terms.insert(row.pool.clone(), terms);
             }
             let unpaid = lifecycles.unpaid();
@@ -152,10 +154,10 @@ async fn read_ahead_of(
     terms: &BlockTerms,
 ) -> Result<(), SinkError> {
     let shares = tables.shares.refresh().await?;
-    let (scheme, wanted) = (terms.scheme, terms.window());
+    let (set, scheme, wanted) = (ShareSet::of_pool(pool), terms.scheme, terms.window());
     tables
         .scanner
-        .read_ahead(&shares, pool, scheme, wanted)
+        .read_ahead(&shares, &set, scheme, wanted)
         .await
 }
 

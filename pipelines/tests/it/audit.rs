@@ -23,22 +23,24 @@ use crate::payouts::{Everything, block, hash, share, until_paid};
 
 mod damaged;
 
-/// Two blocks of five miners: the first matured, the second orphaned.
-async fn paid() -> Fixture {
-    let fixture = Fixture::new(&Shares).await;
-    let running = Everything::run(&fixture).await;
-    for n in 0..60 {
+/// Those of five miners, two of which made a block.
+fn shares() -> Vec<Share> {
+    let row = |n| {
         let found = [(20, 1), (50, 2)]
             .iter()
             .find(|(at, _)| *at == n)
             .map(|(_, found)| hash(*found));
-        let row = share(
-            n,
-            &format!("miner-{}", n % 5),
-            90 + n,
-            2_000,
-            found.as_deref(),
-        );
+        let miner = format!("miner-{}", n % 5);
+        share(n, &miner, 90 + n, 2_000, found.as_deref())
+    };
+    (0..60).map(row).collect()
+}
+
+/// Two blocks of five miners: the first matured, the second orphaned.
+async fn paid() -> Fixture {
+    let fixture = Fixture::new(&Shares).await;
+    let running = Everything::run(&fixture).await;
+    for row in shares() {
         fixture.publisher.record(&row).await.unwrap();
     }
     let terms = ("pplns", 1_000, 60);
@@ -164,6 +166,26 @@ async fn an_audit_without_the_windows_shares_says_that_it_is_incomplete() {
             vec![("shares of their windows are no longer kept", vec![hash(1)])]
         )
     );
+    fixture.end().await;
+}
+
+/// Somebody marks the share that made a pool's block as mined solo, or takes the mark away: then
+/// others are paid than those who mined it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_and_its_share_that_disagree_about_solo_mining_are_named() {
+    let fixture = paid().await;
+    for (solo, named) in [(None, false), (Some(false), false), (Some(true), true)] {
+        let folder = copied(&fixture.folder.path().join("tables"));
+        std::fs::remove_dir_all(folder.path().join("shares")).unwrap();
+        let mut rows = shares();
+        rows[20].solo = solo;
+        write_shares(folder.path(), 0, &rows).await;
+        let found = report(folder.path(), 1).await;
+        let is_named = found.differences.iter().any(|line| {
+            line.starts_with("blocks: the block is not mined solo by its row, and mined solo by")
+        });
+        assert_eq!((is_named, found.is_fine()), (named, !named), "{found}");
+    }
     fixture.end().await;
 }
 

@@ -22,6 +22,7 @@ fn share(height: i64) -> Share {
         network_difficulty: 600,
         height,
         block_hash: None,
+        solo: None,
     }
 }
 

@@ -14,6 +14,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::fixture::{Fixture, Running, until};
 
+mod solo;
 mod steps;
 
 pub const MONEY: [&dyn Stream; 4] = [&Shares, &Blocks, &Windows, &Payouts];
@@ -36,6 +37,7 @@ pub fn share(
         network_difficulty: network,
         height: n,
         block_hash: block_hash.map(str::to_owned),
+        solo: None,
     }
 }
 
@@ -55,6 +57,7 @@ pub fn block(hash: &str, height: i64, status: &str, terms: (&str, i64, i64)) -> 
             scheme: Some(terms.0.to_owned()),
             window_milli: Some(terms.1),
             fee_bp: Some(terms.2),
+            solo: None,
         },
     }
 }

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use headframe_ingest::{Decoder, DecoderState, Message};
 use headframe_pipelines::payout::lifecycle::{RowPosition, window_of};
 use headframe_pipelines::payout::window_scan::{WindowEnd, WindowScanner};
-use headframe_pipelines::payout::{self, Scheme, ShareWork};
+use headframe_pipelines::payout::{self, Scheme, ShareSet, ShareWork};
 use headframe_schemas::Table;
 use headframe_schemas::stream::shares::{Share, Shares};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
-use headframe_sinks::{Lake, SeqRange, SnapshotReader, StreamBinding, TableWriter};
+use headframe_sinks::{Lake, SeqRange, Snapshot, SnapshotReader, StreamBinding, TableWriter};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
@@ -122,20 +122,84 @@ impl Pool {
         owner.unwrap().round(START_US / 1_000).await.unwrap();
     }
 
-    fn walked(&self, end: RowPosition, scheme: &dyn Scheme, wanted: u128) -> payout::Window {
-        let older = self.rows.iter().rev().filter(|(place, share)| {
-            *place <= end && share.outcome == "accepted" && share.pool == "main"
-        });
+    /// The accepted shares of a set through a place, newest first.
+    fn newest_first(
+        &self,
+        set: &ShareSet,
+        end: RowPosition,
+    ) -> impl Iterator<Item = &(RowPosition, Share)> {
+        self.rows.iter().rev().filter(move |(place, share)| {
+            *place <= end
+                && share.outcome == "accepted"
+                && share.pool == set.pool
+                && (share.solo == Some(true)) == set.solo
+        })
+    }
+
+    fn walked(
+        &self,
+        set: &ShareSet,
+        end: RowPosition,
+        scheme: &dyn Scheme,
+        wanted: u128,
+    ) -> payout::Window {
         payout::window(
             scheme,
             wanted,
-            older.map(|(_, share)| ShareWork {
+            self.newest_first(set, end).map(|(_, share)| ShareWork {
                 miner: &share.miner,
                 difficulty: share.difficulty as u64,
                 network_difficulty: share.network_difficulty as u128,
                 is_block: share.block_hash.is_some(),
             }),
         )
+    }
+}
+
+/// The newest blocks of a set: where their windows end, and what is in them.
+async fn check_windows(
+    pool: &Pool,
+    scanner: &WindowScanner,
+    snapshot: &Snapshot,
+    set: &ShareSet,
+    random: &mut StdRng,
+) {
+    let newest = pool.rows.last().unwrap().0;
+    let mut winners: HashMap<&str, RowPosition> = HashMap::new();
+    // Of several with one hash the earliest stays.
+    for (place, share) in pool.newest_first(set, newest) {
+        if let Some(hash) = &share.block_hash {
+            winners.insert(hash, *place);
+        }
+    }
+    let mut winners: Vec<(RowPosition, &str)> = winners
+        .iter()
+        .map(|(hash, place)| (*place, *hash))
+        .collect();
+    winners.sort_unstable();
+    let fresh = WindowScanner::default;
+    for (place, hash) in winners.into_iter().rev().take(3) {
+        for scanner in [scanner, &fresh()] {
+            let end = scanner.find_end(snapshot, set, hash, START_US).await;
+            assert_eq!(end.unwrap(), WindowEnd::WinningShare(place));
+            let other = ShareSet::of_pool("other");
+            let elsewhere = scanner.find_end(snapshot, &other, hash, START_US).await;
+            assert_eq!(elsewhere.unwrap(), WindowEnd::Unknown);
+        }
+        for scheme in payout::ALL {
+            let wanted = window_of([1, 200, 2_000, 30_000, 900_000][random.random_range(0..5)]);
+            let here = scanner.scan(snapshot, set, place, *scheme, wanted).await;
+            let here = here.unwrap();
+            let again = fresh().scan(snapshot, set, place, *scheme, wanted).await;
+            assert_eq!(again.unwrap(), here);
+            let there = pool.walked(set, place, *scheme, wanted);
+            let which = format!("{} of {wanted} of {set:?} at {place:?}", scheme.name());
+            assert_eq!(here.window, there, "{which}");
+            assert_eq!(here.newest, Some(place), "{which}");
+            // The oldest share that counts is as many shares back as there are in the window.
+            let mut older = pool.newest_first(set, place).map(|(at, _)| *at);
+            assert_eq!(here.edge, older.nth(there.shares as usize - 1), "{which}");
+        }
     }
 }
 
@@ -164,6 +228,10 @@ async fn every_window_is_that_of_a_walk_over_all_shares() {
                     "main"
                 }
                 .to_owned();
+                // Most files have none that was mined solo.
+                if version % 3 == 1 {
+                    row.solo = [None, Some(false), Some(true)][random.random_range(0..3)];
+                }
                 row.outcome = if random.random_range(0..6) == 0 {
                     "stale"
                 } else {
@@ -192,82 +260,27 @@ async fn every_window_is_that_of_a_walk_over_all_shares() {
             pool.tidy().await;
         }
         let snapshot = pool.snapshot().await;
-        let winners: Vec<(RowPosition, String)> = pool
-            .rows
-            .iter()
-            .filter_map(|(place, share)| Some((*place, share.block_hash.clone()?)))
-            .collect();
-        let mut seen = std::collections::HashSet::new();
-        let winners: Vec<_> = winners
-            .into_iter()
-            .filter(|(_, hash)| seen.insert(hash.clone()))
-            .collect();
-        for (place, hash) in winners.iter().rev().take(3) {
-            assert_eq!(
-                scanner
-                    .find_end(&snapshot, "main", hash, START_US)
-                    .await
-                    .unwrap(),
-                WindowEnd::WinningShare(*place)
-            );
-            assert_eq!(
-                WindowScanner::default()
-                    .find_end(&snapshot, "main", hash, START_US)
-                    .await
-                    .unwrap(),
-                WindowEnd::WinningShare(*place)
-            );
-            assert_eq!(
-                scanner
-                    .find_end(&snapshot, "other", hash, START_US)
-                    .await
-                    .unwrap(),
-                WindowEnd::Unknown
-            );
-            for scheme in payout::ALL {
-                let wanted = window_of([1, 200, 2_000, 30_000, 900_000][random.random_range(0..5)]);
-                let here = scanner
-                    .scan(&snapshot, "main", *place, *scheme, wanted)
-                    .await
-                    .unwrap();
-                assert_eq!(
-                    WindowScanner::default()
-                        .scan(&snapshot, "main", *place, *scheme, wanted)
-                        .await
-                        .unwrap(),
-                    here
-                );
-                let there = pool.walked(*place, *scheme, wanted);
-                assert_eq!(
-                    here.window,
-                    there,
-                    "{} of {wanted} that ends at {place:?}",
-                    scheme.name()
-                );
-                assert_eq!(here.newest, Some(*place));
-                // The oldest share that counts is as many shares back as there are in the window.
-                let older = pool.rows.iter().rev().filter(|(at, share)| {
-                    at <= place && share.outcome == "accepted" && share.pool == "main"
-                });
-                assert_eq!(
-                    here.edge,
-                    older.map(|(at, _)| *at).nth(there.shares as usize - 1),
-                    "{}",
-                    scheme.name()
-                );
-            }
+        for set in [ShareSet::of_pool("main"), ShareSet::solo_of("main")] {
+            check_windows(&pool, &scanner, &snapshot, &set, &mut random).await;
         }
     }
     assert!(found > 10, "{found}");
 }
 
-/// A table that an older version of this program made has no column for blocks.
+/// A table that an older version of this program made has no column for blocks, or none for solo
+/// mining: its shares are the pool's, as they were.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
+async fn a_table_without_a_new_column_is_taken_over_and_read_on() {
+    for column in ["block_hash", "solo"] {
+        a_table_without(column).await;
+    }
+}
+
+async fn a_table_without(new: &str) {
     let folder = tempfile::tempdir().unwrap();
     let lake = Lake::open(folder.path().to_str().unwrap(), &HashMap::new()).unwrap();
     let mut old = Table::raw(&Shares);
-    old.columns.retain(|column| column.name != "block_hash");
+    old.columns.retain(|column| column.name != new);
     let binding = StreamBinding {
         created_ns: 1,
         base: 0,
@@ -289,7 +302,7 @@ async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
     };
     let first = message(1, share(0, "a", 10, 10, None));
     let kept: Vec<usize> = (0..first.num_columns())
-        .filter(|index| first.schema().field(*index).name() != "block_hash")
+        .filter(|index| first.schema().field(*index).name() != new)
         .collect();
     writer
         .commit(
@@ -314,6 +327,14 @@ async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
         )
         .await
         .unwrap();
+    let solo = Share {
+        solo: Some(true),
+        ..share(2, "c", 10, 10, Some(&hash(2)))
+    };
+    writer
+        .commit(SeqRange { first: 3, last: 3 }, &[message(3, solo)])
+        .await
+        .unwrap();
     let snapshot = SnapshotReader::open(&lake, Table::raw(&Shares))
         .refresh()
         .await
@@ -321,7 +342,7 @@ async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
     let RowPosition { seq, row } = RowPosition { seq: 2, row: 0 };
     assert_eq!(
         WindowScanner::default()
-            .find_end(&snapshot, "main", &hash(1), START_US)
+            .find_end(&snapshot, &ShareSet::of_pool("main"), &hash(1), START_US)
             .await
             .unwrap(),
         WindowEnd::WinningShare(RowPosition { seq, row })
@@ -330,7 +351,7 @@ async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
         let found = WindowScanner::default()
             .scan(
                 &snapshot,
-                "main",
+                &ShareSet::of_pool("main"),
                 RowPosition { seq, row },
                 *scheme,
                 window_of(5_000),
@@ -343,6 +364,13 @@ async fn a_table_without_the_new_column_is_taken_over_and_read_on() {
             "{}",
             scheme.name()
         );
+        let (set, end) = (ShareSet::solo_of("main"), RowPosition { seq: 3, row: 0 });
+        let wanted = window_of(5_000);
+        let scanner = WindowScanner::default();
+        let solo = scanner.scan(&snapshot, &set, end, *scheme, wanted).await;
+        let solo = solo.unwrap().window;
+        assert_eq!(solo.weights.keys().collect::<Vec<_>>(), ["c"]);
+        assert_eq!(solo.shares, 1, "{}", scheme.name());
     }
 }
 
@@ -362,7 +390,7 @@ async fn a_round_that_ends_where_a_file_does_begins_with_that_files_first_share(
     let found = WindowScanner::default()
         .scan(
             &snapshot,
-            "main",
+            &ShareSet::of_pool("main"),
             RowPosition { seq: 3, row: 0 },
             &payout::prop::Prop,
             1,

@@ -244,13 +244,16 @@ fn share_sums() -> &'static str {
     "sum(CASE WHEN outcome = 'accepted' THEN 1 ELSE 0 END) AS accepted, sum(CASE WHEN outcome = \
      'stale' THEN 1 ELSE 0 END) AS stale, sum(CASE WHEN outcome IN ('accepted', 'stale') THEN 0 \
      ELSE 1 END) AS rejected, sum(CASE WHEN outcome = 'accepted' THEN CAST(difficulty AS DOUBLE) \
-     ELSE 0 END) AS work, max(CASE WHEN outcome = 'accepted' THEN event_time END) AS last_share_at"
+     ELSE 0 END) AS work, sum(CASE WHEN outcome = 'accepted' AND solo THEN CAST(difficulty AS \
+     DOUBLE) ELSE 0 END) AS solo_work, max(CASE WHEN outcome = 'accepted' THEN event_time END) AS \
+     last_share_at"
 }
 
 /// The columns that add up windows.
 fn window_sums() -> &'static str {
     "sum(accepted_shares) AS accepted, sum(stale_shares) AS stale, sum(rejected_shares) AS \
-     rejected, CAST(sum(accepted_difficulty) AS DOUBLE) AS work, CAST(sum(accepted_difficulty) AS \
+     rejected, CAST(sum(accepted_difficulty) AS DOUBLE) AS work, CAST(sum(solo_difficulty) AS \
+     DOUBLE) AS solo_work, CAST(sum(accepted_difficulty) AS \
      VARCHAR) AS work_hashes"
 }
 

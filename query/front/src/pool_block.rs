@@ -19,6 +19,8 @@ pub(crate) struct PoolBlock {
     pub(crate) reward: Value,
     /// Who found it.
     pub(crate) miner: String,
+    /// Whether it was mined solo, and pays the finder alone.
+    pub(crate) solo: bool,
 }
 
 impl PoolBlock {

@@ -20,6 +20,8 @@ pub struct PoolTerms {
     pub window_milli: Option<i64>,
     /// The pool's part in hundredths of a percent.
     pub fee_bp: Option<i64>,
+    /// The same of blocks that miners who mine solo find.
+    pub solo_fee_bp: Option<i64>,
     /// How miners are paid; null when this pool pays nobody.
     pub payments: Option<PaymentTerms>,
 }
@@ -60,6 +62,9 @@ pub struct PortTerms {
     pub tls: bool,
     /// Whether it is for rented hashrate.
     pub nicehash: bool,
+    /// Whether its miners mine solo; on any port one does who logs in with `solo:` before its
+    /// address.
+    pub solo: bool,
 }
 
 /// How miners are paid.

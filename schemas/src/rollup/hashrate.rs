@@ -54,6 +54,13 @@ const MEASURES: &[Measure] = &[
         Unit::Count,
         "Shares stored more than 10 s after they happened.",
     ),
+    // Rows of before it existed have null, which adds as much as no solo share does.
+    Measure::sum(
+        "solo_difficulty",
+        Kind::Decimal,
+        Unit::Hashes,
+        "What of accepted_difficulty was mined solo.",
+    ),
 ];
 
 const SUMS: &str = "\
@@ -65,7 +72,9 @@ const SUMS: &str = "\
   CAST(sum(CAST(CASE WHEN outcome = 'accepted' THEN 0 ELSE difficulty END AS DECIMAL(20,0)))
     AS DECIMAL(38,0)) AS rejected_difficulty,
   sum(CASE WHEN CAST(ingest_time AS BIGINT) - 10000000 > CAST(event_time AS BIGINT)
-    THEN 1 ELSE 0 END) AS late_shares";
+    THEN 1 ELSE 0 END) AS late_shares,
+  CAST(sum(CAST(CASE WHEN outcome = 'accepted' AND solo THEN difficulty ELSE 0 END
+    AS DECIMAL(20,0))) AS DECIMAL(38,0)) AS solo_difficulty";
 
 impl Rollup for HashrateRollup {
     fn family(&self) -> &'static str {

@@ -90,6 +90,11 @@ const COLUMNS: &[Column] = &[
         "The pool's part in hundredths of a percent; frozen when the block was found.",
     )
     .limits(Limits::Int(0, MAX_FEE_BP)),
+    Column::new(
+        "solo",
+        Kind::Bool,
+        "Whether a miner who mines solo found it, who alone is paid; null is no.",
+    ),
 ];
 
 impl Stream for Blocks {
@@ -166,6 +171,10 @@ pub struct PayoutTerms {
     /// Hundredths of a percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fee_bp: Option<i64>,
+    /// `Some(true)` of a block that a miner who mines solo found; rows of before the column existed
+    /// have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub solo: Option<bool>,
 }
 
 impl Record for Block {

@@ -71,6 +71,12 @@ const COLUMNS: &[Column] = &[
         Kind::Text,
         "The block this accepted share made, 64 hex digits; null for all others.",
     ),
+    Column::new(
+        "solo",
+        Kind::Bool,
+        "Whether the miner mines solo: it is paid for the blocks it makes, and its shares count in \
+         no window. Null is no.",
+    ),
 ];
 
 impl Stream for Shares {
@@ -129,6 +135,9 @@ pub struct Share {
     /// 64 hex digits; the block it made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block_hash: Option<String>,
+    /// `Some(true)` of a miner who mines solo; rows of before the column existed have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub solo: Option<bool>,
 }
 
 impl Record for Share {

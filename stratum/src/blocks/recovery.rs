@@ -98,7 +98,7 @@ impl BlockWatcher {
             network_difficulty: i128::try_from(block.network_difficulty).unwrap_or(i128::MAX),
             reward_atomic: i128::try_from(block.reward_atomic).ok(),
             reason: None,
-            terms: self.terms.clone(),
+            terms: self.terms_of(block.solo),
         };
         let key = BlockKey {
             height: block.height,

@@ -41,6 +41,8 @@ pub(crate) struct BlockWatcher {
     pub(crate) wallet: String,
     /// On which terms a block is paid whose own row is lost.
     pub(crate) terms: PayoutTerms,
+    /// The same of one that was mined solo.
+    pub(crate) solo_terms: PayoutTerms,
     pub(crate) blocks: SharedOpenBlocks,
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) facts: Arc<dyn Facts>,
@@ -105,8 +107,9 @@ impl BlockWatcher {
             None => Err(DecisionError::NoSuchBlock),
             Some((key, mut entry)) => {
                 if verdict == Verdict::Confirm {
-                    self.blocks.lock().confirm(&key, self.terms.clone());
-                    entry.row.terms = self.terms.clone();
+                    let terms = self.terms_of(entry.row.terms.solo == Some(true));
+                    self.blocks.lock().confirm(&key, terms.clone());
+                    entry.row.terms = terms;
                 }
                 let (stage, reason) = match verdict {
                     Verdict::Confirm => (BlockStage::Candidate, "confirmed by the operator"),
@@ -123,6 +126,14 @@ impl BlockWatcher {
         };
         // Whoever asked may have gone; the row says it as well.
         let _ = answer.send(decided);
+    }
+
+    /// The terms of a block whose own row is lost, by whether it was mined solo.
+    pub(super) fn terms_of(&self, solo: bool) -> PayoutTerms {
+        match solo {
+            true => self.solo_terms.clone(),
+            false => self.terms.clone(),
+        }
     }
 
     /// Reads what earlier processes wrote, for as long as it takes.
@@ -210,8 +221,12 @@ impl BlockWatcher {
             return true;
         };
         let terms = match stage {
-            // Nobody is paid for it, so that no window is frozen.
-            BlockStage::Unproven | BlockStage::Rejected => PayoutTerms::default(),
+            // Nobody is paid for it, so that no window is frozen. How it was mined is said all the
+            // same: the operator's word may come after a restart.
+            BlockStage::Unproven | BlockStage::Rejected => PayoutTerms {
+                solo: entry.row.terms.solo,
+                ..PayoutTerms::default()
+            },
             _ => entry.row.terms.clone(),
         };
         let row = Block {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
-use super::Hash;
+use super::{Extranonce, Hash};
 use crate::keccak::keccak256;
 
 /// Heights to be searched, both included.
@@ -38,6 +38,17 @@ pub struct TaggedBlock {
     pub reward_atomic: u128,
     /// Whether it is this pool's.
     pub proof: TagProof,
+    /// Whether the miner mines solo that found it.
+    pub solo: bool,
+}
+
+/// What a coinbase says of the pool that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundTag {
+    /// Whether it is this pool's.
+    pub proof: TagProof,
+    /// What the extranonce before the tag says.
+    pub solo: bool,
 }
 
 /// Whether a tagged block was made by a holder of the pool's key.
@@ -186,13 +197,15 @@ impl CoinbaseTag {
     }
 
     /// What the free bytes of a coinbase on this parent say of this pool; `None` when they do not
-    /// name it. `payments` gives the bytes that were proven, by where the tag begins.
+    /// name it. `payments` gives the bytes that were proven, by where the tag begins; `gap` bytes
+    /// lie between it and the extranonce.
     pub fn find<'a>(
         &self,
         free: &[u8],
+        gap: usize,
         parent: &Hash,
         payments: impl Fn(usize) -> Option<&'a [u8]>,
-    ) -> Option<TagProof> {
+    ) -> Option<FoundTag> {
         let named: Vec<usize> = free
             .windows(Self::NAME_LEN)
             .enumerate()
@@ -200,19 +213,26 @@ impl CoinbaseTag {
             .map(|(at, _)| at)
             .take(MAX_COPIES)
             .collect();
-        if named.is_empty() {
-            return None;
-        }
+        let first = *named.first()?;
         let is_proven = |at: usize| {
             let written = free.get(at + Self::NAME_LEN..at + Self::LEN)?;
             let proof = self.proof(parent, payments(at)?)?;
             (written == proof).then_some(())
         };
-        if named.into_iter().any(|at| is_proven(at).is_some()) {
-            Some(TagProof::Proven)
-        } else {
-            Some(TagProof::Unproven)
-        }
+        let proven = named.into_iter().find(|at| is_proven(*at).is_some());
+        let extranonce = || {
+            let end = proven.unwrap_or(first).checked_sub(gap)?;
+            free.get(end.checked_sub(Extranonce::LEN)?..end)?
+                .try_into()
+                .ok()
+        };
+        Some(FoundTag {
+            proof: match proven {
+                Some(_) => TagProof::Proven,
+                None => TagProof::Unproven,
+            },
+            solo: extranonce().is_some_and(Extranonce::is_solo),
+        })
     }
 
     fn proof(&self, parent: &Hash, payments: &[u8]) -> Option<[u8; Self::PROOF_LEN]> {
@@ -238,7 +258,8 @@ mod tests {
     }
 
     fn found(tag: &CoinbaseTag, free: &[u8], parent: u8, payments: &[u8]) -> Option<TagProof> {
-        tag.find(free, &[parent; 32], |_| Some(payments))
+        tag.find(free, 0, &[parent; 32], |_| Some(payments))
+            .map(|found| found.proof)
     }
 
     #[test]
@@ -264,6 +285,34 @@ mod tests {
         assert_eq!(found(&tag(1), cut, 2, b"pays us"), unproven, "cut short");
         let other = CoinbaseTag::new("other", "wallet", Some(CoinbaseKey::new([1; 32])));
         assert_eq!(found(&other, &free, 2, b"pays us"), None);
+    }
+
+    #[test]
+    fn the_extranonce_before_the_proven_tag_tells_who_mined_it() {
+        let tag = tag(1);
+        for (solo, gap) in [(true, 0), (false, 0), (true, 1), (false, 1)] {
+            let extranonce = |solo| Extranonce {
+                instance: 7,
+                connection: Extranonce::connection(u32::MAX, solo),
+                job: u32::MAX,
+            };
+            let copied = CoinbaseTag::new("main", "wallet", None).bytes(&[2; 32], b"pays us");
+            // A copy of the name with another extranonce says nothing beside the proven one.
+            let free = [
+                extranonce(!solo).bytes().as_slice(),
+                &copied,
+                &extranonce(solo).bytes(),
+                &[9; 1][..gap],
+                &tag.bytes(&[2; 32], b"pays us"),
+            ]
+            .concat();
+            let found = tag.find(&free, gap, &[2; 32], |_| Some(b"pays us"));
+            let proof = TagProof::Proven;
+            assert_eq!(found, Some(FoundTag { proof, solo }));
+        }
+        let alone = tag.bytes(&[2; 32], b"pays us");
+        let found = tag.find(&alone, 0, &[2; 32], |_| Some(b"pays us"));
+        assert!(found.is_some_and(|found| !found.solo), "no extranonce");
     }
 
     #[test]

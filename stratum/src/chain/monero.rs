@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::coinbase_tag::{CoinbaseTag, Heights, TaggedBlock};
+use crate::chain::coinbase_tag::{CoinbaseTag, FoundTag, Heights, TaggedBlock};
 use crate::chain::failover::{self, Daemon, FailoverChain};
 use crate::chain::{
     AddressError, Chain, ChainConfig, ChainError, ChainPosition, FoundBlock, Hash, Submitted,
@@ -327,7 +327,7 @@ impl MoneroChain {
                 ChainError::Template(format!("get_block of height {height} has no usable {what}"))
             };
             let blob = hex::decode(&block.blob).map_err(|_| unusable("blob"))?;
-            if let Some(proof) = template::tag_proof(&blob, tag) {
+            if let Some(FoundTag { proof, solo }) = template::found_tag(&blob, tag) {
                 let header = block.block_header;
                 let mut hash: Hash = [0; 32];
                 hex::decode_to_slice(&header.hash, &mut hash).map_err(|_| unusable("hash"))?;
@@ -338,6 +338,7 @@ impl MoneroChain {
                     network_difficulty,
                     reward_atomic: u128::from(header.reward),
                     proof,
+                    solo,
                 });
             }
         }

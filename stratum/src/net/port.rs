@@ -28,6 +28,20 @@ pub struct PortConfig {
     /// Whether every miner here gets NiceHash jobs, with the nonce's last byte fixed.
     #[serde(default)]
     pub nicehash: bool,
+    /// How its miners' blocks are paid.
+    #[serde(default)]
+    pub scheme: PortScheme,
+}
+
+/// How the blocks of a port's miners are paid. On any port a login may ask for solo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortScheme {
+    /// As the pool's blocks are.
+    #[default]
+    Pool,
+    /// To the miner who found it, whose shares count in no window.
+    Solo,
 }
 
 /// A port as its sessions see it, everything decided.
@@ -43,6 +57,8 @@ pub struct Port {
     pub vardiff: vardiff::VardiffSettings,
     /// Whether every miner gets NiceHash jobs.
     pub nicehash: bool,
+    /// Whether every miner mines solo.
+    pub solo: bool,
 }
 
 impl Port {

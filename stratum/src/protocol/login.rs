@@ -1,8 +1,9 @@
 //! `login`: who mines, for whom, with what.
 //!
 //! The user is `wallet`, optionally followed by `.worker` and `+difficulty` in any order, as
-//! miners' guides have taught people for a decade. `rigid` names the worker too and wins, since it
-//! has no other meaning; the password comes last.
+//! miners' guides have taught people for a decade, and with `solo:` before it of one who mines
+//! solo. `rigid` names the worker too and wins, since it has no other meaning; the password comes
+//! last.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,6 +17,8 @@ pub const METHOD: &str = "login";
 pub const MAX_WORKER_CHARS: usize = 64;
 /// The longest agent kept.
 pub const MAX_AGENT_CHARS: usize = 128;
+/// What a miner who wants to mine solo writes before its address.
+pub const SOLO: &str = "solo:";
 /// The worker of a miner that names none.
 pub const DEFAULT_WORKER: &str = "default";
 
@@ -24,6 +27,8 @@ pub const DEFAULT_WORKER: &str = "default";
 pub struct Login {
     /// The wallet address as given, unchecked.
     pub address: String,
+    /// Whether it wants to mine solo.
+    pub solo: bool,
     /// Clean enough for logs, labels and web pages.
     pub worker: String,
     /// The difficulty the miner insists on.
@@ -72,6 +77,7 @@ pub(super) fn parse(params: Value) -> Command {
     let says = |word: &str| agent.to_ascii_lowercase().contains(word);
     Command::Login(Login {
         address: user.address.to_owned(),
+        solo: user.solo,
         worker: clean(worker),
         fixed_difficulty: user.fixed_difficulty.or(options.fixed_difficulty),
         nicehash: options.nicehash || says("nicehash"),
@@ -91,6 +97,7 @@ pub(super) fn parse(params: Value) -> Command {
 
 struct User<'a> {
     address: &'a str,
+    solo: bool,
     worker: Option<&'a str>,
     fixed_difficulty: Option<u64>,
 }
@@ -98,9 +105,14 @@ struct User<'a> {
 impl<'a> User<'a> {
     fn parse(text: &'a str) -> Self {
         let text = text.trim();
+        let (solo, text) = match text.split_at_checked(SOLO.len()) {
+            Some((word, rest)) if word.eq_ignore_ascii_case(SOLO) => (true, rest.trim_start()),
+            _ => (false, text),
+        };
         let end = text.find(['.', '+']).unwrap_or(text.len());
         let mut user = User {
             address: &text[..end],
+            solo,
             worker: None,
             fixed_difficulty: None,
         };

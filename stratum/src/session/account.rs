@@ -14,12 +14,23 @@ use crate::share::{JobTerms, Outcome};
 pub(crate) struct Account {
     pool: Arc<str>,
     worker_id: Arc<WorkerId>,
+    /// Whether it mines solo.
+    solo: bool,
 }
 
 impl Account {
     /// The account of a worker in a pool.
-    pub(crate) fn new(pool: Arc<str>, worker_id: Arc<WorkerId>) -> Self {
-        Self { pool, worker_id }
+    pub(crate) fn new(pool: Arc<str>, worker_id: Arc<WorkerId>, solo: bool) -> Self {
+        Self {
+            pool,
+            worker_id,
+            solo,
+        }
+    }
+
+    /// Whether it mines solo.
+    pub(crate) fn is_solo(&self) -> bool {
+        self.solo
     }
 
     /// The pool's name.
@@ -49,6 +60,7 @@ impl Account {
             network_difficulty: i128::try_from(terms.network_difficulty).unwrap_or(i128::MAX),
             height: i64::try_from(terms.height).unwrap_or(i64::MAX),
             block_hash: None,
+            solo: self.solo.then_some(true),
         }
     }
 

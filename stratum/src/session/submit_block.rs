@@ -44,7 +44,7 @@ pub(crate) async fn submit(
             .unwrap_or(i128::MAX),
         reward_atomic: i128::try_from(share.template.reward_atomic()).ok(),
         reason,
-        terms: pool.config.terms.clone(),
+        terms: pool.config.terms_of(account.is_solo()),
     };
     let key = BlockKey {
         height: share.template.height(),

@@ -18,7 +18,8 @@ pub const USUAL_NONCE_OFFSET: usize = 39;
 pub struct Extranonce {
     /// Random, one a process start.
     pub instance: u32,
-    /// One a connection.
+    /// One a connection; its highest bit says that the miner mines solo, so that a block whose rows
+    /// a crash cut off still tells whom it pays.
     pub connection: u32,
     /// One a job of the connection.
     pub job: u32,
@@ -27,6 +28,20 @@ pub struct Extranonce {
 impl Extranonce {
     /// How many bytes of a template's reserve it takes.
     pub const LEN: usize = 12;
+
+    const SOLO: u32 = 1 << 31;
+
+    /// What the connection of this number writes.
+    pub fn connection(number: u32, solo: bool) -> u32 {
+        let number = number & !Self::SOLO;
+        if solo { number | Self::SOLO } else { number }
+    }
+
+    /// Whether these bytes are of a miner who mines solo.
+    pub fn is_solo(bytes: &[u8; Self::LEN]) -> bool {
+        let [.., highest, _, _, _, _] = bytes;
+        highest & 0x80 != 0
+    }
 
     /// Its bytes: the three numbers, little-endian.
     pub fn bytes(self) -> [u8; Self::LEN] {

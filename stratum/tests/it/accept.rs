@@ -2,7 +2,7 @@
 //! ports with settings of their own.
 
 use headframe_stratum::StratumConfig;
-use headframe_stratum::net::port::PortConfig;
+use headframe_stratum::net::port::{PortConfig, PortScheme};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -219,6 +219,7 @@ async fn each_port_has_its_own_difficulty() {
         min_difficulty: Some(8),
         max_difficulty: Some(1 << 20),
         nicehash,
+        scheme: PortScheme::Pool,
     };
     let ports = vec![
         port(Some(1024), None, false),
@@ -266,6 +267,7 @@ fn ports_that_cannot_work_are_refused() {
         min_difficulty: None,
         max_difficulty: None,
         nicehash: false,
+        scheme: PortScheme::Solo,
     };
     let refusal = |ports: Vec<PortConfig>| {
         let config = StratumConfig {

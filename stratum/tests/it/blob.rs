@@ -1,9 +1,9 @@
 //! Hashing blobs and blocks: equal to the daemon's, and to an independent implementation's for any
 //! number of transactions.
 
-use headframe_stratum::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag, TagProof};
+use headframe_stratum::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag, FoundTag, TagProof};
 use headframe_stratum::chain::monero::template::{
-    MoneroTemplate, NONCE_OFFSET, TemplateAnswer, tag_proof,
+    MoneroTemplate, NONCE_OFFSET, TemplateAnswer, found_tag,
 };
 use headframe_stratum::chain::{Extranonce, Template, with_nonce};
 use monero::consensus::encode::{deserialize, serialize};
@@ -159,11 +159,22 @@ fn a_tag_proves_its_own_block_alone() {
         job: 3,
     };
     let bytes = template.block(extranonce, [9; 4]).bytes;
-    assert_eq!(tag_proof(&bytes, &tag), Some(TagProof::Proven));
+    for solo in [true, false] {
+        let connection = Extranonce::connection(2, solo);
+        let own = Extranonce {
+            connection,
+            ..extranonce
+        };
+        let found = found_tag(&template.block(own, [9; 4]).bytes, &tag);
+        let proof = TagProof::Proven;
+        assert_eq!(found, Some(FoundTag { proof, solo }));
+    }
+    let proof = |block: &[u8], tag| found_tag(block, tag).map(|found| found.proof);
+    assert_eq!(proof(&bytes, &tag), Some(TagProof::Proven));
     let proof_after = |change: fn(&mut monero::Block)| {
         let mut block: monero::Block = deserialize(&bytes).unwrap();
         change(&mut block);
-        tag_proof(&serialize(&block), &tag)
+        proof(&serialize(&block), &tag)
     };
     assert_eq!(
         proof_after(|block| block.header.nonce += 1),
@@ -179,12 +190,12 @@ fn a_tag_proves_its_own_block_alone() {
     let other_key = proof_after(|block| block.miner_tx.prefix.extra.0[1] ^= 1);
     assert_eq!(other_key, Some(TagProof::Unproven));
     let foreign = CoinbaseTag::new("main", "wallet", Some(CoinbaseKey::new([8; 32])));
-    assert_eq!(tag_proof(&bytes, &foreign), Some(TagProof::Unproven));
+    assert_eq!(proof(&bytes, &foreign), Some(TagProof::Unproven));
     let other_pool = CoinbaseTag::new("other", "wallet", Some(CoinbaseKey::new([7; 32])));
-    assert_eq!(tag_proof(&bytes, &other_pool), None);
+    assert_eq!(proof(&bytes, &other_pool), None);
     let plain = MoneroTemplate::parse(&captured()).unwrap();
     let plain = plain.block(extranonce, [9; 4]).bytes;
-    assert_eq!(tag_proof(&plain, &tag), None);
+    assert_eq!(proof(&plain, &tag), None);
 }
 
 proptest! {

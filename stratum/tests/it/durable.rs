@@ -156,6 +156,7 @@ fn share(worker: &str, number: i64, outcome: &str) -> Share {
         network_difficulty: 1,
         height: number,
         block_hash: None,
+        solo: None,
     }
 }
 

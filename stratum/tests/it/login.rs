@@ -136,3 +136,26 @@ proptest! {
         prop_assert!(login.fixed_difficulty != Some(0));
     }
 }
+
+#[test]
+fn solo_before_the_address_is_no_part_of_it() {
+    for (user, solo, address, worker) in [
+        ("4A.rig", false, "4A", "rig"),
+        ("solo:4A.rig", true, "4A", "rig"),
+        ("SOLO:4A", true, "4A", DEFAULT_WORKER),
+        (" Solo: 4A+50.solo:rig", true, "4A", "solo_rig"),
+        ("solo:", true, "", DEFAULT_WORKER),
+        ("solo", false, "solo", DEFAULT_WORKER),
+        ("solo:solo:4A", true, "solo:4A", DEFAULT_WORKER),
+        ("pool:4A", false, "pool:4A", DEFAULT_WORKER),
+        ("söl:4A", false, "söl:4A", DEFAULT_WORKER),
+        ("", false, "", DEFAULT_WORKER),
+    ] {
+        let login = with_password(user, "x");
+        assert_eq!(
+            (login.solo, login.address.as_str(), login.worker.as_str()),
+            (solo, address, worker),
+            "{user}"
+        );
+    }
+}

@@ -42,6 +42,7 @@ mod server;
 mod session_places;
 mod siege;
 mod simulated;
+mod solo;
 mod tls;
 mod transcript;
 mod tree;

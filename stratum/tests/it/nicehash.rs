@@ -104,6 +104,7 @@ async fn our_miner_obeys_the_fixed_byte_of_a_nicehash_port() {
         min_difficulty: None,
         max_difficulty: None,
         nicehash: true,
+        scheme: Default::default(),
     };
     let stage = Stage::open(
         Scene {

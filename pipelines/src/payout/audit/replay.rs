@@ -9,12 +9,11 @@ use headframe_sinks::{Lake, Snapshot};
 
 use super::AuditedTables;
 use crate::fault::PipelineFault;
-use crate::payout::Scheme;
 use crate::payout::freeze::{self, FoundWindow};
 use crate::payout::lifecycle::{BlockLifecycles, PayoutStep, RowPosition, StepKind, window_of};
-use crate::payout::split;
 use crate::payout::tables::PayoutTables;
 use crate::payout::window_scan::WindowEnd;
+use crate::payout::{Scheme, solo, split};
 
 /// Other terms.
 #[derive(Clone, Copy)]
@@ -172,6 +171,11 @@ impl Comparison {
                 "windows is not complete for them; `headframe audit block` says more",
             ));
         }
+        if due.block.solo {
+            return Ok(Err(
+                "they were mined solo beside the pool's scheme, which no other terms change",
+            ));
+        }
         let would = match window_under(tables, shares, due, frozen, policy).await? {
             Ok(window) => window,
             Err(why) => return Ok(Err(why)),
@@ -215,14 +219,10 @@ async fn window_under(
     {
         return Ok(Err(SHARES_GONE));
     }
+    let set = due.block.share_set();
     let end = tables
         .scanner
-        .find_end(
-            shares,
-            &due.block.pool,
-            &due.block.hash,
-            due.block.ingest_time,
-        )
+        .find_end(shares, &set, &due.block.hash, due.block.ingest_time)
         .await?;
     let place = match end {
         WindowEnd::WinningShare(place) | WindowEnd::LastBefore(place) => Some(place),
@@ -236,7 +236,7 @@ async fn window_under(
         ));
     }
     let found = match place {
-        _ if policy.scheme.name() == "solo" && !matches!(end, WindowEnd::WinningShare(_)) => {
+        _ if policy.scheme.name() == solo::NAME && !matches!(end, WindowEnd::WinningShare(_)) => {
             freeze::finder_window(&due.block)
         }
         Some(place) => {
@@ -244,7 +244,7 @@ async fn window_under(
                 .scanner
                 .scan(
                     shares,
-                    &due.block.pool,
+                    &set,
                     place,
                     policy.scheme,
                     window_of(policy.window_milli),

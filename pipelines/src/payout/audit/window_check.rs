@@ -10,9 +10,9 @@ use super::{AuditReport, BlockRows, NO_SHARES, files, grouped};
 use crate::fault::PipelineFault;
 use crate::payout::freeze::{self, FoundWindow};
 use crate::payout::lifecycle::{BlockTerms, PayoutStep, RowPosition};
-use crate::payout::merkle;
 use crate::payout::tables::PayoutTables;
 use crate::payout::window_scan::WindowEnd;
+use crate::payout::{ShareSet, merkle, solo};
 use crate::signature;
 
 /// The root is that of the rows, the signature that of the statement, the terms those of the block.
@@ -127,6 +127,7 @@ pub(super) async fn check_window(
         check_amounts(due, &paid, frozen, stated, report);
         return Ok(());
     }
+    check_set(tables, &shares, due, report).await?;
     let found = match recompute(tables, &shares, due).await {
         Ok(Some(found)) => found,
         Ok(None) => {
@@ -141,6 +142,37 @@ pub(super) async fn check_window(
         }
     };
     compare_found(&shares, due, (&paid, frozen), &found, stated, report).await;
+    Ok(())
+}
+
+/// The share that made the block says what the block says of solo mining: otherwise somebody else
+/// is paid than who mined it.
+async fn check_set(
+    tables: &PayoutTables,
+    shares: &Snapshot,
+    due: &PayoutStep,
+    report: &mut AuditReport,
+) -> Result<(), PipelineFault> {
+    let (block, set) = (&due.block, due.block.share_set());
+    let other = ShareSet {
+        solo: !set.solo,
+        ..set
+    };
+    let end = tables
+        .scanner
+        .find_end(shares, &other, &block.hash, block.ingest_time)
+        .await?;
+    if let WindowEnd::WinningShare(place) = end {
+        let word = |solo: bool| match solo {
+            true => "mined solo",
+            false => "not mined solo",
+        };
+        report.add_difference(format!(
+            "blocks: the block is {} by its row, and {} by the share at {place:?} that made it",
+            word(block.solo),
+            word(other.solo)
+        ));
+    }
     Ok(())
 }
 
@@ -244,20 +276,21 @@ async fn recompute(
     let Some(paid) = block.paid() else {
         return Ok(None);
     };
+    let set = block.share_set();
     let end = tables
         .scanner
-        .find_end(shares, &block.pool, &block.hash, block.ingest_time)
+        .find_end(shares, &set, &block.hash, block.ingest_time)
         .await?;
     Ok(match end {
         WindowEnd::Unknown => None,
-        WindowEnd::LastBefore(_) | WindowEnd::NoShares if paid.scheme.name() == "solo" => {
+        WindowEnd::LastBefore(_) | WindowEnd::NoShares if paid.scheme.name() == solo::NAME => {
             Some(freeze::finder_window(block))
         }
         WindowEnd::NoShares => Some(FoundWindow::default()),
         WindowEnd::WinningShare(place) | WindowEnd::LastBefore(place) => Some(
             tables
                 .scanner
-                .scan(shares, &block.pool, place, paid.scheme, paid.window())
+                .scan(shares, &set, place, paid.scheme, paid.window())
                 .await?,
         ),
     })

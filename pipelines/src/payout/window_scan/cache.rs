@@ -12,6 +12,7 @@ use super::group_sums::{GroupSums, sum_rows};
 use super::locked;
 use super::miner_ids::MinerIds;
 use super::work::WorkCounter;
+use crate::payout::ShareSet;
 
 /// Sums of one miner in one row group that are remembered, 32 bytes each; beyond that row groups
 /// are read again each time.
@@ -19,8 +20,8 @@ const MAX_SUMS: usize = 1 << 21;
 /// Names that are remembered before all is forgotten, so that miners of years ago do not stay.
 const MAX_NAMES: usize = 1 << 20;
 
-/// A pool, a file and a row group's place in it.
-type PoolGroup = (String, String, usize);
+/// A set of shares, a file and a row group's place in it.
+type SetGroup = (ShareSet, String, usize);
 
 /// Something, and the last search that used it.
 type Used<T> = (u64, Arc<T>);
@@ -34,7 +35,7 @@ pub struct ScanCache {
     /// Counts the searches, to know what the last one used.
     round: AtomicU64,
     groups: Mutex<HashMap<String, Used<Vec<RowGroup>>>>,
-    group_sums: Mutex<HashMap<PoolGroup, Used<GroupSums>>>,
+    group_sums: Mutex<HashMap<SetGroup, Used<GroupSums>>>,
     /// Between which the hashes of blocks in a file lie.
     blocks: Mutex<HashMap<String, TextBounds>>,
 }
@@ -46,11 +47,11 @@ impl ScanCache {
         locked(&self.names).len() > MAX_NAMES
     }
 
-    /// A search for a window of this pool has ended: what it did not use will hardly be wanted
+    /// A search for a window of this set has ended: what it did not use will hardly be wanted
     /// again.
-    pub fn end_scan(&self, pool: &str) {
+    pub fn end_scan(&self, set: &ShareSet) {
         let round = self.round.load(Ordering::Relaxed);
-        locked(&self.group_sums).retain(|(of, ..), (used, _)| of != pool || *used == round);
+        locked(&self.group_sums).retain(|(of, ..), (used, _)| of != set || *used == round);
         locked(&self.groups).retain(|_, (used, _)| *used == round);
     }
 
@@ -70,24 +71,20 @@ impl ScanCache {
         Ok(groups)
     }
 
-    /// What the shares of a pool in a row group add up to.
+    /// What the shares of a set in a row group add up to.
     pub async fn sums_of(
         &self,
         group: &RowGroup,
-        pool: &str,
+        set: &ShareSet,
         work: &WorkCounter,
     ) -> Result<Arc<GroupSums>, SinkError> {
         let round = self.round.load(Ordering::Relaxed);
-        let part = (
-            pool.to_owned(),
-            group.file().add.path.clone(),
-            group.index(),
-        );
+        let part = (set.clone(), group.file().add.path.clone(), group.index());
         if let Some((used, sums)) = locked(&self.group_sums).get_mut(&part) {
             *used = round;
             return Ok(sums.clone());
         }
-        let sums = Arc::new(sum_rows(group, 0..group.rows(), pool, &self.names, work).await?);
+        let sums = Arc::new(sum_rows(group, 0..group.rows(), set, &self.names, work).await?);
         let mut group_sums = locked(&self.group_sums);
         let held: usize = group_sums.values().map(|(_, sums)| sums.sums.len()).sum();
         if held + sums.sums.len() <= MAX_SUMS {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use arrow::array::{Array, AsArray, DictionaryArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, BooleanArray, DictionaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type};
 use futures::TryStreamExt;
 use headframe_sinks::BATCH_ROWS;
@@ -12,6 +12,7 @@ use headframe_sinks::{RowGroup, SinkError};
 use super::miner_ids::{MinerIds, same};
 use super::work::WorkCounter;
 use super::{Weights, column_error, locked};
+use crate::payout::ShareSet;
 
 /// What shares add up to.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ pub struct GroupSums {
 pub struct Total {
     /// The sum of the weights, at most `u128::MAX`.
     pub weight: u128,
-    /// Accepted shares of the pool.
+    /// Accepted shares of the set.
     pub shares: u64,
     /// Whether any of them made a block.
     pub has_blocks: bool,
@@ -46,11 +47,11 @@ impl Total {
     }
 }
 
-/// Adds up the accepted shares that a pool has in some rows of a row group.
+/// Adds up the accepted shares of a set in some rows of a row group.
 pub async fn sum_rows(
     group: &RowGroup,
     rows: Range<usize>,
-    pool: &str,
+    set: &ShareSet,
     names: &Mutex<MinerIds>,
     work: &WorkCounter,
 ) -> Result<GroupSums, SinkError> {
@@ -59,7 +60,8 @@ pub async fn sum_rows(
         group.only_text("pool"),
         group.only_decimal("network_difficulty"),
     );
-    if pools.is_some_and(|only| only != pool) {
+    let has_solo = !group.is_void("solo");
+    if pools.is_some_and(|only| only != set.pool) || (set.solo && !has_solo) {
         return Ok(GroupSums::default());
     }
     work.sum(rows.len());
@@ -67,6 +69,7 @@ pub async fn sum_rows(
     columns.extend(pools.is_none().then_some("pool"));
     columns.extend(network.is_none().then_some("network_difficulty"));
     columns.extend((!group.is_void("block_hash")).then_some("block_hash"));
+    columns.extend(has_solo.then_some("solo"));
     let mut adding = SumBuilder {
         names,
         network,
@@ -78,7 +81,7 @@ pub async fn sum_rows(
     let mut batches = group.read_rows(&columns, rows)?;
     let mut aligned = true;
     while let Some(batch) = batches.try_next().await? {
-        let total = adding.add(&batch, pool)?;
+        let total = adding.add(&batch, set)?;
         adding.sums.chunks.push(total);
         adding.sums.total.add(total);
         // Only the last one may be shorter.
@@ -106,7 +109,7 @@ struct SumBuilder<'a> {
 }
 
 impl SumBuilder<'_> {
-    fn add(&mut self, batch: &RecordBatch, pool: &str) -> Result<Total, SinkError> {
+    fn add(&mut self, batch: &RecordBatch, set: &ShareSet) -> Result<Total, SinkError> {
         let (miners, outcomes) = (
             dictionary_column(batch, "miner")?,
             dictionary_column(batch, "outcome")?,
@@ -142,8 +145,9 @@ impl SumBuilder<'_> {
             .get_or_insert_with(|| (values.clone(), vec![(0, 0); values.len()]));
         let (accepted, of_pool) = (
             matches_text(outcomes, "accepted"),
-            pools.map(|pools| (pools.keys().values(), matches_text(pools, pool))),
+            pools.map(|pools| (pools.keys().values(), matches_text(pools, &set.pool))),
         );
+        let solos = solo_column(batch)?;
         let is = |kept: &[bool], key: i32| kept.get(key as usize).copied().unwrap_or(false);
         let (miner_keys, outcome_keys) = (miners.keys().values(), outcomes.keys().values());
         // A rejected row has no verdict, and none of the others matters then.
@@ -157,7 +161,8 @@ impl SumBuilder<'_> {
                 && of_pool
                     .as_ref()
                     .is_none_or(|(keys, of_pool)| is(of_pool, keys[row]))
-                && nulls.is_none_or(|nulls| nulls.is_valid(row));
+                && nulls.is_none_or(|nulls| nulls.is_valid(row))
+                && is_solo(solos, row) == set.solo;
             if !counts {
                 continue;
             }
@@ -204,6 +209,21 @@ pub fn dictionary_column<'a>(
     column
         .filter(|column| column.values().as_string_opt::<i32>().is_some())
         .ok_or_else(|| column_error(batch, name))
+}
+
+/// Which shares were mined solo; `None` where no row says so. Files of before that column existed
+/// lack it.
+pub fn solo_column(batch: &RecordBatch) -> Result<Option<&BooleanArray>, SinkError> {
+    let Some(column) = batch.column_by_name("solo") else {
+        return Ok(None);
+    };
+    let solos = column.as_boolean_opt();
+    solos.map(Some).ok_or_else(|| column_error(batch, "solo"))
+}
+
+/// Whether the share of a row was mined solo; null is no.
+pub fn is_solo(solos: Option<&BooleanArray>, row: usize) -> bool {
+    solos.is_some_and(|solos| solos.is_valid(row) && solos.value(row))
 }
 
 /// Which values of a dictionary are this text.

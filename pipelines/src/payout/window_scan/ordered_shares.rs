@@ -1,4 +1,4 @@
-//! The accepted shares of a pool in a segment of row groups, in the order of their places.
+//! The accepted shares of a set in a segment of row groups, in the order of their places.
 
 use std::ops::Range;
 
@@ -9,12 +9,12 @@ use arrow::array::{
 use futures::TryStreamExt;
 use headframe_sinks::{RowGroup, SinkError};
 
-use super::group_sums::{dictionary_column, matches_text};
+use super::group_sums::{dictionary_column, is_solo, matches_text, solo_column};
 use super::miner_ids::{DictionaryIds, MinerIds};
 use super::work::WorkCounter;
 use super::{column_error, hashes, wide};
-use crate::payout::ShareWork;
 use crate::payout::lifecycle::RowPosition;
+use crate::payout::{ShareSet, ShareWork};
 
 /// What a share must satisfy to be kept.
 pub struct Candidate {
@@ -39,21 +39,21 @@ pub struct OrderedShares {
     rows: Vec<Row>,
 }
 
-/// Reads the accepted shares of a pool that the caller wants to keep.
+/// Reads the accepted shares of a set that the caller wants to keep.
 pub async fn read_shares(
     groups: &[RowGroup],
-    pool: &str,
+    set: &ShareSet,
     work: &WorkCounter,
     keep: impl Fn(&Candidate) -> bool,
 ) -> Result<OrderedShares, SinkError> {
-    read_share_rows(groups, None, pool, work, keep).await
+    read_share_rows(groups, None, set, work, keep).await
 }
 
 /// The same of some rows of each row group.
 pub async fn read_share_rows(
     groups: &[RowGroup],
     rows: Option<Range<usize>>,
-    pool: &str,
+    set: &ShareSet,
     work: &WorkCounter,
     keep: impl Fn(&Candidate) -> bool,
 ) -> Result<OrderedShares, SinkError> {
@@ -67,6 +67,7 @@ pub async fn read_share_rows(
         "difficulty",
         "network_difficulty",
         "block_hash",
+        "solo",
     ];
     let mut ordered = OrderedShares::default();
     for group in groups {
@@ -75,7 +76,7 @@ pub async fn read_share_rows(
         let mut seen = DictionaryIds::default();
         let mut batches = group.read_rows(&columns, rows)?;
         while let Some(batch) = batches.try_next().await? {
-            ordered.add(&batch, pool, &mut seen, &keep)?;
+            ordered.add(&batch, set, &mut seen, &keep)?;
         }
     }
     if !ordered.rows.is_sorted_by_key(|row| row.place) {
@@ -172,7 +173,7 @@ impl OrderedShares {
     fn add(
         &mut self,
         batch: &RecordBatch,
-        pool: &str,
+        set: &ShareSet,
         seen: &mut DictionaryIds,
         keep: &impl Fn(&Candidate) -> bool,
     ) -> Result<(), SinkError> {
@@ -193,8 +194,9 @@ impl OrderedShares {
             .column_by_name("block_hash")
             .map(|_| dictionary_column(batch, "block_hash"))
             .transpose()?;
+        let solos = solo_column(batch)?;
         let (of_pool, accepted) = (
-            matches_text(pools, pool),
+            matches_text(pools, &set.pool),
             matches_text(outcomes, "accepted"),
         );
         let numbers = seen.numbers(&mut self.names, miners.values().as_string());
@@ -203,6 +205,9 @@ impl OrderedShares {
                 key.and_then(|key| kept.get(key).copied()).unwrap_or(false)
             };
             if !is(&accepted, outcomes.key(row)) || !is(&of_pool, pools.key(row)) {
+                continue;
+            }
+            if is_solo(solos, row) != set.solo {
                 continue;
             }
             let block = blocks.and_then(|blocks| {

@@ -9,7 +9,7 @@ use super::group_sums::Total;
 use super::walk::Segment;
 use super::{AHEAD, WindowScanner, may_have_blocks};
 use crate::payout::lifecycle::RowPosition;
-use crate::payout::{Scheme, ShareWork, WalkStep};
+use crate::payout::{Scheme, ShareSet, ShareWork, WalkStep};
 
 /// Behind every share.
 const NEWEST: RowPosition = RowPosition {
@@ -20,12 +20,12 @@ const NEWEST: RowPosition = RowPosition {
 const AT_ONCE: usize = 1;
 
 impl WindowScanner {
-    /// Remembers what a block of this pool would want if it were found now. It changes no answer,
+    /// Remembers what a block of this set would want if it were found now. It changes no answer,
     /// only how much of it must be read; whoever drops it loses nothing that was read.
     pub async fn read_ahead(
         &self,
         shares: &Snapshot,
-        pool: &str,
+        set: &ShareSet,
         scheme: &dyn Scheme,
         wanted: u128,
     ) -> Result<(), SinkError> {
@@ -38,7 +38,7 @@ impl WindowScanner {
             is_block: true,
         };
         if let WalkStep::Take(_) = walk.take_share(&winning_share) {
-            let mut segments = Box::pin(self.segments(cache, shares, pool, NEWEST, AT_ONCE));
+            let mut segments = Box::pin(self.segments(cache, shares, set, NEWEST, AT_ONCE));
             while let Some(segment) = segments.try_next().await? {
                 let Segment::Sum(_, group_sums) = segment else {
                     break;
@@ -50,7 +50,7 @@ impl WindowScanner {
                 }
             }
         }
-        cache.end_scan(pool);
+        cache.end_scan(set);
         read_block_bounds(cache, shares).await
     }
 }

@@ -13,7 +13,7 @@ use super::work::WorkCounter;
 use super::{END_ROWS, locked};
 use crate::payout::freeze::FoundWindow;
 use crate::payout::lifecycle::RowPosition;
-use crate::payout::{SchemeWalk, WalkStep};
+use crate::payout::{SchemeWalk, ShareSet, WalkStep};
 
 /// A segment of row groups, as it was read.
 pub enum Segment {
@@ -38,7 +38,7 @@ pub enum Segment {
 pub struct WindowWalk<'a> {
     cache: &'a ScanCache,
     work: &'a WorkCounter,
-    pool: &'a str,
+    set: &'a ShareSet,
     walk: Box<dyn SchemeWalk>,
     /// Where it begins and ends; its miners are in `sums` until the end.
     found: FoundWindow,
@@ -52,13 +52,13 @@ impl<'a> WindowWalk<'a> {
     pub fn new(
         cache: &'a ScanCache,
         work: &'a WorkCounter,
-        pool: &'a str,
+        set: &'a ShareSet,
         walk: Box<dyn SchemeWalk>,
     ) -> Self {
         Self {
             cache,
             work,
-            pool,
+            set,
             walk,
             found: FoundWindow::default(),
             sums: MinerSums::default(),
@@ -71,7 +71,7 @@ impl<'a> WindowWalk<'a> {
         // Where the oldest shares that count were only added up, that segment tells where the
         // window begins.
         if let Some((groups, rows)) = self.oldest.take() {
-            self.found.edge = first_place(&groups, rows, self.pool, self.work).await?;
+            self.found.edge = first_place(&groups, rows, self.set, self.work).await?;
         }
         Ok(FoundWindow {
             window: self.sums.window(&locked(&self.cache.names)),
@@ -122,7 +122,7 @@ impl<'a> WindowWalk<'a> {
             }
             _ => {
                 let shares =
-                    ordered_shares::read_share_rows(&groups, rows, self.pool, self.work, |_| true);
+                    ordered_shares::read_share_rows(&groups, rows, self.set, self.work, |_| true);
                 Ok(self.walk_rows(&shares.await?))
             }
         }
@@ -159,7 +159,7 @@ impl<'a> WindowWalk<'a> {
                 &ordered_shares::read_share_rows(
                     std::slice::from_ref(group),
                     Some(rows),
-                    self.pool,
+                    self.set,
                     self.work,
                     |_| true,
                 )
@@ -179,7 +179,7 @@ impl<'a> WindowWalk<'a> {
         rows: Option<Range<usize>>,
     ) -> Result<(), SinkError> {
         if let Some(rows) = rows {
-            let sums = sum_rows(group, rows, self.pool, &self.cache.names, self.work);
+            let sums = sum_rows(group, rows, self.set, &self.cache.names, self.work);
             self.sums.add_all(&sums.await?);
         }
         Ok(())
@@ -210,14 +210,14 @@ impl<'a> WindowWalk<'a> {
     }
 }
 
-/// The place of the oldest share of the pool in row groups, or in some rows of a single one.
+/// The place of the oldest share of the set in row groups, or in some rows of a single one.
 async fn first_place(
     groups: &[RowGroup],
     rows: Option<Range<usize>>,
-    pool: &str,
+    set: &ShareSet,
     work: &WorkCounter,
 ) -> Result<Option<RowPosition>, SinkError> {
-    let read = |groups, rows| ordered_shares::read_share_rows(groups, rows, pool, work, |_| true);
+    let read = |groups, rows| ordered_shares::read_share_rows(groups, rows, set, work, |_| true);
     let [group] = groups else {
         return Ok(read(groups, rows).await?.first());
     };

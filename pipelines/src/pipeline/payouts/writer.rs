@@ -13,6 +13,7 @@ use headframe_sinks::Snapshot;
 use crate::fault::PipelineFault;
 use crate::payout::freeze::{self, FoundWindow};
 use crate::payout::lifecycle::{BlockRow, BlockTerms, PayoutStep, RowPosition, StepKind};
+use crate::payout::solo;
 use crate::payout::tables::PayoutTables;
 use crate::payout::window_scan::WindowEnd;
 use crate::pipeline::payouts::wait_until_committed;
@@ -180,9 +181,9 @@ impl<'a> PayoutWriter<'a> {
         block: &BlockRow,
         terms: &BlockTerms,
     ) -> Result<Option<(FoundWindow, Option<String>)>, PipelineFault> {
-        let scanner = &self.tables.scanner;
+        let (scanner, set) = (&self.tables.scanner, block.share_set());
         let end = scanner
-            .find_end(shares, &block.pool, &block.hash, block.ingest_time)
+            .find_end(shares, &set, &block.hash, block.ingest_time)
             .await?;
         let (end, reason) = match end {
             WindowEnd::WinningShare(place) => (Some(place), None),
@@ -194,10 +195,12 @@ impl<'a> PayoutWriter<'a> {
             WindowEnd::Unknown => return Ok(None),
         };
         let found = match end {
-            _ if reason.is_some() && terms.scheme.name() == "solo" => freeze::finder_window(block),
+            _ if reason.is_some() && terms.scheme.name() == solo::NAME => {
+                freeze::finder_window(block)
+            }
             Some(end) => {
                 scanner
-                    .scan(shares, &block.pool, end, terms.scheme, terms.window())
+                    .scan(shares, &set, end, terms.scheme, terms.window())
                     .await?
             }
             None => FoundWindow::default(),

@@ -27,7 +27,22 @@ fn row_of(n: i64, status: &str, scheme: Option<&str>, reward: Option<i128>) -> l
         scheme: scheme.map(str::to_owned),
         window_milli: scheme.map(|_| 2_000),
         fee_bp: scheme.map(|_| 150),
+        solo: false,
     }
+}
+
+#[test]
+fn a_block_that_was_mined_solo_is_paid_on_solo_terms_alone() {
+    let solo = |scheme| lifecycle::BlockRow {
+        solo: true,
+        ..row_of(0, "accepted", Some(scheme), Some(7))
+    };
+    let mut lifecycles = lifecycle::BlockLifecycles::default();
+    assert_eq!(lifecycles.next(&solo("pplns")), []);
+    assert_eq!(lifecycles.next(&solo("prop")), []);
+    assert_eq!(lifecycles.unpaid(), 1, "it is told");
+    assert_eq!(lifecycles.next(&solo("solo")).len(), 2);
+    assert_eq!(lifecycles.unpaid(), 0);
 }
 
 #[test]
@@ -226,6 +241,7 @@ fn reorganisations_of_any_depth_credit_a_reward_once_or_not_at_all() {
                 scheme: Some("solo".to_owned()),
                 window_milli: Some(2_000),
                 fee_bp: Some(150),
+                solo: true,
             };
             let first = !balance.contains_key(&(found.clone(), "seen"));
             balance.entry((found.clone(), "seen")).or_default();

@@ -2,7 +2,7 @@
 
 use headframe_pipelines::payout::lifecycle::{RowPosition, window_of};
 use headframe_pipelines::payout::window_scan::{WindowEnd, WindowScanner};
-use headframe_pipelines::payout::{self, Scheme};
+use headframe_pipelines::payout::{self, Scheme, ShareSet};
 use headframe_schemas::stream::shares::Share;
 use headframe_sinks::BATCH_ROWS;
 use rand::rngs::StdRng;
@@ -52,10 +52,21 @@ async fn a_long_row_group_is_cut_where_the_window_begins_and_then_remembered() {
     for blocks in [1, 130, 1_500, 1_770, 9_999] {
         let wanted = window_of(blocks * 1_000);
         let found = scanner
-            .scan(&snapshot, "main", place, &payout::pplns::Pplns, wanted)
+            .scan(
+                &snapshot,
+                &ShareSet::of_pool("main"),
+                place,
+                &payout::pplns::Pplns,
+                wanted,
+            )
             .await
             .unwrap();
-        let walked = pool.walked(place, &payout::pplns::Pplns, wanted);
+        let walked = pool.walked(
+            &ShareSet::of_pool("main"),
+            place,
+            &payout::pplns::Pplns,
+            wanted,
+        );
         assert_eq!(found.window, walked, "{blocks} blocks");
         let older = pool
             .rows
@@ -69,7 +80,13 @@ async fn a_long_row_group_is_cut_where_the_window_begins_and_then_remembered() {
         );
         assert_eq!(
             WindowScanner::default()
-                .scan(&snapshot, "main", place, &payout::pplns::Pplns, wanted)
+                .scan(
+                    &snapshot,
+                    &ShareSet::of_pool("main"),
+                    place,
+                    &payout::pplns::Pplns,
+                    wanted
+                )
                 .await
                 .unwrap(),
             found
@@ -78,7 +95,13 @@ async fn a_long_row_group_is_cut_where_the_window_begins_and_then_remembered() {
     // The long file may be gone: what was added up in whole is known, as long as the last search
     // wanted it.
     let all = scanner
-        .scan(&snapshot, "main", place, &payout::prop::Prop, 1)
+        .scan(
+            &snapshot,
+            &ShareSet::of_pool("main"),
+            place,
+            &payout::prop::Prop,
+            1,
+        )
         .await
         .unwrap();
     for file in &snapshot.files[..] {
@@ -88,14 +111,26 @@ async fn a_long_row_group_is_cut_where_the_window_begins_and_then_remembered() {
     }
     assert_eq!(
         scanner
-            .scan(&snapshot, "main", place, &payout::prop::Prop, 1)
+            .scan(
+                &snapshot,
+                &ShareSet::of_pool("main"),
+                place,
+                &payout::prop::Prop,
+                1
+            )
             .await
             .unwrap(),
         all
     );
     assert!(
         WindowScanner::default()
-            .scan(&snapshot, "main", place, &payout::prop::Prop, 1)
+            .scan(
+                &snapshot,
+                &ShareSet::of_pool("main"),
+                place,
+                &payout::prop::Prop,
+                1
+            )
             .await
             .is_err()
     );
@@ -136,14 +171,16 @@ async fn a_winning_share_inside_a_long_row_group_costs_few_rows() {
     ] {
         let scanner = WindowScanner::default();
         let end = scanner
-            .find_end(&snapshot, "main", &hash(1), START_US)
+            .find_end(&snapshot, &ShareSet::of_pool("main"), &hash(1), START_US)
             .await;
         assert_eq!(end.unwrap(), WindowEnd::WinningShare(place));
-        let found = scanner.scan(&snapshot, "main", place, scheme, wanted).await;
+        let found = scanner
+            .scan(&snapshot, &ShareSet::of_pool("main"), place, scheme, wanted)
+            .await;
         let (found, name, work) = (found.unwrap(), scheme.name(), scanner.work());
         assert_eq!(
             found.window,
-            pool.walked(place, scheme, wanted),
+            pool.walked(&ShareSet::of_pool("main"), place, scheme, wanted),
             "{name} {wanted}"
         );
         let most = one_by_one + FEW;
@@ -176,18 +213,18 @@ async fn a_window_that_was_read_ahead_is_not_read_again() {
     let before = pool.snapshot().await;
     for scheme in payout::ALL {
         scanner
-            .read_ahead(&before, "main", *scheme, whole)
+            .read_ahead(&before, &ShareSet::of_pool("main"), *scheme, whole)
             .await
             .unwrap();
     }
     scanner
-        .read_ahead(&before, "main", pplns, whole)
+        .read_ahead(&before, &ShareSet::of_pool("main"), pplns, whole)
         .await
         .unwrap();
     let read = scanner.work();
     assert_eq!((read.walked, read.searched), (0, 0), "it only adds up");
     scanner
-        .read_ahead(&before, "main", pplns, whole)
+        .read_ahead(&before, &ShareSet::of_pool("main"), pplns, whole)
         .await
         .unwrap();
     assert_eq!(scanner.work(), read, "nothing new came");
@@ -204,14 +241,19 @@ async fn a_window_that_was_read_ahead_is_not_read_again() {
         std::fs::remove_file(pool.folder.path().join("shares").join(&file.add.path)).unwrap();
     }
     let end = scanner
-        .find_end(&snapshot, "main", &hash(1), START_US)
+        .find_end(&snapshot, &ShareSet::of_pool("main"), &hash(1), START_US)
         .await;
     assert_eq!(end.unwrap(), WindowEnd::WinningShare(place));
-    let found = scanner.scan(&snapshot, "main", place, pplns, whole).await;
-    assert_eq!(found.unwrap().window, pool.walked(place, pplns, whole));
+    let found = scanner
+        .scan(&snapshot, &ShareSet::of_pool("main"), place, pplns, whole)
+        .await;
+    assert_eq!(
+        found.unwrap().window,
+        pool.walked(&ShareSet::of_pool("main"), place, pplns, whole)
+    );
     let cold = WindowScanner::default();
     assert!(
-        cold.scan(&snapshot, "main", place, pplns, whole)
+        cold.scan(&snapshot, &ShareSet::of_pool("main"), place, pplns, whole)
             .await
             .is_err(),
         "who read nothing ahead needs the files"

@@ -1,9 +1,9 @@
 //! Which share a window ends with: the one that made the block, however often it is sent, or the
 //! last one before the block.
 
-use headframe_pipelines::payout;
 use headframe_pipelines::payout::lifecycle::{RowPosition, window_of};
 use headframe_pipelines::payout::window_scan::{PATIENCE_US, WindowEnd, WindowScanner};
+use headframe_pipelines::payout::{self, ShareSet};
 use headframe_schemas::stream::shares::Share;
 
 use super::{Pool, START_US};
@@ -13,11 +13,14 @@ use crate::payouts::{hash, share};
 async fn a_winning_share_that_never_came_is_given_up_after_ten_minutes_and_not_before() {
     let mut pool = Pool::new().await;
     let at = |minutes: i64| START_US + minutes * 60_000_000;
-    pool.commit(&[(
-        at(0),
-        vec![share(0, "a", 5, 10, None), share(1, "b", 5, 10, None)],
-    )])
-    .await;
+    // The newest before the candidate is no share that the pool's scheme is for.
+    let solo = Share {
+        solo: Some(true),
+        ..share(2, "c", 5, 10, None)
+    };
+    let pooled = [share(0, "a", 5, 10, None), share(1, "b", 5, 10, None)];
+    let first = pooled.into_iter().chain([solo]).collect();
+    pool.commit(&[(at(0), first)]).await;
     let of_other = Share {
         pool: "other".to_owned(),
         ..share(2, "c", 5, 10, None)
@@ -30,7 +33,7 @@ async fn a_winning_share_that_never_came_is_given_up_after_ten_minutes_and_not_b
     let ask = async |pool: &Pool, name: &str| {
         let snapshot = pool.snapshot().await;
         WindowScanner::default()
-            .find_end(&snapshot, name, &hash(1), at(2))
+            .find_end(&snapshot, &ShareSet::of_pool(name), &hash(1), at(2))
             .await
             .unwrap()
     };
@@ -90,7 +93,7 @@ async fn a_share_that_is_sent_again_moves_no_window() {
         let snapshot = pool.snapshot().await;
         assert_eq!(
             scanner
-                .find_end(&snapshot, "main", &hash(1), START_US)
+                .find_end(&snapshot, &ShareSet::of_pool("main"), &hash(1), START_US)
                 .await
                 .unwrap(),
             WindowEnd::WinningShare(first)
@@ -98,7 +101,7 @@ async fn a_share_that_is_sent_again_moves_no_window() {
         scanner
             .scan(
                 &snapshot,
-                "main",
+                &ShareSet::of_pool("main"),
                 first,
                 &payout::pplns::Pplns,
                 window_of(1_200),

@@ -23,7 +23,8 @@ pub fn taken_sql() -> String {
          status, min(event_time) AS found_at, max(event_time) AS updated_at, max(CASE WHEN status \
          IN ({TAKEN}) THEN 1 ELSE 0 END) AS taken, last_value(network_difficulty ORDER BY seq, \
          \"row\") AS network_difficulty, last_value(reward_atomic ORDER BY seq, \"row\") AS \
-         reward_atomic, last_value(reason ORDER BY seq, \"row\") AS reason FROM blocks WHERE ($1 \
+         reward_atomic, last_value(reason ORDER BY seq, \"row\") AS reason, \
+         max(CASE WHEN solo THEN 1 ELSE 0 END) = 1 AS solo FROM blocks WHERE ($1 \
          IS NULL OR pool = $1) AND ($2 IS NULL OR miner = $2) GROUP BY hash"
     )
 }
@@ -33,7 +34,7 @@ pub async fn answer(service: &QueryService, page: &BlocksPage) -> Result<Value, 
     let sql = format!(
         "SELECT cursor, pool, hash, height, status, found_at, updated_at, miner, worker, \
          CAST(network_difficulty AS VARCHAR) AS network_difficulty, CAST(reward_atomic AS VARCHAR) \
-         AS reward_atomic, reason FROM ({}) WHERE cursor < $3 ORDER BY cursor DESC LIMIT {}",
+         AS reward_atomic, reason, solo FROM ({}) WHERE cursor < $3 ORDER BY cursor DESC LIMIT {}",
         taken_sql(),
         page.limit + 1
     );

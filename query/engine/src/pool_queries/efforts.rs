@@ -1,5 +1,8 @@
 //! Effort: the work that a pool did for each of its blocks, beside what one costs on average.
 //!
+//! What is mined solo is counted apart: its blocks end no round of the pool's, and its work is in
+//! none.
+//!
 //! Work comes from windows, of ten seconds where a hundred rounds are short and of an hour where
 //! they are long; what a window holds is shared between the rounds that it touches by time.
 
@@ -31,6 +34,8 @@ struct Found {
     /// Seconds since 1970.
     at: f64,
     difficulty: f64,
+    /// Whether it was mined solo.
+    solo: bool,
 }
 
 /// The work of a window.
@@ -39,9 +44,23 @@ struct Window {
     /// Seconds since 1970.
     start: f64,
     work: f64,
+    /// What of it was mined solo.
+    solo_work: f64,
 }
 
-/// `{pools: [{pool, round, mean_10, mean_100, blocks: […]}]}`, blocks newest first.
+impl Window {
+    /// The work of those who mine solo, or of all others.
+    fn work_of(&self, solo: bool) -> f64 {
+        if solo {
+            self.solo_work
+        } else {
+            self.work - self.solo_work
+        }
+    }
+}
+
+/// `{pools: [{pool, round, mean_10, mean_100, blocks: […], solo: {round, …}}]}`, blocks newest
+/// first. `solo` is the same of all who mine solo together, null where nobody has.
 pub async fn answer(service: &QueryService, pool: Option<&str>) -> Result<Value, QueryError> {
     let now = now_s();
     let blocks = blocks(service, pool).await?;
@@ -67,27 +86,33 @@ pub async fn answer(service: &QueryService, pool: Option<&str>) -> Result<Value,
         let found = blocks.get(*name).map_or(&[][..], Vec::as_slice);
         let work = windows.get(*name).map_or(&[][..], Vec::as_slice);
         let difficulty = difficulty.get(*name).copied();
-        let mut answer = efforts(found, work, seconds as f64, now, difficulty);
+        let of = |solo| efforts(found, work, solo, (seconds as f64, now), difficulty);
+        let mut answer = of(false);
         answer["pool"] = json!(name);
+        let has_solo = found.iter().any(|block| block.solo)
+            || work.iter().any(|window| window.solo_work > 0.0);
+        answer["solo"] = if has_solo { of(true) } else { Value::Null };
         answer
     };
     Ok(json!({"pools": names.iter().map(of_pool).collect::<Vec<_>>()}))
 }
 
-/// One pool's answer. `blocks` are newest first, `windows` in any order.
+/// One pool's answer, of what was mined solo or of all else. `blocks` are newest first, `windows`
+/// in any order.
 fn efforts(
     blocks: &[Found],
     windows: &[Window],
-    window_s: f64,
-    now: f64,
+    solo: bool,
+    (window_s, now): (f64, f64),
     difficulty: Option<f64>,
 ) -> Value {
+    let blocks: Vec<&Found> = blocks.iter().filter(|block| block.solo == solo).collect();
     let between = |from: f64, to: f64| -> f64 {
         let part = |window: &Window| {
             let from = from.max(window.start);
             let to = to.min((window.start + window_s).min(now));
             let length = (now - window.start).clamp(1.0, window_s);
-            window.work * ((to - from) / length).clamp(0.0, 1.0)
+            window.work_of(solo) * ((to - from) / length).clamp(0.0, 1.0)
         };
         windows.iter().map(part).sum()
     };
@@ -95,7 +120,7 @@ fn efforts(
     let rounds: Vec<(&Found, f64)> = blocks
         .iter()
         .zip(blocks.iter().skip(1))
-        .map(|(block, before)| (block, between(before.at, block.at)))
+        .map(|(block, before)| (*block, between(before.at, block.at)))
         .take(BLOCKS)
         .collect();
     let mean = |most: usize| {
@@ -129,7 +154,7 @@ async fn blocks(
 ) -> Result<BTreeMap<String, Vec<Found>>, QueryError> {
     let sql = format!(
         "SELECT pool, hash, height, CAST(found_at AS BIGINT) AS found_us, \
-         CAST(network_difficulty AS DOUBLE) AS difficulty FROM ({}) WHERE taken = 1 ORDER BY \
+         CAST(network_difficulty AS DOUBLE) AS difficulty, solo FROM ({}) WHERE taken = 1 ORDER BY \
          cursor DESC LIMIT {MAX_BLOCKS}",
         taken_sql()
     );
@@ -141,9 +166,13 @@ async fn blocks(
             height: row.get("height").and_then(Value::as_i64).unwrap_or(0),
             at: number(Some(&row), "found_us") / 1e6,
             difficulty: number(Some(&row), "difficulty"),
+            solo: row.get("solo") == Some(&Value::Bool(true)),
         };
         let blocks = pools.entry(text("pool").to_owned()).or_default();
-        if blocks.len() <= BLOCKS {
+        let alike = blocks
+            .iter()
+            .filter(|block: &&Found| block.solo == found.solo);
+        if alike.count() <= BLOCKS {
             blocks.push(found);
         }
     }
@@ -158,7 +187,8 @@ async fn windows(
 ) -> Result<BTreeMap<String, Vec<Window>>, QueryError> {
     let sql = format!(
         "SELECT pool, CAST(window_start AS BIGINT) AS start_us, CAST(accepted_difficulty AS \
-         DOUBLE) AS work FROM pool_hashrate_{tier} WHERE window_start >= $1 AND ($2 IS NULL OR \
+         DOUBLE) AS work, CAST(solo_difficulty AS DOUBLE) AS solo_work FROM \
+         pool_hashrate_{tier} WHERE window_start >= $1 AND ($2 IS NULL OR \
          pool = $2)"
     );
     let mut pools: BTreeMap<String, Vec<Window>> = BTreeMap::new();
@@ -167,6 +197,7 @@ async fn windows(
         pools.entry(name.to_owned()).or_default().push(Window {
             start: number(Some(&row), "start_us") / 1e6,
             work: number(Some(&row), "work"),
+            solo_work: number(Some(&row), "solo_work"),
         });
     }
     Ok(pools)
@@ -197,15 +228,24 @@ mod tests {
             height,
             at,
             difficulty: 100.0,
+            solo: false,
+        }
+    }
+
+    fn window(start: f64) -> Window {
+        Window {
+            start,
+            work: 50.0,
+            solo_work: 0.0,
         }
     }
 
     #[test]
     fn work_goes_to_the_round_that_it_was_done_in_by_time() {
-        let windows = [0.0, 10.0, 20.0, 30.0].map(|start| Window { start, work: 50.0 });
+        let windows = [0.0, 10.0, 20.0, 30.0].map(window);
         // Newest first; the oldest one's round began before what is known.
         let blocks = [found(3, 25.0), found(2, 20.0), found(1, 5.0)];
-        let answer = efforts(&blocks, &windows, 10.0, 40.0, Some(150.0));
+        let answer = efforts(&blocks, &windows, false, (10.0, 40.0), Some(150.0));
         assert_eq!(answer["blocks"][0]["effort"], json!(0.25));
         assert_eq!(answer["blocks"][1]["effort"], json!(0.75));
         assert_eq!(answer["blocks"].as_array().map(Vec::len), Some(2));
@@ -215,29 +255,51 @@ mod tests {
     }
 
     #[test]
+    fn what_is_mined_solo_is_in_no_round_of_the_pools_and_has_its_own() {
+        let mut windows = [0.0, 10.0, 20.0, 30.0].map(window);
+        windows[1].solo_work = 40.0;
+        let mut blocks = [
+            found(4, 25.0),
+            found(3, 20.0),
+            found(2, 10.0),
+            found(1, 0.0),
+        ];
+        blocks[1].solo = true;
+        blocks[3].solo = true;
+        let of = |solo| efforts(&blocks, &windows, solo, (10.0, 40.0), Some(100.0));
+        let (pool, solo) = (of(false), of(true));
+        // From 10 to 25 s: ten of the window with solo work, half of the next.
+        assert_eq!(
+            pool["blocks"],
+            json!([{"hash": "4", "height": 4, "effort": 0.35}])
+        );
+        assert_eq!(pool["round"]["work_hashes"], json!(75.0));
+        assert_eq!(
+            solo["blocks"],
+            json!([{"hash": "3", "height": 3, "effort": 0.4}])
+        );
+        assert_eq!(solo["round"]["work_hashes"], json!(0.0));
+    }
+
+    #[test]
     fn a_window_that_is_not_over_holds_work_of_the_time_that_has_passed() {
-        let windows = [Window {
-            start: 30.0,
-            work: 50.0,
-        }];
-        let answer = efforts(&[found(1, 32.5)], &windows, 10.0, 35.0, Some(50.0));
+        let windows = [window(30.0)];
+        let times = (10.0, 35.0);
+        let answer = efforts(&[found(1, 32.5)], &windows, false, times, Some(50.0));
         assert_eq!(answer["round"]["effort"], json!(0.5));
     }
 
     #[test]
     fn a_pool_without_blocks_has_a_round_and_no_mean() {
-        let windows = [Window {
-            start: 0.0,
-            work: 50.0,
-        }];
-        let answer = efforts(&[], &windows, 10.0, 40.0, Some(100.0));
+        let windows = [window(0.0)];
+        let answer = efforts(&[], &windows, false, (10.0, 40.0), Some(100.0));
         assert_eq!(answer["round"]["effort"], json!(0.5));
         assert_eq!(answer["round"]["since"], Value::Null);
         assert_eq!(
             (&answer["mean_10"], &answer["blocks"]),
             (&Value::Null, &json!([]))
         );
-        let unknown = efforts(&[], &windows, 10.0, 40.0, None);
+        let unknown = efforts(&[], &windows, false, (10.0, 40.0), None);
         assert_eq!(unknown["round"]["effort"], Value::Null);
     }
 }

@@ -44,6 +44,10 @@ pub async fn answer(service: &QueryService, miner: &str) -> Result<Value, QueryE
         "hashrate_hs": number(recent, "work") / NOW_S as f64,
         "hashrate_1h_hs": number(hour, "work") / Span::hour(now).seconds,
         "hashrate_24h_hs": number(day, "work") / Span::day(now).seconds,
+        // What of these was mined solo.
+        "solo_hashrate_hs": number(recent, "solo_work") / NOW_S as f64,
+        "solo_hashrate_1h_hs": number(hour, "solo_work") / Span::hour(now).seconds,
+        "solo_hashrate_24h_hs": number(day, "solo_work") / Span::day(now).seconds,
         "shares": verdicts(all),
         "shares_24h": verdicts(day),
         "work_hashes": value(all, "work_hashes"),

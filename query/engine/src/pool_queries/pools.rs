@@ -40,6 +40,10 @@ pub async fn answer(service: &QueryService) -> Result<Value, QueryError> {
             "hashrate_24h_hs": number(day_row, "work") / Span::day(now).seconds,
             "miners": count(now_row, "miners"),
             "workers": count(now_row, "workers"),
+            // What of these was mined solo.
+            "solo_hashrate_hs": number(now_row, "solo_work") / NOW_S as f64,
+            "solo_miners": count(now_row, "solo_miners"),
+            "solo_workers": count(now_row, "solo_workers"),
             "shares_per_s": count(now_row, "accepted") as f64 / NOW_S as f64,
             "shares": verdicts(now_row),
             "shares_24h": verdicts(day_row),
@@ -69,6 +73,8 @@ async fn recent_rows(service: &QueryService) -> Result<Vec<Row>, QueryError> {
          last_seq, last_value(network_difficulty ORDER BY seq) AS network_difficulty FROM {recent} \
          GROUP BY pool, miner, worker) SELECT pool, count(DISTINCT CASE WHEN accepted > 0 THEN \
          miner END) AS miners, sum(CASE WHEN accepted > 0 THEN 1 ELSE 0 END) AS workers, \
+         count(DISTINCT CASE WHEN solo_work > 0 THEN miner END) AS solo_miners, sum(CASE WHEN \
+         solo_work > 0 THEN 1 ELSE 0 END) AS solo_workers, sum(solo_work) AS solo_work, \
          sum(accepted) AS accepted, sum(stale) AS stale, sum(rejected) AS rejected, sum(work) AS \
          work, max(last_share_at) AS last_share_at, max(height) AS height, \
          CAST(last_value(network_difficulty ORDER BY last_seq) AS VARCHAR) AS network_difficulty \

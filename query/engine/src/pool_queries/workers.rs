@@ -44,6 +44,7 @@ pub async fn answer(
             "last_hour": row.get("last_hour"),
             "hashrate_hs": number(now_row, "work") / NOW_S as f64,
             "hashrate_24h_hs": number(Some(row), "work") / day.seconds,
+            "solo_hashrate_24h_hs": number(Some(row), "solo_work") / day.seconds,
             "shares_24h": verdicts(Some(row)),
             "work_24h_hashes": row.get("work_hashes"),
         })

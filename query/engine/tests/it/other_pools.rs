@@ -22,6 +22,7 @@ use crate::scripted::raw_row;
 use crate::server::{config, engines, get};
 
 mod nodejs_pool;
+mod solo;
 
 const CRYPTONOTE: &str = "/api/cryptonote-nodejs-pool";
 
@@ -59,11 +60,13 @@ fn terms() -> PoolTerms {
             fixed_difficulty: None,
             tls: true,
             nicehash: false,
+            solo: false,
         }],
         tls_fingerprint: None,
         scheme: Some("pplns".to_owned()),
         window_milli: Some(2_000),
         fee_bp: Some(90),
+        solo_fee_bp: Some(150),
         payments: Some(PaymentTerms {
             threshold_atomic: "100000000000".to_owned(),
             least_threshold_atomic: "10000000000".to_owned(),
@@ -108,15 +111,22 @@ async fn served() -> Router {
 }
 
 async fn served_with(config: QueryConfig) -> Router {
+    served_of(config, terms(), vec![shares(), blocks()]).await
+}
+
+async fn served_of(
+    config: QueryConfig,
+    terms: PoolTerms,
+    mut sources: Vec<Arc<dyn headframe_query_engine::Source>>,
+) -> Router {
     let config = QueryConfig {
         public_pages: true,
         ..config
     };
-    let mut sources = vec![shares(), blocks()];
     sources.extend(money());
     let services = Services {
         engines: engines(&config, sources),
-        pool_terms: Some(terms()),
+        pool_terms: Some(terms),
         chain_monitor: Some(Arc::new(Chain)),
         payment_service: Some(Arc::new(Notebook::default())),
         ..Services::default()
@@ -201,7 +211,7 @@ async fn the_stats_of_cryptonote_nodejs_pool_have_every_field_in_its_unit() {
             "poolHost": "text",
             "ports": [{"port": 3_333, "difficulty": 10_000, "desc": "text"}],
             "cnAlgorithm": "text", "cnVariant": "whole", "cnBlobType": "whole",
-            "hashrateWindow": 600, "fee": 0.9, "soloFee": 0.9, "networkFee": "number",
+            "hashrateWindow": 600, "fee": 0.9, "soloFee": 1.5, "networkFee": "number",
             "coin": "text", "coinUnits": 1e12, "coinDecimalPlaces": 12,
             "coinDifficultyTarget": 120, "symbol": "text", "depth": 60, "donation": "object",
             "version": "text", "paymentsInterval": 3_600,

@@ -26,8 +26,9 @@ pub(crate) static ROUTE: Route = Route {
     path: "/api/v1/pool/effort",
     permission: Permission::PublicPage,
     doc: "Effort of the present round and of the last hundred blocks of each pool, 1 being what a \
-          block costs on average, with means over 10 and 100; `?pool=` for one. Made at most every \
-          ten seconds.",
+          block costs on average, with means over 10 and 100, without what was mined solo; of that \
+          `solo` has the same, null where there is none. `?pool=` for one. Made at most every ten \
+          seconds.",
     schema: Schema {
         query: &[Param::text("pool", "Only of this pool.")],
         ..Schema::JSON

@@ -57,10 +57,12 @@ pub(super) fn port_difficulty(port: &PortTerms) -> u64 {
 
 /// What a port is for.
 pub(super) fn port_description(port: &PortTerms) -> &'static str {
-    match (port.nicehash, port.fixed_difficulty) {
-        (true, _) => "For rented hashrate",
-        (false, Some(_)) => "Fixed difficulty",
-        (false, None) => "Difficulty follows the miner",
+    match (port.solo, port.nicehash, port.fixed_difficulty) {
+        (true, true, _) => "Solo, for rented hashrate",
+        (true, ..) => "Solo: a block pays its finder",
+        (false, true, _) => "For rented hashrate",
+        (false, false, Some(_)) => "Fixed difficulty",
+        (false, false, None) => "Difficulty follows the miner",
     }
 }
 
@@ -153,7 +155,8 @@ async fn taken_blocks(
     pool: &str,
     effort: &Value,
 ) -> Result<Vec<PoolBlock>, QueryError> {
-    let efforts = effort["blocks"].as_array().into_iter().flatten();
+    let efforts = [&effort["blocks"], &effort["solo"]["blocks"]];
+    let efforts = efforts.into_iter().filter_map(Value::as_array).flatten();
     let efforts: HashMap<&str, f64> = efforts
         .filter_map(|row| Some((row["hash"].as_str()?, row["effort"].as_f64()?)))
         .collect();
@@ -199,6 +202,7 @@ fn block(row: &Value, efforts: &HashMap<&str, f64>) -> PoolBlock {
         status: text("status"),
         reward: row["reward_atomic"].clone(),
         miner: text("miner"),
+        solo: row["solo"] == true,
     }
 }
 
@@ -319,6 +323,11 @@ pub(super) fn shortened(name: &str) -> String {
 /// Part of the reward that the pool keeps, percent.
 pub(super) fn fee_percent(terms: &PoolTerms) -> f64 {
     terms.fee_bp.unwrap_or(0) as f64 / 100.0
+}
+
+/// The same of a block that was mined solo.
+pub(super) fn solo_fee_percent(terms: &PoolTerms) -> f64 {
+    terms.solo_fee_bp.unwrap_or(0) as f64 / 100.0
 }
 
 /// The host that the visitor asked, without its port.

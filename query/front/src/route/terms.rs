@@ -18,8 +18,8 @@ pub(crate) static ROUTE: Route = Route {
     method: Method::GET,
     path: "/api/v1/pool/terms",
     permission: Permission::PublicPage,
-    doc: "Ports with their difficulty and TLS fingerprint, fee, scheme, threshold and interval of \
-          payments, and the chain's symbol, decimals and times.",
+    doc: "Ports with their difficulty, TLS fingerprint and whether they are solo, fees, scheme, \
+          threshold and interval of payments, and the chain's symbol, decimals and times.",
     schema: Schema::JSON,
     handler: Handler::Front(|| get(terms)),
 };

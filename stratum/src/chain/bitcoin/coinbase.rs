@@ -16,6 +16,8 @@ const MAX_SCRIPT: usize = 100;
 const VERSION: u32 = 2;
 /// Not final, so that the lock time below counts and no two coinbases are ever the same (BIP 54).
 const SEQUENCE: u32 = 0xffff_fffe;
+/// Bytes between the extranonce and the tag: the opcode that pushes it.
+pub const TAG_GAP: usize = 1;
 /// The only item of the coinbase's witness; the witness commitment hashes it in.
 pub const WITNESS_RESERVED: Hash = [0; 32];
 

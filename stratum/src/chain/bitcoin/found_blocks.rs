@@ -6,11 +6,11 @@ use serde_json::json;
 use std::time::Duration;
 
 use super::BitcoinChain;
-use super::coinbase::ChainCoinbase;
+use super::coinbase::{ChainCoinbase, TAG_GAP};
 use super::schedule_check::block_hash;
 use super::sha256d::{from_printed, reversed};
 use super::target;
-use crate::chain::coinbase_tag::{CoinbaseTag, Heights, TaggedBlock};
+use crate::chain::coinbase_tag::{CoinbaseTag, FoundTag, Heights, TaggedBlock};
 use crate::chain::{ChainError, ChainPosition, FoundBlock, Hash, Submitted};
 
 /// How often a block is offered to a node that does not answer.
@@ -162,7 +162,9 @@ impl BitcoinChain {
         let bytes = hex::decode(bytes).map_err(|_| unusable("coinbase"))?;
         let coinbase = ChainCoinbase::read(&bytes).ok_or_else(|| unusable("coinbase"))?;
         let parent = from_printed(&block.previousblockhash).unwrap_or_default();
-        let Some(proof) = tag.find(coinbase.script, &parent, |_| Some(coinbase.outputs)) else {
+        let outputs = |_| Some(coinbase.outputs);
+        let Some(FoundTag { proof, solo }) = tag.find(coinbase.script, TAG_GAP, &parent, outputs)
+        else {
             return Ok(None);
         };
         let reward = self.reward.script();
@@ -181,6 +183,7 @@ impl BitcoinChain {
             network_difficulty: target.difficulty(),
             reward_atomic: coinbase.value_to(|_| true),
             proof,
+            solo,
         }))
     }
 

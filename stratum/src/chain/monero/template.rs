@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::tree;
-use crate::chain::coinbase_tag::{CoinbaseTag, TagProof};
+use crate::chain::coinbase_tag::{CoinbaseTag, FoundTag};
 use crate::chain::{ChainError, Extranonce, FoundBlock, Hash, Template};
 use crate::keccak::keccak256;
 use crate::work::difficulty::meets;
@@ -220,7 +220,7 @@ impl Template for MoneroTemplate {
 /// What a whole block says of the pool with this tag; `None` when it does not name the pool, or is
 /// no block. Proven is the coinbase from its beginning to the extranonce: the outputs with their
 /// keys, and the transaction key without which no wallet finds them.
-pub fn tag_proof(block: &[u8], tag: &CoinbaseTag) -> Option<TagProof> {
+pub fn found_tag(block: &[u8], tag: &CoinbaseTag) -> Option<FoundTag> {
     let parts = Cursor {
         bytes: block,
         at: 0,
@@ -228,7 +228,7 @@ pub fn tag_proof(block: &[u8], tag: &CoinbaseTag) -> Option<TagProof> {
     .block()?;
     let parent = block.get(parts.prev)?.try_into().ok()?;
     let free = block.get(parts.extra.clone())?;
-    tag.find(free, &parent, |at| {
+    tag.find(free, 0, &parent, |at| {
         let extranonce = parts.extra.start + at.checked_sub(Extranonce::LEN)?;
         block.get(parts.prefix.start..extranonce)
     })

@@ -68,5 +68,6 @@ pub fn tagged(hash: u8, height: u64, proof: TagProof) -> TaggedBlock {
         network_difficulty: 16,
         reward_atomic: 600,
         proof,
+        solo: false,
     }
 }

@@ -3,7 +3,7 @@
 use headframe_schemas::stream::blocks::PayoutTerms;
 use headframe_schemas::stream::shares::Share;
 use headframe_stratum::blocks::operator::{DecisionError, Verdict};
-use headframe_stratum::chain::coinbase_tag::TagProof;
+use headframe_stratum::chain::coinbase_tag::{TagProof, TaggedBlock};
 use std::sync::Arc;
 
 use super::recovered::tagged;
@@ -18,10 +18,19 @@ async fn pool_with_unproven_blocks(facts: &Arc<Memory>) -> Pool {
         scheme: Some("pplns".to_owned()),
         window_milli: Some(2_000),
         fee_bp: Some(100),
+        solo: None,
+    };
+    config.solo_terms = PayoutTerms {
+        scheme: Some("solo".to_owned()),
+        fee_bp: Some(250),
+        ..config.terms.clone()
     };
     let blocks = vec![
         tagged(7, 101, TagProof::Proven),
-        tagged(8, 102, TagProof::Unproven),
+        TaggedBlock {
+            solo: true,
+            ..tagged(8, 102, TagProof::Unproven)
+        },
         tagged(9, 103, TagProof::Unproven),
     ];
     let grown = Scene {
@@ -49,6 +58,7 @@ async fn a_block_that_nothing_proves_waits_for_the_operator() {
         network_difficulty: 16,
         height: 100,
         block_hash: None,
+        solo: None,
     });
     let pool = pool_with_unproven_blocks(&facts).await;
     facts
@@ -65,12 +75,15 @@ async fn a_block_that_nothing_proves_waits_for_the_operator() {
             .unwrap()
             .clone()
     };
-    for hash in [8, 9] {
+    let proven = held(7).terms;
+    assert_eq!((proven.fee_bp, proven.solo), (Some(100), None));
+    for (hash, solo) in [(8, Some(true)), (9, None)] {
         let row = held(hash);
-        assert_eq!(
-            (row.status.as_str(), &row.terms),
-            ("unproven", &PayoutTerms::default())
-        );
+        let nobody = PayoutTerms {
+            solo,
+            ..PayoutTerms::default()
+        };
+        assert_eq!((row.status.as_str(), &row.terms), ("unproven", &nobody));
         assert!(row.reason.is_some_and(|reason| reason.contains("no proof")));
     }
     pool.close().await;
@@ -108,10 +121,17 @@ async fn a_block_that_nothing_proves_waits_for_the_operator() {
         };
         (of("accepted"), of("rejected"))
     };
+    // The row of before the restart said that it was mined solo.
+    let confirmed = terms.0;
     assert_eq!(
-        (terms.0.fee_bp, terms.1),
-        (Some(100), PayoutTerms::default())
+        (
+            confirmed.scheme.as_deref(),
+            confirmed.fee_bp,
+            confirmed.solo
+        ),
+        (Some("solo"), Some(250), Some(true))
     );
+    assert_eq!(terms.1, PayoutTerms::default());
     pool.close().await;
     let pool = pool_with_unproven_blocks(&facts).await;
     pool.until("the chain was asked", |pool| {

@@ -4,7 +4,7 @@
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash as _;
 use bitcoin::script::Builder;
-use headframe_stratum::chain::bitcoin::coinbase::{ChainCoinbase, Coinbase, Content};
+use headframe_stratum::chain::bitcoin::coinbase::{ChainCoinbase, Coinbase, Content, TAG_GAP};
 use headframe_stratum::chain::bitcoin::encode::{Cursor, height_push, push_size};
 use headframe_stratum::chain::bitcoin::keys::KeySchedule;
 use headframe_stratum::chain::bitcoin::merkle::{branch_by, fold_by, root};
@@ -12,7 +12,7 @@ use headframe_stratum::chain::bitcoin::schedule_check::evidence::heights;
 use headframe_stratum::chain::bitcoin::target::Target;
 use headframe_stratum::chain::bitcoin::template::{BitcoinTemplate, Keys};
 use headframe_stratum::chain::bitcoin::transaction::ids;
-use headframe_stratum::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag, TagProof};
+use headframe_stratum::chain::coinbase_tag::{CoinbaseKey, CoinbaseTag, FoundTag, TagProof};
 use headframe_stratum::chain::{Extranonce, Template, with_nonce};
 use headframe_stratum::work::difficulty::miner_submits;
 use proptest::prelude::*;
@@ -234,8 +234,11 @@ proptest! {
         prop_assert_eq!(on_chain.value_to(|paid| paid == b"somebody else's script"), 0);
         if let Some(tag) = fitting {
             let payments = |_| Some(on_chain.outputs);
-            prop_assert_eq!(tag.find(&script, &[5; 32], payments), Some(TagProof::Proven));
-            prop_assert_eq!(tag.find(&script, &[6; 32], payments), Some(TagProof::Unproven));
+            let solo = numbers[1] >> 31 == 1;
+            for (parent, proof) in [(5, TagProof::Proven), (6, TagProof::Unproven)] {
+                let found = tag.find(&script, TAG_GAP, &[parent; 32], payments);
+                prop_assert_eq!(found, Some(FoundTag { proof, solo }));
+            }
         }
         prop_assert_eq!(oracle.output.len(), 1 + usize::from(segwit));
         prop_assert_eq!((oracle.output[0].value.to_sat(),

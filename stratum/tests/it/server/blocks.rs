@@ -12,6 +12,7 @@ async fn a_block_is_a_candidate_before_the_daemon_is_told() {
         scheme: Some("pplns".to_owned()),
         window_milli: Some(2_000),
         fee_bp: Some(60),
+        solo: None,
     };
     let stage = Stage::open(
         scene,

@@ -33,9 +33,10 @@ async function showMiner() {
     const rate = mine?.hashrate_1h_hs || mine?.hashrate_hs;
     const difficulty = Number(pool?.network_difficulty), reward = Number(pool?.reward || 0);
     if (!rate || !difficulty || !reward || !chain) return;
-    const part = 1 - (found.fee_bp || 0) / 10000;
+    const solo = Math.min(1, (mine.solo_hashrate_1h_hs || mine.solo_hashrate_hs) / rate);
+    const part = 1 - ((1 - solo) * (found.fee_bp || 0) + solo * (found.solo_fee_bp || 0)) / 10000;
     const value = rate * 86400 / difficulty * reward * part / 10 ** chain.decimals;
-    show("f-estimate", { text: value >= 1000 ? count(Math.round(value)) : value.toPrecision(3), unit: symbol }, "at the hashrate of an hour");
+    show("f-estimate", { text: value >= 1000 ? count(Math.round(value)) : value.toPrecision(3), unit: symbol }, solo > 0 ? "on average; solo pays by whole blocks" : "at the hashrate of an hour");
   };
 
   hashrateChart(byId("chart-area"), `${path}/hashrate`);
@@ -50,7 +51,10 @@ async function showMiner() {
       mine = miner;
       byId("unknown").hidden = true;
       byId("of-miner").hidden = false;
-      byId("presence").replaceChildren(miner.online ? tag("mining", "good") : tag("offline", "bad"));
+      const solo = miner.solo_hashrate_hs || miner.solo_hashrate_24h_hs;
+      byId("presence").replaceChildren(miner.online ? tag("mining", "good") : tag("offline", "bad"), ...(solo ? [" ", tag("solo", "accent")] : []));
+      byId("solo").hidden = !solo;
+      setText(byId("solo"), solo ? `${plain(hashrate(solo))} of ${miner.solo_hashrate_hs ? "the last 10 minutes" : "the last 24 hours"} is mined solo: a block that it finds pays this miner alone, and its shares earn no part of any other block.` : "");
       show("f-hashrate", hashrate(miner.hashrate_hs), `1 h ${plain(hashrate(miner.hashrate_1h_hs))} · 24 h ${plain(hashrate(miner.hashrate_24h_hs))}`);
       const { accepted, stale, rejected } = miner.shares_24h;
       const all = accepted + stale + rejected;

@@ -31,7 +31,7 @@ function applyTerms(of) {
   setText(byId("name"), `Pool ${pool}`);
   const scheme = of.scheme ? of.scheme.toUpperCase() : "no payouts";
   setText(byId("lede"), `${chain.name === "monero" ? "Monero" : "OpenSY"} (RandomX) · ${scheme}${of.window_milli ? `, window of ${of.window_milli / 1000} blocks` : ""}`);
-  show("f-fee", { text: of.fee_bp === null ? DASH : (of.fee_bp / 100).toString(), unit: of.fee_bp === null ? "" : "%" }, of.payments ? `paid from ${coins(of.payments.threshold_atomic, chain, 3)} ${chain.symbol}` : null);
+  show("f-fee", { text: of.fee_bp === null ? DASH : (of.fee_bp / 100).toString(), unit: of.fee_bp === null ? "" : "%" }, [of.solo_fee_bp === null ? null : `solo ${of.solo_fee_bp / 100} %`, of.payments ? `paid from ${coins(of.payments.threshold_atomic, chain, 3)} ${chain.symbol}` : null].filter(Boolean).join(" · ") || null);
   // What the visitor typed and chose stays while nothing changed.
   if (connected !== JSON.stringify(of)) { connected = JSON.stringify(of); connect(of); }
 }
@@ -53,7 +53,7 @@ watch({
     height = now.height;
     drawBlocks();
     show("f-hashrate", hashrate(now.hashrate_hs), `1 h ${plain(hashrate(now.hashrate_1h_hs))} · 24 h ${plain(hashrate(now.hashrate_24h_hs))}`);
-    show("f-miners", { text: count(now.miners), unit: "" }, `${count(now.workers)} ${now.workers === 1 ? "worker" : "workers"} · ${shares(now.shares_per_s)}`);
+    show("f-miners", { text: count(now.miners), unit: "" }, `${count(now.workers)} ${now.workers === 1 ? "worker" : "workers"}${now.solo_miners ? ` · ${count(now.solo_miners)} solo` : ""} · ${shares(now.shares_per_s)}`);
     const difficulty = Number(now.network_difficulty);
     show("f-network", withUnit(now.network_difficulty && chain ? difficulty / chain.block_target_s : null, "H/s"), `difficulty ${plain(withUnit(now.network_difficulty, ""))} · height ${count(now.height)}`);
     if (now.last_block && now.last_block.found_at !== lastBlock.at) {
@@ -78,10 +78,10 @@ watch({
   show: ({ pools }) => {
     const of = ours(pools, pool);
     if (!of) return;
-    effortOf = new Map(of.blocks.map((block) => [block.hash, block.effort]));
+    effortOf = new Map([...of.blocks, ...(of.solo?.blocks || [])].map((block) => [block.hash, block.effort]));
     drawBlocks();
     const round = of.round;
-    show("f-effort", { text: round.effort === null ? DASH : (round.effort * 100).toFixed(0), unit: round.effort === null ? "" : "%" }, "of a block's mean work");
+    show("f-effort", { text: round.effort === null ? DASH : (round.effort * 100).toFixed(0), unit: round.effort === null ? "" : "%" }, of.solo ? `without solo mining; solo ${of.solo.round.effort === null ? DASH : percent(of.solo.round.effort)}` : "of a block's mean work");
     const luck = of.mean_10;
     show("f-luck", { text: luck ? (100 / luck).toFixed(0) : DASH, unit: luck ? "%" : "" }, of.mean_100 ? `last 100: ${percent(1 / of.mean_100)}` : "after the first blocks");
   },
@@ -116,7 +116,7 @@ function drawBlocks() {
     { name: "Effort", number: true, of: effort },
     { name: "Confirmations", of: confirmations },
     { name: `Reward${chain ? `, ${chain.symbol}` : ""}`, number: true, of: (row) => h("span", { title: `${coins(row.reward_atomic, chain, 12)}` }, coins(row.reward_atomic, chain, 4)) },
-    { name: "Found by", of: (row) => mono(short(row.miner, 6, 4), "shortened address") },
+    { name: "Found by", of: (row) => h("span", {}, mono(short(row.miner, 6, 4), "shortened address"), ...(row.solo ? [" ", tag("solo", "accent")] : [])) },
   ], rows, { empty: "No block has been found yet." });
   byId("blocks-more").hidden = found.next === null || shown >= 200;
 }

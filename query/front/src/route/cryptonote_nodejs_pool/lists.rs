@@ -19,7 +19,8 @@ const OWN_PAYMENTS: usize = 1_000;
 const LEAST_SCORE: u64 = 2;
 
 /// `prop:finder:hash:s:difficulty:work:score` of a block that waits, and with its end and its
-/// reward instead of the score, `prop:finder:hash:s:difficulty:work:orphaned:reward`.
+/// reward instead of the score, `prop:finder:hash:s:difficulty:work:orphaned:reward`. One that was
+/// mined solo begins with `solo`.
 pub(super) fn blocks<'a>(blocks: impl Iterator<Item = &'a PoolBlock>) -> Vec<Value> {
     let entry = |block: &PoolBlock| {
         let end = match (block.is_orphaned(), block.is_matured()) {
@@ -28,7 +29,8 @@ pub(super) fn blocks<'a>(blocks: impl Iterator<Item = &'a PoolBlock>) -> Vec<Val
             _ => block.work.max(LEAST_SCORE).to_string(),
         };
         let entry = format!(
-            "prop:{}:{}:{}:{}:{}:{end}",
+            "{}:{}:{}:{}:{}:{}:{end}",
+            if block.solo { "solo" } else { "prop" },
             shortened(&block.miner),
             block.hash,
             block.found_us / 1_000_000,

@@ -12,7 +12,8 @@ use crate::pool_block::PoolBlock;
 use crate::pool_terms::PoolTerms;
 use crate::reports::HashrateOf;
 use crate::route::pool_snapshot::{
-    PoolSnapshot, day, fee_percent, number, port_description, port_difficulty, units, whole,
+    PoolSnapshot, day, fee_percent, number, port_description, port_difficulty, solo_fee_percent,
+    units, whole,
 };
 
 /// Days of the chart of blocks.
@@ -67,7 +68,7 @@ fn config(terms: &PoolTerms, window_s: u64) -> Value {
         "poolHost": "", "ports": ports,
         "cnAlgorithm": "randomx", "cnVariant": 0, "cnBlobType": 0,
         "hashrateWindow": window_s,
-        "fee": fee_percent(terms), "soloFee": fee_percent(terms), "networkFee": 0,
+        "fee": fee_percent(terms), "soloFee": solo_fee_percent(terms), "networkFee": 0,
         "coin": chain.name, "coinUnits": units(chain), "coinDecimalPlaces": chain.decimals,
         "coinDifficultyTarget": chain.block_target_s, "symbol": chain.symbol,
         "depth": chain.maturity_blocks, "donation": {}, "version": env!("CARGO_PKG_VERSION"),
@@ -94,32 +95,56 @@ fn reward(facts: &PoolSnapshot) -> Value {
 }
 
 fn pool(facts: &PoolSnapshot) -> Value {
-    let newest = facts.blocks.first();
-    let last_found = newest.map(|block| (block.found_us / 1_000).to_string());
+    let (ours, solo) = (Found::new(facts, false), Found::new(facts, true));
+    let found = whole(&facts.pool["blocks"]["found"]);
+    let count = |name: &str| whole(&facts.pool[name]);
+    // Those who mine solo are counted apart.
+    let others = |all: &str, solo: &str| count(all).saturating_sub(count(solo));
     let payments = facts.sent["payments"].as_array();
     let payments = payments.map_or(&[][..], Vec::as_slice);
-    // Luck is compared over the blocks whose work is known.
-    let known = facts.blocks.iter().filter(|block| block.work > 0);
-    let (work, difficulty) = known.fold((0, 0), |(work, difficulty), block| {
-        (work + block.work, difficulty + whole(&block.difficulty))
-    });
     let shown = facts.blocks.iter().take(lists::ROWS);
     json!({
-        "stats": {"lastBlockFound": last_found},
+        "stats": {"lastBlockFound": ours.last},
         "blocks": lists::blocks(shown),
-        "totalBlocks": whole(&facts.pool["blocks"]["found"]),
-        "totalBlocksSolo": 0,
-        "totalDiff": difficulty, "totalDiffSolo": 0,
-        "totalShares": work, "totalSharesSolo": 0,
+        "totalBlocks": found.saturating_sub(solo.blocks), "totalBlocksSolo": solo.blocks,
+        "totalDiff": ours.difficulty, "totalDiffSolo": solo.difficulty,
+        "totalShares": ours.work, "totalSharesSolo": solo.work,
         "payments": lists::sent(payments, &facts.terms.chain),
         "totalPayments": whole(&facts.sent["transactions"]),
         "totalMinersPaid": whole(&facts.sent["payees"]),
-        "miners": whole(&facts.pool["miners"]), "minersSolo": 0,
-        "workers": whole(&facts.pool["workers"]), "workersSolo": 0,
-        "hashrate": whole(&facts.pool["hashrate_hs"]), "hashrateSolo": 0,
+        "miners": others("miners", "solo_miners"), "minersSolo": count("solo_miners"),
+        "workers": others("workers", "solo_workers"), "workersSolo": count("solo_workers"),
+        "hashrate": others("hashrate_hs", "solo_hashrate_hs"),
+        "hashrateSolo": count("solo_hashrate_hs"),
         "roundScore": facts.round_work(), "roundHashes": facts.round_work(),
-        "lastBlockFound": last_found, "lastBlockFoundSolo": null,
+        "lastBlockFound": ours.last, "lastBlockFoundSolo": solo.last,
     })
+}
+
+/// The blocks that were mined solo, or all others.
+struct Found {
+    blocks: u64,
+    /// Hashes that were done for those of which that is known, and what they cost on average, so
+    /// that luck compares the same blocks.
+    work: u64,
+    difficulty: u64,
+    /// When the newest was found, milliseconds since 1970.
+    last: Option<String>,
+}
+
+impl Found {
+    fn new(facts: &PoolSnapshot, solo: bool) -> Self {
+        let blocks = || facts.blocks.iter().filter(|block| block.solo == solo);
+        let known = || blocks().filter(|block| block.work > 0);
+        Self {
+            blocks: blocks().count() as u64,
+            work: known().map(|block| block.work).sum(),
+            difficulty: known().map(|block| whole(&block.difficulty)).sum(),
+            last: blocks()
+                .next()
+                .map(|block| (block.found_us / 1_000).to_string()),
+        }
+    }
 }
 
 fn by_hour(facts: &PoolSnapshot, of: impl Fn(&(i64, i64, i64)) -> i64) -> Vec<Value> {

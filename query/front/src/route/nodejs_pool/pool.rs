@@ -18,6 +18,11 @@ pub(super) fn scheme(terms: &PoolTerms) -> &str {
     terms.scheme.as_deref().unwrap_or("pplns")
 }
 
+/// How a block or a port shares out.
+fn pool_type(terms: &PoolTerms, solo: bool) -> &str {
+    if solo { "solo" } else { scheme(terms) }
+}
+
 /// Amounts are atomic units; those of `payout_policy` are coins.
 pub(super) fn config(terms: &PoolTerms) -> Value {
     let chain = &terms.chain;
@@ -60,6 +65,8 @@ fn statistics(facts: &PoolSnapshot) -> Value {
     let chain = &facts.terms.chain;
     let port = chain.daemon_port.to_string();
     let hashrate = whole(&facts.pool["hashrate_hs"]);
+    // What is mined solo fills no window.
+    let pooled = hashrate.saturating_sub(whole(&facts.pool["solo_hashrate_hs"]));
     let miners = whole(&facts.pool["miners"]);
     let newest = facts.blocks.iter().find(|block| !block.is_orphaned());
     let reward = number(&json!(facts.tip.reward_atomic.to_string()));
@@ -76,7 +83,7 @@ fn statistics(facts: &PoolSnapshot) -> Value {
         "altBlocksFound": {}, "activePorts": [chain.daemon_port],
         "pending": pending(&facts.blocks, chain),
         "price": {"btc": 0, "usd": 0, "eur": 0},
-        "pplnsWindowTime": window_s(facts, hashrate),
+        "pplnsWindowTime": window_s(facts, pooled),
         "portHash": {port.as_str(): hashrate}, "portMinerCount": {port.as_str(): miners},
         "coinProfit": {port.as_str(): 1}, "minBlockRewards": {port.as_str(): reward},
         "currentEfforts": {port.as_str(): round},
@@ -132,7 +139,8 @@ pub(super) async fn blocks(app: &AppState, page: Page) -> Result<Value, QueryErr
         json!({
             "ts": block.found_us / 1_000, "hash": block.hash, "diff": number(&block.difficulty),
             "shares": block.work, "height": block.height, "valid": !block.is_orphaned(),
-            "unlocked": block.is_matured(), "pool_type": scheme(terms),
+            "unlocked": block.is_matured(),
+            "pool_type": pool_type(terms, block.solo),
             "value": number(&block.reward), "port": terms.chain.daemon_port,
         })
     };
@@ -171,7 +179,7 @@ pub(super) async fn ports(app: &AppState, host: &str) -> Result<Value, QueryErro
                 "host": {"hostname": host, "blockID": tip.height, "blockIDTime": tip.seen_s},
                 "port": port.port, "difficulty": port_difficulty(port),
                 "description": port_description(port), "miners": miners, "tls": port.tls,
-                "pool_type": scheme(terms),
+                "pool_type": pool_type(terms, port.solo),
             })
         })
         .collect();
@@ -183,5 +191,13 @@ pub(super) async fn ports(app: &AppState, host: &str) -> Result<Value, QueryErro
         })
     });
     let configured: Vec<Value> = configured.collect();
-    Ok(json!({"global": rows, scheme(terms): rows, "configured": configured}))
+    let mut answer = json!({"global": rows, scheme(terms): [], "configured": configured});
+    for row in rows {
+        let name = row["pool_type"].as_str().unwrap_or_default().to_owned();
+        match answer[&name].as_array_mut() {
+            Some(of_type) => of_type.push(row),
+            None => answer[&name] = json!([row]),
+        }
+    }
+    Ok(answer)
 }
