@@ -17,6 +17,7 @@ mod doctor;
 mod duration;
 mod mine;
 mod payments;
+mod registry;
 mod sql;
 mod sql_worker;
 mod top;
@@ -35,6 +36,7 @@ pub const ALL: &[Entry] = &[
     Entry::new::<bans::Bans>(),
     Entry::new::<blocks::Blocks>(),
     Entry::new::<payments::Payments>(),
+    Entry::new::<registry::Registry>(),
     Entry::new::<doctor::Doctor>(),
     Entry::new::<audit::Audit>(),
     Entry::new::<whatif::Whatif>(),

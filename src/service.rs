@@ -32,6 +32,7 @@ mod payment_service;
 mod pool_chain;
 mod pool_terms;
 mod probes;
+mod registry;
 mod request_log;
 mod signals;
 mod sql_workers;
@@ -155,6 +156,9 @@ impl Service {
         services.pool_terms = pool_terms::pool_terms(&components.config, fingerprint);
         services.accounts = Some(service.open_accounts(&components).await?);
         services.request_log = Some(service.start_request_log(&components));
+        if components.runs(Role::Query) {
+            services.registry = Some(service.open_registry(&components).await?);
+        }
         if let Some((bound, _)) = &pool {
             services.handlers.extend(bans::handlers(bound.bans()));
             services

@@ -1,5 +1,5 @@
 //! The registry: small values by key that every process of the system sees, each change within
-//! moments.
+//! moments. Users and sessions are buckets of it; what the mine consists of is in [`resources`].
 //!
 //! It is a NATS KV bucket (a JetStream stream of the last message of each subject, as NATS ADR-8
 //! lays it out), so that `nats kv` reads it too. Whoever changes a key says which revision he saw,
@@ -9,14 +9,20 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy, push};
 use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, RetentionPolicy, Source, StorageType, SubjectTransform,
+};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 
 use crate::nats::Nats;
+
+pub mod resources;
+pub mod state;
 
 /// What says in a message that its key is gone.
 const OPERATION: &str = "KV-Operation";
@@ -87,6 +93,31 @@ pub enum RegistryError {
     },
 }
 
+/// Whether there is nothing yet, and the newest message of each subject of a stream, by sequence,
+/// followed by each that comes. It ends with an error when the connection was lost for long.
+async fn last_messages(
+    nats: &Nats,
+    stream: &str,
+    subjects: String,
+) -> Result<(bool, impl Stream<Item = Result<Message, String>> + use<>), String> {
+    let stream = nats.js.get_stream(stream).await;
+    let stream = stream.map_err(|error| error.to_string())?;
+    let config = push::OrderedConfig {
+        deliver_subject: nats.client.new_inbox(),
+        filter_subject: subjects,
+        replay_policy: ReplayPolicy::Instant,
+        deliver_policy: DeliverPolicy::LastPerSubject,
+        ..push::OrderedConfig::default()
+    };
+    let consumer = stream.create_consumer(config).await;
+    let consumer = consumer.map_err(|error| error.to_string())?;
+    let is_empty = consumer.cached_info().num_pending == 0;
+    let messages = consumer.messages().await;
+    let messages = messages.map_err(|error| error.to_string())?;
+    let messages = messages.map(|message| message.map_err(|error| error.to_string()));
+    Ok((is_empty, messages))
+}
+
 impl Bucket {
     /// Opens a bucket, and makes it if it is missing.
     pub async fn open(nats: Nats, settings: &BucketSettings) -> Result<Self, RegistryError> {
@@ -94,20 +125,36 @@ impl Bucket {
             nats,
             name: settings.name,
         };
-        match bucket.nats.js.get_stream(bucket.stream()).await {
-            Ok(_) => return Ok(bucket),
-            Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(reply) if reply.code() == 404 => {}
-                _ => return Err(bucket.failed("open", &error)),
-            },
-        }
-        let created = bucket.nats.js.create_stream(bucket.config(settings)).await;
-        if let Err(error) = created {
-            // Another process may have been first.
-            if bucket.nats.js.get_stream(bucket.stream()).await.is_err() {
-                return Err(bucket.failed("make", &error));
-            }
-        }
+        bucket.make(bucket.config(settings)).await?;
+        Ok(bucket)
+    }
+
+    /// Opens a bucket of the newest message of each subject of a stream, whose subjects have two
+    /// tokens, and makes it if it is missing. The key is the second of them. nats-server itself
+    /// fills it, and nobody else can.
+    pub async fn open_derived(
+        nats: Nats,
+        settings: &BucketSettings,
+        stream: &str,
+    ) -> Result<Self, RegistryError> {
+        let bucket = Self {
+            nats,
+            name: settings.name,
+        };
+        let source = Source {
+            name: stream.to_owned(),
+            subject_transforms: vec![SubjectTransform {
+                source: format!("{stream}.*"),
+                destination: bucket.subject("{{wildcard(1)}}"),
+            }],
+            ..Source::default()
+        };
+        let config = Config {
+            subjects: Vec::new(),
+            sources: Some(vec![source]),
+            ..bucket.config(settings)
+        };
+        bucket.make(config).await?;
         Ok(bucket)
     }
 
@@ -125,25 +172,31 @@ impl Bucket {
         self.publish(key, Bytes::new(), seen, headers).await
     }
 
+    /// Makes the stream of the bucket, unless there is one.
+    async fn make(&self, config: Config) -> Result<(), RegistryError> {
+        match self.nats.js.get_stream(self.stream()).await {
+            Ok(_) => return Ok(()),
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(reply) if reply.code() == 404 => {}
+                _ => return Err(self.failed("open", &error)),
+            },
+        }
+        if let Err(error) = self.nats.js.create_stream(config).await {
+            // Another process may have been first.
+            if self.nats.js.get_stream(self.stream()).await.is_err() {
+                return Err(self.failed("make", &error));
+            }
+        }
+        Ok(())
+    }
+
     /// Every key as it is now, then [`WatchEvent::Current`], then each change. It ends with an
     /// error when the connection was lost for long; then watch anew.
     pub async fn watch(
         &self,
     ) -> Result<impl Stream<Item = Result<WatchEvent, RegistryError>> + use<>, RegistryError> {
-        let stream = self.nats.js.get_stream(self.stream()).await;
-        let stream = stream.map_err(|error| self.failed("open", &error))?;
-        let config = push::OrderedConfig {
-            deliver_subject: self.nats.client.new_inbox(),
-            filter_subject: self.subject(">"),
-            replay_policy: ReplayPolicy::Instant,
-            deliver_policy: DeliverPolicy::LastPerSubject,
-            ..push::OrderedConfig::default()
-        };
-        let consumer = stream.create_consumer(config).await;
-        let consumer = consumer.map_err(|error| self.failed("watch", &error))?;
-        let is_empty = consumer.cached_info().num_pending == 0;
-        let messages = consumer.messages().await;
-        let messages = messages.map_err(|error| self.failed("watch", &error))?;
+        let messages = last_messages(&self.nats, &self.stream(), self.subject(">")).await;
+        let (is_empty, messages) = messages.map_err(|error| self.failed("watch", &error))?;
         let bucket = self.clone();
         let mut is_current = is_empty;
         let events = messages.flat_map(move |message| {
@@ -195,10 +248,7 @@ impl Bucket {
         }
     }
 
-    fn read(
-        &self,
-        message: &async_nats::jetstream::Message,
-    ) -> Result<(Entry, u64), RegistryError> {
+    fn read(&self, message: &Message) -> Result<(Entry, u64), RegistryError> {
         let info = message.info();
         let info = info.map_err(|error| self.failed("read", &error))?;
         let prefix = self.subject("");

@@ -81,14 +81,22 @@ pub enum Unit {
     AtomicUnits,
     /// Watts.
     Watts,
+    /// Thousands of watts.
+    Kilowatts,
     /// Thousandths of a watt.
     Milliwatts,
     /// Watt-hours.
     WattHours,
+    /// Thousands of watt-hours.
+    KilowattHours,
     /// Millionths of a watt-hour.
     MicroWattHours,
     /// A count of things.
     Count,
+    /// Degrees of an angle.
+    Degrees,
+    /// Hundredths of a whole.
+    Percent,
     /// The unit is named by the row's `quantity`, e.g. `temperature_c`.
     ByQuantity,
     /// Millionths of the unit named by the row's `quantity`.
@@ -105,10 +113,14 @@ impl Unit {
             Unit::HashesPerSecond => "H/s",
             Unit::AtomicUnits => "atomic units",
             Unit::Watts => "W",
+            Unit::Kilowatts => "kW",
             Unit::Milliwatts => "mW",
             Unit::WattHours => "Wh",
+            Unit::KilowattHours => "kWh",
             Unit::MicroWattHours => "µWh",
             Unit::Count => "count",
+            Unit::Degrees => "°",
+            Unit::Percent => "%",
             Unit::ByQuantity => "by quantity",
             Unit::MicroByQuantity => "1e-6 by quantity",
         }
@@ -130,6 +142,8 @@ pub enum Limits {
     /// Text that is none of these words, which mean something else. Held to
     /// [`Column::MAX_TEXT_BYTES`] as any other.
     NoneOf(&'static [&'static str]),
+    /// Text of at most so many bytes, where [`Column::MAX_TEXT_BYTES`] are not the right number.
+    TextBytes(usize),
 }
 
 /// A column of a stream, a table or a rollup.

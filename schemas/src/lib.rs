@@ -10,12 +10,14 @@ pub mod codec;
 pub mod column;
 pub mod message;
 pub mod payment;
+pub mod resource;
 pub mod rollup;
 pub mod stream;
 pub mod table;
 pub mod validate;
 
 pub use column::{Column, Kind, Unit};
+pub use resource::Resource;
 pub use rollup::{Measure, Merge, Rollup, Tier};
 pub use stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 pub use table::Table;

@@ -16,6 +16,7 @@ pub mod hashrate;
 pub mod instructions;
 pub mod payments;
 pub mod payouts;
+pub mod registry;
 pub mod requests;
 pub mod sensors;
 pub mod sessions;
@@ -108,6 +109,10 @@ pub trait Stream: Sync {
     /// Whether the subscriber's user of the managed NATS may read it through its ready-made
     /// durable. It has no default either: what a stream holds can be meant for this system only.
     fn is_subscribable(&self) -> bool;
+    /// Whether its messages stay in JetStream for ever, because what is now is read from them.
+    fn keeps_all_messages(&self) -> bool {
+        false
+    }
 
     /// The Arrow schema of the columns a producer fills.
     fn schema(&self) -> SchemaRef {
@@ -143,6 +148,7 @@ pub const ALL: &[&dyn Stream] = &[
     &worker_shares::WorkerShares,
     &commands::Commands,
     &bans::Bans,
+    &registry::RegistryChanges,
 ];
 
 /// The stream of this name.

@@ -86,7 +86,10 @@ fn check_limits(column: &Column, array: &dyn Array, found: &mut Vec<Fault>) {
             });
         }
         (Kind::Text, limits) => {
-            let limit = Column::MAX_TEXT_BYTES;
+            let limit = match limits {
+                Limits::TextBytes(bytes) => bytes,
+                _ => Column::MAX_TEXT_BYTES,
+            };
             let taken = if let Limits::NoneOf(words) = limits {
                 words
             } else {

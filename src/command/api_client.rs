@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use anyhow::{Context, anyhow};
-use reqwest::{Certificate, Client, Method, RequestBuilder, Response};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 /// Where the server is and who asks.
@@ -20,6 +21,9 @@ pub struct ApiClient {
     /// no other is trusted then.
     #[arg(long, env = "HEADFRAME_CA_FILE")]
     pub ca_file: Option<PathBuf>,
+    /// Made by the first request: it reads certificates, and keeps connections.
+    #[arg(skip)]
+    client: OnceLock<Client>,
 }
 
 impl ApiClient {
@@ -38,7 +42,8 @@ impl ApiClient {
         self.request(Method::DELETE, path)
     }
 
-    fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
+    /// A request of any method.
+    pub fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
         let mut request = self.client()?.request(method, url);
         if let Some(file) = &self.token_file {
@@ -50,6 +55,9 @@ impl ApiClient {
     }
 
     fn client(&self) -> anyhow::Result<Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client.clone());
+        }
         let mut builder = Client::builder();
         if let Some(file) = &self.ca_file {
             let pem = std::fs::read(file)
@@ -58,19 +66,52 @@ impl ApiClient {
                 .with_context(|| format!("{} holds no certificate", file.display()))?;
             builder = builder.tls_certs_only(authorities);
         }
-        Ok(builder.build()?)
+        let client = builder.build()?;
+        Ok(self.client.get_or_init(|| client).clone())
     }
 
     /// Sends; a refusal of the server is an error with its words.
     pub async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let answer = self.answer(request).await?;
         if !answer.status().is_success() {
             return Err(ServerError::read(&answer.text().await?).into());
         }
         Ok(answer)
+    }
+
+    /// The same, where this status is an answer: there is none.
+    pub async fn send_unless(
+        &self,
+        request: RequestBuilder,
+        none: StatusCode,
+    ) -> anyhow::Result<Option<Response>> {
+        let answer = self.answer(request).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(Some(answer)),
+            status if status == none => Ok(None),
+            _ => Err(ServerError::read(&answer.text().await?).into()),
+        }
+    }
+
+    /// Sends what the server may find wrong: its words are an answer, and only who may not ask, or
+    /// a server that fails, is an error.
+    pub async fn accepted(&self, request: RequestBuilder) -> anyhow::Result<Result<(), String>> {
+        let answer = self.answer(request).await?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(Ok(()));
+        }
+        let refusal = ServerError::read(&answer.text().await?);
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refusal.into()),
+            status if status.is_client_error() => Ok(Err(refusal.message)),
+            _ => Err(refusal.into()),
+        }
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let answer = request.send().await;
+        answer.map_err(|error| self.unreachable(&error))
     }
 
     /// [`ApiClient::send`], read as JSON.

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use headframe_pipelines::pipeline;
-use headframe_query_engine::catalog::money;
-use headframe_schemas::{rollup, stream};
+use headframe_query_engine::catalog::views;
+use headframe_schemas::{resource, rollup, stream};
 use serde_json::json;
 
 use crate::server::{Headframe, free_port};
@@ -56,6 +56,7 @@ async fn every_statement_in_the_documents_runs() {
         "docs/pool-operator.md",
         "docs/payments.md",
         "docs/coopmine-setup.md",
+        "docs/registry.md",
     ] {
         for statement in statements(&read(path)) {
             found += 1;
@@ -205,7 +206,7 @@ fn tables() -> String {
     for stream in stream::ALL {
         text.push_str(&format!("| `{}` | {} |\n", stream.name(), stream.doc()));
     }
-    for view in money::ALL {
+    for view in views::all() {
         text.push_str(&format!("| `{}` | {} |\n", view.name, view.doc));
     }
     text.push_str(
@@ -245,6 +246,7 @@ fn tables_in_the_documents_are_those_of_the_program() {
         ("README.md", "streams", streams()),
         ("README.md", "pipelines", pipelines()),
         ("docs/sql.md", "tables", tables()),
+        ("docs/registry.md", "resources", resource::markdown_table()),
     ] {
         let text = read(path);
         let (open, close) = (format!("<!-- generated: {name} -->\n"), "<!-- end -->");

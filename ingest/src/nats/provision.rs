@@ -237,6 +237,10 @@ fn storage_requirements(stream: &dyn Stream, config: &Config) -> Vec<(bool, Stri
             format!("storage is {:?}, need File", config.storage),
         ),
         (
+            !stream.keeps_all_messages() || config.max_age.is_zero(),
+            "max_age is set: what is registered would be forgotten, need none".to_owned(),
+        ),
+        (
             config.deny_delete,
             "deny_delete is off: single messages could vanish".to_owned(),
         ),
@@ -332,7 +336,10 @@ fn config(stream: &dyn Stream, settings: &StreamSettings) -> Result<Config, Prov
         max_messages_per_subject: -1,
         max_consumers: -1,
         max_message_size: -1,
-        max_age: Duration::from_secs(settings.max_age_s.unwrap_or(0)),
+        max_age: match stream.keeps_all_messages() {
+            true => Duration::ZERO,
+            false => Duration::from_secs(settings.max_age_s.unwrap_or(0)),
+        },
         num_replicas: settings.replicas,
         duplicate_window: Duration::from_secs(settings.duplicate_window_s),
         ..Config::default()

@@ -11,6 +11,7 @@ mod logs;
 mod publish;
 mod read;
 mod registry;
+mod resources;
 mod sequenced;
 mod server;
 mod subscriber;

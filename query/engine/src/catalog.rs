@@ -22,6 +22,7 @@ use futures::future::try_join_all;
 use headframe_schemas::{Rollup, Stream, rollup, stream};
 
 use crate::catalog::by_tables::ByTables;
+use crate::catalog::sql_view::SqlView;
 use crate::error::{EngineError, from_datafusion};
 use crate::own_rows::condition;
 use crate::source::Source;
@@ -36,7 +37,10 @@ pub mod dictionary;
 pub mod good_rows;
 pub mod money;
 pub mod raw;
+pub mod registry;
 pub mod rollups;
+pub mod sql_view;
+pub mod views;
 pub mod visible;
 
 /// The name of the catalog.
@@ -144,13 +148,13 @@ impl Catalog {
                 schema.register_table(name, view)?;
             }
         }
-        for view in money_views(&references) {
+        for view in sql_views(&references) {
             // The view is planned over the very tables of this statement, so that all of it is one
             // moment.
             let plan = session(base, schema.clone())?
-                .create_logical_plan(&(view.sql)())
+                .create_logical_plan(&view.sql)
                 .await?;
-            schema.register_table(view.name.to_owned(), Arc::new(ViewTable::new(plan, None)))?;
+            schema.register_table(view.name.clone(), Arc::new(ViewTable::new(plan, None)))?;
         }
         if !rejects.is_empty() {
             schema.register_table(raw::DEAD_LETTERS.to_owned(), raw::dead_letters(&rejects)?)?;
@@ -317,9 +321,9 @@ async fn plan(
     session(base, schema)?.create_logical_plan(sql).await
 }
 
-/// The views about money that these name.
-fn money_views(references: &[&TableReference]) -> impl Iterator<Item = &'static money::MoneyView> {
-    money::ALL.iter().filter(|view| {
+/// The views written in SQL that these name.
+fn sql_views(references: &[&TableReference]) -> impl Iterator<Item = &'static SqlView> {
+    views::all().iter().filter(|view| {
         references
             .iter()
             .any(|reference| reference.table() == view.name)
@@ -340,7 +344,7 @@ fn needs(references: &[&TableReference]) -> BTreeMap<&'static str, Need> {
             for stream in stream::ALL {
                 needs.entry(stream.name()).or_default().rejects = true;
             }
-        } else if let Some(view) = money::find(name) {
+        } else if let Some(view) = views::find(name) {
             for stream in view.streams.iter().filter_map(|name| stream::find(name)) {
                 needs.entry(stream.name()).or_default().rows = true;
             }

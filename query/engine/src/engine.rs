@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::physical_plan::{FileGroup, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
@@ -34,6 +35,7 @@ use crate::datafusion::{
     output_limits, plan_limits, session as engine_session, text_grouping, window_memory,
 };
 use crate::error::{EngineError, from_datafusion};
+use crate::json_text;
 use crate::memory::QueryPool;
 use crate::params;
 use crate::pg_catalog::{PgCatalog, output, parameters};
@@ -80,7 +82,8 @@ impl Engine {
         let session = SessionStateBuilder::new()
             .with_config(session)
             .with_runtime_env(runtime.clone());
-        let base = engine_session(session)?;
+        let mut base = engine_session(session)?;
+        base.register_udf(Arc::new(json_text::udf()))?;
         let catalog = Catalog::new(sources)?;
         Ok(Self {
             config,

@@ -10,6 +10,7 @@ pub mod datafusion;
 pub mod delta;
 pub mod engine;
 pub mod error;
+mod json_text;
 mod live_rows;
 pub mod memory;
 mod own_rows;

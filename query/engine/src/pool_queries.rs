@@ -16,11 +16,12 @@ use async_trait::async_trait;
 use headframe_query_front::access::{Principal, ReadScope};
 use headframe_query_front::format::ndjson;
 use headframe_query_front::reports::{
-    BlocksPage, ChartSpan, HashrateOf, HashrateSeries, LedgerPage, PaymentsPage, PayoutsPage,
-    PoolHistory, Reports, Row, WorkersPage,
+    BlocksPage, ChartSpan, HashrateOf, HashrateSeries, LedgerPage, PastResources, PaymentsPage,
+    PayoutsPage, PoolHistory, Reports, Row, WorkersPage,
 };
 use headframe_query_front::{At, QueryConfig, QueryError, QueryService, SqlEngine, SqlRequest};
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
+use headframe_schemas::resource::ResourceVersion;
 
 pub mod blocks;
 pub mod efforts;
@@ -31,6 +32,7 @@ pub mod miner;
 pub mod payments;
 pub mod payouts;
 pub mod pools;
+pub mod registry;
 pub mod span;
 pub mod streams;
 pub mod top;
@@ -173,6 +175,13 @@ impl Reports for SqlReports {
 
     async fn has_proof(&self, proof: &str) -> Result<bool, QueryError> {
         payments::used(&self.service, proof).await
+    }
+
+    async fn past_resources(
+        &self,
+        page: &PastResources,
+    ) -> Result<Vec<ResourceVersion>, QueryError> {
+        registry::past(&self.service, page).await
     }
 }
 

@@ -25,6 +25,7 @@ use crate::pool_block::PoolBlock;
 use crate::pool_metrics::PoolMetrics;
 use crate::pool_terms::PoolTerms;
 use crate::probe::SharedProbe;
+use crate::registry::Registry;
 use crate::reports::{HashrateSeries, Reports};
 use crate::request_log::RequestLog;
 use crate::service::QueryService;
@@ -75,6 +76,7 @@ pub(crate) struct AppState {
     pub(crate) payout_key: Option<String>,
     pub(crate) payment_service: Option<Arc<dyn PaymentService>>,
     pub(crate) fee_adjustments: FeeAdjustments,
+    pub(crate) registry: Option<Arc<dyn Registry>>,
     pub(crate) signature_checks: SignatureChecks,
     /// Bytes of rows that a client may send at once.
     pub(crate) max_ingest_bytes: usize,
@@ -130,6 +132,7 @@ impl AppState {
             payout_key: services.payout_key,
             payment_service: services.payment_service,
             fee_adjustments: FeeAdjustments::default(),
+            registry: services.registry,
             signature_checks: SignatureChecks::default(),
             max_ingest_bytes: services.max_ingest_bytes.unwrap_or(DEFAULT_INGEST_BYTES),
             request_log: services.request_log,

@@ -61,6 +61,14 @@ pub enum ErrorCode {
     RequestTimeout,
     /// 409: a query of this id is running already.
     IdInUse,
+    /// 409: there is a resource of this id already.
+    Exists,
+    /// 409: another resource stands in the way.
+    Conflict,
+    /// 412: the resource is at another version than the one that was seen.
+    VersionChanged,
+    /// 428: a change has to name the version that it replaces.
+    VersionRequired,
     /// 410: what the request would begin with is not kept any more, or never was.
     Gone,
     /// 413: the body of the request is larger than its route takes.
@@ -106,6 +114,10 @@ impl ErrorCode {
         ErrorCode::NoSuchVersion,
         ErrorCode::NotAcceptable,
         ErrorCode::IdInUse,
+        ErrorCode::Exists,
+        ErrorCode::Conflict,
+        ErrorCode::VersionChanged,
+        ErrorCode::VersionRequired,
         ErrorCode::Gone,
         ErrorCode::RowLimit,
         ErrorCode::ConcurrencyLimit,
@@ -137,6 +149,10 @@ impl ErrorCode {
             ErrorCode::NotAcceptable => ("not_acceptable", 406),
             ErrorCode::RequestTimeout => ("request_timeout", 408),
             ErrorCode::IdInUse => ("id_in_use", 409),
+            ErrorCode::Exists => ("exists", 409),
+            ErrorCode::Conflict => ("conflict", 409),
+            ErrorCode::VersionChanged => ("version_changed", 412),
+            ErrorCode::VersionRequired => ("version_required", 428),
             ErrorCode::Gone => ("gone", 410),
             ErrorCode::BodyTooLarge => ("body_too_large", 413),
             ErrorCode::UnsupportedMediaType => ("unsupported_media_type", 415),

@@ -67,6 +67,8 @@ mod query_params;
 #[cfg(feature = "server")]
 mod rate_limit;
 #[cfg(feature = "server")]
+pub mod registry;
+#[cfg(feature = "server")]
 pub mod reports;
 #[cfg(feature = "server")]
 mod request_limits;
@@ -119,6 +121,8 @@ pub use live::{LiveTail, OldestRow, PlaceKey, PlaceKeyError, TailRows};
 pub use payment_service::{PaymentService, PaymentServiceError};
 #[cfg(feature = "server")]
 pub use probe::Probe;
+#[cfg(feature = "server")]
+pub use registry::{Registry, RegistryFailure, ResourcePage};
 #[cfg(feature = "server")]
 pub use reports::Reports;
 #[cfg(feature = "server")]

@@ -71,15 +71,20 @@ pub(crate) async fn finish(State(page): State<Page>, mut request: Request, next:
     let (mut parts, body) = response.into_parts();
     // A body of a known length is in memory already, so that nothing can fail.
     let bytes = to_bytes(body, MAX_BYTES as usize).await.unwrap_or_default();
+    let own = parts.headers.get(header::ETAG).map(opaque_tags);
     let content = content_tag(&bytes);
     let names = |tag: &String| tag == "*" || tag.rsplit('.').next() == Some(content.as_str());
-    let is_known = known.iter().any(names);
+    let is_known = match &own {
+        Some(own) => known.iter().any(|tag| tag == "*" || own.contains(tag)),
+        None => known.iter().any(names),
+    };
     let tag = match version {
         Some(version) => format!("W/\"{version}.{content}\""),
         None => format!("W/\"{content}\""),
     };
+    // What has versions of its own says which one it is.
     if let Ok(tag) = HeaderValue::try_from(tag) {
-        parts.headers.insert(header::ETAG, tag);
+        parts.headers.entry(header::ETAG).or_insert(tag);
     }
     parts.headers.entry(header::CACHE_CONTROL).or_insert(KEPT);
     if is_known {

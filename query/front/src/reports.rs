@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::access::Principal;
 use crate::error::QueryError;
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
+use headframe_schemas::resource::ResourceVersion;
 
 pub use crate::hashrate_series::HashrateSeries;
 
@@ -89,6 +90,21 @@ pub struct WorkersPage {
     pub limit: usize,
     /// Only names after this one.
     pub after: String,
+}
+
+/// Resources of the registry at a time, by id.
+#[derive(Debug, Clone, Default)]
+pub struct PastResources {
+    /// The kind.
+    pub kind: &'static str,
+    /// When, microseconds since 1970.
+    pub at_us: i64,
+    /// Only this one.
+    pub id: Option<String>,
+    /// Only ids after this one.
+    pub after: String,
+    /// At most so many.
+    pub limit: usize,
 }
 
 /// Whose hashrate a chart shows.
@@ -255,4 +271,10 @@ pub trait Reports: Send + Sync {
 
     /// Whether an instruction with this proof is in the tables.
     async fn has_proof(&self, proof: &str) -> Result<bool, QueryError>;
+
+    /// Resources of the registry as they were at a time.
+    async fn past_resources(
+        &self,
+        page: &PastResources,
+    ) -> Result<Vec<ResourceVersion>, QueryError>;
 }

@@ -38,6 +38,7 @@ mod pool;
 mod pool_payments;
 mod pool_snapshot;
 mod ready;
+mod registry;
 mod rows;
 mod running_queries;
 pub mod schema;
@@ -129,7 +130,24 @@ pub(crate) enum Handler {
 }
 
 /// Every route of the server.
-pub static ALL: &[&Route] = &[
+pub static ALL: &[&Route] = &with_registry::<{ WRITTEN.len() + registry::COUNT }>();
+
+/// Those of [`WRITTEN`], then those that are made from the kinds of the registry.
+const fn with_registry<const COUNT: usize>() -> [&'static Route; COUNT] {
+    let mut all = [WRITTEN[0]; COUNT];
+    let mut at = 0;
+    while at < COUNT {
+        all[at] = match at.checked_sub(WRITTEN.len()) {
+            None => WRITTEN[at],
+            Some(at) => registry::at(at),
+        };
+        at += 1;
+    }
+    all
+}
+
+/// The routes that have a file of their own.
+const WRITTEN: &[&Route] = &[
     &live::ROUTE,
     &health::ROUTE,
     &ready::ROUTE,

@@ -16,6 +16,7 @@ use crate::live::{LiveTail, PlaceKey};
 use crate::payment_service::PaymentService;
 use crate::pool_terms::PoolTerms;
 use crate::probe::Probe;
+use crate::registry::Registry;
 use crate::reports::Reports;
 use crate::request_log::RequestLog;
 use crate::sql::SqlEngine;
@@ -39,6 +40,8 @@ pub struct Services {
     /// Where instructions about payments are handed in; without it the routes about payments answer
     /// that they know nothing.
     pub payment_service: Option<Arc<dyn PaymentService>>,
+    /// What is registered of the mine; without it its routes answer that they know nothing.
+    pub registry: Option<Arc<dyn Registry>>,
     /// Whether payments are made, so that operators need their token even from this machine.
     pub moves_money: bool,
     /// Where requests are noted; without one nobody keeps them.

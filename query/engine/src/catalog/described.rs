@@ -4,7 +4,7 @@
 use headframe_query_front::access::ReadScope;
 use headframe_schemas::{Column, rollup, stream};
 
-use crate::catalog::{money, raw, visible};
+use crate::catalog::{raw, views, visible};
 
 /// A table as users see it.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct Described {
     pub columns: Vec<Column>,
 }
 
-/// Every table and view: raw tables, dead letters, views about money, rollup views.
+/// Every table and view: raw tables, dead letters, views written in SQL, rollup views.
 pub fn all() -> Vec<Described> {
     visible_to(&ReadScope::Everything)
 }
@@ -40,22 +40,22 @@ pub fn visible_to(reads: &ReadScope) -> Vec<Described> {
             .to_owned(),
         columns: raw::dead_letter_columns(),
     };
-    let views = rollup::ALL.iter().flat_map(|rollup| rollup.views());
-    let views = views.map(|view| Described {
+    let rollups = rollup::ALL.iter().flat_map(|rollup| rollup.views());
+    let rollups = rollups.map(|view| Described {
         name: view.name,
         kind: "VIEW",
         doc: view.doc,
         columns: view.columns,
     });
-    let money = money::ALL.iter().map(|view| Described {
-        name: view.name.to_owned(),
+    let written = views::all().iter().map(|view| Described {
+        name: view.name.clone(),
         kind: "VIEW",
-        doc: view.doc.to_owned(),
-        columns: (view.columns)(),
+        doc: view.doc.clone(),
+        columns: view.columns.clone(),
     });
     raw.chain([dead_letters])
-        .chain(money)
-        .chain(views)
+        .chain(written)
+        .chain(rollups)
         .filter(|table| visible::exists(reads, &table.name))
         .collect()
 }

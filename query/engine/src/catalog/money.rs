@@ -41,11 +41,6 @@ pub const ALL: &[MoneyView] = &[
     },
 ];
 
-/// The view of this name.
-pub fn find(name: &str) -> Option<&'static MoneyView> {
-    ALL.iter().find(|view| view.name == name)
-}
-
 fn ledger_columns() -> Vec<Column> {
     vec![
         Column::time("entry_time", "When what the entry follows from happened."),

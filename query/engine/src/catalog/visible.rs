@@ -4,14 +4,14 @@ use headframe_query_front::access::{ReadScope, RowAccess};
 use headframe_schemas::rollup::View;
 use headframe_schemas::{Rollup, rollup, stream};
 
-use crate::catalog::{money, raw};
+use crate::catalog::{raw, views};
 
 /// Whether a table or view of this name exists for whoever has this scope.
 pub fn exists(reads: &ReadScope, name: &str) -> bool {
     if name == raw::DEAD_LETTERS {
         return *reads == ReadScope::Everything;
     }
-    if let Some(view) = money::find(name) {
+    if let Some(view) = views::find(name) {
         return view.streams.iter().all(|name| {
             stream::find(name).is_some_and(|stream| reads.of_stream(stream).is_some())
         });

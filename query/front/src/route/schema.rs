@@ -13,6 +13,8 @@ pub enum ValueType {
         /// The most.
         most: i64,
     },
+    /// A number.
+    Number,
     /// One of these texts.
     OneOf(&'static [&'static str]),
     /// True or false.

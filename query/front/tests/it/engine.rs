@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use headframe_query_front::access::Principal;
 use headframe_query_front::reports::{
-    BlocksPage, ChartSpan, HashrateOf, HashrateSeries, LedgerPage, PaymentsPage, PayoutsPage,
-    PoolHistory, Row, WorkersPage,
+    BlocksPage, ChartSpan, HashrateOf, HashrateSeries, LedgerPage, PastResources, PaymentsPage,
+    PayoutsPage, PoolHistory, Row, WorkersPage,
 };
 use headframe_query_front::{
     Description, Engines, ErrorCode, Execution, QueryError, Reports, SqlEngine, SqlRequest,
 };
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
+use headframe_schemas::resource::ResourceVersion;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -206,6 +207,10 @@ impl Reports for NoReports {
     }
 
     async fn has_proof(&self, _: &str) -> Result<bool, QueryError> {
+        none()
+    }
+
+    async fn past_resources(&self, _: &PastResources) -> Result<Vec<ResourceVersion>, QueryError> {
         none()
     }
 }

@@ -91,6 +91,7 @@ fn sample(param: &Param) -> Value {
         (_, ValueType::Text | ValueType::Any) => json!("x"),
         (_, ValueType::Integer { least, most }) => json!(1.clamp(least, most)),
         (_, ValueType::OneOf(texts)) => json!(texts[0]),
+        (_, ValueType::Number) => json!(1),
         (_, ValueType::Boolean) => json!(true),
     }
 }
@@ -143,8 +144,10 @@ async fn the_keys_of_every_query_string_are_those_that_are_taken() {
     assert!(keys >= 20, "{keys}");
 }
 
-async fn post(router: &Router, path: &str, body: &Value) -> Answer {
-    let request = Request::post(path)
+async fn send_json(router: &Router, route: &Route, path: &str, body: &Value) -> Answer {
+    let request = Request::builder()
+        .method(&route.method)
+        .uri(path)
         .header("host", "127.0.0.1:8080")
         .header("content-type", "application/json")
         .body(Body::from(body.to_string()));
@@ -178,13 +181,13 @@ async fn the_fields_of_every_body_are_those_that_are_taken() {
             .iter()
             .map(|field| (field.name.to_owned(), sample(field)))
             .collect();
-        let answer = post(&router, &path, &Value::Object(whole.clone())).await;
+        let answer = send_json(&router, route, &path, &Value::Object(whole.clone())).await;
         for field in fields {
             assert!(!is_unknown(&answer, field.name), "{path}: {}", answer.text);
         }
         let mut more = whole.clone();
         more.insert("zz".to_owned(), json!(1));
-        let answer = post(&router, &path, &Value::Object(more)).await;
+        let answer = send_json(&router, route, &path, &Value::Object(more)).await;
         assert!(is_unknown(&answer, "zz"), "{path}: {}", answer.text);
         for field in fields
             .iter()
@@ -192,7 +195,7 @@ async fn the_fields_of_every_body_are_those_that_are_taken() {
         {
             let mut less = whole.clone();
             less.remove(field.name);
-            let answer = post(&router, &path, &Value::Object(less)).await;
+            let answer = send_json(&router, route, &path, &Value::Object(less)).await;
             let missing = format!("missing field `{}`", field.name);
             assert!(answer.text.contains(&missing), "{path}: {}", answer.text);
         }

@@ -121,6 +121,7 @@ fn value_schema(value: ValueType) -> Value {
         ValueType::Integer { least, most } => {
             json!({"type": "integer", "format": "int64", "minimum": least, "maximum": most})
         }
+        ValueType::Number => json!({"type": "number", "format": "double"}),
         ValueType::OneOf(texts) => json!({"type": "string", "enum": texts}),
         ValueType::Boolean => json!({"type": "boolean"}),
         ValueType::Any => json!({}),

@@ -82,7 +82,9 @@ fn code_of(code: ErrorCode) -> Code {
         ErrorCode::Gone | ErrorCode::NotFound | ErrorCode::NoSuchVersion => Code::NotFound,
         ErrorCode::MethodNotAllowed => Code::Unimplemented,
         ErrorCode::RequestTimeout | ErrorCode::TimeLimit => Code::DeadlineExceeded,
-        ErrorCode::IdInUse => Code::AlreadyExists,
+        ErrorCode::IdInUse | ErrorCode::Exists => Code::AlreadyExists,
+        ErrorCode::VersionChanged => Code::Aborted,
+        ErrorCode::Conflict | ErrorCode::VersionRequired => Code::FailedPrecondition,
         ErrorCode::BodyTooLarge
         | ErrorCode::RowLimit
         | ErrorCode::RateLimit
