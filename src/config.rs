@@ -17,6 +17,7 @@ use headframe_stratum::StratumConfig;
 use serde::{Deserialize, Serialize};
 
 mod access;
+mod chain_defaults;
 mod coopmine;
 mod ingest;
 mod lake;
@@ -140,11 +141,14 @@ impl Config {
         );
         let merged = layers::merged(file)?;
         // The parser ends its text in a line feed.
-        let parsed = merged.try_into().map_err(|error: toml::de::Error| {
+        let parsed = merged.clone().try_into().map_err(|error: toml::de::Error| {
             anyhow!("{}", error.to_string().trim_end().replace('\n', " "))
         });
         let mut config: Self = parsed.with_context(|| format!("{what} cannot be used"))?;
         config.roles = roles.unwrap_or(config.roles);
+        chain_defaults::apply(&mut config, &merged)
+            .map_err(|fault| anyhow!("{fault}"))
+            .with_context(|| format!("{what} cannot be used"))?;
         config
             .validate()
             .with_context(|| format!("{what} cannot be used"))?;

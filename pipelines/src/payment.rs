@@ -50,7 +50,8 @@ pub enum FeePolicy {
 pub struct PaymentConfig {
     /// The pool whose miners are paid: the name in `stratum.pool`.
     pub pool: String,
-    /// The least balance that is paid, atomic units: 0.1 XMR.
+    /// The least balance that is paid, atomic units. The defaults here are Monero's: a
+    /// configuration that names none gets those of its chain.
     pub threshold_atomic: u64,
     /// The least and the most that a miner may set as a threshold of its own, atomic units.
     pub least_threshold_atomic: u64,

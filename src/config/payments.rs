@@ -2,6 +2,7 @@
 
 use headframe_pipelines::PaymentConfig;
 use headframe_sinks::wallet::WalletKind;
+use headframe_stratum::chain::driver::ChainKind;
 
 use super::section::{ConfigFault, Section, faults_of};
 use super::{Config, Role};
@@ -24,6 +25,23 @@ impl Section for PaymentConfig {
                 self.pool, config.stratum.pool
             ))];
         }
+        if pays && config.runs(Role::Stratum) && !wallet_fits(self.wallet.kind, config) {
+            let (kind, chain) = (self.wallet.kind, config.stratum.chain);
+            let names = format!("payments.wallet.kind is {kind:?} but stratum.chain is {chain:?}");
+            return vec![ConfigFault(format!(
+                "{}; the wallet must have the coins that are mined",
+                names.to_lowercase()
+            ))];
+        }
         faults_of(self.validate())
+    }
+}
+
+/// Whether a wallet of this kind can have the coins of the chain that is mined.
+fn wallet_fits(kind: WalletKind, config: &Config) -> bool {
+    match kind {
+        WalletKind::Monero => config.stratum.chain == ChainKind::Monero,
+        WalletKind::Bitcoin => config.stratum.chain == ChainKind::Opensy,
+        WalletKind::None => true,
     }
 }

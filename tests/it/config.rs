@@ -267,6 +267,36 @@ fn what_is_printed_loads_back_to_the_same() {
     assert_eq!(print(Some(&file)), printed);
 }
 
+#[test]
+fn thresholds_that_nobody_names_are_those_of_the_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    for (text, thresholds) in [
+        ("", ["100000000000", "10000000000", "100000000000000"]),
+        (
+            "[stratum]\nchain = \"opensy\"\n[payments.wallet]\ndecimals = 6\n",
+            ["1000000000", "100000000", "1000000000000"],
+        ),
+        (
+            "[payments]\nthreshold_atomic = 77\n[payments.wallet]\nkind = \"bitcoin\"\n\
+             decimals = 2\n",
+            ["77", "10000", "100000000"],
+        ),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let printed = print(Some(&file));
+        let keys = ["", "least_", "most_"].map(|which| format!("{which}threshold_atomic"));
+        for (key, threshold) in keys.iter().zip(thresholds) {
+            assert!(
+                printed.contains(&format!("\n{key} = {threshold}\n")),
+                "no {key} = {threshold} with {text}: {printed}"
+            );
+        }
+        std::fs::write(&file, &printed).unwrap();
+        assert_eq!(print(Some(&file)), printed, "what is printed names them");
+    }
+}
+
 /// A pool that could start, but for what is added.
 fn pool(more: &str) -> String {
     format!(
@@ -360,6 +390,19 @@ fn a_bad_file_starts_nothing_and_the_key_is_named() {
             "use the primary address of the wallet",
         ),
         ("roles = [\"payments\"]", "payments.wallet.kind is none"),
+        (
+            &pool("chain = \"monero\"\n[payments.wallet]\nkind = \"bitcoin\"")
+                .replace("[\"stratum\"]", "[\"stratum\", \"payments\"]"),
+            "payments.wallet.kind is bitcoin but stratum.chain is monero",
+        ),
+        (
+            "[payments]\nleast_threshold_atomic = 200000000000000",
+            "payments.least_threshold_atomic must not be more than",
+        ),
+        (
+            "[payments.wallet]\nkind = \"bitcoin\"\ndecimals = 18",
+            "payments.threshold_atomic is left out",
+        ),
         ("[payments]\ninterval_s = 0", "payments.interval_s is 0"),
         (
             "[payments]\nfee_policy = \"nobody\"",
