@@ -84,8 +84,8 @@ async fn listen(context: Arc<AcceptContext>, listener: TcpListener, port: Arc<Po
             continue;
         };
         let connection = Connection {
-            // The extranonce holds 32 bits; after 2³² connections in one process a number may come
-            // again.
+            // The extranonce holds 31 bits of it; after 2³¹ connections in one process a number may
+            // come again.
             number: place.number() as u32,
             place: place.number(),
             peer,
