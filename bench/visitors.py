@@ -2,15 +2,17 @@
 
 import argparse
 import asyncio
+import datetime
 import json
 import random
 import sys
 import tempfile
 import time
+import urllib.parse
 
 from live import start
 
-GOAL_P99_MS, GOAL_LOSS = 50, 0.05
+GOAL_P99_MS, GOAL_LOSS, GOAL_LIVE_P99_MS = 50, 0.05, 150
 BATCH = 50
 # What the page asks for, and every how many seconds (console/assets/pool.js).
 PAGE = {
@@ -51,7 +53,39 @@ class Connection:
         return status
 
 
-async def mine(port, miners, rate, seconds):
+class LivePages:
+    """Open pages that each follow the shares of one miner: how many rows are due and came, and how late."""
+
+    def __init__(self):
+        self.followed, self.due, self.late_ms, self.writers, self.tasks = set(), 0, [], [], []
+
+    async def open(self, port, miner):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        where = urllib.parse.quote(f"miner = '{miner}'")
+        writer.write(f"GET /api/v1/streams/shares/rows?columns=event_time&where={where} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        while b"event: ready" not in (line := await reader.readline()):
+            if not line:
+                sys.exit(f"visitors: the live page of {miner} was refused")
+        self.followed.add(miner)
+        self.writers.append(writer)
+        self.tasks.append(asyncio.create_task(self.read(reader)))
+
+    async def read(self, reader):
+        while line := await reader.readline():
+            if line.startswith(b"data: {") and (at := json.loads(line[6:]).get("event_time")):
+                made = datetime.datetime.fromisoformat(at).timestamp()
+                self.late_ms.append((time.time() - made) * 1e3)
+
+    async def close(self):
+        deadline = time.monotonic() + 10
+        while len(self.late_ms) < self.due and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        for task, writer in zip(self.tasks, self.writers):
+            task.cancel()
+            writer.close()
+
+
+async def mine(port, miners, rate, seconds, pages=None):
     """Shares of many miners at a rate; answers how many were acknowledged a second."""
     connections = [Connection(port) for _ in range(4)]
     taken, begun, number = 0, time.monotonic(), 0
@@ -64,9 +98,12 @@ async def mine(port, miners, rate, seconds):
             if at > now:
                 await asyncio.sleep(at - now)
             micros = int(time.time() * 1e6)
-            share = lambda: {"event_time": micros, "pool": "main", "miner": f"4Miner{random.randrange(miners)}", "worker": "w",
-                             "outcome": "accepted", "difficulty": 10_000, "network_difficulty": "300000000000", "height": 100}
-            body = "\n".join(json.dumps(share()) for _ in range(BATCH)).encode()
+            names = [f"4Miner{random.randrange(miners)}" for _ in range(BATCH)]
+            if pages:
+                pages.due += sum(name in pages.followed for name in names)
+            share = lambda name: {"event_time": micros, "pool": "main", "miner": name, "worker": "w",
+                                  "outcome": "accepted", "difficulty": 10_000, "network_difficulty": "300000000000", "height": 100}
+            body = "\n".join(json.dumps(share(name)) for name in names).encode()
             status = await connection.request("POST", "/api/v1/ingest/shares", body, "Content-Type: application/x-ndjson\r\n")
             assert status == 200, f"shares are refused: {status}"
             taken += BATCH
@@ -99,27 +136,35 @@ async def visit(port, until, times, failures):
 async def measure(port, options):
     await mine(port, options.miners, options.rate, 5)
     alone = await mine(port, options.miners, options.rate, options.seconds)
-    times, failures = [], {}
+    times, failures, pages = [], {}, LivePages()
+    for number in range(options.pages):
+        await pages.open(port, f"4Miner{number}")
     until = time.monotonic() + options.seconds
     visits = [visit(port, until, times, failures) for _ in range(options.visitors)]
-    crowded, *_ = await asyncio.gather(mine(port, options.miners, options.rate, options.seconds), *visits)
+    crowded, *_ = await asyncio.gather(mine(port, options.miners, options.rate, options.seconds, pages), *visits)
+    await pages.close()
     times.sort()
-    part = lambda share: times[min(len(times) - 1, int(len(times) * share))]
+    pages.late_ms.sort()
+    at = lambda sorted_ms, share: sorted_ms[min(len(sorted_ms) - 1, int(len(sorted_ms) * share))] if sorted_ms else 0.0
+    part = lambda share: at(times, share)
     print(f"{options.visitors} visitors, {len(times)} answers in {options.seconds} s: median {part(0.5):.1f} ms, p99 {part(0.99):.1f} ms (goal {GOAL_P99_MS} ms)")
     print(f"shares a second: {alone:.0f} alone, {crowded:.0f} with visitors (goal: within {GOAL_LOSS:.0%})")
+    late = at(pages.late_ms, 0.99)
+    print(f"{options.pages} live pages of one miner each: {len(pages.late_ms)} of {pages.due} rows, median {at(pages.late_ms, 0.5):.1f} ms, p99 {late:.1f} ms (goal {GOAL_LIVE_P99_MS} ms)")
     print(f"refused or broken: {failures or 'none'}")
-    return part(0.99) <= GOAL_P99_MS and crowded >= alone * (1 - GOAL_LOSS) and not failures
+    good = len(pages.late_ms) == pages.due and late <= GOAL_LIVE_P99_MS
+    return good and part(0.99) <= GOAL_P99_MS and crowded >= alone * (1 - GOAL_LOSS) and not failures
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("binary")
-    for name, default in (("visitors", 2000), ("seconds", 20), ("miners", 15000), ("rate", 750)):
+    for name, default in (("visitors", 2000), ("pages", 500), ("seconds", 20), ("miners", 15000), ("rate", 750)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         # Room for every visitor, all of whom come from one address here.
-        server, port = start(options.binary, folder, options.visitors, "public_pages = true\nrequests_per_s = 0\npublic_slots = 64\nreader_slots = 64\noperator_slots = 64")
+        server, port = start(options.binary, folder, options.visitors + options.pages, "public_pages = true\nrequests_per_s = 0\npublic_slots = 64\nreader_slots = 64\noperator_slots = 64")
         try:
             good = asyncio.run(measure(port, options))
         finally:

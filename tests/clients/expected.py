@@ -17,7 +17,7 @@ ENDLESS = "SELECT count(*) FROM generate_series(1, 100000000000)"
 
 COLUMNS = {
     "event_time": "timestamptz", "pool": "text", "miner": "text", "worker": "text", "outcome": "text", "difficulty": "int8",
-    "network_difficulty": "numeric", "height": "int8", "block_hash": "text", "ingest_time": "timestamptz", "seq": "int8", "row": "int4",
+    "network_difficulty": "numeric", "height": "int8", "block_hash": "text", "solo": "bool", "ingest_time": "timestamptz", "seq": "int8", "row": "int4",
     "producer": "text", "producer_seq": "int8",
 }
 REQUIRED = {"event_time", "pool", "miner", "worker", "outcome", "difficulty", "network_difficulty", "height"}

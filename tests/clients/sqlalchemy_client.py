@@ -19,7 +19,7 @@ for driver in ("psycopg", "psycopg2", "pg8000"):
     same((inspector.has_table("shares"), inspector.has_table("hashrate_1m"), inspector.has_table("nothing")), (True, True, False))
     columns = inspector.get_columns("shares")
     same([column["name"] for column in columns], list(COLUMNS))
-    kinds = {"timestamptz": sqlalchemy.TIMESTAMP, "text": sqlalchemy.TEXT, "int8": sqlalchemy.BIGINT, "int4": sqlalchemy.INTEGER, "numeric": sqlalchemy.NUMERIC}
+    kinds = {"timestamptz": sqlalchemy.TIMESTAMP, "text": sqlalchemy.TEXT, "int8": sqlalchemy.BIGINT, "int4": sqlalchemy.INTEGER, "numeric": sqlalchemy.NUMERIC, "bool": sqlalchemy.BOOLEAN}
     for column in columns:
         assert isinstance(column["type"], kinds[COLUMNS[column["name"]]]), column
         if column["name"] in REQUIRED:

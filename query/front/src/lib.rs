@@ -12,6 +12,8 @@ pub mod access;
 #[cfg(feature = "server")]
 mod answer_cache;
 #[cfg(feature = "server")]
+mod answer_version;
+#[cfg(feature = "server")]
 mod app_state;
 #[cfg(feature = "server")]
 pub mod chain_monitor;

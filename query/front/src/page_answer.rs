@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::access::{Permission, Principal};
+use crate::answer_version::AnswerVersion;
 use crate::app_state::AppState;
 use crate::route::Route;
 use crate::route::schema::ResponseBody;
@@ -34,11 +35,6 @@ pub(crate) struct Page {
     pub(crate) route: &'static Route,
     pub(crate) app: Arc<AppState>,
 }
-
-/// How far the streams have come that the answer to this request follows from: answers of the same
-/// version are the same.
-#[derive(Clone)]
-pub(crate) struct AnswerVersion(pub(crate) String);
 
 /// Adds the ETag and the link, or answers 304.
 pub(crate) async fn finish(State(page): State<Page>, mut request: Request, next: Next) -> Response {

@@ -61,31 +61,40 @@ async fn two_miners_on_two_ports_are_paid_each_by_its_own_scheme() {
     .unwrap();
     let monerod = Monerod::start().await;
     let (pool, ports) = pool(folder.path(), &nats, &monerod).await;
-    let start = |name: &str, port: u16, user: &str| {
-        Mine::start(folder.path(), name, port, &format!("{user}.{name}"), &[])
-    };
-    let miners = [
-        start("pooled", ports[0], WALLET),
-        start("alone", ports[1], ALONE),
-        start("asked", ports[0], &format!("solo:{ALONE}")),
+    // One after the other, since nearly each share is a block here, and the pool's in the middle,
+    // so that its windows have shares of solo before them.
+    let solo_user = format!("solo:{ALONE}");
+    let sides = [
+        ("solo", "alone", ports[1], ALONE),
+        ("solo IS NULL", "pooled", ports[0], WALLET),
+        ("solo", "asked", ports[0], &solo_user),
     ];
-    let credited = |solo: &str, worker: &str| {
+    let found = |solo: &str, worker: &str| {
         format!(
-            "SELECT count(*) AS n FROM payouts JOIN (SELECT DISTINCT hash FROM blocks WHERE \
-             worker = '{worker}' AND {solo}) ON hash = block_hash WHERE step = 'credited' AND \
-             account = 'fee'"
+            "SELECT count(DISTINCT hash) AS n FROM blocks WHERE worker = '{worker}' AND {solo} AND \
+             status = 'accepted'"
         )
     };
-    for (solo, worker) in [
-        ("solo IS NULL", "pooled"),
-        ("solo", "alone"),
-        ("solo", "asked"),
-    ] {
-        let sql = credited(solo, worker);
-        pool.until(&sql, |row| row["n"].as_i64().unwrap_or(0) >= 2)
-            .await;
+    let one = |row: &Value| row["n"].as_i64().unwrap_or(0) >= 1;
+    for (solo, worker, port, user) in sides {
+        let miner = Mine::start(
+            folder.path(),
+            worker,
+            port,
+            &format!("{user}.{worker}"),
+            &[],
+        );
+        pool.until(&found(solo, worker), one).await;
+        drop(miner);
     }
-    drop(miners);
+    for (solo, worker, ..) in sides {
+        let paid = format!(
+            "{} AND hash IN (SELECT block_hash FROM payouts WHERE step = 'credited' AND account = \
+             'fee')",
+            found(solo, worker)
+        );
+        pool.until(&paid, one).await;
+    }
     let shares = rows(
         &pool,
         "SELECT DISTINCT worker, solo FROM shares ORDER BY worker",
@@ -114,7 +123,7 @@ async fn two_miners_on_two_ports_are_paid_each_by_its_own_scheme() {
             .filter(move |row| (row["solo"] == true) == solo)
     };
     let blocks: Vec<&Value> = of(true).take(3).chain(of(false).take(3)).collect();
-    assert!(blocks.len() >= 4, "{blocks:?}");
+    assert!(blocks.len() >= 3, "{blocks:?}");
     let hashes: Vec<String> = blocks.iter().map(|row| text(row, "block_hash")).collect();
     for row in &blocks {
         let (scheme, fee_bp, miner) = match row["solo"].as_bool() {

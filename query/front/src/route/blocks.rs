@@ -11,10 +11,10 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use crate::access::Permission;
+use crate::answer_version::AnswerVersion;
 use crate::app_state::AppState;
 use crate::encoded_json::EncodedJson;
 use crate::error::QueryError;
-use crate::page_answer::AnswerVersion;
 use crate::query_params;
 use crate::query_params::QueryParams;
 use crate::reports::BlocksPage;
