@@ -5,6 +5,7 @@
 //! back-filling are the same code as normal work.
 
 pub mod clock;
+pub mod energy;
 pub mod fault;
 pub mod partials;
 pub mod payment;

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::energy::level::Thresholds;
 use crate::fault::PipelineFault;
 
+pub mod allocations;
 pub mod payouts;
 pub mod raw_table;
 pub mod rollups;
@@ -35,6 +37,8 @@ pub struct PipelineConfig {
     pub rollup_rows: i64,
     /// Memory for the rows of one stream that no commit holds yet, in bytes.
     pub tail_bytes: usize,
+    /// From which part of an allocation on its use is a warning, and critical.
+    pub allocation: Thresholds,
 }
 
 impl Default for PipelineConfig {
@@ -46,6 +50,7 @@ impl Default for PipelineConfig {
             rollup_ms: 5_000,
             rollup_rows: 2_000_000,
             tail_bytes: 256 << 20,
+            allocation: Thresholds::default(),
         }
     }
 }
@@ -66,7 +71,7 @@ impl PipelineConfig {
             None if self.commit_ms > 600_000 => {
                 Err("pipelines.commit_ms must be at most 600000 (ten minutes)".to_owned())
             }
-            None => Ok(()),
+            None => self.allocation.validate(),
         }
     }
 
@@ -175,4 +180,9 @@ pub trait Pipeline: Sync {
 }
 
 /// Every pipeline.
-pub const ALL: &[&dyn Pipeline] = &[&raw_table::RawTable, &rollups::Rollups, &payouts::Payouts];
+pub const ALL: &[&dyn Pipeline] = &[
+    &raw_table::RawTable,
+    &rollups::Rollups,
+    &payouts::Payouts,
+    &allocations::Allocations,
+];

@@ -73,6 +73,10 @@ pub enum Unit {
     None,
     /// Microseconds since 1970-01-01T00:00:00Z.
     Microseconds,
+    /// How long something took or lasts, in seconds.
+    Seconds,
+    /// How long something took or lasts, in millionths of a second.
+    DurationMicroseconds,
     /// Expected hashes: one unit of difficulty is one hash.
     Hashes,
     /// Hashes per second.
@@ -91,6 +95,8 @@ pub enum Unit {
     KilowattHours,
     /// Millionths of a watt-hour.
     MicroWattHours,
+    /// Joules for a million million hashes.
+    JoulesPerTerahash,
     /// A count of things.
     Count,
     /// Degrees of an angle.
@@ -109,6 +115,8 @@ impl Unit {
         match self {
             Unit::None => "",
             Unit::Microseconds => "µs since 1970 UTC",
+            Unit::Seconds => "s",
+            Unit::DurationMicroseconds => "µs",
             Unit::Hashes => "hashes",
             Unit::HashesPerSecond => "H/s",
             Unit::AtomicUnits => "atomic units",
@@ -118,6 +126,7 @@ impl Unit {
             Unit::WattHours => "Wh",
             Unit::KilowattHours => "kWh",
             Unit::MicroWattHours => "µWh",
+            Unit::JoulesPerTerahash => "J/TH",
             Unit::Count => "count",
             Unit::Degrees => "°",
             Unit::Percent => "%",

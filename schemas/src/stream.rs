@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::column::Column;
 
 pub mod access;
+pub mod allocation_usage;
 pub mod bans;
 pub mod blocks;
 pub mod commands;
@@ -140,6 +141,7 @@ pub const ALL: &[&dyn Stream] = &[
     &instructions::Instructions,
     &hashrate::Hashrates,
     &energy::Energies,
+    &allocation_usage::AllocationUsages,
     &sensors::Sensors,
     &sessions::Sessions,
     &access::Access,

@@ -60,6 +60,8 @@ pub fn visible_columns(stream: &dyn Stream) -> Vec<Column> {
 pub struct Table {
     /// Its name and the name of its folder.
     pub name: String,
+    /// What the configuration calls it: its name without the version of a rollup.
+    pub config_name: String,
     /// One sentence for the users.
     pub doc: String,
     /// Every column, the partition columns last.
@@ -81,6 +83,7 @@ impl Table {
         columns.extend([REJECT_REASON, PAYLOAD, INGEST_DATE]);
         Self {
             name: stream.name().to_owned(),
+            config_name: stream.name().to_owned(),
             doc: stream.doc().to_owned(),
             columns,
             partitions: 1,
@@ -93,6 +96,7 @@ impl Table {
     pub fn rollup(rollup: &dyn Rollup) -> Self {
         Self {
             name: rollup.table(),
+            config_name: format!("{}_rollups", rollup.family()),
             doc: rollup.doc().to_owned(),
             columns: rollup.columns(),
             partitions: 2,

@@ -7,7 +7,20 @@ use anyhow::{Context, bail};
 /// `HEADFRAME__QUERY__LISTEN` is `listen` in `[query]`.
 const ENV_PREFIX: &str = "HEADFRAME__";
 
-/// The file with the environment applied.
+/// Names that mining control systems before this one gave to settings, and where those stand here.
+/// Their databases and caches have no counterpart.
+const ALIASES: &[(&str, [&str; 3])] = &[
+    (
+        "ENERGY_THRESHOLD_WARNING",
+        ["pipelines", "allocation", "warning_pct"],
+    ),
+    (
+        "ENERGY_THRESHOLD_CRITICAL",
+        ["pipelines", "allocation", "critical_pct"],
+    ),
+];
+
+/// The file with the environment applied; an alias counts less than the key's own name.
 pub fn merged(file: Option<&Path>) -> anyhow::Result<toml::Table> {
     let mut table = match file {
         Some(file) => {
@@ -18,6 +31,12 @@ pub fn merged(file: Option<&Path>) -> anyhow::Result<toml::Table> {
         }
         None => toml::Table::new(),
     };
+    for (alias, path) in ALIASES {
+        if let Ok(value) = std::env::var(alias) {
+            set(&mut table, &path.map(str::to_owned), &value)
+                .with_context(|| format!("environment variable {alias}"))?;
+        }
+    }
     for (key, value) in std::env::vars().filter(|(key, _)| key.starts_with(ENV_PREFIX)) {
         let path: Vec<String> = key[ENV_PREFIX.len()..]
             .split("__")

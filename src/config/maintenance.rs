@@ -57,7 +57,7 @@ impl Default for MaintenanceSection {
             cold_after_days: config.cold_after_days,
             retention_days: table::all()
                 .into_iter()
-                .filter_map(|table| Some((table.name, table.retention_days?)))
+                .filter_map(|table| Some((table.config_name, table.retention_days?)))
                 .collect(),
         }
     }
@@ -120,18 +120,22 @@ impl MaintenanceSection {
                 "maintenance.{key} is {value}; it must lie between {low} and {high}"
             ));
         }
-        let names: Vec<String> = table::all().into_iter().map(|table| table.name).collect();
+        let tables = table::all();
+        let names: Vec<&str> = tables
+            .iter()
+            .map(|table| table.config_name.as_str())
+            .collect();
         for (name, days) in &self.retention_days {
             if table::all()
                 .iter()
-                .any(|table| table.name == *name && table.retention_days.is_none())
+                .any(|table| table.config_name == *name && table.retention_days.is_none())
             {
                 return Err(format!(
                     "maintenance.retention_days.{name}: rows about money are kept for ever; take \
                      the key out"
                 ));
             }
-            if !names.contains(name) {
+            if !names.contains(&name.as_str()) {
                 return Err(format!(
                     "maintenance.retention_days.{name}: there is no such table; there are {}",
                     names.join(", ")
@@ -147,7 +151,7 @@ impl MaintenanceSection {
         Ok(())
     }
 
-    /// The settings of one table's upkeep.
+    /// The settings of the upkeep of the table that the configuration calls so.
     pub fn of_table(&self, name: &str) -> MaintenanceConfig {
         let days = |days: u32| Duration::from_secs(u64::from(days) * DAY_S);
         MaintenanceConfig {

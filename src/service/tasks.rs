@@ -101,7 +101,7 @@ impl Service {
         for table in table::all() {
             let (lake, faults) = (lake.clone(), components.faults.clone());
             let stop = self.stop_working.clone();
-            let config = components.config.maintenance.of_table(&table.name);
+            let config = components.config.maintenance.of_table(&table.config_name);
             self.tasks.spawn(async move {
                 let name = table.name.clone();
                 if let Err(error) = maintain(&lake, table, config, &stop).await {

@@ -186,7 +186,7 @@ fn the_example_is_the_defaults_and_names_every_key() {
     let tables: BTreeSet<String> = headframe_schemas::table::all()
         .into_iter()
         .filter(|table| table.retention_days.is_some())
-        .map(|table| table.name)
+        .map(|table| table.config_name)
         .collect();
     assert_eq!(found["maintenance.retention_days"], tables);
 }

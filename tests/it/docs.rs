@@ -56,6 +56,7 @@ async fn every_statement_in_the_documents_runs() {
         "docs/pool-operator.md",
         "docs/payments.md",
         "docs/coopmine-setup.md",
+        "docs/energy.md",
         "docs/registry.md",
     ] {
         for statement in statements(&read(path)) {

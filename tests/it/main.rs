@@ -11,6 +11,7 @@ mod coopmine;
 mod demo;
 mod docs;
 mod doctor;
+mod energy;
 mod failures;
 mod flight;
 mod full_disk;

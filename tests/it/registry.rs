@@ -71,7 +71,7 @@ impl Headframe {
         self.send(Method::GET, path, None, None).await
     }
 
-    async fn register(&self, kind: &str, body: &Value) -> Answer {
+    pub async fn register(&self, kind: &str, body: &Value) -> Answer {
         self.send(Method::POST, kind, None, Some(body)).await
     }
 }

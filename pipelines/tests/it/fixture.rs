@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::{AsArray, RecordBatch};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
 use headframe_ingest::{
     ManagedServer, Nats, Publisher, PublisherConfig, ServerConfig, find_nats_server,
-    provision_stream,
+    inspect_stream, provision_stream,
 };
-use headframe_pipelines::{Context, PipelineConfig, PipelineFault, StreamHandle, pipeline};
+use headframe_pipelines::{
+    Context, Pipeline, PipelineConfig, PipelineFault, StreamHandle, pipeline,
+};
 use headframe_schemas::{Rollup, Stream, Table, rollup};
 use headframe_sinks::{Lake, SnapshotReader, SnapshotTable};
 use tokio::task::JoinSet;
@@ -102,25 +105,50 @@ impl Fixture {
         Running { handle, stop, work }
     }
 
+    /// The last sequence of a stream.
+    pub async fn last_seq(&self, stream: &dyn Stream) -> u64 {
+        let found = inspect_stream(&self.context.nats.js, stream).await;
+        found.unwrap().unwrap().last_seq
+    }
+
+    /// Starts the raw table of a stream alone; makes the stream where it is missing.
+    pub async fn run_raw(&self, stream: &'static dyn Stream) -> Running {
+        provision_stream(&self.context.nats.js, stream, &Default::default())
+            .await
+            .unwrap();
+        let handle = StreamHandle::new(stream, 0, &self.context.config);
+        let (stop, mut work) = (CancellationToken::new(), JoinSet::new());
+        work.spawn(pipeline::raw_table::RawTable.run(
+            self.context.clone(),
+            handle.clone(),
+            stop.clone(),
+        ));
+        Running { handle, stop, work }
+    }
+
     /// The answer of a question about the stored table alone, as text.
     pub async fn ask(&self, table: Table, question: &str) -> String {
-        let session = SessionContext::new();
-        self.context.lake.register(session.runtime_env().as_ref());
-        let snapshot = SnapshotReader::open(&self.context.lake, table)
-            .refresh()
-            .await
-            .unwrap();
-        session
-            .register_table("t", Arc::new(SnapshotTable::new(snapshot)))
-            .unwrap();
-        let rows = session
-            .sql(question)
-            .await
-            .unwrap()
-            .collect()
-            .await
-            .unwrap();
+        let rows = rows(&self.context.lake, table, question).await;
         pretty_format_batches(&rows).unwrap().to_string()
+    }
+
+    /// The same as a JSON array of objects, absent values left out.
+    pub async fn json(&self, table: Table, question: &str) -> String {
+        let rows = rows(&self.context.lake, table, question).await;
+        let mut writer = arrow::json::ArrayWriter::new(Vec::new());
+        rows.iter().for_each(|batch| writer.write(batch).unwrap());
+        writer.finish().unwrap();
+        String::from_utf8(writer.into_inner()).unwrap()
+    }
+
+    /// The first column of the answer, which is text.
+    pub async fn strings(&self, table: Table, question: &str) -> Vec<String> {
+        let rows = rows(&self.context.lake, table, question).await;
+        let of = |batch: &RecordBatch| -> Vec<String> {
+            let texts = batch.column(0).as_string_view();
+            texts.iter().flatten().map(str::to_owned).collect()
+        };
+        rows.iter().flat_map(of).collect()
     }
 
     /// How far the stored tables of the stream are complete: the raw one, then its rollups.
@@ -159,6 +187,11 @@ impl Fixture {
         .await;
     }
 
+    /// What its pipelines work with.
+    pub fn context(&self) -> Context {
+        self.context.clone()
+    }
+
     /// A connection to its server.
     pub fn nats(&self) -> Nats {
         self.context.nats.clone()
@@ -187,6 +220,22 @@ impl Running {
     pub async fn fault(&mut self) -> PipelineFault {
         self.work.join_next().await.unwrap().unwrap().unwrap_err()
     }
+}
+
+/// The answer of a question about a stored table alone, the relation `t`.
+pub async fn rows(lake: &Lake, table: Table, question: &str) -> Vec<RecordBatch> {
+    let session = SessionContext::new();
+    lake.register(session.runtime_env().as_ref());
+    let snapshot = SnapshotReader::open(lake, table).refresh().await.unwrap();
+    let table = Arc::new(SnapshotTable::new(snapshot));
+    session.register_table("t", table).unwrap();
+    session
+        .sql(question)
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap()
 }
 
 /// Waits for a fact, and looks more and more seldom.

@@ -2,6 +2,7 @@
 //! nothing at all.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod allocations;
 mod audit;
 mod cases;
 mod conformance;

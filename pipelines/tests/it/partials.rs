@@ -40,7 +40,8 @@ fn row(stream: &str, (time, who, value, kind): (i64, u8, i64, u8)) -> Value {
         }
         "energy" => {
             json!({"event_time": time, "site": "north", "meter": format!("meter-{}", who % 2),
-                "power_w": value as f64 / 7.0, "energy_total_wh": null})
+                "power_w": value as f64 / 7.0,
+                "energy_total_wh": (kind > 0).then_some(value * 9)})
         }
         _ => {
             json!({"event_time": time, "site": "north", "sensor": format!("s{}", who % 2),
@@ -104,7 +105,9 @@ async fn folded(rollup: &dyn Rollup, parts: Vec<RecordBatch>) -> Vec<String> {
             .register_table("partials", parts.into_view())
             .unwrap();
         let nothing = match rollup.family() {
-            "energy" => " WHERE samples > 0 OR energy_uwh <> 0",
+            "energy" => {
+                " WHERE samples > 0 OR repeated_samples > 0 OR energy_uwh <> 0 OR covered_us <> 0"
+            }
             _ => "",
         };
         let sql = format!(

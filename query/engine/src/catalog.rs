@@ -19,10 +19,9 @@ use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use futures::future::try_join_all;
-use headframe_schemas::{Rollup, Stream, rollup, stream};
+use headframe_schemas::{Rollup, SqlView, Stream, rollup, stream};
 
 use crate::catalog::by_tables::ByTables;
-use crate::catalog::sql_view::SqlView;
 use crate::error::{EngineError, from_datafusion};
 use crate::own_rows::condition;
 use crate::source::Source;
@@ -39,7 +38,6 @@ pub mod money;
 pub mod raw;
 pub mod registry;
 pub mod rollups;
-pub mod sql_view;
 pub mod views;
 pub mod visible;
 
@@ -345,23 +343,27 @@ fn needs(references: &[&TableReference]) -> BTreeMap<&'static str, Need> {
                 needs.entry(stream.name()).or_default().rejects = true;
             }
         } else if let Some(view) = views::find(name) {
-            for stream in view.streams.iter().filter_map(|name| stream::find(name)) {
-                needs.entry(stream.name()).or_default().rows = true;
-            }
-        } else if let Some(stream) = stream::find(name) {
-            needs.entry(stream.name()).or_default().rows = true;
-        } else if let Some(rollup) = rollup::ALL
-            .iter()
-            .find(|rollup| rollup.views().iter().any(|view| view.name == name))
-        {
-            needs
-                .entry(rollup.stream().name())
-                .or_default()
-                .views
-                .insert(name.to_owned());
+            view.reads
+                .iter()
+                .for_each(|name| add_read(&mut needs, name));
+        } else {
+            add_read(&mut needs, name);
         }
     }
     needs
+}
+
+/// What a raw table or a view of a rollup needs of its stream.
+fn add_read(needs: &mut BTreeMap<&'static str, Need>, name: &str) {
+    if let Some(stream) = stream::find(name) {
+        needs.entry(stream.name()).or_default().rows = true;
+    } else if let Some(rollup) = rollup::ALL
+        .iter()
+        .find(|rollup| rollup.views().iter().any(|view| view.name == name))
+    {
+        let required = needs.entry(rollup.stream().name()).or_default();
+        required.views.insert(name.to_owned());
+    }
 }
 
 fn rollups_of(required: &Need, stream: &str) -> Vec<&'static dyn Rollup> {

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use headframe_query_front::access::{Principal, ReadScope};
 use headframe_query_front::format::ndjson;
 use headframe_query_front::reports::{
-    BlocksPage, ChartSpan, HashrateOf, HashrateSeries, LedgerPage, PastResources, PaymentsPage,
-    PayoutsPage, PoolHistory, Reports, Row, WorkersPage,
+    BlocksPage, ChartSpan, EnergyOf, EnergyWindows, HashrateOf, HashrateSeries, LedgerPage,
+    PastResources, PaymentsPage, PayoutsPage, PoolHistory, Reports, Row, WorkersPage,
 };
 use headframe_query_front::{At, QueryConfig, QueryError, QueryService, SqlEngine, SqlRequest};
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
@@ -25,6 +25,7 @@ use headframe_schemas::resource::ResourceVersion;
 
 pub mod blocks;
 pub mod efforts;
+pub mod energy;
 pub mod hashrate;
 pub mod history;
 pub mod ledger;
@@ -175,6 +176,18 @@ impl Reports for SqlReports {
 
     async fn has_proof(&self, proof: &str) -> Result<bool, QueryError> {
         payments::used(&self.service, proof).await
+    }
+
+    async fn power_now(&self, of: &EnergyOf, id: Option<&str>) -> Result<Vec<Row>, QueryError> {
+        energy::power_now(&self.service, of, id).await
+    }
+
+    async fn energy(&self, windows: &EnergyWindows) -> Result<Vec<Row>, QueryError> {
+        energy::energy(&self.service, windows).await
+    }
+
+    async fn allocation_usage(&self) -> Result<Vec<Row>, QueryError> {
+        energy::allocation_usage(&self.service).await
     }
 
     async fn past_resources(

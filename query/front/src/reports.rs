@@ -107,6 +107,55 @@ pub struct PastResources {
     pub limit: usize,
 }
 
+/// Whose energy is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EnergyOf {
+    /// As a request names it, and the column of its ids.
+    pub name: &'static str,
+    /// Its views, without the width of their windows.
+    pub view: &'static str,
+}
+
+impl EnergyOf {
+    /// Everybody who has energy.
+    pub const ALL: &[EnergyOf] = &[
+        EnergyOf {
+            name: "machine",
+            view: "machine_energy",
+        },
+        EnergyOf {
+            name: "pool",
+            view: "pool_energy",
+        },
+        EnergyOf {
+            name: "site",
+            view: "site_energy",
+        },
+    ];
+    /// Their names.
+    pub const NAMES: &[&str] = &["machine", "pool", "site"];
+
+    /// The one of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        Self::ALL.iter().find(|of| of.name == name)
+    }
+}
+
+/// Which energy is asked for.
+#[derive(Debug, Clone)]
+pub struct EnergyWindows {
+    /// Whose.
+    pub of: &'static EnergyOf,
+    /// Only of this one.
+    pub id: Option<String>,
+    /// Spans of time to add up, microseconds since 1970, ends excluded; hours where there are none.
+    pub spans: Vec<(i64, i64)>,
+    /// The first moment, microseconds since 1970.
+    pub from_us: i64,
+    /// The end, excluded.
+    pub to_us: i64,
+}
+
 /// Whose hashrate a chart shows.
 #[derive(Debug, Clone)]
 pub enum HashrateOf {
@@ -271,6 +320,15 @@ pub trait Reports: Send + Sync {
 
     /// Whether an instruction with this proof is in the tables.
     async fn has_proof(&self, proof: &str) -> Result<bool, QueryError>;
+
+    /// The power of each machine, pool or site in its newest minute.
+    async fn power_now(&self, of: &EnergyOf, id: Option<&str>) -> Result<Vec<Row>, QueryError>;
+
+    /// Energy by time.
+    async fn energy(&self, windows: &EnergyWindows) -> Result<Vec<Row>, QueryError>;
+
+    /// The newest statement of each allocation's use.
+    async fn allocation_usage(&self) -> Result<Vec<Row>, QueryError>;
 
     /// Resources of the registry as they were at a time.
     async fn past_resources(

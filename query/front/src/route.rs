@@ -17,6 +17,7 @@ pub mod bans;
 mod blocks;
 mod cryptonote_nodejs_pool;
 mod efforts;
+mod energy;
 mod hashrate;
 mod health;
 mod ingest;
@@ -192,6 +193,10 @@ const WRITTEN: &[&Route] = &[
     &payments::STATE,
     &payments::LEDGER,
     &instructions::ROUTE,
+    &energy::CURRENT,
+    &energy::HOURLY,
+    &energy::DAILY,
+    &energy::ALLOCATIONS,
     &bans::LIST,
     &bans::BAN,
     &bans::LIFT,

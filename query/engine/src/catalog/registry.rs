@@ -5,11 +5,9 @@
 //! truth. Their columns are the fields of the kind.
 
 use headframe_schemas::resource::{self, Field, Resource};
-use headframe_schemas::{Column, Kind, Unit};
+use headframe_schemas::{Column, Kind, SqlView, Unit};
 
-use crate::catalog::sql_view::SqlView;
-
-const STREAMS: &[&str] = &["registry"];
+const READS: &[&str] = &["registry"];
 
 /// Two views a kind: `machines` and `machines_history`.
 pub fn views() -> impl Iterator<Item = SqlView> {
@@ -22,7 +20,7 @@ fn newest(resource: &Resource) -> SqlView {
     SqlView {
         name: resource.name.to_owned(),
         doc: format!("{} As they are now.", resource.doc),
-        streams: STREAMS,
+        reads: READS,
         columns: columns(
             resource,
             &[
@@ -49,7 +47,7 @@ fn history(resource: &Resource) -> SqlView {
              recorded_to after it or null.",
             resource.name
         ),
-        streams: STREAMS,
+        reads: READS,
         columns: columns(
             resource,
             &[

@@ -1,19 +1,25 @@
-//! The views that are written in SQL over raw tables: those about money, and those of the registry.
+//! The views that are written in SQL: those about money, those of the registry, and energy by what
+//! is registered.
 
 use std::sync::LazyLock;
 
-use crate::catalog::sql_view::SqlView;
+use headframe_schemas::SqlView;
+use headframe_schemas::sql_view::energy;
+
 use crate::catalog::{money, registry};
 
 static ALL: LazyLock<Vec<SqlView>> = LazyLock::new(|| {
     let money = money::ALL.iter().map(|view| SqlView {
         name: view.name.to_owned(),
         doc: view.doc.to_owned(),
-        streams: view.streams,
+        reads: view.streams,
         columns: (view.columns)(),
         sql: (view.sql)(),
     });
-    money.chain(registry::views()).collect()
+    money
+        .chain(registry::views())
+        .chain(energy::views())
+        .collect()
 });
 
 /// Every view that is written in SQL.

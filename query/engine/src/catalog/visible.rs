@@ -12,10 +12,13 @@ pub fn exists(reads: &ReadScope, name: &str) -> bool {
         return *reads == ReadScope::Everything;
     }
     if let Some(view) = views::find(name) {
-        return view.streams.iter().all(|name| {
-            stream::find(name).is_some_and(|stream| reads.of_stream(stream).is_some())
-        });
+        return view.reads.iter().all(|name| has_rows(reads, name));
     }
+    has_rows(reads, name)
+}
+
+/// Whether a raw table or a view of a rollup has rows for whoever has this scope.
+fn has_rows(reads: &ReadScope, name: &str) -> bool {
     if let Some(stream) = stream::find(name) {
         return reads.of_stream(stream).is_some();
     }

@@ -11,6 +11,7 @@ mod cases;
 mod client_queries;
 mod completeness;
 mod dictionary;
+mod energy;
 mod exact;
 mod formats;
 mod limits;

@@ -176,7 +176,7 @@ fn difficulties() -> impl Strategy<Value = i64> {
 }
 
 /// Ends of the steps in which the rollup was stored, and of the raw table, all at most `last`.
-fn borders(last: i64, marks: &mut [i64; 3]) -> (Vec<i64>, i64) {
+pub fn borders(last: i64, marks: &mut [i64; 3]) -> (Vec<i64>, i64) {
     for mark in marks.iter_mut() {
         *mark = (*mark).min(last);
     }
@@ -186,7 +186,7 @@ fn borders(last: i64, marks: &mut [i64; 3]) -> (Vec<i64>, i64) {
     (steps, marks[2])
 }
 
-fn block_on(future: impl Future<Output = ()>) {
+pub fn block_on(future: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -194,7 +194,7 @@ fn block_on(future: impl Future<Output = ()>) {
         .block_on(future);
 }
 
-fn raw(stream: &dyn Stream, own: Vec<(i64, Value)>) -> RecordBatch {
+pub fn raw(stream: &dyn Stream, own: Vec<(i64, Value)>) -> RecordBatch {
     let row = |(index, (event_us, mut own)): (usize, (i64, Value))| {
         let seq = index as i64 + 1;
         own["event_time"] = json!(event_us);
@@ -248,14 +248,16 @@ proptest! {
 
     #[test]
     fn energy_is_the_same_for_any_split(
-        samples in prop::collection::vec((moments(), 0usize..2, -50_000i64..4_000_000), 1..40),
+        samples in prop::collection::vec(
+            (moments(), 0usize..2, -50_000i64..4_000_000, prop::option::of(0i64..60_000)), 1..40),
         mut marks in [0i64..45, 0i64..45, 0i64..45],
         which in 0usize..4,
     ) {
         let rollup = &rollup::energy::EnergyRollup;
-        let own = samples.iter().map(|(ms, meter, mw)| {
+        let own = samples.iter().map(|(ms, meter, mw, counter)| {
             let meter = ["x", "y"][*meter];
-            let sample = json!({"site": "s", "meter": meter, "power_w": *mw as f64 / 1000.0});
+            let sample = json!({"site": "s", "meter": meter, "power_w": *mw as f64 / 1000.0,
+                "energy_total_wh": counter});
             (DAY + ms * 1000, sample)
         });
         let all = raw(rollup.stream(), own.collect());
@@ -263,8 +265,9 @@ proptest! {
         let (steps, stored) = borders(last, &mut marks);
         let view = rollup.views()[which].name.clone();
         let sql = format!(
-            "SELECT window_start, site, meter, samples, late_samples, power_min_w, power_max_w, \
-             power_mean_w, energy_wh FROM {view} ORDER BY window_start, site, meter"
+            "SELECT window_start, site, meter, samples, late_samples, repeated_samples, \
+             power_min_w, power_max_w, power_mean_w, energy_wh, covered_s, counter_energy_wh, \
+             counter_covered_s, counter_resets FROM {view} ORDER BY window_start, site, meter"
         );
         block_on(check(rollup, &view, &sql, &all, &steps, stored, last));
     }

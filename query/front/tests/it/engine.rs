@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use headframe_query_front::access::Principal;
 use headframe_query_front::reports::{
-    BlocksPage, ChartSpan, HashrateOf, HashrateSeries, LedgerPage, PastResources, PaymentsPage,
-    PayoutsPage, PoolHistory, Row, WorkersPage,
+    BlocksPage, ChartSpan, EnergyOf, EnergyWindows, HashrateOf, HashrateSeries, LedgerPage,
+    PastResources, PaymentsPage, PayoutsPage, PoolHistory, Row, WorkersPage,
 };
 use headframe_query_front::{
     Description, Engines, ErrorCode, Execution, QueryError, Reports, SqlEngine, SqlRequest,
@@ -207,6 +207,18 @@ impl Reports for NoReports {
     }
 
     async fn has_proof(&self, _: &str) -> Result<bool, QueryError> {
+        none()
+    }
+
+    async fn power_now(&self, _: &EnergyOf, _: Option<&str>) -> Result<Vec<Row>, QueryError> {
+        none()
+    }
+
+    async fn energy(&self, _: &EnergyWindows) -> Result<Vec<Row>, QueryError> {
+        none()
+    }
+
+    async fn allocation_usage(&self) -> Result<Vec<Row>, QueryError> {
         none()
     }
 

@@ -1,0 +1,288 @@
+//! `GET /api/v1/energy/…`: what machines, pools and sites draw and used, and how much of what was
+//! allocated that is.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Method;
+use axum::routing::get;
+use chrono::{DateTime, NaiveDate, SecondsFormat};
+use headframe_schemas::period::{Period, Zone};
+use headframe_schemas::resource::{MAX_ID_BYTES, values::check_id, values::parse_time};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::access::Permission;
+use crate::app_state::AppState;
+use crate::clock::now_us;
+use crate::error::QueryError;
+use crate::query_params::QueryParams;
+use crate::reports::{EnergyOf, EnergyWindows, Row};
+use crate::route::schema::{Param, Schema, ValueType};
+use crate::route::{Handler, Route};
+
+const HOUR_US: i64 = 3_600_000_000;
+const DAY_US: i64 = 24 * HOUR_US;
+/// The most days of one answer.
+const MAX_DAYS: i64 = 366;
+/// The most days of one answer about everybody.
+const MAX_DAYS_OF_ALL: i64 = 31;
+
+const OF: Param = Param::new(
+    "of",
+    ValueType::OneOf(EnergyOf::NAMES),
+    "Whose energy; site unless asked otherwise.",
+);
+const ID: Param = Param::text("id", "Only of this one, as it is registered.");
+const ZONE: Param = Param::text(
+    "zone",
+    "The time zone that days are counted in, such as Europe/Oslo; UTC unless asked otherwise.",
+);
+
+pub(crate) static CURRENT: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/energy/current",
+    permission: Permission::Read,
+    doc: "The power of each machine, pool or site in its newest minute of the last 15, with the \
+          age of that; `?of=`, `?id=`. What sent nothing is not there.",
+    schema: Schema {
+        query: &[OF, ID],
+        ..Schema::JSON
+    },
+    handler: Handler::Page(|| get(current)),
+};
+
+pub(crate) static HOURLY: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/energy/hourly",
+    permission: Permission::Read,
+    doc: "Energy of each machine, pool or site by the hour; `?of=`, `?id=`, `?from=` and `?to=` \
+          times, the last 24 hours unless asked otherwise. `covered_s` says how much of an hour \
+          was measured.",
+    schema: Schema {
+        query: &[
+            OF,
+            ID,
+            Param::text("from", "A time such as 2026-01-31T12:00:00Z."),
+            Param::text("to", "The same; the end, excluded."),
+        ],
+        ..Schema::JSON
+    },
+    handler: Handler::Page(|| get(hourly)),
+};
+
+pub(crate) static DAILY: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/energy/daily",
+    permission: Permission::Read,
+    doc: "The same by the day of a time zone, 23 to 25 hours; `?of=`, `?id=`, `?zone=`, `?from=` \
+          and `?to=` days, both included, the last seven unless asked otherwise.",
+    schema: Schema {
+        query: &[
+            OF,
+            ID,
+            ZONE,
+            Param::text("from", "A day such as 2026-01-31."),
+            Param::text("to", "The same; the last one."),
+        ],
+        ..Schema::JSON
+    },
+    handler: Handler::Page(|| get(daily)),
+};
+
+pub(crate) static ALLOCATIONS: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/energy/allocations",
+    permission: Permission::Read,
+    doc: "How much of each allocation of power and energy is used, as it was last stated: demand \
+          of 15 minutes, energy of the period, their levels, and when the energy is exhausted.",
+    schema: Schema::JSON,
+    handler: Handler::Page(|| get(allocations)),
+};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CurrentRequest {
+    of: Option<String>,
+    id: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WindowsRequest {
+    of: Option<String>,
+    id: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DaysRequest {
+    of: Option<String>,
+    id: Option<String>,
+    zone: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+async fn current(
+    State(app): State<Arc<AppState>>,
+    QueryParams(request): QueryParams<CurrentRequest>,
+) -> Result<Json<Value>, QueryError> {
+    let (of, id) = (energy_of(request.of)?, id(request.id)?);
+    let rows = app.reports()?.power_now(of, id.as_deref()).await?;
+    Ok(Json(json!({"of": of.name, "rows": rows})))
+}
+
+async fn hourly(
+    State(app): State<Arc<AppState>>,
+    QueryParams(request): QueryParams<WindowsRequest>,
+) -> Result<Json<Value>, QueryError> {
+    let to = time("to", request.to)?.unwrap_or_else(now_us);
+    let from = time("from", request.from)?.unwrap_or(to - DAY_US);
+    let id = id(request.id)?;
+    check_span(from, to, id.as_deref())?;
+    let windows = EnergyWindows {
+        of: energy_of(request.of)?,
+        id,
+        spans: Vec::new(),
+        from_us: from - from.rem_euclid(HOUR_US),
+        to_us: to,
+    };
+    let rows = app.reports()?.energy(&windows).await?;
+    Ok(Json(json!({"of": windows.of.name, "rows": rows})))
+}
+
+async fn daily(
+    State(app): State<Arc<AppState>>,
+    QueryParams(request): QueryParams<DaysRequest>,
+) -> Result<Json<Value>, QueryError> {
+    let zone = zone(request.zone)?;
+    let last = day("to", request.to, zone)?.unwrap_or_else(now_us);
+    let first = day("from", request.from, zone)?.unwrap_or(last - 6 * DAY_US);
+    let id = id(request.id)?;
+    check_span(first, last + DAY_US, id.as_deref())?;
+    let mut spans: Vec<(i64, i64)> = Vec::new();
+    let mut at = first;
+    while let Some(span) = Period::Day
+        .around(at, zone)
+        .filter(|(start, _)| *start <= last)
+    {
+        at = span.1;
+        spans.push(span);
+    }
+    let windows = EnergyWindows {
+        of: energy_of(request.of)?,
+        id,
+        from_us: spans.first().map_or(first, |span| span.0),
+        to_us: spans.last().map_or(first, |span| span.1),
+        spans,
+    };
+    let mut rows = app.reports()?.energy(&windows).await?;
+    rows.iter_mut().for_each(|row| local_times(row, zone));
+    Ok(Json(
+        json!({"of": windows.of.name, "zone": zone.name(), "rows": rows}),
+    ))
+}
+
+async fn allocations(State(app): State<Arc<AppState>>) -> Result<Json<Value>, QueryError> {
+    let rows = app.reports()?.allocation_usage().await?;
+    Ok(Json(json!({"rows": rows})))
+}
+
+/// The times of a row by the clocks of a zone.
+fn local_times(row: &mut Row, zone: Zone) {
+    for name in ["from", "to"] {
+        let time = row.get(name).and_then(Value::as_str);
+        let time = time.and_then(|time| DateTime::parse_from_rfc3339(time).ok());
+        if let Some(time) = time {
+            let text = time
+                .with_timezone(&zone)
+                .to_rfc3339_opts(SecondsFormat::Secs, true);
+            row.insert(name.to_owned(), json!(text));
+        }
+    }
+}
+
+fn energy_of(name: Option<String>) -> Result<&'static EnergyOf, QueryError> {
+    let name = name.as_deref().unwrap_or("site");
+    EnergyOf::find(name).ok_or_else(|| {
+        QueryError::bad_request(
+            format!("of is {name:?}"),
+            format!("it is one of {}", EnergyOf::NAMES.join(", ")),
+        )
+    })
+}
+
+fn id(id: Option<String>) -> Result<Option<String>, QueryError> {
+    if let Some(id) = &id {
+        check_id(id).map_err(|fault| {
+            QueryError::bad_request(
+                fault.reason,
+                format!("ids are those of the registry, at most {MAX_ID_BYTES} letters long"),
+            )
+        })?;
+    }
+    Ok(id)
+}
+
+fn zone(name: Option<String>) -> Result<Zone, QueryError> {
+    let Some(name) = name else {
+        return Ok(Zone::UTC);
+    };
+    name.parse().map_err(|_| {
+        QueryError::bad_request(
+            "zone names no time zone",
+            "zones are called as in the IANA database, such as Europe/Oslo",
+        )
+    })
+}
+
+fn time(name: &str, text: Option<String>) -> Result<Option<i64>, QueryError> {
+    let Some(text) = text else { return Ok(None) };
+    let time = parse_time(&text).ok_or_else(|| {
+        QueryError::bad_request(
+            format!("{name} is no time"),
+            "write it as 2026-01-31T12:00:00Z",
+        )
+    })?;
+    Ok(Some(time.timestamp_micros()))
+}
+
+/// A moment of a day of a zone, microseconds since 1970.
+fn day(name: &str, text: Option<String>, zone: Zone) -> Result<Option<i64>, QueryError> {
+    let Some(text) = text else { return Ok(None) };
+    let noon = NaiveDate::parse_from_str(&text, "%Y-%m-%d")
+        .ok()
+        .and_then(|day| {
+            day.and_hms_opt(12, 0, 0)?
+                .and_local_timezone(zone)
+                .earliest()
+        });
+    let noon = noon.ok_or_else(|| {
+        QueryError::bad_request(format!("{name} is no day"), "write it as 2026-01-31")
+    })?;
+    Ok(Some(noon.timestamp_micros()))
+}
+
+fn check_span(from: i64, to: i64, id: Option<&str>) -> Result<(), QueryError> {
+    let most = match id {
+        Some(_) => MAX_DAYS,
+        None => MAX_DAYS_OF_ALL,
+    };
+    if from >= to {
+        return Err(QueryError::bad_request(
+            "from is not before to",
+            "name a time or a day that is earlier",
+        ));
+    }
+    if to - from > (most + 1) * DAY_US {
+        return Err(QueryError::bad_request(
+            format!("from lies more than {most} days before to"),
+            format!("ask for {MAX_DAYS_OF_ALL} days at once, or for {MAX_DAYS} of one `id`"),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! Energy over a running server, asked as their users ask.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::registry::{nats, site, start};
+use crate::server::{Headframe, http, until};
+
+const MINUTE: i64 = 60_000_000;
+/// 2026-03-27T23:00:00Z, midnight in Oslo, microseconds since 1970; a day later one has 23 hours.
+const MIDNIGHT: i64 = 1_774_652_400_000_000;
+
+async fn send(running: &Headframe, samples: &[(i64, &str, f64)]) {
+    let line = |(at, meter, watts): &(i64, &str, f64)| {
+        json!({"event_time": at, "site": "north", "meter": meter, "power_w": watts}).to_string()
+    };
+    let body: Vec<String> = samples.iter().map(line).collect();
+    let request = http().post(format!("{}/api/v1/ingest/energy", running.url));
+    let request = request.header("Content-Type", "application/x-ndjson");
+    let answer = request.body(body.join("\n")).send().await.unwrap();
+    assert!(
+        answer.status().is_success(),
+        "{}",
+        answer.text().await.unwrap()
+    );
+}
+
+async fn register(running: &Headframe) {
+    let pool = json!({"id": "p1", "name": "One", "operator": "o", "location": "a fjord",
+        "site": "north", "power_limit_kw": 1.2, "energy_limit_kwh": 100, "energy_period": "day"});
+    let machine = json!({"id": "m1", "site": "north", "pool": "p1", "model": "x",
+        "serial_number": "1"});
+    for (kind, body) in [
+        ("operators", json!({"id": "o", "name": "O"})),
+        ("sites", site("north")),
+        ("pools", pool),
+        ("machines", machine),
+    ] {
+        let answer = running.register(kind, &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    }
+}
+
+async fn rows(running: &Headframe, path: &str) -> Vec<Value> {
+    let answer = running.read(path).await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    answer.body["rows"].as_array().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn energy_is_told_by_hour_by_the_days_of_a_place_and_against_its_allocation() {
+    let folder = tempfile::tempdir().unwrap();
+    let nats = nats(folder.path()).await;
+    let running = start(folder.path(), &nats).await;
+    register(&running).await;
+    // Three days of the past, a sample each quarter of an hour; and the last half hour.
+    let past = (0..=71 * 4).map(|quarter| (MIDNIGHT + quarter * 15 * MINUTE, "m1", 1_000.0));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_micros() as i64;
+    let recent = (0..30)
+        .rev()
+        .map(|minute| (now - minute * MINUTE, "m1", 1_000.0));
+    send(&running, &past.chain(recent).collect::<Vec<_>>()).await;
+
+    let days = "energy/daily?of=machine&zone=Europe/Oslo&from=2026-03-28&to=2026-03-30";
+    let days = until("three days", async || {
+        let days = rows(&running, days).await;
+        if days.len() == 3 {
+            Ok(days)
+        } else {
+            Err(format!("{days:?}"))
+        }
+    });
+    let expected = [
+        ("2026-03-28T00:00:00+01:00", 24),
+        ("2026-03-29T00:00:00+01:00", 23),
+        ("2026-03-30T00:00:00+02:00", 24),
+    ];
+    for (day, (from, hours)) in days.await.iter().zip(expected) {
+        assert_eq!(
+            (&day["from"], &day["id"]),
+            (&json!(from), &json!("m1")),
+            "{day}"
+        );
+        assert_eq!(day["covered_s"], json!(f64::from(hours) * 3_600.0), "{day}");
+        let off = day["energy_wh"].as_f64().unwrap() - f64::from(hours) * 1_000.0;
+        assert!(off.abs() < 0.001, "{day}");
+    }
+    let hours = "energy/hourly?of=pool&id=p1&from=2026-03-28T00:00:00Z&to=2026-03-28T03:00:00Z";
+    let hours = rows(&running, hours).await;
+    assert_eq!(hours.len(), 3, "{hours:?}");
+    assert_eq!(hours[0]["from"], json!("2026-03-28T00:00:00Z"));
+    assert_eq!(hours[0]["power_mean_w"].as_f64().unwrap().round(), 1_000.0);
+    let current = rows(&running, "energy/current?of=machine").await;
+    assert_eq!(current.len(), 1, "{current:?}");
+    assert_eq!(current[0]["power_w"].as_f64().unwrap().round(), 1_000.0);
+    for (path, word) in [
+        ("energy/daily?zone=Mars/Olympus", "zone names no time zone"),
+        ("energy/daily?from=2020-01-01", "more than 31 days"),
+        ("energy/hourly?of=miner", "of is"),
+        ("energy/hourly?from=yesterday", "from is no time"),
+        ("energy/current?id=a%20b", "field `id`"),
+    ] {
+        let refused = running.read(path).await;
+        assert_eq!(refused.status, 400, "{path}");
+        let message = refused.body["error"]["message"].as_str().unwrap();
+        assert!(message.contains(word), "{path}: {message}");
+    }
+    allocation(folder.path(), &nats, running).await;
+    nats.shutdown().await;
+}
+
+/// What is stated first when the program starts again, and whether it can be shown afterwards.
+async fn allocation(
+    folder: &Path,
+    nats: &headframe_ingest::ManagedServer,
+    running: Headframe,
+) {
+    let metrics = format!("{}/metrics", running.url);
+    until("the windows of one message of energy", async || {
+        let text = http()
+            .get(&metrics)
+            .send()
+            .await
+            .map_err(|error| error.to_string())?;
+        let text = text.text().await.map_err(|error| error.to_string())?;
+        let done = "headframe_rollup_offset{table=\"energy_rollups_v2\"} 1";
+        if text.lines().any(|line| line == done) {
+            Ok(())
+        } else {
+            Err("not yet".to_owned())
+        }
+    })
+    .await;
+    running.kill();
+    let running = start(folder, nats).await;
+    let stated = until("the use of the pool's limits", async || {
+        let rows = rows(&running, "energy/allocations").await;
+        rows.first().cloned().ok_or("none is stated".to_owned())
+    })
+    .await;
+    assert_eq!(stated["allocation"], json!("pool.p1"), "{stated}");
+    assert_eq!(
+        stated["demand_w"].as_f64().unwrap().round(),
+        1_000.0,
+        "{stated}"
+    );
+    assert_eq!(
+        (&stated["power_level"], &stated["energy_level"]),
+        (&json!("warning"), &json!("normal")),
+        "{stated}"
+    );
+
+    running.kill();
+}
