@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod energy;
+pub mod evidence;
 pub mod fault;
 pub mod partials;
 pub mod payment;

@@ -17,8 +17,10 @@ use crate::energy::level::Thresholds;
 use crate::fault::PipelineFault;
 
 pub mod allocations;
+pub mod evidence;
 pub mod payouts;
 pub mod raw_table;
+mod recovery;
 pub mod rollups;
 
 /// When a batch is closed.
@@ -185,4 +187,5 @@ pub const ALL: &[&dyn Pipeline] = &[
     &rollups::Rollups,
     &payouts::Payouts,
     &allocations::Allocations,
+    &evidence::Evidence,
 ];

@@ -13,6 +13,7 @@ pub mod bans;
 pub mod blocks;
 pub mod commands;
 pub mod energy;
+pub mod evidence;
 pub mod hashrate;
 pub mod instructions;
 pub mod payments;
@@ -151,6 +152,7 @@ pub const ALL: &[&dyn Stream] = &[
     &commands::Commands,
     &bans::Bans,
     &registry::RegistryChanges,
+    &evidence::EvidenceRows,
 ];
 
 /// The stream of this name.

@@ -1,11 +1,14 @@
-//! `headframe audit`: a payout checked from the tables alone, or from a proof file alone.
+//! `headframe audit`: a payout or the chain of evidence checked from the tables alone, or a payout
+//! from a proof file alone.
 //!
 //! No server need run and nothing is written but a proof file that was asked for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
+use headframe_pipelines::evidence::audit::{self as evidence, EvidenceReport, TrustAnchors};
+use headframe_pipelines::evidence::note::{self, Checkpoint};
 use headframe_pipelines::payout::audit;
 use headframe_pipelines::payout::audit::proof::{self, Proof};
 use headframe_sinks::Lake;
@@ -39,7 +42,7 @@ impl Tables {
     }
 }
 
-/// Check payouts without trusting this program's servers.
+/// Check payouts and evidence without trusting this program's servers.
 #[derive(Debug, clap::Parser)]
 #[command(name = "audit")]
 pub struct Audit {
@@ -77,11 +80,28 @@ enum What {
         #[command(flatten)]
         tables: Tables,
     },
+    /// Check that every fact is the one that was chained, that none is missing, and that every
+    /// signed root is of what stands before it; name the first that does not fit, with exit code 1.
+    Evidence {
+        /// The public key that must have signed, as name+id+key.
+        #[arg(long)]
+        key: Option<String>,
+        /// A checkpoint kept elsewhere, which the log must still contain.
+        #[arg(long)]
+        checkpoint: Option<PathBuf>,
+        #[command(flatten)]
+        tables: Tables,
+    },
 }
 
 impl Command for Audit {
     async fn run(self) -> anyhow::Result<()> {
         match self.what {
+            What::Evidence {
+                key,
+                checkpoint,
+                tables,
+            } => audit_evidence(&tables.open()?, key, checkpoint).await,
             What::Block { hash, key, tables } => {
                 let hash = hash.to_ascii_lowercase();
                 let report = audit::block(&tables.open()?, &hash, key.as_deref()).await?;
@@ -141,6 +161,46 @@ impl Command for Audit {
             }
         }
     }
+}
+
+async fn audit_evidence(
+    tables: &Lake,
+    verifier: Option<String>,
+    checkpoint: Option<PathBuf>,
+) -> anyhow::Result<()> {
+    let checkpoint = checkpoint.map(|file| kept_checkpoint(&file, verifier.as_deref()));
+    let trusted = TrustAnchors {
+        checkpoint: checkpoint.transpose()?,
+        verifier,
+    };
+    let report = match evidence::audit(tables, &trusted).await {
+        Ok(report) => report,
+        Err(fault) => EvidenceReport::of_fault(fault)?,
+    };
+    println!(
+        "{} facts are those that were chained, under {} signed checkpoints; {} are chained and \
+         expired, {} not chained yet",
+        report.facts, report.checkpoints, report.expired, report.not_chained_yet
+    );
+    for verifier in &report.verifiers {
+        println!("signed by {verifier}");
+    }
+    match report.difference {
+        Some(difference) => bail!("the evidence does not hold: {difference}"),
+        None => Ok(()),
+    }
+}
+
+/// A checkpoint from a file. Its signature is looked at where the key is known.
+fn kept_checkpoint(file: &Path, verifier: Option<&str>) -> anyhow::Result<Checkpoint> {
+    let note = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the checkpoint {}", file.display()))?;
+    let text = match verifier {
+        Some(verifier) => note::opened(&note, verifier),
+        None => Ok(note.as_str()),
+    };
+    text.and_then(note::parse)
+        .map_err(|why| anyhow::anyhow!("{} is no checkpoint: {why}", file.display()))
 }
 
 fn said(proof: &Proof) -> String {

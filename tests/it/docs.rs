@@ -57,6 +57,7 @@ async fn every_statement_in_the_documents_runs() {
         "docs/payments.md",
         "docs/coopmine-setup.md",
         "docs/energy.md",
+        "docs/evidence.md",
         "docs/registry.md",
     ] {
         for statement in statements(&read(path)) {

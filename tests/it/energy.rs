@@ -1,6 +1,7 @@
-//! Energy over a running server, asked as their users ask.
+//! Energy and evidence over a running server, asked as their users ask.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -110,12 +111,12 @@ async fn energy_is_told_by_hour_by_the_days_of_a_place_and_against_its_allocatio
         let message = refused.body["error"]["message"].as_str().unwrap();
         assert!(message.contains(word), "{path}: {message}");
     }
-    allocation(folder.path(), &nats, running).await;
+    allocation_and_evidence(folder.path(), &nats, running).await;
     nats.shutdown().await;
 }
 
 /// What is stated first when the program starts again, and whether it can be shown afterwards.
-async fn allocation(
+async fn allocation_and_evidence(
     folder: &Path,
     nats: &headframe_ingest::ManagedServer,
     running: Headframe,
@@ -155,5 +156,67 @@ async fn allocation(
         "{stated}"
     );
 
+    let facts = "SELECT CAST(count(*) FILTER (WHERE kind = 'fact' AND fact_stream = 'registry') \
+        AS BIGINT) AS facts, CAST(count(note) AS BIGINT) AS notes FROM evidence";
+    running
+        .until(facts, |row| row["facts"] == 4 && row["notes"] == 1)
+        .await;
     running.kill();
+    let audit = audit_evidence(folder);
+    let text = String::from_utf8_lossy(&audit.stdout).into_owned();
+    assert!(
+        audit.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&audit.stderr)
+    );
+    assert!(
+        text.contains("under 1 signed checkpoints; 0 are chained and expired"),
+        "{text}"
+    );
+    assert!(text.contains("signed by headframe/evidence/"), "{text}");
+    every_flipped_byte_is_found(folder);
+}
+
+fn audit_evidence(folder: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_headframe"))
+        .args(["audit", "evidence", "--tables"])
+        .arg(folder.join("tables"))
+        .output()
+        .unwrap()
+}
+
+/// One byte in each of a few places of the registry's files.
+fn every_flipped_byte_is_found(folder: &Path) {
+    let files: Vec<PathBuf> = files_below(&folder.join("tables/registry"));
+    assert!(!files.is_empty());
+    for file in files.iter().take(2) {
+        let whole = std::fs::read(file).unwrap();
+        for place in [4, whole.len() / 3, whole.len() / 2, whole.len() - 9] {
+            let mut changed = whole.clone();
+            changed[place] ^= 1;
+            std::fs::write(file, &changed).unwrap();
+            let audit = audit_evidence(folder);
+            let text = String::from_utf8_lossy(&audit.stderr).into_owned();
+            assert_eq!(audit.status.code(), Some(1), "byte {place}: {text}");
+            assert!(
+                text.contains("the evidence does not hold"),
+                "byte {place}: {text}"
+            );
+        }
+        std::fs::write(file, &whole).unwrap();
+    }
+    assert!(audit_evidence(folder).status.success());
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files_below(&path)),
+            false if path.extension().is_some_and(|kind| kind == "parquet") => found.push(path),
+            false => {}
+        }
+    }
+    found
 }

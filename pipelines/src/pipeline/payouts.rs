@@ -15,13 +15,14 @@ use async_trait::async_trait;
 use headframe_ingest::ExclusiveAppender;
 use headframe_schemas::Stream;
 use headframe_schemas::stream::{payouts::Payouts as PayoutStream, windows::Windows};
-use headframe_sinks::{SinkError, SnapshotReader};
+use headframe_sinks::SinkError;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::PipelineFault;
 use crate::payout::ShareSet;
 use crate::payout::lifecycle::{BlockLifecycles, BlockTerms};
 use crate::payout::tables::PayoutTables;
+use crate::pipeline::recovery::wait_until_recovered;
 use crate::pipeline::{Context, Pipeline, StreamHandle};
 use crate::signature::SigningKey;
 
@@ -159,54 +160,6 @@ async fn read_ahead_of(
         .scanner
         .read_ahead(&shares, &set, scheme, wanted)
         .await
-}
-
-/// The sequence of the stream through which its table is complete; `None` while the table is of
-/// another stream.
-async fn committed_through(
-    appender: &ExclusiveAppender,
-    table: &SnapshotReader,
-) -> Result<Option<i64>, PipelineFault> {
-    let snapshot = table.refresh().await?;
-    let same = snapshot
-        .binding
-        .as_ref()
-        .filter(|binding| binding.created_ns == appender.identity().created_ns);
-    Ok(same.map(|binding| snapshot.offset.unwrap_or(binding.base) - binding.base))
-}
-
-/// Waits until the table of a stream holds everything that this writer knows of.
-async fn wait_until_committed(
-    appender: &ExclusiveAppender,
-    table: &SnapshotReader,
-) -> Result<(), PipelineFault> {
-    let wanted = i64::try_from(appender.last_seq()).unwrap_or(i64::MAX);
-    while committed_through(appender, table).await? < Some(wanted) {
-        tokio::time::sleep(POLL_PAUSE / 5).await;
-    }
-    Ok(())
-}
-
-/// Waits until the table of a stream holds everything the stream held when it was opened.
-async fn wait_until_recovered(
-    appender: &ExclusiveAppender,
-    table: &SnapshotReader,
-) -> Result<(), PipelineFault> {
-    let name = table.table().name.clone();
-    let wanted = i64::try_from(appender.last_seq()).unwrap_or(i64::MAX);
-    loop {
-        match committed_through(appender, table).await? {
-            Some(through) if through == wanted => return Ok(()),
-            Some(through) if through > wanted => {
-                let why = format!(
-                    "the table is complete through sequence {through} of a stream that ends at \
-                    {wanted}"
-                );
-                return Err(PipelineFault::plan("recovering payouts", &name)(why));
-            }
-            _ => tokio::time::sleep(POLL_PAUSE / 5).await,
-        }
-    }
 }
 
 impl PipelineFault {

@@ -6,6 +6,7 @@ mod allocations;
 mod audit;
 mod cases;
 mod conformance;
+mod evidence;
 #[path = "../../../sinks/tests/it/failing_store.rs"]
 mod failing_store;
 mod faulty_store;
