@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use headframe_coopmine::config::CoordinatorConfig;
 use headframe_ingest::{HttpIngestConfig, NatsConfig, PublisherConfig, StreamSettings};
-use headframe_pipelines::{PaymentConfig, PipelineConfig};
+use headframe_pipelines::{PaymentConfig, PipelineConfig, UserPipelineConfig};
 use headframe_query_front::{AccessConfig, PostgresConfig, QueryConfig};
 use headframe_stratum::StratumConfig;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,7 @@ mod query;
 mod section;
 mod stratum;
 mod streams;
+mod user_pipelines;
 
 use lake::LakeConfig;
 pub use maintenance::MaintenanceSection;
@@ -86,6 +87,9 @@ macro_rules! sections {
             pub managed_nats: bool,
             /// Port of the managed nats-server on 127.0.0.1; 0 takes a free one.
             pub nats_port: u16,
+            /// The pipelines of the user's own.
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            pub pipeline: Vec<UserPipelineConfig>,
             $(#[doc = concat!("The section `[", stringify!($name), "]`.")] pub $name: $section,)*
         }
 
@@ -96,6 +100,7 @@ macro_rules! sections {
                     roles: vec![Role::Pipelines, Role::Maintenance, Role::Query],
                     managed_nats: true,
                     nats_port: 0,
+                    pipeline: Vec::new(),
                     $($name: <$section>::default(),)*
                 }
             }
@@ -171,6 +176,7 @@ impl Config {
     pub fn validate(&self) -> anyhow::Result<()> {
         let mut faults = self.process_faults();
         faults.extend(ALL.iter().flat_map(|section| (section.faults)(self)));
+        faults.extend(self.user_pipelines().err().into_iter().flatten());
         let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
         match texts.as_slice() {
             [] => Ok(()),

@@ -13,7 +13,9 @@ pub mod payment;
 pub mod payout;
 pub mod pipeline;
 pub mod signature;
+pub mod user_pipeline;
 
 pub use fault::PipelineFault;
 pub use payment::{Payer, PaymentConfig};
 pub use pipeline::{Context, Pipeline, PipelineConfig, StreamHandle};
+pub use user_pipeline::{UserPipeline, UserPipelineConfig};

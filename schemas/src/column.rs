@@ -5,6 +5,7 @@
 //! same value, so they cannot disagree.
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
+use serde::{Deserialize, Serialize};
 
 /// Microseconds since 1970 of 2009-01-03, the day mining began: nothing mined is older.
 pub const EARLIEST_EVENT_US: i64 = 1_230_940_800_000_000;
@@ -12,7 +13,8 @@ pub const EARLIEST_EVENT_US: i64 = 1_230_940_800_000_000;
 pub const LATEST_EVENT_US: i64 = 4_102_444_800_000_000;
 
 /// The logical type of a column. Delta has no unsigned types, so there are none here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Microseconds since 1970, UTC.
     Timestamp,

@@ -16,6 +16,7 @@ pub mod rollup;
 pub mod sql_view;
 pub mod stream;
 pub mod table;
+pub mod user_table;
 pub mod validate;
 
 pub use column::{Column, Kind, Unit};
@@ -24,3 +25,4 @@ pub use rollup::{Measure, Merge, Rollup, Tier};
 pub use sql_view::SqlView;
 pub use stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WritePermission};
 pub use table::Table;
+pub use user_table::UserTable;

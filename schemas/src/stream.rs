@@ -2,7 +2,7 @@
 //! producers write.
 
 use arrow::datatypes::{Schema, SchemaRef};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::column::Column;
@@ -50,7 +50,8 @@ pub enum WritePermission {
 }
 
 /// Who may read the rows of a stream, stored or live, on every wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReadPermission {
     /// Whoever reads the data of this system.
     Reader,

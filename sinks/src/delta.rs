@@ -2,6 +2,7 @@
 //! them.
 
 pub mod action;
+pub mod apps;
 pub(crate) mod blocking;
 pub mod checksum;
 pub mod data_file;

@@ -16,13 +16,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::delta::action::{LogLine, Remove};
+use crate::delta::apps::{fence_app, maintenance_app, offset_app};
 use crate::delta::blocking::blocking_result;
 use crate::delta::data_file::{CompressionEffort, DataFile, EncodedFile};
 use crate::delta::lake::{Lake, TableLocation};
 use crate::delta::log::{LogState, PutOutcome, now_ms};
 use crate::delta::snapshot::by_partition;
 use crate::delta::table_check::check_table;
-use crate::delta::writer::{fence_app, maintenance_app, offset_app, put_files};
+use crate::delta::writer::put_files;
 use crate::error::SinkError;
 
 mod log_upkeep;

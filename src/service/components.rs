@@ -5,6 +5,7 @@ use std::sync::Arc;
 use headframe_coopmine::coordinator::Coordinator;
 use headframe_coopmine::facts::FactsSection;
 use headframe_ingest::{Nats, Publisher, provision_stream};
+use headframe_pipelines::UserPipeline;
 use headframe_pipelines::payment::PayerStateHandle;
 use headframe_schemas::stream;
 use headframe_sinks::Lake;
@@ -25,11 +26,17 @@ pub struct Components {
     pub payer: PayerStateHandle,
     /// Where tables are needed: their place, and each stream's rows in this process.
     pub tables: Option<(Lake, Vec<LocalStream>)>,
+    /// The pipelines of the user's own.
+    pub user_pipelines: Vec<Arc<UserPipeline>>,
 }
 
 impl Components {
     /// Opens the tables, connects to NATS and makes the streams that are not there.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
+        let user_pipelines = config.user_pipelines().map_err(|faults| {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("{}", faults.join("; "))
+        })?;
         let lake = match config.needs_tables() {
             true => Some(Lake::open(&config.lake_url(), &config.lake.options)?),
             false => None,
@@ -54,6 +61,7 @@ impl Components {
             faults,
             payer: PayerStateHandle::default(),
             tables,
+            user_pipelines,
         })
     }
 

@@ -8,7 +8,6 @@ use headframe_query_engine::{Engine, LiveRowsServer, Source, SqlReports};
 use headframe_query_front::worker::{SocketFolder, SqlWorkers, WorkerProgram, WorkerSettings};
 use headframe_query_front::{Engines, Probe};
 
-use crate::config::Config;
 use crate::service::Service;
 use crate::service::components::Components;
 
@@ -25,7 +24,7 @@ impl Service {
         let stores = components.tables.iter();
         let stores = stores.map(|(lake, _)| (lake.object_store_url(), lake.store().clone()));
         let engine = Engine::new(config.clone(), sources.clone(), stores.collect())?;
-        let (workers, live_rows) = start(&components.config, sources)?;
+        let (workers, live_rows) = start(components, sources)?;
         ready.push(Arc::new(workers.probe()));
         self.sql_workers = Some(workers.clone());
         let stop = self.stop_accepting.clone();
@@ -42,9 +41,10 @@ impl Service {
 
 /// Starts the workers of the role query, and listens for their questions about the newest rows.
 fn start(
-    config: &Config,
+    components: &Components,
     sources: Vec<Arc<dyn Source>>,
 ) -> anyhow::Result<(Arc<SqlWorkers>, LiveRowsServer)> {
+    let config = &components.config;
     let folder = SocketFolder::make(&config.data_dir).with_context(|| {
         let data = config.data_dir.display();
         format!("cannot make a private folder for the SQL workers' sockets in {data}")
@@ -52,10 +52,13 @@ fn start(
     let live_rows = folder.socket("live-rows.sock");
     let server = LiveRowsServer::bind(&live_rows, sources)
         .with_context(|| format!("cannot listen on {}", live_rows.display()))?;
+    let user_tables = components.user_pipelines.iter();
+    let user_tables = user_tables.map(|pipeline| pipeline.table.clone());
     let settings = WorkerSettings {
         query: config.query.clone(),
         lake_url: config.lake_url(),
         lake_options: config.lake.options.clone(),
+        user_tables: user_tables.collect(),
         socket: PathBuf::new(),
         live_rows,
     };

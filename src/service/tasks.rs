@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use headframe_coopmine::coordinator::Coordinator;
-use headframe_pipelines::{Context, pipeline};
+use headframe_pipelines::{Context, pipeline, user_pipeline};
 use headframe_query_front::BoundServer;
 use headframe_query_front::access::accounts::Accounts;
 use headframe_query_front::request_log::RequestLog;
@@ -12,6 +12,7 @@ use headframe_schemas::{Table, table};
 use headframe_sinks::maintenance::{Maintenance, MaintenanceConfig};
 use headframe_sinks::{Lake, SinkError};
 use headframe_stratum::Spooler;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Role;
@@ -56,6 +57,7 @@ impl Service {
             settings: components.config.streams.clone(),
             keys: components.config.data_dir.join("keys"),
         };
+        self.spawn_user_pipelines(components, &context, streams);
         for local in streams {
             let stream = local.handle.stream;
             for pipeline in pipeline::ALL
@@ -80,6 +82,43 @@ impl Service {
         }
     }
 
+    /// Starts the pipelines of the user's own, none of which can stop anything else.
+    fn spawn_user_pipelines(
+        &mut self,
+        components: &Components,
+        context: &Context,
+        streams: &[LocalStream],
+    ) {
+        for pipeline in &components.user_pipelines {
+            let name = pipeline.input();
+            let Some(local) = streams
+                .iter()
+                .find(|local| local.handle.stream.name() == name)
+            else {
+                continue;
+            };
+            let kind = TaskKind::Pipeline(pipeline.name);
+            let (faults, stop) = (components.faults.clone(), self.stop_working.clone());
+            let (pipeline, context) = (pipeline.clone(), context.clone());
+            let running = user_pipeline::run(pipeline, context, local.handle.clone(), stop.clone());
+            self.tasks.spawn(async move {
+                // A task of its own, so that a panic in the engine ends it alone.
+                let mut alone = JoinSet::new();
+                alone.spawn(running);
+                let reason = match alone.join_next().await {
+                    None | Some(Ok(Ok(()))) => None,
+                    Some(Ok(Err(fault))) => (!fault.is_shutdown()).then(|| fault.to_string()),
+                    Some(Err(error)) => Some(error.to_string()),
+                };
+                if let Some(reason) = reason {
+                    faults.record(kind, name, &reason);
+                    stop.cancelled().await;
+                }
+                Ok(())
+            });
+        }
+    }
+
     fn spawn_followers(&mut self, components: &Components, lake: &Lake, streams: &[LocalStream]) {
         for local in streams {
             let follower = Follower {
@@ -98,7 +137,9 @@ impl Service {
     }
 
     fn spawn_maintenance(&mut self, components: &Components, lake: &Lake) {
-        for table in table::all() {
+        let of_users = components.user_pipelines.iter();
+        let of_users = of_users.map(|pipeline| pipeline.table.table());
+        for table in table::all().into_iter().chain(of_users) {
             let (lake, faults) = (lake.clone(), components.faults.clone());
             let stop = self.stop_working.clone();
             let config = components.config.maintenance.of_table(&table.config_name);

@@ -83,7 +83,7 @@ fn known(section: &str) -> BTreeSet<String> {
         .skip(1)
         .step_by(2)
         .map(str::to_owned)
-        .filter(|key| key != section)
+        .filter(|key| key != section.trim_matches(['[', ']']))
         .collect()
 }
 
@@ -115,7 +115,16 @@ fn sections(text: &str) -> Vec<Section> {
     let mut said: Vec<&str> = Vec::new();
     for line in text.lines() {
         let comment = line.strip_prefix("# ");
-        if let Some((key, value)) = key_value(comment.unwrap_or(line)) {
+        let list = comment.and_then(|comment| comment.strip_prefix("[[")?.strip_suffix("]]"));
+        if let Some(name) = list {
+            // Of these there are as many as one wants, and none by default.
+            sections.push(Section {
+                name: format!("[{name}]"),
+                meaning: said.join(" "),
+                entries: Vec::new(),
+            });
+            said.clear();
+        } else if let Some((key, value)) = key_value(comment.unwrap_or(line)) {
             let default = comment.is_none().then_some(value);
             sections.last_mut().unwrap().entries.push(Entry {
                 key,
@@ -174,7 +183,8 @@ fn the_example_is_the_defaults_and_names_every_key() {
         found
             .keys()
             .filter(inside)
-            .map(|other| other.rsplit('.').next().unwrap().to_owned())
+            .map(|other| other.rsplit('.').next().unwrap())
+            .map(|other| other.trim_matches(['[', ']']).to_owned())
             .collect()
     };
     for (name, keys) in found
@@ -363,6 +373,21 @@ fn a_bad_file_starts_nothing_and_the_key_is_named() {
         ("[publisher]\nin_flight = 0", "publisher.in_flight is 0"),
         ("[publisher]\nqueue_bytes = 5", "publisher.queue_bytes is 5"),
         ("[pipelines]\ncommit_ms = 0", "pipelines.commit_ms"),
+        (
+            "[[pipeline]]\nname = \"a\"\ninput = \"sensors\"\nsql = \"SELECT count(*) AS n FROM \
+             input\"",
+            "pipeline \"a\": sql: an aggregate or GROUP BY needs more than one row of input; name \
+             a window",
+        ),
+        (
+            "[[pipeline]]\nname = \"hashrate_1m\"\ninput = \"sensors\"\nsql = \"SELECT site FROM \
+             input\"",
+            "called hashrate_1m, which is a name of Headframe's own",
+        ),
+        (
+            "[[pipeline]]\nname = \"a\"\ninput = \"sensors\"\nsql = \"\"\nkind = 1",
+            "unknown field `kind`",
+        ),
         ("[maintenance]\nevery_s = 0", "maintenance.every_s is 0"),
         (
             "[maintenance]\nfiles_kept_days = 0",

@@ -43,7 +43,10 @@ async fn every_statement_in_the_documents_runs() {
     ))
     .await
     .unwrap();
-    let running = Headframe::start(folder.path(), nats.url(), free_port(), "pipelines,query");
+    // The pipeline that its statements read from is README's own.
+    let more = blocks(&read("README.md"), "toml").concat();
+    let port = free_port();
+    let running = Headframe::start_with(folder.path(), nats.url(), port, "pipelines,query", &more);
     running.row("SELECT 1").await;
     let mut found = 0;
     for path in [
@@ -59,6 +62,7 @@ async fn every_statement_in_the_documents_runs() {
         "docs/energy.md",
         "docs/evidence.md",
         "docs/registry.md",
+        "docs/pipelines.md",
     ] {
         for statement in statements(&read(path)) {
             found += 1;

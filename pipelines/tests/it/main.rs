@@ -16,4 +16,5 @@ mod payment;
 mod payout;
 mod payouts;
 mod upgrade;
+mod user_pipeline;
 mod window_scan;

@@ -19,9 +19,11 @@ use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use futures::future::try_join_all;
-use headframe_schemas::{Rollup, SqlView, Stream, rollup, stream};
+use headframe_schemas::{Rollup, SqlView, Stream, UserTable, rollup, stream};
 
 use crate::catalog::by_tables::ByTables;
+use crate::catalog::user_tables::UserTables;
+use crate::delta::StoredUserTable;
 use crate::error::{EngineError, from_datafusion};
 use crate::own_rows::condition;
 use crate::source::Source;
@@ -38,6 +40,7 @@ pub mod money;
 pub mod raw;
 pub mod registry;
 pub mod rollups;
+pub mod user_tables;
 pub mod views;
 pub mod visible;
 
@@ -55,6 +58,7 @@ pub type DescribingSchemas = [(&'static str, Arc<dyn SchemaProvider>); 2];
 /// Makes the tables of a statement.
 pub struct Catalog {
     sources: Vec<Arc<dyn Source>>,
+    user_tables: UserTables,
     dictionary: ByTables<Arc<dyn SchemaProvider>>,
 }
 
@@ -94,8 +98,24 @@ impl Catalog {
     pub fn new(sources: Vec<Arc<dyn Source>>) -> EngineResult<Self> {
         Ok(Self {
             sources,
-            dictionary: ByTables::make(dictionary::schema)?,
+            user_tables: UserTables::default(),
+            dictionary: ByTables::make(&[], dictionary::schema)?,
         })
+    }
+
+    /// The same with the tables that pipelines of the configuration fill.
+    pub fn with_user_tables(self, tables: Vec<StoredUserTable>) -> EngineResult<Self> {
+        let user_tables = UserTables::new(tables);
+        Ok(Self {
+            dictionary: ByTables::make(user_tables.described(), dictionary::schema)?,
+            user_tables,
+            ..self
+        })
+    }
+
+    /// The tables that pipelines of the configuration fill.
+    pub fn user_tables(&self) -> &[UserTable] {
+        self.user_tables.described()
     }
 
     /// Sets up the tables that `references` name and that exist for whoever reads, with the rows
@@ -111,7 +131,9 @@ impl Catalog {
     ) -> Result<Prepared, EngineError> {
         let references: Vec<&TableReference> = references
             .iter()
-            .filter(|reference| ours(reference) && visible::exists(reads, reference.table()))
+            .filter(|reference| {
+                ours(reference) && visible::exists(reads, self.user_tables(), reference.table())
+            })
             .collect();
         check_version(moment.at, reads)?;
         let needs = needs(&references);
@@ -120,7 +142,8 @@ impl Catalog {
             .iter()
             .filter(|source| needs.contains_key(source.stream().name()))
             .collect();
-        check_one_version(moment.at, &used)?;
+        let of_users = self.user_tables.named(&references);
+        check_one_version(moment.at, &used, &of_users)?;
         let begun = Instant::now();
         let takes = used.iter().map(|source| {
             let required = &needs[source.stream().name()];
@@ -140,20 +163,21 @@ impl Catalog {
                 schema.register_table(source.stream().name().to_owned(), table)?;
             }
             if required.rejects {
-                rejects.push((source.stream(), taken.rows_after(None)));
+                let name = source.stream().name().to_owned();
+                rejects.push((name, taken.rows_after(None)));
             }
             for (name, view) in rollups::views(base, taken, &required.views, moment.now_us).await? {
                 schema.register_table(name, view)?;
             }
         }
-        for view in sql_views(&references) {
-            // The view is planned over the very tables of this statement, so that all of it is one
-            // moment.
-            let plan = session(base, schema.clone())?
-                .create_logical_plan(&view.sql)
-                .await?;
-            schema.register_table(view.name.clone(), Arc::new(ViewTable::new(plan, None)))?;
+        for stored in of_users {
+            let rows = user_tables::good_rows(stored, moment.at).await?;
+            schema.register_table(stored.table().name.clone(), rows)?;
         }
+        if !rejects.is_empty() {
+            rejects.extend(self.user_tables.rejects(moment.at).await?);
+        }
+        register_views(base, &schema, &references).await?;
         if !rejects.is_empty() {
             schema.register_table(raw::DEAD_LETTERS.to_owned(), raw::dead_letters(&rejects)?)?;
         }
@@ -169,6 +193,22 @@ impl Catalog {
             opening,
         })
     }
+}
+
+/// Adds the views written in SQL that these name. They are planned over the very tables of the
+/// statement, so that all of it is one moment.
+async fn register_views(
+    base: &SessionState,
+    schema: &Arc<MemorySchemaProvider>,
+    references: &[&TableReference],
+) -> EngineResult<()> {
+    for view in sql_views(references) {
+        let plan = session(base, schema.clone())?
+            .create_logical_plan(&view.sql)
+            .await?;
+        schema.register_table(view.name.clone(), Arc::new(ViewTable::new(plan, None)))?;
+    }
+    Ok(())
 }
 
 /// Takes one look at a stream, from which only the rows leave that may be read.
@@ -247,15 +287,21 @@ fn check_version(at: At, reads: &ReadScope) -> Result<(), QueryError> {
     }
 }
 
-/// Refuses one version for several streams.
-fn check_one_version(at: At, used: &[&Arc<dyn Source>]) -> Result<(), QueryError> {
-    let (At::Version(_), [first, second, ..]) = (at, used) else {
+/// Refuses one version for several streams and tables.
+fn check_one_version(
+    at: At,
+    used: &[&Arc<dyn Source>],
+    of_users: &[&StoredUserTable],
+) -> Result<(), QueryError> {
+    let streams = used.iter().map(|source| source.stream().name());
+    let of_users = of_users.iter().map(|stored| stored.table().name.as_str());
+    let names: Vec<&str> = streams.chain(of_users).collect();
+    let (At::Version(_), [first, second, ..]) = (at, names.as_slice()) else {
         return Ok(());
     };
     let message = format!(
-        "as_of names a version, but the statement reads {} and {}, whose versions are not the same",
-        first.stream().name(),
-        second.stream().name()
+        "as_of names a version, but the statement reads {first} and {second}, whose versions are \
+         not the same"
     );
     let hint = "name a time instead, such as 2026-01-31T12:00:00Z";
     Err(QueryError::bad_request(message, hint))

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use headframe_query_front::{At, OldestRow};
 use headframe_schemas::table::REJECT_REASON;
-use headframe_schemas::{Rollup, Stream, Table, rollup};
+use headframe_schemas::{Rollup, Stream, Table, UserTable, rollup};
 use headframe_sinks::{DataFile, Lake, SinkError, Snapshot, SnapshotReader, SnapshotTable};
 use std::sync::Arc;
 
@@ -26,6 +26,30 @@ impl DeltaTables {
             raw: reader(Table::raw(stream)),
             rollups,
         }
+    }
+}
+
+/// The output table of a pipeline of the configuration.
+pub struct StoredUserTable {
+    table: UserTable,
+    reader: SnapshotReader,
+}
+
+impl StoredUserTable {
+    /// Does no I/O: a table that nobody has made yet has no rows.
+    pub fn open(lake: &Lake, table: UserTable) -> Self {
+        let reader = SnapshotReader::open(lake, table.table());
+        Self { table, reader }
+    }
+
+    /// What it looks like, and who may read it.
+    pub fn table(&self) -> &UserTable {
+        &self.table
+    }
+
+    /// A version of it.
+    pub async fn stored(&self, at: At) -> Result<Stored, SourceError> {
+        open(&self.reader, at).await
     }
 }
 

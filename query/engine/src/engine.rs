@@ -34,6 +34,7 @@ use crate::datafusion::statement_limits::StatementLimits;
 use crate::datafusion::{
     output_limits, plan_limits, session as engine_session, text_grouping, window_memory,
 };
+use crate::delta::StoredUserTable;
 use crate::error::{EngineError, from_datafusion};
 use crate::json_text;
 use crate::memory::QueryPool;
@@ -92,6 +93,14 @@ impl Engine {
             pool,
             catalog,
             pg_catalog: ByTables::default(),
+        })
+    }
+
+    /// The same engine with the tables that pipelines of the configuration fill.
+    pub fn with_user_tables(self, tables: Vec<StoredUserTable>) -> Result<Self, EngineError> {
+        Ok(Self {
+            catalog: self.catalog.with_user_tables(tables)?,
+            ..self
         })
     }
 
@@ -238,7 +247,8 @@ impl Engine {
 
     async fn pg_catalog(&self, reads: &ReadScope) -> Result<&PgCatalog, EngineError> {
         let made = self.pg_catalog.for_scope(reads).get_or_try_init(|| async {
-            PgCatalog::new(&self.base, &described::visible_to(reads)).await
+            let tables = described::visible_to(reads, self.catalog.user_tables());
+            PgCatalog::new(&self.base, &tables).await
         });
         Ok(made.await?)
     }

@@ -30,7 +30,7 @@ pub mod union;
 pub mod worker;
 
 pub use catalog::Catalog;
-pub use delta::DeltaTables;
+pub use delta::{DeltaTables, StoredUserTable};
 pub use engine::Engine;
 pub use live_rows::LiveRowsServer;
 pub use pool_queries::SqlReports;

@@ -22,7 +22,7 @@ use rustix::process::{Resource, Rlimit};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
-use crate::delta::DeltaTables;
+use crate::delta::{DeltaTables, StoredUserTable};
 use crate::engine::Engine;
 use crate::remote_source::RemoteSource;
 use crate::serve::{self, Answers, FrameSender, RowFrames};
@@ -161,7 +161,10 @@ fn engine(settings: &WorkerSettings) -> Result<Engine, WorkerError> {
     };
     let sources = streams::ALL.iter().map(source).collect();
     let stores = vec![(lake.object_store_url(), lake.store().clone())];
-    Ok(Engine::new(settings.query.clone(), sources, stores)?)
+    let user_tables = settings.user_tables.iter().cloned();
+    let user_tables = user_tables.map(|table| StoredUserTable::open(&lake, table));
+    let engine = Engine::new(settings.query.clone(), sources, stores)?;
+    Ok(engine.with_user_tables(user_tables.collect())?)
 }
 
 fn serve_on(socket: &Path, service: Arc<WorkerService>) -> std::io::Result<()> {

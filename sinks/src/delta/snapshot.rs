@@ -6,11 +6,11 @@ use std::sync::Arc;
 use headframe_schemas::Table;
 use tokio::sync::Mutex;
 
+use crate::delta::apps::{fence_app, maintenance_app, offset_app};
 use crate::delta::data_file::DataFile;
 use crate::delta::lake::{Lake, TableLocation};
 use crate::delta::log::{LogState, version_at};
 use crate::delta::stream_binding::StreamBinding;
-use crate::delta::writer::{fence_app, maintenance_app, offset_app};
 use crate::error::SinkError;
 
 /// One version of a table. Cheap to share, never changes.

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::delta::action::{LogLine, MetaData, schema_string};
+use crate::delta::apps::writer_apps;
 use crate::delta::blocking::blocking_result;
 use crate::delta::data_file::{CompressionEffort, EncodedFile, encode};
 use crate::delta::lake::{Lake, TableLocation};
@@ -32,21 +33,6 @@ use crate::error::SinkError;
 /// Data files that were put longer ago than this may have been vacuumed, which keeps files of no
 /// version for 24 hours.
 const UPLOADS_TRUSTED_FOR: Duration = Duration::from_secs(3_600);
-
-/// The application whose offset is the last sequence in the table.
-pub fn offset_app(table: &str) -> String {
-    format!("headframe/{table}/offset")
-}
-
-/// The application whose offset is the epoch of the writer that owns the table.
-pub fn fence_app(table: &str) -> String {
-    format!("headframe/{table}/fence")
-}
-
-/// The application whose offset is the epoch of the table's maintenance owner.
-pub fn maintenance_app(table: &str) -> String {
-    format!("headframe/{table}/maintenance")
-}
 
 /// A closed range of table sequences, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +68,7 @@ impl TableWriter {
         stop: CancellationToken,
     ) -> Result<Self, SinkError> {
         let location = lake.table(&table.name);
-        let apps = vec![
-            offset_app(&table.name),
-            fence_app(&table.name),
-            maintenance_app(&table.name),
-        ];
+        let apps = writer_apps(&table.name);
         let retry = Retry::new(stop);
         let mut pause = retry.pause();
         let state = loop {
@@ -154,6 +136,12 @@ impl TableWriter {
         self.offset
     }
 
+    /// The time up to which windows are closed, in microseconds since 1970, as the newest commit
+    /// that named one says it; `None` when none did.
+    pub fn watermark(&self) -> Option<i64> {
+        self.state.txns.get(&self.apps[3]).copied()
+    }
+
     /// Which stream the table is bound to.
     pub fn binding(&self) -> Option<StreamBinding> {
         StreamBinding::from_properties(&self.state.meta_data.configuration)
@@ -179,6 +167,17 @@ impl TableWriter {
         range: SeqRange,
         batches: &[RecordBatch],
     ) -> Result<(), SinkError> {
+        self.commit_closing(range, batches, None).await
+    }
+
+    /// The same, with the time up to which windows are closed by this commit, in microseconds since
+    /// 1970.
+    pub async fn commit_closing(
+        &mut self,
+        range: SeqRange,
+        batches: &[RecordBatch],
+        watermark: Option<i64>,
+    ) -> Result<(), SinkError> {
         let tag = format!("{:020}-{:020}", range.first, range.last);
         let files = self.encode(batches, tag).await?;
         let mut uploaded = self.upload(&files).await?;
@@ -194,6 +193,7 @@ impl TableWriter {
             LogLine::txn(&self.apps[0], range.last),
             LogLine::txn(&self.apps[1], self.epoch),
         ];
+        lines.extend(watermark.map(|us| LogLine::txn(&self.apps[3], us)));
         lines.extend(files.iter().map(|file| LogLine::add(file.add.clone())));
         let mut pause = self.retry.pause();
         let mut attempted = false;
@@ -402,11 +402,7 @@ impl TableWriter {
         stop: CancellationToken,
     ) -> Result<Self, SinkError> {
         let location = lake.table(&table.name);
-        let apps = vec![
-            offset_app(&table.name),
-            fence_app(&table.name),
-            maintenance_app(&table.name),
-        ];
+        let apps = writer_apps(&table.name);
         let Some(state) = LogState::load(&location, &apps).await? else {
             return Err(SinkError::Unsupported {
                 table: table.name,

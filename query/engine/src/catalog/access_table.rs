@@ -26,7 +26,7 @@ fn cell(caller: &Caller, name: &str) -> String {
     };
     let reads = principal.read_scope();
     let is_of_others = matches!(reads, ReadScope::Miner(_)) && !caller.is_own;
-    if is_of_others || !exists(&reads, name) {
+    if is_of_others || !exists(&reads, &[], name) {
         return "no".to_owned();
     }
     if reads.miner().is_none() {

@@ -1,6 +1,7 @@
 //! Things that are made once for each set of tables that exists for somebody.
 
 use headframe_query_front::access::ReadScope;
+use headframe_schemas::UserTable;
 
 use crate::catalog::described::{self, Described};
 
@@ -14,11 +15,14 @@ pub struct ByTables<T> {
 }
 
 impl<T> ByTables<T> {
-    /// Made of the tables of each set.
-    pub fn make<E>(make: impl Fn(&[Described]) -> Result<T, E>) -> Result<Self, E> {
+    /// Made of the tables of each set, those of the configuration's pipelines among them.
+    pub fn make<E>(
+        user_tables: &[UserTable],
+        make: impl Fn(&[Described]) -> Result<T, E>,
+    ) -> Result<Self, E> {
         // The tables of all miners are the same.
         let miner = ReadScope::Miner(String::new());
-        let for_scope = |reads: &ReadScope| make(&described::visible_to(reads));
+        let for_scope = |reads: &ReadScope| make(&described::visible_to(reads, user_tables));
         Ok(Self {
             nothing: for_scope(&ReadScope::Nothing)?,
             miner: for_scope(&miner)?,

@@ -2,7 +2,7 @@
 //! tests read it.
 
 use headframe_query_front::access::ReadScope;
-use headframe_schemas::{Column, rollup, stream};
+use headframe_schemas::{Column, UserTable, rollup, stream};
 
 use crate::catalog::{raw, views, visible};
 
@@ -19,14 +19,15 @@ pub struct Described {
     pub columns: Vec<Column>,
 }
 
-/// Every table and view: raw tables, dead letters, views written in SQL, rollup views.
+/// Every table and view that the program itself has: raw tables, dead letters, views written in
+/// SQL, rollup views.
 pub fn all() -> Vec<Described> {
-    visible_to(&ReadScope::Everything)
+    visible_to(&ReadScope::Everything, &[])
 }
 
 /// The tables and views that exist for whoever has this scope, with the columns that they have for
-/// him.
-pub fn visible_to(reads: &ReadScope) -> Vec<Described> {
+/// him. `user_tables` are those that pipelines of the configuration fill.
+pub fn visible_to(reads: &ReadScope, user_tables: &[UserTable]) -> Vec<Described> {
     let raw = stream::ALL.iter().map(|stream| Described {
         name: stream.name().to_owned(),
         kind: "BASE TABLE",
@@ -53,9 +54,16 @@ pub fn visible_to(reads: &ReadScope) -> Vec<Described> {
         doc: view.doc.clone(),
         columns: view.columns.clone(),
     });
+    let of_users = user_tables.iter().map(|table| Described {
+        name: table.name.clone(),
+        kind: "BASE TABLE",
+        doc: table.doc(),
+        columns: table.visible_columns(),
+    });
     raw.chain([dead_letters])
         .chain(written)
         .chain(rollups)
-        .filter(|table| visible::exists(reads, &table.name))
+        .chain(of_users)
+        .filter(|table| visible::exists(reads, user_tables, &table.name))
         .collect()
 }

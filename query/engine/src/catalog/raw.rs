@@ -25,7 +25,11 @@ pub const DEAD_LETTERS: &str = "dead_letters";
 /// The columns of `dead_letters`.
 pub fn dead_letter_columns() -> Vec<Column> {
     vec![
-        Column::new("stream", Kind::Text, "The stream the row was sent to."),
+        Column::new(
+            "stream",
+            Kind::Text,
+            "The stream the row was sent to, or the pipeline whose SELECT fails on it.",
+        ),
         SEQ,
         ROW,
         INGEST_TIME,
@@ -78,14 +82,12 @@ pub fn good(
     }
 }
 
-/// The refused rows of these raw tables.
-pub fn dead_letters(
-    tables: &[(&'static dyn Stream, Arc<dyn TableProvider>)],
-) -> Result<Arc<dyn TableProvider>> {
+/// The refused rows of these tables, each with the name of its stream or pipeline.
+pub fn dead_letters(tables: &[(String, Arc<dyn TableProvider>)]) -> Result<Arc<dyn TableProvider>> {
     let text = lossy_text();
     let mut all: Option<LogicalPlanBuilder> = None;
     for (stream, physical) in tables {
-        let name = datafusion::common::ScalarValue::Utf8View(Some(stream.name().to_owned()));
+        let name = datafusion::common::ScalarValue::Utf8View(Some(stream.clone()));
         let columns = vec![
             lit(name).alias("stream"),
             col(SEQ.name).alias(SEQ.name),
@@ -94,10 +96,9 @@ pub fn dead_letters(
             col(REJECT_REASON.name).alias("reason"),
             text.call(vec![col(PAYLOAD.name)]).alias("payload"),
         ];
-        let part =
-            LogicalPlanBuilder::scan(stream.name(), provider_as_source(physical.clone()), None)?
-                .filter(col(REJECT_REASON.name).is_not_null())?
-                .project(columns)?;
+        let part = LogicalPlanBuilder::scan(stream, provider_as_source(physical.clone()), None)?
+            .filter(col(REJECT_REASON.name).is_not_null())?
+            .project(columns)?;
         all = Some(match all {
             None => part,
             Some(before) => before.union(part.build()?)?,

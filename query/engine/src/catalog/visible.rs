@@ -2,12 +2,16 @@
 
 use headframe_query_front::access::{ReadScope, RowAccess};
 use headframe_schemas::rollup::View;
-use headframe_schemas::{Rollup, rollup, stream};
+use headframe_schemas::{Rollup, UserTable, rollup, stream};
 
 use crate::catalog::{raw, views};
 
-/// Whether a table or view of this name exists for whoever has this scope.
-pub fn exists(reads: &ReadScope, name: &str) -> bool {
+/// Whether a table or view of this name exists for whoever has this scope, where pipelines of the
+/// configuration fill `user_tables`.
+pub fn exists(reads: &ReadScope, user_tables: &[UserTable], name: &str) -> bool {
+    if let Some(table) = user_tables.iter().find(|table| table.name == name) {
+        return reads.of_user_table(table);
+    }
     if name == raw::DEAD_LETTERS {
         return *reads == ReadScope::Everything;
     }

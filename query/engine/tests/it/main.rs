@@ -36,3 +36,4 @@ mod server;
 mod small_files;
 mod tail;
 mod text_grouping;
+mod user_tables;

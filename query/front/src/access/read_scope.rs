@@ -11,7 +11,7 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use headframe_schemas::codec::PRODUCER_COLUMNS;
 use headframe_schemas::table::{INGEST_TIME, ROW, SEQ};
-use headframe_schemas::{Column, ReadPermission, Stream};
+use headframe_schemas::{Column, ReadPermission, Stream, UserTable};
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Principal, Proof, Role};
@@ -83,6 +83,16 @@ impl ReadScope {
             (ReadScope::Readers, ReadPermission::Reader) | (ReadScope::Everything, _) => {
                 RowAccess::All
             }
+        }
+    }
+
+    /// Whether the output table of a pipeline of the configuration exists for whoever has the
+    /// scope. It says of no row whose it is, so that none is a miner's.
+    pub fn of_user_table(&self, table: &UserTable) -> bool {
+        match self {
+            ReadScope::Nothing | ReadScope::Miner(_) | ReadScope::MinerPlaces { .. } => false,
+            ReadScope::Readers => table.read == ReadPermission::Reader,
+            ReadScope::Everything => true,
         }
     }
 

@@ -292,6 +292,7 @@ mod tests {
             query: QueryConfig::default(),
             lake_url: String::new(),
             lake_options: Default::default(),
+            user_tables: Vec::new(),
             socket: Default::default(),
             live_rows: Default::default(),
         };

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use headframe_schemas::UserTable;
 use serde::{Deserialize, Serialize};
 
 use crate::config::QueryConfig;
@@ -19,6 +20,8 @@ pub struct WorkerSettings {
     pub lake_url: String,
     /// Options of their object store; no secrets, which come from the environment.
     pub lake_options: HashMap<String, String>,
+    /// The tables that pipelines of the configuration fill.
+    pub user_tables: Vec<UserTable>,
     /// The socket to listen on.
     pub socket: PathBuf,
     /// The socket that gives rows which no table holds yet.
