@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test lint bench soak fuzz
+.PHONY: help setup run check test lint bench bench-anomalies bench-nab soak fuzz
 
 # rustup's folder is not on the PATH of a shell that is older than its installation.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -29,9 +29,12 @@ CASES ?= 20
 SEEDS ?= 100000
 FUZZ_S ?= 60
 ARGS ?=
+TRIALS ?= 150
+CLEAN_RUNS ?= 10
+NAB ?=
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
 setup: ## install what `make run` needs and this machine lacks
 	@deploy/setup.sh run
@@ -90,6 +93,19 @@ bench: ## release build, then our figures beside our peers'
 	echo "==> building for production"
 	cargo build --release -p headframe -p headframe-bench -p headframe-coopmine --bins
 	bench/run.sh $(ARGS)
+
+bench-anomalies: ## each of the 20 injected faults TRIALS=150 times, and CLEAN_RUNS=10 times 30 clean days of each signal
+	@export HEADFRAME_TRIALS=$(TRIALS) HEADFRAME_CLEAN_RUNS=$(CLEAN_RUNS)
+	$(LINTED) cargo test -p headframe-pipelines --test it -- --nocapture --test-threads 1 anomaly::catalogue
+
+bench-nab: ## a score for each row of NAB=FOLDER, a clone of the Numenta Anomaly Benchmark, and its own scorer's verdict
+	@[ -d "$(NAB)/data" ] || { echo "make bench-nab NAB=FOLDER: a clone of the Numenta Anomaly Benchmark"; exit 1; }
+	HEADFRAME_NAB="$(NAB)" $(LINTED) cargo test -p headframe-pipelines --test it -- --nocapture anomaly::nab::a_benchmark_folder
+	if [ -f "$(NAB)/run.py" ]; then
+	    cd "$(NAB)"
+	    grep -q '"headframe"' config/thresholds.json || python3 -c "import json; p = 'config/thresholds.json'; t = json.load(open(p)); t['headframe'] = {}; json.dump(t, open(p, 'w'), indent=4)"
+	    python3 run.py -d headframe --optimize --score --normalize --skipConfirmation
+	fi
 
 soak: ## the kill tests with KILLS=1000, POOL_KILLS=200 and PAY_KILLS=50 instead of 6, 5, 2, RETURNS=200 instead of 7, REGISTRY_KILLS=50 of REGISTRY_CHANGES=2000 each instead of 3 of 40, PIPELINE_KILLS=50 instead of 4, and more cases of the slow simulations
 	@deploy/setup.sh test

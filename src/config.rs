@@ -11,12 +11,14 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use headframe_coopmine::config::CoordinatorConfig;
 use headframe_ingest::{HttpIngestConfig, NatsConfig, PublisherConfig, StreamSettings};
+use headframe_pipelines::anomaly::AnomalyConfig;
 use headframe_pipelines::{PaymentConfig, PipelineConfig, UserPipelineConfig};
 use headframe_query_front::{AccessConfig, PostgresConfig, QueryConfig};
 use headframe_stratum::StratumConfig;
 use serde::{Deserialize, Serialize};
 
 mod access;
+mod anomalies;
 mod chain_defaults;
 mod coopmine;
 mod ingest;
@@ -121,6 +123,7 @@ sections! {
     streams: StreamSettings,
     publisher: PublisherConfig,
     pipelines: PipelineConfig,
+    anomalies: AnomalyConfig,
     maintenance: MaintenanceSection,
     query: QueryConfig,
     postgres: PostgresConfig,

@@ -4,6 +4,7 @@
 //! their offset. Raw tables come first; everything else is computed from them, so that recovery and
 //! back-filling are the same code as normal work.
 
+pub mod anomaly;
 pub mod clock;
 pub mod energy;
 pub mod evidence;

@@ -13,14 +13,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::anomaly::AnomalyConfig;
 use crate::energy::level::Thresholds;
 use crate::fault::PipelineFault;
 
 pub mod allocations;
+pub mod anomalies;
+mod derived;
 pub mod evidence;
 pub mod payouts;
 pub mod raw_table;
-mod recovery;
 pub mod rollups;
 
 /// When a batch is closed.
@@ -157,6 +159,8 @@ pub struct Context {
     pub lake: Lake,
     /// When batches are closed.
     pub config: PipelineConfig,
+    /// How anomalies are found.
+    pub anomalies: AnomalyConfig,
     /// How streams are made that do not exist.
     pub settings: StreamSettings,
     /// The folder of this process's own keys, made when a pipeline needs one.
@@ -188,4 +192,5 @@ pub const ALL: &[&dyn Pipeline] = &[
     &payouts::Payouts,
     &allocations::Allocations,
     &evidence::Evidence,
+    &anomalies::Anomalies,
 ];

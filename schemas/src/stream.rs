@@ -9,6 +9,7 @@ use crate::column::Column;
 
 pub mod access;
 pub mod allocation_usage;
+pub mod anomalies;
 pub mod bans;
 pub mod blocks;
 pub mod commands;
@@ -145,6 +146,7 @@ pub const ALL: &[&dyn Stream] = &[
     &energy::Energies,
     &allocation_usage::AllocationUsages,
     &sensors::Sensors,
+    &anomalies::Anomalies,
     &sessions::Sessions,
     &access::Access,
     &requests::Requests,

@@ -54,6 +54,7 @@ impl Service {
             nats: components.nats.clone(),
             lake: lake.clone(),
             config: components.config.pipelines.clone(),
+            anomalies: components.config.anomalies.clone(),
             settings: components.config.streams.clone(),
             keys: components.config.data_dir.join("keys"),
         };

@@ -62,6 +62,7 @@ async fn every_statement_in_the_documents_runs() {
         "docs/energy.md",
         "docs/evidence.md",
         "docs/registry.md",
+        "docs/anomalies.md",
         "docs/pipelines.md",
     ] {
         for statement in statements(&read(path)) {

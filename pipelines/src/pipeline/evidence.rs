@@ -20,7 +20,7 @@ use crate::evidence::note::{Checkpoint, verifier};
 use crate::evidence::tables::EvidenceTables;
 use crate::evidence::tree::{Hash, Tree};
 use crate::fault::PipelineFault;
-use crate::pipeline::recovery::wait_until_recovered;
+use crate::pipeline::derived::wait_until_recovered;
 use crate::pipeline::{Context, Pipeline, StreamHandle};
 use crate::signature::SigningKey;
 

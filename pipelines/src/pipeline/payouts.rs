@@ -22,7 +22,7 @@ use crate::fault::PipelineFault;
 use crate::payout::ShareSet;
 use crate::payout::lifecycle::{BlockLifecycles, BlockTerms};
 use crate::payout::tables::PayoutTables;
-use crate::pipeline::recovery::wait_until_recovered;
+use crate::pipeline::derived::wait_until_recovered;
 use crate::pipeline::{Context, Pipeline, StreamHandle};
 use crate::signature::SigningKey;
 

@@ -63,6 +63,7 @@ impl Fixture {
             nats,
             lake,
             config,
+            anomalies: Default::default(),
             settings: Default::default(),
             keys: folder.path().join("keys"),
         };

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod allocations;
+mod anomalies;
+mod anomaly;
 mod audit;
 mod cases;
 mod conformance;

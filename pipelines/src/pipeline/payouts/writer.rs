@@ -16,7 +16,7 @@ use crate::payout::lifecycle::{BlockRow, BlockTerms, PayoutStep, RowPosition, St
 use crate::payout::solo;
 use crate::payout::tables::PayoutTables;
 use crate::payout::window_scan::WindowEnd;
-use crate::pipeline::recovery::wait_until_committed;
+use crate::pipeline::derived::wait_until_committed;
 use crate::signature::SigningKey;
 
 /// Windows whose amounts are remembered; those of older blocks are read again.

@@ -1,5 +1,4 @@
-//! What a pipeline that appends to a derived stream waits for before it goes on: that the stream's
-//! table holds all that was appended.
+//! Streams that a pipeline derives: how far their tables have come.
 
 use std::time::Duration;
 
@@ -8,12 +7,12 @@ use headframe_sinks::SnapshotReader;
 
 use crate::fault::PipelineFault;
 
-/// Between looks at a table.
+/// Between looks at a table while it is waited for.
 const POLL_PAUSE: Duration = Duration::from_millis(100);
 
 /// The sequence of the stream through which its table is complete; `None` while the table is of
 /// another stream.
-async fn committed_through(
+pub(super) async fn committed_through(
     appender: &ExclusiveAppender,
     table: &SnapshotReader,
 ) -> Result<Option<i64>, PipelineFault> {
