@@ -18,6 +18,7 @@ mod duration;
 mod mine;
 mod payments;
 mod registry;
+mod sim;
 mod sql;
 mod sql_worker;
 mod top;
@@ -37,6 +38,7 @@ pub const ALL: &[Entry] = &[
     Entry::new::<blocks::Blocks>(),
     Entry::new::<payments::Payments>(),
     Entry::new::<registry::Registry>(),
+    Entry::new::<sim::Sim>(),
     Entry::new::<doctor::Doctor>(),
     Entry::new::<audit::Audit>(),
     Entry::new::<whatif::Whatif>(),

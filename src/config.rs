@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use headframe_coopmine::config::CoordinatorConfig;
+use headframe_ingest::source::{SourceConfig, SourcesConfig};
 use headframe_ingest::{HttpIngestConfig, NatsConfig, PublisherConfig, StreamSettings};
 use headframe_pipelines::anomaly::AnomalyConfig;
 use headframe_pipelines::{PaymentConfig, PipelineConfig, UserPipelineConfig};
@@ -33,6 +34,7 @@ mod postgres;
 mod publisher;
 mod query;
 mod section;
+mod sources;
 mod stratum;
 mod streams;
 mod user_pipelines;
@@ -63,6 +65,8 @@ pub enum Role {
     Payments,
     /// A CoopMine coordinator: many machines that are one miner.
     Coopmine,
+    /// Polling of devices.
+    Sources,
 }
 
 impl Role {
@@ -92,6 +96,9 @@ macro_rules! sections {
             /// The pipelines of the user's own.
             #[serde(skip_serializing_if = "Vec::is_empty")]
             pub pipeline: Vec<UserPipelineConfig>,
+            /// Devices that are polled, in the role sources.
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            pub source: Vec<SourceConfig>,
             $(#[doc = concat!("The section `[", stringify!($name), "]`.")] pub $name: $section,)*
         }
 
@@ -99,10 +106,11 @@ macro_rules! sections {
             fn default() -> Self {
                 Self {
                     data_dir: PathBuf::from("headframe-data"),
-                    roles: vec![Role::Pipelines, Role::Maintenance, Role::Query],
+                    roles: vec![Role::Pipelines, Role::Maintenance, Role::Query, Role::Sources],
                     managed_nats: true,
                     nats_port: 0,
                     pipeline: Vec::new(),
+                    source: Vec::new(),
                     $($name: <$section>::default(),)*
                 }
             }
@@ -129,6 +137,7 @@ sections! {
     postgres: PostgresConfig,
     access: AccessConfig,
     ingest: HttpIngestConfig,
+    sources: SourcesConfig,
     stratum: StratumConfig,
     coopmine: CoordinatorConfig,
     payouts: PayoutsSection,
@@ -220,7 +229,8 @@ impl Config {
 
     /// Whether a role of this process reads or writes tables.
     pub fn needs_tables(&self) -> bool {
-        let works_without = |role: &Role| matches!(role, Role::Stratum | Role::Coopmine);
+        let works_without =
+            |role: &Role| matches!(role, Role::Stratum | Role::Coopmine | Role::Sources);
         !self.roles.iter().all(works_without)
     }
 

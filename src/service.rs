@@ -35,6 +35,7 @@ mod probes;
 mod registry;
 mod request_log;
 mod signals;
+mod sources;
 mod sql_workers;
 mod tasks;
 pub mod unproven_blocks;

@@ -4,7 +4,8 @@
 //! of one writer. Out: [`Reader`] hands over contiguous messages and stops with a named fault
 //! rather than skip one; [`Decoder`] turns them into rows of the raw table, as a pure function, so
 //! that every process that reads the same messages makes the same rows. [`Tail`] keeps the rows
-//! that no committed snapshot has yet. [`registry`] keeps small values by key.
+//! that no committed snapshot has yet. [`registry`] keeps small values by key. [`source`] polls
+//! devices into streams, and [`simulator`] is a site of such devices.
 
 pub mod http;
 pub mod lasting_state;
@@ -12,6 +13,8 @@ pub mod nats;
 pub mod publish;
 pub mod read;
 pub mod registry;
+pub mod simulator;
+pub mod source;
 
 pub use http::HttpIngestConfig;
 pub use nats::provision::{

@@ -24,6 +24,7 @@ pub mod requests;
 pub mod sensors;
 pub mod sessions;
 pub mod shares;
+pub mod source_health;
 pub mod windows;
 pub mod worker_shares;
 pub mod workers;
@@ -147,6 +148,7 @@ pub const ALL: &[&dyn Stream] = &[
     &allocation_usage::AllocationUsages,
     &sensors::Sensors,
     &anomalies::Anomalies,
+    &source_health::SourceHealths,
     &sessions::Sessions,
     &access::Access,
     &requests::Requests,

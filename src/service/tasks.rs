@@ -24,8 +24,10 @@ use crate::service::local_stream::LocalStream;
 use crate::service::{Service, payer, request_log};
 
 impl Service {
-    /// Starts what reads streams and writes tables, as far as the roles of this process want it.
+    /// Starts what polls devices, reads streams and writes tables, as far as the roles of this
+    /// process want it.
     pub(super) fn spawn_workers(&mut self, components: &Components) -> anyhow::Result<()> {
+        self.spawn_sources(components)?;
         let Some((lake, streams)) = &components.tables else {
             return Ok(());
         };

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use headframe_ingest::source::{self, AddressForm};
 use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use headframe_pipelines::pipeline;
 use headframe_query_engine::catalog::views;
@@ -64,6 +65,7 @@ async fn every_statement_in_the_documents_runs() {
         "docs/registry.md",
         "docs/anomalies.md",
         "docs/pipelines.md",
+        "docs/sources.md",
     ] {
         for statement in statements(&read(path)) {
             found += 1;
@@ -246,6 +248,27 @@ fn tables() -> String {
     text
 }
 
+fn sources() -> String {
+    let mut text = String::new();
+    for source in source::ALL {
+        let address = match source.address() {
+            AddressForm::Http => "`http://host[:port]`".to_owned(),
+            AddressForm::Host(port) => format!("`host[:port]`, port {port} when left out"),
+        };
+        let (kind, doc) = (source.kind(), source.doc());
+        text.push_str(&format!("### `{kind}`\n\n{doc} Address: {address}.\n\n"));
+        if source.keys().is_empty() {
+            continue;
+        }
+        text.push_str("| key | meaning |\n|---|---|\n");
+        for (key, meaning) in source.keys() {
+            text.push_str(&format!("| `{key}` | {meaning} |\n"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
 /// Set `HEADFRAME_BLESS=1` to write what the program says into the documents.
 #[test]
 fn tables_in_the_documents_are_those_of_the_program() {
@@ -254,6 +277,7 @@ fn tables_in_the_documents_are_those_of_the_program() {
         ("README.md", "pipelines", pipelines()),
         ("docs/sql.md", "tables", tables()),
         ("docs/registry.md", "resources", resource::markdown_table()),
+        ("docs/sources.md", "sources", sources()),
     ] {
         let text = read(path);
         let (open, close) = (format!("<!-- generated: {name} -->\n"), "<!-- end -->");

@@ -35,6 +35,7 @@ mod roles;
 mod s3;
 mod sendmany;
 mod server;
+mod sources;
 mod sql_workers;
 mod stratum_load;
 mod tidy;

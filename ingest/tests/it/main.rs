@@ -14,5 +14,6 @@ mod registry;
 mod resources;
 mod sequenced;
 mod server;
+mod sources;
 mod subscriber;
 mod tail;

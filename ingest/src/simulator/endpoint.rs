@@ -1,0 +1,159 @@
+//! A simulated device with its name: what it shows now, how it answers, and the `[[source]]` that
+//! polls it.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::answer::Snapshot;
+use super::device::{self, DeviceKind, View, Wire};
+use super::faults::FaultKind;
+use super::scenario::{Scenario, ScenarioError};
+use super::site::{Mode, SiteState};
+use crate::source::{ConfiguredSource, Query, Request, SourceConfig, SourcesConfig};
+
+/// One device or machine of a scenario.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: &'static dyn DeviceKind,
+    place: Place,
+}
+
+/// Where it stands in the scenario.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Device(usize),
+    Machine(usize),
+}
+
+/// Every device and every machine that has an API.
+pub fn endpoints(scenario: &Scenario) -> Result<Vec<Endpoint>, ScenarioError> {
+    scenario.validate()?;
+    let mut endpoints = Vec::new();
+    for (index, entry) in scenario.devices.iter().enumerate() {
+        let Some(kind) = device::find(&entry.kind) else {
+            let kinds: Vec<&str> = device::ALL.iter().map(|kind| kind.name()).collect();
+            let (kind, kinds) = (&entry.kind, kinds.join(", "));
+            return Err(ScenarioError(format!(
+                "the kind {kind:?} is not simulated; there are {kinds}"
+            )));
+        };
+        endpoints.push(Endpoint {
+            name: entry.name.clone(),
+            kind,
+            place: Place::Device(index),
+        });
+    }
+    for (index, (name, group)) in scenario.machine_names().enumerate() {
+        if let Some(kind) = device::of_api(group.api) {
+            endpoints.push(Endpoint {
+                name,
+                kind,
+                place: Place::Machine(index),
+            });
+        }
+    }
+    Ok(endpoints)
+}
+
+impl Endpoint {
+    /// What it shows; nothing when it is cut from power.
+    pub fn snapshot(
+        &self,
+        scenario: &Scenario,
+        state: &SiteState,
+        start_s: f64,
+        elapsed_s: f64,
+    ) -> Option<Snapshot> {
+        let (view, uptime_s) = match self.place {
+            Place::Device(index) => (View::of_device(scenario, state, index), elapsed_s),
+            Place::Machine(index) => {
+                let machine = &state.machines[index];
+                if machine.mode == Mode::Off {
+                    return None;
+                }
+                // Its uptime goes on between two steps of the model.
+                let since = machine.uptime_s + elapsed_s - state.elapsed_s;
+                (View::of_machine(state, index), since)
+            }
+        };
+        Some(Snapshot {
+            shown: self.kind.shown(&view),
+            clock_s: (start_s + elapsed_s) as i64,
+            uptime_s: uptime_s.max(0.0) as u64,
+            is_fahrenheit: false,
+        })
+    }
+
+    /// Its answers to the requests of a poll, as bytes.
+    pub fn answers(&self, snapshot: &Snapshot, requests: &[Request]) -> Vec<Option<Bytes>> {
+        let answer = |request: &Request| self.answer(snapshot, &request.query);
+        requests.iter().map(answer).collect()
+    }
+
+    fn answer(&self, snapshot: &Snapshot, query: &Query) -> Option<Bytes> {
+        match query {
+            Query::Get(path) | Query::PlainGet(path) => {
+                self.kind.answer(snapshot, path).map(Bytes::from)
+            }
+            Query::Send(bytes) => {
+                let command = command_of(bytes)?;
+                self.kind.answer(snapshot, &command).map(Bytes::from)
+            }
+            Query::Registers { address, count, .. } => {
+                let all = self.kind.answer(snapshot, "")?;
+                let from = 2 * usize::from(*address);
+                let bytes = all.get(from..from + 2 * usize::from(*count))?;
+                Some(Bytes::copy_from_slice(bytes))
+            }
+        }
+    }
+
+    /// What reads its answers, without anything that could be asked.
+    pub fn reader(&self, scenario: &Scenario) -> Result<ConfiguredSource, ScenarioError> {
+        let address = match self.kind.wire() {
+            Wire::Http => "http://127.0.0.1",
+            _ => "127.0.0.1",
+        };
+        let wrong = |reason: &str| ScenarioError(format!("{}: {reason}", self.name));
+        let config = self.source(scenario, address);
+        let config = config.ok_or_else(|| wrong("it has no source"))?;
+        let source = ConfiguredSource::new(config, &SourcesConfig::default());
+        source.map_err(|error| wrong(&error.to_string()))
+    }
+
+    /// The `[[source]]` that polls it at this address.
+    pub fn source(&self, scenario: &Scenario, address: &str) -> Option<SourceConfig> {
+        let mut entry = json!({
+            "kind": self.kind.source_kind(), "name": self.name, "site": scenario.site,
+            "address": address, "interval_s": scenario.interval_s});
+        let own = self.kind.keys();
+        for (key, value) in own.as_object().into_iter().flatten() {
+            entry[key] = value.clone();
+        }
+        serde_json::from_value(entry).ok()
+    }
+}
+
+/// The command in a request to a machine's API.
+pub fn command_of(request: &[u8]) -> Option<String> {
+    let request: Value = serde_json::from_slice(request).ok()?;
+    Some(request.get("command")?.as_str()?.to_owned())
+}
+
+/// An answer that breaks off and ends in rubbish.
+pub fn malformed(answer: &[u8]) -> Vec<u8> {
+    let mut broken = answer[..answer.len() / 2].to_vec();
+    broken.extend_from_slice(b"\xFF\xFE}{[<\x01");
+    broken
+}
+
+/// Whether a device with this fault gives an answer that can be read.
+pub fn is_readable(fault: Option<FaultKind>) -> bool {
+    !matches!(
+        fault,
+        Some(FaultKind::Malformed | FaultKind::Error500 | FaultKind::Slow | FaultKind::Dead)
+    )
+}

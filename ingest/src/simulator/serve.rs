@@ -1,0 +1,131 @@
+//! Serves the devices of a scenario on loopback, each on a port of its own.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::device::Wire;
+use super::endpoint::{Endpoint, endpoints};
+use super::faults::FaultKind;
+use super::live_site::{LiveSite, ServedAnswer};
+use super::scenario::{Scenario, ScenarioError};
+use crate::source::SourceConfig;
+
+mod modbus;
+mod text;
+
+/// How long a slow device takes.
+const SLOW: Duration = Duration::from_secs(30);
+
+/// A device that is served.
+#[derive(Clone)]
+struct ServedDevice {
+    endpoint: Endpoint,
+    site: Arc<Mutex<LiveSite>>,
+}
+
+impl ServedDevice {
+    fn site(&self) -> MutexGuard<'_, LiveSite> {
+        self.site.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fault(&self) -> Option<FaultKind> {
+        self.site().fault(&self.endpoint.name)
+    }
+
+    /// Waits as long as its fault makes it wait; false when it does not answer at all.
+    async fn answers_at_all(&self) -> bool {
+        match self.fault() {
+            Some(FaultKind::Dead) => false,
+            Some(FaultKind::Slow) => {
+                tokio::time::sleep(SLOW).await;
+                true
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Devices on loopback.
+pub struct Simulator {
+    site: Arc<Mutex<LiveSite>>,
+    sources: Vec<SourceConfig>,
+    tasks: JoinSet<()>,
+}
+
+impl Simulator {
+    /// Binds a free port of loopback for each device and serves it; `speed` simulated seconds pass
+    /// in a second.
+    pub async fn start(scenario: Scenario, speed: f64) -> Result<Self, ScenarioError> {
+        let endpoints = endpoints(&scenario)?;
+        let site = Arc::new(Mutex::new(LiveSite::new(scenario.clone(), speed)));
+        let (mut sources, mut tasks) = (Vec::new(), JoinSet::new());
+        for endpoint in endpoints {
+            let device = ServedDevice {
+                endpoint: endpoint.clone(),
+                site: site.clone(),
+            };
+            let address = serve(device, &mut tasks).await.map_err(|error| {
+                let name = &endpoint.name;
+                ScenarioError(format!("cannot listen for {name}: {error}"))
+            })?;
+            sources.extend(endpoint.source(&scenario, &address));
+        }
+        Ok(Self {
+            site,
+            sources,
+            tasks,
+        })
+    }
+
+    /// The `[[source]]` entries that poll its devices.
+    pub fn sources(&self) -> &[SourceConfig] {
+        &self.sources
+    }
+
+    /// Sets the fault of a device, or none, from now on.
+    pub fn set_fault(&self, device: &str, fault: Option<FaultKind>) {
+        self.site
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .set_fault(device, fault);
+    }
+
+    /// What devices answered since this was called last.
+    pub fn take_answers(&self) -> Vec<ServedAnswer> {
+        self.site
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take_answers()
+    }
+
+    /// Serves until it is stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
+        stop.cancelled().await;
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Binds a port, serves the device, and answers its address.
+async fn serve(device: ServedDevice, tasks: &mut JoinSet<()>) -> std::io::Result<String> {
+    let loopback = (Ipv4Addr::LOCALHOST, 0);
+    let wire = device.endpoint.kind.wire();
+    let listener = TcpListener::bind(loopback).await?;
+    let address = listener.local_addr()?;
+    match wire {
+        Wire::Modbus => {
+            tasks.spawn(modbus::serve(device, listener));
+        }
+        _ => {
+            tasks.spawn(text::serve(device, listener));
+        }
+    }
+    Ok(match wire {
+        Wire::Http => format!("http://{address}"),
+        _ => address.to_string(),
+    })
+}

@@ -1,0 +1,81 @@
+//! Serves a device that speaks Modbus TCP.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_modbus::server::Service;
+use tokio_modbus::server::tcp::Server;
+use tokio_modbus::{ExceptionCode, Request, Response, SlaveRequest};
+
+use super::ServedDevice;
+use crate::simulator::faults::FaultKind;
+
+struct Registers(ServedDevice);
+
+impl Service for Registers {
+    type Request = SlaveRequest<'static>;
+    type Response = Response;
+    type Exception = ExceptionCode;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, ExceptionCode>> + Send>>;
+
+    fn call(&self, request: Self::Request) -> Self::Future {
+        let device = self.0.clone();
+        Box::pin(async move {
+            if !device.answers_at_all().await {
+                return Err(ExceptionCode::GatewayTargetDevice);
+            }
+            answer(&device, &request.request)
+        })
+    }
+}
+
+fn answer(device: &ServedDevice, request: &Request<'_>) -> Result<Response, ExceptionCode> {
+    let (address, count) = match request {
+        Request::ReadHoldingRegisters(address, count)
+        | Request::ReadInputRegisters(address, count) => (*address, *count),
+        _ => return Err(ExceptionCode::IllegalFunction),
+    };
+    let mut site = device.site();
+    let name = &device.endpoint.name;
+    match site.fault(name) {
+        Some(FaultKind::Error500) => return Err(ExceptionCode::ServerDeviceFailure),
+        // One register, however many were asked for.
+        Some(FaultKind::Malformed) => return Ok(Response::ReadHoldingRegisters(vec![0xFFFE])),
+        _ => {}
+    }
+    let snapshot = site.snapshot(&device.endpoint);
+    let snapshot = snapshot.ok_or(ExceptionCode::ServerDeviceFailure)?;
+    let bytes = device.endpoint.kind.answer(&snapshot, "");
+    let bytes = bytes.ok_or(ExceptionCode::ServerDeviceFailure)?;
+    let from = 2 * usize::from(address);
+    let bytes = bytes
+        .get(from..from + 2 * usize::from(count))
+        .ok_or(ExceptionCode::IllegalDataAddress)?;
+    site.note(name, &snapshot);
+    let pair = |pair: &[u8]| u16::from_be_bytes([pair[0], pair[1]]);
+    let words = bytes.chunks_exact(2).map(pair).collect();
+    Ok(match request {
+        Request::ReadInputRegisters(..) => Response::ReadInputRegisters(words),
+        _ => Response::ReadHoldingRegisters(words),
+    })
+}
+
+/// Takes connections until it is dropped.
+pub async fn serve(device: ServedDevice, listener: TcpListener) {
+    let server = Server::new(listener);
+    let connected = |stream: TcpStream, _: SocketAddr| {
+        let device = device.clone();
+        async move {
+            let is_dead = device.fault() == Some(FaultKind::Dead);
+            Ok::<_, io::Error>((!is_dead).then_some((Registers(device), stream)))
+        }
+    };
+    // A client that breaks off is not worth a line.
+    let ended = server.serve(&connected, |_| {}).await;
+    if let Err(error) = ended {
+        tracing::warn!(%error, "a simulated Modbus device ended");
+    }
+}
