@@ -2,6 +2,7 @@
 
 use crate::column::Column;
 
+pub mod anomalies;
 pub mod energy;
 
 /// A view over raw tables and windows.

@@ -16,13 +16,14 @@ use async_trait::async_trait;
 use headframe_query_front::access::{Principal, ReadScope};
 use headframe_query_front::format::ndjson;
 use headframe_query_front::reports::{
-    BlocksPage, ChartSpan, EnergyOf, EnergyWindows, HashrateOf, HashrateSeries, LedgerPage,
-    PastResources, PaymentsPage, PayoutsPage, PoolHistory, Reports, Row, WorkersPage,
+    AnomaliesPage, BlocksPage, ChartSpan, EnergyOf, EnergyWindows, HashrateOf, HashrateSeries,
+    LedgerPage, PastResources, PaymentsPage, PayoutsPage, PoolHistory, Reports, Row, WorkersPage,
 };
 use headframe_query_front::{At, QueryConfig, QueryError, QueryService, SqlEngine, SqlRequest};
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
 use headframe_schemas::resource::ResourceVersion;
 
+pub mod anomalies;
 pub mod blocks;
 pub mod efforts;
 pub mod energy;
@@ -188,6 +189,10 @@ impl Reports for SqlReports {
 
     async fn allocation_usage(&self) -> Result<Vec<Row>, QueryError> {
         energy::allocation_usage(&self.service).await
+    }
+
+    async fn anomalies(&self, page: &AnomaliesPage) -> Result<Vec<Row>, QueryError> {
+        anomalies::page(&self.service, page).await
     }
 
     async fn past_resources(

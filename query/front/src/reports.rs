@@ -107,6 +107,23 @@ pub struct PastResources {
     pub limit: usize,
 }
 
+/// Which anomalies are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct AnomaliesPage {
+    /// Only of this site.
+    pub site: Option<String>,
+    /// Only of this stream.
+    pub source: Option<String>,
+    /// Only those that have not ended, or that have.
+    pub open: Option<bool>,
+    /// Only those found at this time, RFC 3339, or later.
+    pub from: Option<String>,
+    /// Only those found before this time.
+    pub to: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
 /// Whose energy is asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct EnergyOf {
@@ -329,6 +346,9 @@ pub trait Reports: Send + Sync {
 
     /// The newest statement of each allocation's use.
     async fn allocation_usage(&self) -> Result<Vec<Row>, QueryError>;
+
+    /// Anomalies, the newest first.
+    async fn anomalies(&self, page: &AnomaliesPage) -> Result<Vec<Row>, QueryError>;
 
     /// Resources of the registry as they were at a time.
     async fn past_resources(

@@ -13,6 +13,7 @@ use crate::access::{Permission, Role, allows};
 use crate::app_state::AppState;
 use crate::route::schema::Schema;
 
+mod anomalies;
 pub mod bans;
 mod blocks;
 mod cryptonote_nodejs_pool;
@@ -197,6 +198,7 @@ const WRITTEN: &[&Route] = &[
     &energy::HOURLY,
     &energy::DAILY,
     &energy::ALLOCATIONS,
+    &anomalies::ROUTE,
     &bans::LIST,
     &bans::BAN,
     &bans::LIFT,

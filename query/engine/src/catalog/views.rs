@@ -1,10 +1,10 @@
-//! The views that are written in SQL: those about money, those of the registry, and energy by what
-//! is registered.
+//! The views that are written in SQL: those about money, those of the registry, energy by what is
+//! registered, and anomalies.
 
 use std::sync::LazyLock;
 
 use headframe_schemas::SqlView;
-use headframe_schemas::sql_view::energy;
+use headframe_schemas::sql_view::{anomalies, energy};
 
 use crate::catalog::{money, registry};
 
@@ -19,6 +19,7 @@ static ALL: LazyLock<Vec<SqlView>> = LazyLock::new(|| {
     money
         .chain(registry::views())
         .chain(energy::views())
+        .chain(anomalies::views())
         .collect()
 });
 

@@ -6,6 +6,7 @@ mod access;
 #[allow(dead_code)]
 #[path = "../../../front/tests/it/account_store.rs"]
 mod account_store;
+mod anomalies;
 #[path = "../../../../pipelines/tests/it/cases.rs"]
 mod cases;
 mod client_queries;

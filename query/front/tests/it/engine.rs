@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use headframe_query_front::access::Principal;
 use headframe_query_front::reports::{
-    BlocksPage, ChartSpan, EnergyOf, EnergyWindows, HashrateOf, HashrateSeries, LedgerPage,
-    PastResources, PaymentsPage, PayoutsPage, PoolHistory, Row, WorkersPage,
+    AnomaliesPage, BlocksPage, ChartSpan, EnergyOf, EnergyWindows, HashrateOf, HashrateSeries,
+    LedgerPage, PastResources, PaymentsPage, PayoutsPage, PoolHistory, Row, WorkersPage,
 };
 use headframe_query_front::{
     Description, Engines, ErrorCode, Execution, QueryError, Reports, SqlEngine, SqlRequest,
@@ -219,6 +219,10 @@ impl Reports for NoReports {
     }
 
     async fn allocation_usage(&self) -> Result<Vec<Row>, QueryError> {
+        none()
+    }
+
+    async fn anomalies(&self, _: &AnomaliesPage) -> Result<Vec<Row>, QueryError> {
         none()
     }
 

@@ -1,0 +1,94 @@
+//! `GET /api/v1/anomalies`: which readings were not what was expected, the newest first.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Method;
+use axum::routing::get;
+use headframe_schemas::resource::values::parse_time;
+use headframe_schemas::stream::anomalies::SOURCES;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::access::Permission;
+use crate::app_state::AppState;
+use crate::error::QueryError;
+use crate::query_params::{QueryParams, page_limit};
+use crate::reports::AnomaliesPage;
+use crate::route::schema::{LIMIT, Param, Schema, ValueType};
+use crate::route::{Handler, Route};
+
+const DEFAULT_LIMIT: usize = 100;
+
+pub(crate) static ROUTE: Route = Route {
+    method: Method::GET,
+    path: "/api/v1/anomalies",
+    permission: Permission::Read,
+    doc: "Anomalies by the time at which they were found, the newest first, each with what was \
+          expected and, once it has ended, when and why; `?site=`, `?source=`, `?open=true`, \
+          `?from=`, `?to=` times, `?limit=` (100, at most 1000).",
+    schema: Schema {
+        query: &[
+            Param::text("site", "Only of this site."),
+            Param::new("source", ValueType::OneOf(SOURCES), "Only of this stream."),
+            Param::new(
+                "open",
+                ValueType::Boolean,
+                "Only those that have ended, or have not.",
+            ),
+            Param::text("from", "Only those found at this time or later."),
+            Param::text("to", "Only those found before this time."),
+            LIMIT,
+        ],
+        ..Schema::JSON
+    },
+    handler: Handler::Page(|| get(list)),
+};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListRequest {
+    site: Option<String>,
+    source: Option<String>,
+    open: Option<bool>,
+    from: Option<String>,
+    to: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn list(
+    State(app): State<Arc<AppState>>,
+    QueryParams(request): QueryParams<ListRequest>,
+) -> Result<Json<Value>, QueryError> {
+    if let Some(source) = &request.source
+        && !SOURCES.contains(&source.as_str())
+    {
+        return Err(QueryError::bad_request(
+            format!("source is {source:?}"),
+            format!("it is one of {}", SOURCES.join(", ")),
+        ));
+    }
+    let page = AnomaliesPage {
+        limit: page_limit(request.limit, DEFAULT_LIMIT)?,
+        from: time("from", request.from)?,
+        to: time("to", request.to)?,
+        site: request.site,
+        source: request.source,
+        open: request.open,
+    };
+    let rows = app.reports()?.anomalies(&page).await?;
+    Ok(Json(json!({"rows": rows})))
+}
+
+/// A time in its normal form.
+fn time(name: &str, text: Option<String>) -> Result<Option<String>, QueryError> {
+    let Some(text) = text else { return Ok(None) };
+    let time = parse_time(&text).ok_or_else(|| {
+        QueryError::bad_request(
+            format!("{name} is no time"),
+            "write it as 2026-01-31T12:00:00Z",
+        )
+    })?;
+    Ok(Some(time.to_rfc3339()))
+}
