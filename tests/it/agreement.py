@@ -9,7 +9,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 URL, TABLES = sys.argv[1], pathlib.Path(sys.argv[2])
-STREAMS = {"shares": ["hashrate_rollups"], "energy": ["energy_rollups"], "sensors": ["sensors_rollups"], "blocks": [], "hashrate": []}
+STREAMS = {"shares": ["hashrate_rollups"], "energy": ["energy_rollups_v2"], "sensors": ["sensors_rollups"], "blocks": [], "hashrate": []}
 
 
 def ours(text):
@@ -103,11 +103,11 @@ QUESTIONS = {
     ),
     "energy by hour and meter": (
         "SELECT window_start, meter, samples, energy_wh FROM energy_1h ORDER BY window_start, meter",
-        lambda: duck(f"SELECT bin, meter, sum(samples), sum(energy_uwh)::DOUBLE / 1000000 FROM {files('energy_rollups')} WHERE tier = '1h' "
-                     "GROUP BY bin, meter HAVING sum(samples) > 0 OR sum(energy_uwh) <> 0 ORDER BY bin, meter"),
-        lambda: rows(scan("energy_rollups").filter(c("tier") == "1h").group_by("bin", "meter").agg(
-            c("samples").sum(), c("energy_uwh").sum()).filter((c("samples") > 0) | (c("energy_uwh") != 0))
-            .with_columns(c("energy_uwh").cast(pl.Float64) / 1_000_000).sort("bin", "meter")),
+        lambda: duck(f"SELECT bin, meter, sum(samples), sum(energy_uwh)::DOUBLE / 1000000 FROM {files('energy_rollups_v2')} WHERE tier = '1h' "
+                     "GROUP BY bin, meter HAVING sum(samples) > 0 OR sum(covered_us) <> 0 ORDER BY bin, meter"),
+        lambda: rows(scan("energy_rollups_v2").filter(c("tier") == "1h").group_by("bin", "meter").agg(
+            c("samples").sum(), c("energy_uwh").sum(), c("covered_us").sum()).filter((c("samples") > 0) | (c("covered_us") != 0))
+            .drop("covered_us").with_columns(c("energy_uwh").cast(pl.Float64) / 1_000_000).sort("bin", "meter")),
     ),
     "readings of an afternoon": (
         "SELECT sensor, quantity, count(*) AS n, min(value) AS low, max(value) AS high, avg(value) AS mean FROM sensors "
