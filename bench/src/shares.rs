@@ -10,14 +10,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use arrow::array::{
     ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+    new_null_array,
 };
 use clap::{Args, ValueEnum};
 use futures::StreamExt;
 use headframe_ingest::{
     Nats, NatsConfig, Publisher, PublisherConfig, StreamSettings, provision_stream,
 };
-use headframe_schemas::Stream;
 use headframe_schemas::stream::shares::{Share, Shares};
+use headframe_schemas::{Column, Stream};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::Deserialize;
@@ -188,8 +189,8 @@ impl ShareGenerator {
                 rows.iter().map(|row| names[row.1].as_str()),
             ))
         };
-        let column = |name: &str| -> ArrayRef {
-            match name {
+        let column = |known: &Column| -> ArrayRef {
+            match known.name {
                 "event_time" => Arc::new(
                     TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| row.0))
                         .with_timezone("UTC"),
@@ -216,18 +217,10 @@ impl ShareGenerator {
                     )
                     .with_data_type(difficulty_type()),
                 ),
-                _ => Arc::new(
-                    rows.iter()
-                        .map(|_| None::<&str>)
-                        .collect::<StringViewArray>(),
-                ),
+                _ => new_null_array(&known.kind.arrow(), rows.len()),
             }
         };
-        let columns = Shares
-            .columns()
-            .iter()
-            .map(|known| column(known.name))
-            .collect();
+        let columns = Shares.columns().iter().map(column).collect();
         Ok(RecordBatch::try_new(Shares.schema(), columns)?)
     }
 }
@@ -351,4 +344,34 @@ async fn publish_batches(
         ack_times.push(ack_time?);
     }
     Ok(ack_times)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use headframe_schemas::codec::decode_ndjson;
+
+    use super::*;
+
+    #[test]
+    fn batches_have_the_rows_that_single_records_have() {
+        let mut generator = ShareGenerator {
+            rng: SmallRng::seed_from_u64(7),
+            miners: ["m", "n"].map(str::to_owned).into(),
+            names: ["a", "b"].map(str::to_owned).into(),
+            start_us: 1_772_362_800_000_000,
+            step_ns: 1_000_000,
+        };
+        let batch = generator.with_seed(7).batch(0, 50).unwrap();
+        let lines: Vec<Vec<u8>> = (0..50)
+            .map(|index| serde_json::to_vec(&generator.share(index)).unwrap())
+            .collect();
+        let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+        let decoded = decode_ndjson(&Shares, &lines);
+        assert!(decoded.rejects.is_empty(), "{:?}", decoded.rejects);
+        // Behind the stream's own columns stands who sent it.
+        let own: Vec<usize> = (0..batch.num_columns()).collect();
+        assert_eq!(decoded.batch.project(&own).unwrap(), batch);
+    }
 }
