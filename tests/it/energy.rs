@@ -139,9 +139,11 @@ async fn allocation_and_evidence(
     .await;
     running.kill();
     let running = start(folder, nats).await;
-    let stated = until("the use of the pool's limits", async || {
+    let stated = until("the demand of the pool", async || {
         let rows = rows(&running, "energy/allocations").await;
-        rows.first().cloned().ok_or("none is stated".to_owned())
+        let known = |row: &&Value| row["demand_w"].is_f64();
+        let stated = rows.first().filter(known).cloned();
+        stated.ok_or_else(|| format!("{rows:?}"))
     })
     .await;
     assert_eq!(stated["allocation"], json!("pool.p1"), "{stated}");

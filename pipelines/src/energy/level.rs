@@ -93,7 +93,7 @@ pub fn exhausted_at(
     limit_wh: f64,
     power_w: Option<f64>,
 ) -> Option<i64> {
-    if used_wh >= limit_wh {
+    if used_wh > 0.0 && used_wh >= limit_wh {
         return Some(at_us);
     }
     let power_w = power_w.filter(|watts| *watts > 0.0)?;
@@ -137,6 +137,8 @@ mod tests {
         );
         assert_eq!(exhausted_at(0, 2 * hour, 500.0, 1_000.0, Some(250.0)), None);
         assert_eq!(exhausted_at(7, hour, 1_000.0, 1_000.0, None), Some(7));
+        assert_eq!(exhausted_at(7, hour, 1.0, 0.0, None), Some(7));
+        assert_eq!(exhausted_at(7, hour, 0.0, 0.0, None), None);
         assert_eq!(exhausted_at(0, hour, 1.0, 1_000.0, Some(0.0)), None);
         assert_eq!(exhausted_at(0, hour, 1.0, 1_000.0, Some(-5.0)), None);
         assert_eq!(exhausted_at(0, hour, 1.0, 1_000.0, None), None);

@@ -89,7 +89,8 @@ pub fn usage(
     sources: Sources,
 ) -> Option<AllocationUsage> {
     let (period_start, period_end) = allocation.period.around(at_us, allocation.zone)?;
-    let sum = |of: fn(&EnergyMeasurement) -> f64| measured.iter().map(of).sum::<f64>();
+    // Nothing added up is a negative zero.
+    let sum = |of: fn(&EnergyMeasurement) -> f64| measured.iter().map(of).sum::<f64>() + 0.0;
     // Covered is as much as of the least covered member: an absent one covers nothing.
     let least = |of: fn(&EnergyMeasurement) -> f64| match measured.len() < allocation.members.len()
     {
@@ -153,13 +154,15 @@ pub fn usage(
     })
 }
 
-/// Whether a row must be written: at each quarter of an hour, and whenever a level is another.
+/// Whether a row must be written: at each quarter of an hour, whenever a level is another, and when
+/// there is a demand again.
 pub fn is_worth_writing(now: &AllocationUsage, before: Option<&AllocationUsage>) -> bool {
     let Some(before) = before else { return true };
     if now.event_time <= before.event_time {
         return false;
     }
     now.event_time % (DEMAND_S as i64 * 1_000_000) == 0
+        || now.demand_w.is_some() && before.demand_w.is_none()
         || now.power_level != before.power_level
         || now.energy_level != before.energy_level
 }

@@ -96,7 +96,7 @@ async fn use_is_stated_each_quarter_and_when_a_level_changes_each_once() {
     let pipelines = [
         fixture.run_raw(&RegistryChanges).await,
         fixture.run_raw(&AllocationUsages).await,
-        fixture.run(&Energies).await,
+        fixture.run_tables(&Energies).await,
     ];
     let registry = register(&fixture, &mine()).await;
     fixture.until_complete(&RegistryChanges, registry).await;

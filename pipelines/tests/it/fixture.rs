@@ -12,6 +12,8 @@ use headframe_ingest::{
     ManagedServer, Nats, Publisher, PublisherConfig, ServerConfig, find_nats_server,
     inspect_stream, provision_stream,
 };
+use headframe_pipelines::pipeline::raw_table::RawTable;
+use headframe_pipelines::pipeline::rollups::Rollups;
 use headframe_pipelines::{
     Context, Pipeline, PipelineConfig, PipelineFault, StreamHandle, pipeline,
 };
@@ -78,6 +80,21 @@ impl Fixture {
 
     /// Starts every pipeline of the stream.
     pub async fn run(&self, stream: &'static dyn Stream) -> Running {
+        self.run_some(stream, |_| true).await
+    }
+
+    /// Starts the raw table of the stream and its rollups, and nothing that looks at the clock.
+    pub async fn run_tables(&self, stream: &'static dyn Stream) -> Running {
+        let tables = [RawTable.name(), Rollups.name()];
+        self.run_some(stream, |pipeline| tables.contains(&pipeline.name()))
+            .await
+    }
+
+    async fn run_some(
+        &self,
+        stream: &'static dyn Stream,
+        wanted: impl Fn(&dyn Pipeline) -> bool,
+    ) -> Running {
         let snapshot = SnapshotReader::open(&self.context.lake, Table::raw(stream))
             .refresh()
             .await
@@ -86,7 +103,7 @@ impl Fixture {
         let (stop, mut work) = (CancellationToken::new(), JoinSet::new());
         for pipeline in pipeline::ALL
             .iter()
-            .filter(|pipeline| pipeline.takes(stream))
+            .filter(|pipeline| pipeline.takes(stream) && wanted(**pipeline))
         {
             work.spawn(pipeline.run(self.context.clone(), handle.clone(), stop.clone()));
         }
@@ -119,11 +136,7 @@ impl Fixture {
             .unwrap();
         let handle = StreamHandle::new(stream, 0, &self.context.config);
         let (stop, mut work) = (CancellationToken::new(), JoinSet::new());
-        work.spawn(pipeline::raw_table::RawTable.run(
-            self.context.clone(),
-            handle.clone(),
-            stop.clone(),
-        ));
+        work.spawn(RawTable.run(self.context.clone(), handle.clone(), stop.clone()));
         Running { handle, stop, work }
     }
 
