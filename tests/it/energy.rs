@@ -51,7 +51,7 @@ async fn rows(running: &Headframe, path: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn energy_is_told_by_hour_by_the_days_of_a_place_and_against_its_allocation() {
+async fn energy_is_answered_by_hour_by_the_days_of_a_place_and_against_its_allocation() {
     let folder = tempfile::tempdir().unwrap();
     let nats = nats(folder.path()).await;
     let running = start(folder.path(), &nats).await;

@@ -9,8 +9,8 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Float64Type;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext, col};
-use headframe_schemas::rollup::Rollup;
 use headframe_schemas::rollup::energy::EnergyRollup;
+use headframe_schemas::rollup::{Rollup, View};
 use headframe_schemas::sql_view::energy::{POOLS, SITES, Subject, energy_sql};
 use headframe_schemas::stream::registry::RegistryChanges;
 use headframe_schemas::{Stream, Table};
@@ -92,7 +92,8 @@ impl EnergyTables {
         session
             .register_table("partials", partials)
             .map_err(error())?;
-        for view in EnergyRollup.views() {
+        let is_read = |view: &View| ["energy_1m", "energy_1h"].contains(&view.name.as_str());
+        for view in EnergyRollup.views().into_iter().filter(is_read) {
             // Whether a window is complete does not matter here.
             let sql = view
                 .sql

@@ -7,7 +7,7 @@ use headframe_schemas::stream::evidence::EvidenceRow;
 use headframe_sinks::{Lake, SinkError, Snapshot};
 
 use crate::evidence::note::{self, Checkpoint};
-use crate::evidence::tables::{EvidenceTables, FactCursor, oldest_seq};
+use crate::evidence::tables::{EvidenceTables, FactCursor};
 use crate::evidence::tree::{Hash, Tree};
 use crate::fault::PipelineFault;
 
@@ -52,7 +52,7 @@ pub async fn audit(lake: &Lake, trusted: &TrustAnchors) -> Result<EvidenceReport
     let mut snapshots = vec![evidence.clone()];
     for (stream, reader) in &tables.chained {
         let table = reader.refresh().await?;
-        let oldest = oldest_seq(&table);
+        let oldest = table.oldest_seq();
         snapshots.push(table.clone());
         cursors.push((FactCursor::new(&tables, *stream, table, 0), oldest));
     }

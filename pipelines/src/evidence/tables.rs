@@ -88,16 +88,6 @@ impl EvidenceTables {
     }
 }
 
-/// The lowest sequence that a table still has a row of; where it has none, the one after its end.
-pub fn oldest_seq(table: &Snapshot) -> i64 {
-    let first = table
-        .files
-        .iter()
-        .filter_map(|file| Some(file.seq_range()?.0))
-        .min();
-    first.unwrap_or_else(|| table.offset.unwrap_or(0) + 1)
-}
-
 /// The facts of one table, one after the other, of which few are in memory.
 pub struct FactCursor<'a> {
     tables: &'a EvidenceTables,
@@ -115,7 +105,7 @@ impl<'a> FactCursor<'a> {
         table: Arc<Snapshot>,
         after: i64,
     ) -> Self {
-        let read_through = after.max(oldest_seq(&table) - 1);
+        let read_through = after.max(table.oldest_seq() - 1);
         Self {
             tables,
             stream,

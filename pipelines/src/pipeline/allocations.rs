@@ -19,6 +19,7 @@ use crate::energy::measurement::EnergyTables;
 use crate::energy::registry::EnergyRegistry;
 use crate::energy::usage::{Allocation, EnergyMeasurement, Sources, is_worth_writing, usage};
 use crate::fault::PipelineFault;
+use crate::pipeline::derived::work_until_stopped;
 use crate::pipeline::{Context, Pipeline, StreamHandle};
 
 const MINUTE_US: i64 = 60_000_000;
@@ -50,15 +51,7 @@ impl Pipeline for Allocations {
         _: Arc<StreamHandle>,
         stop: CancellationToken,
     ) -> Result<(), PipelineFault> {
-        loop {
-            let ended = tokio::select! {
-                ended = work(&context) => ended,
-                () = stop.cancelled() => return Ok(()),
-            };
-            if let Err(fault) = ended {
-                fault.pause(&stop).await?;
-            }
-        }
+        work_until_stopped(&stop, || work(&context)).await
     }
 }
 

@@ -11,6 +11,7 @@ use headframe_schemas::Stream;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::PipelineFault;
+use crate::pipeline::derived::work_until_stopped;
 use crate::pipeline::{Context, Pipeline, StreamHandle};
 
 mod follower;
@@ -48,16 +49,7 @@ impl Pipeline for Anomalies {
             stop.cancelled().await;
             return Ok(());
         }
-        loop {
-            let ended = tokio::select! {
-                ended = work(&context, &handle) => ended,
-                () = stop.cancelled() => return Ok(()),
-            };
-            // Whatever was in doubt is found out by reading the tables again.
-            if let Err(fault) = ended {
-                fault.pause(&stop).await?;
-            }
-        }
+        work_until_stopped(&stop, || work(&context, &handle)).await
     }
 }
 

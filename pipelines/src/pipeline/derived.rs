@@ -4,11 +4,32 @@ use std::time::Duration;
 
 use headframe_ingest::ExclusiveAppender;
 use headframe_sinks::SnapshotReader;
+use tokio_util::sync::CancellationToken;
 
 use crate::fault::PipelineFault;
 
 /// Between looks at a table while it is waited for.
 const POLL_PAUSE: Duration = Duration::from_millis(100);
+
+/// Works until shutdown (`Ok`) or a fault that nobody here can decide. After one that passes the
+/// work begins anew, so that whatever was in doubt is read again.
+pub(super) async fn work_until_stopped<F>(
+    stop: &CancellationToken,
+    work: impl Fn() -> F,
+) -> Result<(), PipelineFault>
+where
+    F: Future<Output = Result<(), PipelineFault>>,
+{
+    loop {
+        let ended = tokio::select! {
+            ended = work() => ended,
+            () = stop.cancelled() => return Ok(()),
+        };
+        if let Err(fault) = ended {
+            fault.pause(stop).await?;
+        }
+    }
+}
 
 /// The sequence of the stream through which its table is complete; `None` while the table is of
 /// another stream.

@@ -20,7 +20,7 @@ use crate::evidence::note::{Checkpoint, verifier};
 use crate::evidence::tables::EvidenceTables;
 use crate::evidence::tree::{Hash, Tree};
 use crate::fault::PipelineFault;
-use crate::pipeline::derived::wait_until_recovered;
+use crate::pipeline::derived::{wait_until_recovered, work_until_stopped};
 use crate::pipeline::{Context, Pipeline, StreamHandle};
 use crate::signature::SigningKey;
 
@@ -52,15 +52,7 @@ impl Pipeline for Evidence {
         _: Arc<StreamHandle>,
         stop: CancellationToken,
     ) -> Result<(), PipelineFault> {
-        loop {
-            let ended = tokio::select! {
-                ended = work(&context) => ended,
-                () = stop.cancelled() => return Ok(()),
-            };
-            if let Err(fault) = ended {
-                fault.pause(&stop).await?;
-            }
-        }
+        work_until_stopped(&stop, || work(&context)).await
     }
 }
 

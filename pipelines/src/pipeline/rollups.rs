@@ -119,14 +119,7 @@ async fn step(
     let Some(through) = snapshot.offset else {
         return Ok(false);
     };
-    let origin = snapshot
-        .files
-        .iter()
-        .filter_map(|file| file.seq_range())
-        .map(|range| range.0)
-        .min()
-        .unwrap_or(through + 1)
-        - 1;
+    let origin = snapshot.oldest_seq() - 1;
     let after = writer.offset().unwrap_or(origin.min(through));
     if through <= after {
         return Ok(false);

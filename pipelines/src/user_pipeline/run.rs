@@ -109,11 +109,7 @@ impl Runner {
         let Some(through) = snapshot.offset else {
             return Ok(None);
         };
-        let files = snapshot.files.iter();
-        let first = files
-            .filter_map(|file| file.seq_range())
-            .map(|range| range.0);
-        let origin = first.min().unwrap_or(through + 1) - 1;
+        let origin = snapshot.oldest_seq() - 1;
         let after = self.writer.offset().unwrap_or(origin.min(through));
         if through <= after {
             return Ok(None);

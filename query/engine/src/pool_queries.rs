@@ -16,12 +16,13 @@ use async_trait::async_trait;
 use headframe_query_front::access::{Principal, ReadScope};
 use headframe_query_front::format::ndjson;
 use headframe_query_front::reports::{
-    AnomaliesPage, BlocksPage, ChartSpan, EnergyOf, EnergyWindows, HashrateOf, HashrateSeries,
-    LedgerPage, PastResources, PaymentsPage, PayoutsPage, PoolHistory, Reports, Row, WorkersPage,
+    AnomaliesPage, BlocksPage, ChartSpan, EnergyWindows, HashrateOf, HashrateSeries, LedgerPage,
+    PastResources, PaymentsPage, PayoutsPage, PoolHistory, Reports, Row, WorkersPage,
 };
 use headframe_query_front::{At, QueryConfig, QueryError, QueryService, SqlEngine, SqlRequest};
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
 use headframe_schemas::resource::ResourceVersion;
+use headframe_schemas::sql_view::energy::Subject;
 
 pub mod anomalies;
 pub mod blocks;
@@ -179,7 +180,7 @@ impl Reports for SqlReports {
         payments::used(&self.service, proof).await
     }
 
-    async fn power_now(&self, of: &EnergyOf, id: Option<&str>) -> Result<Vec<Row>, QueryError> {
+    async fn power_now(&self, of: &Subject, id: Option<&str>) -> Result<Vec<Row>, QueryError> {
         energy::power_now(&self.service, of, id).await
     }
 

@@ -3,6 +3,8 @@
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+use headframe_schemas::resource::values::parse_time;
 use serde::de::DeserializeOwned;
 
 use crate::error::QueryError;
@@ -45,6 +47,18 @@ pub(crate) fn page_limit(requested: Option<usize>, default: usize) -> Result<usi
             format!("a page has from 1 to {MAX_LIMIT} rows"),
         )),
     }
+}
+
+/// The time that a key of this name has.
+pub(crate) fn time(name: &str, text: Option<String>) -> Result<Option<DateTime<Utc>>, QueryError> {
+    let Some(text) = text else { return Ok(None) };
+    let time = parse_time(&text).ok_or_else(|| {
+        QueryError::bad_request(
+            format!("{name} is no time"),
+            "write it as 2026-01-31T12:00:00Z",
+        )
+    })?;
+    Ok(Some(time))
 }
 
 /// A miner's name as a path has it.

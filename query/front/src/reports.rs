@@ -9,6 +9,7 @@ use crate::access::Principal;
 use crate::error::QueryError;
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
 use headframe_schemas::resource::ResourceVersion;
+use headframe_schemas::sql_view::energy::Subject;
 
 pub use crate::hashrate_series::HashrateSeries;
 
@@ -124,45 +125,11 @@ pub struct AnomaliesPage {
     pub limit: usize,
 }
 
-/// Whose energy is asked for.
-#[derive(Debug, PartialEq, Eq)]
-pub struct EnergyOf {
-    /// As a request names it, and the column of its ids.
-    pub name: &'static str,
-    /// Its views, without the width of their windows.
-    pub view: &'static str,
-}
-
-impl EnergyOf {
-    /// Everybody who has energy.
-    pub const ALL: &[EnergyOf] = &[
-        EnergyOf {
-            name: "machine",
-            view: "machine_energy",
-        },
-        EnergyOf {
-            name: "pool",
-            view: "pool_energy",
-        },
-        EnergyOf {
-            name: "site",
-            view: "site_energy",
-        },
-    ];
-    /// Their names.
-    pub const NAMES: &[&str] = &["machine", "pool", "site"];
-
-    /// The one of this name.
-    pub fn find(name: &str) -> Option<&'static Self> {
-        Self::ALL.iter().find(|of| of.name == name)
-    }
-}
-
 /// Which energy is asked for.
 #[derive(Debug, Clone)]
 pub struct EnergyWindows {
     /// Whose.
-    pub of: &'static EnergyOf,
+    pub of: &'static Subject,
     /// Only of this one.
     pub id: Option<String>,
     /// Spans of time to add up, microseconds since 1970, ends excluded; hours where there are none.
@@ -339,7 +306,7 @@ pub trait Reports: Send + Sync {
     async fn has_proof(&self, proof: &str) -> Result<bool, QueryError>;
 
     /// The power of each machine, pool or site in its newest minute.
-    async fn power_now(&self, of: &EnergyOf, id: Option<&str>) -> Result<Vec<Row>, QueryError>;
+    async fn power_now(&self, of: &Subject, id: Option<&str>) -> Result<Vec<Row>, QueryError>;
 
     /// Energy by time.
     async fn energy(&self, windows: &EnergyWindows) -> Result<Vec<Row>, QueryError>;

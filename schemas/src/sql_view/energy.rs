@@ -69,6 +69,8 @@ pub const SITES: Subject = Subject {
 
 /// Everything that has energy.
 pub const SUBJECTS: &[&Subject] = &[&MACHINES, &POOLS, &SITES];
+/// Their names.
+pub const SUBJECT_NAMES: &[&str] = &[MACHINES.name, POOLS.name, SITES.name];
 
 /// Relations over `registry`: what each version of a meter and of a machine said, and when it held.
 const REGISTERED: &str = "\

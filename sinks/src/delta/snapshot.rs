@@ -34,6 +34,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The lowest sequence that the table still has a row of; where it has none, the one behind
+    /// its end.
+    pub fn oldest_seq(&self) -> i64 {
+        let lows = self.files.iter().filter_map(|file| file.seq_range());
+        let lowest = lows.map(|range| range.0).min();
+        lowest.unwrap_or_else(|| self.offset.unwrap_or(0) + 1)
+    }
+
     fn new(table: &Table, location: &TableLocation, state: Option<&LogState>) -> Self {
         Self {
             table: table.clone(),

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use crate::pool_queries::rows;
 use crate::pool_queries::span::rfc3339;
-use headframe_query_front::reports::{EnergyOf, EnergyWindows, Row};
+use headframe_query_front::reports::{EnergyWindows, Row};
 use headframe_query_front::{QueryError, QueryService};
+use headframe_schemas::sql_view::energy::Subject;
 
 const HOUR_US: i64 = 3_600_000_000;
 const SECOND_US: i64 = 1_000_000;
@@ -17,18 +18,17 @@ const SUMS: &str = "max(meters) AS meters, sum(energy_wh) AS energy_wh, sum(ener
 /// The newest minute of each in which power was measured, of the last 15.
 pub async fn power_now(
     service: &QueryService,
-    of: &EnergyOf,
+    of: &Subject,
     id: Option<&str>,
 ) -> Result<Vec<Row>, QueryError> {
     let sql = format!(
         "SELECT id, power_mean_w AS power_w, meters, window_end AS at, \
          greatest(0, (CAST(now() AS BIGINT) / 1000 - CAST(window_end AS BIGINT)) / 1000000) AS \
          age_s FROM (SELECT {key} AS id, power_mean_w, meters, window_end, row_number() OVER \
-         (PARTITION BY {key} ORDER BY window_start DESC) AS place FROM {view}_1m WHERE \
+         (PARTITION BY {key} ORDER BY window_start DESC) AS place FROM {key}_energy_1m WHERE \
          window_start >= now() - INTERVAL '15 minutes' AND power_mean_w IS NOT NULL AND ($1 IS \
          NULL OR {key} = $1)) WHERE place = 1 ORDER BY id",
         key = of.name,
-        view = of.view,
     );
     rows(service, sql, json!([id])).await
 }
@@ -38,13 +38,14 @@ pub async fn energy(
     service: &QueryService,
     windows: &EnergyWindows,
 ) -> Result<Vec<Row>, QueryError> {
-    let (key, view) = (windows.of.name, windows.of.view);
+    let key = windows.of.name;
     let time = |us: i64| rfc3339(us.div_euclid(SECOND_US));
     let range = "window_start >= $1 AND window_start < $2";
     let sql = match windows.spans.is_empty() {
         true => format!(
             "SELECT window_start AS \"from\", window_start + INTERVAL '1 hour' AS \"to\", {key} \
-             AS id, {SUMS} FROM {view}_1h WHERE {range} AND ($3 IS NULL OR {key} = $3) GROUP BY \
+             AS id, {SUMS} FROM {key}_energy_1h WHERE {range} AND ($3 IS NULL OR {key} = \
+             $3) GROUP BY \
              1, 2, 3 ORDER BY 1, 3"
         ),
         false => {
@@ -57,7 +58,7 @@ pub async fn energy(
             let values: Vec<String> = windows.spans.iter().map(value).collect();
             format!(
                 "SELECT begins AS \"from\", ends AS \"to\", {key} AS id, {SUMS} FROM (SELECT * \
-                 FROM {view}_{tier} WHERE {range} AND ($3 IS NULL OR {key} = $3)) AS e JOIN \
+                 FROM {key}_energy_{tier} WHERE {range} AND ($3 IS NULL OR {key} = $3)) AS e JOIN \
                  (VALUES {}) AS s(begins, ends) ON e.window_start >= s.begins AND e.window_start \
                  < s.ends GROUP BY 1, 2, 3 ORDER BY 1, 3",
                 values.join(", ")

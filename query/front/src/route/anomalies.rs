@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Method;
 use axum::routing::get;
-use headframe_schemas::resource::values::parse_time;
 use headframe_schemas::stream::anomalies::SOURCES;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use crate::access::Permission;
 use crate::app_state::AppState;
 use crate::error::QueryError;
-use crate::query_params::{QueryParams, page_limit};
+use crate::query_params::{QueryParams, page_limit, time};
 use crate::reports::AnomaliesPage;
 use crate::route::schema::{LIMIT, Param, Schema, ValueType};
 use crate::route::{Handler, Route};
@@ -71,24 +70,12 @@ async fn list(
     }
     let page = AnomaliesPage {
         limit: page_limit(request.limit, DEFAULT_LIMIT)?,
-        from: time("from", request.from)?,
-        to: time("to", request.to)?,
+        from: time("from", request.from)?.map(|from| from.to_rfc3339()),
+        to: time("to", request.to)?.map(|to| to.to_rfc3339()),
         site: request.site,
         source: request.source,
         open: request.open,
     };
     let rows = app.reports()?.anomalies(&page).await?;
     Ok(Json(json!({"rows": rows})))
-}
-
-/// A time in its normal form.
-fn time(name: &str, text: Option<String>) -> Result<Option<String>, QueryError> {
-    let Some(text) = text else { return Ok(None) };
-    let time = parse_time(&text).ok_or_else(|| {
-        QueryError::bad_request(
-            format!("{name} is no time"),
-            "write it as 2026-01-31T12:00:00Z",
-        )
-    })?;
-    Ok(Some(time.to_rfc3339()))
 }

@@ -9,7 +9,8 @@ use axum::http::Method;
 use axum::routing::get;
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 use headframe_schemas::period::{Period, Zone};
-use headframe_schemas::resource::{MAX_ID_BYTES, values::check_id, values::parse_time};
+use headframe_schemas::resource::{MAX_ID_BYTES, values::check_id};
+use headframe_schemas::sql_view::energy::{SUBJECT_NAMES, SUBJECTS, Subject};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,8 +18,8 @@ use crate::access::Permission;
 use crate::app_state::AppState;
 use crate::clock::now_us;
 use crate::error::QueryError;
-use crate::query_params::QueryParams;
-use crate::reports::{EnergyOf, EnergyWindows, Row};
+use crate::query_params::{QueryParams, time};
+use crate::reports::{EnergyWindows, Row};
 use crate::route::schema::{Param, Schema, ValueType};
 use crate::route::{Handler, Route};
 
@@ -31,7 +32,7 @@ const MAX_DAYS_OF_ALL: i64 = 31;
 
 const OF: Param = Param::new(
     "of",
-    ValueType::OneOf(EnergyOf::NAMES),
+    ValueType::OneOf(SUBJECT_NAMES),
     "Whose energy; site unless asked otherwise.",
 );
 const ID: Param = Param::text("id", "Only of this one, as it is registered.");
@@ -140,8 +141,8 @@ async fn hourly(
     State(app): State<Arc<AppState>>,
     QueryParams(request): QueryParams<WindowsRequest>,
 ) -> Result<Json<Value>, QueryError> {
-    let to = time("to", request.to)?.unwrap_or_else(now_us);
-    let from = time("from", request.from)?.unwrap_or(to - DAY_US);
+    let to = time("to", request.to)?.map_or_else(now_us, |to| to.timestamp_micros());
+    let from = time("from", request.from)?.map_or(to - DAY_US, |from| from.timestamp_micros());
     let id = id(request.id)?;
     check_span(from, to, id.as_deref())?;
     let windows = EnergyWindows {
@@ -206,12 +207,13 @@ fn local_times(row: &mut Row, zone: Zone) {
     }
 }
 
-fn energy_of(name: Option<String>) -> Result<&'static EnergyOf, QueryError> {
+fn energy_of(name: Option<String>) -> Result<&'static Subject, QueryError> {
     let name = name.as_deref().unwrap_or("site");
-    EnergyOf::find(name).ok_or_else(|| {
+    let found = SUBJECTS.iter().find(|of| of.name == name);
+    found.copied().ok_or_else(|| {
         QueryError::bad_request(
             format!("of is {name:?}"),
-            format!("it is one of {}", EnergyOf::NAMES.join(", ")),
+            format!("it is one of {}", SUBJECT_NAMES.join(", ")),
         )
     })
 }
@@ -238,17 +240,6 @@ fn zone(name: Option<String>) -> Result<Zone, QueryError> {
             "zones are called as in the IANA database, such as Europe/Oslo",
         )
     })
-}
-
-fn time(name: &str, text: Option<String>) -> Result<Option<i64>, QueryError> {
-    let Some(text) = text else { return Ok(None) };
-    let time = parse_time(&text).ok_or_else(|| {
-        QueryError::bad_request(
-            format!("{name} is no time"),
-            "write it as 2026-01-31T12:00:00Z",
-        )
-    })?;
-    Ok(Some(time.timestamp_micros()))
 }
 
 /// A moment of a day of a zone, microseconds since 1970.

@@ -8,14 +8,15 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use headframe_query_front::access::Principal;
 use headframe_query_front::reports::{
-    AnomaliesPage, BlocksPage, ChartSpan, EnergyOf, EnergyWindows, HashrateOf, HashrateSeries,
-    LedgerPage, PastResources, PaymentsPage, PayoutsPage, PoolHistory, Row, WorkersPage,
+    AnomaliesPage, BlocksPage, ChartSpan, EnergyWindows, HashrateOf, HashrateSeries, LedgerPage,
+    PastResources, PaymentsPage, PayoutsPage, PoolHistory, Row, WorkersPage,
 };
 use headframe_query_front::{
     Description, Engines, ErrorCode, Execution, QueryError, Reports, SqlEngine, SqlRequest,
 };
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
 use headframe_schemas::resource::ResourceVersion;
+use headframe_schemas::sql_view::energy::Subject;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -210,7 +211,7 @@ impl Reports for NoReports {
         none()
     }
 
-    async fn power_now(&self, _: &EnergyOf, _: Option<&str>) -> Result<Vec<Row>, QueryError> {
+    async fn power_now(&self, _: &Subject, _: Option<&str>) -> Result<Vec<Row>, QueryError> {
         none()
     }
 
