@@ -46,6 +46,16 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "headframe-site",
+        &[
+            "headframe-schemas",
+            // Its devices are the sources', and its tests drive the simulator.
+            "headframe-ingest",
+            // Its pages are the console's.
+            "headframe-query-front",
+        ],
+    ),
+    (
         "headframe",
         &[
             "headframe-schemas",
@@ -56,6 +66,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "headframe-query-front",
             "headframe-stratum",
             "headframe-coopmine",
+            "headframe-site",
             // Its tests put load on it.
             "headframe-bench",
         ],
@@ -104,6 +115,7 @@ const OWNED: &[(&str, &[&str], &str)] = &[
             "headframe-query-front-fuzz",
             "headframe-stratum",
             "headframe-coopmine",
+            "headframe-site",
             "headframe-bench",
             "headframe",
         ],

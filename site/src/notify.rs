@@ -1,0 +1,1 @@
+//! Channels: what carries a notice to people, one kind a file.

@@ -1,0 +1,1 @@
+//! Signals: what asks the site to draw less, one kind a file.

@@ -1,0 +1,1 @@
+//! Integration tests of the site controller: one binary, a module a subject.
