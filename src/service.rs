@@ -16,6 +16,7 @@ use crate::config::{Config, Role};
 pub mod accounts;
 mod acknowledged;
 pub mod bans;
+mod compliance;
 mod components;
 mod data_folder;
 mod descriptors;
@@ -158,7 +159,7 @@ impl Service {
         services.accounts = Some(service.open_accounts(&components).await?);
         services.request_log = Some(service.start_request_log(&components));
         if components.runs(Role::Query) {
-            services.registry = Some(service.open_registry(&components).await?);
+            service.open_mine(&components, &mut services).await?;
         }
         if let Some((bound, _)) = &pool {
             services.handlers.extend(bans::handlers(bound.bans()));

@@ -22,6 +22,7 @@ use futures::{Stream, StreamExt};
 use crate::nats::Nats;
 
 pub mod resources;
+pub mod shared_state;
 pub mod state;
 
 /// What says in a message that its key is gone.

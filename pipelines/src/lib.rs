@@ -15,6 +15,7 @@ pub mod payout;
 pub mod pipeline;
 pub mod signature;
 pub mod user_pipeline;
+pub mod violation;
 
 pub use fault::PipelineFault;
 pub use payment::{Payer, PaymentConfig};

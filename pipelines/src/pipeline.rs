@@ -24,6 +24,7 @@ pub mod evidence;
 pub mod payouts;
 pub mod raw_table;
 pub mod rollups;
+pub mod violations;
 
 /// When a batch is closed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -193,4 +194,5 @@ pub const ALL: &[&dyn Pipeline] = &[
     &allocations::Allocations,
     &evidence::Evidence,
     &anomalies::Anomalies,
+    &violations::Violations,
 ];

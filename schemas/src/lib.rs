@@ -8,6 +8,7 @@ pub mod account;
 pub mod arrow_stream;
 pub mod codec;
 pub mod column;
+pub mod hours;
 pub mod message;
 pub mod payment;
 pub mod period;
@@ -18,6 +19,7 @@ pub mod stream;
 pub mod table;
 pub mod user_table;
 pub mod validate;
+pub mod violation;
 
 pub use column::{Column, Kind, Unit};
 pub use resource::Resource;

@@ -14,6 +14,7 @@ pub mod machines;
 pub mod meters;
 pub mod operators;
 pub mod pools;
+pub mod rules;
 pub mod sites;
 pub mod values;
 
@@ -70,6 +71,8 @@ pub enum Format {
     TimeZone,
     /// Two capital letters of ISO 3166.
     Country,
+    /// From one time of a day to another.
+    Hours,
 }
 
 /// What must hold between the fields of a resource.
@@ -81,6 +84,8 @@ pub enum Rule {
     AtLeastOne(&'static [&'static str]),
     /// Where both are there, the first time is before the second.
     Before(&'static str, &'static str),
+    /// Where the first has this value, the second is there.
+    NeededWhere(&'static str, &'static str, &'static str),
 }
 
 impl Field {
@@ -189,6 +194,7 @@ pub const ALL: &[&Resource] = &[
     &machines::MACHINES,
     &allocations::ALLOCATIONS,
     &inspections::INSPECTIONS,
+    &rules::RULES,
 ];
 
 /// The kind of this name.
@@ -227,6 +233,7 @@ fn type_text(field: &Field) -> String {
         (Format::Reference(kind), _) => format!("id of `{kind}`"),
         (Format::TimeZone, _) => "time zone".to_owned(),
         (Format::Country, _) => "country".to_owned(),
+        (Format::Hours, _) => "hours of a day".to_owned(),
         (Format::Plain, Kind::Timestamp) => "time".to_owned(),
         (Format::Plain, Kind::Int | Kind::SmallInt) => "whole number".to_owned(),
         (Format::Plain, Kind::Float) => "number".to_owned(),
@@ -291,7 +298,9 @@ mod tests {
             for rule in resource.rules {
                 let names: Vec<&str> = match rule {
                     Rule::ExactlyOne(names) | Rule::AtLeastOne(names) => names.to_vec(),
-                    Rule::Before(first, second) => vec![*first, *second],
+                    Rule::Before(first, second) | Rule::NeededWhere(first, _, second) => {
+                        vec![*first, *second]
+                    }
                 };
                 assert!(names.iter().all(|name| fields.contains(name)), "{rule:?}");
             }

@@ -17,6 +17,7 @@ pub mod energy;
 pub mod evidence;
 pub mod hashrate;
 pub mod instructions;
+pub mod orders;
 pub mod payments;
 pub mod payouts;
 pub mod registry;
@@ -25,6 +26,7 @@ pub mod sensors;
 pub mod sessions;
 pub mod shares;
 pub mod source_health;
+pub mod violations;
 pub mod windows;
 pub mod worker_shares;
 pub mod workers;
@@ -157,6 +159,8 @@ pub const ALL: &[&dyn Stream] = &[
     &commands::Commands,
     &bans::Bans,
     &registry::RegistryChanges,
+    &violations::Violations,
+    &orders::OrderRows,
     &evidence::EvidenceRows,
 ];
 

@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use headframe_ingest::source::{self, AddressForm};
 use headframe_ingest::{ManagedServer, ServerConfig, find_nats_server};
 use headframe_pipelines::pipeline;
+use headframe_pipelines::violation::metric;
 use headframe_query_engine::catalog::views;
-use headframe_schemas::{resource, rollup, stream};
+use headframe_schemas::{resource, rollup, stream, violation};
 use serde_json::json;
 
 use crate::server::{Headframe, free_port};
@@ -64,6 +65,7 @@ async fn every_statement_in_the_documents_runs() {
         "docs/evidence.md",
         "docs/registry.md",
         "docs/anomalies.md",
+        "docs/violations.md",
         "docs/pipelines.md",
         "docs/sources.md",
     ] {
@@ -278,6 +280,12 @@ fn tables_in_the_documents_are_those_of_the_program() {
         ("docs/sql.md", "tables", tables()),
         ("docs/registry.md", "resources", resource::markdown_table()),
         ("docs/sources.md", "sources", sources()),
+        ("docs/violations.md", "metrics", metric::markdown_table()),
+        (
+            "docs/violations.md",
+            "decisions",
+            violation::markdown_table(),
+        ),
     ] {
         let text = read(path);
         let (open, close) = (format!("<!-- generated: {name} -->\n"), "<!-- end -->");

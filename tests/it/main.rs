@@ -43,4 +43,5 @@ mod top;
 mod unproven_blocks;
 mod user_pipelines;
 mod users;
+mod violations;
 mod wallets;

@@ -14,6 +14,8 @@ use headframe_schemas::resource::{
 use headframe_schemas::stream::registry::RegistryChange;
 use serde_json::Value;
 
+use crate::registry::shared_state::{NextMessage, StreamState};
+
 /// Ids of a kind, those that were deleted included.
 pub const MAX_IDS_OF_KIND: usize = 100_000;
 
@@ -42,13 +44,7 @@ struct StoredVersion {
 }
 
 /// What a change comes to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PlannedChange {
-    /// This message.
-    Message(RegistryChange),
-    /// Nothing: it is so already.
-    Unchanged(ResourceVersion),
-}
+pub type PlannedChange = NextMessage<RegistryChange, ResourceVersion>;
 
 /// A message that is no change of this registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -277,6 +273,14 @@ impl RegistryState {
                 count,
             }),
         }
+    }
+}
+
+impl StreamState for RegistryState {
+    type Row = RegistryChange;
+
+    fn apply(&mut self, seq: u64, row: &RegistryChange) -> Result<(), String> {
+        RegistryState::apply(self, seq, row).map_err(|error| error.to_string())
     }
 }
 

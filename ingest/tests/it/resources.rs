@@ -326,7 +326,7 @@ async fn add(registry: Arc<ResourceRegistry>, actor: String, times: usize) -> us
             }
             Err(ChangeError::Refused(Refusal::Changed { .. })) => {}
             Err(ChangeError::Refused(refusal)) => panic!("{refusal}"),
-            Err(ChangeError::Busy | ChangeError::Behind) => {}
+            Err(ChangeError::Busy(_) | ChangeError::Behind(_)) => {}
             Err(ChangeError::Stream(_)) => unknown += 1,
         }
         tokio::task::yield_now().await;

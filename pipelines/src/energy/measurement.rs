@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Float64Type;
+use arrow::datatypes::{Float64Type, Int64Type};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext, col};
 use headframe_schemas::rollup::energy::EnergyRollup;
@@ -14,9 +14,9 @@ use headframe_schemas::rollup::{Rollup, View};
 use headframe_schemas::sql_view::energy::{POOLS, SITES, Subject, energy_sql};
 use headframe_schemas::stream::registry::RegistryChanges;
 use headframe_schemas::{Stream, Table};
-use headframe_sinks::{Lake, SnapshotReader, SnapshotTable};
+use headframe_sinks::{Lake, Snapshot, SnapshotReader, SnapshotTable};
 
-use crate::energy::registry::{EnergyRegistry, rows_of};
+use crate::energy::registry::{EnergyRegistry, RegistryRow, rows_of};
 use crate::energy::usage::{Allocation, EnergyMeasurement, SubjectKind};
 use crate::fault::PipelineFault;
 
@@ -52,14 +52,26 @@ impl EnergyTables {
 
     /// Takes the changes that the registry has seen since. True when there were any.
     pub async fn read_registry(&self, known: &mut EnergyRegistry) -> Result<bool, PipelineFault> {
+        let (changes, through) = self.changes_after(known.through).await?;
+        let is_new = through > known.through;
+        changes.into_iter().for_each(|row| known.apply(row));
+        known.through = through;
+        Ok(is_new)
+    }
+
+    /// The changes of the registry after a sequence of its table, in their order, and the sequence
+    /// through which they are known then.
+    pub async fn changes_after(
+        &self,
+        after: i64,
+    ) -> Result<(Vec<RegistryRow>, i64), PipelineFault> {
         let name = RegistryChanges.name();
         let error = || PipelineFault::query("reading changes", name);
         let snapshot = self.registry.refresh().await?;
-        if snapshot.offset.is_none_or(|offset| offset <= known.through) {
-            return Ok(false);
-        }
-        let through = snapshot.offset;
-        let table = SnapshotTable::new(snapshot).with_range(Some(known.through), through);
+        let Some(through) = snapshot.offset.filter(|offset| *offset > after) else {
+            return Ok((Vec::new(), after));
+        };
+        let table = SnapshotTable::new(snapshot).with_range(Some(after), Some(through));
         let rows = self.session.read_table(Arc::new(table)).map_err(error())?;
         let rows = rows
             .filter(col("reject_reason").is_null())
@@ -68,11 +80,8 @@ impl EnergyTables {
         let rows = rows.sort(order).map_err(error())?;
         let columns = ["seq", "event_time", "kind", "id", "after"];
         let rows = rows.select_columns(&columns).map_err(error())?;
-        for batch in rows.collect().await.map_err(error())? {
-            rows_of(&batch).into_iter().for_each(|row| known.apply(row));
-        }
-        known.through = through.unwrap_or(known.through);
-        Ok(true)
+        let batches = rows.collect().await.map_err(error())?;
+        Ok((batches.iter().flat_map(rows_of).collect(), through))
     }
 
     /// The newest windows, by what is registered. `None` while there are none.
@@ -88,21 +97,8 @@ impl EnergyTables {
         };
         let (config, runtime) = (self.session.copied_config(), self.session.runtime_env());
         let session = SessionContext::new_with_config_rt(config, runtime);
-        let partials = Arc::new(SnapshotTable::new(snapshot));
-        session
-            .register_table("partials", partials)
-            .map_err(error())?;
-        let is_read = |view: &View| ["energy_1m", "energy_1h"].contains(&view.name.as_str());
-        for view in EnergyRollup.views().into_iter().filter(is_read) {
-            // Whether a window is complete does not matter here.
-            let sql = view
-                .sql
-                .replace("{complete_to}", "TIMESTAMP '1970-01-01T00:00:00Z'");
-            let plan = session.sql(&sql).await.map_err(error())?;
-            session
-                .register_table(view.name.as_str(), plan.into_view())
-                .map_err(error())?;
-        }
+        let wanted = ["energy_1m", "energy_1h"];
+        register_views(&session, &EnergyRollup, snapshot, &wanted).await?;
         let relations = known.relations().map_err(PipelineFault::plan(
             "reading the registry",
             RegistryChanges.name(),
@@ -120,7 +116,96 @@ impl EnergyTables {
     }
 }
 
+/// Makes some views of a rollup known to a session.
+pub(crate) async fn register_views(
+    session: &SessionContext,
+    rollup: &dyn Rollup,
+    snapshot: Arc<Snapshot>,
+    wanted: &[&str],
+) -> Result<(), PipelineFault> {
+    let name = rollup.table();
+    let error = || PipelineFault::query("reading windows", &name);
+    let partials = Arc::new(SnapshotTable::new(snapshot));
+    session
+        .register_table("partials", partials)
+        .map_err(error())?;
+    let is_wanted = |view: &View| wanted.contains(&view.name.as_str());
+    for view in rollup.views().into_iter().filter(is_wanted) {
+        // Whether a window is complete does not matter here.
+        let sql = view
+            .sql
+            .replace("{complete_to}", "TIMESTAMP '1970-01-01T00:00:00Z'");
+        let plan = session.sql(&sql).await.map_err(error())?;
+        session
+            .register_table(view.name.as_str(), plan.into_view())
+            .map_err(error())?;
+    }
+    // The views have it; another rollup may have the name next.
+    session.deregister_table("partials").map_err(error())?;
+    Ok(())
+}
+
+/// Energy of a machine, a pool or a site in a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EnergyWindow {
+    /// Its id.
+    pub name: String,
+    /// The end of the window, microseconds since 1970.
+    pub end_us: i64,
+    /// Mean power over the time that is covered, watts.
+    pub power_w: Option<f64>,
+    /// Watt-hours.
+    pub energy_wh: Option<f64>,
+}
+
 impl EnergyMoment {
+    /// The windows of 60 or 3600 seconds that end after one moment and not after another,
+    /// microseconds since 1970, by time.
+    pub async fn windows(
+        &self,
+        subject: &Subject,
+        seconds: i64,
+        (after_us, through_us): (i64, i64),
+    ) -> Result<Vec<EnergyWindow>, PipelineFault> {
+        let windows = if seconds == 60 {
+            "energy_1m"
+        } else {
+            "energy_1h"
+        };
+        let error = || PipelineFault::query("reading windows", windows);
+        let before_us = seconds * 1_000_000 - 1;
+        let sql = format!(
+            "SELECT {name}, CAST(sum(power_mean_w) AS DOUBLE) AS power_w, \
+             CAST(sum(energy_wh) AS DOUBLE) AS energy_wh, \
+             CAST(window_start AS BIGINT) AS begins FROM (WITH {energy}) AS e WHERE {range} \
+             GROUP BY {name}, window_start ORDER BY begins",
+            name = subject.name,
+            energy = energy_sql(subject, windows, seconds),
+            range = windows_between(&[(after_us - before_us, through_us - before_us)]),
+        );
+        let rows = self.session.sql(&sql).await.map_err(error())?;
+        let batches = rows.collect().await.map_err(error())?;
+        let window = |batch: &RecordBatch| -> Vec<EnergyWindow> {
+            let begins = batch.column(3).as_primitive_opt::<Int64Type>();
+            let rows = named_values(batch).into_iter().enumerate();
+            let row = |(row, (name, [power_w, energy_wh])): (usize, (String, [Option<f64>; 2]))| {
+                Some(EnergyWindow {
+                    name,
+                    end_us: begins?.value(row) + before_us + 1,
+                    power_w,
+                    energy_wh,
+                })
+            };
+            rows.filter_map(row).collect()
+        };
+        Ok(batches.iter().flat_map(window).collect())
+    }
+
+    /// The session that has the views `energy_1m` and `energy_1h`.
+    pub(crate) fn session(&self) -> &SessionContext {
+        &self.session
+    }
+
     /// What every member of these allocations was measured to have used at a moment, microseconds
     /// since 1970, in the order of the allocations.
     pub async fn measure(

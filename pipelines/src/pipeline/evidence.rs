@@ -39,8 +39,8 @@ impl Pipeline for Evidence {
         "evidence"
     }
     fn doc(&self) -> &'static str {
-        "Chains changes of the registry, commands, instructions and changes of rights, each to the \
-        one before, and signs a root over all of them every hour."
+        "Chains changes of the registry, commands, instructions, changes of rights, violations and \
+        orders, each to the one before, and signs a root over all of them every hour."
     }
     fn takes(&self, stream: &dyn Stream) -> bool {
         stream.name() == "registry"

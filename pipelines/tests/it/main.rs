@@ -19,4 +19,5 @@ mod payout;
 mod payouts;
 mod upgrade;
 mod user_pipeline;
+mod violations;
 mod window_scan;

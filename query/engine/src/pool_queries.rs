@@ -39,6 +39,7 @@ pub mod registry;
 pub mod span;
 pub mod streams;
 pub mod top;
+pub mod violations;
 pub mod workers;
 
 /// Seconds of shares that tell the hashrate of now; a miner without an accepted one among them
@@ -194,6 +195,18 @@ impl Reports for SqlReports {
 
     async fn anomalies(&self, page: &AnomaliesPage) -> Result<Vec<Row>, QueryError> {
         anomalies::page(&self.service, page).await
+    }
+
+    async fn violation_history(&self, id: &str) -> Result<Vec<Row>, QueryError> {
+        violations::history(&self.service, id).await
+    }
+
+    async fn data_completeness(
+        &self,
+        subject_kind: &str,
+        subject: &str,
+    ) -> Result<Option<f64>, QueryError> {
+        violations::completeness(&self.service, subject_kind, subject).await
     }
 
     async fn past_resources(

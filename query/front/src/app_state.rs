@@ -12,6 +12,7 @@ use crate::access::accounts::Accounts;
 use crate::access::oidc::OidcLogin;
 use crate::answer_cache::AnswerCache;
 use crate::chain_monitor::ChainMonitor;
+use crate::compliance::Compliance;
 use crate::config::QueryConfig;
 use crate::encoded_json::EncodedJson;
 use crate::error::{ErrorCode, QueryError};
@@ -77,6 +78,7 @@ pub(crate) struct AppState {
     pub(crate) payment_service: Option<Arc<dyn PaymentService>>,
     pub(crate) fee_adjustments: FeeAdjustments,
     pub(crate) registry: Option<Arc<dyn Registry>>,
+    pub(crate) compliance: Option<Arc<dyn Compliance>>,
     pub(crate) signature_checks: SignatureChecks,
     /// Bytes of rows that a client may send at once.
     pub(crate) max_ingest_bytes: usize,
@@ -133,6 +135,7 @@ impl AppState {
             payment_service: services.payment_service,
             fee_adjustments: FeeAdjustments::default(),
             registry: services.registry,
+            compliance: services.compliance,
             signature_checks: SignatureChecks::default(),
             max_ingest_bytes: services.max_ingest_bytes.unwrap_or(DEFAULT_INGEST_BYTES),
             request_log: services.request_log,

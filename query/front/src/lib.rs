@@ -20,6 +20,8 @@ pub mod chain_monitor;
 #[cfg(feature = "server")]
 mod clock;
 #[cfg(feature = "server")]
+pub mod compliance;
+#[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]
 mod connection;
@@ -112,6 +114,8 @@ pub mod worker;
 
 #[cfg(feature = "server")]
 pub use chain_monitor::{ChainMonitor, ChainTip};
+#[cfg(feature = "server")]
+pub use compliance::Compliance;
 #[cfg(feature = "server")]
 pub use config::{AccessConfig, JwtConfig, OidcConfig, PostgresConfig, QueryConfig, TlsConfig};
 pub use error::{ErrorCode, QueryError};

@@ -317,6 +317,17 @@ pub trait Reports: Send + Sync {
     /// Anomalies, the newest first.
     async fn anomalies(&self, page: &AnomaliesPage) -> Result<Vec<Row>, QueryError>;
 
+    /// Every row of a violation, the first one first.
+    async fn violation_history(&self, id: &str) -> Result<Vec<Row>, QueryError>;
+
+    /// How much of the last 30 days was measured of who has allocations, from 0 to 1; `None` where
+    /// it has none.
+    async fn data_completeness(
+        &self,
+        subject_kind: &str,
+        subject: &str,
+    ) -> Result<Option<f64>, QueryError>;
+
     /// Resources of the registry as they were at a time.
     async fn past_resources(
         &self,

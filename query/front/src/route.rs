@@ -51,6 +51,7 @@ mod terms;
 mod threshold;
 mod top_miners;
 pub mod unproven_blocks;
+mod violations;
 mod wallet_login;
 mod worker_hashrates;
 mod workers;
@@ -199,6 +200,23 @@ const WRITTEN: &[&Route] = &[
     &energy::DAILY,
     &energy::ALLOCATIONS,
     &anomalies::ROUTE,
+    &violations::list::LIST,
+    &violations::list::ONE,
+    &violations::report::ROUTE,
+    &violations::decide::ACKNOWLEDGE,
+    &violations::decide::REMEDIATE,
+    &violations::decide::RESOLVE,
+    &violations::decide::VERIFY,
+    &violations::decide::CLOSE,
+    &violations::decide::WAIVE,
+    &violations::decide::FALSE_POSITIVE,
+    &violations::decide::REOPEN,
+    &violations::orders::LIST,
+    &violations::orders::CARRY_OUT,
+    &violations::orders::SIGN_OFF,
+    &violations::orders::WITHDRAW,
+    &violations::score::OF_POOL,
+    &violations::score::OF_OPERATOR,
     &bans::LIST,
     &bans::BAN,
     &bans::LIFT,

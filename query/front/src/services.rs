@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::access::accounts::Accounts;
 use crate::chain_monitor::ChainMonitor;
+use crate::compliance::Compliance;
 use crate::config::{AccessConfig, PostgresConfig};
 use crate::host_usage::HostMonitor;
 use crate::live::{LiveTail, PlaceKey};
@@ -42,6 +43,8 @@ pub struct Services {
     pub payment_service: Option<Arc<dyn PaymentService>>,
     /// What is registered of the mine; without it its routes answer that they know nothing.
     pub registry: Option<Arc<dyn Registry>>,
+    /// Violations and orders; without it their routes answer that they know nothing.
+    pub compliance: Option<Arc<dyn Compliance>>,
     /// Whether payments are made, so that operators need their token even from this machine.
     pub moves_money: bool,
     /// Where requests are noted; without one nobody keeps them.

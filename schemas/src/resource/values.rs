@@ -11,6 +11,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Number, Value};
 
 use crate::column::{Column, Kind, Limits};
+use crate::hours::Hours;
 use crate::resource::{Field, Format, MAX_ID_BYTES, Resource, Rule};
 use crate::stream::registry::MAX_JSON_BYTES;
 
@@ -149,6 +150,12 @@ impl Rule {
                 let (from, to) = (time(first)?, time(second)?);
                 (from >= to).then(|| FieldFault::new(second, format!("it is not after {first}")))
             }
+            Rule::NeededWhere(field, value, needed) => {
+                let has_value = values.get(*field).and_then(Value::as_str) == Some(value);
+                (has_value && !values.contains_key(*needed)).then(|| {
+                    FieldFault::new(needed, format!("it is needed where {field} is {value}"))
+                })
+            }
             _ => None,
         }
     }
@@ -250,6 +257,13 @@ impl Field {
             Format::Reference(_) => {
                 check_id(text).map_err(|_| format!("{:?} cannot be an id", shown(text)))
             }
+            Format::Hours => match Hours::parse(text) {
+                Some(_) => Ok(()),
+                None => Err(format!(
+                    "{:?} is not from one time of a day to another, such as 17:00-21:30",
+                    shown(text)
+                )),
+            },
             Format::TimeZone => match text.contains('/') || text == "UTC" {
                 true => text.parse::<Tz>().map(|_| ()).map_err(|_| no_zone(text)),
                 false => Err(no_zone(text)),

@@ -9,7 +9,14 @@ use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WriteP
 pub struct EvidenceRows;
 
 /// The streams whose rows are chained.
-pub const CHAINED: &[&str] = &["registry", "commands", "instructions", "access"];
+pub const CHAINED: &[&str] = &[
+    "registry",
+    "commands",
+    "instructions",
+    "access",
+    "violations",
+    "orders",
+];
 /// What a row is.
 pub const KINDS: &[&str] = &["fact", "checkpoint"];
 

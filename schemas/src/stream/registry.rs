@@ -63,7 +63,7 @@ impl Stream for RegistryChanges {
         "registry"
     }
     fn doc(&self) -> &'static str {
-        "Changes of pools, machines, sites, operators, meters, allocations and inspections."
+        "Changes of pools, machines, sites, operators, meters, allocations, inspections and rules."
     }
     fn columns(&self) -> &'static [Column] {
         COLUMNS

@@ -1,10 +1,10 @@
 //! The views that are written in SQL: those about money, those of the registry, energy by what is
-//! registered, and anomalies.
+//! registered, anomalies, and violations.
 
 use std::sync::LazyLock;
 
 use headframe_schemas::SqlView;
-use headframe_schemas::sql_view::{anomalies, energy};
+use headframe_schemas::sql_view::{anomalies, energy, violations};
 
 use crate::catalog::{money, registry};
 
@@ -20,6 +20,7 @@ static ALL: LazyLock<Vec<SqlView>> = LazyLock::new(|| {
         .chain(registry::views())
         .chain(energy::views())
         .chain(anomalies::views())
+        .chain(violations::views())
         .collect()
 });
 

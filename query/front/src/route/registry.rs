@@ -32,7 +32,8 @@ mod params;
 mod past;
 
 use answer::{item, list_json, refused, wrong_fields};
-use params::{ListParams, seen_version};
+use params::ListParams;
+pub(super) use params::seen_version;
 
 /// Routes of a kind.
 const METHODS: usize = 5;
@@ -52,6 +53,7 @@ static ROUTES: [[Route; METHODS]; KINDS] = [
     Kind::<4>::ROUTES,
     Kind::<5>::ROUTES,
     Kind::<6>::ROUTES,
+    Kind::<7>::ROUTES,
 ];
 
 /// The route at this place among all of them.

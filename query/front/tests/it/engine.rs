@@ -227,6 +227,14 @@ impl Reports for NoReports {
         none()
     }
 
+    async fn violation_history(&self, _: &str) -> Result<Vec<Row>, QueryError> {
+        none()
+    }
+
+    async fn data_completeness(&self, _: &str, _: &str) -> Result<Option<f64>, QueryError> {
+        none()
+    }
+
     async fn past_resources(&self, _: &PastResources) -> Result<Vec<ResourceVersion>, QueryError> {
         none()
     }

@@ -205,7 +205,7 @@ fn time(text: &str) -> Result<i64, QueryError> {
 }
 
 /// The version that a request says it replaces.
-pub(super) fn seen_version(header: Option<&HeaderValue>) -> Result<i64, QueryError> {
+pub(in crate::route) fn seen_version(header: Option<&HeaderValue>) -> Result<i64, QueryError> {
     let hint = "send If-Match with the ETag that GET answered, such as \"3\"";
     let Some(header) = header else {
         return Err(QueryError::new(
