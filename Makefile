@@ -24,6 +24,7 @@ RETURNS ?= 200
 REGISTRY_KILLS ?= 50
 REGISTRY_CHANGES ?= 2000
 PIPELINE_KILLS ?= 50
+VIOLATION_KILLS ?= 20
 PAY_CRASHES ?= 10400
 CASES ?= 20
 SEEDS ?= 100000
@@ -107,11 +108,11 @@ bench-nab: ## a score for each row of NAB=FOLDER, a clone of the Numenta Anomaly
 	    python3 run.py -d headframe --optimize --score --normalize --skipConfirmation
 	fi
 
-soak: ## the kill tests with KILLS=1000, POOL_KILLS=200 and PAY_KILLS=50 instead of 6, 5, 2, RETURNS=200 instead of 7, REGISTRY_KILLS=50 of REGISTRY_CHANGES=2000 each instead of 3 of 40, PIPELINE_KILLS=50 instead of 4, and more cases of the slow simulations
+soak: ## the kill tests with KILLS=1000, POOL_KILLS=200 and PAY_KILLS=50 instead of 6, 5, 2, RETURNS=200 instead of 7, REGISTRY_KILLS=50 of REGISTRY_CHANGES=2000 each instead of 3 of 40, PIPELINE_KILLS=50 instead of 4, VIOLATION_KILLS=20 instead of 3, and more cases of the slow simulations
 	@deploy/setup.sh test
 	export HEADFRAME_KILLS=$(KILLS) HEADFRAME_POOL_KILLS=$(POOL_KILLS) HEADFRAME_PAY_KILLS=$(PAY_KILLS)
 	export HEADFRAME_REGISTRY_KILLS=$(REGISTRY_KILLS) HEADFRAME_REGISTRY_CHANGES=$(REGISTRY_CHANGES)
-	export HEADFRAME_PIPELINE_KILLS=$(PIPELINE_KILLS)
+	export HEADFRAME_PIPELINE_KILLS=$(PIPELINE_KILLS) HEADFRAME_VIOLATION_KILLS=$(VIOLATION_KILLS)
 	export HEADFRAME_PAY_CRASHES=$(PAY_CRASHES) HEADFRAME_CASES=$(CASES) HEADFRAME_LIVE_RETURNS=$(RETURNS)
 	tests="crashes_at_every_await pieces_add_up_to_the_whole brute_force_for_any_split numbers_group_as_names_do any_split_gives_the_same_answer"
 	$(LINTED) cargo test -p headframe-pipelines -p headframe-query-engine --test it -- $$tests is_the_same_for_any_split are_the_same_for_any_split
@@ -120,9 +121,10 @@ soak: ## the kill tests with KILLS=1000, POOL_KILLS=200 and PAY_KILLS=50 instead
 	tests="$$tests kill_payments::kill_of_the_payer_pays_nothing_twice_and_loses_nothing"
 	tests="$$tests live::subscriber_that_returns_over_kills_has_each_row_once"
 	tests="$$tests kill_registry::kill_of_any_process_leaves_stream_bucket_table_and_answers_the_same"
+	tests="$$tests kill_violations::kill_of_any_process_loses_and_doubles_no_transition"
 	tests="$$tests kill_user_pipelines::kill_leaves_each_window_and_each_row_once_and_right"
 	$(LINTED) cargo test --test it -- --exact $$tests --test-threads 1 --nocapture | tee target/soak.txt
-	grep -q ' 6 passed' target/soak.txt
+	grep -q ' 7 passed' target/soak.txt
 	echo "==> the reports are kept in target/kill-report.txt and target/pool-kill-report.txt"
 
 fuzz: ## every fuzz target for FUZZ_S=60 seconds

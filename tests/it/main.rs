@@ -21,6 +21,7 @@ mod kill_payments;
 mod kill_pool;
 mod kill_registry;
 mod kill_user_pipelines;
+mod kill_violations;
 mod live;
 mod mine;
 mod monerod;

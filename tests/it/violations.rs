@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::registry::{Answer, nats, site, start, try_send};
 use crate::server::{Headframe, http, until};
 
-fn now_us() -> i64 {
+pub fn now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     since.as_micros() as i64
 }

@@ -1,5 +1,7 @@
 //! Rules from rows in JetStream to transitions and orders, each once, whoever looks how often.
 
+mod metrics;
+
 use headframe_ingest::StreamSettings;
 use headframe_ingest::registry::shared_state::{NextMessage, SharedState};
 use headframe_pipelines::pipeline::violations::RuleWatcher;

@@ -105,6 +105,21 @@ fn a_violation_goes_from_detected_to_closed_with_every_step_told() {
 }
 
 #[test]
+fn what_was_found_before_the_newest_row_is_not_found_again() {
+    let high = finder(Severity::High);
+    let ended = finding(FindingKind::Ended, 500);
+    let resolved = observe(Some(&opened()), &high, &ended).unwrap();
+    for kind in [
+        FindingKind::Held,
+        FindingKind::Continued,
+        FindingKind::Returned,
+    ] {
+        assert_eq!(observe(Some(&resolved), &high, &finding(kind, 500)), None);
+        assert!(observe(Some(&resolved), &high, &finding(kind, 501)).is_some());
+    }
+}
+
+#[test]
 fn an_alert_that_ends_in_time_is_no_violation() {
     let high = finder(Severity::High);
     let detected = observe(None, &high, &finding(FindingKind::Began, 100)).unwrap();

@@ -66,9 +66,10 @@ fn row_json<R: Record>(row: &R) -> Value {
 }
 
 /// Who asks, with the reason that was given.
-fn actor(principal: &Principal, reason: Option<String>) -> Result<Actor, QueryError> {
-    let reason = reason.filter(|reason| !reason.trim().is_empty());
-    let reason = reason.ok_or_else(|| refuse("`reason` is missing: every decision has one"))?;
+fn actor(principal: &Principal, reason: String) -> Result<Actor, QueryError> {
+    if reason.trim().is_empty() {
+        return Err(refuse("`reason` is empty: every decision has one"));
+    }
     if reason.len() > MAX_REASON {
         return Err(refuse(format!(
             "`reason` is longer than {MAX_REASON} bytes"

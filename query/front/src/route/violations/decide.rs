@@ -87,7 +87,7 @@ pub(in crate::route) static REOPEN: Route = route(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DecisionRequest {
-    reason: Option<String>,
+    reason: String,
     until: Option<String>,
 }
 
@@ -123,6 +123,9 @@ async fn decide(
     let request: DecisionRequest = read(body)?;
     if request.until.is_some() && action != Action::Waive {
         return Err(super::refuse("`until` belongs to waive alone"));
+    }
+    if request.until.is_none() && action == Action::Waive {
+        return Err(super::refuse("missing field `until`: a waiver has an end"));
     }
     let until = time("until", request.until)?;
     let decision = Decision {

@@ -120,7 +120,7 @@ async fn list(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StepRequest {
-    reason: Option<String>,
+    reason: String,
 }
 
 /// The step that the path of a request names.

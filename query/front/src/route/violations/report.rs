@@ -60,7 +60,7 @@ struct ReportRequest {
     severity: String,
     since: String,
     until: Option<String>,
-    reason: Option<String>,
+    reason: String,
 }
 
 async fn report(
