@@ -99,7 +99,11 @@ async fn energy_is_answered_by_hour_by_the_days_of_a_place_and_against_its_alloc
     let current = rows(&running, "energy/current?of=machine").await;
     assert_eq!(current.len(), 1, "{current:?}");
     assert_eq!(current[0]["power_w"].as_f64().unwrap().round(), 1_000.0);
+    charts(&running).await;
     for (path, word) in [
+        ("energy/power?of=machine", "id is missing"),
+        ("energy/power?id=m1&span=2d", "a span is one of"),
+        ("energy/daily.svg?id=m1&width=9", "width is 9"),
         ("energy/daily?zone=Mars/Olympus", "zone names no time zone"),
         ("energy/daily?from=2020-01-01", "more than 31 days"),
         ("energy/hourly?of=miner", "of is"),
@@ -113,6 +117,32 @@ async fn energy_is_answered_by_hour_by_the_days_of_a_place_and_against_its_alloc
     }
     allocation_and_evidence(folder.path(), &nats, running).await;
     nats.shutdown().await;
+}
+
+/// The last half hour as a line, and the three days of the past as bars, the day of 23 hours too.
+async fn charts(running: &Headframe) {
+    let power = running.read("energy/power?of=machine&id=m1&span=1h").await;
+    let points = power.body["points"].as_array().unwrap();
+    assert!((25..=32).contains(&points.len()), "{}", power.body);
+    for point in points {
+        assert_eq!(point["power_w"].as_f64().unwrap().round(), 1_000.0);
+    }
+    assert_eq!(power.body["step_s"], json!(60), "{}", power.body);
+    let line = drawing(running, "energy/power.svg?of=machine&id=m1&span=1h").await;
+    assert_eq!(line.matches("stroke=\"#C25A12\"").count(), 1, "{line}");
+    assert!(line.contains("1 kW"), "{line}");
+    let days = "energy/daily.svg?of=machine&id=m1&zone=Europe/Oslo&from=2026-03-27&to=2026-03-30";
+    let bars = drawing(running, days).await;
+    let drawn = |opacity: &str| bars.matches(&format!("opacity=\"{opacity}\"")).count();
+    assert_eq!((drawn("0.85"), drawn("0.35")), (3, 0), "{bars}");
+    assert!(bars.contains("03-29") && bars.contains("kWh"), "{bars}");
+}
+
+async fn drawing(running: &Headframe, path: &str) -> String {
+    let answer = http().get(format!("{}/api/v1/{path}", running.url)).send();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "image/svg+xml", "{path}");
+    answer.text().await.unwrap()
 }
 
 /// What is stated first when the program starts again, and whether it can be shown afterwards.

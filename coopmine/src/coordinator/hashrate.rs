@@ -8,8 +8,8 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use headframe_query_front::hashrate_series::HashrateSeries;
-use headframe_query_front::{QueryError, hashrate_chart, sparkline};
+use headframe_query_front::time_series::TimeSeries;
+use headframe_query_front::{QueryError, sparkline, time_chart};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ async fn drawing(
     let history = cluster.read(|cluster, now| cluster.hashrate_history(now));
     let age_s = history.first().map_or(0, |point| point.age_s);
     let width = width.unwrap_or(720).clamp(WIDTH.0, WIDTH.1);
-    let text = hashrate_chart::draw(&series(&history, age_s), (width, HEIGHT))?;
+    let text = time_chart::draw(&series(&history, age_s), (width, HEIGHT))?;
     let mut response = text.into_response();
     let headers = response.headers_mut();
     let mut insert =
@@ -77,13 +77,13 @@ async fn drawing(
 }
 
 /// The points of a history at the time of day, from so long ago until now.
-fn series(history: &[HashratePoint], age_s: i64) -> HashrateSeries {
+fn series(history: &[HashratePoint], age_s: i64) -> TimeSeries {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let to_s = since.map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     });
     let points = history.iter();
-    HashrateSeries {
+    TimeSeries {
         from_s: to_s - age_s.clamp(LEAST_S, HISTORY_S),
         to_s,
         step_s: STEP_S,

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use headframe_query_front::access::{Principal, ReadScope};
 use headframe_query_front::format::ndjson;
 use headframe_query_front::reports::{
-    AnomaliesPage, BlocksPage, ChartSpan, EnergyWindows, HashrateOf, HashrateSeries, LedgerPage,
-    PastResources, PaymentsPage, PayoutsPage, PoolHistory, Reports, Row, WorkersPage,
+    AnomaliesPage, BlocksPage, ChartSpan, EnergyWindows, HashrateOf, LedgerPage, PastResources,
+    PaymentsPage, PayoutsPage, PoolHistory, Reports, Row, SignalWindow, TimeSeries, WorkersPage,
 };
 use headframe_query_front::{At, QueryConfig, QueryError, QueryService, SqlEngine, SqlRequest};
 use headframe_schemas::payment::{PayerStatus, PaymentRules};
@@ -86,18 +86,11 @@ impl Reports for SqlReports {
         blocks::answer(&self.service, page).await
     }
 
-    async fn hashrate(
-        &self,
-        of: &HashrateOf,
-        span: &ChartSpan,
-    ) -> Result<HashrateSeries, QueryError> {
+    async fn hashrate(&self, of: &HashrateOf, span: &ChartSpan) -> Result<TimeSeries, QueryError> {
         hashrate::series(&self.service, of, span).await
     }
 
-    async fn worker_hashrates(
-        &self,
-        miner: &str,
-    ) -> Result<Vec<(String, HashrateSeries)>, QueryError> {
+    async fn worker_hashrates(&self, miner: &str) -> Result<Vec<(String, TimeSeries)>, QueryError> {
         history::of_each_worker(&self.service, miner).await
     }
 
@@ -187,6 +180,19 @@ impl Reports for SqlReports {
 
     async fn energy(&self, windows: &EnergyWindows) -> Result<Vec<Row>, QueryError> {
         energy::energy(&self.service, windows).await
+    }
+
+    async fn power(
+        &self,
+        of: &Subject,
+        id: &str,
+        span: &ChartSpan,
+    ) -> Result<TimeSeries, QueryError> {
+        energy::power(&self.service, of, id, span).await
+    }
+
+    async fn readings(&self, window: &SignalWindow) -> Result<TimeSeries, QueryError> {
+        anomalies::readings(&self.service, window).await
     }
 
     async fn allocation_usage(&self) -> Result<Vec<Row>, QueryError> {

@@ -27,7 +27,7 @@ use crate::pool_metrics::PoolMetrics;
 use crate::pool_terms::PoolTerms;
 use crate::probe::SharedProbe;
 use crate::registry::Registry;
-use crate::reports::{HashrateSeries, Reports};
+use crate::reports::{Reports, TimeSeries};
 use crate::request_log::RequestLog;
 use crate::service::QueryService;
 use crate::services::Services;
@@ -62,7 +62,7 @@ pub(crate) struct AppState {
     pub(crate) pool_metrics: PoolMetrics,
     /// The answer about all pools, under one name.
     pool_cache: AnswerCache<EncodedJson>,
-    pub(crate) hashrate_cache: AnswerCache<Arc<HashrateSeries>>,
+    pub(crate) series_cache: AnswerCache<Arc<TimeSeries>>,
     /// The same drawn, by its size as well.
     pub(crate) drawing_cache: AnswerCache<Bytes>,
     /// Answers about a pool that pages poll, by route and parameters.
@@ -70,7 +70,7 @@ pub(crate) struct AppState {
     /// The same by what a visitor named, so that many of those push nothing else out.
     pub(crate) visitor_cache: AnswerCache<EncodedJson>,
     /// Hashrate of each worker of the miners that visitors look at.
-    pub(crate) worker_hashrate_cache: AnswerCache<Arc<Vec<(String, HashrateSeries)>>>,
+    pub(crate) worker_hashrate_cache: AnswerCache<Arc<Vec<(String, TimeSeries)>>>,
     /// The blocks of the configured pool.
     pub(crate) block_cache: AnswerCache<Arc<Vec<PoolBlock>>>,
     pub(crate) pool_terms: Option<PoolTerms>,
@@ -124,7 +124,7 @@ impl AppState {
             chain_monitor: services.chain_monitor,
             pool_metrics: PoolMetrics::new(),
             pool_cache: AnswerCache::new(POOL_MAX_AGE),
-            hashrate_cache: AnswerCache::new(PAGE_MAX_AGE),
+            series_cache: AnswerCache::new(PAGE_MAX_AGE),
             drawing_cache: AnswerCache::new(PAGE_MAX_AGE).with_capacity(VISITOR_ANSWERS),
             page_cache: AnswerCache::new(PAGE_MAX_AGE),
             visitor_cache: AnswerCache::new(PAGE_MAX_AGE).with_capacity(VISITOR_ANSWERS),

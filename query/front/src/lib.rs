@@ -15,8 +15,10 @@ mod answer_cache;
 mod answer_version;
 #[cfg(feature = "server")]
 mod app_state;
+pub mod bar_chart;
 #[cfg(feature = "server")]
 pub mod chain_monitor;
+mod chart_axis;
 #[cfg(feature = "server")]
 mod clock;
 #[cfg(feature = "server")]
@@ -39,8 +41,6 @@ mod fee_adjustments;
 pub mod format;
 #[cfg(feature = "server")]
 mod grpc;
-pub mod hashrate_chart;
-pub mod hashrate_series;
 #[cfg(feature = "server")]
 mod held_body;
 #[cfg(feature = "server")]
@@ -105,6 +105,8 @@ mod sqlstate;
 pub mod start_times;
 #[cfg(feature = "server")]
 pub mod text_table;
+pub mod time_chart;
+pub mod time_series;
 #[cfg(feature = "server")]
 pub mod tls;
 #[cfg(feature = "server")]
@@ -114,6 +116,7 @@ pub mod worker;
 
 #[cfg(feature = "server")]
 pub use chain_monitor::{ChainMonitor, ChainTip};
+pub use chart_axis::AxisUnit;
 #[cfg(feature = "server")]
 pub use compliance::Compliance;
 #[cfg(feature = "server")]

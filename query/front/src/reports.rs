@@ -11,7 +11,7 @@ use headframe_schemas::payment::{PayerStatus, PaymentRules};
 use headframe_schemas::resource::ResourceVersion;
 use headframe_schemas::sql_view::energy::Subject;
 
-pub use crate::hashrate_series::HashrateSeries;
+pub use crate::time_series::TimeSeries;
 
 /// A row as JSON has it.
 pub type Row = Map<String, Value>;
@@ -115,6 +115,10 @@ pub struct AnomaliesPage {
     pub site: Option<String>,
     /// Only of this stream.
     pub source: Option<String>,
+    /// Only of this signal.
+    pub signal: Option<String>,
+    /// Only what this detector saw.
+    pub detector: Option<String>,
     /// Only those that have not ended, or that have.
     pub open: Option<bool>,
     /// Only those found at this time, RFC 3339, or later.
@@ -123,6 +127,26 @@ pub struct AnomaliesPage {
     pub to: Option<String>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// The readings of one signal over a time, for a drawing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignalWindow {
+    /// The site; of a hashrate, the pool.
+    pub site: String,
+    /// One of [`headframe_schemas::stream::anomalies::SOURCES`].
+    pub source: String,
+    /// As anomalies name it, such as `meter-1/power_w`.
+    pub signal: String,
+    /// The first moment, seconds since 1970.
+    pub from_s: i64,
+    /// The end, excluded.
+    pub to_s: i64,
+    /// Seconds of a step.
+    pub step_s: i64,
+    /// What was expected: of a step, the reading that differs most from it is answered, so that one
+    /// wrong reading does not vanish in a mean. Without it, the mean.
+    pub expected: Option<f64>,
 }
 
 /// Which energy is asked for.
@@ -220,11 +244,7 @@ pub trait Reports: Send + Sync {
     async fn blocks(&self, page: &BlocksPage) -> Result<Value, QueryError>;
 
     /// Hashrate over time.
-    async fn hashrate(
-        &self,
-        of: &HashrateOf,
-        span: &ChartSpan,
-    ) -> Result<HashrateSeries, QueryError>;
+    async fn hashrate(&self, of: &HashrateOf, span: &ChartSpan) -> Result<TimeSeries, QueryError>;
 
     /// `{streams: [{stream, acknowledged, complete_through, version, complete, reason, newest,
     /// rows_a_minute}]}`.
@@ -232,10 +252,7 @@ pub trait Reports: Send + Sync {
 
     /// Hashrate of a day of each worker of a miner, by name; of the hardest working where there are
     /// too many.
-    async fn worker_hashrates(
-        &self,
-        miner: &str,
-    ) -> Result<Vec<(String, HashrateSeries)>, QueryError>;
+    async fn worker_hashrates(&self, miner: &str) -> Result<Vec<(String, TimeSeries)>, QueryError>;
 
     /// What a pool has done in all, and who mined at it over a day.
     async fn pool_history(&self, pool: &str) -> Result<PoolHistory, QueryError>;
@@ -311,6 +328,15 @@ pub trait Reports: Send + Sync {
     /// Energy by time.
     async fn energy(&self, windows: &EnergyWindows) -> Result<Vec<Row>, QueryError>;
 
+    /// Mean power of one machine, pool or site over a span that ends now, watts; nothing where
+    /// nothing was measured.
+    async fn power(
+        &self,
+        of: &Subject,
+        id: &str,
+        span: &ChartSpan,
+    ) -> Result<TimeSeries, QueryError>;
+
     /// The newest statement of each allocation's use.
     async fn allocation_usage(&self) -> Result<Vec<Row>, QueryError>;
 
@@ -327,6 +353,8 @@ pub trait Reports: Send + Sync {
         subject_kind: &str,
         subject: &str,
     ) -> Result<Option<f64>, QueryError>;
+    /// The readings of a signal.
+    async fn readings(&self, window: &SignalWindow) -> Result<TimeSeries, QueryError>;
 
     /// Resources of the registry as they were at a time.
     async fn past_resources(

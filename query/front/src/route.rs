@@ -14,16 +14,20 @@ use crate::app_state::AppState;
 use crate::route::schema::Schema;
 
 mod anomalies;
+mod anomaly_readings;
 pub mod bans;
 mod blocks;
 mod cryptonote_nodejs_pool;
+mod drawing;
 mod efforts;
 mod energy;
+mod energy_bars;
 mod hashrate;
 mod health;
 mod ingest;
 mod instructions;
 mod jwks;
+mod kinds;
 mod live;
 mod live_sql;
 mod login;
@@ -39,6 +43,7 @@ mod payouts;
 mod pool;
 mod pool_payments;
 mod pool_snapshot;
+mod power;
 mod ready;
 mod registry;
 mod rows;
@@ -199,6 +204,10 @@ const WRITTEN: &[&Route] = &[
     &energy::HOURLY,
     &energy::DAILY,
     &energy::ALLOCATIONS,
+    &power::NUMBERS,
+    &power::DRAWN,
+    &energy_bars::HOURLY,
+    &energy_bars::DAILY,
     &anomalies::ROUTE,
     &violations::list::LIST,
     &violations::list::ONE,
@@ -217,6 +226,9 @@ const WRITTEN: &[&Route] = &[
     &violations::orders::WITHDRAW,
     &violations::score::OF_POOL,
     &violations::score::OF_OPERATOR,
+    &anomaly_readings::NUMBERS,
+    &anomaly_readings::DRAWN,
+    &kinds::ROUTE,
     &bans::LIST,
     &bans::BAN,
     &bans::LIFT,

@@ -4,8 +4,8 @@
 use plotters::prelude::*;
 
 use crate::error::QueryError;
-use crate::hashrate_chart;
-use crate::hashrate_series::HashrateSeries;
+use crate::time_chart;
+use crate::time_series::TimeSeries;
 
 /// Pixels of a drawing.
 const SIZE: (u32, u32) = (96, 20);
@@ -13,7 +13,7 @@ const SIZE: (u32, u32) = (96, 20);
 const LINE: RGBColor = RGBColor(0xc2, 0x5a, 0x12);
 
 /// Draws it over the whole span of the series; before its first point there is nothing.
-pub fn draw(series: &HashrateSeries) -> Result<String, QueryError> {
+pub fn draw(series: &TimeSeries) -> Result<String, QueryError> {
     let mut text = String::new();
     draw_into(series, &mut text)
         .map_err(|error| QueryError::internal(format!("a sparkline cannot be drawn: {error}")))?;
@@ -22,7 +22,7 @@ pub fn draw(series: &HashrateSeries) -> Result<String, QueryError> {
 
 type DrawError<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
 
-fn draw_into<'a>(series: &HashrateSeries, text: &'a mut String) -> Result<(), DrawError<'a>> {
+fn draw_into<'a>(series: &TimeSeries, text: &'a mut String) -> Result<(), DrawError<'a>> {
     let rates = series.points.iter().map(|point| point.1);
     let top = rates.fold(0.0, f64::max).max(1.0);
     let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
@@ -30,7 +30,7 @@ fn draw_into<'a>(series: &HashrateSeries, text: &'a mut String) -> Result<(), Dr
     let mut chart = ChartBuilder::on(&area)
         .margin(1)
         .build_cartesian_2d(times, 0.0..top)?;
-    let points = hashrate_chart::line(&series.points, series);
+    let points = time_chart::line(&series.points, series);
     chart.draw_series(LineSeries::new(points, LINE.stroke_width(1)))?;
     area.present()
 }
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn it_is_a_small_drawing_of_a_line_and_nothing_else() {
-        let mut series = HashrateSeries {
+        let mut series = TimeSeries {
             from_s: 0,
             to_s: 86_400,
             step_s: 600,

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::pool_queries::rows;
-use crate::pool_queries::span::rfc3339;
-use headframe_query_front::reports::{EnergyWindows, Row};
+use crate::pool_queries::span::{now_s, rfc3339};
+use headframe_query_front::reports::{ChartSpan, EnergyWindows, Row, TimeSeries};
 use headframe_query_front::{QueryError, QueryService};
 use headframe_schemas::sql_view::energy::Subject;
 
@@ -67,6 +67,37 @@ pub async fn energy(
     };
     let params = json!([time(windows.from_us), time(windows.to_us), windows.id]);
     rows(service, sql, params).await
+}
+
+/// Mean power over a span that ends now. The present step is of the part of it that is covered.
+pub async fn power(
+    service: &QueryService,
+    of: &Subject,
+    id: &str,
+    span: &ChartSpan,
+) -> Result<TimeSeries, QueryError> {
+    let to_s = now_s() as i64;
+    let from_s = (to_s.div_euclid(span.step_s) + 1 - span.steps) * span.step_s;
+    let sql = format!(
+        "SELECT CAST(window_start AS BIGINT) / {step_us} AS step, sum(energy_wh) * 3600 / \
+         nullif(sum(covered_s), 0) AS power_w FROM {key}_energy_{tier} WHERE window_start >= $1 \
+         AND {key} = $2 GROUP BY 1 ORDER BY 1 LIMIT {steps}",
+        step_us = span.step_s * SECOND_US,
+        key = of.name,
+        tier = span.tier,
+        steps = span.steps,
+    );
+    let found = rows(service, sql, json!([rfc3339(from_s), id])).await?;
+    let point = |row: &Row| {
+        let step = row.get("step")?.as_i64()?;
+        Some((step * span.step_s, row.get("power_w")?.as_f64()?))
+    };
+    Ok(TimeSeries {
+        from_s,
+        to_s,
+        step_s: span.step_s,
+        points: found.iter().filter_map(point).collect(),
+    })
 }
 
 /// The widest windows that these spans are whole numbers of.

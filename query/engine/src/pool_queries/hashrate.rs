@@ -6,14 +6,14 @@ use crate::pool_queries::rows;
 use crate::pool_queries::span::{now_s, rfc3339};
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
-use headframe_query_front::reports::{ChartSpan, HashrateOf, HashrateSeries};
+use headframe_query_front::reports::{ChartSpan, HashrateOf, TimeSeries};
 
 /// Hashrate of a pool, of all pools or of a miner over a span that ends now.
 pub async fn series(
     service: &QueryService,
     of: &HashrateOf,
     span: &ChartSpan,
-) -> Result<HashrateSeries, QueryError> {
+) -> Result<TimeSeries, QueryError> {
     let now = now_s();
     let to_s = now as i64;
     let from_s = (to_s.div_euclid(span.step_s) + 1 - span.steps) * span.step_s;
@@ -34,7 +34,7 @@ pub async fn series(
     let steps = found
         .iter()
         .filter_map(|row| Some((row.get("step")?.as_i64()?, row.get("work")?.as_f64()?)));
-    Ok(HashrateSeries {
+    Ok(TimeSeries {
         from_s,
         to_s,
         step_s: span.step_s,

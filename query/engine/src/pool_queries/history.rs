@@ -10,7 +10,7 @@ use crate::pool_queries::span::{Span, now_s, rfc3339};
 use crate::pool_queries::{number, rows, window_sums};
 use headframe_query_front::QueryError;
 use headframe_query_front::QueryService;
-use headframe_query_front::reports::{HashrateSeries, PoolHistory, Row};
+use headframe_query_front::reports::{PoolHistory, Row, TimeSeries};
 
 /// Workers whose hashrate over time is told.
 const MAX_WORKERS: i64 = 400;
@@ -75,7 +75,7 @@ pub async fn work_since(
 pub async fn of_each_worker(
     service: &QueryService,
     miner: &str,
-) -> Result<Vec<(String, HashrateSeries)>, QueryError> {
+) -> Result<Vec<(String, TimeSeries)>, QueryError> {
     let now = now_s();
     let day = Span::day(now);
     let busiest = format!(
@@ -107,7 +107,7 @@ pub async fn of_each_worker(
         }
     }
     let series = steps.into_iter().map(|(name, steps)| {
-        let series = HashrateSeries {
+        let series = TimeSeries {
             from_s,
             to_s: now as i64,
             step_s,

@@ -23,20 +23,20 @@ use crate::reports::{EnergyWindows, Row};
 use crate::route::schema::{Param, Schema, ValueType};
 use crate::route::{Handler, Route};
 
-const HOUR_US: i64 = 3_600_000_000;
+pub(super) const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 /// The most days of one answer.
 const MAX_DAYS: i64 = 366;
 /// The most days of one answer about everybody.
 const MAX_DAYS_OF_ALL: i64 = 31;
 
-const OF: Param = Param::new(
+pub(super) const OF: Param = Param::new(
     "of",
     ValueType::OneOf(SUBJECT_NAMES),
     "Whose energy; site unless asked otherwise.",
 );
 const ID: Param = Param::text("id", "Only of this one, as it is registered.");
-const ZONE: Param = Param::text(
+pub(super) const ZONE: Param = Param::text(
     "zone",
     "The time zone that days are counted in, such as Europe/Oslo; UTC unless asked otherwise.",
 );
@@ -141,17 +141,8 @@ async fn hourly(
     State(app): State<Arc<AppState>>,
     QueryParams(request): QueryParams<WindowsRequest>,
 ) -> Result<Json<Value>, QueryError> {
-    let to = time("to", request.to)?.map_or_else(now_us, |to| to.timestamp_micros());
-    let from = time("from", request.from)?.map_or(to - DAY_US, |from| from.timestamp_micros());
-    let id = id(request.id)?;
-    check_span(from, to, id.as_deref())?;
-    let windows = EnergyWindows {
-        of: energy_of(request.of)?,
-        id,
-        spans: Vec::new(),
-        from_us: from - from.rem_euclid(HOUR_US),
-        to_us: to,
-    };
+    let (of, id) = (energy_of(request.of)?, id(request.id)?);
+    let windows = hours(of, id, request.from, request.to)?;
     let rows = app.reports()?.energy(&windows).await?;
     Ok(Json(json!({"of": windows.of.name, "rows": rows})))
 }
@@ -161,26 +152,8 @@ async fn daily(
     QueryParams(request): QueryParams<DaysRequest>,
 ) -> Result<Json<Value>, QueryError> {
     let zone = zone(request.zone)?;
-    let last = day("to", request.to, zone)?.unwrap_or_else(now_us);
-    let first = day("from", request.from, zone)?.unwrap_or(last - 6 * DAY_US);
-    let id = id(request.id)?;
-    check_span(first, last + DAY_US, id.as_deref())?;
-    let mut spans: Vec<(i64, i64)> = Vec::new();
-    let mut at = first;
-    while let Some(span) = Period::Day
-        .around(at, zone)
-        .filter(|(start, _)| *start <= last)
-    {
-        at = span.1;
-        spans.push(span);
-    }
-    let windows = EnergyWindows {
-        of: energy_of(request.of)?,
-        id,
-        from_us: spans.first().map_or(first, |span| span.0),
-        to_us: spans.last().map_or(first, |span| span.1),
-        spans,
-    };
+    let (of, id) = (energy_of(request.of)?, id(request.id)?);
+    let windows = days(of, id, zone, request.from, request.to)?;
     let mut rows = app.reports()?.energy(&windows).await?;
     rows.iter_mut().for_each(|row| local_times(row, zone));
     Ok(Json(
@@ -191,6 +164,54 @@ async fn daily(
 async fn allocations(State(app): State<Arc<AppState>>) -> Result<Json<Value>, QueryError> {
     let rows = app.reports()?.allocation_usage().await?;
     Ok(Json(json!({"rows": rows})))
+}
+
+/// Hours between two times, the last 24 unless said otherwise.
+pub(super) fn hours(
+    of: &'static Subject,
+    id: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+) -> Result<EnergyWindows, QueryError> {
+    let to = time("to", to)?.map_or_else(now_us, |to| to.timestamp_micros());
+    let from = time("from", from)?.map_or(to - DAY_US, |from| from.timestamp_micros());
+    check_span(from, to, id.as_deref())?;
+    Ok(EnergyWindows {
+        of,
+        id,
+        spans: Vec::new(),
+        from_us: from - from.rem_euclid(HOUR_US),
+        to_us: to,
+    })
+}
+
+/// Days of a zone between two, both included; the last seven unless said otherwise.
+pub(super) fn days(
+    of: &'static Subject,
+    id: Option<String>,
+    zone: Zone,
+    from: Option<String>,
+    to: Option<String>,
+) -> Result<EnergyWindows, QueryError> {
+    let last = day("to", to, zone)?.unwrap_or_else(now_us);
+    let first = day("from", from, zone)?.unwrap_or(last - 6 * DAY_US);
+    check_span(first, last + DAY_US, id.as_deref())?;
+    let mut spans: Vec<(i64, i64)> = Vec::new();
+    let mut at = first;
+    while let Some(span) = Period::Day
+        .around(at, zone)
+        .filter(|(start, _)| *start <= last)
+    {
+        at = span.1;
+        spans.push(span);
+    }
+    Ok(EnergyWindows {
+        of,
+        id,
+        from_us: spans.first().map_or(first, |span| span.0),
+        to_us: spans.last().map_or(first, |span| span.1),
+        spans,
+    })
 }
 
 /// The times of a row by the clocks of a zone.
@@ -207,7 +228,7 @@ fn local_times(row: &mut Row, zone: Zone) {
     }
 }
 
-fn energy_of(name: Option<String>) -> Result<&'static Subject, QueryError> {
+pub(super) fn energy_of(name: Option<String>) -> Result<&'static Subject, QueryError> {
     let name = name.as_deref().unwrap_or("site");
     let found = SUBJECTS.iter().find(|of| of.name == name);
     found.copied().ok_or_else(|| {
@@ -218,7 +239,7 @@ fn energy_of(name: Option<String>) -> Result<&'static Subject, QueryError> {
     })
 }
 
-fn id(id: Option<String>) -> Result<Option<String>, QueryError> {
+pub(super) fn id(id: Option<String>) -> Result<Option<String>, QueryError> {
     if let Some(id) = &id {
         check_id(id).map_err(|fault| {
             QueryError::bad_request(
@@ -230,7 +251,7 @@ fn id(id: Option<String>) -> Result<Option<String>, QueryError> {
     Ok(id)
 }
 
-fn zone(name: Option<String>) -> Result<Zone, QueryError> {
+pub(super) fn zone(name: Option<String>) -> Result<Zone, QueryError> {
     let Some(name) = name else {
         return Ok(Zone::UTC);
     };

@@ -16,8 +16,7 @@ use crate::error::QueryError;
 use crate::pool_block::PoolBlock;
 use crate::pool_terms::{ChainTerms, PoolTerms, PortTerms};
 use crate::reports::{
-    BlocksPage, ChartSpan, HashrateOf, HashrateSeries, PaymentsPage, PayoutsPage, PoolHistory,
-    Reports,
+    BlocksPage, ChartSpan, HashrateOf, PaymentsPage, PayoutsPage, PoolHistory, Reports, TimeSeries,
 };
 
 /// Blocks and payments that are known; older ones are in the tables.
@@ -43,7 +42,7 @@ pub(super) async fn visitor_answer(
 pub(super) async fn worker_hashrates(
     app: &AppState,
     address: &str,
-) -> Result<Arc<Vec<(String, HashrateSeries)>>, QueryError> {
+) -> Result<Arc<Vec<(String, TimeSeries)>>, QueryError> {
     let reports = app.reports()?;
     let make = async || reports.worker_hashrates(address).await.map(Arc::new);
     let cache = &app.worker_hashrate_cache;
@@ -235,13 +234,13 @@ pub(super) async fn payments_of(
 }
 
 /// Hashrate of a day.
-pub(super) async fn day(app: &AppState, of: HashrateOf) -> Result<HashrateSeries, QueryError> {
+pub(super) async fn day(app: &AppState, of: HashrateOf) -> Result<TimeSeries, QueryError> {
     let span = ChartSpan::find("24h").ok_or_else(|| QueryError::internal("no span of a day"))?;
     app.reports()?.hashrate(&of, span).await
 }
 
 /// Hashes a second over the last seconds of a series.
-pub(super) fn mean(series: &HashrateSeries, seconds: i64) -> f64 {
+pub(super) fn mean(series: &TimeSeries, seconds: i64) -> f64 {
     let from = series.to_s - seconds;
     let work = series.points.iter().map(|(at, rate)| {
         let end = (at + series.step_s).min(series.to_s);
@@ -350,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_mean_counts_each_step_as_long_as_it_lasted() {
-        let series = HashrateSeries {
+        let series = TimeSeries {
             from_s: 0,
             to_s: 1_500,
             step_s: 600,

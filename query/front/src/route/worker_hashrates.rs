@@ -13,7 +13,7 @@ use crate::access::Permission;
 use crate::app_state::AppState;
 use crate::error::QueryError;
 use crate::query_params;
-use crate::reports::HashrateSeries;
+use crate::reports::TimeSeries;
 use crate::route::pool_snapshot::{visitor_answer, worker_hashrates};
 use crate::route::schema::{ADDRESS, Schema};
 use crate::route::{Handler, Route};
@@ -47,7 +47,7 @@ async fn list(
     Ok(visitor_answer(&app, key, make).await?.into_response())
 }
 
-fn to_json((name, series): &(String, HashrateSeries)) -> Result<Value, QueryError> {
+fn to_json((name, series): &(String, TimeSeries)) -> Result<Value, QueryError> {
     let point = |(at, rate): &(i64, f64)| json!({"at_s": at, "hashrate_hs": rate});
     Ok(json!({
         "worker": name, "from_s": series.from_s, "to_s": series.to_s, "step_s": series.step_s,

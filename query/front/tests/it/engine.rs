@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use headframe_query_front::access::Principal;
 use headframe_query_front::reports::{
-    AnomaliesPage, BlocksPage, ChartSpan, EnergyWindows, HashrateOf, HashrateSeries, LedgerPage,
-    PastResources, PaymentsPage, PayoutsPage, PoolHistory, Row, WorkersPage,
+    AnomaliesPage, BlocksPage, ChartSpan, EnergyWindows, HashrateOf, LedgerPage, PastResources,
+    PaymentsPage, PayoutsPage, PoolHistory, Row, SignalWindow, TimeSeries, WorkersPage,
 };
 use headframe_query_front::{
     Description, Engines, ErrorCode, Execution, QueryError, Reports, SqlEngine, SqlRequest,
@@ -127,7 +127,7 @@ impl Reports for NoReports {
         blocks.map_or_else(none, Ok)
     }
 
-    async fn hashrate(&self, _: &HashrateOf, _: &ChartSpan) -> Result<HashrateSeries, QueryError> {
+    async fn hashrate(&self, _: &HashrateOf, _: &ChartSpan) -> Result<TimeSeries, QueryError> {
         none()
     }
 
@@ -135,7 +135,7 @@ impl Reports for NoReports {
         none()
     }
 
-    async fn worker_hashrates(&self, _: &str) -> Result<Vec<(String, HashrateSeries)>, QueryError> {
+    async fn worker_hashrates(&self, _: &str) -> Result<Vec<(String, TimeSeries)>, QueryError> {
         none()
     }
 
@@ -216,6 +216,14 @@ impl Reports for NoReports {
     }
 
     async fn energy(&self, _: &EnergyWindows) -> Result<Vec<Row>, QueryError> {
+        none()
+    }
+
+    async fn power(&self, _: &Subject, _: &str, _: &ChartSpan) -> Result<TimeSeries, QueryError> {
+        none()
+    }
+
+    async fn readings(&self, _: &SignalWindow) -> Result<TimeSeries, QueryError> {
         none()
     }
 

@@ -38,6 +38,7 @@ async fn every_route_refuses_in_the_same_shape() {
         // These answer without anything of the process.
         let probe = [
             "/live",
+            "/api/v1/registry/kinds",
             "/health",
             "/ready",
             "/api/v1/me",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::lists;
 use crate::app_state::AppState;
 use crate::error::QueryError;
-use crate::reports::{HashrateOf, HashrateSeries, WorkersPage};
+use crate::reports::{HashrateOf, TimeSeries, WorkersPage};
 use crate::route::pool_snapshot::{
     self, day, last_share_s, mean, payments_of, seconds, text, whole, worker_hashrates,
 };
@@ -57,7 +57,7 @@ pub(super) async fn answer(app: &AppState, address: &str) -> Result<Value, Query
 }
 
 /// Hashrates of an hour, of six and of a day.
-fn add_means(row: &mut Value, series: &HashrateSeries) {
+fn add_means(row: &mut Value, series: &TimeSeries) {
     for (name, hours) in [("hashrate_1h", 1), ("hashrate_6h", 6), ("hashrate_24h", 24)] {
         row[name] = json!(mean(series, hours * HOUR_S).round());
     }
@@ -81,7 +81,7 @@ async fn workers(
         .filter_map(|row| Some((row.get("worker")?.as_str()?, row.get("work_hashes")?)))
         .collect();
     let series = worker_hashrates(app, address).await?;
-    let series: HashMap<&str, &HashrateSeries> = series
+    let series: HashMap<&str, &TimeSeries> = series
         .iter()
         .map(|(name, series)| (name.as_str(), series))
         .collect();

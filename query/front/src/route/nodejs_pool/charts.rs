@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 
 use crate::app_state::AppState;
 use crate::error::QueryError;
-use crate::reports::{HashrateOf, HashrateSeries};
+use crate::reports::{HashrateOf, TimeSeries};
 use crate::route::pool_snapshot::{day, worker_hashrates};
 
-fn rows(series: &HashrateSeries) -> Value {
+fn rows(series: &TimeSeries) -> Value {
     let newest_first = series.points.iter().rev();
     let row = |(at, rate): &(i64, f64)| {
         let rate = rate.round();
