@@ -7,6 +7,8 @@ import json, os, pathlib, re, signal, subprocess, sys, time, urllib.parse, urlli
 import pyarrow.parquet
 from playwright.sync_api import expect, sync_playwright
 
+import mine_pages
+
 program, listen, stratum, axe, shots = sys.argv[1:]
 BASE = f"http://127.0.0.1:{listen}"
 PATIENCE_S = 240
@@ -288,12 +290,16 @@ def survive(page, demo, watch):
     return demo
 
 
-def picture(browser, storage, miner):
+# What says that a page of the mine has come.
+CAME = {"mine": "#sites tbody a", "energy": "#power-area svg polyline", "anomalies": "#list tbody a", "anomaly": "#chart-area svg polyline", "compliance": "#inspections tbody a", "registry": "#list tbody a", "resource": "#history li", "form": "#form input"}
+
+
+def picture(browser, storage, miner, of_mine):
     """Every page in light, dark and at the width of a phone, where nothing may stick out."""
     for theme, (width, height) in THEMES.items():
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if theme == "dark" else "light", storage_state=storage)
         watch = Watch(context)
-        for name, path in (("pool", "/pool"), ("miner", f"/miner/{miner}"), ("explore", "/explore"), ("operate", "/operate"), ("sign-in", "/sign-in")):
+        for name, path in (("pool", "/pool"), ("miner", f"/miner/{miner}"), ("explore", "/explore"), ("operate", "/operate"), ("sign-in", "/sign-in"), *of_mine.items()):
             page = context.new_page()
             page.goto(BASE + path)
             expect(page.locator("#link")).to_have_attribute("data-state", "live")
@@ -304,6 +310,8 @@ def picture(browser, storage, miner):
                 known(page, figure)
             if name == "operate":
                 expect(page.locator("#streams tbody")).to_contain_text("shares")
+            if name in CAME:
+                expect(page.locator(CAME[name]).first).to_be_attached()
             if name in ("pool", "miner"):
                 expect(page.locator("#chart-area svg polyline").first).to_be_attached()
             page.screenshot(path=f"{shots}/{name}-{theme}.png", full_page=True)
@@ -350,8 +358,12 @@ def main():
             walk_miner(page, miner)
             note("walk_miner")
             watch.check()
+            # A form that is not accepted, and a change that came too late, are refused on purpose.
+            watch.is_away = True
+            of_mine = mine_pages.walk(page, BASE, ask("/api/v1/pool/terms")["pool"], PATIENCE_S, note)
+            watch.is_away = False
             page.goto("about:blank")
-            picture(browser, context.storage_state(), miner)
+            picture(browser, context.storage_state(), miner, of_mine)
             note("picture")
             demo = survive(page, demo, watch)
             note("survive")

@@ -11,13 +11,18 @@ use serde_json::{Value, json};
 
 use crate::access::{Permission, Principal, Proof};
 
+mod anomalies;
 mod asset;
+mod compliance;
 pub mod coopmine;
+mod energy;
 mod explore;
 mod frame;
+mod mine;
 mod miner;
 mod operate;
 mod pool;
+mod registry;
 mod serve;
 mod sign_in;
 
@@ -34,6 +39,10 @@ pub trait Page: Sync {
     /// Whether the menu lists it.
     fn is_in_menu(&self) -> bool {
         true
+    }
+    /// The letter that leads to it after a `g`.
+    fn key(&self) -> Option<char> {
+        None
     }
     /// The file of its script among the assets.
     fn script(&self) -> &'static str;
@@ -70,6 +79,11 @@ pub static POOL: Console = Console {
     pages: &[
         &pool::Pool,
         &miner::Miner,
+        &mine::Mine,
+        &energy::Energy,
+        &anomalies::Anomalies,
+        &compliance::Compliance,
+        &registry::Registry,
         &explore::Explore,
         &operate::Operate,
         &sign_in::SignIn,
@@ -140,7 +154,7 @@ mod tests {
     #[test]
     fn every_page_has_a_script_markup_and_paths_of_its_own() {
         for console in ALL {
-            let mut paths = HashSet::new();
+            let (mut paths, mut keys) = (HashSet::new(), HashSet::new());
             for page in console.pages {
                 let title = page.title();
                 assert!(asset::find(page.script()).is_some(), "{title}");
@@ -154,6 +168,12 @@ mod tests {
                     assert!(
                         path.starts_with('/') && is_free && paths.insert(path),
                         "{path} is taken"
+                    );
+                }
+                if let Some(key) = page.key() {
+                    assert!(
+                        keys.insert(key) && key.is_ascii_lowercase(),
+                        "{title}: {key}"
                     );
                 }
             }

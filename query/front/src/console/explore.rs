@@ -18,6 +18,9 @@ impl Page for Explore {
     fn permission(&self) -> Permission {
         Permission::ReadRows
     }
+    fn key(&self) -> Option<char> {
+        Some('x')
+    }
     fn script(&self) -> &'static str {
         "explore.js"
     }

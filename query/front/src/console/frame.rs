@@ -30,7 +30,9 @@ fn menu(console: &Console, open: &dyn Page) -> String {
             false => "",
         };
         let permission = page.permission();
-        format!("<a href=\"{path}\" data-permission=\"{permission:?}\"{current}>{title}</a>")
+        let key = page.key().map(|key| format!(" data-key=\"{key}\""));
+        let key = key.unwrap_or_default();
+        format!("<a href=\"{path}\" data-permission=\"{permission:?}\"{key}{current}>{title}</a>")
     };
     pages.map(entry).collect()
 }

@@ -19,6 +19,9 @@ impl Page for Miner {
     fn permission(&self) -> Permission {
         Permission::MinerPage
     }
+    fn key(&self) -> Option<char> {
+        Some('w')
+    }
     fn script(&self) -> &'static str {
         "miner.js"
     }

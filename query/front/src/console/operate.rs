@@ -18,6 +18,9 @@ impl Page for Operate {
     fn permission(&self) -> Permission {
         Permission::Read
     }
+    fn key(&self) -> Option<char> {
+        Some('o')
+    }
     fn script(&self) -> &'static str {
         "operate.js"
     }

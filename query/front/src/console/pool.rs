@@ -18,6 +18,9 @@ impl Page for Pool {
     fn permission(&self) -> Permission {
         Permission::PublicPage
     }
+    fn key(&self) -> Option<char> {
+        Some('p')
+    }
     fn script(&self) -> &'static str {
         "pool.js"
     }

@@ -44,7 +44,8 @@ async fn text_of(router: &Router, path: &str) -> String {
 fn page_paths(console: &Console) -> Vec<String> {
     let paths = console.pages.iter().flat_map(|page| page.paths());
     paths
-        .map(|path| path.replace("{address}", "4Ann"))
+        .map(|path| path.replace("{address}", "4Ann").replace("{kind}", "sites"))
+        .map(|path| path.replace("{id}", "north").replace("{violation}", "v1"))
         .collect()
 }
 
@@ -271,7 +272,18 @@ async fn pages_are_for_everybody_and_their_data_for_whom_they_are() {
                 (None, true) => json!(["/pool", "/miner", "/sign-in"]),
                 (Some("miner"), false) => json!(["/miner", "/explore", "/sign-in"]),
                 (Some("miner"), true) => json!(["/pool", "/miner", "/explore", "/sign-in"]),
-                _ => json!(["/pool", "/miner", "/explore", "/operate", "/sign-in"]),
+                _ => json!([
+                    "/pool",
+                    "/miner",
+                    "/mine",
+                    "/energy",
+                    "/anomalies",
+                    "/compliance",
+                    "/registry",
+                    "/explore",
+                    "/operate",
+                    "/sign-in"
+                ]),
             };
             assert_eq!(answer["pages"], pages, "{role:?} public={public_pages}");
             assert_eq!(

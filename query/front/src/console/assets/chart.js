@@ -4,35 +4,40 @@ import { h, json, request, watch } from "./console.js";
 import { hashrate, plain, day, DASH } from "./format.js";
 import { fill } from "./table.js";
 
-// Where the plot stands in the drawing, as hashrate_chart.rs has it.
+// Where the plot stands in the drawing, as chart_axis.rs has it.
 const LEFT = 64, RIGHT = 8;
 
 const SPANS = [["1h", "1 h"], ["24h", "24 h"], ["7d", "7 d"], ["30d", "30 d"], ["1y", "1 y"]];
 
-// `path` is the address of the numbers; the drawing is the same with `.svg`.
-export function hashrateChart(section, path, query = {}) {
+export const hashrateChart = (section, path, query = {}) => timeChart(section, { path, query, noun: "Hashrate", value: "hashrate_hs", format: hashrate });
+
+// `path` is the address of the numbers; the drawing is the same with `.svg`. Of a point, `value` is the quantity, and
+// `format` writes it. Without `spans` there is nothing to choose. `shown` is given the numbers.
+export function timeChart(section, { path, query = {}, noun, value, format, spans = SPANS, every = 15, shown: tell }) {
   const figure = section.querySelector(".chart"), details = section.querySelector("details");
   let span = "24h", series = null, seen = "";
   const cross = h("div", { class: "cross", hidden: true }), tip = h("div", { class: "tip", hidden: true });
   const holder = h("div", {});
+  const gone = new AbortController();
   figure.replaceChildren(holder, cross, tip);
-  const buttons = SPANS.map(([name, label]) => {
+  const buttons = spans.map(([name, label]) => {
     const button = h("button", { type: "button", "aria-pressed": String(name === span) }, label);
     button.addEventListener("click", () => { choose(name); watcher.now(); });
     return button;
   });
   const choose = (name) => {
     span = name;
-    SPANS.forEach(([other], n) => buttons[n].setAttribute("aria-pressed", String(other === name)));
+    spans.forEach(([other], n) => buttons[n].setAttribute("aria-pressed", String(other === name)));
     again = true;
   };
   let again = false;
-  section.querySelector(".switch").replaceChildren(...buttons);
+  section.querySelector(".switch")?.replaceChildren(...buttons);
+  const spanned = () => spans.length ? { ...query, span } : query;
 
   const ask = async () => {
     const width = Math.max(240, Math.min(2000, Math.round(figure.clientWidth)));
-    const words = new URLSearchParams({ ...query, span });
-    const size = new URLSearchParams({ ...query, span, width, height: 220 });
+    const words = new URLSearchParams(spanned());
+    const size = new URLSearchParams({ ...spanned(), width, height: 220 });
     const [numbers, drawing] = await Promise.all([
       json(`${path}?${words}`),
       request(`${path}.svg?${size}`).then((answer) => answer.text()),
@@ -41,9 +46,10 @@ export function hashrateChart(section, path, query = {}) {
   };
   let isFirst = true;
   const put = ({ numbers, drawing }) => {
+    if (gone.signal.aborted) return;
     series = numbers;
     // What began an hour ago says nothing on the scale of a day.
-    if (isFirst && numbers.points.length && numbers.to_s - numbers.points[0].at_s < 7200) {
+    if (isFirst && spans.length && numbers.points.length && numbers.to_s - numbers.points[0].at_s < 7200) {
       isFirst = false;
       choose("1h");
       return;
@@ -54,19 +60,20 @@ export function hashrateChart(section, path, query = {}) {
       const parsed = new DOMParser().parseFromString(drawing, "image/svg+xml").documentElement;
       const svg = document.importNode(parsed, true);
       svg.setAttribute("role", "img");
-      svg.setAttribute("aria-label", summary(numbers));
+      svg.setAttribute("aria-label", summary(numbers, noun, value, format));
       holder.replaceChildren(svg);
     }
+    tell?.(numbers);
     if (details.open) list();
   };
   const list = () => {
     const rows = [...(series?.points || [])].reverse();
     fill(details.querySelector("table"), [
       { name: "From", of: (row) => day(row.at_s * 1000) },
-      { name: "Hashrate", number: true, of: (row) => plain(hashrate(row.hashrate_hs)) },
+      { name: noun, number: true, of: (row) => plain(format(row[value])) },
     ], rows);
   };
-  details.addEventListener("toggle", () => details.open && list());
+  details.addEventListener("toggle", () => details.open && list(), { signal: gone.signal });
 
   figure.addEventListener("pointermove", (event) => {
     if (!series?.points.length) return;
@@ -76,25 +83,28 @@ export function hashrateChart(section, path, query = {}) {
     const x = LEFT + (near.at_s - series.from_s) / (series.to_s - series.from_s) * width;
     cross.hidden = tip.hidden = false;
     cross.style.left = `${x}px`;
-    tip.textContent = `${day(near.at_s * 1000)} · ${plain(hashrate(near.hashrate_hs))}`;
+    tip.textContent = `${day(near.at_s * 1000)} · ${plain(format(near[value]))}`;
     tip.style.left = `${Math.min(Math.max(0, x + 8), box.width - tip.offsetWidth)}px`;
-  });
-  figure.addEventListener("pointerleave", () => { cross.hidden = tip.hidden = true; });
+  }, { signal: gone.signal });
+  figure.addEventListener("pointerleave", () => { cross.hidden = tip.hidden = true; }, { signal: gone.signal });
   const shown = async (answer) => {
     again = false;
     put(answer);
     if (again) put(await ask());
   };
-  const watcher = watch({ every: 15, area: section, ask, show: shown, failed: (error) => {
+  const watcher = watch({ every, area: section, ask, show: shown, failed: (error) => {
     holder.replaceChildren(h("p", { class: "empty" }, error.message));
   } });
   let width = figure.clientWidth, wait = null;
-  new ResizeObserver(() => {
+  const observer = new ResizeObserver(() => {
     if (Math.abs(figure.clientWidth - width) < 8) return;
     width = figure.clientWidth;
     clearTimeout(wait);
     wait = setTimeout(() => watcher.now(), 200);
-  }).observe(figure);
+  });
+  observer.observe(figure);
+  // Another chart may take the place of this one.
+  return { stop: () => { gone.abort(); watcher.stop(); observer.disconnect(); } };
 }
 
 // The server's drawing of one worker's day, for a cell of a table.
@@ -110,9 +120,9 @@ export function spark(drawing, label) {
   return svg;
 }
 
-function summary({ points }) {
-  if (!points.length) return "Hashrate over time: nothing yet.";
-  const rates = points.map((point) => point.hashrate_hs);
-  const at = (rate) => plain(hashrate(rate));
-  return `Hashrate over time: from ${at(Math.min(...rates))} to ${at(Math.max(...rates))}, at the end ${at(rates.at(-1))}.`;
+function summary({ points }, noun = "Hashrate", value = "hashrate_hs", format = hashrate) {
+  if (!points.length) return `${noun} over time: nothing yet.`;
+  const values = points.map((point) => point[value]);
+  const at = (number) => plain(format(number));
+  return `${noun} over time: from ${at(Math.min(...values))} to ${at(Math.max(...values))}, at the end ${at(values.at(-1))}.`;
 }

@@ -272,6 +272,7 @@ visitor.then(({ principal, pages }) => {
   for (const link of document.querySelectorAll(".top nav a")) {
     link.hidden = pages.length > 0 && !pages.includes(link.getAttribute("href")) && !link.hasAttribute("aria-current");
   }
+  document.querySelector(".top nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
   if (principal?.role === "miner") {
     const own = document.querySelector('nav a[href="/miner"]');
     if (own) own.href = `/miner/${encodeURIComponent(principal.address)}`;

@@ -21,6 +21,20 @@ export function withUnit(value, unit) {
 }
 
 export const hashrate = (value) => withUnit(value, "H/s");
+export const power = (value) => withUnit(value, "W");
+export const energy = (value) => withUnit(value, "Wh");
+
+// The unit that the last word of a signal's name says, such as meter-1/power_w.
+const UNITS = { w: "W", wh: "Wh", hs: "H/s", c: "°C", pct: "%", rpm: "rpm", hpa: "hPa", v: "V", a: "A", hz: "Hz", jth: "J/TH", s: "s" };
+export const unitOf = (signal) => UNITS[/_([a-z]+)$/.exec(signal)?.[1]] ?? "";
+
+// A reading of a signal: power and hashrate with the scale of thousands, others as they are.
+export function reading(value, unit) {
+  if (value === null || value === undefined) return { text: DASH, unit: "" };
+  if (["W", "Wh", "H/s"].includes(unit)) return withUnit(value, unit);
+  const size = Math.abs(value);
+  return { text: value.toFixed(size >= 1000 || Number.isInteger(value) ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3), unit };
+}
 
 export function plain({ text, unit }) { return unit ? `${text} ${unit}` : text; }
 
@@ -61,6 +75,9 @@ export function seconds(length) {
 export function clock(time) {
   return new Date(time).toLocaleTimeString(undefined, { hour12: false });
 }
+
+// A time to come, or one that is past, with its date.
+export function moment(time) { return time ? day(time) : DASH; }
 
 export function day(time) {
   const date = new Date(time);

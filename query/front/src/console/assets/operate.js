@@ -2,6 +2,7 @@
 import { ago, byId, canOperate, h, json, open, request, say, send, setText, show, sql, terms, watch, Refusal } from "./console.js";
 import { coins, count, figure, hashrate, seconds, short, DASH } from "./format.js";
 import { fill, mono, tag } from "./table.js";
+import { confirm } from "./confirm.js";
 
 await open("/operate");
 const operates = await canOperate;
@@ -12,23 +13,7 @@ if (!operates) {
   for (const control of document.querySelectorAll("#hold *, #ban *, [data-order]")) if ("disabled" in control) control.disabled = true;
 }
 
-// ---- Orders are confirmed by typing -----------------------------------------------------------------------
-
-function confirm(title, text, word, action) {
-  const dialog = byId("confirm"), typed = byId("confirm-word"), yes = byId("confirm-yes");
-  byId("confirm-title").textContent = title;
-  byId("confirm-text").textContent = text;
-  byId("confirm-wanted").textContent = word;
-  byId("confirm-type").hidden = !word;
-  yes.textContent = action;
-  typed.value = "";
-  yes.disabled = Boolean(word);
-  typed.oninput = () => { yes.disabled = typed.value.trim() !== word; };
-  dialog.returnValue = "no";
-  dialog.showModal();
-  (word ? typed : yes).focus();
-  return new Promise((resolve) => { dialog.onclose = () => resolve(dialog.returnValue === "yes"); });
-}
+// ---- Orders -------------------------------------------------------------------------------------------------
 
 async function order(area, done, run) {
   const before = byId(area).querySelector(".notice.order");
