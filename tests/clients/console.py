@@ -291,7 +291,10 @@ def survive(page, demo, watch):
 
 
 # What says that a page of the mine has come.
-CAME = {"mine": "#sites tbody a", "energy": "#power-area svg polyline", "anomalies": "#list tbody a", "anomaly": "#chart-area svg polyline", "compliance": "#inspections tbody a", "registry": "#list tbody a", "resource": "#history li", "form": "#form input"}
+CAME = {"mine": "#sites tbody a", "energy": "#days-area svg rect[fill='#C25A12']", "anomalies": "#list tbody a", "anomaly": "#chart-area svg polyline", "compliance": "#inspections tbody a", "registry": "#list tbody a", "resource": "#history li", "form": "#form input"}
+
+# Pages of the mine in each theme: all in one, and of the others those that have every colour, and those that are wide.
+LOOKED_AT = {"light": set(CAME), "dark": {"mine", "anomaly", "compliance", "resource"}, "phone": {"mine", "energy", "registry", "form"}}
 
 
 def picture(browser, storage, miner, of_mine):
@@ -299,7 +302,7 @@ def picture(browser, storage, miner, of_mine):
     for theme, (width, height) in THEMES.items():
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if theme == "dark" else "light", storage_state=storage)
         watch = Watch(context)
-        for name, path in (("pool", "/pool"), ("miner", f"/miner/{miner}"), ("explore", "/explore"), ("operate", "/operate"), ("sign-in", "/sign-in"), *of_mine.items()):
+        for name, path in (("pool", "/pool"), ("miner", f"/miner/{miner}"), ("explore", "/explore"), ("operate", "/operate"), ("sign-in", "/sign-in"), *((name, path) for name, path in of_mine.items() if name in LOOKED_AT[theme])):
             page = context.new_page()
             page.goto(BASE + path)
             expect(page.locator("#link")).to_have_attribute("data-state", "live")
@@ -348,6 +351,9 @@ def main():
             watch.is_away = True
             become_admin(page, token)
             note("become_admin")
+            mine, pool = mine_pages.Mine(BASE, PATIENCE_S), ask("/api/v1/pool/terms")["pool"]
+            mine_pages.begin(page, mine, pool)
+            note("a mine is registered and measured")
             walk_explore(page)
             note("walk_explore")
             watch.is_away = False
@@ -358,9 +364,9 @@ def main():
             walk_miner(page, miner)
             note("walk_miner")
             watch.check()
-            # A form that is not accepted, and a change that came too late, are refused on purpose.
             watch.is_away = True
-            of_mine = mine_pages.walk(page, BASE, ask("/api/v1/pool/terms")["pool"], PATIENCE_S, note)
+            of_mine = mine_pages.walk(page, mine, pool)
+            note("walk_mine")
             watch.is_away = False
             page.goto("about:blank")
             picture(browser, context.storage_state(), miner, of_mine)

@@ -73,12 +73,14 @@ def walk_registry(page, mine, pool):
     page.goto(f"{mine.base}/registry/operators?new")
     page.fill("#f-id", "fjord")
     page.click("#form button[type=submit]")
+    expect(page.locator("#e-name")).to_be_visible()
     expect(page.locator("#e-name")).to_have_text("This is needed.")
     assert page.evaluate("document.activeElement.id") == "f-name"
     expect(page.locator("#e-country")).to_be_hidden()
     page.fill("#f-name", "Fjord Mining")
     page.fill("#f-country", "Norway")
     page.click("#form button[type=submit]")
+    expect(page.locator("#e-country")).to_be_visible()
     expect(page.locator("#e-country")).to_contain_text("two capital letters")
     expect(page.locator("#e-name")).to_be_hidden()
     page.fill("#f-country", "NO")
@@ -151,7 +153,7 @@ def walk_conflict(page, mine):
 
 def walk_energy(page, mine, pool):
     page.goto(f"{mine.base}/energy?id=north")
-    expect(page.locator("#f-power")).to_contain_text("1.21")
+    expect(page.locator("#f-power")).to_contain_text(re.compile(r"^1\.2[12]"))
     for name in ("f-demand", "f-today"):
         expect(page.locator(f"#{name}")).to_have_text(KNOWN)
     # Eight hours ago nothing was measured for two: the line has a gap.
@@ -165,7 +167,7 @@ def walk_energy(page, mine, pool):
     expect(page.locator("#hours-area tbody")).to_contain_text("kWh")
     page.select_option("#of", "pool")
     expect(page.locator("#title")).to_have_text(f"Energy of {pool}")
-    expect(page.locator("#f-power")).to_contain_text("872")
+    expect(page.locator("#f-power")).to_contain_text(re.compile(r"^87\d"))
     expect(page.locator("#allocations .gauge[data-state=bad]").first).to_be_visible()
     expect(page.locator("#f-efficiency")).to_contain_text("J/TH")
     assert "of=pool" in page.url, page.url
@@ -185,7 +187,7 @@ def walk_anomalies(page, mine):
 
 def walk_mine(page, mine):
     page.goto(f"{mine.base}/mine")
-    expect(page.locator("#f-power")).to_contain_text("1.21")
+    expect(page.locator("#f-power")).to_contain_text(re.compile(r"^1\.2[12]"))
     for name in ("f-allocation", "f-hashrate", "f-anomalies", "f-age"):
         expect(page.locator(f"#{name}")).to_have_text(KNOWN)
     expect(page.locator("#attention tbody")).to_contain_text("calibration is due")
@@ -228,21 +230,18 @@ def walk_keys(page, mine):
     page.get_by_role("button", name="Close").click()
 
 
-def walk(page, base, pool, patience_s, note):
-    """All of it; gives the addresses of the pages that are to be photographed."""
-    mine = Mine(base, patience_s)
+def begin(page, mine, pool):
+    """Registers a mine and sends what it measured. What follows from it is stated when a minute is over: walk other pages meanwhile."""
     walk_registry(page, mine, pool)
     mine.send_samples()
-    note("a mine is registered and measured")
+
+
+def walk(page, mine, pool):
+    """All of it; gives the addresses of the pages that are to be photographed."""
     walk_lists(page, mine)
     walk_conflict(page, mine)
-    note("walk_registry")
-    anomaly = walk_anomalies(page, mine).removeprefix(base)
-    walk_keys(page, mine)
-    note("walk_anomalies")
-    # A demand is stated when its minute is over.
+    anomaly = walk_anomalies(page, mine).removeprefix(mine.base)
     walk_energy(page, mine, pool)
-    note("walk_energy")
     walk_mine(page, mine)
-    note("walk_mine")
+    walk_keys(page, mine)
     return {"mine": "/mine", "energy": "/energy?id=north", "anomalies": "/anomalies?state=", "anomaly": anomaly, "compliance": "/compliance", "registry": "/registry/meters", "resource": "/registry/sites/north", "form": "/registry/sites/north?edit"}

@@ -102,7 +102,7 @@ async fn energy_is_answered_by_hour_by_the_days_of_a_place_and_against_its_alloc
     charts(&running).await;
     for (path, word) in [
         ("energy/power?of=machine", "id is missing"),
-        ("energy/power?id=m1&span=2d", "a span is one of"),
+        ("energy/power?id=m1&span=2d", "span is"),
         ("energy/daily.svg?id=m1&width=9", "width is 9"),
         ("energy/daily?zone=Mars/Olympus", "zone names no time zone"),
         ("energy/daily?from=2020-01-01", "more than 31 days"),

@@ -206,7 +206,23 @@ pub(crate) fn round_up(value: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_values_lie_between_the_ends_of_their_scale(
+            low in -1e12..1e12_f64, more in 0.0..1e12_f64,
+        ) {
+            let axis = Axis::around(low, low + more, AxisUnit::WATTS);
+            let slack = 1e-6 * (low.abs() + more).max(1.0);
+            prop_assert!(axis.range.start <= low + slack, "{low} {more}: {:?}", axis.range);
+            prop_assert!(axis.range.end >= low + more - slack, "{low} {more}: {:?}", axis.range);
+            prop_assert!((2..=9).contains(&axis.lines.len()), "{:?}", axis.lines);
+            prop_assert!(axis.lines.is_sorted());
+        }
+    }
 
     #[test]
     fn the_scale_ends_above_the_highest_point() {

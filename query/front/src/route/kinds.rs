@@ -80,11 +80,11 @@ fn type_name(field: &Field) -> &'static str {
         (Format::Reference(_), _) => "id",
         (Format::TimeZone, _) => "time_zone",
         (Format::Country, _) => "country",
-        (Format::Plain, Kind::Timestamp | Kind::Date) => "time",
-        (Format::Plain, Kind::Int | Kind::SmallInt) => "whole_number",
-        (Format::Plain, Kind::Float | Kind::Decimal) => "number",
-        (Format::Plain, Kind::Bool) => "boolean",
-        (Format::Plain, Kind::Text | Kind::Bytes) => "text",
+        (_, Kind::Timestamp | Kind::Date) => "time",
+        (_, Kind::Int | Kind::SmallInt) => "whole_number",
+        (_, Kind::Float | Kind::Decimal) => "number",
+        (_, Kind::Bool) => "boolean",
+        (_, Kind::Text | Kind::Bytes) => "text",
     }
 }
 

@@ -1,5 +1,5 @@
 // Violations as a work list, one of them with what may be done about it, scores, and inspections.
-import { ago, byId, canOperate, h, json, open, say, send, setText, show, sql, watch } from "./console.js";
+import { ago, byId, canOperate, h, json, open, request, say, setText, show, watch } from "./console.js";
 import { count, day, moment, seconds, DASH } from "./format.js";
 import { value } from "./fields.js";
 import { fill, tag } from "./table.js";
@@ -19,7 +19,7 @@ const ORDERS = [
   ["close", "Close", ["verified"]],
   ["reopen", "Reopen", ["resolved", "verified", "closed", "waived", "false_positive"]],
   ["waive", "Waive", ["detected", "open", "acknowledged", "in_remediation"]],
-  ["false-positive", "False positive", ["detected", "open", "acknowledged", "in_remediation"]],
+  ["false-positive", "False positive", ["detected", "open", "acknowledged", "in_remediation", "resolved", "waived"]],
 ];
 const has = (given) => given !== null && given !== undefined;
 const phrase = (name) => { const text = name.replaceAll("_", " ").toLowerCase(); return text[0].toUpperCase() + text.slice(1); };
@@ -55,9 +55,8 @@ function showList() {
       const { status, from, to, ...wanted } = values;
       if (status && status !== "to_do") wanted.status = status;
       for (const [name, text] of [["from", from], ["to", to]]) if (text) wanted[name] = new Date(text).toISOString();
-      const answer = await json(`/api/v1/violations?${new URLSearchParams({ ...wanted, limit: 500 })}`);
-      const rows = answer.violations || answer.rows || [];
-      return status === "to_do" ? rows.filter((row) => TO_DO.includes(row.status)) : rows;
+      const answer = await json(`/api/v1/violations?${new URLSearchParams({ ...wanted, limit: 1000 })}`);
+      return status === "to_do" ? answer.rows.filter((row) => TO_DO.includes(row.status)) : answer.rows;
     },
     failed: (error) => {
       setText(byId("violations-note"), "");
@@ -120,13 +119,20 @@ async function showScore() {
     },
     show: (answer) => {
       if (!answer) { show("f-score", { text: DASH, unit: "" }, "no pool is registered"); return; }
-      show("f-score", has(answer.score) ? { text: answer.score.toFixed(1), unit: "of 100" } : { text: DASH, unit: "" }, answer.grade ? `grade ${answer.grade}` : null);
+      show("f-score", { text: Number(answer.score).toFixed(1), unit: "of 100" });
+      show("f-grade", { text: answer.grade, unit: "" }, { A: "from 90", B: "from 75", C: "from 60", D: "from 40", F: "below 40" }[answer.grade]);
+      show("f-completeness", has(answer.data_completeness) ? { text: (answer.data_completeness * 100).toFixed(1), unit: "%" } : { text: DASH, unit: "" }, has(answer.data_completeness) ? "measured" : "nothing is allocated");
+      show("f-late", { text: count(answer.late_reports), unit: "" });
+      const whole = [];
+      if (has(answer.data_completeness)) whole.push({ name: "Data that are missing", how: `${(answer.data_completeness * 100).toFixed(1)} % of 30 days was measured`, points: answer.data_completeness_points });
+      if (answer.late_reports) whole.push({ name: "Reports that were late", how: count(answer.late_reports), points: answer.late_reports_points });
+      const how = (row) => `weight ${row.weight} × ${row.duration_share.toFixed(2)} of a day × ${row.decay.toFixed(2)} after ${count(row.age_days)} d${row.factor === 1 ? "" : ` × ${row.factor}, ${row.factor ? "resolved in time" : "waived or none"}`}`;
       fill(byId("terms"), [
-        { name: "Term", wrap: true, of: (row) => row.violation ? h("a", { href: `/compliance/${encodeURIComponent(row.violation)}` }, phrase(row.type || row.term || "violation")) : phrase(row.term || row.name || row.kind || "term") },
+        { name: "Term", of: (row) => row.violation ? h("a", { href: `/compliance/${encodeURIComponent(row.violation)}` }, phrase(row.type)) : row.name },
         { name: "Severity", of: (row) => row.severity ? severity(row) : "" },
-        { name: "How it comes about", wrap: true, of: (row) => Object.entries(row).filter(([name, given]) => typeof given === "number" && !["points", "value", "amount"].includes(name)).map(([name, given]) => `${name.replaceAll("_", " ")} ${Number.isInteger(given) ? given : given.toFixed(3)}`).join(" · ") },
-        { name: "Points", number: true, of: (row) => { const points = row.points ?? row.value ?? row.amount; return has(points) ? (points > 0 ? `−${points.toFixed(2)}` : points.toFixed(2).replace("-", "−")) : DASH; } },
-      ], answer.terms || [], { empty: "Nothing is taken off." });
+        { name: "How it comes about", wrap: true, of: (row) => row.violation ? how(row) : row.how },
+        { name: "Points", number: true, of: (row) => Number(row.points) ? `−${Number(row.points).toFixed(2)}` : "0" },
+      ], [...answer.terms].sort((one, other) => other.points - one.points).concat(whole), { empty: "Nothing is taken off." });
     },
   });
   select.addEventListener("change", () => {
@@ -163,40 +169,63 @@ function showOne() {
       }
       show("f-peak", has(row.peak) ? { text: row.peak.toLocaleString("en-US", { maximumFractionDigits: 2 }), unit: "" } : { text: DASH, unit: "" }, has(row.threshold) ? `limit ${row.threshold.toLocaleString("en-US", { maximumFractionDigits: 2 })}` : null);
       buttons.forEach((button, at) => {
-        button.disabled = !operates || !ORDERS[at][2].includes(row.status);
+        // What still holds cannot be resolved; the server says so as well.
+        const isOver = ORDERS[at][0] !== "resolve" || row.condition !== "holds";
+        button.disabled = !operates || !ORDERS[at][2].includes(row.status) || !isOver;
+        button.title = isOver ? "" : "What the rule forbids still holds: waive it, or wait until it has ended";
         button.className = !button.disabled && buttons.findIndex((one) => !one.disabled) === at ? "primary" : "";
       });
       byId("until-row").hidden = buttons[6].disabled;
+      past([...row.history].reverse());
       const facts = [["Rule", row.rule], ["What of it", row.object], ["Began", row.since], ["Ended", row.until], ["Opened", row.opened_at], ["Waived until", row.waived_until], ["Samples in", row.evidence_stream ? `${row.evidence_stream}, ${row.evidence_from_seq ?? "?"} to ${row.evidence_through_seq ?? "?"}` : null]];
       byId("facts").replaceChildren(...facts.filter(([, given]) => given).map(([name, given]) => h("div", {}, h("dt", {}, name), h("dd", {}, /^\d{4}-\d\d-\d\dT/.test(given) ? h("time", { datetime: given, title: given }, moment(given)) : given))));
     },
   });
-  byId("order").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const order = event.submitter?.value, reason = byId("reason").value.trim();
+  const decide = async (path, version, more, text) => {
     byId("order-area").querySelector(".notice")?.remove();
-    const put = (state, text) => byId("order-area").querySelector("header").after(h("p", { class: "notice", "data-state": state, role: "status" }, text));
-    if (order === "waive" && !byId("until").value) { put("bad", "A waiver needs a time until which it holds."); byId("until").focus(); return; }
+    const put = (state, words) => byId("order-area").querySelector("header").after(h("p", { class: "notice", "data-state": state, role: "status" }, words));
+    const reason = byId("reason").value.trim();
+    if (!reason) { put("bad", "Every decision has a reason: write one."); byId("reason").focus(); return; }
     try {
-      await send("POST", `/api/v1/violations/${encodeURIComponent(violation)}/${order}`, { reason, version: now.version, ...(order === "waive" ? { until: new Date(byId("until").value).toISOString() } : {}) });
+      await request(path, { method: "POST", headers: { "Content-Type": "application/json", "If-Match": `"${version}"` }, body: JSON.stringify({ reason, ...more }) });
       byId("reason").value = "";
-      put("good", `${ORDERS.find(([name]) => name === order)[1]}: done.`);
+      put("good", `${text}: done.`);
       say("Done.");
     } catch (error) { put("bad", `${error.message}${error.hint ? `. ${error.hint}` : ""}`); }
     watcher.now();
-    past.now();
+    follows.now();
+  };
+  byId("order").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const order = event.submitter?.value, until = byId("until").value;
+    if (order === "waive" && !until) { byId("until").setAttribute("aria-invalid", "true"); byId("until").focus(); say("A waiver needs a time until which it holds."); return; }
+    byId("until").removeAttribute("aria-invalid");
+    decide(`/api/v1/violations/${encodeURIComponent(violation)}/${order}`, now.version, order === "waive" ? { until: new Date(until).toISOString() } : {}, ORDERS.find(([name]) => name === order)[1]);
   });
-  let seen = null;
-  const past = watch({
-    every: 10, area: byId("history-area"),
-    ask: () => sql("SELECT version, event_time, transition, status_before, status, actor, role, reason FROM violations WHERE violation = $1 ORDER BY version DESC LIMIT 200", [violation]),
-    failed: (error) => byId("history").replaceChildren(h("li", { class: "empty" }, error.message)),
+  const STEPS = { proposed: [["carry-out", "Carried out"], ["withdraw", "Withdraw"]], carried_out: [["sign-off", "Sign off"]] };
+  const follows = watch({
+    every: 15, area: byId("follows-area"),
+    ask: () => json(`/api/v1/orders?${new URLSearchParams({ violation, limit: 100 })}`),
+    failed: () => null,
     show: ({ rows }) => {
-      if (seen === JSON.stringify(rows)) return;
-      seen = JSON.stringify(rows);
-      byId("history").replaceChildren(...(rows.length ? rows.map((row) => h("li", {},
-        h("p", {}, tag(row.transition.replaceAll("_", " "), ""), ` version ${row.version} · `, h("time", { datetime: row.event_time, title: row.event_time }, day(row.event_time)), " · ", h("strong", {}, row.actor), row.role ? `, ${row.role}` : "", row.status_before ? ` · ${row.status_before.replaceAll("_", " ")} → ${row.status.replaceAll("_", " ")}` : ""),
-        row.reason ? h("p", { class: "said-why" }, row.reason) : "")) : [h("li", { class: "empty" }, "Its first transition is on its way into the tables.")]));
+      byId("follows-area").hidden = !rows.length;
+      fill(byId("follows"), [
+        { name: "Order", of: (row) => row.action === "cap" ? `cap to ${row.cap_kw} kW` : row.action },
+        { name: "For", of: (row) => row.subject },
+        { name: "State", of: (row) => tag(row.status.replaceAll("_", " "), row.status === "proposed" ? "warn" : "") },
+        { name: "By", of: (row) => row.actor },
+        { name: "Why", wrap: true, of: (row) => row.reason || DASH },
+        { name: "Since", of: (row) => ago(row.event_time) },
+        { name: "Next", of: (row) => h("span", { class: "row" }, (STEPS[row.status] || []).map(([step, text]) => h("button", { type: "button", class: "small", disabled: !operates, on: { click: () => decide(`/api/v1/orders/${encodeURIComponent(row.order)}/${step}`, row.version, {}, text) } }, text))) },
+      ], rows);
     },
   });
+}
+
+function past(rows) {
+  if (byId("history").dataset.rows === String(rows.length)) return;
+  byId("history").dataset.rows = String(rows.length);
+  byId("history").replaceChildren(...rows.map((row) => h("li", {},
+    h("p", {}, tag(row.transition.replaceAll("_", " "), ""), ` version ${row.version} · `, h("time", { datetime: row.event_time, title: row.event_time }, day(row.event_time)), " · ", h("strong", {}, row.actor), row.role ? `, ${row.role}` : "", row.status_before && row.status_before !== row.status ? ` · ${row.status_before.replaceAll("_", " ")} → ${row.status.replaceAll("_", " ")}` : ""),
+    row.reason ? h("p", { class: "said-why" }, row.reason) : "")));
 }

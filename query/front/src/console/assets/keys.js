@@ -38,7 +38,7 @@ function help() {
       h("h2", { id: "keys-title" }, "Keys"),
       h("table", {}, h("tbody", {},
         ...places().map((link) => line(["g", link.dataset.key], link.textContent)),
-        line(["j", "k"], "the next and the last row of a table; Enter opens it"),
+        line(["j", "k"], "the next row of a table and the one before; Enter opens it"),
         line(["/"], "the first field of the filter"),
         line(["?"], "this list"),
         line(["Esc"], "back"),

@@ -53,7 +53,7 @@ part(10, null, () => json("/api/v1/anomalies?open=true&limit=200"), ({ rows }) =
 // Where rules are not a kind of the registry, nothing watches any.
 const { kinds } = await json("/api/v1/registry/kinds").catch(() => ({ kinds: [] }));
 const watchesRules = kinds.some((kind) => kind.kind === "rules");
-part(15, null, async () => watchesRules ? (await json("/api/v1/violations?limit=500")).violations || [] : null, (all) => {
+part(15, null, async () => watchesRules ? (await json("/api/v1/violations?limit=1000")).rows : null, (all) => {
   const rows = (all || []).filter((row) => ["detected", "open", "acknowledged", "in_remediation"].includes(row.status));
   found.violations = rows.filter((row) => row.status !== "detected");
   const critical = found.violations.filter((row) => row.severity === "critical").length;

@@ -227,7 +227,7 @@ async function showForm(which) {
     });
     said("warn",
       h("p", {}, h("strong", {}, `${now.updated_by} saved version ${now.version} while you were writing. `), both.length ? "Look at both values, choose, and save again; yours stand in the form now." : "You changed other fields, so nothing is lost: save again."),
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Both versions" }, h("table", { id: "conflict" }, h("thead", {}, h("tr", {}, ["Field", "It was", "Theirs", "Yours", ""].map((text) => h("th", { scope: "col" }, text)))), h("tbody", {}, rows))));
+      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Both versions" }, h("table", { id: "conflict" }, h("thead", {}, h("tr", {}, ["Field", "It was", "Theirs", "Yours", "What stands"].map((text) => h("th", { scope: "col" }, text)))), h("tbody", {}, rows))));
     byId("form-said").scrollIntoView({ block: "nearest" });
     say("Somebody else changed it.");
   }
