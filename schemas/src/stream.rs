@@ -13,10 +13,13 @@ pub mod anomalies;
 pub mod bans;
 pub mod blocks;
 pub mod commands;
+pub mod curtailment;
+pub mod curtailment_events;
 pub mod energy;
 pub mod evidence;
 pub mod hashrate;
 pub mod instructions;
+pub mod notifications;
 pub mod orders;
 pub mod payments;
 pub mod payouts;
@@ -25,6 +28,8 @@ pub mod requests;
 pub mod sensors;
 pub mod sessions;
 pub mod shares;
+pub mod signals;
+pub mod site_commands;
 pub mod source_health;
 pub mod violations;
 pub mod windows;
@@ -162,6 +167,11 @@ pub const ALL: &[&dyn Stream] = &[
     &violations::Violations,
     &orders::OrderRows,
     &evidence::EvidenceRows,
+    &signals::Signals,
+    &curtailment::Curtailments,
+    &curtailment_events::CurtailmentEvents,
+    &site_commands::SiteCommands,
+    &notifications::Notifications,
 ];
 
 /// The stream of this name.
