@@ -93,6 +93,9 @@ fn rule_json(rule: &Rule) -> Value {
         Rule::ExactlyOne(names) => json!({"exactly_one": names}),
         Rule::AtLeastOne(names) => json!({"at_least_one": names}),
         Rule::Before(first, second) => json!({"before": [first, second]}),
+        Rule::NeededWhere(field, value, needed) => {
+            json!({"needed_where": {"field": field, "value": value, "needed": needed}})
+        }
     }
 }
 
