@@ -92,6 +92,12 @@ impl Rule {
         (self.since_us..self.until_us).contains(&at_us)
     }
 
+    /// Whether things of its kind have what it watches.
+    pub fn has_subjects(&self) -> bool {
+        let kinds = self.metric.subject_kinds();
+        kinds.contains(&self.subject_kind.as_str())
+    }
+
     /// Whether it is about this thing.
     pub fn is_about(&self, subject_kind: &str, subject: &str) -> bool {
         let is_subject = |wanted: &String| wanted == subject;

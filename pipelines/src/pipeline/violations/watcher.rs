@@ -102,6 +102,10 @@ impl RuleWatcher {
                 continue;
             }
             if let Some(rule) = Rule::parse(&id, &values, since_us) {
+                if !rule.has_subjects() {
+                    let (metric, kind) = (rule.metric.name(), &rule.subject_kind);
+                    tracing::warn!(rule = id, metric, kind, "a rule watches what nothing has");
+                }
                 let made_of = (values, since_us);
                 let rule = WatchedRule::new(rule, made_of, &state, after_us);
                 self.rules.insert(id, rule);
@@ -124,8 +128,7 @@ impl RuleWatcher {
                 after_us: span.after_us - metric.lateness_us(),
                 ..span
             };
-            let has_metric = metric.subject_kinds().contains(&rule.subject_kind.as_str());
-            let readings = match has_metric {
+            let readings = match rule.has_subjects() {
                 true => {
                     cache
                         .readings(metric, &self.tables, &selection, reach)
