@@ -201,12 +201,19 @@ def walk_mine(page, mine):
 
 def walk_keys(page, mine):
     """Everything without a pointer; and single letters can be switched off."""
-    page.goto(f"{mine.base}/mine")
-    expect(page.locator("#attention tbody a").nth(1)).to_be_visible()
-    page.keyboard.press("j")
-    page.keyboard.press("j")
-    page.keyboard.press("k")
-    assert page.evaluate("document.activeElement.closest('tr').rowIndex") == 1
+    page.goto(f"{mine.base}/registry/meters")
+    expect(page.locator("#list tbody a").first).to_be_visible()
+    for key, reached in (("j", "main"), ("j", "pool-meter"), ("k", "main")):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.textContent") == reached, key
+    # A row that comes, or changes, takes the focus from nobody.
+    site = "/api/v1/meters/main"
+    seen = asked_as(page, "GET", site)
+    given = {name: value for name, value in seen["body"].items() if name not in ("id", "version", "updated_at", "updated_by")}
+    assert asked_as(page, "PUT", site, given | {"accuracy_class": "0.5S"}, {"If-Match": seen["etag"]})["status"] == 200
+    page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
+    expect(page.locator("#list tbody tr").first).to_contain_text("0.5S")
+    assert page.evaluate("document.activeElement.textContent") == "main"
     page.keyboard.press("?")
     expect(page.locator("#keys-help")).to_be_visible()
     page.keyboard.press("Escape")

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::Method;
 use axum::routing::get;
 use headframe_schemas::column::{Kind, Limits};
-use headframe_schemas::resource::{self, Field, Format, Resource, Rule};
+use headframe_schemas::resource::{self, Field, Format, Resource};
 use serde_json::{Map, Value, json};
 
 use crate::access::Permission;
@@ -16,7 +16,7 @@ pub(crate) static ROUTE: Route = Route {
     path: "/api/v1/registry/kinds",
     permission: Permission::Read,
     doc: "The kinds of resources of the registry, with the type, unit, limits and meaning of each \
-          field and what must hold between fields: what forms are made from.",
+          field: what forms are made from.",
     schema: Schema::JSON,
     handler: Handler::Front(|| get(kinds)),
 };
@@ -28,14 +28,12 @@ async fn kinds() -> Json<Value> {
 
 fn kind_json(kind: &Resource) -> Value {
     let fields: Vec<Value> = kind.fields.iter().map(field_json).collect();
-    let rules: Vec<Value> = kind.rules.iter().map(rule_json).collect();
     json!({
         "kind": kind.name,
         "singular": kind.singular,
         "path": kind.path,
         "doc": kind.doc,
         "fields": fields,
-        "rules": rules,
     })
 }
 
@@ -88,17 +86,6 @@ fn type_name(field: &Field) -> &'static str {
     }
 }
 
-fn rule_json(rule: &Rule) -> Value {
-    match rule {
-        Rule::ExactlyOne(names) => json!({"exactly_one": names}),
-        Rule::AtLeastOne(names) => json!({"at_least_one": names}),
-        Rule::Before(first, second) => json!({"before": [first, second]}),
-        Rule::NeededWhere(field, value, needed) => {
-            json!({"needed_where": {"field": field, "value": value, "needed": needed}})
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,10 +117,5 @@ mod tests {
         assert_eq!(status["words"][0], "planned");
         let time = field("meters", "installed_at");
         assert_eq!((&time["type"], time.get("unit")), (&json!("time"), None));
-        let rules = &kinds.iter().find(|one| one["kind"] == "allocations");
-        assert_eq!(
-            rules.map(|kind| kind["rules"][2].clone()),
-            Some(json!({"before": ["valid_from", "valid_to"]}))
-        );
     }
 }

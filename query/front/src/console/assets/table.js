@@ -11,12 +11,17 @@ export function fill(table, columns, rows, { empty = "Nothing yet.", caption } =
   const body = rows.length
     ? rows.map(line)
     : [h("tr", {}, h("td", { class: "empty wrap", colspan: columns.length }, empty))];
+  const focused = table.contains(document.activeElement) ? nameOf(document.activeElement) : null;
   table.replaceChildren(
     caption ? h("caption", { class: "said" }, caption) : "",
     h("thead", {}, head),
     h("tbody", {}, body),
   );
+  // Whoever walks the rows by keyboard stays where he was.
+  if (focused) [...table.querySelectorAll("a[href], button")].find((one) => nameOf(one) === focused)?.focus({ preventScroll: true });
 }
+
+function nameOf(element) { return element.getAttribute("href") ?? element.textContent; }
 
 // The same for rows that change all the time: a row stays where it is by its `key`, and a cell is put anew only where
 // it shows something else, so that a button under a pointer or with the focus stays.
