@@ -15,6 +15,7 @@ mod endpoint;
 mod faults;
 mod live_site;
 mod random;
+mod relays;
 mod scenario;
 mod serve;
 mod site;
@@ -24,6 +25,7 @@ pub use answer::{Shown, Snapshot};
 pub use endpoint::{Endpoint, endpoints};
 pub use faults::{FaultKind, ScheduledFault};
 pub use live_site::ServedAnswer;
+pub use relays::Change;
 pub use scenario::{
     Api, Container, DeviceEntry, MachineGroup, Scenario, ScenarioError, SwitchAction, SwitchEvent,
     Weather,

@@ -23,7 +23,7 @@ mod exchange;
 mod health;
 mod http_json;
 mod iotawatt;
-mod json;
+pub mod json;
 mod limits;
 mod modbus;
 mod poller;
@@ -31,14 +31,21 @@ mod readings;
 mod roomalert;
 mod schedule;
 mod shelly;
+mod sink;
 mod tasmota;
 
+pub use asic::document as asic_document;
 pub use config::{SourceConfig, SourceError, SourcesConfig};
 pub use configured::{ConfiguredSource, faults};
-pub use exchange::Failure;
+pub use controlbyweb::values as controlbyweb_values;
+pub use credentials::{Credentials, read_secret};
+pub use exchange::{
+    Exchange, Failure, HttpAnswer, HttpRequest, Method, ModbusRequest, ModbusResponse,
+};
 pub use health::{Health, HealthLimits, Observation, State};
 pub use poller::Poller;
 pub use readings::{Measured, Reading, Readings, Row};
+pub use sink::ReadingSink;
 
 /// Every kind of source.
 pub const ALL: &[&dyn Source] = &[

@@ -38,6 +38,10 @@ pub struct Snapshot {
     pub uptime_s: u64,
     /// Whether it speaks Fahrenheit.
     pub is_fahrenheit: bool,
+    /// Its relays, in order: on or off.
+    pub relays: Vec<bool>,
+    /// Whether a machine was told to sleep.
+    pub is_asleep: bool,
 }
 
 impl Snapshot {

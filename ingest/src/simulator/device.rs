@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::answer::{Shown, Snapshot};
+use super::relays::Change;
 use super::scenario::{Api, Scenario};
 use super::site::{Machine, SiteState};
 
@@ -11,6 +12,7 @@ mod controlbyweb;
 mod http_json;
 mod iotawatt;
 mod iotawatt_query;
+mod luxos;
 mod modbus;
 mod roomalert;
 mod roomalert_flat;
@@ -48,6 +50,10 @@ pub trait DeviceKind: Sync {
     /// Its answer to a path or a command; none where it has none. For [`Wire::Modbus`] its
     /// registers from 0, two bytes each.
     fn answer(&self, snapshot: &Snapshot, request: &str) -> Option<Vec<u8>>;
+    /// What a request changes; its answer is made afterwards.
+    fn changes(&self, _request: &str) -> Vec<Change> {
+        Vec::new()
+    }
 }
 
 /// What a device speaks.
@@ -73,6 +79,8 @@ pub struct View<'a> {
     pub counter_wh: f64,
     /// The machine that it is.
     pub machine: Option<&'a Machine>,
+    /// Its relays, in order: on or off.
+    pub relays: Vec<bool>,
 }
 
 impl<'a> View<'a> {
@@ -83,6 +91,7 @@ impl<'a> View<'a> {
             power_w: state.power_of(scenario, &scenario.devices[index].measures),
             counter_wh: state.counters_wh[index],
             machine: None,
+            relays: state.relays.are_on(index),
         }
     }
 
@@ -94,6 +103,7 @@ impl<'a> View<'a> {
             power_w: machine.power_w,
             counter_wh: 0.0,
             machine: Some(machine),
+            relays: Vec::new(),
         }
     }
 }
@@ -108,8 +118,17 @@ pub fn of_api(api: Api) -> Option<&'static dyn DeviceKind> {
     match api {
         Api::Antminer => Some(&antminer::Antminer),
         Api::Whatsminer => Some(&whatsminer::Whatsminer),
+        Api::Luxos => Some(&luxos::Luxos),
         Api::None => None,
     }
+}
+
+/// The value of a key in the query of a path.
+fn query_value<'a>(request: &'a str, key: &str) -> Option<&'a str> {
+    let (_, query) = request.split_once('?')?;
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let found = pairs.into_iter().find(|(name, _)| *name == key);
+    found.map(|(_, value)| value)
 }
 
 /// A number as text, or this where there is none.

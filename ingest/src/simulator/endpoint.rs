@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::answer::Snapshot;
 use super::device::{self, DeviceKind, View, Wire};
 use super::faults::FaultKind;
-use super::scenario::{Scenario, ScenarioError};
+use super::scenario::{Scenario, ScenarioError, fan_number};
 use super::site::{Mode, SiteState};
 use crate::source::{ConfiguredSource, Query, Request, SourceConfig, SourcesConfig};
 
@@ -84,7 +84,40 @@ impl Endpoint {
             clock_s: (start_s + elapsed_s) as i64,
             uptime_s: uptime_s.max(0.0) as u64,
             is_fahrenheit: false,
+            is_asleep: view.machine.is_some_and(|machine| machine.is_asleep),
+            relays: view.relays,
         })
+    }
+
+    /// The `[[actuator]]` of the site controller that switches it at this address; none where it
+    /// obeys nothing. The page of a stock Antminer takes any password.
+    pub fn actuator(&self, scenario: &Scenario, address: &str) -> Option<Value> {
+        let (name, kind) = (&self.name, self.kind.source_kind());
+        match self.place {
+            Place::Machine(_) if self.kind.name() == "antminer" => Some(json!({"kind": "asic",
+                "name": name, "address": address, "firmware": "antminer",
+                "web_address": format!("http://{address}"), "user": "root",
+                "secret_env": "HEADFRAME_SIM_PASSWORD"})),
+            Place::Machine(_) => Some(json!({"kind": "asic", "name": name, "address": address,
+                "firmware": self.kind.name()})),
+            Place::Device(index) => {
+                let feeds = &scenario.devices[index].feeds;
+                let mut entry = json!({"kind": kind, "name": name, "address": address,
+                    "controls": controls(kind, feeds)});
+                if self.kind.name() == "shelly1" {
+                    entry["generation"] = 1.into();
+                }
+                (!feeds.is_empty()).then_some(entry)
+            }
+        }
+    }
+
+    /// Does what a request asks for.
+    pub fn obey(&self, scenario: &Scenario, state: &mut SiteState, request: &str) {
+        let (Place::Device(index) | Place::Machine(index)) = self.place;
+        for change in self.kind.changes(request) {
+            state.change(scenario, index, &change);
+        }
     }
 
     /// Its answers to the requests of a poll, as bytes.
@@ -137,10 +170,33 @@ impl Endpoint {
     }
 }
 
-/// The command in a request to a machine's API.
+/// The `controls` of a device with relays: what it feeds, each with its channel as the site
+/// controller counts it.
+fn controls(kind: &str, feeds: &[String]) -> Vec<Value> {
+    let first = usize::from(["tasmota", "controlbyweb"].contains(&kind));
+    let control = |(index, fed): (usize, &String)| {
+        let channel = (first + index).to_string();
+        match (fan_number(fed), fed.strip_suffix('*')) {
+            (Some(fan), _) => json!({"channel": channel, "fan": fan}),
+            (None, Some(many)) => {
+                json!({"channel": channel, "feeder": many.trim_end_matches('-')})
+            }
+            (None, None) => json!({"channel": channel, "machine": fed}),
+        }
+    };
+    feeds.iter().enumerate().map(control).collect()
+}
+
+/// The command in a request to a machine's API, and its parameter in a second line.
 pub fn command_of(request: &[u8]) -> Option<String> {
     let request: Value = serde_json::from_slice(request).ok()?;
-    Some(request.get("command")?.as_str()?.to_owned())
+    // Whatsminer's commands that change something say `cmd`.
+    let command = request.get("command").or(request.get("cmd"))?.as_str()?;
+    let parameter = request.get("parameter").and_then(Value::as_str);
+    Some(match parameter {
+        Some(parameter) => format!("{command}\n{parameter}"),
+        None => command.to_owned(),
+    })
 }
 
 /// An answer that breaks off and ends in rubbish.

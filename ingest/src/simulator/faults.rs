@@ -24,11 +24,17 @@ pub enum FaultKind {
     ClockOff,
     /// It takes connections and closes them.
     Dead,
+    /// It answers after two and a half seconds.
+    Sluggish,
+    /// It says yes to commands and does nothing.
+    Ignoring,
+    /// It says no to commands.
+    Refusing,
 }
 
 impl FaultKind {
     /// Every fault.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Frozen,
         Self::Fahrenheit,
         Self::Malformed,
@@ -38,6 +44,9 @@ impl FaultKind {
         Self::Missing,
         Self::ClockOff,
         Self::Dead,
+        Self::Sluggish,
+        Self::Ignoring,
+        Self::Refusing,
     ];
 }
 

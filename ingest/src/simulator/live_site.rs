@@ -75,12 +75,36 @@ impl LiveSite {
         }
     }
 
-    /// What a device shows now; nothing when it is cut from power.
-    pub fn snapshot(&mut self, endpoint: &Endpoint) -> Option<Snapshot> {
+    fn advance(&mut self) -> f64 {
         let elapsed_s = self.elapsed_s();
         while self.state.elapsed_s + self.scenario.step_s <= elapsed_s {
             self.state.advance(&self.scenario, self.scenario.step_s);
         }
+        elapsed_s
+    }
+
+    /// The site now.
+    pub fn state(&mut self) -> &SiteState {
+        self.advance();
+        &self.state
+    }
+
+    /// A device or machine does what a request asks for, unless its fault is not to.
+    pub fn obey(&mut self, endpoint: &Endpoint, request: &str) {
+        self.advance();
+        let fault = self.fault(&endpoint.name);
+        let obeys = !matches!(
+            fault,
+            Some(FaultKind::Ignoring | FaultKind::Refusing | FaultKind::Error500)
+        );
+        if obeys {
+            endpoint.obey(&self.scenario, &mut self.state, request);
+        }
+    }
+
+    /// What a device shows now; nothing when it is cut from power.
+    pub fn snapshot(&mut self, endpoint: &Endpoint) -> Option<Snapshot> {
+        let elapsed_s = self.advance();
         let start_s = self.scenario.start_s as f64;
         let now = endpoint.snapshot(&self.scenario, &self.state, start_s, elapsed_s)?;
         let fault = self.fault(&endpoint.name);

@@ -135,6 +135,8 @@ pub enum Api {
     Antminer,
     /// Whatsminer: MH/s and watts.
     Whatsminer,
+    /// LuxOS: GH/s, watts, and commands behind a session.
+    Luxos,
     /// None that answers: the machine is seen by its meter only.
     None,
 }
@@ -193,10 +195,21 @@ pub struct DeviceEntry {
     /// the container.
     #[serde(default = "whole_site")]
     pub measures: String,
+    /// What each of its relays feeds, in order: a machine by its name, machines by the beginning
+    /// of their names and `*`, or a fan as `fan-1`. Where any relay feeds a fan, fans run as their
+    /// relays say and not by temperature.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub feeds: Vec<String>,
 }
 
 fn whole_site() -> String {
     "site".to_owned()
+}
+
+/// The number of a fan, of `fan-1` and so on.
+pub fn fan_number(fed: &str) -> Option<u32> {
+    let number = fed.strip_prefix("fan-")?.parse().ok()?;
+    (number > 0).then_some(number)
 }
 
 /// What the operator does.
@@ -273,6 +286,15 @@ impl Scenario {
         for name in machines.chain(devices) {
             if !names.insert(name.clone()) {
                 return wrong(format!("the name {name:?} is there twice"));
+            }
+        }
+        for device in &self.devices {
+            for fed in &device.feeds {
+                let is_fan = fan_number(fed).is_some_and(|fan| fan <= self.container.fans);
+                if !is_fan && !self.machine_names().any(|(name, _)| picks(fed, &name)) {
+                    let name = &device.name;
+                    return wrong(format!("{name} feeds {fed:?}, which is not there"));
+                }
             }
         }
         let used = self.faults.iter().map(|fault| ("faults", &fault.device));

@@ -13,6 +13,7 @@ use super::endpoint::{Endpoint, endpoints};
 use super::faults::FaultKind;
 use super::live_site::{LiveSite, ServedAnswer};
 use super::scenario::{Scenario, ScenarioError};
+use super::site::SiteState;
 use crate::source::SourceConfig;
 
 mod modbus;
@@ -20,6 +21,8 @@ mod text;
 
 /// How long a slow device takes.
 const SLOW: Duration = Duration::from_secs(30);
+/// How long a sluggish one takes.
+const SLUGGISH: Duration = Duration::from_millis(2_500);
 
 /// A device that is served.
 #[derive(Clone)]
@@ -45,6 +48,10 @@ impl ServedDevice {
                 tokio::time::sleep(SLOW).await;
                 true
             }
+            Some(FaultKind::Sluggish) => {
+                tokio::time::sleep(SLUGGISH).await;
+                true
+            }
             _ => true,
         }
     }
@@ -54,6 +61,7 @@ impl ServedDevice {
 pub struct Simulator {
     site: Arc<Mutex<LiveSite>>,
     sources: Vec<SourceConfig>,
+    actuators: Vec<serde_json::Value>,
     tasks: JoinSet<()>,
 }
 
@@ -63,7 +71,8 @@ impl Simulator {
     pub async fn start(scenario: Scenario, speed: f64) -> Result<Self, ScenarioError> {
         let endpoints = endpoints(&scenario)?;
         let site = Arc::new(Mutex::new(LiveSite::new(scenario.clone(), speed)));
-        let (mut sources, mut tasks) = (Vec::new(), JoinSet::new());
+        let (mut sources, mut actuators) = (Vec::new(), Vec::new());
+        let mut tasks = JoinSet::new();
         for endpoint in endpoints {
             let device = ServedDevice {
                 endpoint: endpoint.clone(),
@@ -74,10 +83,12 @@ impl Simulator {
                 ScenarioError(format!("cannot listen for {name}: {error}"))
             })?;
             sources.extend(endpoint.source(&scenario, &address));
+            actuators.extend(endpoint.actuator(&scenario, &address));
         }
         Ok(Self {
             site,
             sources,
+            actuators,
             tasks,
         })
     }
@@ -87,12 +98,23 @@ impl Simulator {
         &self.sources
     }
 
+    /// The `[[actuator]]` entries of the site controller that switch its machines and relays.
+    pub fn actuators(&self) -> &[serde_json::Value] {
+        &self.actuators
+    }
+
     /// Sets the fault of a device, or none, from now on.
     pub fn set_fault(&self, device: &str, fault: Option<FaultKind>) {
         self.site
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .set_fault(device, fault);
+    }
+
+    /// The site now.
+    pub fn state(&self) -> SiteState {
+        let mut site = self.site.lock().unwrap_or_else(PoisonError::into_inner);
+        site.state().clone()
     }
 
     /// What devices answered since this was called last.

@@ -8,6 +8,7 @@
 
 use super::faults::picks;
 use super::random::Random;
+use super::relays::{Change, Relays};
 use super::scenario::{MachineGroup, Scenario, SwitchAction};
 
 /// The share of its power that a machine draws while it starts.
@@ -53,6 +54,10 @@ pub struct Machine {
     pub chip_c: f64,
     /// Since it was started.
     pub uptime_s: f64,
+    /// Whether it was told to sleep, which it remembers without power.
+    pub is_asleep: bool,
+    /// Whether the relays before it are on.
+    pub is_fed: bool,
 }
 
 /// A site at a moment.
@@ -74,6 +79,8 @@ pub struct SiteState {
     pub machines: Vec<Machine>,
     /// What each device of the scenario has counted, in watt-hours.
     pub counters_wh: Vec<f64>,
+    /// The relays of each device of the scenario.
+    pub relays: Relays,
     random: Random,
 }
 
@@ -92,6 +99,8 @@ impl SiteState {
                 power_w: 0.0,
                 chip_c: scenario.container.initial_c,
                 uptime_s: 0.0,
+                is_asleep: false,
+                is_fed: true,
             }
         });
         Self {
@@ -103,6 +112,7 @@ impl SiteState {
             fans_on: 0,
             voltage_v: 240.0,
             counters_wh: vec![0.0; scenario.devices.len()],
+            relays: Relays::new(scenario),
             random,
         }
     }
@@ -144,6 +154,8 @@ impl SiteState {
                 }
             }
         }
+        self.relays.advance(self.elapsed_s);
+        self.feed(scenario);
         let (inside_c, trip_c) = (self.inside_c, scenario.container.trip_c);
         for (machine, group) in self.machines.iter_mut().zip(scenario.machine_groups()) {
             machine.step(group, inside_c, trip_c, dt_s, &mut self.random);
@@ -152,6 +164,47 @@ impl SiteState {
         for (index, device) in scenario.devices.iter().enumerate() {
             let power = self.power_of(scenario, &device.measures);
             self.counters_wh[index] += power * dt_s / 3_600.0;
+        }
+    }
+
+    /// A device or machine is told something; `index` is its place among the scenario's devices or
+    /// machines.
+    pub fn change(&mut self, scenario: &Scenario, index: usize, change: &Change) {
+        match change {
+            Change::Sleep | Change::Wake => {
+                let groups = scenario.machine_groups();
+                let mut machines = self.machines.iter_mut().zip(groups);
+                if let Some((machine, group)) = machines.nth(index) {
+                    machine.is_asleep = *change == Change::Sleep;
+                    let action = match machine.is_asleep {
+                        true => SwitchAction::Standby,
+                        false => SwitchAction::Start,
+                    };
+                    // One without power only remembers it.
+                    if machine.is_fed {
+                        machine.switch(group, action);
+                    }
+                }
+            }
+            _ => {
+                self.relays.change(index, change, self.elapsed_s);
+                self.feed(scenario);
+            }
+        }
+    }
+
+    /// Cuts and starts machines as the relays before them say.
+    fn feed(&mut self, scenario: &Scenario) {
+        for (machine, group) in self.machines.iter_mut().zip(scenario.machine_groups()) {
+            let is_fed = self.relays.feed(scenario, &machine.name);
+            if is_fed != machine.is_fed {
+                machine.is_fed = is_fed;
+                machine.mode = match (is_fed, machine.is_asleep) {
+                    (false, _) => Mode::Off,
+                    (true, true) => Mode::Standby,
+                    (true, false) => Mode::Booting(group.boot_s),
+                };
+            }
         }
     }
 
@@ -171,7 +224,8 @@ impl SiteState {
         let container = &scenario.container;
         let above = (self.inside_c - container.setpoint_c) / BAND_C;
         let fans = (above * f64::from(container.fans)).ceil();
-        self.fans_on = fans.clamp(0.0, f64::from(container.fans)) as u32;
+        let by_temperature = fans.clamp(0.0, f64::from(container.fans)) as u32;
+        self.fans_on = self.relays.fans_on(scenario).unwrap_or(by_temperature);
         let heat_w: f64 = self.machines.iter().map(|machine| machine.power_w).sum();
         let loss_w_k = container.walls_w_k + f64::from(self.fans_on) * container.fan_w_k;
         let steady_c = self.outside_c + heat_w / loss_w_k;

@@ -18,6 +18,8 @@ use super::{AddressForm, Device, Keys, Readings, Request, Source, json, parse_ke
 
 mod repair;
 
+pub use repair::document;
+
 /// Chains and fans that a machine may have.
 const MOST_PARTS: usize = 16;
 /// The hashrate of the last seconds, else of the longest time there is, with the factor to H/s.

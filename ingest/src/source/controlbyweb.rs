@@ -60,8 +60,7 @@ impl Device for ControlByWebDevice {
 
     fn read(&self, answers: &[Option<Bytes>]) -> Result<Readings, String> {
         let answer = answers.first().and_then(Option::as_ref);
-        let body = body(answer.ok_or("there is no answer to read")?)?;
-        let values = values(body)?;
+        let values = values(answer.ok_or("there is no answer to read")?)?;
         let is_fahrenheit = values
             .iter()
             .any(|(name, value)| name == "units" && value.eq_ignore_ascii_case("f"));
@@ -91,8 +90,10 @@ fn body(answer: &Bytes) -> Result<&str, String> {
     body.ok_or_else(|| "the answer ends in its headers".to_owned())
 }
 
-/// Names and texts of the elements in `<datavalues>`.
-fn values(body: &str) -> Result<Vec<(String, String)>, String> {
+/// Names, in lower case, and texts of the elements in `<datavalues>` of an answer with or without
+/// HTTP headers.
+pub fn values(answer: &Bytes) -> Result<Vec<(String, String)>, String> {
+    let body = body(answer)?;
     let broken = |error: quick_xml::Error| format!("the answer is not XML: {error}");
     let mut reader = Reader::from_str(body);
     let mut values: Vec<(String, String)> = Vec::new();

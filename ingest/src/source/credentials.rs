@@ -40,34 +40,45 @@ impl std::fmt::Debug for Credentials {
 impl Credentials {
     /// Reads them. The error names the key and says what to do.
     pub fn load(config: &SourceConfig) -> Result<Self, String> {
-        let secret = match (&config.secret_env, &config.secret_file) {
-            (Some(_), Some(_)) => {
-                return Err("secret_env and secret_file are both set; keep one".to_owned());
-            }
-            (Some(name), None) => Some(
-                std::env::var(name)
-                    .map_err(|_| format!("secret_env names {name}, which is not set"))?,
-            ),
-            (None, Some(path)) => Some(read_file(path)?),
-            (None, None) => None,
-        };
-        match (&config.user, secret) {
+        let secret = read_secret(config.secret_env.as_deref(), config.secret_file.as_deref())?;
+        let scheme = config.token_scheme.as_deref();
+        Self::new(config.user.as_deref(), secret, scheme)
+    }
+
+    /// From a user and a password, or from a token and the word before it (`Bearer` when left out).
+    pub fn new(
+        user: Option<&str>,
+        secret: Option<String>,
+        token_scheme: Option<&str>,
+    ) -> Result<Self, String> {
+        match (user, secret) {
             (None, None) => Ok(Self::None),
             (Some(_), None) => {
                 Err("user is set without secret_file or secret_env; name the password".to_owned())
             }
             (Some(user), Some(password)) => Ok(Self::Basic {
-                user: user.clone(),
+                user: user.to_owned(),
                 password,
             }),
             (None, Some(token)) => Ok(Self::Token {
-                scheme: config
-                    .token_scheme
-                    .clone()
-                    .unwrap_or_else(|| "Bearer".to_owned()),
+                scheme: token_scheme.unwrap_or("Bearer").to_owned(),
                 token,
             }),
         }
+    }
+}
+
+/// The secret that stands in a variable of the environment or in the first line of a file of mode
+/// 0600 or less; none when neither is named. The error names the key and never the secret.
+pub fn read_secret(env: Option<&str>, file: Option<&Path>) -> Result<Option<String>, String> {
+    match (env, file) {
+        (Some(_), Some(_)) => Err("secret_env and secret_file are both set; keep one".to_owned()),
+        (Some(name), None) => match std::env::var(name) {
+            Ok(secret) if !secret.is_empty() => Ok(Some(secret)),
+            _ => Err(format!("secret_env names {name}, which is not set")),
+        },
+        (None, Some(path)) => Ok(Some(read_file(path)?)),
+        (None, None) => Ok(None),
     }
 }
 

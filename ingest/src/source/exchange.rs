@@ -1,15 +1,23 @@
 //! Asks a device over HTTP, TCP or Modbus: bounded in bytes here, and in time by the caller.
+//!
+//! Polling goes through [`Exchange::ask`]. What writes to devices, as the site controller does,
+//! uses the single requests: [`Exchange::http`], [`Exchange::send`], [`Exchange::plain_get`] and
+//! [`Exchange::modbus`].
 
 use std::error::Error as _;
 use std::time::Duration;
+
+pub use reqwest::Method;
+use reqwest::header::HeaderMap;
+pub use tokio_modbus::{Request as ModbusRequest, Response as ModbusResponse};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_modbus::Slave;
 use tokio_modbus::client::{Client, tcp};
-use tokio_modbus::{Request as ModbusRequest, Response, Slave};
 
 use super::config::Target;
 use super::configured::ConfiguredSource;
@@ -121,29 +129,124 @@ impl Exchange {
         base: &url::Url,
         path: &str,
     ) -> Result<Bytes, Failure> {
-        let most = source.config.max_body_bytes;
-        let url = format!("{}{path}", base.as_str().trim_end_matches('/'));
-        let mut request = self.http.get(url);
-        request = match &source.credentials {
-            Credentials::None => request,
-            Credentials::Basic { user, password } => request.basic_auth(user, Some(password)),
+        let answer = self.http(HttpRequest {
+            credentials: &source.credentials,
+            most: source.config.max_body_bytes,
+            ..HttpRequest::get(format!("{}{path}", base.as_str().trim_end_matches('/')))
+        });
+        let answer = answer.await?;
+        match (200..300).contains(&answer.status) {
+            true => Ok(answer.body),
+            false => Err(Failure::Status(answer.status)),
+        }
+    }
+
+    /// One HTTP request; an answer of any status is one. No redirection is followed.
+    pub async fn http(&self, request: HttpRequest<'_>) -> Result<HttpAnswer, Failure> {
+        let mut builder = self.http.request(request.method, &request.url);
+        builder = match request.credentials {
+            Credentials::None => builder,
+            Credentials::Basic { user, password } => builder.basic_auth(user, Some(password)),
             Credentials::Token { scheme, token } => {
-                request.header("Authorization", format!("{scheme} {token}"))
+                builder.header("Authorization", format!("{scheme} {token}"))
             }
         };
-        let mut answer = request.send().await.map_err(|error| http_failure(&error))?;
-        if !answer.status().is_success() {
-            return Err(Failure::Status(answer.status().as_u16()));
+        for (name, value) in request.headers {
+            builder = builder.header(*name, value);
         }
+        if let Some(body) = request.body {
+            builder = builder.body(body);
+        }
+        let mut answer = builder.send().await.map_err(|error| http_failure(&error))?;
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| http_failure(&error))? {
-            if body.len() + chunk.len() > most {
-                return Err(Failure::TooLong(most));
+            if body.len() + chunk.len() > request.most {
+                return Err(Failure::TooLong(request.most));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body.freeze())
+        Ok(HttpAnswer {
+            status: answer.status().as_u16(),
+            headers: std::mem::take(answer.headers_mut()),
+            body: body.freeze(),
+        })
     }
+
+    /// Sends bytes to `host:port` and takes what comes until the end, or until a chunk with the
+    /// byte `end`.
+    pub async fn send(
+        &self,
+        host: &str,
+        bytes: &[u8],
+        most: usize,
+        end: Option<u8>,
+    ) -> Result<Bytes, Failure> {
+        send(host, bytes, most, end).await
+    }
+
+    /// An HTTP GET of a device that may answer without headers: all that comes until the end.
+    pub async fn plain_get(
+        &self,
+        host: &str,
+        path: &str,
+        credentials: &Credentials,
+        most: usize,
+    ) -> Result<Bytes, Failure> {
+        let request = plain_get(host, path, credentials);
+        send(host, request.as_bytes(), most, None).await
+    }
+
+    /// One Modbus request to the unit behind `host:port`.
+    pub async fn modbus(
+        &self,
+        host: &str,
+        unit: u8,
+        request: ModbusRequest<'static>,
+    ) -> Result<ModbusResponse, Failure> {
+        modbus(host, unit, request).await
+    }
+}
+
+/// One HTTP request.
+#[derive(Debug)]
+pub struct HttpRequest<'a> {
+    /// GET, POST and so on.
+    pub method: Method,
+    /// The whole address.
+    pub url: String,
+    /// How it proves who asks.
+    pub credentials: &'a Credentials,
+    /// Headers beside that.
+    pub headers: &'a [(&'static str, String)],
+    /// The body, if there is one.
+    pub body: Option<Bytes>,
+    /// Bytes that the answer may have.
+    pub most: usize,
+}
+
+impl HttpRequest<'_> {
+    /// A GET without anything else, whose answer may have 256 KiB.
+    pub fn get(url: String) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            credentials: &Credentials::None,
+            headers: &[],
+            body: None,
+            most: 256 * 1024,
+        }
+    }
+}
+
+/// The answer to it.
+#[derive(Debug, Clone)]
+pub struct HttpAnswer {
+    /// 200 and so on.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, bounded.
+    pub body: Bytes,
 }
 
 /// The innermost reason; the outer ones repeat the address.
@@ -209,25 +312,36 @@ async fn registers(
     address: u16,
     count: u16,
 ) -> Result<Bytes, Failure> {
-    let stream = TcpStream::connect(host)
-        .await
-        .map_err(|error| unreachable(&error))?;
-    let mut device = tcp::attach_slave(stream, Slave(unit));
-    // Not by the library's methods for it: in a debug build they panic at an answer of another
-    // length, which the parser refuses.
     let request = match input {
         true => ModbusRequest::ReadInputRegisters(address, count),
         false => ModbusRequest::ReadHoldingRegisters(address, count),
     };
-    match device.call(request).await {
-        Ok(Ok(Response::ReadInputRegisters(words) | Response::ReadHoldingRegisters(words))) => {
+    match modbus(host, unit, request).await? {
+        ModbusResponse::ReadInputRegisters(words) | ModbusResponse::ReadHoldingRegisters(words) => {
             Ok(words.into_iter().flat_map(u16::to_be_bytes).collect())
         }
-        Ok(Ok(_)) => Err(Failure::Malformed(
+        _ => Err(Failure::Malformed(
             "the answer is of another function than was asked for".to_owned(),
         )),
+    }
+}
+
+/// Calls a unit. Not by the library's methods for single functions: in a debug build they panic at
+/// an answer of another length, which the caller refuses.
+async fn modbus(
+    host: &str,
+    unit: u8,
+    request: ModbusRequest<'static>,
+) -> Result<ModbusResponse, Failure> {
+    let stream = TcpStream::connect(host)
+        .await
+        .map_err(|error| unreachable(&error))?;
+    let mut device = tcp::attach_slave(stream, Slave(unit));
+    let shown = format!("{request:?}");
+    match device.call(request).await {
+        Ok(Ok(response)) => Ok(response),
         Ok(Err(exception)) => Err(Failure::Refused(format!(
-            "the device refuses to read {count} registers from {address}: {exception}"
+            "the device refuses {shown}: {exception}"
         ))),
         Err(tokio_modbus::Error::Transport(error)) => Err(unreachable(&error)),
         Err(tokio_modbus::Error::Protocol(error)) => Err(Failure::Malformed(format!(

@@ -1,8 +1,8 @@
-//! Polls every device, each at its own pace, and stores what it finds.
+//! Polls every device, each at its own pace, and hands on what it finds.
 //!
 //! One task a device, which has at most one request under way and holds the rows of at most one
-//! poll. Connections are bounded over all devices. A reading counts when JetStream holds its row:
-//! while JetStream is away, devices wait with theirs and are not asked for more.
+//! poll. Connections are bounded over all devices. A reading counts when its sink holds it. Where
+//! that is JetStream and it is away, devices wait with theirs and are not asked for more.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,31 +18,31 @@ use super::config::{SourceConfig, SourceError, SourcesConfig};
 use super::configured::ConfiguredSource;
 use super::exchange::{Exchange, Failure};
 use super::health::{Health, Observation, State};
-use super::readings::{Readings, Row};
+use super::readings::Readings;
 use super::schedule::phase_of;
-use crate::publish::Publisher;
+use super::sink::ReadingSink;
 
 /// Why a poll failed that should not have.
 const DEFECT: &str = "its answer brought a defect of Headframe to light; please report it";
 
 /// Polls devices until it is stopped.
-pub struct Poller {
-    publisher: Publisher,
+pub struct Poller<S> {
+    sink: S,
     exchange: Exchange,
     connections: Arc<Semaphore>,
     sources: Vec<ConfiguredSource>,
 }
 
-impl std::fmt::Debug for Poller {
+impl<S> std::fmt::Debug for Poller<S> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Poller of {} sources", self.sources.len())
     }
 }
 
-impl Poller {
+impl<S: ReadingSink> Poller<S> {
     /// Reads secrets and keys of every device.
     pub fn new(
-        publisher: Publisher,
+        sink: S,
         config: &SourcesConfig,
         sources: &[SourceConfig],
     ) -> Result<Self, SourceError> {
@@ -54,7 +54,7 @@ impl Poller {
             .iter()
             .map(|source| ConfiguredSource::new(source.clone(), config));
         Ok(Self {
-            publisher,
+            sink,
             exchange,
             connections: Arc::new(Semaphore::new(config.max_connections)),
             sources: sources.collect::<Result<_, _>>()?,
@@ -71,7 +71,7 @@ impl Poller {
             let polled = PolledDevice {
                 health: Health::new(source.health_limits, now_us()),
                 source,
-                publisher: self.publisher.clone(),
+                sink: self.sink.clone(),
                 exchange: self.exchange.clone(),
                 connections: self.connections.clone(),
                 progress: None,
@@ -94,9 +94,9 @@ impl Poller {
 }
 
 /// One device under way.
-struct PolledDevice {
+struct PolledDevice<S> {
     source: ConfiguredSource,
-    publisher: Publisher,
+    sink: S,
     exchange: Exchange,
     connections: Arc<Semaphore>,
     health: Health,
@@ -106,7 +106,7 @@ struct PolledDevice {
     is_counted: bool,
 }
 
-impl PolledDevice {
+impl<S: ReadingSink> PolledDevice<S> {
     async fn run(mut self) {
         let start = Instant::now();
         let config = &self.source.config;
@@ -176,8 +176,8 @@ impl PolledDevice {
             self.count("repeated", 1);
             return Observation::Repeated;
         }
-        let rows = readings.rows(&self.source.config, at_us);
-        let unconfirmed = self.publish(rows).await;
+        let config = &self.source.config;
+        let unconfirmed = self.sink.take_readings(config, &readings, at_us).await;
         let stored = (readings.values.len() as u64).saturating_sub(unconfirmed.len() as u64);
         self.count("stored", stored);
         self.count("missing", readings.missing);
@@ -202,16 +202,6 @@ impl PolledDevice {
             remark,
             clock_offset_s,
         }
-    }
-
-    /// The errors of the rows that JetStream did not confirm.
-    async fn publish(&self, rows: Vec<Row>) -> Vec<String> {
-        let sends = rows
-            .into_iter()
-            .map(|row| async move { self.publisher.line(row.stream, &row.key, row.line).await });
-        let receipts = futures::future::join_all(sends).await;
-        let errors = receipts.into_iter().filter_map(Result::err);
-        errors.map(|error| error.to_string()).collect()
     }
 
     fn count(&self, result: &'static str, more: u64) {
@@ -244,8 +234,8 @@ impl PolledDevice {
                 "a source is not fresh"
             );
         }
-        if let Err(error) = self.publisher.record(&row).await {
-            tracing::debug!(source = row.source, %error, "health was not confirmed");
+        if let Err(error) = self.sink.take_health(&row).await {
+            tracing::debug!(source = row.source, error, "health was not confirmed");
         }
     }
 }

@@ -30,11 +30,11 @@ pub const DEVICES: &[&str] = &[
     "http_json",
 ];
 /// Those that are machines.
-const MACHINES: [&str; 2] = ["antminer", "whatsminer"];
+const MACHINES: [&str; 3] = ["antminer", "whatsminer", "luxos"];
 /// Kinds whose answers have nothing that moves on by itself.
 const TIMELESS: [&str; 3] = ["roomalert_flat", "shelly2", "modbus"];
 /// Kinds that say the time.
-const CLOCKS: [&str; 4] = ["shelly1", "controlbyweb", "antminer", "whatsminer"];
+const CLOCKS: [&str; 5] = ["shelly1", "controlbyweb", "antminer", "whatsminer", "luxos"];
 
 /// A site with this many devices and machines of every kind, named `kind-number`.
 pub fn scenario(each: usize) -> Scenario {
@@ -140,12 +140,18 @@ async fn wait_for_states(
 /// The states in which a device of this kind with this fault may end.
 fn states_of(kind: &str, fault: FaultKind) -> &'static [&'static str] {
     match fault {
-        FaultKind::Malformed | FaultKind::Error500 | FaultKind::Slow | FaultKind::Dead => {
-            &["failed"]
-        }
+        FaultKind::Malformed
+        | FaultKind::Error500
+        | FaultKind::Slow
+        | FaultKind::Sluggish
+        | FaultKind::Dead => &["failed"],
         FaultKind::Frozen if !TIMELESS.contains(&kind) => &["stale"],
         FaultKind::Lying | FaultKind::Missing => &["stale"],
-        FaultKind::Frozen | FaultKind::Fahrenheit | FaultKind::ClockOff => &["fresh"],
+        FaultKind::Frozen
+        | FaultKind::Fahrenheit
+        | FaultKind::ClockOff
+        | FaultKind::Ignoring
+        | FaultKind::Refusing => &["fresh"],
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{DeviceKind, View, Wire, text};
 use crate::simulator::answer::{Shown, Snapshot};
+use crate::simulator::relays::Change;
 
 pub struct Antminer;
 
@@ -72,8 +73,30 @@ impl DeviceKind for Antminer {
                     fan("fan-2"),
                 )
             }
+            "/cgi-bin/get_miner_conf.cgi" => {
+                let mode = u8::from(snapshot.is_asleep);
+                let url = "stratum+tcp://127.0.0.1:3333";
+                let pools = json!([{"url": url, "user": "sim", "pass": "x"}]);
+                json!({"pools": pools, "bitmain-fan-ctrl": false, "bitmain-fan-pwm": "100",
+                    "bitmain-work-mode": mode.to_string(), "bitmain-freq-level": "100"})
+                .to_string()
+            }
+            request if request.starts_with("/cgi-bin/set_miner_conf.cgi\n") => {
+                json!({"stats": "success", "code": "M000", "msg": "OK!"}).to_string()
+            }
             _ => return None,
         };
         Some(document.into_bytes())
+    }
+    fn changes(&self, request: &str) -> Vec<Change> {
+        let Some(body) = request.strip_prefix("/cgi-bin/set_miner_conf.cgi\n") else {
+            return Vec::new();
+        };
+        let conf: Value = serde_json::from_str(body).unwrap_or_default();
+        match conf.get("miner-mode").and_then(Value::as_i64) {
+            Some(1) => vec![Change::Sleep],
+            Some(0) => vec![Change::Wake],
+            _ => Vec::new(),
+        }
     }
 }

@@ -4,6 +4,13 @@ use serde_json::{Value, json};
 
 use super::{DeviceKind, View, Wire, fahrenheit, text};
 use crate::simulator::answer::{Shown, Snapshot};
+use crate::simulator::relays::Change;
+
+/// As many as the largest has.
+const RELAYS: [&str; 10] = [
+    "relay1", "relay2", "relay3", "relay4", "relay5", "relay6", "relay7", "relay8", "relay9",
+    "relay10",
+];
 
 pub struct ControlByWeb;
 
@@ -21,14 +28,20 @@ impl DeviceKind for ControlByWeb {
         Wire::PlainHttp
     }
     fn shown(&self, view: &View<'_>) -> Vec<Shown> {
-        let running = |fan: u32| f64::from(u8::from(view.state.fans_on >= fan));
-        vec![
-            Shown::new("relay1", "relay_state", running(1), 0),
-            Shown::new("relay2", "relay_state", running(2), 0),
+        // One that feeds nothing shows which fans run.
+        let relays = match view.relays.is_empty() {
+            true => vec![view.state.fans_on >= 1, view.state.fans_on >= 2],
+            false => view.relays.clone(),
+        };
+        let relays = RELAYS.iter().zip(relays);
+        let state = |is_on: bool| f64::from(u8::from(is_on));
+        let relays = relays.map(|(name, is_on)| Shown::new(name, "relay_state", state(is_on), 0));
+        let others = [
             Shown::new("input1", "input_state", 1.0, 0),
             Shown::new("sensor1", "temperature_c", view.state.inside_c, 1),
             Shown::new("sensor2", "humidity_pct", view.state.humidity_pct, 1),
-        ]
+        ];
+        relays.chain(others).collect()
     }
     fn answer(&self, snapshot: &Snapshot, request: &str) -> Option<Vec<u8>> {
         let celsius = snapshot.value("sensor1", "temperature_c");
@@ -38,17 +51,40 @@ impl DeviceKind for ControlByWeb {
         };
         let humidity = snapshot.value("sensor2", "humidity_pct");
         let state = |part: &str, quantity: &str| text(snapshot.value(part, quantity), "");
+        let relays = RELAYS.iter().take(snapshot.relays.len().max(2));
+        let relays: String = relays
+            .map(|name| format!("<{name}state>{}</{name}state>", state(name, "relay_state")))
+            .collect();
         let document = format!(
-            "<?xml version=\"1.0\"?><datavalues><relay1state>{}</relay1state><relay2state>{}\
-             </relay2state><input1state>{}</input1state><units>{unit}</units><sensor1temp>{}\
+            "<?xml version=\"1.0\"?><datavalues>{relays}<input1state>{}</input1state><units>{unit}</units><sensor1temp>{}\
              </sensor1temp><sensor2temp>{}</sensor2temp><extvar1/><time>{}</time></datavalues>",
-            state("relay1", "relay_state"),
-            state("relay2", "relay_state"),
             state("input1", "input_state"),
             text(temperature, "x.x"),
             humidity.map_or("x.x".to_owned(), |humidity| format!("H{humidity}")),
             snapshot.clock_s,
         );
-        (request == "/state.xml").then(|| document.into_bytes())
+        let is_state = request == "/state.xml" || request.starts_with("/state.xml?");
+        is_state.then(|| document.into_bytes())
+    }
+    fn changes(&self, request: &str) -> Vec<Change> {
+        let Some((_, query)) = request.split_once('?') else {
+            return Vec::new();
+        };
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let change = |(key, value): (&str, &str)| {
+            let key = key.to_ascii_lowercase();
+            let number = key.strip_prefix("relay")?.strip_suffix("state")?;
+            let number: usize = number.parse().ok()?;
+            let pulse = super::query_value(request, &format!("pulseTime{number}"));
+            Some(Change::Relay {
+                channel: number.checked_sub(1)?,
+                is_on: value != "0",
+                back_after_s: match value {
+                    "2" => pulse.and_then(|pulse| pulse.parse().ok()),
+                    _ => None,
+                },
+            })
+        };
+        pairs.filter_map(change).collect()
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{DeviceKind, View, Wire};
 use crate::simulator::answer::{Shown, Snapshot};
+use crate::simulator::relays::Change;
 
 pub struct Modbus;
 
@@ -42,5 +43,18 @@ impl DeviceKind for Modbus {
         registers.extend(energy.to_be_bytes());
         registers.extend(tenths.to_be_bytes());
         Some(registers)
+    }
+    fn changes(&self, request: &str) -> Vec<Change> {
+        let mut words = request.split(' ');
+        let (Some("coil"), Some(channel), Some(is_on)) = (words.next(), words.next(), words.next())
+        else {
+            return Vec::new();
+        };
+        let relay = channel.parse().map(|channel| Change::Relay {
+            channel,
+            is_on: is_on == "true",
+            back_after_s: None,
+        });
+        relay.into_iter().collect()
     }
 }

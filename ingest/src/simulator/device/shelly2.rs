@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{DeviceKind, View, Wire, fahrenheit, number};
+use super::{DeviceKind, View, Wire, fahrenheit, number, query_value};
 use crate::simulator::answer::{Shown, Snapshot};
+use crate::simulator::relays::Change;
 
 pub struct Shelly2;
 
@@ -29,14 +30,40 @@ impl DeviceKind for Shelly2 {
         ]
     }
     fn answer(&self, snapshot: &Snapshot, request: &str) -> Option<Vec<u8>> {
+        let id: usize = query_value(request, "id")?.parse().ok()?;
+        let is_on = match snapshot.relays.is_empty() {
+            true => id == 0,
+            false => *snapshot.relays.get(id)?,
+        };
+        if request.starts_with("/rpc/Switch.Set?") {
+            return Some(json!({"was_on": is_on}).to_string().into_bytes());
+        }
         let celsius = snapshot.value("", "temperature_c");
-        let document = json!({
-            "id": 0, "source": "init", "output": true,
+        let mut document = json!({
+            "id": id, "source": "init", "output": is_on,
             "apower": number(snapshot.value("", "power_w")),
             "voltage": number(snapshot.value("", "voltage_v")),
             "aenergy": {"total": number(snapshot.value("", "energy_total_wh")),
                 "minute_ts": snapshot.clock_s / 60 * 60},
             "temperature": {"tC": number(celsius), "tF": number(celsius.map(fahrenheit))}});
-        (request == "/rpc/Switch.GetStatus?id=0").then(|| document.to_string().into_bytes())
+        // One meter, at the first switch.
+        if let (1.., Some(fields)) = (id, document.as_object_mut()) {
+            fields.retain(|key, _| !["apower", "voltage", "aenergy"].contains(&key.as_str()));
+        }
+        let is_status = request.starts_with("/rpc/Switch.GetStatus?");
+        is_status.then(|| document.to_string().into_bytes())
+    }
+    fn changes(&self, request: &str) -> Vec<Change> {
+        if !request.starts_with("/rpc/Switch.Set?") {
+            return Vec::new();
+        }
+        let number = |key: &str| query_value(request, key)?.parse::<f64>().ok();
+        let on = query_value(request, "on");
+        let relay = number("id").zip(on).map(|(id, on)| Change::Relay {
+            channel: id as usize,
+            is_on: on == "true",
+            back_after_s: number("toggle_after"),
+        });
+        relay.into_iter().collect()
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{DeviceKind, View, Wire, number};
 use crate::simulator::answer::{Shown, Snapshot};
+use crate::simulator::relays::Change;
 
 pub struct Whatsminer;
 
@@ -41,9 +42,18 @@ impl DeviceKind for Whatsminer {
                 "SUMMARY": [{"Elapsed": snapshot.uptime_s, "HS RT": number(mega),
                     "Power": number(snapshot.value("", "power_w")),
                     "Env Temp": number(snapshot.value("inlet", "temperature_c"))}], "id": 1}),
+            "power_off" | "power_on" => json!({"STATUS": "S", "When": snapshot.clock_s,
+                "Code": 131, "Msg": "API command OK", "Description": ""}),
             _ => json!({"STATUS": [{"STATUS": "E", "When": snapshot.clock_s, "Code": 14,
                 "Msg": "invalid cmd"}]}),
         };
         Some(document.to_string().into_bytes())
+    }
+    fn changes(&self, request: &str) -> Vec<Change> {
+        match request {
+            "power_off" => vec![Change::Sleep],
+            "power_on" => vec![Change::Wake],
+            _ => Vec::new(),
+        }
     }
 }

@@ -33,6 +33,9 @@ impl Service for Registers {
 }
 
 fn answer(device: &ServedDevice, request: &Request<'_>) -> Result<Response, ExceptionCode> {
+    if let Some(response) = coils(device, request) {
+        return response;
+    }
     let (address, count) = match request {
         Request::ReadHoldingRegisters(address, count)
         | Request::ReadInputRegisters(address, count) => (*address, *count),
@@ -60,6 +63,44 @@ fn answer(device: &ServedDevice, request: &Request<'_>) -> Result<Response, Exce
     Ok(match request {
         Request::ReadInputRegisters(..) => Response::ReadInputRegisters(words),
         _ => Response::ReadHoldingRegisters(words),
+    })
+}
+
+/// Reads or writes relays as coils, if it was asked for that.
+fn coils(device: &ServedDevice, request: &Request<'_>) -> Option<Result<Response, ExceptionCode>> {
+    let command = match request {
+        Request::ReadCoils(..) => String::new(),
+        Request::WriteSingleCoil(address, is_on) => format!("coil {address} {is_on}"),
+        _ => return None,
+    };
+    let mut site = device.site();
+    let fault = site.fault(&device.endpoint.name);
+    match fault {
+        Some(FaultKind::Error500) => return Some(Err(ExceptionCode::ServerDeviceFailure)),
+        Some(FaultKind::Refusing) if !command.is_empty() => {
+            return Some(Err(ExceptionCode::IllegalFunction));
+        }
+        _ => {}
+    }
+    site.obey(&device.endpoint, &command);
+    let relays = site
+        .snapshot(&device.endpoint)
+        .map_or_else(Vec::new, |snapshot| snapshot.relays);
+    let range = |address: u16, count: u16| {
+        let from = usize::from(address);
+        relays.get(from..from + usize::from(count))
+    };
+    let missing = Err(ExceptionCode::IllegalDataAddress);
+    Some(match request {
+        Request::ReadCoils(address, count) => match range(*address, *count) {
+            Some(found) => Ok(Response::ReadCoils(found.to_vec())),
+            None => missing,
+        },
+        Request::WriteSingleCoil(address, is_on) => match range(*address, 1) {
+            Some(_) => Ok(Response::WriteSingleCoil(*address, *is_on)),
+            None => missing,
+        },
+        _ => return None,
     })
 }
 

@@ -41,62 +41,125 @@ async fn answer(device: ServedDevice, mut stream: TcpStream) {
     let Ok(Some(request)) = request else {
         return;
     };
-    let response = respond(&device, wire, &request);
+    // Without power there is nobody who answers.
+    let Some(response) = respond(&device, wire, &request) else {
+        return;
+    };
     // The client may have gone away.
     stream.write_all(&response).await.ok();
     stream.shutdown().await.ok();
 }
 
-/// The path or the command; none when there is no whole request.
-async fn read_request(stream: &mut TcpStream, wire: Wire) -> Option<String> {
+/// What was asked.
+struct Received {
+    /// The path or the command; the body or the parameter in a second line.
+    text: String,
+    /// Whether it came over HTTP; a machine with the API of cgminer has pages as well.
+    is_http: bool,
+    /// The header `Authorization`.
+    login: Option<String>,
+}
+
+/// None when there is no whole request.
+async fn read_request(stream: &mut TcpStream, wire: Wire) -> Option<Received> {
     let mut bytes = BytesMut::new();
     while bytes.len() < MOST_REQUEST_BYTES {
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
             return None;
         }
-        if wire == Wire::Cgminer {
-            if let Some(command) = command_of(&bytes) {
-                return Some(command);
+        if wire == Wire::Cgminer && bytes.starts_with(b"{") {
+            if let Some(text) = command_of(&bytes) {
+                return Some(Received {
+                    text,
+                    is_http: false,
+                    login: None,
+                });
             }
-        } else if bytes.windows(4).any(|end| end == b"\r\n\r\n") {
-            let text = String::from_utf8_lossy(&bytes);
-            return text.split(' ').nth(1).map(str::to_owned);
+        } else if let Some(received) = http_request(&bytes) {
+            return Some(received);
         }
     }
     None
 }
 
-fn respond(device: &ServedDevice, wire: Wire, request: &str) -> Vec<u8> {
+/// None until all of it is there.
+fn http_request(bytes: &[u8]) -> Option<Received> {
+    let text = String::from_utf8_lossy(bytes);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let header = |name: &str| {
+        let lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        let mut found = lines.filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.next().map(|(_, value)| value.trim().to_owned())
+    };
+    let length = header("content-length").and_then(|length| length.parse::<usize>().ok());
+    if length.is_some_and(|length| body.len() < length) {
+        return None;
+    }
+    let path = head.split(' ').nth(1)?;
+    let text = match body.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}\n{body}"),
+    };
+    Some(Received {
+        text,
+        is_http: true,
+        login: header("authorization"),
+    })
+}
+
+fn respond(device: &ServedDevice, wire: Wire, received: &Received) -> Option<Vec<u8>> {
     let mut site = device.site();
-    let fault = site.fault(&device.endpoint.name);
+    let (kind, name) = (device.endpoint.kind, &device.endpoint.name);
+    let fault = site.fault(name);
+    let request = received.text.as_str();
+    let is_page = wire == Wire::Cgminer && received.is_http;
+    if is_page && !is_digest(received.login.as_deref()) {
+        return Some(http("401 Unauthorized", CHALLENGE, b""));
+    }
+    let is_command = !kind.changes(request).is_empty();
+    site.snapshot(&device.endpoint)?;
+    site.obey(&device.endpoint, request);
     let snapshot = site.snapshot(&device.endpoint);
-    let kind = device.endpoint.kind;
     let answer = snapshot
         .as_ref()
         .and_then(|snapshot| kind.answer(snapshot, request));
     // Of the requests of one poll the first is the one that counts.
-    if let (Some(snapshot), true) = (&snapshot, answer.is_some() && request != "stats") {
-        site.note(&device.endpoint.name, snapshot);
+    let counts = answer.is_some() && request != "stats" && !is_command;
+    if let (Some(snapshot), true) = (&snapshot, counts) {
+        site.note(name, snapshot);
     }
     let (status, body) = match (fault, answer) {
         (Some(FaultKind::Error500), _) => ("500 Internal Server Error", Vec::new()),
+        (Some(FaultKind::Refusing), _) if is_command => ("403 Forbidden", Vec::new()),
         (Some(FaultKind::Malformed), Some(body)) => ("200 OK", malformed(&body)),
         (_, Some(body)) => ("200 OK", body),
         (_, None) => ("404 Not Found", Vec::new()),
     };
-    match wire {
-        Wire::Cgminer if status != "200 OK" => {
+    Some(match wire {
+        Wire::Cgminer if !received.is_http && status != "200 OK" => {
             b"{\"STATUS\":[{\"STATUS\":\"E\",\"Code\":14,\"Msg\":\"invalid cmd\"}]}\0".to_vec()
         }
         Wire::PlainHttp if status == "200 OK" => body,
-        Wire::Cgminer => body,
-        _ => {
-            let length = body.len();
-            let head = format!(
-                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: \
-                 {length}\r\nConnection: close\r\n\r\n"
-            );
-            [head.into_bytes(), body].concat()
-        }
-    }
+        Wire::Cgminer if !received.is_http => body,
+        _ => http(status, "", &body),
+    })
+}
+
+/// What a machine's page wants to see first.
+const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"antMiner Configuration\", \
+                         nonce=\"7f3c1a\", qop=\"auth\"\r\n";
+
+/// Whether there is an answer to it; which password it proves is not looked at.
+fn is_digest(login: Option<&str>) -> bool {
+    let has = |part: &str| login.is_some_and(|login| login.contains(part));
+    has("Digest ") && has("nonce=\"7f3c1a\"") && has("response=")
+}
+
+fn http(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: \
+         {length}\r\n{headers}Connection: close\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
 }
