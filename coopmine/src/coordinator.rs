@@ -26,14 +26,12 @@ use miner_port::MinerPort;
 use shared_cluster::{SharedCluster, UpstreamRequests};
 use term::reopen;
 
-mod access;
 mod calls;
 pub mod fence;
 mod hashrate;
 mod listener;
 mod miner_port;
 mod rest;
-mod session;
 pub mod shared_cluster;
 mod term;
 

@@ -15,6 +15,9 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use headframe_query_front::access::token_sign_in::{
+    self, Gate, MAX_BODY_BYTES, TokenAccess, TokenServer, guard,
+};
 use headframe_query_front::access::{Permission, Principal};
 use headframe_query_front::console::coopmine::COOPMINE;
 use headframe_query_front::{ErrorCode, QueryError, security_headers};
@@ -22,7 +25,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::access::{self, Access, Gate, MAX_BODY_BYTES, guard};
 use super::hashrate;
 use super::shared_cluster::SharedCluster;
 use crate::cluster::CommandKind;
@@ -33,10 +35,19 @@ const MESSAGE_EVERY: Duration = Duration::from_secs(1);
 /// WebSockets at a time.
 const SOCKETS: usize = 64;
 
+/// What visitors know it by.
+static SERVER: TokenServer = TokenServer {
+    noun: "coordinator",
+    key: "dashboard.token",
+    cookie: "coopmine_session",
+    purpose: "coopmine session",
+    describe: |principal| COOPMINE.describe_for(principal, |_| false),
+};
+
 #[derive(Clone)]
 struct Pages {
     cluster: Arc<SharedCluster>,
-    access: Arc<Access>,
+    access: Arc<TokenAccess>,
     id: Arc<str>,
     name: Arc<str>,
     sockets: Arc<Semaphore>,
@@ -44,7 +55,7 @@ struct Pages {
 
 /// All routes.
 pub(super) fn router(cluster: Arc<SharedCluster>, config: &CoordinatorConfig) -> Router {
-    let access = Access::new(&config.dashboard.token);
+    let access = TokenAccess::new(&SERVER, &config.dashboard.token);
     let pages = Pages {
         cluster: cluster.clone(),
         access: access.clone(),
@@ -77,7 +88,7 @@ pub(super) fn router(cluster: Arc<SharedCluster>, config: &CoordinatorConfig) ->
         .with_state(pages);
     read.merge(operate)
         .merge(health)
-        .merge(access::routes(access))
+        .merge(token_sign_in::routes(access))
         .merge(COOPMINE.routes())
         .fallback(no_such_path)
         .layer(map_response(security_headers::add))

@@ -30,6 +30,7 @@ mod role;
 mod spent_ids;
 #[cfg(feature = "server")]
 pub mod token;
+pub mod token_sign_in;
 #[cfg(feature = "server")]
 mod wallet_challenge;
 #[cfg(feature = "server")]

@@ -3,8 +3,8 @@
 //! A page is a frame without any data: its markup, its script and the styles of all pages, embedded
 //! in the program. What it shows it asks of the public routes, which decide who may see it, so a
 //! page opens nothing and may be served to everybody. Each server has pages of its own: the pool's
-//! are in [`POOL`], those of a coordinator of miners in [`coopmine::COOPMINE`]. Adding a page is
-//! one file and one line in the list of its server.
+//! are in [`POOL`], those of a coordinator of miners in [`coopmine::COOPMINE`], those of a site's
+//! controller in [`site::SITE`]. Adding a page is one file and one line in the list of its server.
 
 use axum::Router;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ mod pool;
 mod registry;
 mod serve;
 mod sign_in;
+pub mod site;
 
 /// One page.
 pub trait Page: Sync {
@@ -67,7 +68,7 @@ pub struct Console {
 }
 
 /// Every server's.
-pub static ALL: &[&Console] = &[&POOL, &coopmine::COOPMINE];
+pub static ALL: &[&Console] = &[&POOL, &coopmine::COOPMINE, &site::SITE];
 
 /// The pool's.
 pub static POOL: Console = Console {
@@ -89,6 +90,12 @@ pub static POOL: Console = Console {
         &sign_in::SignIn,
     ],
 };
+
+impl std::fmt::Debug for Console {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Console of {}", self.name)
+    }
+}
 
 impl Console {
     /// The table of the pages in the documents.

@@ -1,21 +1,21 @@
-//! Sessions of browsers whose visitor showed the coordinator's token.
+//! Sessions of browsers whose visitor showed the server's token.
 //!
-//! A session is a text that the coordinator signed with a key made from its token: it outlives a
-//! restart of the coordinator, and ends with its time, with a logout, or with another token.
+//! A session is a text that the server signed with a key made from its token: it outlives a
+//! restart of the server, and ends with its time, with a logout, or with another token.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
 
 /// How long a session lasts, seconds.
 pub(super) const LIFE_S: i64 = 12 * 60 * 60;
 /// Sessions that are remembered as ended; of more the one that would end first is forgotten.
 const MAX_ENDED: usize = 1_024;
-/// What the key is for, so that no other signature with the token counts as a session.
-const PURPOSE: &[u8] = b"coopmine session";
 
 /// Begins sessions, and knows them again.
+#[derive(Debug)]
 pub(super) struct BrowserSessions {
     key: Key,
     /// Those that ended before their time: their ids, and when they would have ended.
@@ -23,10 +23,10 @@ pub(super) struct BrowserSessions {
 }
 
 impl BrowserSessions {
-    /// Those of this token.
-    pub(super) fn new(token: &str) -> Self {
+    /// Those of this token. `purpose` is what its key is for.
+    pub(super) fn new(token: &str, purpose: &str) -> Self {
         let token = Key::new(HMAC_SHA256, token.as_bytes());
-        let key = hmac::sign(&token, PURPOSE);
+        let key = hmac::sign(&token, purpose.as_bytes());
         Self {
             key: Key::new(HMAC_SHA256, key.as_ref()),
             ended: Mutex::default(),
@@ -34,11 +34,17 @@ impl BrowserSessions {
     }
 
     /// A new session, as the browser keeps it.
-    pub(super) fn begin(&self, now_s: i64) -> String {
-        let id = format!("{:032x}", rand::random::<u128>());
+    ///
+    /// # Errors
+    ///
+    /// The system has no randomness.
+    pub(super) fn begin(&self, now_s: i64) -> Result<String, Unspecified> {
+        let mut id = [0; 16];
+        aws_lc_rs::rand::fill(&mut id)?;
+        let id = hex::encode(id);
         let signed = format!("{}.{id}", now_s.saturating_add(LIFE_S));
         let signature = hmac::sign(&self.key, signed.as_bytes());
-        format!("{signed}.{}", hex::encode(signature.as_ref()))
+        Ok(format!("{signed}.{}", hex::encode(signature.as_ref())))
     }
 
     /// Whether this is a session that goes on.
@@ -80,18 +86,21 @@ impl BrowserSessions {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn a_session_ends_with_its_time_with_a_logout_and_with_another_token() {
-        let sessions = BrowserSessions::new("a long random text");
-        let session = sessions.begin(1_000);
+        let sessions = BrowserSessions::new("a long random text", "test");
+        let session = sessions.begin(1_000).unwrap();
         assert!(sessions.is_open(&session, 1_000 + LIFE_S - 1));
         assert!(!sessions.is_open(&session, 1_000 + LIFE_S));
         // The same coordinator after a restart, and one with another token.
-        assert!(BrowserSessions::new("a long random text").is_open(&session, 1_000));
-        assert!(!BrowserSessions::new("another").is_open(&session, 1_000));
-        let other = sessions.begin(1_000);
+        assert!(BrowserSessions::new("a long random text", "test").is_open(&session, 1_000));
+        assert!(!BrowserSessions::new("another", "test").is_open(&session, 1_000));
+        // Another server with the same token.
+        assert!(!BrowserSessions::new("a long random text", "else").is_open(&session, 1_000));
+        let other = sessions.begin(1_000).unwrap();
         sessions.end(&session, 1_001);
         assert!(!sessions.is_open(&session, 1_001));
         assert!(sessions.is_open(&other, 1_001));
@@ -99,8 +108,8 @@ mod tests {
 
     #[test]
     fn nothing_that_was_not_signed_here_is_a_session() {
-        let sessions = BrowserSessions::new("a long random text");
-        let session = sessions.begin(1_000);
+        let sessions = BrowserSessions::new("a long random text", "test");
+        let session = sessions.begin(1_000).unwrap();
         let (signed, signature) = session.rsplit_once('.').unwrap_or_default();
         let (_, id) = signed.split_once('.').unwrap_or_default();
         for forged in [
@@ -118,8 +127,10 @@ mod tests {
 
     #[test]
     fn the_number_of_ended_sessions_is_bounded() {
-        let sessions = BrowserSessions::new("a long random text");
-        let begun: Vec<String> = (0..=MAX_ENDED).map(|_| sessions.begin(1_000)).collect();
+        let sessions = BrowserSessions::new("a long random text", "test");
+        let begun: Vec<String> = (0..=MAX_ENDED)
+            .map(|_| sessions.begin(1_000).unwrap())
+            .collect();
         for session in &begun {
             sessions.end(session, 1_000);
         }

@@ -1,4 +1,5 @@
-//! Who may read the coordinator's numbers and who may give commands, and the sessions of browsers.
+//! Who may read and who may give commands at a server that has one token and no accounts, and the
+//! sessions of browsers: a coordinator of miners, or the controller of a site.
 //!
 //! Whoever shows the token, or signed in with it, is the operator. Without a token the programs of
 //! this machine read, and nobody gives commands. What a browser sends for a page of another site is
@@ -7,6 +8,10 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::browser::{check_local_program, check_own_origin, check_same_site};
+use super::cookie::SessionCookie;
+use super::{Permission, Principal, Proof};
+use crate::{ErrorCode, QueryError};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
@@ -16,42 +21,56 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use headframe_query_front::access::browser::{
-    check_local_program, check_own_origin, check_same_site,
-};
-use headframe_query_front::access::cookie::SessionCookie;
-use headframe_query_front::access::{Permission, Principal, Proof};
-use headframe_query_front::console::coopmine::COOPMINE;
-use headframe_query_front::{ErrorCode, QueryError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::session::{BrowserSessions, LIFE_S};
+mod session;
 
-/// The cookie of a session; a pool of the same machine has another.
-const COOKIE: &str = "coopmine_session";
+use session::{BrowserSessions, LIFE_S};
+
+/// A kind of server, as its visitors know it.
+#[derive(Debug)]
+pub struct TokenServer {
+    /// What it is, as in "the coordinator".
+    pub noun: &'static str,
+    /// The key of its configuration with the token.
+    pub key: &'static str,
+    /// The cookie of its sessions; another server of the same machine has another.
+    pub cookie: &'static str,
+    /// What its sessions are signed for, so that no other signature with the token counts as one.
+    pub purpose: &'static str,
+    /// What its pages learn of a visitor.
+    pub describe: fn(&Principal) -> Value,
+}
+
 /// Bytes of a request to sign in or of a command, several times what it needs.
-pub(super) const MAX_BODY_BYTES: usize = 4_096;
+pub const MAX_BODY_BYTES: usize = 4_096;
 
 /// Compares what a request carries with what its route needs.
-pub(super) struct Access {
+#[derive(Debug)]
+pub struct TokenAccess {
+    server: &'static TokenServer,
     token: Box<str>,
     /// None without a token: nobody could begin one.
     sessions: Option<BrowserSessions>,
 }
 
 /// The guard of some routes.
-#[derive(Clone)]
-pub(super) struct Gate {
-    pub(super) access: Arc<Access>,
-    pub(super) permission: Permission,
+#[derive(Debug, Clone)]
+pub struct Gate {
+    /// Who is who.
+    pub access: Arc<TokenAccess>,
+    /// What the routes need.
+    pub permission: Permission,
 }
 
-impl Access {
+impl TokenAccess {
     /// With this token; without one where it is empty.
-    pub(super) fn new(token: &str) -> Arc<Self> {
-        let sessions = (!token.is_empty()).then(|| BrowserSessions::new(token));
+    pub fn new(server: &'static TokenServer, token: &str) -> Arc<Self> {
+        let is_there = !token.is_empty();
+        let sessions = is_there.then(|| BrowserSessions::new(token, server.purpose));
         Arc::new(Self {
+            server,
             token: token.into(),
             sessions,
         })
@@ -64,14 +83,17 @@ impl Access {
         check_own_origin(headers, &request.uri)?;
         // Where there is no token, whatever is shown is none.
         if let Some(shown) = bearer(request).filter(|_| self.sessions.is_some()) {
-            let wrong = || QueryError::new(ErrorCode::Unauthorized, "the token is wrong", HINT);
+            let wrong =
+                || QueryError::new(ErrorCode::Unauthorized, "the token is wrong", self.hint());
             return self
                 .is_token(shown)
                 .then(Principal::operator)
                 .ok_or_else(wrong);
         }
         let cookie = SessionCookie::from_request(request);
-        let session = cookie.value(COOKIE, headers).zip(self.sessions.as_ref());
+        let session = cookie
+            .value(self.server.cookie, headers)
+            .zip(self.sessions.as_ref());
         if session.is_some_and(|(session, sessions)| sessions.is_open(session, now_s())) {
             return Ok(Principal {
                 proof: Proof::Session,
@@ -87,7 +109,7 @@ impl Access {
     }
 
     /// The same, if he has this permission.
-    pub(super) fn authorize(
+    pub fn authorize(
         &self,
         permission: Permission,
         request: &Parts,
@@ -97,19 +119,29 @@ impl Access {
             return Ok(principal);
         }
         if self.sessions.is_some() {
-            let said = "the coordinator's token is needed";
-            return Err(QueryError::new(ErrorCode::Unauthorized, said, HINT));
+            let said = format!("the token of the {} is needed", self.server.noun);
+            return Err(QueryError::new(ErrorCode::Unauthorized, said, self.hint()));
         }
         // Why it is not taken as a program's of this machine is said in its own words.
         check_local_program(&request.headers, &request.uri).map_err(|error| QueryError {
-            hint: "ask 127.0.0.1 directly, or set dashboard.token".to_owned(),
+            hint: format!("ask 127.0.0.1 directly, or set {}", self.server.key),
             ..error
         })?;
-        Err(QueryError::new(
+        Err(self.no_token())
+    }
+
+    fn no_token(&self) -> QueryError {
+        let TokenServer { noun, key, .. } = self.server;
+        QueryError::new(
             ErrorCode::NoOperator,
-            "this coordinator takes no commands: it has no token",
-            "set dashboard.token in its configuration, and start it again",
-        ))
+            format!("this {noun} takes no commands: it has no token"),
+            format!("set {key} in its configuration, and start it again"),
+        )
+    }
+
+    fn hint(&self) -> String {
+        let key = self.server.key;
+        format!("sign in, or send Authorization: Bearer TOKEN with {key}")
     }
 
     fn is_token(&self, shown: &str) -> bool {
@@ -117,8 +149,6 @@ impl Access {
         !self.token.is_empty() && is_equal
     }
 }
-
-const HINT: &str = "sign in, or send Authorization: Bearer TOKEN with dashboard.token";
 
 fn bearer(request: &Parts) -> Option<&str> {
     let value = request.headers.get(header::AUTHORIZATION)?;
@@ -133,7 +163,7 @@ fn now_s() -> i64 {
 }
 
 /// Lets a request through to its handler, with its principal, when that one may.
-pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+pub async fn guard(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     match gate.access.authorize(gate.permission, &parts) {
         Ok(principal) => {
@@ -145,7 +175,7 @@ pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next
 }
 
 /// The routes by which the pages know their visitor.
-pub(super) fn routes(access: Arc<Access>) -> Router {
+pub fn routes(access: Arc<TokenAccess>) -> Router {
     Router::new()
         .route("/api/v1/console", get(visitor))
         .route("/api/v1/login", post(login))
@@ -155,11 +185,11 @@ pub(super) fn routes(access: Arc<Access>) -> Router {
 }
 
 async fn visitor(
-    State(access): State<Arc<Access>>,
+    State(access): State<Arc<TokenAccess>>,
     request: Parts,
 ) -> Result<Json<Value>, QueryError> {
     let principal = access.principal(&request)?;
-    Ok(Json(COOPMINE.describe_for(&principal, |_| false)))
+    Ok(Json((access.server.describe)(&principal)))
 }
 
 /// Who wants to be let in.
@@ -170,18 +200,14 @@ struct LoginBody {
 }
 
 async fn login(
-    State(access): State<Arc<Access>>,
+    State(access): State<Arc<TokenAccess>>,
     request: Parts,
     body: Result<Json<LoginBody>, JsonRejection>,
 ) -> Result<Response, QueryError> {
     check_same_site(&request.headers)?;
     check_own_origin(&request.headers, &request.uri)?;
     let Some(sessions) = &access.sessions else {
-        return Err(QueryError::new(
-            ErrorCode::NoOperator,
-            "nobody signs in here: the coordinator has no token",
-            "set dashboard.token in its configuration, and start it again",
-        ));
+        return Err(access.no_token());
     };
     let Json(LoginBody { token }) = body.map_err(|error| {
         let hint = "send {\"token\": TOKEN} with Content-Type: application/json";
@@ -189,7 +215,8 @@ async fn login(
     })?;
     if !access.is_token(&token) {
         tracing::warn!("somebody wanted to sign in with a wrong token");
-        let hint = "it is dashboard.token of the coordinator's configuration";
+        let TokenServer { noun, key, .. } = access.server;
+        let hint = format!("it is {key} of the {noun}'s configuration");
         return Err(QueryError::new(
             ErrorCode::Unauthorized,
             "the token is wrong",
@@ -198,22 +225,31 @@ async fn login(
     }
     tracing::info!("an operator signed in");
     let cookie = SessionCookie::from_request(&request);
-    let session = sessions.begin(now_s());
-    let kept = cookie.header(COOKIE, &session, LIFE_S);
+    let session = sessions.begin(now_s()).map_err(|_| {
+        QueryError::new(
+            ErrorCode::Internal,
+            "no session can be begun: the system has no randomness",
+            "try again",
+        )
+    })?;
+    let kept = cookie.header(access.server.cookie, &session, LIFE_S);
     Ok(with_cookie(Principal::operator().to_json(), kept))
 }
 
-async fn logout(State(access): State<Arc<Access>>, request: Parts) -> Result<Response, QueryError> {
+async fn logout(
+    State(access): State<Arc<TokenAccess>>,
+    request: Parts,
+) -> Result<Response, QueryError> {
     check_same_site(&request.headers)?;
     check_own_origin(&request.headers, &request.uri)?;
     let cookie = SessionCookie::from_request(&request);
-    let session = cookie.value(COOKIE, &request.headers);
+    let session = cookie.value(access.server.cookie, &request.headers);
     if let Some((session, sessions)) = session.zip(access.sessions.as_ref()) {
         sessions.end(session, now_s());
     }
     Ok(with_cookie(
         json!({"done": true}),
-        cookie.header(COOKIE, "", 0),
+        cookie.header(access.server.cookie, "", 0),
     ))
 }
 
