@@ -1,4 +1,5 @@
-//! `curtailment_events`: what each curtailment of a site was worth, from its decisions and metered power.
+//! `curtailment_events`: what each curtailment of a site was worth, from its decisions and
+//! metered power.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,31 +10,147 @@ use crate::stream::{GapPolicy, MinerRows, ReadPermission, Record, Stream, WriteP
 pub struct CurtailmentEvents;
 
 const COLUMNS: &[Column] = &[
-    Column::time("event_time", "When the event ended and the site was restored.").required(),
+    Column::time(
+        "event_time",
+        "When the event ended and the site was restored.",
+    )
+    .required(),
     Column::new("site", Kind::Text, "The site.").required(),
     Column::new("journal", Kind::Text, "The controller's journal.").required(),
-    Column::new("event", Kind::Int, "The event's number: that of the decision that began it.").required().limits(Limits::Int(0, i64::MAX)),
+    Column::new(
+        "event",
+        Kind::Int,
+        "The event's number: that of the decision that began it.",
+    )
+    .required()
+    .limits(Limits::Int(0, i64::MAX)),
     Column::new("signal", Kind::Text, "What asked for it.").required(),
-    Column::new("level", Kind::Text, "curtail or emergency, or what tripped.").required(),
+    Column::new(
+        "level",
+        Kind::Int,
+        "The level of what asked for it at the arbiter: 3 mandatory, 4 \
+         contract, 5 a person, 6 economy.",
+    )
+    .required()
+    .limits(Limits::Int(0, 7)),
     Column::time("asked_at", "When the signal changed.").required(),
     Column::time("deadline_at", "By when the target had to be met."),
     Column::time("released_at", "When it was released."),
-    Column::new("target_kw", Kind::Float, "The most that the site was to draw.").required().unit(Unit::Kilowatts).limits(Limits::Float(-1e7, 1e7)),
-    Column::new("baseline_kw", Kind::Float, "What the site drew before.").unit(Unit::Kilowatts).limits(Limits::Float(-1e7, 1e7)),
-    Column::new("detect_s", Kind::Float, "From the change of the signal to the decision.").unit(Unit::Seconds).limits(Limits::Float(0.0, 1e9)),
-    Column::new("first_s", Kind::Float, "From the decision to the first command.").unit(Unit::Seconds).limits(Limits::Float(0.0, 1e9)),
-    Column::new("target_s", Kind::Float, "From the change of the signal to metered power under the target; absent when it was never reached.").unit(Unit::Seconds).limits(Limits::Float(0.0, 1e9)),
-    Column::new("compliance_pct", Kind::Float, "Share of the time after the deadline under the target.").unit(Unit::Percent).limits(Limits::Float(0.0, 100.0)),
-    Column::new("performance_factor", Kind::Float, "Mean over quarters of an hour of delivered by promised reduction, 0 to 1.").limits(Limits::Float(0.0, 1.0)),
-    Column::new("overshoot_kwh", Kind::Float, "Energy above the target after the deadline.").unit(Unit::KilowattHours).limits(Limits::Float(0.0, 1e9)),
-    Column::new("tracking_error_pct", Kind::Float, "Mean distance of means of 5 minutes from the target.").unit(Unit::Percent).limits(Limits::Float(0.0, 1e6)),
-    Column::new("rebound_pct", Kind::Float, "How far the peak after the release lay above the baseline.").unit(Unit::Percent).limits(Limits::Float(0.0, 1e6)),
-    Column::new("restore_s", Kind::Float, "From the release to 95 % of the baseline.").unit(Unit::Seconds).limits(Limits::Float(0.0, 1e9)),
-    Column::new("lost_th", Kind::Float, "Terahashes that were lost beyond what the best choice of machines would have lost.").limits(Limits::Float(-1e15, 1e15)),
-    Column::new("commands", Kind::Int, "Commands of the event.").required().unit(Unit::Count).limits(Limits::Int(0, i64::MAX)),
-    Column::new("commands_failed", Kind::Int, "Those that failed on their first way.").required().unit(Unit::Count).limits(Limits::Int(0, i64::MAX)),
-    Column::new("notices", Kind::Int, "Warnings and emergencies of the event.").required().unit(Unit::Count).limits(Limits::Int(0, i64::MAX)),
-    Column::new("is_estimated", Kind::Bool, "Whether a part of the metered power is an estimate.").required(),
+    Column::new(
+        "target_kw",
+        Kind::Float,
+        "The most that the site was to draw.",
+    )
+    .required()
+    .unit(Unit::Kilowatts)
+    .limits(Limits::Float(-1e7, 1e7)),
+    Column::new("baseline_kw", Kind::Float, "What the site drew before.")
+        .unit(Unit::Kilowatts)
+        .limits(Limits::Float(-1e7, 1e7)),
+    Column::new(
+        "detect_s",
+        Kind::Float,
+        "From the change of the signal to the decision.",
+    )
+    .unit(Unit::Seconds)
+    .limits(Limits::Float(0.0, 1e9)),
+    Column::new(
+        "first_s",
+        Kind::Float,
+        "From the change of the signal to the first command.",
+    )
+    .unit(Unit::Seconds)
+    .limits(Limits::Float(0.0, 1e9)),
+    Column::new(
+        "target_s",
+        Kind::Float,
+        "From the change of the signal to metered power under the target; \
+         absent when it was never reached.",
+    )
+    .unit(Unit::Seconds)
+    .limits(Limits::Float(0.0, 1e9)),
+    Column::new(
+        "compliance_pct",
+        Kind::Float,
+        "Share of the time after the deadline under the target.",
+    )
+    .unit(Unit::Percent)
+    .limits(Limits::Float(0.0, 100.0)),
+    Column::new(
+        "performance_factor",
+        Kind::Float,
+        "Mean over quarters of an hour of delivered by promised reduction, 0 to \
+         1.",
+    )
+    .limits(Limits::Float(0.0, 1.0)),
+    Column::new(
+        "overshoot_kwh",
+        Kind::Float,
+        "Energy that could have been drawn below the target.",
+    )
+    .unit(Unit::KilowattHours)
+    .limits(Limits::Float(0.0, 1e9)),
+    Column::new(
+        "excess_kwh",
+        Kind::Float,
+        "Energy above the target after the deadline.",
+    )
+    .unit(Unit::KilowattHours)
+    .limits(Limits::Float(0.0, 1e9)),
+    Column::new(
+        "tracking_error_pct",
+        Kind::Float,
+        "Mean distance of means of 5 minutes from the target.",
+    )
+    .unit(Unit::Percent)
+    .limits(Limits::Float(0.0, 1e6)),
+    Column::new(
+        "rebound_pct",
+        Kind::Float,
+        "How far the peak after the release lay above the baseline.",
+    )
+    .unit(Unit::Percent)
+    .limits(Limits::Float(0.0, 1e6)),
+    Column::new(
+        "restore_s",
+        Kind::Float,
+        "From the release to 95 % of the baseline.",
+    )
+    .unit(Unit::Seconds)
+    .limits(Limits::Float(0.0, 1e9)),
+    Column::new(
+        "lost_ths_h",
+        Kind::Float,
+        "Terahash-hours that were lost beyond what the best choice of machines \
+         would have lost.",
+    )
+    .limits(Limits::Float(-1e12, 1e12)),
+    Column::new("commands", Kind::Int, "Commands of the event.")
+        .required()
+        .unit(Unit::Count)
+        .limits(Limits::Int(0, i64::MAX)),
+    Column::new(
+        "commands_failed",
+        Kind::Int,
+        "Those that failed on their first way.",
+    )
+    .required()
+    .unit(Unit::Count)
+    .limits(Limits::Int(0, i64::MAX)),
+    Column::new(
+        "notices",
+        Kind::Int,
+        "Warnings and emergencies of the event.",
+    )
+    .required()
+    .unit(Unit::Count)
+    .limits(Limits::Int(0, i64::MAX)),
+    Column::new(
+        "is_estimated",
+        Kind::Bool,
+        "Whether a part of the metered power is an estimate.",
+    )
+    .required(),
 ];
 
 impl Stream for CurtailmentEvents {
@@ -82,8 +199,9 @@ pub struct CurtailmentEventRow {
     pub event: i64,
     /// What asked for it.
     pub signal: String,
-    /// curtail or emergency, or what tripped.
-    pub level: String,
+    /// The level of what asked for it at the arbiter: 3 mandatory, 4 contract, 5 a person, 6
+    /// economy.
+    pub level: i64,
     /// Microseconds since 1970.
     pub asked_at: i64,
     /// Microseconds since 1970.
@@ -100,7 +218,7 @@ pub struct CurtailmentEventRow {
     /// From the change of the signal to the decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detect_s: Option<f64>,
-    /// From the decision to the first command.
+    /// From the change of the signal to the first command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_s: Option<f64>,
     /// From the change of the signal to metered power under the target; absent when it was never
@@ -113,9 +231,12 @@ pub struct CurtailmentEventRow {
     /// Mean over quarters of an hour of delivered by promised reduction, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub performance_factor: Option<f64>,
-    /// Energy above the target after the deadline.
+    /// Energy that could have been drawn below the target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overshoot_kwh: Option<f64>,
+    /// Energy above the target after the deadline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excess_kwh: Option<f64>,
     /// Mean distance of means of 5 minutes from the target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking_error_pct: Option<f64>,
@@ -125,9 +246,9 @@ pub struct CurtailmentEventRow {
     /// From the release to 95 % of the baseline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore_s: Option<f64>,
-    /// Terahashes that were lost beyond what the best choice of machines would have lost.
+    /// Terahash-hours that were lost beyond what the best choice of machines would have lost.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lost_th: Option<f64>,
+    pub lost_ths_h: Option<f64>,
     /// Commands of the event.
     pub commands: i64,
     /// Those that failed on their first way.

@@ -1,4 +1,5 @@
-//! `site_commands`: commands of a site controller to machines, fans and feeders, and what became of them.
+//! `site_commands`: commands of a site controller to machines, fans and feeders, and what
+//! became of them.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,16 +36,49 @@ pub struct SiteCommands;
 const COLUMNS: &[Column] = &[
     Column::time("event_time", "When this happened.").required(),
     Column::new("site", Kind::Text, "The site.").required(),
-    Column::new("journal", Kind::Text, "The controller's journal, which numbers its commands.").required(),
-    Column::new("command", Kind::Int, "The command's number in the journal, the same in all of its rows.").required().limits(Limits::Int(0, i64::MAX)),
-    Column::new("decision", Kind::Int, "The decision that it comes from.").required().limits(Limits::Int(0, i64::MAX)),
-    Column::new("target_kind", Kind::Text, "machine, fan or feeder.").required().limits(Limits::OneOf(TARGETS)),
+    Column::new(
+        "journal",
+        Kind::Text,
+        "The controller's journal, which numbers its commands.",
+    )
+    .required(),
+    Column::new(
+        "command",
+        Kind::Int,
+        "The command's number in the journal, the same in all of its rows.",
+    )
+    .required()
+    .limits(Limits::Int(0, i64::MAX)),
+    Column::new("decision", Kind::Int, "The decision that it comes from.")
+        .required()
+        .limits(Limits::Int(0, i64::MAX)),
+    Column::new("target_kind", Kind::Text, "machine, fan or feeder.")
+        .required()
+        .limits(Limits::OneOf(TARGETS)),
     Column::new("target", Kind::Text, "Its name or number.").required(),
-    Column::new("action", Kind::Text, "off, on, a power mode or a limit of watts.").required().limits(Limits::OneOf(ACTIONS)),
-    Column::new("value", Kind::Int, "The watts of a limit.").unit(Unit::Watts).limits(Limits::Int(0, i64::MAX)),
-    Column::new("path", Kind::Text, "device, foreman, outlet or feeder.").required().limits(Limits::OneOf(PATHS)),
-    Column::new("state", Kind::Text, "queued, sent, acknowledged, verified by measured power, failed, escalated to another way, or superseded.").required().limits(Limits::OneOf(STATES)),
-    Column::new("successor", Kind::Int, "The command that took its place.").limits(Limits::Int(0, i64::MAX)),
+    Column::new(
+        "action",
+        Kind::Text,
+        "off, on, a power mode or a limit of watts.",
+    )
+    .required()
+    .limits(Limits::OneOf(ACTIONS)),
+    Column::new("value", Kind::Int, "The watts of a limit.")
+        .unit(Unit::Watts)
+        .limits(Limits::Int(0, i64::MAX)),
+    Column::new("path", Kind::Text, "device, foreman, outlet or feeder.")
+        .required()
+        .limits(Limits::OneOf(PATHS)),
+    Column::new(
+        "state",
+        Kind::Text,
+        "queued, sent, acknowledged, verified by measured power, failed, \
+         escalated to another way, or superseded.",
+    )
+    .required()
+    .limits(Limits::OneOf(STATES)),
+    Column::new("successor", Kind::Int, "The command that took its place.")
+        .limits(Limits::Int(0, i64::MAX)),
     Column::new("reason", Kind::Text, "Why it failed.").limits(Limits::TextBytes(512)),
 ];
 
@@ -53,7 +87,8 @@ impl Stream for SiteCommands {
         "site_commands"
     }
     fn doc(&self) -> &'static str {
-        "Commands of site controllers to machines, fans and feeders: a row when one is decided and when it comes further."
+        "Commands of site controllers to machines, fans and feeders: a row when \
+         one is decided and when it comes further."
     }
     fn columns(&self) -> &'static [Column] {
         COLUMNS
