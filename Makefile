@@ -28,6 +28,7 @@ VIOLATION_KILLS ?= 20
 PAY_CRASHES ?= 10400
 CASES ?= 20
 SEEDS ?= 100000
+SITE_SEQUENCES ?= 1000000
 FUZZ_S ?= 60
 ARGS ?=
 TRIALS ?= 150
@@ -116,6 +117,7 @@ soak: ## the kill tests with KILLS=1000, POOL_KILLS=200 and PAY_KILLS=50 instead
 	export HEADFRAME_PAY_CRASHES=$(PAY_CRASHES) HEADFRAME_CASES=$(CASES) HEADFRAME_LIVE_RETURNS=$(RETURNS)
 	tests="crashes_at_every_await pieces_add_up_to_the_whole brute_force_for_any_split numbers_group_as_names_do any_split_gives_the_same_answer"
 	$(LINTED) cargo test -p headframe-pipelines -p headframe-query-engine --test it -- $$tests is_the_same_for_any_split are_the_same_for_any_split
+	SITE_SEQUENCES=$(SITE_SEQUENCES) $(LINTED) cargo test -p headframe-site --test it -- properties --nocapture
 	COOPMINE_SEEDS=$(SEEDS) $(LINTED) cargo test -p headframe-coopmine --test it -- no_overlap_nothing_wrong_upstream
 	tests="kill::kill_loses_nothing_and_doubles_nothing kill_pool::a_kill_costs_no_share_that_a_miner_was_told_is_ok"
 	tests="$$tests kill_payments::kill_of_the_payer_pays_nothing_twice_and_loses_nothing"

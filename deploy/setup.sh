@@ -102,6 +102,8 @@ need_debian_packages() {
         has chromium || missing+=(chromium)
         has node || missing+=(nodejs)
         has npm || missing+=(npm)
+        # 1 MB: the daemon that the site controller's SNMP is tried on; it listens on loopback only, if at all.
+        [ -x /usr/sbin/snmpd ] || missing+=(snmpd)
     fi
     [ "${#missing[@]}" -eq 0 ] || apt_install "${missing[@]}"
 }

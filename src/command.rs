@@ -19,6 +19,7 @@ mod mine;
 mod payments;
 mod registry;
 mod sim;
+mod site;
 mod sql;
 mod sql_worker;
 mod top;
@@ -39,6 +40,7 @@ pub const ALL: &[Entry] = &[
     Entry::new::<payments::Payments>(),
     Entry::new::<registry::Registry>(),
     Entry::new::<sim::Sim>(),
+    Entry::new::<site::Site>(),
     Entry::new::<doctor::Doctor>(),
     Entry::new::<audit::Audit>(),
     Entry::new::<whatif::Whatif>(),

@@ -56,6 +56,17 @@ pub enum Path {
     Feeder,
 }
 
+impl Path {
+    /// The way to a target through a relay before it; a fan's relay is its own interface.
+    pub fn of_relay(target: &Target) -> Self {
+        match target {
+            Target::Machine(_) => Self::Outlet,
+            Target::Fan(_) => Self::Device,
+            Target::Feeder(_) => Self::Feeder,
+        }
+    }
+}
+
 /// One command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Command {

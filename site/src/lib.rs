@@ -7,10 +7,32 @@
 //! small machine at the site, and goes on when network, NATS or disk are gone.
 
 pub mod actuate;
+pub mod clock;
 pub mod command;
+pub mod command_line;
+pub mod command_log;
+pub mod config;
 pub mod control;
+pub mod controller;
+pub mod entry;
+pub mod episode;
+pub mod facts;
+pub mod forward;
+pub mod history;
+pub mod inbox;
+pub mod journal;
+pub mod legacy_config;
 pub mod moment;
 pub mod notice;
 pub mod notify;
+pub mod observe;
+pub mod plant;
+pub mod random;
 pub mod request;
+pub mod rest;
+pub mod score;
+pub mod service;
 pub mod signal;
+pub mod status;
+pub mod watchdog;
+pub mod what_if;

@@ -31,6 +31,7 @@ const REQUIRED: &[&str] = &[
 /// What may stand there besides: a crate that is planned, and tooling where tools look for it.
 const ALLOWED: &[&str] = &[
     "coopmine",
+    "site",
     ".cargo",
     ".clippy.toml",
     ".config",

@@ -68,6 +68,18 @@ pub(super) const ALL: &[Asset] = assets! {
     "coop-shares-table.js" as SCRIPT,
     "coop-jobs.js" as SCRIPT,
     "coop-sign-in.js" as SCRIPT,
+    "site.js" as SCRIPT,
+    "site-shape.js" as SCRIPT,
+    "site-line.js" as SCRIPT,
+    "site-power.js" as SCRIPT,
+    "site-air.js" as SCRIPT,
+    "site-why.js" as SCRIPT,
+    "site-stop.js" as SCRIPT,
+    "site-orders.js" as SCRIPT,
+    "site-machines.js" as SCRIPT,
+    "site-decisions.js" as SCRIPT,
+    "site-debug.js" as SCRIPT,
+    "site-sign-in.js" as SCRIPT,
 };
 
 /// The file of this name.

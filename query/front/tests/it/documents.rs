@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use headframe_query_front::console::coopmine::COOPMINE;
+use headframe_query_front::console::site::SITE;
 use headframe_query_front::{console, route};
 
 /// Set `HEADFRAME_BLESS=1` to write what the program says into the documents.
@@ -12,6 +13,7 @@ fn the_tables_of_routes_are_those_of_the_program() {
         ("http.md", "routes", route::markdown_table()),
         ("console.md", "pages", console::POOL.markdown_table()),
         ("coopmine-setup.md", "pages", COOPMINE.markdown_table()),
+        ("site-controller.md", "pages", SITE.markdown_table()),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../docs")

@@ -1,0 +1,195 @@
+//! Curtailments as they happen, and their scores when the site runs again: a pure function of the
+//! steps.
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::observation::MeterReading;
+use crate::control::power::PowerRegion;
+use crate::control::{DecisionRecord, Observation, Site, State};
+use crate::moment::Moment;
+use crate::score::{Event, ScoreCard, score};
+use crate::what_if::events;
+
+/// Samples of the meter that are kept of one curtailment: a day and more at a sample in 5 seconds.
+const MOST_SAMPLES: usize = 20_000;
+/// Decisions that are kept of one curtailment.
+const MOST_DECISIONS: usize = 5_000;
+/// Between two decisions that are kept though they change nothing, and between samples.
+const ROUTINE_MS: u64 = 60_000;
+const SAMPLE_MS: u64 = 2_000;
+/// A curtailment is scored so long after its release, if the site does not run again before.
+const RESTORE_LIMIT_MS: u64 = 3_600_000;
+
+/// The curtailment under way, if any.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Episodes {
+    /// What was decided last while nothing was curtailed.
+    before: Option<Box<DecisionRecord>>,
+    open: Option<Box<Episode>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Episode {
+    signal: String,
+    level: u8,
+    /// When the signal began to ask, where a signal asks.
+    asked_at: Option<Moment>,
+    decisions: Vec<DecisionRecord>,
+    meter: Vec<MeterReading>,
+    commands: usize,
+    notices: u32,
+    is_estimated: bool,
+    released_ms: Option<u64>,
+}
+
+/// A curtailment that is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoredEvent {
+    /// The decision that began it.
+    pub decision: u64,
+    /// What asked for it.
+    pub signal: String,
+    /// Its level at the arbiter, 0 to 6.
+    pub level: u8,
+    /// What was asked.
+    pub event: Event,
+    /// What came of it.
+    pub card: ScoreCard,
+    /// Commands of it.
+    pub commands: usize,
+    /// Warnings and emergencies of it.
+    pub notices: u32,
+    /// Whether a part of the power is an estimate.
+    pub is_estimated: bool,
+}
+
+fn is_bound(decision: &DecisionRecord) -> bool {
+    matches!(
+        decision.after.power,
+        PowerRegion::Curtailing | PowerRegion::Curtailed
+    )
+}
+
+impl Episodes {
+    /// Follows one step: the curtailments that it ended.
+    pub fn follow(
+        &mut self,
+        site: &Site,
+        observation: &Observation,
+        after: &State,
+        decision: &DecisionRecord,
+    ) -> Vec<ScoredEvent> {
+        if self.open.is_none() {
+            if !is_bound(decision) {
+                self.before = Some(Box::new(decision.clone()));
+                return Vec::new();
+            }
+            self.open = Some(Box::new(Episode::begin(
+                decision,
+                after,
+                self.before.take(),
+            )));
+        }
+        let Some(open) = &mut self.open else {
+            return Vec::new();
+        };
+        open.add(observation, decision);
+        let now_ms = decision.at.elapsed_ms;
+        let is_late = open
+            .released_ms
+            .is_some_and(|released| now_ms >= released + RESTORE_LIMIT_MS);
+        let is_over = !is_bound(decision)
+            && (is_late
+                || matches!(
+                    decision.after.power,
+                    PowerRegion::Running | PowerRegion::Tripped | PowerRegion::Lockout
+                ));
+        match is_over {
+            true => self.close(site),
+            false => Vec::new(),
+        }
+    }
+
+    fn close(&mut self, site: &Site) -> Vec<ScoredEvent> {
+        let Some(open) = self.open.take() else {
+            return Vec::new();
+        };
+        let found = events(&open.decisions, &open.meter, &site.plan);
+        let scored = found.into_iter().enumerate().map(|(index, (event, card))| {
+            let begun = open.decisions.iter().find(|one| one.at == event.asked_at);
+            let number = begun.map_or(0, |one| one.number);
+            // The first one began when its signal changed, not when that was noticed.
+            let asked_at = open
+                .asked_at
+                .filter(|at| index == 0 && *at < event.asked_at);
+            let (event, card) = match asked_at {
+                Some(asked_at) => {
+                    let event = Event { asked_at, ..event };
+                    let card = score(&event, &open.decisions, &open.meter, &site.plan);
+                    (event, card)
+                }
+                None => (event, card),
+            };
+            ScoredEvent {
+                decision: number,
+                signal: open.signal.clone(),
+                level: open.level,
+                event,
+                card,
+                commands: open.commands,
+                notices: open.notices,
+                is_estimated: open.is_estimated,
+            }
+        });
+        scored.collect()
+    }
+}
+
+impl Episode {
+    fn begin(
+        decision: &DecisionRecord,
+        after: &State,
+        before: Option<Box<DecisionRecord>>,
+    ) -> Self {
+        let winner = decision.verdict.cap(&decision.caps);
+        let signal = winner.map(|cap| cap.source.clone()).unwrap_or_default();
+        let memory = after.requests.0.get(&signal);
+        let held = memory.and_then(|memory| memory.held.iter().map(|held| held.since).max());
+        Self {
+            level: winner.map_or(7, |cap| cap.level),
+            asked_at: held,
+            signal,
+            decisions: before.into_iter().map(|before| *before).collect(),
+            meter: Vec::new(),
+            commands: 0,
+            notices: 0,
+            is_estimated: false,
+            released_ms: None,
+        }
+    }
+
+    fn add(&mut self, observation: &Observation, decision: &DecisionRecord) {
+        self.commands += decision.commands.len();
+        self.notices += decision.alarms;
+        self.is_estimated |= decision.quality == crate::control::metering::Quality::Estimated;
+        if !decision.verdict.is_capped(&decision.caps) && self.released_ms.is_none() {
+            self.released_ms = Some(decision.at.elapsed_ms);
+        }
+        let now_ms = decision.at.elapsed_ms;
+        let last_ms = self.decisions.last().map(|last| last.at.elapsed_ms);
+        let is_due = last_ms.is_none_or(|last| now_ms >= last + ROUTINE_MS);
+        let is_first = self.decisions.len() <= 1;
+        let is_kept = is_first || is_due || !decision.is_routine();
+        if is_kept && self.decisions.len() < MOST_DECISIONS {
+            self.decisions.push(decision.clone());
+        }
+        let Some(reading) = observation.site_meter else {
+            return;
+        };
+        let last = self.meter.last().map(|last| last.at.elapsed_ms);
+        let is_new = last.is_none_or(|last| reading.at.elapsed_ms >= last + SAMPLE_MS);
+        if is_new && self.meter.len() < MOST_SAMPLES {
+            self.meter.push(reading);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The best choice of machines for a target, known only afterwards: the most efficient first.
+
+use crate::control::decision::DecisionRecord;
+use crate::control::site_plan::SitePlan;
+use crate::score::Event;
+
+/// The highest hashrate of machines that draw at most so much, those that wait included.
+///
+/// Machines are taken by terahashes a watt that they add; the last one in part, so that no real
+/// choice is better.
+pub fn best_hashrate_ths(plan: &SitePlan, mining_kw: f64) -> f64 {
+    let standby_w: f64 = plan.machines.iter().map(|one| one.standby_w).sum();
+    let mut left_w = mining_kw * 1_000.0 - standby_w;
+    let mut machines: Vec<(f64, f64)> = plan
+        .machines
+        .iter()
+        .map(|one| (one.hashrate_ths, (one.power_w - one.standby_w).max(1.0)))
+        .collect();
+    machines.sort_by(|a, b| (b.0 / b.1).total_cmp(&(a.0 / a.1)));
+    let mut sum_ths = 0.0;
+    for (ths, watts) in machines {
+        if left_w <= 0.0 {
+            break;
+        }
+        sum_ths += ths * (left_w / watts).min(1.0);
+        left_w -= watts;
+    }
+    sum_ths
+}
+
+/// Terahash-hours below the best choice, from the deadline to the release.
+pub fn lost_ths_h(event: &Event, decisions: &[DecisionRecord], plan: &SitePlan) -> f64 {
+    let bound: Vec<&DecisionRecord> = decisions
+        .iter()
+        .filter(|one| one.at >= event.deadline && one.at < event.released_at)
+        .collect();
+    let (Some(first), Some(last)) = (bound.first(), bound.last()) else {
+        return 0.0;
+    };
+    let count = bound.len() as f64;
+    let rest_kw = bound
+        .iter()
+        .map(|one| one.measured_kw - one.mining_kw)
+        .sum::<f64>()
+        / count;
+    let best_ths = best_hashrate_ths(plan, event.target_kw - rest_kw);
+    let mean_ths = bound.iter().map(|one| one.hashrate_ths).sum::<f64>() / count;
+    let hours = last.at.ms_since(first.at) as f64 / 3_600_000.0;
+    ((best_ths - mean_ths) * hours).max(0.0)
+}

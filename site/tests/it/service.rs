@@ -1,0 +1,369 @@
+//! A whole controller against a simulated plant: a signal, machines that stop and start, an
+//! emergency stop, restarts, and the facts of all of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use headframe_ingest::simulator::{Scenario, Simulator};
+use headframe_ingest::{
+    ManagedServer, Nats, NatsConfig, ReadFrom, Reader, ServerConfig, find_nats_server,
+    inspect_stream,
+};
+use headframe_schemas::{Stream, codec, stream};
+use headframe_site::config::SiteConfig;
+use headframe_site::service::Service;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::fixture::until;
+
+pub const TOKEN: &str = "a token for the tests";
+
+/// Four machines that need 30 J/TH and four that need 20, with fans, a thermometer and a meter.
+pub fn scenario() -> Scenario {
+    let machine = |name: &str, api: &str, efficiency: f64| {
+        json!({"name": name, "count": 4, "hashrate_ths": 100.0, "efficiency_j_th": efficiency,
+            "boot_s": 2.0, "standby_w": 15.0, "api": api})
+    };
+    let text = json!({"seed": 3, "site": "north", "step_s": 0.5, "interval_s": 1.0,
+        "weather": {"mean_c": 5.0, "swing_c": 0.0}, "container": {"fans": 2, "initial_c": 15.0},
+        "machines": [machine("old", "luxos", 30.0), machine("new", "whatsminer", 20.0)],
+        "devices": [
+            {"kind": "shelly2", "name": "main", "measures": "site"},
+            {"kind": "roomalert", "name": "room"},
+            {"kind": "controlbyweb", "name": "relays", "feeds": ["fan-1", "fan-2"]}]});
+    serde_json::from_value(text).unwrap()
+}
+
+/// A configuration for that plant, with delays of a second instead of minutes.
+pub fn config(simulator: &Simulator, folder: &Path, nats: Option<NatsConfig>) -> Value {
+    let address = |name: &str| {
+        let mut sources = simulator.sources().iter();
+        let source = sources.find(|source| source.name == name).unwrap();
+        source.address.clone()
+    };
+    let mut actuators = vec![json!({"kind": "controlbyweb", "name": "relays",
+        "address": address("relays"),
+        "controls": [{"channel": "1", "fan": 1}, {"channel": "2", "fan": 2}]})];
+    let mut machines = Vec::new();
+    for (group, firmware, efficiency) in [("old", "luxos", 30.0), ("new", "whatsminer", 20.0)] {
+        for number in 1..=4 {
+            let name = format!("{group}-{number}");
+            actuators.push(json!({"kind": "asic", "name": name, "firmware": firmware,
+                "address": address(&name)}));
+            machines.push(json!({"name": name, "hashrate_ths": 100.0, "boot_s": 2,
+                "efficiency_j_th": efficiency, "power_w": 100.0 * efficiency, "standby_w": 15.0}));
+        }
+    }
+    json!({
+        "data_dir": folder.join("data"), "listen": "127.0.0.1:0", "step_s": 0.5,
+        "token_file": folder.join("token"), "nats": nats,
+        "plan": {"name": "north", "design_kw": 24.0, "machines": machines,
+            "fans": [{"watts": 900.0}, {"watts": 900.0}],
+            "container_sensors": ["room/Internal Sensor"]},
+        "readings": {"site_meter": "main",
+            "temperature": [{"reading": "room/Internal Sensor", "kind": "container"}],
+            "fan": [{"fan": 1, "relay": "relays/relay1"}, {"fan": 2, "relay": "relays/relay2"}]},
+        "sources": {"max_backoff_s": 2},
+        "source": simulator.sources(),
+        "signal": [{"kind": "push", "name": "utility", "class": "mandatory",
+            "silence": "normal"}],
+        "actuator": actuators,
+        "policy": {
+            "power": {"restart_delay_s": 0, "restart_jitter_s": 0, "min_off_s": 1,
+                "meter_noise_kw": 0.1,
+                "release_stable_s": 1},
+            "signals": {"debounce_s": 1},
+            "restore": {"ramp_pct_per_min": 100.0, "group_pct": 50.0, "group_every_s": 1},
+        },
+    })
+}
+
+/// A controller that runs in this process.
+pub struct Running {
+    url: String,
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+    client: reqwest::Client,
+}
+
+impl Running {
+    pub async fn start(config: &Value) -> Self {
+        let token_file = config["token_file"].as_str().unwrap();
+        write_secret(Path::new(token_file), TOKEN);
+        let mut config = config.clone();
+        if config["nats"].is_null() {
+            config.as_object_mut().unwrap().remove("nats");
+        }
+        let config: SiteConfig = serde_json::from_value(config).unwrap();
+        let service = Service::open(&config).await.unwrap();
+        let url = format!("http://{}", service.address().unwrap());
+        let stop = CancellationToken::new();
+        Self {
+            url,
+            task: tokio::spawn(service.run(stop.clone())),
+            stop,
+            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    pub async fn site(&self) -> Value {
+        let request = self.client.get(format!("{}/api/v1/site", self.url));
+        match request.bearer_auth(TOKEN).send().await {
+            Ok(answer) => answer.json().await.unwrap_or_default(),
+            Err(_) => Value::Null,
+        }
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let request = self.client.post(format!("{}{path}", self.url));
+        let answer = request.bearer_auth(TOKEN).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    pub async fn until_state(&self, state: &str) {
+        until(&format!("the state {state}"), || async {
+            self.site().await["state"] == state
+        })
+        .await;
+    }
+
+    pub async fn ask(&self, requests: Value) {
+        let body = json!({"requests": requests, "for_s": 600.0});
+        let (status, said) = self.post("/api/v1/site/signals/utility", body).await;
+        assert_eq!(status, 200, "{said}");
+    }
+
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+pub fn write_secret(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+pub async fn nats_server(folder: &Path) -> ManagedServer {
+    let binary = find_nats_server().unwrap();
+    let config = ServerConfig::new(binary, folder.join("nats"));
+    ManagedServer::start(config).await.unwrap()
+}
+
+/// The rows of a stream, each with its producer and number. Rows that were sent again are left out
+/// by their numbers, as every reader does; they must be the same.
+pub async fn rows(nats: &Nats, name: &str) -> Vec<(String, i64, Value)> {
+    let stream: &'static dyn Stream = stream::find(name).unwrap();
+    let Some(identity) = inspect_stream(&nats.js, stream).await.unwrap() else {
+        return Vec::new();
+    };
+    let mut found: Vec<(String, i64, Value)> = Vec::new();
+    if identity.first_seq > identity.last_seq {
+        return found;
+    }
+    let from = ReadFrom {
+        next: identity.first_seq,
+        ..ReadFrom::default()
+    };
+    let mut reader = Reader::open(nats.clone(), stream, from).await.unwrap();
+    while reader.position() <= identity.last_seq {
+        for message in reader.next().await.unwrap() {
+            for (place, (_, line)) in codec::lines(&message.payload).enumerate() {
+                let (producer, number) = message.identity(place).unwrap();
+                let row: Value = serde_json::from_slice(line).unwrap();
+                let known = |one: &&(String, i64, Value)| one.0 == producer && one.1 == number;
+                match found.iter().find(known) {
+                    Some((_, _, first)) => assert_eq!(*first, row, "{name} {producer} {number}"),
+                    None => found.push((producer.to_owned(), number, row)),
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Every producer's numbers are 0, 1, 2 … and each row is of the stream's shape.
+pub fn assert_each_once(name: &str, rows: &[(String, i64, Value)]) {
+    let mut next: BTreeMap<&str, i64> = BTreeMap::new();
+    for (producer, number, row) in rows {
+        let wanted = next.entry(producer).or_default();
+        assert_eq!(number, wanted, "{name}: {producer} {row}");
+        *wanted += 1;
+    }
+    let stream = stream::find(name).unwrap();
+    for (_, _, row) in rows {
+        for column in stream.columns() {
+            let value = &row[column.name];
+            assert!(
+                !column.required || !value.is_null(),
+                "{name}.{}: {row}",
+                column.name
+            );
+        }
+        for key in row.as_object().unwrap().keys() {
+            assert!(
+                stream.columns().iter().any(|one| one.name == key),
+                "{name}.{key}"
+            );
+        }
+    }
+}
+
+fn hashing(simulator: &Simulator, group: &str) -> usize {
+    let state = simulator.state();
+    let own = state.machines.iter();
+    own.filter(|one| one.name.starts_with(group) && one.hashrate_hs > 0.0)
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_stops_the_least_efficient_machines_and_its_end_starts_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = nats_server(folder.path()).await;
+    let nats_config = server.client_config();
+    let simulator = Simulator::start(scenario(), 4.0).await.unwrap();
+    let config = config(&simulator, folder.path(), Some(nats_config.clone()));
+    let running = Running::start(&config).await;
+    running.until_state("running").await;
+    until("every machine hashes", || async {
+        hashing(&simulator, "") == 8
+    })
+    .await;
+    running
+        .ask(json!([{"level": "curtail", "cap_kw": 14.0, "event": "heat"}]))
+        .await;
+    running.until_state("curtailed").await;
+    let (old, new) = (hashing(&simulator, "old"), hashing(&simulator, "new"));
+    assert!(
+        old < new,
+        "{old} of the less efficient ones go on, and {new} of the others"
+    );
+    let site = running.site().await;
+    assert!(site["measured_kw"].as_f64().unwrap() <= 14.0, "{site}");
+    assert_eq!(site["winner"]["level"], 3, "{site}");
+    running.ask(json!([{"level": "normal"}])).await;
+    running.until_state("running").await;
+    until("every machine hashes again", || async {
+        hashing(&simulator, "") == 8
+    })
+    .await;
+    // Facts follow on; the last of them is the score of what was just seen.
+    let nats = Nats::connect(&nats_config).await.unwrap();
+    until("the event is scored", || async {
+        !rows(&nats, "curtailment_events").await.is_empty()
+    })
+    .await;
+    let events = rows(&nats, "curtailment_events").await;
+    let (_, _, event) = &events[0];
+    assert_eq!(
+        (&event["signal"], &event["level"]),
+        (&json!("utility"), &json!(3))
+    );
+    assert_eq!(event["target_kw"], 14.0, "{event}");
+    assert_eq!(event["commands_failed"], 0, "{event}");
+    let seconds = |key: &str| event[key].as_f64().unwrap_or(f64::MAX);
+    assert!(seconds("detect_s") <= seconds("target_s"), "{event}");
+    assert!(
+        seconds("target_s") < 60.0 && seconds("restore_s") < 60.0,
+        "{event}"
+    );
+    assert!(event["baseline_kw"].as_f64() > Some(18.0), "{event}");
+    running.stop().await;
+    check_facts(&nats).await;
+}
+
+/// The facts of one curtailment: each once, and three machines that were proven to have stopped.
+async fn check_facts(nats: &Nats) {
+    for name in [
+        "signals",
+        "curtailment",
+        "curtailment_events",
+        "site_commands",
+        "energy",
+        "sensors",
+        "hashrate",
+        "source_health",
+    ] {
+        let rows = rows(nats, name).await;
+        assert!(!rows.is_empty(), "{name}");
+        assert_each_once(name, &rows);
+    }
+    let commands = rows(nats, "site_commands").await;
+    let verified: Vec<&str> = commands
+        .iter()
+        .filter(|(_, _, row)| row["state"] == "verified" && row["action"] == "off")
+        .filter_map(|(_, _, row)| row["target"].as_str())
+        .collect();
+    assert!(
+        verified.iter().any(|name| name.starts_with("old-")),
+        "{verified:?}"
+    );
+    assert!(
+        commands.iter().all(|(_, _, row)| row["state"] != "failed"),
+        "{commands:?}"
+    );
+    // Machines that stopped before the meter was read again are not made up for by others.
+    assert_eq!(verified.len(), 3, "{verified:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emergency_stop_holds_over_restarts_until_somebody_says_why_it_is_safe() {
+    let folder = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start(scenario(), 4.0).await.unwrap();
+    let mut config = config(&simulator, folder.path(), None);
+    config["policy"]["trips"]["clear_s"] = json!(1);
+    let running = Running::start(&config).await;
+    running.until_state("running").await;
+    // Every program of this machine may stop it, without a token.
+    let stop = running
+        .client
+        .post(format!("{}/api/v1/site/emergency-stop", running.url));
+    let answer = stop.send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    let said: Value = answer.json().await.unwrap();
+    assert_eq!(said["state"]["power"], "tripped", "{said}");
+    until("no machine hashes", || async {
+        hashing(&simulator, "") == 0
+    })
+    .await;
+    // A page of another site may not.
+    let stop = running
+        .client
+        .post(format!("{}/api/v1/site/emergency-stop", running.url));
+    let answer = stop
+        .header("Sec-Fetch-Site", "cross-site")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status().as_u16(), 403);
+    running.stop().await;
+    let running = Running::start(&config).await;
+    until("it knows again", || async {
+        running.site().await["state"] == "tripped"
+    })
+    .await;
+    let (status, _) = running
+        .post("/api/v1/site/reset", json!({"reason": " "}))
+        .await;
+    assert_eq!(status, 400, "a reset needs a reason");
+    let client = &running.client;
+    let reset = client.post(format!("{}/api/v1/site/reset", running.url));
+    let answer = reset
+        .json(&json!({"reason": "looked at it"}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status().as_u16(), 401, "and whoever may give orders");
+    until("the reset is taken", || async {
+        let body = json!({"reason": "looked at it", "by": "ann"});
+        let (_, said) = running.post("/api/v1/site/reset", body).await;
+        said["state"]["power"] != "tripped"
+    })
+    .await;
+    // The ramp is a minute long; the first machines show that it began.
+    until("machines hash", || async { hashing(&simulator, "") > 0 }).await;
+    running.stop().await;
+}
