@@ -10,13 +10,12 @@ use crate::moment::Moment;
 use crate::score::{Event, ScoreCard, score};
 use crate::what_if::events;
 
-/// Samples of the meter that are kept of one curtailment: a day and more at a sample in 5 seconds.
-const MOST_SAMPLES: usize = 20_000;
+/// Samples of the meter that are kept of one curtailment: almost three days at one in 5 seconds.
+const MOST_SAMPLES: usize = 50_000;
 /// Decisions that are kept of one curtailment.
 const MOST_DECISIONS: usize = 5_000;
-/// Between two decisions that are kept though they change nothing, and between samples.
+/// Between two decisions that are kept though they change nothing.
 const ROUTINE_MS: u64 = 60_000;
-const SAMPLE_MS: u64 = 2_000;
 /// A curtailment is scored so long after its release, if the site does not run again before.
 const RESTORE_LIMIT_MS: u64 = 3_600_000;
 
@@ -187,7 +186,7 @@ impl Episode {
             return;
         };
         let last = self.meter.last().map(|last| last.at.elapsed_ms);
-        let is_new = last.is_none_or(|last| reading.at.elapsed_ms >= last + SAMPLE_MS);
+        let is_new = last.is_none_or(|last| reading.at.elapsed_ms > last);
         if is_new && self.meter.len() < MOST_SAMPLES {
             self.meter.push(reading);
         }

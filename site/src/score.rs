@@ -192,7 +192,8 @@ fn energy_kwh(meter: &[MeterReading], part: impl Fn(f64) -> f64) -> f64 {
         let hours = pair[1].at.ms_since(pair[0].at) as f64 / 3_600_000.0;
         part(pair[0].kw) * hours
     });
-    rounded(pieces.sum())
+    // The sum of nothing is -0.
+    rounded(pieces.sum::<f64>() + 0.0)
 }
 
 /// The most by which power rises within a minute.

@@ -22,10 +22,17 @@ fn row(stream: &'static dyn Stream, number: i64) -> RecordBatch {
                 json!(1_772_362_800_000_000_i64 + number * 1_000_000)
             }
             headframe_schemas::Kind::Text => json!("a".repeat(64)),
-            headframe_schemas::Kind::Float => json!(number as f64 + 0.5),
+            headframe_schemas::Kind::Float => match column.limits {
+                headframe_schemas::column::Limits::Float(least, most) => {
+                    json!((number as f64 + 0.5).clamp(least, most))
+                }
+                _ => json!(number as f64 + 0.5),
+            },
             headframe_schemas::Kind::Bool => json!(true),
             _ => match column.limits {
-                headframe_schemas::column::Limits::Int(least, _) => json!(number.max(least)),
+                headframe_schemas::column::Limits::Int(least, most) => {
+                    json!(number.clamp(least, most))
+                }
                 _ => json!(number),
             },
         };
